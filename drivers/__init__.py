@@ -1,0 +1,95 @@
+"""Devices behind small Protocols: Camera, ForceTorqueSensor, Arm, Gripper.
+
+Drivers block in `read`; concurrency is written once, in `headway.drivers.latest`. The folder is the
+registry: `open_device("cameras", "sim", table, ctx)` loads `drivers/cameras/sim.py` and calls its
+`connect(cfg, ctx)`, whose `Config` is a strict struct.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+from headway import config, plugins
+from headway.clock import Clock
+from headway.types import (
+    ArmState,
+    Frame,
+    GripperState,
+    Health,
+    Info,
+    Limits,
+    Sample,
+    Sent,
+    T_co,
+    Vec,
+    Wrench,
+)
+
+
+class Source(Protocol[T_co]):
+    """Anything that yields stamped samples."""
+
+    info: Info
+
+    def open(self, timeout_s: float) -> None:
+        """Connect. Idempotent; moves nothing. Raises DeviceError."""
+
+    def read(self, timeout_s: float) -> Sample[T_co]:
+        """The next sample, waiting at most `timeout_s`. Raises Stale or DeviceError."""
+
+    def close(self) -> None:
+        """Bounded in time; never raises."""
+
+    def health(self) -> Health: ...
+
+
+class Camera(Source[Frame], Protocol): ...
+
+
+class ForceTorqueSensor(Source[Wrench], Protocol): ...
+
+
+class Arm(Source[ArmState], Protocol):
+    limits: Limits
+
+    def activate(self) -> None:
+        """Goal := measured position, then torque on."""
+
+    def command(self, q: Vec, *, deadline_ns: int) -> Sent:
+        """Servo towards joint positions `q` (n,) [rad]. Raises DeviceError; non-finite values are
+        refused and nothing reaches the wire."""
+
+    def stop(self, category: int = 2) -> None:
+        """Stop category 0, 1 or 2 of IEC 60204-1. A software stop is not a safety function."""
+
+
+class Gripper(Source[GripperState], Protocol):
+    stroke: float  # largest jaw opening [m]
+
+    def command(self, width: float, *, force: float) -> None:
+        """Move the jaws to `width` [m] with at most `force` [N]."""
+
+    def stop(self) -> None: ...
+
+
+@dataclass
+class Context:
+    """What a device may need beyond its own table: the clock, and worlds shared by several devices
+    (the simulated cell, an opened recording), keyed by the module that made them."""
+
+    clock: Clock
+    worlds: dict[str, Any] = field(default_factory=dict)
+
+
+D = TypeVar("D")
+
+
+def open_device(folder: str, kind: str, table: dict[str, Any], ctx: Context, where: str = "") -> Any:
+    """Make the device `kind` of `folder` ("cameras", "ft", "arms", "grippers") from its config table.
+
+    Raises ConfigError for an unknown kind or key.
+    """
+    module = plugins.load(f"drivers.{folder}", kind)
+    cfg = config.decode(table, module.Config, where or f"[{folder}] kind {kind}")
+    return module.connect(cfg, ctx)

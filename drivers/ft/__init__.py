@@ -1,0 +1,1 @@
+"""Force/torque sensors; each module is a kind: it has a strict `Config` and `connect(cfg, ctx)`."""

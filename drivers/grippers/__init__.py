@@ -1,0 +1,1 @@
+"""Grippers; each module is a kind: it has a strict `Config` and `connect(cfg, ctx)`."""

@@ -1,0 +1,1 @@
+"""Inference engines; each module is a kind with `open_engine(path, ...) -> Engine`."""

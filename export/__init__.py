@@ -1,0 +1,1 @@
+"""PyTorch/ONNX models -> checked bundles."""

@@ -1,0 +1,1 @@
+"""Emulators that speak real wire protocols, fault proxies and the conformance suite (planned)."""

@@ -1,0 +1,1 @@
+"""PRO features: one definition (`spec`), a NumPy oracle, and its fast twins."""

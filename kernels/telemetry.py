@@ -1,0 +1,80 @@
+"""One row of telemetry per tick: all that PRO ever sees.
+
+The row is a NumPy structured scalar, so that the loop fills it in place, the recorder copies it as
+bytes, and files that are not ours are mapped onto it. NaN means "this robot does not have it": the
+features of that group are then masked. No field ever holds simulator state.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from headway.types import Vec
+
+# field -> (width, unit); width 0 = scalar, "J" = one value per joint
+FIELDS: dict[str, tuple[int | str, str]] = {
+    "q": ("J", "rad"),
+    "dq": ("J", "rad/s"),
+    "q_ref": ("J", "rad"),
+    "dq_ref": ("J", "rad/s"),
+    "tau_ext": ("J", "Nm"),  # motor torque beyond the driver's free-motion model
+    "tcp": (7, "m, quat wxyz"),  # TCP in the base frame
+    "twist": (6, "m/s, rad/s"),  # of the TCP, base frame
+    "wrench": (6, "N, Nm"),  # on the tool, TCP frame, gravity and bias taken out
+    "width": (0, "m"),
+    "width_ref": (0, "m"),
+    "grip_force": (0, "N"),
+    "vacuum": (0, "0..1"),
+    "phase": (0, "index 0..7"),  # as the controller knows it from its own sensors
+    "elapsed": (0, "s"),
+    "limit": (0, "s"),  # time limit of the task
+    "retries": (0, "count"),
+    "recovery": (0, "0/1"),
+    "protective_stop": (0, "0/1"),
+    "ik_failure": (0, "0/1"),
+    "clamped": (0, "0/1"),  # the guard changed or rejected this tick's command
+    "watchdog": (0, "0/1"),  # no fresh action chunk
+    "seam_jump": (0, "rad"),  # largest joint jump between old and new chunk
+    "chunk_disagreement": (0, "rad"),  # RMS difference of overlapping chunks
+    "comms_jitter": (0, "s"),
+    "task": (0, "index 0..2"),
+    "place_confirm": (0, "0/1"),
+    "barcode": (0, "0/1"),
+    "scale_match": (0, "0/1"),
+    "operator": (0, "0/1"),
+}
+
+
+@cache
+def dtype(joints: int) -> np.dtype[np.void]:
+    """Structured dtype of one row: `t_ns` int64, every other field float64."""
+    columns: list[tuple[str, type, tuple[int, ...]]] = [("t_ns", np.int64, ())]
+    for name, (width, _) in FIELDS.items():
+        n = joints if width == "J" else int(width)
+        columns.append((name, np.float64, (n,) if n else ()))
+    return np.dtype(columns)
+
+
+def empty(joints: int, n: int) -> np.ndarray[tuple[int], np.dtype[np.void]]:
+    """`n` rows in which nothing is known yet: every float NaN, `t_ns` 0."""
+    rows = np.zeros(n, dtype(joints))
+    for name in FIELDS:
+        rows[name] = np.nan
+    return rows
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """What makes features of different robots comparable; arrays are (J,)."""
+
+    q_min: Vec  # [rad]
+    q_max: Vec
+    dq_max: Vec  # [rad/s]
+    tau_max: Vec  # [Nm]
+    q_tol: float = 0.02  # tracking tolerance [rad]
+    v_max: float = 1.0  # TCP speed [m/s]
+    stroke: float = 0.085  # gripper [m]
+    force_max: float = 40.0  # gripper [N]

@@ -1,0 +1,1 @@
+"""Learning from execution: datasets from recordings, experts, policies, PRO training."""
