@@ -33,7 +33,8 @@ def read_toml(path: Path | str) -> dict[str, Any]:
     """Parse a TOML file. Raises ConfigError when it is missing or not TOML."""
     path = Path(path)
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        table: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+        return table
     except FileNotFoundError:
         near = sorted(p.name for p in path.parent.glob("*.toml")) if path.parent.is_dir() else []
         found = f"that folder has {', '.join(near)}" if near else "there is no TOML file there"

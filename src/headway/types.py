@@ -12,7 +12,6 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 Vec = NDArray[np.float64]
 
@@ -29,11 +28,11 @@ class Stamp:
 
 
 @dataclass(frozen=True, slots=True)
-class Sample(Generic[T]):
+class Sample(Generic[T_co]):
     """A value with its stamp. `valid` is False for NaN, saturation or a device that says so."""
 
     stamp: Stamp
-    value: T
+    value: T_co
     valid: bool = True
     flags: tuple[str, ...] = ()
 

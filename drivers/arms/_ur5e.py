@@ -1,0 +1,50 @@
+"""The UR5e as its manufacturer publishes it: DH parameters, masses and centres of mass from
+Universal Robots' article "DH Parameters for calculations of kinematics and dynamics"; joint speed
+and torque limits from the UR5e technical specifications. Link inertias are not published there and
+are taken as those of uniform cylinders of the stated radius (see `drivers.sim.arm_model`).
+
+The frame is ROS's `base_link` (x to the front), which is the controller's `base` turned by 180 deg
+about z, hence BASE_YAW.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from headway.types import Limits
+
+HALF_PI = math.pi / 2
+BASE_YAW = math.pi
+# a [m], d [m], alpha [rad]
+DH = (
+    (0.0, 0.1625, HALF_PI),
+    (-0.425, 0.0, 0.0),
+    (-0.3922, 0.0, 0.0),
+    (0.0, 0.1333, HALF_PI),
+    (0.0, 0.0997, -HALF_PI),
+    (0.0, 0.0996, 0.0),
+)
+MASS = (3.761, 8.058, 2.846, 1.37, 1.3, 0.365)  # [kg]
+# centre of mass in the link's own DH frame [m]
+COM = (
+    (0.0, -0.02561, 0.00193),
+    (0.2125, 0.0, 0.11336),
+    (0.15, 0.0, 0.0265),
+    (0.0, -0.0018, 0.01634),
+    (0.0, 0.0018, 0.01634),
+    (0.0, 0.0, -0.001159),
+)
+
+LIMITS = Limits(
+    q_min=np.array(
+        [-2 * math.pi, -2 * math.pi, -math.pi, -2 * math.pi, -2 * math.pi, -2 * math.pi]
+    ),
+    q_max=np.array([2 * math.pi, 2 * math.pi, math.pi, 2 * math.pi, 2 * math.pi, 2 * math.pi]),
+    dq_max=np.full(6, math.pi),
+    # not published; the values MoveIt's UR configuration and this project's cell use
+    ddq_max=np.full(6, 20.0),
+    dddq_max=np.full(6, 600.0),
+    tau_max=np.array([150.0, 150.0, 150.0, 28.0, 28.0, 28.0]),
+)

@@ -1,0 +1,74 @@
+"""The simulated UR5e."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from headway import config
+from headway.drivers import Context
+from headway.drivers.arms import _ur5e as ur
+from headway.drivers.kinematics import mat_to_quat
+from headway.drivers.sim import cell_of
+from headway.drivers.sim.cell import CHAIN, Cell
+from headway.drivers.sim.source import SimSource
+from headway.errors import DeviceError
+from headway.types import ArmState, Info, Pose, Sent, Vec
+
+
+class Config(config.Struct):
+    rate_hz: float = 500.0
+
+
+class SimArm(SimSource[ArmState]):
+    """`command` sets the joint servo's reference; `stop` freezes it where the arm is."""
+
+    limits = ur.LIMITS
+    chain = CHAIN
+
+    def __init__(self, cell: Cell, cfg: Config) -> None:
+        super().__init__(cell, Info("sim", "UR5e (MuJoCo)", "sim-0"), cfg.rate_hz)
+        self._active = False
+
+    def sample(self) -> ArmState:
+        cell = self.cell
+        q = cell.noise.standard_normal(6)
+        q *= cell.cfg.joint_noise
+        q += cell.q
+        dq = cell.dq.copy()
+        # What a controller does: the TCP from its own joints and kinematics.
+        R, p, J = CHAIN.state(q)
+        return ArmState(
+            q=q,
+            dq=dq,
+            q_ref=cell.q_ref.copy(),
+            tcp=Pose(p, mat_to_quat(R)),
+            twist=J @ dq,
+            tau_ext=cell.tau_ext(),
+            protective_stop=cell.protective_stop,
+        )
+
+    def activate(self) -> None:
+        with self.cell.lock:
+            self.cell.sync()
+            self.cell.q_ref[:] = self.cell.q
+            self._active = True
+
+    def command(self, q: Vec, *, deadline_ns: int) -> Sent:
+        if not self._active:
+            raise DeviceError("the simulated arm wants activate() before a command")
+        if q.shape != (6,) or not np.isfinite(q).all():
+            raise DeviceError(f"the simulated arm wants 6 finite joint positions, found {q}")
+        with self.cell.lock:
+            self.cell.sync()
+            self.cell.q_ref[:] = q
+        return Sent(q, self.cell.clock.now())
+
+    def stop(self, category: int = 2) -> None:
+        with self.cell.lock:
+            self.cell.sync()
+            self.cell.q_ref[:] = self.cell.q
+            self._active = category == 2
+
+
+def connect(cfg: Config, ctx: Context) -> SimArm:
+    return SimArm(cell_of(ctx), cfg)

@@ -1,0 +1,111 @@
+"""A simulated RGB-D camera: one off-screen render gives colour and depth."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from headway import config
+from headway.drivers import Context
+from headway.drivers.sim import cell_of
+from headway.drivers.sim.cell import Cell
+from headway.drivers.sim.gl import import_mujoco
+from headway.drivers.sim.source import SimSource
+from headway.types import Frame, Info
+
+
+class Config(config.Struct):
+    name: str = "wrist"  # a camera of the scene: wrist or overview
+    width: int = 96
+    height: int = 96
+    rate_hz: float = 30.0
+    rgb_noise: float = 2.0  # 1 sigma of 255
+    depth: bool = True
+
+
+class SimCamera(SimSource[Frame]):
+    """The GL context lives on the thread that reads, since EGL contexts are per thread."""
+
+    def __init__(self, cell: Cell, cfg: Config) -> None:
+        super().__init__(cell, Info("sim", f"{cfg.name} camera (MuJoCo)", cfg.name), cfg.rate_hz)
+        self.cfg = cfg
+        self._mj = import_mujoco(rendering=True)
+        self._gl: Any = None
+        self._episode = -1
+        size = (cfg.height, cfg.width)
+        self._depth_buffer = np.empty(size, np.float32)
+        rng = np.random.default_rng(0)
+        # One tile of noise, rolled per frame: a fresh draw per pixel would cost more than the render.
+        self._tile = rng.normal(0, cfg.rgb_noise, (*size, 3)).round().astype(np.int16)
+        focal = (
+            cfg.height
+            / 2
+            / math.tan(math.radians(cell.cfg.wrist_fovy if cfg.name == "wrist" else 42) / 2)
+        )
+        self._K = np.array([[focal, 0, cfg.width / 2], [0, focal, cfg.height / 2], [0, 0, 1]])
+
+    def sample(self) -> Frame:
+        mj, cell, cfg = self._mj, self.cell, self.cfg
+        if self._episode != cell.episode:
+            self._open_context()
+        mj.mjv_updateScene(
+            cell.model,
+            cell.data,
+            self._option,
+            None,
+            self._camera,
+            mj.mjtCatBit.mjCAT_ALL,
+            self._scene,
+        )
+        mj.mjr_render(self._rect, self._scene, self._context)
+        rgb = np.empty((cfg.height, cfg.width, 3), np.uint8)
+        mj.mjr_readPixels(rgb, self._depth_buffer if cfg.depth else None, self._rect, self._context)
+        rgb = rgb[::-1]  # OpenGL's rows start at the bottom
+        if cfg.rgb_noise > 0:
+            shift = int(cell.noise.integers(0, self._tile.shape[0] * self._tile.shape[1]))
+            noise = np.roll(self._tile.reshape(-1, 3), shift, axis=0).reshape(rgb.shape)
+            rgb = np.clip(rgb + noise, 0, 255).astype(np.uint8)
+        depth = self._millimetres() if cfg.depth else None
+        return Frame(np.ascontiguousarray(rgb), depth, self._K, cfg.name)
+
+    def _millimetres(self) -> np.ndarray[tuple[int, ...], np.dtype[np.uint16]]:
+        # Reversed depth buffer with an infinite-precision far end: z = near*far / (near + b*(far-near)).
+        extent = self.cell.model.stat.extent
+        near, far = self.cell.model.vis.map.znear * extent, self.cell.model.vis.map.zfar * extent
+        z = near * far / (near + self._depth_buffer[::-1] * (far - near))
+        return np.where(z < 0.999 * far, z * 1000, 0).round().clip(0, 65535).astype(np.uint16)
+
+    def _open_context(self) -> None:
+        """A new episode is a new model: geometry is uploaded again, the GL context is kept."""
+        mj, cell, cfg = self._mj, self.cell, self.cfg
+        if self._gl is None:
+            from mujoco import gl_context
+
+            self._gl = gl_context.GLContext(cfg.width, cfg.height)
+        self._gl.make_current()
+        self._scene = mj.MjvScene(cell.model, maxgeom=200)
+        self._scene.flags[mj.mjtRndFlag.mjRND_SHADOW] = 0
+        self._option = mj.MjvOption()
+        self._context = mj.MjrContext(cell.model, mj.mjtFontScale.mjFONTSCALE_50)
+        mj.mjr_resizeOffscreen(cfg.width, cfg.height, self._context)
+        mj.mjr_setBuffer(mj.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
+        self._context.readDepthMap = mj.mjtDepthMap.mjDEPTH_ZEROFAR
+        self._rect = mj.MjrRect(0, 0, cfg.width, cfg.height)
+        self._camera = mj.MjvCamera()
+        self._camera.type = mj.mjtCamera.mjCAMERA_FIXED
+        self._camera.fixedcamid = cell.model.camera(cfg.name).id
+        self._episode = cell.episode
+
+    def close(self) -> None:
+        super().close()
+        if self._gl is not None:
+            self._context.free()
+            self._gl.free()
+            self._gl = None
+            self._episode = -1
+
+
+def connect(cfg: Config, ctx: Context) -> SimCamera:
+    return SimCamera(cell_of(ctx), cfg)

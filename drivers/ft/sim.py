@@ -1,0 +1,27 @@
+"""The simulated wrist F/T sensor: tool weight, bias, noise and delay included, as a real one has."""
+
+from __future__ import annotations
+
+from headway import config
+from headway.drivers import Context
+from headway.drivers.sim import cell_of
+from headway.drivers.sim.cell import Cell
+from headway.drivers.sim.source import SimSource
+from headway.types import Info, Wrench
+
+
+class Config(config.Struct):
+    rate_hz: float = 500.0
+
+
+class SimForceTorque(SimSource[Wrench]):
+    def __init__(self, cell: Cell, cfg: Config) -> None:
+        super().__init__(cell, Info("sim", "wrist F/T (MuJoCo)", "sim-0"), cfg.rate_hz)
+
+    def sample(self) -> Wrench:
+        w = self.cell.wrench()
+        return Wrench(w[:3], w[3:])
+
+
+def connect(cfg: Config, ctx: Context) -> SimForceTorque:
+    return SimForceTorque(cell_of(ctx), cfg)

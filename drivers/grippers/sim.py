@@ -1,0 +1,54 @@
+"""The simulated parallel gripper (85 mm stroke). Force is an estimate from motor current: noisy."""
+
+from __future__ import annotations
+
+import math
+
+from headway import config
+from headway.drivers import Context
+from headway.drivers.sim import cell_of
+from headway.drivers.sim.arm_model import STROKE
+from headway.drivers.sim.cell import Cell
+from headway.drivers.sim.source import SimSource
+from headway.errors import DeviceError
+from headway.types import GripperState, Info
+
+
+class Config(config.Struct):
+    rate_hz: float = 500.0
+    force_noise: float = 0.4  # [N]
+    width_noise: float = 1e-4  # [m]
+
+
+class SimGripper(SimSource[GripperState]):
+    stroke = STROKE
+
+    def __init__(self, cell: Cell, cfg: Config) -> None:
+        super().__init__(cell, Info("sim", "parallel gripper (MuJoCo)", "sim-0"), cfg.rate_hz)
+        self.cfg = cfg
+
+    def sample(self) -> GripperState:
+        cell, cfg = self.cell, self.cfg
+        noise = cell.noise
+        width = STROKE - 2 * float(cell.finger[0]) + cfg.width_noise * noise.standard_normal()
+        force = max(0.0, float(cell.finger_force[0]) + cfg.force_noise * noise.standard_normal())
+        return GripperState(width, cell.width_ref, force)
+
+    def command(self, width: float, *, force: float) -> None:
+        if not (math.isfinite(width) and math.isfinite(force)):
+            raise DeviceError(
+                f"the gripper wants finite numbers, found width {width}, force {force}"
+            )
+        with self.cell.lock:
+            self.cell.sync()
+            self.cell.width_ref = min(max(width, 0.0), STROKE)
+            self.cell.grip_limit = min(max(force, 0.0), 40.0)
+
+    def stop(self) -> None:
+        with self.cell.lock:
+            self.cell.sync()
+            self.cell.width_ref = STROKE - 2 * float(self.cell.finger[0])
+
+
+def connect(cfg: Config, ctx: Context) -> SimGripper:
+    return SimGripper(cell_of(ctx), cfg)

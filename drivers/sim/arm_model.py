@@ -1,0 +1,124 @@
+"""MJCF of the arm, the parallel gripper and its sensors, generated from the DH table.
+
+No meshes: every link is a capsule, so the model compiles in milliseconds and has no licence but
+ours. Link inertias are those of uniform cylinders with the published masses.
+"""
+
+from __future__ import annotations
+
+import math
+
+from headway.drivers.arms import _ur5e as ur
+
+TCP = (0.0, 0.0, 0.185)  # TCP in the flange frame [m]: F/T sensor 40 mm, gripper 145 mm
+STROKE = 0.085  # jaw opening [m]
+TOOL_MASS = 0.925 + 0.3  # gripper (Robotiq 2F-85) and F/T sensor [kg]
+TOOL_COM = (0.0, 0.0, 0.06)  # in the flange frame [m]
+FINGER_MASS = 0.06  # each [kg]
+FINGER_KP = 3000  # jaw servo [N/m]
+
+# visual capsules per link: (radius, from, to) in the link's DH frame
+_CAPSULES: tuple[
+    tuple[tuple[float, tuple[float, float, float], tuple[float, float, float]], ...], ...
+] = (
+    ((0.062, (0, -0.10, 0), (0, 0.02, 0)), (0.058, (0, 0, -0.02), (0, 0, 0.08))),
+    ((0.052, (0.425, 0, 0.1336), (0, 0, 0.1336)), (0.055, (0, 0, 0.05), (0, 0, 0.15))),
+    ((0.042, (0.3922, 0, 0.0165), (0, 0, 0.0165)), (0.044, (0, 0, 0.0), (0, 0, 0.05))),
+    ((0.040, (0, 0, -0.04), (0, 0, 0.02)), (0.040, (0, 0, 0), (0, -0.05, 0))),
+    ((0.040, (0, 0, -0.04), (0, 0, 0.02)), (0.040, (0, 0, 0), (0, 0.05, 0))),
+    ((0.036, (0, 0, -0.035), (0, 0, -0.012)),),
+)
+_TILT = 0.22  # the wrist camera leans towards the fingers [rad]
+_RADIUS = (0.06, 0.05, 0.045, 0.04, 0.04, 0.036)
+_KP = (4000, 4000, 3000, 1000, 1000, 1000)  # servo stiffness [Nm/rad]
+_KV = (300, 300, 200, 60, 60, 60)
+_CLASS = ("big", "big", "big", "small", "small", "small")
+
+
+def _vec(v: tuple[float, ...]) -> str:
+    return " ".join(f"{x:.6g}" for x in v)
+
+
+def _inertial(i: int) -> str:
+    m, r = ur.MASS[i], _RADIUS[i]
+    length = max(abs(ur.DH[i][0]), abs(ur.DH[i][1])) + r
+    across, along = m * (3 * r * r + length * length) / 12, m * r * r / 2
+    along_x = abs(ur.DH[i][0]) > 0
+    diag = (along, across, across) if along_x else (across, across, along)
+    return f'<inertial pos="{_vec(ur.COM[i])}" mass="{m}" diaginertia="{_vec(diag)}"/>'
+
+
+def arm_xml(wrist_fovy: float) -> str:
+    """The body tree from the base to the fingers; `wrist_fovy` [deg] of the wrist camera."""
+    opened = [
+        f'<body name="base" euler="0 0 {ur.BASE_YAW}">'
+        '<geom class="visual" type="cylinder" size=".075 .045" pos="0 0 .045" rgba=".3 .3 .34 1"/>'
+    ]
+    for i, (a, d, alpha) in enumerate(ur.DH):
+        sa, ca = math.sin(alpha), math.cos(alpha)
+        colour = ".55 .6 .66 1" if i % 2 else ".78 .8 .83 1"
+        capsules = "".join(
+            f'<geom class="visual" type="capsule" size="{r}" fromto="{_vec(p)} {_vec(q)}" rgba="{colour}"/>'
+            for r, p, q in _CAPSULES[i]
+        )
+        lo, hi = ur.LIMITS.q_min[i], ur.LIMITS.q_max[i]
+        opened.append(
+            f'<body name="link{i}" pos="{_vec((a, 0.0, d))}" euler="{alpha:.9g} 0 0">'
+            f'<joint name="j{i}" class="{_CLASS[i]}" axis="{_vec((0.0, sa, ca))}"'
+            f' pos="{_vec((-a, -d * sa, -d * ca))}" range="{lo:.6f} {hi:.6f}"/>'
+            f"{_inertial(i)}{capsules}"
+        )
+    return "".join(opened) + _tool_xml(wrist_fovy) + "</body>" * len(opened)
+
+
+def _tool_xml(wrist_fovy: float) -> str:
+    x, z = TOOL_COM[0], TOOL_COM[2]
+    return f"""
+<body name="tool">
+ <site name="ft" pos="0 0 .02" group="4"/>
+ <site name="tcp" pos="{_vec(TCP)}" group="4"/>
+ <inertial pos="{x} 0 {z}" mass="{TOOL_MASS - 2 * FINGER_MASS}" diaginertia=".0016 .0016 .0008"/>
+ <geom class="visual" type="cylinder" size=".0375 .019" pos="0 0 .02" rgba=".25 .25 .28 1"/>
+ <geom name="palm" type="box" size=".028 .058 .035" pos="0 0 .077" rgba=".16 .16 .18 1"/>
+ <geom class="visual" type="box" size=".013 .022 .013" pos=".075 0 .04" rgba=".1 .1 .1 1"/>
+ <camera name="wrist" pos=".078 0 .055" xyaxes="0 1 0 {math.cos(_TILT)} 0 {math.sin(_TILT)}" fovy="{wrist_fovy}"/>
+ <body name="left" pos="0 {STROKE / 2 + 0.006} .15">
+  <joint name="left" class="finger" axis="0 -1 0"/>
+  <geom name="left" class="pad"/>
+ </body>
+ <body name="right" pos="0 {-STROKE / 2 - 0.006} .15">
+  <joint name="right" class="finger" axis="0 1 0"/>
+  <geom name="right" class="pad"/>
+ </body>
+</body>"""
+
+
+DEFAULTS = f"""
+<default>
+ <default class="big"><joint armature=".1" damping="10"/></default>
+ <default class="small"><joint armature=".1" damping="3"/></default>
+ <default class="finger">
+  <joint type="slide" range="0 {STROKE / 2}" damping="20" armature=".1"/>
+ </default>
+ <default class="visual"><geom contype="0" conaffinity="0" group="1" mass="0"/></default>
+ <default class="pad">
+  <geom type="box" size=".011 .006 .04" mass="{FINGER_MASS}" friction="1 .05 .002" condim="4"
+   solref=".01 1" rgba=".12 .12 .13 1"/>
+ </default>
+ <default class="fixture"><geom friction=".8 .01 .001"/></default>
+</default>"""
+
+
+def actuators_xml() -> str:
+    """Joint servos in joint order, then one servo per finger; then the F/T sensor."""
+    servos = "".join(
+        f'<position name="a{i}" joint="j{i}" kp="{kp}" kv="{kv}" forcerange="-{t} {t}"/>'
+        for i, (kp, kv, t) in enumerate(zip(_KP, _KV, ur.LIMITS.tau_max, strict=True))
+    )
+    fingers = "".join(
+        f'<position name="{side}" joint="{side}" kp="{FINGER_KP}" kv="60" forcerange="-40 40"/>'
+        for side in ("left", "right")
+    )
+    return f"""<actuator>{servos}{fingers}</actuator>
+<sensor><force name="force" site="ft"/><torque name="torque" site="ft"/></sensor>
+<equality><joint joint1="left" joint2="right" solref=".005 1"/></equality>"""

@@ -1,0 +1,191 @@
+"""The simulated cell: physics, servo, and the sensors' imperfections.
+
+One object behind all devices of kind `sim`. It never runs by itself: whoever reads a device calls
+`sync()`, which steps the physics up to the clock's now. On a virtual clock this is lock-step, as
+fast as the processor allows; on the wall clock the arm's reader thread calls it at the servo rate,
+so the same code runs in real time.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import Any
+
+import numpy as np
+
+from headway import config, plugins
+from headway.clock import NS, Clock
+from headway.drivers.arms import _ur5e as ur
+from headway.drivers.kinematics import Chain, tool_down
+from headway.drivers.sim import arm_model
+from headway.drivers.sim.gl import import_mujoco
+from headway.drivers.sim.scenes import Scene
+from headway.errors import ConfigError, DeviceError
+from headway.types import Vec
+
+CHAIN = Chain(ur.DH, ur.BASE_YAW, arm_model.TCP)  # type: ignore[arg-type]
+
+
+_FINGER_SPEED = 0.06  # of each jaw [m/s]
+
+
+class CellConfig(config.Struct):
+    """The `[cell]` section."""
+
+    scene: str = "pick_place"
+    timestep: float = 0.002  # [s]
+    home: tuple[float, float, float] = (0.42, -0.13, 0.30)  # TCP at the start, tool down [m]
+    home_spread: float = 0.02  # [m]
+    scene_config: dict[str, Any] = {}
+    force_noise: float = 0.25  # upper end of the F/T noise drawn per episode [N]
+    torque_noise: float = 0.01  # [Nm]
+    force_bias: float = 1.5  # residual bias after taring, 1 sigma [N]
+    torque_bias: float = 0.05  # [Nm]
+    ft_delay_s: float = 0.004
+    joint_noise: float = 2e-5  # encoder noise [rad]
+    wrist_fovy: float = 75.0  # [deg]
+
+
+class Cell:
+    """Not safe to share between processes; devices of one process share it under `lock`."""
+
+    def __init__(self, cfg: CellConfig, clock: Clock) -> None:
+        self.cfg, self.clock = cfg, clock
+        self.mujoco = import_mujoco()
+        self.lock = threading.RLock()
+        self.step_ns = round(cfg.timestep * NS)
+        self._scenes = plugins.load("drivers.sim.scenes", cfg.scene)
+        self.scene_cfg = config.decode(
+            cfg.scene_config, self._scenes.Config, f"[cell] scene_config of {cfg.scene}"
+        )
+        self.episode = -1
+        self.model: Any = None
+        self.reset(0)
+
+    def reset(self, seed: int) -> Scene:
+        """A new scene, drawn from `seed` alone; the arm stands at home, the clock goes on."""
+        with self.lock:
+            rng = np.random.default_rng(seed)
+            cfg = self.cfg
+            self.scene: Scene = self._scenes.build(self.scene_cfg, rng)
+            mj = self.mujoco
+            try:
+                self.model = mj.MjModel.from_xml_string(self._xml())
+            except ValueError as e:
+                raise ConfigError(f"the scene {cfg.scene} does not compile: {e}") from None
+            self.data = mj.MjData(self.model)
+            self._views()
+            spread = rng.uniform(-1, 1, 3) * cfg.home_spread
+            home, residual = CHAIN.ik(
+                tool_down(0.0),
+                np.array(cfg.home) + spread,
+                np.array([0.0, -1.9, 1.9, -1.57, -1.57, 0.0]),
+            )
+            if residual > 1e-3:
+                raise ConfigError(f"[cell] home {cfg.home} is out of the arm's reach")
+            # Stay near zero on the wrist, so that no joint starts close to a limit.
+            home[5] = (home[5] + np.pi) % (2 * np.pi) - np.pi
+            d = self.data
+            d.qpos[:6] = home
+            d.ctrl[:6] = home
+            self.q_ref = home.copy()
+            self.width_ref, self.grip_limit = arm_model.STROKE, 20.0
+            self.noise = np.random.default_rng([seed, 1])
+            self._ft_sigma = rng.uniform(0.2, 1.0) * np.array(
+                [cfg.force_noise] * 3 + [cfg.torque_noise] * 3
+            )
+            self.ft_bias = rng.normal(0, 1, 6) * ([cfg.force_bias] * 3 + [cfg.torque_bias] * 3)
+            self._ft = deque([np.zeros(6)], maxlen=1 + round(cfg.ft_delay_s / cfg.timestep))
+            self.protective_stop = False
+            self.episode += 1
+            mj.mj_forward(self.model, d)
+            for _ in range(round(0.5 / cfg.timestep)):  # let the items settle
+                self._physics()
+            self.q_ref[:] = d.qpos[:6]
+            self.t_ns = self.clock.now()
+            return self.scene
+
+    def _views(self) -> None:
+        """Views into MuJoCo's arrays: each attribute access of its bindings costs a microsecond."""
+        d = self.data
+        self.q, self.dq, self.finger = d.qpos[:6], d.qvel[:6], d.qpos[6:8]
+        self.servo_torque, self.finger_force = d.actuator_force[:6], d.actuator_force[6:8]
+        self._ctrl, self._finger_ctrl = d.ctrl[:6], d.ctrl[6:8]
+        self._applied, self._bias = d.qfrc_applied[:6], d.qfrc_bias[:6]
+        self._sensor = d.sensordata[:6]
+        self._damping = self.model.dof_damping[:6].copy()
+        self._step = self.mujoco.mj_step
+
+    def sync(self) -> None:
+        """Step the physics up to the clock's now."""
+        now = self.clock.now()
+        if now - self.t_ns < self.step_ns:
+            return
+        with self.lock:
+            # A stalled host must not be followed by seconds of catching up in one call.
+            if now - self.t_ns > NS:
+                self.t_ns = now - NS
+            while now - self.t_ns >= self.step_ns:
+                self._physics()
+                self.t_ns += self.step_ns
+            if self.data.warning[self.mujoco.mjtWarning.mjWARN_BADQACC].number:
+                raise DeviceError(
+                    "the simulated cell became unstable: use a smaller [cell] timestep"
+                )
+
+    def _physics(self) -> None:
+        if not self.protective_stop:
+            self._ctrl[:] = self.q_ref
+        # The robot's controller knows its own mass and the tool's, not the payload's.
+        self._applied[:] = self._bias
+        # Position servo with a force limit: the reference runs ahead of the jaws by what the limit
+        # allows, at a bounded speed.
+        step = _FINGER_SPEED * self.cfg.timestep
+        closed = (arm_model.STROKE - self.width_ref) / 2
+        reference, jaw = float(self._finger_ctrl[0]), float(self.finger[0])
+        reference += min(max(closed - reference, -step), step)
+        lead = self.grip_limit / arm_model.FINGER_KP
+        self._finger_ctrl[:] = min(max(reference, jaw - lead), jaw + lead)
+        self._step(self.model, self.data)
+        self._ft.append(self._sensor.copy())
+
+    def wrench(self) -> Vec:
+        """What the F/T sensor reads (6,) [N, Nm]: tool weight included, delayed, biased, noisy."""
+        noise = self.noise.standard_normal(6)
+        noise *= self._ft_sigma
+        noise += self.ft_bias
+        noise += self._ft[0]
+        return noise
+
+    def tau_ext(self) -> Vec:
+        """Motor torque beyond the robot's own free-motion model (6,) [Nm]."""
+        return self.servo_torque - self._damping * self.dq  # type: ignore[no-any-return]
+
+    def outcome(self) -> bool:
+        """What the station's sensors say now."""
+        with self.lock:
+            return bool(self.scene.outcome(self.model, self.data))
+
+    def _xml(self) -> str:
+        c = self.cfg
+        return f"""<mujoco model="headway-cell">
+<compiler angle="radian" autolimits="true"/>
+<option timestep="{c.timestep}" integrator="implicitfast" cone="elliptic" impratio="8"/>
+<size memory="8M"/>
+<visual><global offwidth="960" offheight="720"/>
+ <headlight diffuse=".45 .45 .45" ambient=".38 .38 .38" specular=".1 .1 .1"/>
+ <quality shadowsize="1024" offsamples="0" numslices="16" numstacks="8" numquads="2"/>
+ <map znear="0.005" zfar="5"/></visual>
+{arm_model.DEFAULTS}
+<asset><texture name="sky" type="skybox" builtin="gradient" rgb1=".82 .86 .9" rgb2=".5 .55 .6"
+ width="32" height="32"/></asset>
+<worldbody>
+ <light pos="0.3 -0.4 1.8" dir="0.1 0.2 -1" diffuse=".45 .45 .45" castshadow="false"/>
+ <geom name="table" class="fixture" type="box" size=".6 .7 .03" pos="0.35 0 -.03" rgba=".86 .85 .82 1"/>
+ <camera name="overview" pos="1.25 -0.75 .85" xyaxes=".62 .78 0 -.42 .33 .85" fovy="42"/>
+ {arm_model.arm_xml(c.wrist_fovy)}
+ {self.scene.xml}
+</worldbody>
+{arm_model.actuators_xml()}
+</mujoco>"""

@@ -1,0 +1,50 @@
+"""Choose MuJoCo's off-screen renderer before MuJoCo is imported: EGL, else OSMesa, else say what to
+install. A user's own MUJOCO_GL wins."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from typing import Any
+
+from headway.errors import Missing
+
+_CANDIDATES = {
+    "egl": ("libEGL.so.1", "libegl1 libegl-mesa0 libgl1-mesa-dri"),
+    "osmesa": ("libOSMesa.so.8", "libosmesa6"),
+}
+
+
+def backend() -> str | None:
+    """The renderer to use, or None where no library for one is installed."""
+    chosen = os.environ.get("MUJOCO_GL")
+    if chosen:
+        return chosen
+    for name, (library, _) in _CANDIDATES.items():
+        try:
+            ctypes.CDLL(library)
+        except OSError:
+            continue
+        return name
+    return None
+
+
+def import_mujoco(*, rendering: bool = False) -> Any:
+    """The `mujoco` module, set up to render off screen. Raises Missing."""
+    found = backend()
+    if found is not None:
+        os.environ.setdefault("MUJOCO_GL", found)
+    elif rendering:
+        packages = " or ".join(f"`{packages}`" for _, packages in _CANDIDATES.values())
+        raise Missing(
+            "the simulated camera wants EGL or OSMesa, found neither library: install one, "
+            f"on Debian and Ubuntu `apt-get install` of {packages}"
+        )
+    os.environ.setdefault("PYOPENGL_PLATFORM", os.environ.get("MUJOCO_GL", ""))
+    try:
+        import mujoco
+    except ImportError as e:
+        raise Missing(
+            f"the simulated cell wants mujoco: pip install 'headway[sim]' ({e})"
+        ) from None
+    return mujoco

@@ -1,0 +1,127 @@
+"""Pick the named item from a bin of mixed items and place it in the tote.
+
+Honest causes of failure, drawn per episode: heavy or slippery items (the grip slips), neighbours in
+the way (clutter), and sensor noise (see `drivers.sim.cell`). The station decides the outcome with
+the tote's scale and item identification: the asked-for item is in, and no other.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from headway import config
+from headway.drivers.sim.scenes import Scene, Zone
+
+COLOURS = {
+    "red": (0.80, 0.10, 0.10),
+    "green": (0.10, 0.62, 0.15),
+    "blue": (0.10, 0.20, 0.80),
+    "yellow": (0.90, 0.80, 0.10),
+}
+INSTRUCTIONS = tuple(f"put the {c} item in the tote" for c in COLOURS)
+BIN = Zone((0.45, -0.17, 0.0), (0.13, 0.11, 0.03))
+TOTE = Zone((0.45, 0.20, 0.0), (0.11, 0.11, 0.04))
+
+
+class Config(config.Struct):
+    items_min: int = 2
+    items_max: int = 4
+    mass_min: float = 0.05  # [kg]
+    mass_max: float = 0.5
+    friction_min: float = 0.18
+    friction_max: float = 0.9
+    clutter: float = 0.075  # smallest distance between item centres [m]
+
+
+def build(cfg: Config, rng: np.random.Generator) -> Scene:
+    n = int(rng.integers(cfg.items_min, cfg.items_max + 1))
+    colours = [str(c) for c in rng.permutation(list(COLOURS))[:n]]
+    xml = _tray("bin", BIN, ".50 .52 .55 1") + _tray("tote", TOTE, ".36 .38 .42 1")
+    truth: dict[str, Any] = {"items": []}
+    places = _places(cfg, rng, n)
+    for i, (colour, (x, y)) in enumerate(zip(colours, places, strict=True)):
+        body, facts = _item(cfg, rng, i, colour, x, y)
+        xml += body
+        truth["items"].append(facts)
+    truth["target"] = "item0"
+
+    def outcome(model: Any, data: Any) -> bool:
+        inside = [_in_tote(data.body(f"item{i}").xpos) for i in range(n)]
+        return inside[0] and not any(inside[1:])
+
+    return Scene(xml, f"put the {colours[0]} item in the tote", outcome, truth)
+
+
+def _in_tote(p: Any) -> bool:
+    return TOTE.holds(p[0], p[1]) and p[2] < 0.10
+
+
+def _places(cfg: Config, rng: np.random.Generator, n: int) -> list[tuple[float, float]]:
+    """Centres in the bin, at least `clutter` apart where 200 draws find such."""
+    (cx, cy, _), (hx, hy, _) = BIN.centre, BIN.half
+    places: list[tuple[float, float]] = []
+    distance = cfg.clutter
+    for attempt in range(10_000):
+        x, y = cx + rng.uniform(-1, 1) * (hx - 0.045), cy + rng.uniform(-1, 1) * (hy - 0.045)
+        if all(math.hypot(x - a, y - b) > distance for a, b in places):
+            places.append((x, y))
+            if len(places) == n:
+                return places
+        if attempt % 200 == 199:
+            distance *= 0.95
+    raise AssertionError("unreachable: the distance shrinks until the items fit")
+
+
+def _item(
+    cfg: Config, rng: np.random.Generator, i: int, colour: str, x: float, y: float
+) -> tuple[str, dict[str, Any]]:
+    kind = str(rng.choice(["box", "cylinder", "capsule"]))
+    mass = rng.uniform(cfg.mass_min, cfg.mass_max)
+    friction = rng.uniform(cfg.friction_min, cfg.friction_max)
+    half_w, half_l, half_h = (
+        rng.uniform(0.012, 0.026),
+        rng.uniform(0.022, 0.04),
+        rng.uniform(0.016, 0.03),
+    )
+    yaw = rng.uniform(-math.pi, math.pi)
+    r, g, b = np.clip(
+        np.array(COLOURS[colour]) * rng.uniform(0.85, 1.1) + rng.normal(0, 0.02, 3), 0, 1
+    )
+    size = {
+        "box": f'type="box" size="{half_l:.4f} {half_w:.4f} {half_h:.4f}"',
+        "cylinder": f'type="cylinder" size="{half_w:.4f} {half_h:.4f}"',
+        "capsule": f'type="capsule" size="{half_w:.4f} {half_l * 0.6:.4f}" quat="1 0 1 0"',
+    }[kind]
+    # priority: the item's friction decides, whatever touches it
+    xml = (
+        f'<body name="item{i}" pos="{x:.4f} {y:.4f} {0.006 + max(half_h, half_w):.4f}" euler="0 0 {yaw:.4f}">'
+        f'<freejoint/><geom {size} mass="{mass:.4f}" friction="{friction:.3f} .01 .0005" priority="1"'
+        f' condim="4" solref=".01 1" rgba="{r:.3f} {g:.3f} {b:.3f} 1"/></body>'
+    )
+    height = half_w if kind == "capsule" else half_h
+    facts = {
+        "kind": kind, "colour": colour, "mass": mass, "friction": friction,
+        "half_width": half_w, "half_height": height, "yaw": yaw,
+    }  # fmt: skip
+    return xml, facts
+
+
+def _tray(name: str, zone: Zone, rgba: str, thick: float = 0.004) -> str:
+    (x, y, _), (hx, hy, hz) = zone.centre, zone.half
+    walls = [
+        (hx, 0, thick, hy + thick),
+        (-hx, 0, thick, hy + thick),
+        (0, hy, hx, thick),
+        (0, -hy, hx, thick),
+    ]
+    floor = (
+        f'<geom class="fixture" type="box" size="{hx} {hy} .002" pos="{x} {y} .002" rgba="{rgba}"/>'
+    )
+    return floor + "".join(
+        f'<geom class="fixture" name="{name}{i}" type="box" size="{sx} {sy} {hz}"'
+        f' pos="{x + dx} {y + dy} {hz}" rgba="{rgba}"/>'
+        for i, (dx, dy, sx, sy) in enumerate(walls)
+    )
