@@ -1,0 +1,1 @@
+"""Recording to MCAP outside the control loop; `headway.mcaplog` reads it back."""

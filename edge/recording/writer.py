@@ -1,0 +1,204 @@
+"""The recorder process: takes messages from the ring and writes them as chunks of an MCAP file.
+
+Started by `Recorder` with the numbers of the descriptors it inherits. It outlives the loop's
+process for as long as it takes to write what was rung: the end of the loop, whether by `close`, an
+exception or SIGKILL, is seen on the doorbell pipe and on a pidfd, and the file gets its footer.
+
+Chunks end when they are large enough or span `AGE_NS` of *recorded* time, never by the wall clock:
+equal input gives equal bytes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from mcap.writer import Writer
+
+from headway.edge.recording import messages, ring
+from headway.edge.recording.ring import BELL, Ring
+from headway.edge.recording.schema import Channel, struct_schema
+from headway.wire import Layout
+
+AGE_NS = 500_000_000
+GATHER_S = 0.005  # on the wall clock: take messages in batches rather than wake up for each
+BATCH = BELL.size * 2048
+
+
+class File:
+    """Unbuffered: what `write` returned from is with the operating system."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self.at = 0
+
+    def write(self, data: bytes) -> int:
+        view = memoryview(data)
+        while view:
+            n = os.write(self.fd, view)
+            self.at += n
+            view = view[n:]
+        return len(data)
+
+    def tell(self) -> int:
+        return self.at
+
+    def flush(self) -> None: ...
+
+
+@dataclass
+class _Out:
+    """An MCAP channel: rows of `layout`, and the views drawn from them."""
+
+    id: int
+    channel: Channel
+    layout: Layout | None
+    views: list[_Out]
+    rows: int = 0
+
+
+class Log:
+    """The MCAP file. `acknowledged` counts the messages of `add` that are in it."""
+
+    def __init__(self, fd: int, setup: dict[str, Any]) -> None:
+        self.file = File(fd)
+        self.mcap: Any = Writer(self.file, chunk_size=1 << 62)  # type: ignore[arg-type]
+        self.mcap.start(library=setup["library"])
+        self.mcap.add_metadata("headway", setup["metadata"])
+        self.chunk_bytes = int(setup["chunk_bytes"])
+        channels = [Channel.from_json(c) for c in setup["channels"]]
+        self.outs = [self._register(c) for c in channels]
+        for out in self.outs:
+            out.views = [o for o in self.outs if o.channel.source == out.channel.topic]
+        self.added = self.acknowledged = self._size = self._t0 = 0
+        self.good = self.file.at  # the file is whole up to here
+
+    def _register(self, c: Channel) -> _Out:
+        if c.kind == "struct":
+            name, schema = struct_schema(c)
+        else:
+            from mcap_protobuf.schema import build_file_descriptor_set
+
+            name = messages.CLASSES[c.kind].DESCRIPTOR.full_name
+            schema = build_file_descriptor_set(messages.CLASSES[c.kind]).SerializeToString()
+        schema_id = self.mcap.register_schema(name, "protobuf", schema)
+        n = self.mcap.register_channel(c.topic, "protobuf", schema_id, c.metadata())
+        return _Out(n, c, Layout(c.dtype) if c.dtype is not None else None, [])
+
+    def add(self, channel: int, t_ns: int, seq: int, payload: bytes) -> None:
+        """Raises OSError when a chunk cannot be written."""
+        if self._size and t_ns - self._t0 >= AGE_NS:
+            self.flush()
+        if not self._size:
+            self._t0 = t_ns
+        out = self.outs[channel]
+        if out.layout is None:
+            self._put(out, t_ns, seq, messages.ENCODERS[out.channel.kind](t_ns, payload))
+        else:
+            row = np.frombuffer(payload, out.layout.dtype, 1)[0]
+            self._put(out, t_ns, seq, out.layout.encode(row))
+            for view in out.views:
+                if out.rows % view.channel.every == 0:
+                    data = messages.VIEWS[view.channel.kind](t_ns, row, view.channel)
+                    if data is not None:
+                        self._put(view, t_ns, out.rows // view.channel.every, data)
+        out.rows += 1
+        self.added += 1
+        if self._size >= self.chunk_bytes:
+            self.flush()
+
+    def _put(self, out: _Out, t_ns: int, seq: int, data: bytes) -> None:
+        self.mcap.add_message(out.id, t_ns, data, t_ns, seq)
+        self._size += len(data) + 31
+
+    def flush(self) -> None:
+        self.mcap.flush()
+        self.good, self.acknowledged, self._size = self.file.at, self.added, 0
+
+    def finish(self, how: str, dropped: int | None) -> None:
+        self.flush()
+        end = {"end": how, "messages": str(self.added)}
+        if dropped is not None:
+            end["dropped"] = str(dropped)
+        self.mcap.add_metadata("headway.end", end)
+        self.mcap.finish()
+
+
+def _serve(log: Log, shared: Ring, bell: int, status: int, parent: int, lossless: bool) -> None:
+    """Until the loop closes, or is gone."""
+    poll = select.poll()
+    poll.register(bell, select.POLLIN)
+    gone = -1
+    with contextlib.suppress(OSError, AttributeError):  # Linux < 5.3: the pipe alone tells
+        gone = os.pidfd_open(parent)
+        poll.register(gone, select.POLLIN)
+    while True:
+        died = any(fd == gone for fd, _ in poll.poll())
+        if not lossless and not died:
+            time.sleep(GATHER_S)
+        while True:
+            try:
+                batch = os.read(bell, BATCH)
+            except BlockingIOError:
+                break
+            if not batch:
+                return log.finish("the loop's process ended", None)
+            for channel, op, seq, length, t_ns, pos in BELL.iter_unpack(batch):
+                if op == ring.CLOSE:
+                    return log.finish("closed", length)
+                if op == ring.FLUSH:
+                    log.flush()
+                else:
+                    at = ring.HEADER + pos % shared.capacity
+                    log.add(channel, t_ns, seq, shared.memory[at : at + length])
+                    shared.consumed = pos + length
+                shared.acknowledged = log.acknowledged
+            _wake(status)
+        if died:
+            return log.finish("the loop's process ended", None)
+
+
+def _wake(status: int) -> None:
+    # full: the loop has wakes to read; broken: it is gone, which the doorbell tells
+    with contextlib.suppress(BlockingIOError, BrokenPipeError):
+        os.write(status, b".")
+
+
+def main(argv: list[str]) -> int:
+    memory, bell, status, fd, parent = (int(a) for a in argv)
+    for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # the loop's end is ours
+        signal.signal(s, signal.SIG_IGN)
+    with contextlib.suppress(OSError):  # never at the loop's real-time priority
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    shared = Ring(memory)
+    log: Log | None = None
+    try:
+        size = shared.words[4]
+        setup = json.loads(shared.memory[ring.HEADER : ring.HEADER + size])
+        log = Log(fd, setup)
+        shared.state = ring.READY
+        _wake(status)
+        _serve(log, shared, bell, status, parent, setup["lossless"])
+        shared.acknowledged, shared.state = log.acknowledged, ring.DONE
+    except Exception as e:
+        if log is not None:  # half a chunk is of no use to anybody, and a full disk gets it back
+            with contextlib.suppress(OSError):
+                os.ftruncate(fd, log.good)
+        text = e.strerror or str(e) if isinstance(e, OSError) else f"{type(e).__name__}: {e}"
+        shared.fail(text)
+        return 1
+    finally:
+        _wake(status)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
