@@ -158,7 +158,7 @@ class Joint:
         """Candidate := as near to `c` [rad], moving at `v` [rad/s], as the limits allow.
 
         The acceleration is chosen so that a stop *relative to the moving command* would end on it:
-        this neither overshoots a step nor lags behind a smooth command.
+        this neither lags behind a smooth command nor overshoots a step by more than some J T^3.
         """
         c = min(max(c, self.lo), self.hi)
         v = min(max(v, -self.v_max), self.v_max)
@@ -167,7 +167,7 @@ class Joint:
         trial, T = self._trial, self._T
         lo = max(self.ddq - trial.h, -trial.a_max)
         hi = max(lo, min(self.ddq + trial.h, trial.a_max))
-        best = self._bisect(lo, hi, c, v)
+        best = self._land(lo, hi, c, v)
         if self.probe(self.q + T * (self.dq + T * best)) is Reason.OK:
             return self.q1
         self.brake()  # this step is always allowed; go from it towards the best one
@@ -183,16 +183,31 @@ class Joint:
         self.probe(self.q + T * (self.dq + T * good))
         return self.q1
 
-    def _bisect(self, lo: float, hi: float, c: float, v: float) -> float:
-        T = self._T
-        for _ in range(20):
-            mid = 0.5 * (lo + hi)
-            w = self.dq + T * mid
-            if self.q + T * w - c + self._trial.plan(w - v, mid) > 0.0:
-                hi = mid
+    def _land(self, lo: float, hi: float, c: float, v: float) -> float:
+        """Acceleration in lo..hi [rad/s^2] after which the relative stop ends on `c`, or the end of
+        the interval that comes nearest. The end of the stop rises with it: Illinois iteration."""
+        q, dq, T, trial = self.q - c, self.dq, self._T, self._trial
+
+        def miss(a: float) -> float:
+            w = dq + T * a
+            return q + T * w + trial.plan(w - v, a)
+
+        f, g = miss(lo), miss(hi)
+        if f >= 0.0:
+            return lo
+        if g <= 0.0:
+            return hi
+        mid = lo
+        for _ in range(10):
+            mid = (lo * g - hi * f) / (g - f)
+            y = miss(mid)
+            if abs(y) < TOUCH:
+                break
+            if y > 0.0:
+                hi, g, f = mid, y, 0.5 * f
             else:
-                lo = mid
-        return 0.5 * (lo + hi)
+                lo, f, g = mid, y, 0.5 * g
+        return mid
 
     def commit(self) -> None:
         """The candidate was sent."""

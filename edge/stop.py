@@ -1,0 +1,109 @@
+"""Stop categories 1 and 2 (IEC 60204-1, 9.2.2) as a jerk-limited trajectory, planned by Ruckig.
+
+A software stop is not a safety function: it is what the control computer does when it still can.
+Emergency and protective stops belong to the robot's safety controller and its brakes.
+
+- Category 0, power off at once, is no trajectory: ask the arm's driver.
+- Category 1: every joint stops as soon as it can, then the caller takes the power off.
+- Category 2: all joints stop together, which bends the TCP's path less; then they hold, powered.
+
+Use this where the motion to be stopped is known as a continuous state (q, dq, ddq), such as a
+measured one. Its samples keep the discrete limits among themselves: the third difference of a
+sampled curve over T^3 is an average of its jerk. The guard needs more, namely that they hold across
+the seam with the commands already sent, and so uses `headway.edge.brake`.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from ruckig import (
+    ControlInterface,
+    InputParameter,
+    Result,
+    Ruckig,
+    RuckigError,
+    Synchronization,
+    Trajectory,
+)
+
+from headway.errors import CommandRejected
+from headway.types import Limits, Vec
+
+
+class StopTrajectory:
+    """A stop of n joints, sampled every `period_s`. `plan` computes it into a table that is made
+    once; `sample` copies a row. `seconds`, `ticks` and `inside` describe the last plan."""
+
+    def __init__(self, limits: Limits, period_s: float, *, category: int = 2) -> None:
+        if category not in (1, 2):
+            raise ValueError(
+                f"a stop trajectory wants category 1 or 2, found {category}: category 0 is power "
+                "off, see Arm.stop"
+            )
+        if not period_s > 0.0:
+            raise ValueError(f"a stop trajectory wants a period > 0, found {period_s} s")
+        self.category, self.period_s, self.limits = category, period_s, limits
+        self.n = n = len(limits.q_min)
+        self.seconds, self.ticks = 0.0, 0
+        self.inside = True  # does the stop end and stay within the joint limits?
+        self._in = InputParameter(n)
+        self._in.control_interface = ControlInterface.Velocity
+        self._in.synchronization = Synchronization.No if category == 1 else Synchronization.Time
+        self._in.max_acceleration = limits.ddq_max.tolist()
+        self._in.max_jerk = limits.dddq_max.tolist()
+        self._in.target_velocity = self._in.target_acceleration = [0.0] * n
+        self._ruckig, self._trajectory = Ruckig(n, period_s), Trajectory(n)
+        worst = limits.dq_max / limits.ddq_max + 2.0 * limits.ddq_max / limits.dddq_max
+        self._q = np.zeros((math.ceil(1.5 * float(worst.max()) / period_s) + 2, n))
+
+    @property
+    def power_off(self) -> bool:
+        """Whether this category takes the power off once the arm stands."""
+        return self.category == 1
+
+    def plan(self, q: Vec, dq: Vec, ddq: Vec) -> int:
+        """Stop from position, velocity and acceleration (n,) [rad, rad/s, rad/s^2]; returns after
+        how many samples the arm stands. More than the arm's velocity limit only takes longer.
+
+        Raises CommandRejected for a state from which nothing can be computed (shape, NaN).
+        """
+        state = [np.asarray(x, np.float64) for x in (q, dq, ddq)]
+        if not all(x.shape == (self.n,) and np.isfinite(x).all() for x in state):
+            raise CommandRejected(
+                f"a stop wants finite q, dq, ddq of {self.n} joints, found {state}: use the arm's "
+                "own stop (category 0)"
+            )
+        given = self._in
+        given.current_position, given.current_velocity, given.current_acceleration = (
+            x.tolist() for x in state
+        )
+        try:
+            result = self._ruckig.calculate(given, self._trajectory)
+        except RuckigError as e:
+            raise CommandRejected(f"no stop found: {e}: use the arm's own stop") from None
+        if result not in (Result.Working, Result.Finished):
+            raise CommandRejected(f"no stop found ({result}): use the arm's own stop (category 0)")
+        self.seconds = float(self._trajectory.duration)
+        self.ticks = math.ceil(self.seconds / self.period_s - 1e-9)
+        if self.ticks >= len(
+            self._q
+        ):  # faster than the arm's limits allow; rare enough to allocate
+            self._q = np.zeros((self.ticks + 1, self.n))
+        for k in range(self.ticks + 1):
+            self._q[k] = self._trajectory.at_time(min(k * self.period_s, self.seconds))[0]
+        extrema = self._trajectory.position_extrema
+        self.inside = all(
+            e.min >= lo and e.max <= hi
+            for e, lo, hi in zip(
+                extrema, self.limits.q_min.tolist(), self.limits.q_max.tolist(), strict=True
+            )
+        )
+        return self.ticks
+
+    def sample(self, k: int, out: Vec) -> bool:
+        """Write the positions (n,) [rad] of `k` periods after the plan's start into `out`; past the
+        end, the last ones. Returns whether the arm stands. Allocates nothing."""
+        np.copyto(out, self._q[min(max(k, 0), self.ticks)])
+        return k >= self.ticks
