@@ -32,8 +32,8 @@ Kind = Literal["struct", "image", "calibration", "log", "transform", "joints"]
 class Channel:
     """One topic. `dtype` and `units` (column -> unit) of a struct; `frame_id` of images.
 
-    transform: `column` of `source` is the pose (7,) of `child_frame_id` in `frame_id`: position [m],
-    quaternion wxyz. joints: `column`, "d" + `column` and "tau_ext" of `source`, as far as they
+    transform: `column` of `source` is the pose (7,) of `child_frame_id` in `frame_id`, position
+    [m], quaternion wxyz. joints: `column`, "d" + `column` and "tau_ext" of `source`, as far as they
     exist, are position [rad], velocity [rad/s] and effort [Nm] of the joints `names`.
     """
 

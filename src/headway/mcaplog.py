@@ -11,31 +11,19 @@ from __future__ import annotations
 
 import json
 import os
-import struct
 import weakref
-import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from mcap import records
-from mcap.data_stream import ReadDataStream
-from mcap.exceptions import McapError
 from mcap.opcode import Opcode
 from numpy.typing import NDArray
 
 from headway.errors import RecordingError, Truncated
+from headway.mcapfile import DAMAGE, MAGIC, MESSAGE, Contents, read_contents, records_in, unpack
 from headway.wire import Layout, Rows, dtype_from_json
-
-MAGIC = b"\x89MCAP0\r\n"
-_HEAD = struct.Struct("<BQ")
-_MESSAGE = struct.Struct("<HIQQ")
-_CHUNK = struct.Struct("<QQQII")
-_LARGEST_CHUNK = 1 << 32  # bytes; a length beyond this is damage, not data
-_BAD = (McapError, struct.error, ValueError, IndexError, KeyError, MemoryError, OverflowError)
 
 _PIXELS = {"rgb8": ("u1", 3), "mono8": ("u1", 0), "16UC1": ("<u2", 0), "32FC1": ("<f4", 0)}
 
@@ -61,38 +49,39 @@ class Calibration(NamedTuple):
     frame_id: str
 
 
-@dataclass(frozen=True)
-class _Piece:
-    """A chunk, or a message that lies in no chunk; `channels` None = not known."""
-
-    offset: int
-    size: int
-    chunk: bool
-    channels: frozenset[int] | None
-
-
-@dataclass
 class Recording:
-    """An opened file; what it returns is in the order of the file."""
+    """An opened file; what it returns is in the order of the file. `truncated` when it ends in the
+    middle; `note` then says what was recovered."""
 
-    path: Path
-    truncated: bool = False
-    note: str = ""  # what was recovered of a truncated file
-    metadata: dict[str, str] = field(default_factory=dict)  # as given to Recorder
-    end: dict[str, str] = field(default_factory=dict)  # how it ended, messages, dropped
-    other_metadata: dict[str, dict[str, str]] = field(default_factory=dict)
-    _schemas: dict[int, records.Schema] = field(default_factory=dict)
-    _channels: dict[int, records.Channel] = field(default_factory=dict)
-    _pieces: list[_Piece] = field(default_factory=list)
-    _fd: int = -1
+    def __init__(self, path: Path, contents: Contents) -> None:
+        self.path = path
+        self._contents = contents
+        self.truncated = contents.stopped is not None
+        self.note = ""
+        if self.truncated:
+            self.note = (
+                f"{path} ends in the middle: {contents.stopped} of {contents.size} bytes are "
+                f"whole, with {len(contents.pieces)} chunks on {len(self.topics)} topics; the rest "
+                "is lost, or still being written"
+            )
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """As given to `Recorder`: run configuration, seeds, versions."""
+        return self._contents.metadata.get("headway", {})
+
+    @property
+    def end(self) -> dict[str, str]:
+        """How the recording ended, and how many messages were written and dropped."""
+        return self._contents.metadata.get("headway.end", {})
 
     @property
     def topics(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(c.topic for c in self._channels.values()))
+        return tuple(dict.fromkeys(c.topic for c in self._contents.channels.values()))
 
     def schema(self, topic: str) -> str:
         """Name of the schema, such as "foxglove.RawImage"; "" where the channel has none."""
-        schema = self._schemas.get(self._channel(topic).schema_id)
+        schema = self._contents.schemas.get(self._channel(topic).schema_id)
         return schema.name if schema is not None else ""
 
     def units(self, topic: str) -> dict[str, str]:
@@ -111,17 +100,17 @@ class Recording:
     def messages(self, topic: str) -> Iterator[Message]:
         """The messages as they lie in the file. Raises RecordingError on damage."""
         self._channel(topic)
-        wanted = {i for i, c in self._channels.items() if c.topic == topic}
-        for piece in self._pieces:
+        wanted = {i for i, c in self._contents.channels.items() if c.topic == topic}
+        for piece in self._contents.pieces:
             if piece.channels is not None and not piece.channels & wanted:
                 continue
             try:
-                data = _unpack(self._fd, piece)
-                for at, end in _records(data, Opcode.MESSAGE):
-                    channel, seq, t_ns, _ = _MESSAGE.unpack_from(data, at)
+                data = unpack(self._contents.fd, piece)
+                for at, end in records_in(data, Opcode.MESSAGE):
+                    channel, seq, t_ns, _ = MESSAGE.unpack_from(data, at)
                     if channel in wanted:
-                        yield Message(t_ns, seq, data[at + _MESSAGE.size : end])
-            except _BAD as e:
+                        yield Message(t_ns, seq, data[at + MESSAGE.size : end])
+            except DAMAGE as e:
                 raise RecordingError(
                     f"{self.path}: wanted a chunk at byte {piece.offset}, found damage ({e}): "
                     "copy the file again from where it was made"
@@ -200,7 +189,7 @@ class Recording:
         channel = self._channel(topic)
         if channel.message_encoding == "json":
             return json.loads
-        schema = self._schemas.get(channel.schema_id)
+        schema = self._contents.schemas.get(channel.schema_id)
         try:
             for factory in _factories():
                 decode = factory.decoder_for(channel.message_encoding, schema)
@@ -214,7 +203,7 @@ class Recording:
         )
 
     def _channel(self, topic: str) -> records.Channel:
-        for channel in self._channels.values():
+        for channel in self._contents.channels.values():
             if channel.topic == topic:
                 return channel
         raise RecordingError(
@@ -253,142 +242,20 @@ def open_recording(path: Path | str) -> Recording:
         raise RecordingError(
             f"wanted a recording at {path}: {e.strerror}; check the path"
         ) from None
-    recording = Recording(path, _fd=fd)
-    weakref.finalize(recording, os.close, fd)
     try:
         start = os.pread(fd, len(MAGIC), 0)
-    except OSError as e:  # a folder
+        if start != MAGIC:
+            found = f"{start!r}" if start else "an empty file"
+            raise RecordingError(
+                f"wanted an MCAP recording at {path}, found {found} at its start: "
+                "give a file that `headway run` wrote, or another .mcap"
+            )
+        recording = Recording(path, read_contents(fd))
+    except OSError as e:  # a folder, for one
+        os.close(fd)
         raise RecordingError(f"wanted a recording at {path}: {e.strerror}") from None
-    if start != MAGIC:
-        found = f"{start!r}" if start else "an empty file"
-        raise RecordingError(
-            f"wanted an MCAP recording at {path}, found {found} at its start: "
-            "give a file that `headway run` wrote, or another .mcap"
-        )
-    size = os.fstat(fd).st_size
-    stopped = _scan(recording, size)
-    if stopped is not None or not recording._channels:
-        stopped = _verify(recording, stopped)
-    if stopped is not None:
-        recording.truncated = True
-        recording.note = (
-            f"{path} ends in the middle: {stopped} of {size} bytes are whole, with "
-            f"{len(recording._pieces)} chunks on {len(recording.topics)} topics; the rest is lost"
-        )
+    except BaseException:
+        os.close(fd)
+        raise
+    weakref.finalize(recording, os.close, fd)
     return recording
-
-
-def _scan(log: Recording, size: int) -> int | None:
-    """Walk over the records from the start; where the file ends early, the offset of the end of
-    what is whole."""
-    at = len(MAGIC)
-    last: _Piece | None = None
-    while True:
-        head = os.pread(log._fd, _HEAD.size, at)
-        if len(head) < _HEAD.size:
-            return at
-        op, n = _HEAD.unpack(head)
-        body, end = at + _HEAD.size, at + _HEAD.size + n
-        if op == 0 or end > size:
-            return at
-        try:
-            if op in (Opcode.CHUNK, Opcode.MESSAGE):
-                last = _Piece(body, n, op == Opcode.CHUNK, None)
-                log._pieces.append(last)
-            elif op == Opcode.MESSAGE_INDEX and last is not None and last.chunk:
-                (channel,) = struct.unpack("<H", os.pread(log._fd, 2, body))
-                known = (last.channels or frozenset()) | {channel}
-                last = log._pieces[-1] = _Piece(last.offset, last.size, True, known)
-            elif op in (Opcode.SCHEMA, Opcode.CHANNEL, Opcode.METADATA):
-                _learn(log, op, os.pread(log._fd, n, body))
-        except _BAD:
-            return at
-        at = end
-        if op == Opcode.FOOTER:
-            whole = os.pread(log._fd, len(MAGIC), at) == MAGIC
-            return None if whole else at
-
-
-def _learn(log: Recording, op: int, body: bytes) -> None:
-    stream = ReadDataStream(BytesIO(body))
-    if op == Opcode.SCHEMA:
-        schema = records.Schema.read(stream)
-        log._schemas[schema.id] = schema
-    elif op == Opcode.CHANNEL:
-        channel = records.Channel.read(stream)
-        log._channels[channel.id] = channel
-    elif op == Opcode.METADATA:
-        found = records.Metadata.read(stream)
-        ours = {"headway": log.metadata, "headway.end": log.end}
-        ours.get(found.name, log.other_metadata.setdefault(found.name, {})).update(found.metadata)
-
-
-def _verify(log: Recording, stopped: int | None) -> int | None:
-    """Unpack every chunk of a file without a summary: learn its channels, and drop what follows the
-    first damage. Returns where the whole part ends."""
-    for i, piece in enumerate(log._pieces):
-        try:
-            data = _unpack(log._fd, piece)
-            for op in (Opcode.SCHEMA, Opcode.CHANNEL):
-                for at, end in _records(data, op):
-                    _learn(log, op, data[at:end])
-            for at, _ in _records(data, Opcode.MESSAGE):
-                if _MESSAGE.unpack_from(data, at)[0] not in log._channels:
-                    raise ValueError("a message of no channel")
-        except _BAD:  # noqa: PERF203 - once per chunk
-            del log._pieces[i:]
-            return piece.offset - _HEAD.size
-    return stopped
-
-
-def _unpack(fd: int, piece: _Piece) -> bytes:
-    """The records of a chunk; raises one of _BAD when it is damaged."""
-    body = os.pread(fd, piece.size, piece.offset)
-    if len(body) < piece.size:
-        raise ValueError("the file has become shorter")
-    if not piece.chunk:
-        return _HEAD.pack(Opcode.MESSAGE, piece.size) + body
-    _, _, size, crc, n = _CHUNK.unpack_from(body)
-    at = _CHUNK.size + n
-    compression = body[_CHUNK.size : at].decode()
-    (length,) = struct.unpack_from("<Q", body, at)
-    packed = body[at + 8 : at + 8 + length]
-    if size > _LARGEST_CHUNK or len(packed) < length:
-        raise ValueError(f"a chunk of {size} bytes, {length} packed")
-    data = _decompress(compression, packed, size)
-    if crc and zlib.crc32(data) != crc:
-        raise ValueError("checksum differs")
-    return data
-
-
-def _decompress(compression: str, packed: bytes, size: int) -> bytes:
-    if compression == "zstd":
-        import zstandard
-
-        try:
-            return zstandard.ZstdDecompressor().decompress(packed, max_output_size=size)
-        except zstandard.ZstdError as e:
-            raise ValueError(str(e)) from None
-    if compression == "lz4":
-        import lz4.frame  # type: ignore[import-untyped]
-
-        try:
-            return bytes(lz4.frame.decompress(packed))
-        except RuntimeError as e:
-            raise ValueError(str(e)) from None
-    if compression:
-        raise ValueError(f"unknown compression {compression!r}")
-    return packed
-
-
-def _records(data: bytes, want: int) -> Iterator[tuple[int, int]]:
-    """(start, end) of the bodies of the records of one kind."""
-    at = 0
-    while at < len(data):
-        op, n = _HEAD.unpack_from(data, at)
-        at += _HEAD.size
-        if at + n > len(data):
-            raise ValueError("a record reaches beyond its chunk")
-        if op == want:
-            yield at, at + n
-        at += n

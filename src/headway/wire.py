@@ -1,9 +1,9 @@
 """Rows of telemetry as protobuf messages of constant length, bit for bit.
 
 Every column becomes a fixed-width protobuf field (double, float, sfixed64, bool, ...; an array
-column a packed repeated field). The encoding of a row is then always the same bytes with the numbers
-in the same places, so that encoding and decoding are plain array copies: NaN payloads, infinities
-and signed zeros survive, and a million rows decode in one step. Any protobuf reader reads it too.
+column a packed repeated field). A row's encoding is then always the same bytes with the numbers in
+the same places, so that encoding and decoding are plain array copies: NaN payloads, infinities and
+signed zeros survive, and a million rows decode in one step. Any protobuf reader reads it too.
 Wire format: protobuf.dev/programming-guides/encoding.
 """
 

@@ -1,0 +1,157 @@
+"""Recordings that were cut, altered, or made by others."""
+
+import json
+
+import lz4.frame  # noqa: F401 - the case below needs it
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mcap.writer import CompressionType, Writer
+from mcap_ros2.writer import Writer as Ros2Writer
+
+from headway.edge.recording.recorder import Recorder
+from headway.edge.recording.schema import Channel
+from headway.errors import RecordingError, Truncated
+from headway.mcaplog import open_recording
+
+MS = 1_000_000
+ROW = np.dtype([("t_ns", "<i8"), ("x", "<f8", (4,))])
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A small recording of several chunks, as bytes, and its rows."""
+    path = tmp_path_factory.mktemp("whole") / "a.mcap"
+    rows = np.zeros(300, ROW)
+    rows["x"] = np.random.default_rng(0).normal(size=(300, 4))
+    rows["t_ns"] = np.arange(300) * 10 * MS
+    channels = [Channel("/x", dtype=ROW), Channel("/camera", "image"), Channel("/log", "log")]
+    with Recorder(path, channels, lossless=True, metadata={"seed": "0"}) as log:
+        for i, row in enumerate(rows):
+            log.write("/x", i * 10 * MS, row)
+            if i % 100 == 0:
+                log.image("/camera", i * 10 * MS, np.full((4, 4, 3), i % 256, np.uint8))
+                log.log(i * 10 * MS, "info", f"row {i}")
+    return path.read_bytes(), rows
+
+
+def read_all(path):
+    """Everything in the file, by every way there is; RecordingError only."""
+    log = open_recording(path)
+    found = {}
+    for topic in log.topics:
+        found[topic] = [m.data for m in log.messages(topic)]
+        list(log.decoded(topic))
+    if "/camera" in log.topics:
+        list(log.images("/camera"))
+    log.logs()
+    return log, found, log.rows("/x") if "/x" in log.topics else np.zeros(0, ROW)
+
+
+def test_a_cut_file_is_read_up_to_the_cut(whole, tmp_path):
+    data, rows = whole
+    path = tmp_path / "cut.mcap"
+    counts = []
+    for cut in [*range(0, len(data), 97), *range(len(data) - 20, len(data))]:
+        path.write_bytes(data[:cut])
+        if cut < 8:
+            with pytest.raises(RecordingError, match="wanted an MCAP"):
+                open_recording(path)
+            continue
+        log, _, found = read_all(path)
+        assert log.truncated
+        assert "ends in the middle" in log.note
+        assert found.tobytes() == rows[: len(found)].tobytes()
+        counts.append(len(found))
+        with pytest.raises(Truncated):
+            log.require_complete()
+    assert counts == sorted(counts)
+    assert {0, 50, 100, 150, 200, 250, 300} <= set(counts)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_altered_bytes_never_crash_the_reader(whole, tmp_path_factory, data):
+    raw = bytearray(whole[0])
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(raw) - 1))
+        raw[at] = data.draw(st.integers(0, 255))
+    path = tmp_path_factory.mktemp("x") / "bad.mcap"
+    path.write_bytes(raw[: data.draw(st.one_of(st.just(len(raw)), st.integers(0, len(raw))))])
+    try:
+        _, _, found = read_all(path)
+    except RecordingError:
+        return
+    assert found.tobytes() == whole[1][: len(found)].tobytes()  # checksums leave no wrong number
+
+
+def test_a_flipped_bit_in_a_complete_file_is_named(whole, tmp_path):
+    raw = bytearray(whole[0])
+    raw[len(raw) // 2] ^= 1
+    (tmp_path / "bad.mcap").write_bytes(raw)
+    with pytest.raises(RecordingError, match="found damage"):
+        open_recording(tmp_path / "bad.mcap").rows("/x")
+
+
+def test_what_is_no_recording(tmp_path):
+    (tmp_path / "empty.mcap").touch()
+    (tmp_path / "text.mcap").write_text("q,dq\n1,2\n")
+    for name, says in (("empty.mcap", "an empty file"), ("text.mcap", "q,dq"), ("none", "No such")):
+        with pytest.raises(RecordingError, match=says):
+            open_recording(tmp_path / name)
+    with pytest.raises(RecordingError, match="directory"):
+        open_recording(tmp_path)
+
+
+def test_wrong_topics_and_kinds_are_named(whole, tmp_path):
+    (tmp_path / "a.mcap").write_bytes(whole[0])
+    log = open_recording(tmp_path / "a.mcap")
+    with pytest.raises(RecordingError, match="'/y', found /x, /camera, /log"):
+        log.rows("/y")
+    with pytest.raises(RecordingError, match=r"foxglove\.RawImage of another program"):
+        log.rows("/camera")
+    with pytest.raises(RecordingError, match=r"wanted foxglove\.RawImage, found headway\.X"):
+        next(log.images("/x"))
+
+
+@pytest.mark.parametrize("compression", list(CompressionType))
+@pytest.mark.parametrize("chunks", [True, False])
+def test_json_of_another_program(tmp_path, compression, chunks):
+    path = tmp_path / "j.mcap"
+    with path.open("wb") as f:
+        w = Writer(f, compression=compression, use_chunking=chunks, repeat_channels=False)
+        w.start()
+        schema = w.register_schema("force", "jsonschema", b"{}")
+        topic = w.register_channel("/force", "json", schema)
+        odd = w.register_channel("/odd", "msgpack", 0)
+        for i in range(5):
+            w.add_message(topic, i, json.dumps({"z": i}).encode(), i)
+        w.add_message(topic, 9, b"{", 9)
+        w.add_message(odd, 10, b"\x80", 10)
+        w.finish()
+    log = open_recording(path)
+    assert not log.truncated
+    got = log.decoded("/force")
+    assert [next(got) for _ in range(5)] == [(i, {"z": i}) for i in range(5)]
+    with pytest.raises(RecordingError, match="does not fit its schema"):
+        next(got)
+    with pytest.raises(RecordingError, match="found 'msgpack'"):
+        next(log.decoded("/odd"))
+
+
+def test_ros2_of_another_program(tmp_path):
+    path = tmp_path / "r.mcap"
+    with path.open("wb") as f:
+        w = Ros2Writer(f)
+        schema = w.register_msgdef("test/Wrench", "float64[3] force\nstring frame")
+        for i in range(3):
+            w.write_message("/ft", schema, {"force": [i, 2.0, 3.0], "frame": "tool"}, i, i)
+        w.finish()
+    log = open_recording(path)
+    got = list(log.decoded("/ft"))
+    assert [t for t, _ in got] == [0, 1, 2]
+    assert list(got[2][1].force) == [2.0, 2.0, 3.0]
+    assert got[2][1].frame == "tool"
+    with pytest.raises(RecordingError, match="another program"):
+        log.rows("/ft")
