@@ -169,7 +169,7 @@ columns = st.lists(
 @st.composite
 def tables(draw):
     """A dtype and rows of arbitrary bits: NaN payloads, infinities, denormals, extremes."""
-    dtype = np.dtype([(f"c{i}", *c) for i, c in enumerate(draw(columns))])
+    dtype = np.dtype([("t_ns", "<i8")] + [(f"c{i}", *c) for i, c in enumerate(draw(columns))])
     n = draw(st.integers(0, 3))
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     rows = np.frombuffer(rng.bytes(n * dtype.itemsize), dtype).copy() if n else np.zeros(0, dtype)
@@ -223,6 +223,7 @@ def test_signalling_nans_survive_a_file(tmp_path):
         ([Channel("/a", dtype=np.dtype([("x y", "f8")]))], "'x y'"),
         ([Channel("/a", dtype=np.dtype([("x", "i1"), ("y", "f8")], align=True))], "align"),
         ([Channel("/a", dtype=np.dtype("f8"))], "named columns"),
+        ([Channel("/a", dtype=np.dtype([("x", "f8", (0,))]))], "named columns"),
         ([Channel("/a", "transform", source="/b", column="tcp")], "source"),
         ([CHANNELS[0], Channel("/a", "transform", source="/telemetry", column="q")], "column 'q'"),
     ],

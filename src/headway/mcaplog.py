@@ -60,9 +60,9 @@ class Recording:
         self.note = ""
         if self.truncated:
             self.note = (
-                f"{path} ends in the middle: {contents.stopped} of {contents.size} bytes are "
-                f"whole, with {len(contents.pieces)} chunks on {len(self.topics)} topics; the rest "
-                "is lost, or still being written"
+                f"{path} ends in the middle: read up to byte {contents.stopped} of {contents.size} "
+                f"({len(contents.pieces)} chunks, {len(self.topics)} topics); the rest is lost, or "
+                "still being written"
             )
 
     @property

@@ -63,7 +63,7 @@ def dtype_from_json(text: str) -> np.dtype[np.void]:
 
 def _columns(dtype: np.dtype[Any]) -> list[tuple[str, np.dtype[Any], tuple[int, ...]]]:
     """The columns of a row that can be written. Raises ValueError naming the one that cannot."""
-    if not dtype.names or dtype.fields is None:
+    if not dtype.names or dtype.fields is None or not dtype.itemsize:
         raise ValueError(f"wanted a structured dtype with named columns, found {dtype}")
     out = []
     for name in dtype.names:
