@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any, cast
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from headway.errors import ConfigError, SpecMismatch
@@ -85,6 +86,9 @@ class Derive:
         self._rows = np.zeros(n, self.dtype)
         self._x = self._rows.view(np.float64).reshape(n, -1)[:, 1:]
         self._valid = np.zeros((n, len(MASK)), np.bool_)
+        force, known = self._x[:, self.col["wrench"]][:, :3], self._valid[:, MASK["wrench"]]
+        self._force_view = sliding_window_view(force, len(self.taps), axis=0)
+        self._known_view = sliding_window_view(known, len(self.taps))
         self._done = self._head = self.history  # rows [done, head) are not derived yet
         self._full = n
         self._seen: Any = self.dtype
@@ -189,8 +193,8 @@ class Derive:
         put("Fxy", norm(w[:, :2]))
         step = norm(w[:, :3] - at("wrench", kf)[:, :3]) * (C["diff_force_s"] * self.rate / kf)
         put("dF", step * ok("wrench", kf))
-        quat = at("tcp")[:, 3:]
-        power = _dot(rotate(quat, w[:, :3]), v) + _dot(rotate(quat, w[:, 3:]), at("twist")[:, 3:])
+        base = rotate(at("tcp")[:, 3:], w.reshape(n, 2, 3)).reshape(n, 6)
+        power = np.add.reduce(base * at("twist"), axis=1)
         put("power", power)
         put("band", self._band(a, b))
 
@@ -286,12 +290,9 @@ class Derive:
 
     def _band(self, a: int, b: int) -> Vec:
         """|band-passed F| per tick; 0 where one of the filter's forces is missing."""
-        n = len(self.taps)
-        force = self._x[a - n + 1 : b, self.col["wrench"]][:, :3]
-        view = np.lib.stride_tricks.sliding_window_view(force, n, axis=0)
-        y = np.add.reduce(view * self.taps, axis=2)  # taps are symmetric
-        known = self._valid[a - n + 1 : b, MASK["wrench"]]
-        known = np.logical_and.reduce(np.lib.stride_tricks.sliding_window_view(known, n), axis=1)
+        a, b = a - len(self.taps) + 1, b - len(self.taps) + 1
+        y = np.add.reduce(self._force_view[a:b] * self.taps, axis=2)  # taps are symmetric
+        known = np.logical_and.reduce(self._known_view[a:b], axis=1)
         return cast(Vec, np.sqrt(np.add.reduce(y * y, axis=1)) * known)
 
     def _store(self, block: Vec, n: int) -> None:
@@ -310,16 +311,16 @@ def _dot(a: Vec, b: Vec) -> Vec:
 
 
 def _cross(a: Vec, b: Vec) -> Vec:
-    out = np.empty(a.shape)
+    out = np.empty(b.shape)
     for i, (j, k) in enumerate(((1, 2), (2, 0), (0, 1))):
-        out[:, i] = a[:, j] * b[:, k] - a[:, k] * b[:, j]
+        out[..., i] = a[..., j] * b[..., k] - a[..., k] * b[..., j]
     return out
 
 
 def rotate(quat: Vec, v: Vec) -> Vec:
-    """`v` (n, 3) turned by `quat` (n, 4) wxyz of any length; 0 for a zero quaternion."""
-    u, w = quat[:, 1:], quat[:, :1]
-    n2 = np.add.reduce(quat * quat, axis=1)[:, None]
+    """`v` (n, k, 3) turned by `quat` (n, 4) wxyz of any length; 0 for a zero quaternion."""
+    u, w = quat[:, None, 1:], quat[:, None, :1]
+    n2 = np.add.reduce(quat * quat, axis=1)[:, None, None]
     t = 2.0 * _cross(u, v)
     return cast(Vec, np.where(n2 > 1e-12, v + (w * t + _cross(u, t)) / np.maximum(n2, 1e-12), 0.0))
 

@@ -52,8 +52,9 @@ class FeatureStream:
         self.scale, self.joints, self.rate_hz = scale, joints, float(rate_hz)
         self._dtype: Any = dtype(joints)
         self._seen = self._dtype
-        self._stream = make(scale, joints, rate_hz)
-        self._push = self._stream.push
+        self._slot = np.zeros(1, self._dtype)  # the compiled stream reads the row from here
+        self._stream = make(scale, joints, rate_hz, self._slot)
+        self._take = self._stream.push
         self.reset = self._stream.reset
 
     def push(self, row: np.void) -> None:
@@ -61,7 +62,8 @@ class FeatureStream:
         if row.dtype is not self._seen:
             _check_dtype(row.dtype, self._dtype, self.joints)
             self._seen = row.dtype
-        self._push(row)
+        self._slot[0] = row
+        self._take()
 
     def features(
         self, out_features: FLOATS | None = None, out_mask: FLOATS | None = None
@@ -81,13 +83,16 @@ def _check_dtype(found: np.dtype[Any], wanted: np.dtype[Any], joints: int) -> No
         )
 
 
-def make(scale: Scale, joints: int, rate_hz: float) -> Any:
-    """The compiled stream itself."""
+def make(
+    scale: Scale, joints: int, rate_hz: float, slot: np.ndarray[tuple[int], np.dtype[Any]]
+) -> Any:
+    """The compiled stream itself; its `push` reads the row in `slot` (1,)."""
     win = spec.windows(float(rate_hz))
     robot = [np.ascontiguousarray(a, np.float64) for a in (scale.q_min, scale.q_max)]
     robot += [np.ascontiguousarray(a, np.float64) for a in (scale.dq_max, scale.tau_max)]
     single = (scale.q_tol, scale.v_max, scale.stroke, scale.force_max)
     return module().Stream(
+        slot.view(np.float64),
         joints,
         float(rate_hz),
         *robot,
@@ -108,6 +113,6 @@ def batch(
     n = len(rows) // every
     features = np.zeros((n, spec.N_FEATURES), np.float32)
     masks = np.zeros((n, spec.N_MASKS), np.float32)
-    flat = np.ascontiguousarray(rows).view(np.uint8).reshape(len(rows), -1)
-    make(scale, joints, rate_hz).batch(flat, every, features, masks)
+    flat = np.ascontiguousarray(rows).view(np.float64).reshape(len(rows), -1)
+    make(scale, joints, rate_hz, np.zeros(1, rows.dtype)).batch(flat, every, features, masks)
     return features, masks

@@ -1,0 +1,81 @@
+"""Write the C++ header of the feature spec: `python generate.py OUT.hpp`.
+
+Reads `spec.py` and the field table of `telemetry.py` with nothing but the standard library, since a
+build environment has neither NumPy nor this package.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+ROOM = Path(__file__).resolve().parent.parent
+
+
+def _load_spec() -> ModuleType:
+    where = importlib.util.spec_from_file_location("headway_spec", ROOM / "spec.py")
+    assert where
+    assert where.loader
+    module = importlib.util.module_from_spec(where)
+    sys.modules[where.name] = module
+    where.loader.exec_module(module)
+    return module
+
+
+def _fields() -> dict[str, tuple[int | str, str]]:
+    for node in ast.parse((ROOM / "telemetry.py").read_text(encoding="utf-8")).body:
+        if (
+            isinstance(node, ast.AnnAssign)
+            and isinstance(node.target, ast.Name)
+            and node.target.id == "FIELDS"
+            and node.value
+        ):
+            return dict(ast.literal_eval(node.value))
+    raise SystemExit(f"wanted a table FIELDS in {ROOM / 'telemetry.py'}, found none")
+
+
+def header() -> str:
+    """The text of the header."""
+    spec, fields = _load_spec(), _fields()
+    mask_of = {f: m for m, members in spec.MASK_FIELDS.items() for f in members}
+
+    def enum(prefix: str, names: object) -> str:
+        items = [f"{prefix}_{str(n).replace('.', '_')}" for n in names]  # type: ignore[attr-defined]
+        return f"enum : int {{ {', '.join(items)}, {prefix}_COUNT }};"
+
+    needs = [sum(1 << spec.MASKS.index(m) for m in f.needs) for f in spec.FEATURES]
+    widths = [-1 if w == "J" else max(1, int(w)) for w, _ in fields.values()]
+    masks = [spec.MASKS.index(mask_of[f]) for f in fields]
+    lines = [
+        "// Generated from kernels/spec.py by kernels/cpp/generate.py. Do not edit.",
+        "#pragma once",
+        "#include <cstdint>",
+        "namespace headway::spec {",
+        f'inline constexpr char HASH[] = "{spec.spec_hash()}";',
+        *(f"inline constexpr double {k} = {v!r};" for k, v in spec.CONSTANTS.items()),
+        f"inline constexpr int N_MOTION6 = {len(spec.MOTION6)};",
+        f"inline constexpr int N_FORCE6 = {len(spec.FORCE6)};",
+        f"inline constexpr int N_GRIP4 = {len(spec.GRIP4)};",
+        *(
+            f"inline constexpr int AT_{group} = {part.start};"
+            for group, part in spec.SLICES.items()
+        ),
+        "// feature, window channel, mask bit, telemetry field",
+        enum("f", spec.NAMES),
+        enum("c", spec.CHANNELS),
+        enum("m", spec.MASKS),
+        enum("t", fields),
+        f"inline constexpr std::uint32_t NEEDS[] = {{{', '.join(map(str, needs))}}};",
+        "// telemetry field -> width (-1: one per joint), mask bit",
+        f"inline constexpr int WIDTH[] = {{{', '.join(map(str, widths))}}};",
+        f"inline constexpr int MASK[] = {{{', '.join(map(str, masks))}}};",
+        "}  // namespace headway::spec",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    Path(sys.argv[1]).write_text(header(), encoding="utf-8")
