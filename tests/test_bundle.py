@@ -1,0 +1,191 @@
+"""A bundle that is not exactly what was saved is refused, with the file and the reason."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from headway import bundle
+from headway.bundle import Bundle, Image, Manifest, Policy, Pro, Provenance, Tensor
+from headway.errors import BundleError
+
+FILES: dict[str, bytes | Path] = {"model.onnx": b"weights", "extra/notes.txt": b"hello"}
+
+
+def manifest(**changes: Any) -> Manifest:
+    base = Manifest(
+        kind="pro",
+        name="head",
+        onnx="model.onnx",
+        inputs=(Tensor(name="features", shape=(1, 4), unit="spec"),),
+        outputs=(Tensor(name="risk", shape=(1, 1), unit="0..1"),),
+        pro=Pro(spec_hash="ab" * 32, rate_hz=50.0, hidden=8, temperature={"risk": 1.3}),
+        provenance=Provenance(command="make models", seed=7, data="none", date="2026-01-01"),
+    )
+    return msgspec.structs.replace(base, **changes)
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Bundle:
+    return bundle.save(tmp_path / "head", manifest(), FILES)
+
+
+def test_what_is_saved_is_what_is_loaded(saved: Bundle, tmp_path: Path) -> None:
+    again = bundle.load(saved.path)
+    assert again == saved
+    assert again.onnx.read_bytes() == b"weights"
+    assert set(again.manifest.files) == set(FILES)
+    assert again.manifest.pro == manifest().pro
+    assert again.manifest.provenance.seed == 7
+    assert os.listdir(tmp_path) == ["head"]  # no temporary folder stays
+
+
+def test_a_file_may_be_given_by_path_and_a_bundle_replaced(saved: Bundle, tmp_path: Path) -> None:
+    source = tmp_path / "w.bin"
+    source.write_bytes(b"other weights")
+    new = bundle.save(saved.path, manifest(name="second"), {"model.onnx": source})
+    assert bundle.load(saved.path).manifest.name == "second"
+    assert new.onnx.read_bytes() == b"other weights"
+    assert not (new.path / "extra").exists()
+
+
+def test_policy_section_survives(tmp_path: Path) -> None:
+    policy = Policy(
+        action_names=("dx", "grip"),
+        action_units=("m", "0..1"),
+        frame="base",
+        chunk=8,
+        dt_s=0.1,
+        rate_hz=10.0,
+        images=(Image(camera="wrist", input="rgb", height=96, width=96),),
+        state_names=("tcp_x",),
+        instructions=("pick the cube",),
+    )
+    inputs = (
+        Tensor(name="rgb", shape=(1, 96, 96, 3), dtype="uint8"),
+        Tensor(name="state", shape=(1, 1), unit="m", mean=(0.1,), std=(2.0,)),
+    )
+    m = manifest(kind="policy", pro=None, policy=policy, inputs=inputs)
+    assert bundle.save(tmp_path / "p", m, FILES).manifest.policy == policy
+
+
+def edit(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    data = json.loads((path / "bundle.json").read_text())
+    change(data)
+    (path / "bundle.json").write_text(json.dumps(data))
+
+
+def rename_file(name: str) -> Callable[[dict[str, Any]], None]:
+    def change(data: dict[str, Any]) -> None:
+        data["files"][name] = data["files"].pop("extra/notes.txt")
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda d: d.update(schema=2), "wanted schema 1, found 2"),
+        (lambda d: d.pop("schema"), "wanted schema 1, found None"),
+        (lambda d: d.update(nmae="x"), "unknown key `nmae`: did you mean `name`"),
+        (lambda d: d["pro"].update(rate=1), "unknown key `pro.rate`: did you mean `pro.rate_hz`"),
+        (lambda d: d.pop("onnx"), "onnx"),
+        (lambda d: d.update(onnx="other.onnx"), "other.onnx is not among its files"),
+        (lambda d: d.update(kind="policy"), "wants the section `policy` alone, found pro"),
+        (lambda d: d.update(kind="llm"), "llm"),
+        (lambda d: d["inputs"][0].update(dtype="float8"), "dtype float8, valid"),
+        (lambda d: d["inputs"][0].update(shape=[0, 4]), "dimensions >= 1"),
+        (lambda d: d["inputs"][0].update(mean=[0.0, 1.0], std=[1.0, 1.0]), "mean has 2 values"),
+        (lambda d: d["inputs"][0].update(mean=[0.0], std=[0.0]), "std > 0"),
+        (lambda d: d["inputs"][0].update(name="risk"), "distinct names"),
+        (lambda d: d["inputs"][0].update(shape="4"), "inputs"),
+        (lambda d: d["files"]["model.onnx"].update(size=3), "wants 3 bytes, found 7"),
+        (lambda d: d["files"]["model.onnx"].update(sha256="0" * 64), "model.onnx was altered"),
+        (rename_file("../notes.txt"), "plain relative path"),
+        (rename_file("extra/../../notes.txt"), "plain relative path"),
+        (rename_file("/etc/hostname"), "plain relative path"),
+        (rename_file("extra\\notes.txt"), "plain relative path"),
+        (rename_file("./extra/notes.txt"), "plain relative path"),
+        (rename_file("C:notes.txt"), "plain relative path"),
+        (rename_file("bundle.json"), "plain relative path"),
+        (rename_file(""), "plain relative path"),
+        (rename_file("missing.txt"), "wanted the file missing.txt, found none"),
+        (rename_file("extra"), "wanted the file extra, found none"),
+    ],
+)
+def test_a_changed_manifest_is_refused(saved: Bundle, change: Any, message: str) -> None:
+    edit(saved.path, change)
+    with pytest.raises(BundleError, match=re.escape(message)):
+        bundle.load(saved.path)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff\xfe", b'{"schema": "1"}'])
+def test_what_is_no_manifest_is_refused(saved: Bundle, content: bytes) -> None:
+    (saved.path / "bundle.json").write_bytes(content)
+    with pytest.raises(BundleError, match=r"bundle\.json"):
+        bundle.load(saved.path)
+
+
+def test_an_altered_or_truncated_file_is_refused(saved: Bundle) -> None:
+    saved.onnx.write_bytes(b"weightz")
+    with pytest.raises(BundleError, match=r"model\.onnx was altered: wanted SHA-256"):
+        bundle.load(saved.path)
+    saved.onnx.write_bytes(b"weig")
+    with pytest.raises(BundleError, match="wants 7 bytes, found 4"):
+        bundle.load(saved.path)
+    saved.onnx.unlink()
+    with pytest.raises(BundleError, match=r"wanted the file model\.onnx"):
+        bundle.load(saved.path)
+
+
+def test_links_are_refused_even_when_the_content_fits(saved: Bundle, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (saved.path / "extra" / "notes.txt").rename(outside / "notes.txt")
+    (saved.path / "extra" / "notes.txt").symlink_to(outside / "notes.txt")
+    with pytest.raises(BundleError, match="symbolic link"):
+        bundle.load(saved.path)
+    (saved.path / "extra" / "notes.txt").unlink()
+    (saved.path / "extra").rmdir()
+    (saved.path / "extra").symlink_to(outside)
+    with pytest.raises(BundleError, match="symbolic link"):
+        bundle.load(saved.path)
+
+
+def test_no_folder_a_file_and_an_empty_folder(tmp_path: Path) -> None:
+    with pytest.raises(
+        BundleError, match=r"found nothing: give the folder that holds bundle\.json"
+    ):
+        bundle.load(tmp_path / "no")
+    (tmp_path / "f").write_text("x")
+    with pytest.raises(BundleError, match="found a file"):
+        bundle.load(tmp_path / "f")
+    (tmp_path / "d").mkdir()
+    with pytest.raises(BundleError, match=r"wanted bundle\.json as a plain file"):
+        bundle.load(tmp_path / "d")
+
+
+def test_a_failed_save_leaves_what_was_there(saved: Bundle, tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="cannot write the bundle"):
+        bundle.save(saved.path, manifest(), {**FILES, "gone": tmp_path / "nowhere"})
+    with pytest.raises(BundleError, match="plain relative path"):
+        bundle.save(saved.path, manifest(), {**FILES, "../escape": b"x"})
+    with pytest.raises(BundleError, match=r"model\.onnx is not among"):
+        bundle.save(saved.path, manifest(), {"a": b""})
+    assert bundle.load(saved.path) == saved
+    assert os.listdir(tmp_path) == ["head"]
+
+
+def test_save_does_not_replace_what_is_no_bundle(tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "precious").write_text("x")
+    with pytest.raises(BundleError, match="found something else there"):
+        bundle.save(tmp_path / "home", manifest(), FILES)
+    assert (tmp_path / "home" / "precious").read_text() == "x"
