@@ -1,0 +1,105 @@
+"""An arm that plays a recording back. Nothing moves: commands are taken, kept and ignored."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+
+from headway import config
+from headway.drivers import Context
+from headway.drivers.kinematics import Chain
+from headway.drivers.replay_source import ReplaySource, Tape, bad, info, tape_of
+from headway.errors import ConfigError, DeviceError
+from headway.types import ArmState, Limits, Pose, Sent, Vec
+
+_COLUMNS = ("q", "dq", "q_ref", "tcp", "twist", "tau_ext")
+_FIT = 0.002  # of the recorded TCP to the model's [m]
+
+
+class Config(config.Struct, frozen=True):
+    path: str
+    topic: str = "/telemetry"
+    model: str = "ur5e"  # drivers/arms/_MODEL.py: its limits and kinematics
+
+
+class ReplayArm(ReplaySource[ArmState]):
+    """`sent` is the last command. The tool of `chain` is found from the recorded TCP poses."""
+
+    def __init__(self, tape: Tape, cfg: Config) -> None:
+        times, self._rows = tape.rows(cfg.topic, _COLUMNS)
+        super().__init__(tape, info(tape, f"{cfg.model} arm"), times)
+        self.limits, self.chain = _model(cfg.model, self._rows, str(tape.log.path))
+        self.sent: Sent | None = None
+        self._active = False
+
+    def sample(self, i: int) -> tuple[ArmState, tuple[str, ...]]:
+        row = self._rows[i]
+        q, dq, tau, tcp = (row[n].copy() for n in ("q", "dq", "tau_ext", "tcp"))
+        names = self._rows.dtype.names or ()
+        stop = "protective_stop" in names and bool(row["protective_stop"] > 0)
+        state = ArmState(
+            q,
+            dq,
+            row["q_ref"].copy(),
+            Pose(tcp[:3], tcp[3:]),
+            row["twist"].copy(),
+            None if np.isnan(tau).all() else tau,
+            protective_stop=stop,
+        )
+        return state, bad(q=q, dq=dq)
+
+    def activate(self) -> None:
+        self._active = True
+
+    def command(self, q: Vec, *, deadline_ns: int) -> Sent:
+        """Kept in `sent`; nothing moves. Refuses what a real arm would."""
+        if not self._active:
+            raise DeviceError("the replayed arm wants activate() before a command")
+        n = len(self.limits.q_min)
+        if q.shape != (n,) or not np.isfinite(q).all():
+            raise DeviceError(f"the replayed arm wants {n} finite joint positions, found {q}")
+        self.sent = Sent(q.copy(), self.tape.clock.now())
+        return self.sent
+
+    def stop(self, category: int = 2) -> None:
+        self._active = category == 2
+
+
+def _model(
+    name: str, rows: np.ndarray[tuple[int], np.dtype[np.void]], path: str
+) -> tuple[Limits, Chain]:
+    """Raises ConfigError for a model that is unknown or not the recorded arm's."""
+    try:
+        model = import_module(f"headway.drivers.arms._{name}")
+    except ModuleNotFoundError:
+        have = sorted(p.stem[1:] for p in Path(__file__).parent.glob("_[a-z]*.py"))
+        raise ConfigError(
+            f"wanted an arm model, found {name!r}: there is {', '.join(have)}"
+        ) from None
+    limits: Limits = model.LIMITS
+    joints = rows.dtype["q"].shape[0]
+    if joints != len(limits.q_min):
+        raise ConfigError(f"{path} was recorded with {joints} joints, found model {name!r} for it")
+    known = rows[np.isfinite(rows["q"]).all(axis=1) & np.isfinite(rows["tcp"]).all(axis=1)]
+    chain = Chain(model.DH, model.BASE_YAW)
+    if not len(known):
+        return limits, chain
+    some = known[np.linspace(0, len(known) - 1, min(20, len(known))).astype(int)]
+    tools = []
+    for row in some:
+        R, p = chain.fk(row["q"])
+        tools.append(R.T @ (row["tcp"][:3] - p))
+    tool = np.median(tools, axis=0)
+    error = float(np.abs(np.array(tools) - tool).max())
+    if error > _FIT:
+        raise ConfigError(
+            f"{path}: the recorded TCP is {error * 1000:.0f} mm off the kinematics of {name!r}: "
+            "choose the model of the recorded arm"
+        )
+    return limits, Chain(model.DH, model.BASE_YAW, tool)
+
+
+def connect(cfg: Config, ctx: Context) -> ReplayArm:
+    return ReplayArm(tape_of(cfg.path, ctx), cfg)

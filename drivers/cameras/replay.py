@@ -1,0 +1,77 @@
+"""A camera that plays a recording back: /camera/NAME/rgb, with /depth and /calibration if there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headway import config
+from headway.drivers import Context
+from headway.drivers.replay_source import ReplaySource, Tape, info, tape_of
+from headway.errors import RecordingError
+from headway.types import Frame
+
+
+class Config(config.Struct, frozen=True):
+    path: str
+    name: str = "wrist"
+
+
+class ReplayCamera(ReplaySource[Frame]):
+    """Images are decoded one by one as they are due; nothing but their times is kept. Intrinsics
+    are NaN where none were recorded."""
+
+    def __init__(self, tape: Tape, cfg: Config) -> None:
+        log, base = tape.log, f"/camera/{cfg.name}"
+        self._rgb, self._depth = f"{base}/rgb", f"{base}/depth"
+        times = np.array([m.t_ns for m in log.messages(self._rgb)], np.int64)
+        if not len(times):
+            raise RecordingError(f"wanted images on {self._rgb} of {log.path}, found none")
+        super().__init__(tape, info(tape, f"{cfg.name} camera"), times)
+        self._frame_id = cfg.name
+        self._K = np.full((3, 3), np.nan)
+        if f"{base}/calibration" in log.topics:
+            self._K = log.calibration(f"{base}/calibration").intrinsics
+        self._index = -1
+        self._images: Iterator[tuple[int, NDArray[Any]]] | None = None
+
+    def close(self) -> None:
+        super().close()
+        self._images = None
+
+    def sample(self, i: int) -> tuple[Frame, tuple[str, ...]]:
+        images = self._images
+        if images is None or i < self._index:
+            images = self._rewind()
+        self._images = None  # stays so if the next image is damaged
+        if i > self._index:
+            for _ in range(i - self._index):
+                t_ns, rgb = next(images)
+            self._frame = Frame(rgb, self._depth_at(t_ns), self._K, self._frame_id)
+            self._index = i
+        self._images = images
+        return self._frame, ()
+
+    def _rewind(self) -> Iterator[tuple[int, NDArray[Any]]]:
+        log = self.tape.log
+        self._index = -1
+        self._depths: Iterator[tuple[int, NDArray[Any]]] = iter(())
+        if self._depth in log.topics:
+            self._depths = log.images(self._depth)
+        self._next_depth = next(self._depths, None)
+        return log.images(self._rgb)
+
+    def _depth_at(self, t_ns: int) -> NDArray[np.uint16] | None:
+        """The depth image that was recorded with the colour image of `t_ns`."""
+        while self._next_depth is not None and self._next_depth[0] < t_ns:
+            self._next_depth = next(self._depths, None)
+        if self._next_depth is None or self._next_depth[0] != t_ns:
+            return None
+        return self._next_depth[1]
+
+
+def connect(cfg: Config, ctx: Context) -> ReplayCamera:
+    return ReplayCamera(tape_of(cfg.path, ctx), cfg)

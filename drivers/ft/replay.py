@@ -1,0 +1,33 @@
+"""A force/torque sensor that plays a recording back.
+
+Telemetry holds the wrench in the TCP frame with gravity and bias taken out already: a run on it
+must not compensate a second time.
+"""
+
+from __future__ import annotations
+
+from headway import config
+from headway.drivers import Context
+from headway.drivers.replay_source import ReplaySource, Tape, bad, info, tape_of
+from headway.types import Wrench
+
+
+class Config(config.Struct, frozen=True):
+    path: str
+    topic: str = "/telemetry"
+    frame_id: str = "tcp"
+
+
+class ReplayForceTorque(ReplaySource[Wrench]):
+    def __init__(self, tape: Tape, cfg: Config) -> None:
+        times, self._rows = tape.rows(cfg.topic, ("wrench",))
+        super().__init__(tape, info(tape, "F/T sensor"), times)
+        self._frame = cfg.frame_id
+
+    def sample(self, i: int) -> tuple[Wrench, tuple[str, ...]]:
+        w = self._rows["wrench"][i].copy()
+        return Wrench(w[:3], w[3:], self._frame), bad(wrench=w)
+
+
+def connect(cfg: Config, ctx: Context) -> ReplayForceTorque:
+    return ReplayForceTorque(tape_of(cfg.path, ctx), cfg)

@@ -1,0 +1,43 @@
+"""A gripper that plays a recording back. Nothing moves: commands are checked and ignored."""
+
+from __future__ import annotations
+
+import math
+
+from headway import config
+from headway.drivers import Context
+from headway.drivers.replay_source import ReplaySource, Tape, bad, info, tape_of
+from headway.errors import DeviceError
+from headway.types import GripperState
+
+
+class Config(config.Struct, frozen=True):
+    path: str
+    topic: str = "/telemetry"
+    stroke: float = 0.085  # of the recorded gripper [m]
+
+
+class ReplayGripper(ReplaySource[GripperState]):
+    def __init__(self, tape: Tape, cfg: Config) -> None:
+        columns = ("width", "width_ref", "grip_force", "vacuum")
+        times, self._rows = tape.rows(cfg.topic, columns)
+        super().__init__(tape, info(tape, "gripper"), times)
+        self.stroke = cfg.stroke
+
+    def sample(self, i: int) -> tuple[GripperState, tuple[str, ...]]:
+        row = self._rows[i]
+        width, ref, force, vacuum = (
+            float(row[n]) for n in ("width", "width_ref", "grip_force", "vacuum")
+        )
+        known = None if math.isnan(vacuum) else vacuum
+        return GripperState(width, ref, force, known), bad(width=width)
+
+    def command(self, width: float, *, force: float) -> None:
+        if not (math.isfinite(width) and math.isfinite(force)):
+            raise DeviceError(f"the gripper wants finite numbers, found {width} m, {force} N")
+
+    def stop(self) -> None: ...
+
+
+def connect(cfg: Config, ctx: Context) -> ReplayGripper:
+    return ReplayGripper(tape_of(cfg.path, ctx), cfg)
