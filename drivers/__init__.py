@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 from headway import config, plugins
 from headway.clock import Clock
+from headway.drivers.kinematics import Chain
 from headway.types import (
     ArmState,
     Frame,
@@ -44,7 +45,8 @@ class Source(Protocol[T_co]):
     def health(self) -> Health: ...
 
 
-class Camera(Source[Frame], Protocol): ...
+class Camera(Source[Frame], Protocol):
+    has_depth: bool
 
 
 class ForceTorqueSensor(Source[Wrench], Protocol): ...
@@ -52,6 +54,7 @@ class ForceTorqueSensor(Source[Wrench], Protocol): ...
 
 class Arm(Source[ArmState], Protocol):
     limits: Limits
+    chain: Chain  # its kinematics up to the TCP
 
     def activate(self) -> None:
         """Goal := measured position, then torque on."""

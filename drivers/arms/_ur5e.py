@@ -43,8 +43,8 @@ LIMITS = Limits(
     ),
     q_max=np.array([2 * math.pi, 2 * math.pi, math.pi, 2 * math.pi, 2 * math.pi, 2 * math.pi]),
     dq_max=np.full(6, math.pi),
-    # not published; the values MoveIt's UR configuration and this project's cell use
+    # Accelerations and jerks are not published: these are this project's choice for the cell.
     ddq_max=np.full(6, 20.0),
-    dddq_max=np.full(6, 600.0),
+    dddq_max=np.full(6, 1000.0),
     tau_max=np.array([150.0, 150.0, 150.0, 28.0, 28.0, 28.0]),
 )

@@ -31,6 +31,7 @@ class SimCamera(SimSource[Frame]):
     def __init__(self, cell: Cell, cfg: Config) -> None:
         super().__init__(cell, Info("sim", f"{cfg.name} camera (MuJoCo)", cfg.name), cfg.rate_hz)
         self.cfg = cfg
+        self.has_depth = cfg.depth
         self._mj = import_mujoco(rendering=True)
         self._gl: Any = None
         self._episode = -1

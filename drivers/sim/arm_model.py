@@ -1,6 +1,7 @@
 """MJCF of the arm, the parallel gripper and its sensors, generated from the DH table.
 
-No meshes: every link is a capsule, so the model compiles in milliseconds and has no licence but
+The gripper sits on a spring-loaded mount, as is usual in bin picking: rigid up to 20 N, it gives way
+at 2.5 N/mm beyond that. No meshes: every link is a capsule, so the model compiles in milliseconds and has no licence but
 ours. Link inertias are those of uniform cylinders with the published masses.
 """
 
@@ -15,6 +16,7 @@ STROKE = 0.085  # jaw opening [m]
 TOOL_MASS = 0.925 + 0.3  # gripper (Robotiq 2F-85) and F/T sensor [kg]
 TOOL_COM = (0.0, 0.0, 0.06)  # in the flange frame [m]
 FINGER_MASS = 0.06  # each [kg]
+FINGER_QPOS = 7  # index of the left jaw in qpos; 6 is the tool mount
 FINGER_KP = 3000  # jaw servo [N/m]
 
 # visual capsules per link: (radius, from, to) in the link's DH frame
@@ -75,6 +77,7 @@ def _tool_xml(wrist_fovy: float) -> str:
     x, z = TOOL_COM[0], TOOL_COM[2]
     return f"""
 <body name="tool">
+ <joint name="mount" class="mount"/>
  <site name="ft" pos="0 0 .02" group="4"/>
  <site name="tcp" pos="{_vec(TCP)}" group="4"/>
  <inertial pos="{x} 0 {z}" mass="{TOOL_MASS - 2 * FINGER_MASS}" diaginertia=".0016 .0016 .0008"/>
@@ -99,6 +102,9 @@ DEFAULTS = f"""
  <default class="small"><joint armature=".1" damping="3"/></default>
  <default class="finger">
   <joint type="slide" range="0 {STROKE / 2}" damping="20" armature=".1"/>
+ </default>
+ <default class="mount">
+  <joint type="slide" axis="0 0 1" range="-.025 0" stiffness="2500" springref=".008" damping="60"/>
  </default>
  <default class="visual"><geom contype="0" conaffinity="0" group="1" mass="0"/></default>
  <default class="pad">

@@ -109,7 +109,8 @@ class Cell:
     def _views(self) -> None:
         """Views into MuJoCo's arrays: each attribute access of its bindings costs a microsecond."""
         d = self.data
-        self.q, self.dq, self.finger = d.qpos[:6], d.qvel[:6], d.qpos[6:8]
+        jaws = slice(arm_model.FINGER_QPOS, arm_model.FINGER_QPOS + 2)
+        self.q, self.dq, self.finger = d.qpos[:6], d.qvel[:6], d.qpos[jaws]
         self.servo_torque, self.finger_force = d.actuator_force[:6], d.actuator_force[6:8]
         self._ctrl, self._finger_ctrl = d.ctrl[:6], d.ctrl[6:8]
         self._applied, self._bias = d.qfrc_applied[:6], d.qfrc_bias[:6]

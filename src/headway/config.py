@@ -20,7 +20,7 @@ else:  # the same parser, by the same author, for 3.10
 S = TypeVar("S")
 
 
-class Struct(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Base of every configuration section."""
 
 

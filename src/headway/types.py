@@ -153,12 +153,15 @@ class Signals:
 @dataclass(frozen=True, slots=True)
 class Observation:
     """What a policy sees: images by camera name, proprioception (state vector as the bundle defines
-    it) and the instruction's index in the bundle's vocabulary."""
+    it) and the instruction's index in the bundle's vocabulary. `base_q` (n,) and `base` are the
+    joints and TCP pose commanded at `t_ns`, which the answer is relative to."""
 
     t_ns: int
     images: dict[str, Frame]
     state: NDArray[np.float32]
     instruction: int
+    base_q: Vec
+    base: Pose
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,8 +30,8 @@ class Config(config.Struct):
     items_min: int = 2
     items_max: int = 4
     mass_min: float = 0.05  # [kg]
-    mass_max: float = 0.5
-    friction_min: float = 0.18
+    mass_max: float = 0.6
+    friction_min: float = 0.12
     friction_max: float = 0.9
     clutter: float = 0.075  # smallest distance between item centres [m]
 

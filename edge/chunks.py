@@ -1,0 +1,161 @@
+"""From action chunks to a joint reference at every tick.
+
+A chunk's waypoints are interpolated linearly in joint space and smoothed by three moving averages
+(FIR trajectory generation, Biagiotti & Melchiorri 2012): a velocity step dv becomes an acceleration
+of dv/T1 and a jerk of dv/(T1*T2), so waypoints of ordinary speed stay inside the guard's limits.
+The arm follows `filter_delay_s` behind the waypoints; chunks are planned from the waypoint reference
+(`raw`), not from the delayed one. A new chunk takes over at the tick where it is adopted, at its own
+time index; what is left of the jump is blended out, so the reference never steps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headway.clock import NS
+from headway.drivers.kinematics import Chain, quat_to_mat, rotvec_to_mat
+from headway.types import Chunk, Vec
+
+BLEND_S = 0.1
+TAPS_S = (0.08, 0.06, 0.02)  # [s]
+
+
+def filter_delay_s(dt: float) -> float:
+    """How far the smoothed reference lags behind the waypoints [s]."""
+    return sum(_taps(t, dt) - 1 for t in TAPS_S) / 2 * dt
+
+
+def _taps(seconds: float, dt: float) -> int:
+    return max(1, round(seconds / dt))
+
+
+@dataclass(frozen=True, slots=True)
+class JointChunk:
+    """Waypoints `q` (h + 1, n) [rad] at t0 + k * dt, the first one the base; `grip` (h + 1,) 0 open
+    to 1 closed; `residual` the worst inverse-kinematics error, position [m] or rotation [rad]."""
+
+    t0_ns: int
+    dt_ns: int
+    q: NDArray[np.float64]
+    grip: NDArray[np.float64]
+    residual: float
+    made_ns: int = 0
+
+
+def to_joints(chunk: Chunk, chain: Chain, q0: Vec, made_ns: int = 0) -> JointChunk:
+    """Solve a chunk of TCP actions (h, 7): position [m] and rotation vector [rad] in the TCP frame
+    of the chunk's base pose, and grip 0..1. `q0` (n,): joints of the base pose."""
+    actions = np.asarray(chunk.actions, np.float64)
+    R0, p0 = quat_to_mat(chunk.base.quat), chunk.base.pos
+    q = np.empty((len(actions) + 1, len(q0)))
+    q[0] = q0
+    worst = 0.0
+    for k, a in enumerate(actions):
+        if np.isfinite(a[:6]).all():
+            q[k + 1], residual = chain.ik(
+                R0 @ rotvec_to_mat(a[3:6]), p0 + R0 @ a[:3], q[k], iterations=8
+            )
+            worst = max(worst, residual)
+        else:  # passed on as it is: the guard rejects it and says so
+            q[k + 1] = np.nan
+    grip = np.concatenate([actions[:1, 6], actions[:, 6]])
+    return JointChunk(chunk.t0_ns, chunk.dt_ns, q, grip, worst, made_ns)
+
+
+class ChunkPlayer:
+    """Holds the chunk that runs. `sample` is called once per tick and returns the joint reference,
+    or None when no chunk is young enough: its last waypoint is behind us."""
+
+    def __init__(self, n: int, dt_s: float) -> None:
+        self._windows = [np.zeros((_taps(t, dt_s), n)) for t in TAPS_S]
+        self._sums = [np.zeros(n) for _ in TAPS_S]
+        self._i = 0
+        self._chunk: JointChunk | None = None
+        self._offset = np.zeros(n)
+        self._offset_t0 = 0
+        self.raw = np.zeros(n)  # (n,) [rad], the waypoint reference before smoothing
+        self.seam_jump = 0.0  # [rad]
+        self.disagreement = 0.0  # [rad]
+        self.grip = 0.0
+
+    def reset(self, q: Vec) -> None:
+        """Stand still at `q`, with no chunk."""
+        self._rest(q)
+        self._chunk = None
+        self._offset[:] = 0.0
+        self.seam_jump = self.disagreement = self.grip = 0.0
+
+    def resync(self, q: Vec, t_ns: int) -> None:
+        """The guard sent `q` instead: go on from there, blending back to the chunk."""
+        self._rest(q)
+        if self._chunk is not None and t_ns < self._end(self._chunk):
+            self._offset[:] = q - self._raw_at(self._chunk, t_ns)
+            self._offset_t0 = t_ns
+
+    def adopt(self, chunk: JointChunk, t_ns: int) -> bool:
+        """Take over at `t_ns`. False (and nothing changes) when the chunk is already over."""
+        if t_ns >= self._end(chunk):
+            return False
+        new = self._raw_at(chunk, t_ns)
+        jump = self.raw - new
+        self.seam_jump = float(np.abs(jump).max())
+        old = self._chunk
+        if old is not None and t_ns < self._end(old):
+            probe = [
+                t for t in (t_ns, t_ns + chunk.dt_ns, t_ns + 2 * chunk.dt_ns) if t < self._end(old)
+            ]
+            gap = [
+                self._raw_at(old, t) - self._raw_at(chunk, min(t, self._end(chunk))) for t in probe
+            ]
+            self.disagreement = float(np.sqrt(np.mean(np.square(gap))))
+        self._offset[:] = jump
+        self._offset_t0 = t_ns
+        self._chunk = chunk
+        return True
+
+    def sample(self, t_ns: int) -> Vec | None:
+        """Joint reference (n,) [rad] for `t_ns`; also sets `grip`."""
+        chunk = self._chunk
+        if chunk is None or t_ns > self._end(chunk):
+            return None
+        raw = self._raw_at(chunk, t_ns)
+        left = 1.0 - (t_ns - self._offset_t0) / (BLEND_S * NS)
+        if left > 0:
+            raw += self._offset * left
+        self.raw = raw
+        k = (t_ns - chunk.t0_ns) // chunk.dt_ns + 1
+        self.grip = float(chunk.grip[min(k, len(chunk.grip) - 1)])
+        return self._smooth(raw)
+
+    def _smooth(self, value: Vec) -> Vec:
+        for window, total in zip(self._windows, self._sums, strict=True):
+            i = self._i % len(window)
+            total += value
+            total -= window[i]
+            window[i] = value
+            if i == 0:  # a running sum drifts by rounding: start it afresh once per window
+                window.sum(axis=0, out=total)
+            value = total / len(window)
+        self._i += 1
+        return value
+
+    def _rest(self, q: Vec) -> None:
+        for window, total in zip(self._windows, self._sums, strict=True):
+            window[:] = q
+            window.sum(axis=0, out=total)
+        self.raw = q.copy()
+
+    @staticmethod
+    def _end(chunk: JointChunk) -> int:
+        return chunk.t0_ns + (len(chunk.q) - 1) * chunk.dt_ns
+
+    @staticmethod
+    def _raw_at(chunk: JointChunk, t_ns: int) -> Vec:
+        k, rest = divmod(t_ns - chunk.t0_ns, chunk.dt_ns)
+        if k >= len(chunk.q) - 1:
+            return chunk.q[-1].copy()
+        u = rest / chunk.dt_ns
+        return chunk.q[k] * (1 - u) + chunk.q[k + 1] * u  # type: ignore[no-any-return]

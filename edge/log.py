@@ -1,0 +1,222 @@
+"""What a run records per episode, and where: topics, row layouts, and the timing beside them.
+
+| topic | rate | what |
+|---|---|---|
+| /telemetry | every tick | all that PRO sees (`kernels.telemetry`) |
+| /command | every tick | what was wanted, what the guard sent, and why |
+| /pro | PRO rate | features, mask and signals |
+| /chunk | per chunk | the policy's actions as inferred |
+| /camera/NAME/rgb, /depth | policy rate | the frames that the policy saw |
+| /log | events | as foxglove.Log |
+| /timing | every tick | duration of every stage [ns], wall clock |
+
+On a virtual clock the same seed gives the same bytes, so durations, which never repeat, go to
+`NAME.timing.npy` beside the recording; on the wall clock they are a topic of it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from headway.clock import Tick
+from headway.edge.guard import Decision
+from headway.edge.operator import ProOperator, pro_dtype
+from headway.edge.policy import Ready
+from headway.edge.recording.recorder import Recorder
+from headway.edge.recording.schema import Channel
+from headway.kernels import telemetry
+from headway.types import Frame, Vec
+
+if TYPE_CHECKING:
+    from headway.edge.loop import Result
+
+STAGES = ("read", "telemetry", "pro", "policy", "guard", "command", "log")
+TIMING = np.dtype([("t_ns", np.int64), ("late", np.int64), *[(s, np.int64) for s in STAGES]])
+
+
+def command_dtype(joints: int) -> np.dtype[np.void]:
+    return np.dtype(
+        [
+            ("t_ns", np.int64),
+            ("wanted", np.float64, (joints,)),  # NaN: no chunk young enough
+            ("sent", np.float64, (joints,)),
+            ("reason", np.int32),  # guard.Reason
+            ("changed", np.int32),
+            ("missed", np.int32),  # deadlines skipped before this tick
+        ]
+    )
+
+
+def chunk_dtype(horizon: int, width: int) -> np.dtype[np.void]:
+    return np.dtype(
+        [
+            ("t_ns", np.int64),
+            ("t0_ns", np.int64),
+            ("dt_ns", np.int64),
+            ("base", np.float64, (7,)),
+            ("residual", np.float64),
+            ("demonstration", np.int32),  # 0: a disturbance, not to be imitated
+            ("actions", np.float32, (horizon, width)),
+        ]
+    )
+
+
+class NullLog:
+    """Keeps the time stamps and forgets the rest: for benchmarks and for runs without a recording."""
+
+    def __init__(self) -> None:
+        self.stamps = np.zeros(len(STAGES) + 1, np.int64)
+        self.events: list[tuple[int, str, str]] = []
+        self._said: set[str] = set()
+
+    def once(self, key: str, text: str) -> None:
+        """Log a condition when it first appears, not 500 times a second."""
+        if key not in self._said:
+            self._said.add(key)
+            self.event(0, "warning", text)
+
+    def event(self, t_ns: int, level: str, text: str) -> None:
+        self.events.append((t_ns, level, text))
+
+    def tick(self, t_ns: int, row: np.void, wanted: Vec | None, sent: Decision, pro: ProOperator | None, tick: Tick) -> None:
+        pass
+
+    def chunk(self, t_ns: int, ready: Ready) -> None:
+        pass
+
+    def image(self, t_ns: int, name: str, frame: Frame) -> None:
+        pass
+
+    def timing(self, t_ns: int, tick: Tick) -> None:
+        pass
+
+    def end(self, t_ns: int, result: Result) -> None:
+        pass
+
+
+class EpisodeLog(NullLog):
+    """`with EpisodeLog(path, ...) as log:`; leaving the block closes the recording."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        joints: int,
+        cameras: Mapping[str, bool],
+        chunk_shape: tuple[int, int] | None,
+        pro: ProOperator | None,
+        realtime: bool,
+        max_ticks: int,
+        metadata: Mapping[str, str],
+        overwrite: bool = False,
+    ) -> None:
+        """`cameras`: name -> whether it gives depth."""
+        super().__init__()
+        self.path = path
+        units = {name: unit for name, (_, unit) in telemetry.FIELDS.items()}
+        self._command = np.zeros((), command_dtype(joints))
+        channels = [
+            Channel("/telemetry", dtype=telemetry.dtype(joints), units=units),
+            Channel("/command", dtype=self._command.dtype, units={"wanted": "rad", "sent": "rad"}),
+            Channel("/log", kind="log"),
+            Channel(
+                "/tf", kind="transform", source="/telemetry", column="tcp",
+                frame_id="base", child_frame_id="tcp",
+            ),
+        ]  # fmt: skip
+        if chunk_shape is not None:
+            self._chunk = np.zeros((), chunk_dtype(*chunk_shape))
+            channels.append(Channel("/chunk", dtype=self._chunk.dtype))
+        if pro is not None:
+            channels.append(Channel("/pro", dtype=pro_dtype(), units={"time_to_go": "s"}))
+        for name, depth in cameras.items():
+            channels.append(Channel(f"/camera/{name}/rgb", kind="image", frame_id=name))
+            channels.append(Channel(f"/camera/{name}/calibration", kind="calibration", frame_id=name))
+            if depth:
+                channels.append(Channel(f"/camera/{name}/depth", kind="image", frame_id=name))
+        if realtime:
+            channels.append(Channel("/timing", dtype=TIMING, units=dict.fromkeys(STAGES, "ns")))
+        self._topics = {c.topic for c in channels}
+        self._calibrated: set[str] = set()
+        self._realtime = realtime
+        self._timings = np.zeros(1 if realtime else max_ticks, TIMING)
+        self._n = 0
+        self.recorder = Recorder(
+            path, channels, metadata=metadata, lossless=not realtime, overwrite=overwrite
+        )
+
+    def __enter__(self) -> EpisodeLog:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.recorder.close()
+        if not self._realtime and self._n:
+            np.save(self.path.with_suffix(".timing.npy"), self._timings[: self._n])
+
+    def event(self, t_ns: int, level: str, text: str) -> None:
+        super().event(t_ns, level, text)
+        self.recorder.log(t_ns, level, text)
+
+    def tick(self, t_ns: int, row: np.void, wanted: Vec | None, sent: Decision, pro: ProOperator | None, tick: Tick) -> None:
+        self.recorder.write("/telemetry", t_ns, row)
+        c = self._command
+        c["t_ns"] = t_ns
+        c["wanted"] = np.nan if wanted is None else wanted
+        c["sent"] = sent.q
+        c["reason"] = sent.reason
+        c["changed"] = sent.changed
+        c["missed"] = tick.missed
+        self.recorder.write("/command", t_ns, c)
+        if pro is not None and pro.updated:
+            self.recorder.write("/pro", t_ns, pro.record)
+
+    def chunk(self, t_ns: int, ready: Ready) -> None:
+        c = self._chunk
+        base = ready.chunk.base
+        c["t_ns"], c["t0_ns"], c["dt_ns"] = t_ns, ready.chunk.t0_ns, ready.chunk.dt_ns
+        c["base"][:3] = base.pos
+        c["base"][3:] = base.quat
+        c["residual"] = ready.joints.residual
+        c["demonstration"] = ready.chunk.meta.get("demonstration", 1.0)
+        c["actions"] = ready.chunk.actions
+        self.recorder.write("/chunk", t_ns, c)
+
+    def image(self, t_ns: int, name: str, frame: Frame) -> None:
+        h, w = frame.rgb.shape[:2]
+        if name not in self._calibrated:
+            self._calibrated.add(name)
+            self.recorder.calibration(f"/camera/{name}/calibration", t_ns, frame.intrinsics, h, w)
+        self.recorder.image(f"/camera/{name}/rgb", t_ns, frame.rgb, frame.frame_id)
+        if frame.depth is not None and f"/camera/{name}/depth" in self._topics:
+            self.recorder.image(f"/camera/{name}/depth", t_ns, frame.depth, frame.frame_id)
+
+    def timing(self, t_ns: int, tick: Tick) -> None:
+        row = self._timings[0] if self._realtime else self._timings[min(self._n, len(self._timings) - 1)]
+        self._n += 1
+        row["t_ns"], row["late"] = t_ns, tick.late_ns
+        durations = np.diff(self.stamps)
+        for i, stage in enumerate(STAGES):
+            row[stage] = durations[i]
+        if self._realtime:
+            self.recorder.write("/timing", t_ns, row)
+        # A full disk or a dead writer ends the run: an unrecorded robot does not move.
+        if tick.index % 50 == 0:
+            self.recorder.check()
+
+    def end(self, t_ns: int, result: Result) -> None:
+        self.event(t_ns, "info", "result " + json.dumps(_plain(result)))
+
+
+def _plain(result: Result) -> dict[str, Any]:
+    return {k: getattr(result, k) for k in result.__dataclass_fields__}

@@ -1,0 +1,287 @@
+"""The control loop: read -> telemetry -> PRO -> policy -> guard -> command -> log, at absolute
+deadlines. Everything it needs is allocated before the first tick."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import perf_counter_ns
+
+import numpy as np
+
+from headway.clock import NS, Rate, Tick
+from headway.drivers.kinematics import quat_to_mat
+from headway.drivers.latest import Latest
+from headway.edge.chunks import ChunkPlayer
+from headway.edge.guard import Decision, Guard, Reason
+from headway.edge.log import NullLog
+from headway.edge.monitor import TaskMonitor
+from headway.edge.observe import StateVector
+from headway.edge.operator import ProOperator
+from headway.edge.policy import PolicyWorker
+from headway.edge.row import Row
+from headway.edge.station import Station
+from headway.errors import HeadwayError, Stale
+from headway.types import ArmState, GripperState, Observation, Signals, T_co, Wrench
+
+IK_TOLERANCE = 2e-3  # [m] or [rad]: a worse waypoint counts as an inverse-kinematics failure
+
+
+@dataclass(frozen=True)
+class Result:
+    """How an episode ended. `end`: done | time limit | protective stop | fault | interrupted;
+    `success` is the station's word, None where no station says."""
+
+    end: str
+    success: bool | None
+    seconds: float
+    ticks: int
+    retries: int
+    rejected: int
+    missed: int
+    peak_force: float
+    reward: float
+
+
+class Loop:
+    """One robot, one policy, one log at a time."""
+
+    def __init__(self, station: Station, worker: PolicyWorker | None, pro: ProOperator | None) -> None:
+        settings = station.settings
+        self.station, self.worker, self.pro = station, worker, pro
+        self.cfg = settings.loop
+        self.task = settings.task
+        self.dt = 1.0 / self.cfg.hz
+        self.guard = Guard(settings.guard, station.arm_device.limits, self.dt, station.chain.position)
+        n = station.joints
+        self.player = ChunkPlayer(n, self.dt)
+        self._policy_every = round(self.cfg.hz / self.cfg.policy_hz)
+        self._max_age_ns = round(self.cfg.max_age_s * NS)
+        self._state_vector = StateVector(worker.policy.state_names) if worker else None
+        self._q_sent = np.zeros(n)
+        self.stop_requested = False
+        self._policy_failed = ""
+
+    def episode(self, instruction: str | None, log: NullLog) -> Result:
+        """Run until the task is done, its time is up, or something makes it end. The arm is
+        stopped before this returns or raises."""
+        station = self.station
+        try:
+            self._prepare(instruction)
+            gc_was_on = gc.isenabled()
+            gc.collect()
+            gc.disable()
+            try:
+                end, tick = self._run(log)
+            finally:
+                if gc_was_on:
+                    gc.enable()
+        finally:
+            station.arm_device.stop()
+        success = station.outcome()
+        result = self._result(end, success, tick)
+        log.end(station.clock.now(), result)
+        return result
+
+    def _prepare(self, instruction: str | None) -> None:
+        station = self.station
+        station.arm_device.activate()
+        if station.gripper_device is not None:
+            station.gripper_device.command(station.stroke, force=self.cfg.grip_force)
+        self._tare()
+        state = station.arm.latest(self._max_age_ns).value
+        self._q_sent[:] = state.q_ref
+        self.guard.reset(state.q_ref)
+        self.player.reset(state.q_ref)
+        self.row = Row(station.joints, self.task.index, self.task.limit_s)
+        self.monitor = TaskMonitor(self.task, station.stroke)
+        self._rejected = self._missed = 0
+        self._peak = self._reward = 0.0
+        self._grip_closed = False
+        self._last_reason, self._last_said_ns = Reason.OK, 0
+        if self.worker is not None:
+            self.worker.reset()
+            self._instruction = self.worker.policy.instruction(instruction or "")
+        if self.pro is not None:
+            self.pro.reset()
+
+    def _tare(self) -> None:
+        """Average the wrench at rest: what is left over the tool's weight is the sensor's bias."""
+        station = self.station
+        if station.ft is None:
+            return
+        samples = []
+        rate = Rate(self.cfg.hz, station.clock)
+        for tick in rate:
+            state = station.arm.latest(self._max_age_ns).value
+            sample = station.ft.latest(self._max_age_ns)
+            samples.append((sample.value, quat_to_mat(state.tcp.quat)))
+            if tick.index * self.dt >= self.cfg.tare_s:
+                break
+        station.payload.tare(samples)
+
+    def _run(self, log: NullLog) -> tuple[str, Tick]:
+        station, row, player, monitor = self.station, self.row, self.player, self.monitor
+        guard, pro, worker = self.guard, self.pro, self.worker
+        clock, dt = station.clock, self.dt
+        monitor.on_event = lambda text: log.event(clock.now(), "info", text)
+        start_ns = clock.now()
+        signals: Signals | None = None
+        stamps, now = log.stamps, perf_counter_ns
+        for tick in Rate(self.cfg.hz, clock, start_ns=start_ns):
+            t_ns = tick.t_ns
+            stamps[0] = now()
+            state, wrench, grip = self._read(log)
+            stamps[1] = now()
+            row.time(t_ns, (t_ns - start_ns) / NS)
+            row.arm(state, self._q_sent, dt)
+            contact = self._contact(wrench, state)
+            row.gripper(grip)
+            if state is not None and grip is not None:
+                p = state.tcp.pos
+                monitor.step(p[0], p[1], p[2], grip.width, grip.width_ref, dt)
+            row.status(monitor)
+            stamps[2] = now()
+            if pro is not None:
+                signals = pro.step(row.data, tick.index)
+                self._reward += pro.reward_now
+            stamps[3] = now()
+            if worker is not None:
+                self._policy(worker, tick, log)
+            stamps[4] = now()
+            wanted = player.sample(t_ns)
+            row.view["watchdog"][...] = wanted is None
+            sent = guard.apply(
+                wanted, state=state, wrench=contact, now_ns=t_ns, command_t_ns=t_ns, signals=signals
+            )
+            stamps[5] = now()
+            self._command(sent.q, player.grip, tick.deadline_ns)
+            stamps[6] = now()
+            if sent.changed:
+                self._after_change(sent, t_ns, log)
+            row.view["clamped"][...] = sent.changed
+            log.tick(t_ns, row.data, wanted, sent, pro, tick)
+            stamps[7] = now()
+            log.timing(t_ns, tick)
+            self._missed += tick.missed
+            end = self._ended(state, row.view["elapsed"], log)
+            if end:
+                return end, tick
+        raise AssertionError("Rate never ends")
+
+    def _read(self, log: NullLog) -> tuple[ArmState | None, Wrench | None, GripperState | None]:
+        station = self.station
+        state = _fresh(station.arm, self._max_age_ns, log)
+        wrench = _fresh(station.ft, self._max_age_ns, log) if station.ft else None
+        grip = _fresh(station.gripper, self._max_age_ns, log) if station.gripper else None
+        return state, wrench, grip
+
+    def _contact(self, wrench: Wrench | None, state: ArmState | None) -> Wrench | None:
+        if wrench is None or state is None:
+            self.row.wrench(None)
+            return None
+        w = self.station.payload.compensate(wrench, quat_to_mat(state.tcp.quat))
+        self.row.wrench(w)
+        force = float(np.sqrt(w[:3] @ w[:3]))
+        self._peak = max(self._peak, force)
+        return Wrench(w[:3], w[3:], "tcp")
+
+    def _policy(self, worker: PolicyWorker, tick: Tick, log: NullLog) -> None:
+        row, player = self.row.view, self.player
+        if tick.index % self._policy_every == 0 and not self._policy_failed:
+            obs = self._observe(tick.t_ns, log)
+            if obs is not None:
+                worker.submit(obs, perf_counter_ns)
+        try:
+            ready = worker.take(tick.t_ns)
+        except HeadwayError:
+            raise
+        except Exception as e:
+            if not self._policy_failed:
+                self._policy_failed = f"{type(e).__name__}: {e}"
+                log.event(tick.t_ns, "error", f"the policy failed: {self._policy_failed}")
+            return
+        if ready is not None and player.adopt(ready.joints, tick.t_ns):
+            row["ik_failure"][...] = ready.joints.residual > IK_TOLERANCE
+            row["seam_jump"][...] = player.seam_jump
+            row["chunk_disagreement"][...] = player.disagreement
+            log.chunk(tick.t_ns, ready)
+
+    def _observe(self, t_ns: int, log: NullLog) -> Observation | None:
+        assert self.worker is not None
+        assert self._state_vector is not None
+        images = {}
+        max_age = round(self.cfg.camera_max_age_s * NS)
+        for name, camera in self.station.cameras.items():
+            frame = _fresh(camera, max_age, log)
+            if frame is not None:
+                images[name] = frame
+                log.image(t_ns, name, frame)
+        if any(name not in images for name in self.worker.policy.cameras):
+            return None  # no new chunk: the old one runs out, then the guard brakes
+        base_q = self.player.raw.copy()
+        base = self.station.chain.pose(base_q)
+        state = np.empty(len(self._state_vector.names), np.float32)
+        self._state_vector.fill(self.row.view, base, state)
+        return Observation(t_ns, images, state, self._instruction, base_q, base)
+
+    def _command(self, q: np.ndarray[tuple[int, ...], np.dtype[np.float64]], grip: float, deadline_ns: int) -> None:
+        self._q_sent[:] = q
+        self.station.arm_device.command(q, deadline_ns=deadline_ns)
+        gripper = self.station.gripper_device
+        if gripper is None:
+            return
+        # Hysteresis: a policy that hovers around one half does not make the jaws chatter.
+        closed = grip > (0.4 if self._grip_closed else 0.6)
+        if closed != self._grip_closed:
+            self._grip_closed = closed
+            gripper.command(0.0 if closed else self.station.stroke, force=self.cfg.grip_force)
+
+    def _after_change(self, sent: Decision, t_ns: int, log: NullLog) -> None:
+        if sent.reason != Reason.NO_COMMAND:
+            self._rejected += 1
+        self.player.resync(self._q_sent, t_ns)
+        if sent.reason != self._last_reason or t_ns - self._last_said_ns > NS:
+            self._last_said_ns = t_ns
+            log.event(t_ns, "warning", f"guard: {sent.reason.name}: {sent.detail}")
+        self._last_reason = sent.reason
+
+    def _ended(self, state: ArmState | None, elapsed: float, log: NullLog) -> str:
+        if self.monitor.done:
+            return "done"
+        if elapsed >= self.task.limit_s:
+            return "time limit"
+        if state is not None and state.protective_stop:
+            return "protective stop"
+        if self._policy_failed and self._last_reason == Reason.NO_COMMAND:
+            return "fault"
+        return "interrupted" if self.stop_requested else ""
+
+    def _result(self, end: str, success: bool | None, tick: Tick) -> Result:
+        return Result(
+            end=end,
+            success=success,
+            seconds=tick.index * self.dt,
+            ticks=tick.index + 1,
+            retries=self.monitor.retries,
+            rejected=self._rejected,
+            missed=self._missed,
+            peak_force=self._peak,
+            reward=self._reward,
+        )
+
+
+def _fresh(source: Latest[T_co], max_age_ns: int, log: NullLog) -> T_co | None:
+    """The newest valid value, or None: every consumer fails closed on None."""
+    try:
+        sample = source.latest(max_age_ns)
+    except Stale as e:
+        log.once(source.name, str(e))
+        return None
+    if not sample.valid:
+        log.once(source.name, f"{source.name}: invalid sample {sample.flags}")
+        return None
+    return sample.value
+
+

@@ -1,0 +1,133 @@
+"""Which part of the task the robot is in, as its own sensors tell: gripper, TCP and the station's
+layout. It never sees an object's pose. Its phase, retries and `done` are what PRO's status features
+and the end of an episode are made of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from headway import config
+
+
+class Phase(IntEnum):
+    APPROACH = 0
+    DESCEND = 1
+    GRASP = 2
+    LIFT = 3
+    TRANSPORT = 4
+    PLACE = 5
+    RETREAT = 6
+    RECOVER = 7
+
+
+class ZoneConfig(config.Struct):
+    """A box on the table [m]."""
+
+    centre: tuple[float, float]
+    half: tuple[float, float]
+
+
+class TaskConfig(config.Struct):
+    """The `[task]` section: one pick from `source` to `target`."""
+
+    source: ZoneConfig
+    target: ZoneConfig
+    index: int = 0  # 0 pick-and-place, 1 box opening, 2 returns
+    limit_s: float = 18.0
+    clear_z: float = 0.18  # above this the tool passes over everything [m]
+    low_z: float = 0.12  # below this it works in a zone
+    done_z: float = 0.22  # retreated after placing
+    empty_width: float = 0.004  # jaws closed further than this hold nothing [m]
+    settle_s: float = 0.12  # jaws still for this long have finished closing
+    open_fraction: float = 0.5  # a commanded width below this share of the stroke means "close"
+
+
+def _inside(zone: ZoneConfig, x: float, y: float) -> bool:
+    return abs(x - zone.centre[0]) < zone.half[0] and abs(y - zone.centre[1]) < zone.half[1]
+
+
+@dataclass(slots=True)
+class TaskMonitor:
+    """`step` once per tick. `events` are called with a short text as they happen."""
+
+    cfg: TaskConfig
+    stroke: float
+    on_event: Callable[[str], None] | None = None
+    phase: Phase = Phase.APPROACH
+    retries: int = 0
+    done: bool = False
+    holding: bool = False
+    _was_closing: bool = False
+    _still_s: float = 0.0
+    _last_width: float = 0.0
+    _closed_on_nothing: bool = field(default=False)
+
+    def step(
+        self, x: float, y: float, z: float, width: float, width_ref: float, dt: float
+    ) -> Phase:
+        """TCP position [m], jaw width and its command [m], seconds since the last tick."""
+        c = self.cfg
+        closing = width_ref < c.open_fraction * self.stroke
+        # Encoder noise is 0.1 mm; a closing jaw moves 0.24 mm per 2 ms tick.
+        moving = abs(width - self._last_width) > 0.0008
+        self._last_width += (width - self._last_width) * min(1.0, dt / 0.01)
+        self._still_s = 0.0 if moving else self._still_s + dt
+        settled = self._still_s >= c.settle_s
+        if closing and not self._was_closing:
+            self._still_s, settled, self._closed_on_nothing = 0.0, False, False
+            self.phase = Phase.GRASP
+        if closing:
+            self._while_closed(x, y, z, width, settled)
+        else:
+            self._while_open(x, y, z)
+        self._was_closing = closing
+        return self.phase
+
+    def _while_closed(self, x: float, y: float, z: float, width: float, settled: bool) -> None:
+        c = self.cfg
+        if width < c.empty_width:
+            if self.holding or (settled and not self._closed_on_nothing):
+                self.event("item lost" if self.holding else "closed on nothing")
+                self.retries += 1
+                self._closed_on_nothing = True
+                self.holding = False
+                self.phase = Phase.RECOVER
+            return
+        if not self.holding and settled and not self._closed_on_nothing:
+            self.holding = True
+            self.event("item held")
+        if self.holding:
+            if _inside(c.target, x, y):
+                self.phase = Phase.PLACE
+            else:
+                self.phase = Phase.TRANSPORT if z > c.clear_z else Phase.LIFT
+
+    def _while_open(self, x: float, y: float, z: float) -> None:
+        c = self.cfg
+        if self._was_closing:
+            if self.holding and _inside(c.target, x, y):
+                self.phase = Phase.RETREAT
+                self.event("released over the target")
+            elif self.holding:
+                self.retries += 1
+                self.phase = Phase.RECOVER
+                self.event("released outside the target")
+            self.holding = False
+        if self.phase == Phase.RETREAT:
+            if z > c.done_z and not self.done:
+                self.done = True
+                self.event("done")
+            return
+        low = z < c.low_z and _inside(c.source, x, y)
+        if self.phase == Phase.RECOVER:
+            if z > c.clear_z:
+                self.phase = Phase.APPROACH
+        else:
+            self.phase = Phase.DESCEND if low else Phase.APPROACH
+
+    def event(self, text: str) -> None:
+        if self.on_event is not None:
+            self.on_event(text)

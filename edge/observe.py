@@ -1,0 +1,63 @@
+"""Proprioception by name: a bundle lists the names, the loop fills the vector from telemetry."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headway.errors import SpecMismatch
+from headway.types import Pose
+
+Row = Mapping[str, Any]  # telemetry by field name
+
+
+def _yaw(row: Row) -> float:
+    """Angle of the tool's x axis about the base's z [rad]."""
+    w, x, y, z = (float(v) for v in row["tcp"][3:])
+    return math.atan2(2 * (x * y + w * z), 1 - 2 * (y * y + z * z))
+
+
+_SCALARS: dict[str, Callable[[Row, Pose], float]] = {
+    "tcp_x": lambda r, b: r["tcp"][0],
+    "tcp_y": lambda r, b: r["tcp"][1],
+    "tcp_z": lambda r, b: r["tcp"][2],
+    "yaw_sin": lambda r, b: math.sin(_yaw(r)),
+    "yaw_cos": lambda r, b: math.cos(_yaw(r)),
+    "vx": lambda r, b: r["twist"][0],
+    "vy": lambda r, b: r["twist"][1],
+    "vz": lambda r, b: r["twist"][2],
+    "width": lambda r, b: float(r["width"]),
+    "width_ref": lambda r, b: float(r["width_ref"]),
+    "grip_force": lambda r, b: float(r["grip_force"]),
+    # how far the commanded TCP runs ahead of the measured one, base frame [m]
+    "lead_x": lambda r, b: b.pos[0] - r["tcp"][0],
+    "lead_y": lambda r, b: b.pos[1] - r["tcp"][1],
+    "lead_z": lambda r, b: b.pos[2] - r["tcp"][2],
+    "retried": lambda r, b: min(float(r["retries"]), 3.0) / 3.0,
+    "force_x": lambda r, b: r["wrench"][0],
+    "force_y": lambda r, b: r["wrench"][1],
+    "force_z": lambda r, b: r["wrench"][2],
+}
+STATE_NAMES = tuple(_SCALARS)
+
+
+class StateVector:
+    """`fill(row, out)`: `out` (n,) float32 in the order of `names`. Raises SpecMismatch."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        unknown = [n for n in names if n not in _SCALARS]
+        if unknown:
+            raise SpecMismatch(
+                f"the policy wants state {unknown}, this loop provides {', '.join(_SCALARS)}"
+            )
+        self.names = tuple(names)
+        self._read = [_SCALARS[n] for n in names]
+
+    def fill(self, row: Row, base: Pose, out: NDArray[np.float32]) -> None:
+        """`base`: the pose that the next chunk will be relative to (base frame)."""
+        for i, read in enumerate(self._read):
+            out[i] = read(row, base)

@@ -1,0 +1,111 @@
+"""The Process-Reward Operator in the loop: features -> ONNX head -> signals and reward.
+
+Reward (per head step): gamma * Phi(t+1) - Phi(t) - lambda * risk - mu * (1 - stability), with
+Phi = -time-to-go: potential-based (Ng, Harada & Russell 1999), so dawdling earns nothing.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+
+from headway.bundle import Bundle
+from headway.edge.engine import Engine
+from headway.errors import SpecMismatch
+from headway.kernels import feature_stream, spec
+from headway.kernels.telemetry import Scale
+from headway.types import Signals
+
+OUTPUTS = ("progress", "stability", "completion", "risk", "time_to_go")
+
+
+@cache
+def pro_dtype() -> np.dtype[np.void]:
+    """A row of the /pro topic."""
+    return np.dtype(
+        [
+            ("t_ns", np.int64),
+            *[(name, np.float64) for name in (*OUTPUTS, "reward")],
+            ("features", np.float32, (len(spec.NAMES),)),
+            ("mask", np.float32, (len(spec.MASKS),)),
+        ]
+    )
+
+
+class ProOperator:
+    """`step` once per tick. `updated` is True on ticks where the head ran; `record` then holds the
+    row for the recording, `reward_now` that step's reward (0 on other ticks)."""
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        engine: Engine,
+        scale: Scale,
+        joints: int,
+        *,
+        hz: float,
+        head_hz: float,
+        features: str = "auto",
+    ) -> None:
+        info = bundle.manifest.pro
+        if info is None:
+            raise SpecMismatch(f"wanted a bundle of kind pro, found {bundle.manifest.kind}: {bundle.path}")
+        if info.spec_hash != spec.spec_hash():
+            raise SpecMismatch(
+                f"bundle {bundle.path} wants PRO spec {info.spec_hash[:12]}, kernels provide "
+                f"{spec.spec_hash()[:12]}: train it again with `make models`"
+            )
+        if abs(info.rate_hz - head_hz) > 1e-6:
+            raise SpecMismatch(
+                f"bundle {bundle.path} was trained at {info.rate_hz} Hz, the loop runs its head at "
+                f"{head_hz} Hz: set loop.pro_hz = {info.rate_hz}"
+            )
+        self.info, self.engine = info, engine
+        self.stream = feature_stream(features, scale, joints, hz)  # type: ignore[arg-type]
+        self._every = round(hz / head_hz)
+        self._features = engine.bind("features")[0]
+        self._mask = engine.bind("mask")[0]
+        self._h, self._h_out = engine.bind("h"), engine.bind("h_out")
+        self._out = {name: engine.bind(name) for name in OUTPUTS}
+        self.record: np.void = np.zeros(1, pro_dtype())[0]
+        self.reset()
+
+    def reset(self) -> None:
+        self.stream.reset()
+        self._h[:] = 0.0
+        self._phi: float | None = None
+        self.updated = False
+        self.reward_now = 0.0
+        self.signals = Signals(0.0, 1.0, 0.5, 0.0, 0.0, 0.0)
+
+    def step(self, row: np.void, tick: int) -> Signals:
+        """Signals as of this row; the head runs every hz / head_hz ticks, in between they hold."""
+        self.stream.push(row)
+        self.updated = tick % self._every == 0
+        self.reward_now = 0.0
+        if not self.updated:
+            return self.signals
+        self.stream.features(self._features, self._mask)
+        self.engine.run()
+        self._h[:] = self._h_out
+        out = {name: float(self._out[name].reshape(-1)[0]) for name in OUTPUTS}
+        self.reward_now = self._reward(out)
+        self.signals = Signals(**out, reward=self.reward_now)
+        r = self.record
+        r["t_ns"] = row["t_ns"]
+        r["features"] = self._features
+        r["mask"] = self._mask
+        for name, value in out.items():
+            r[name] = value
+        r["reward"] = self.reward_now
+        return self.signals
+
+    def _reward(self, out: dict[str, float]) -> float:
+        phi = -out["time_to_go"]
+        before, self._phi = self._phi, phi
+        if before is None:
+            return 0.0
+        info = self.info
+        shaped = info.gamma * phi - before
+        return shaped - info.risk_weight * out["risk"] - info.stability_weight * (1 - out["stability"])

@@ -1,0 +1,51 @@
+"""Episodes one after the other, each with its own recording."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import headway
+from headway.edge.log import EpisodeLog
+from headway.edge.loop import Loop, Result
+
+
+def record_episode(
+    loop: Loop,
+    seed: int,
+    path: Path,
+    *,
+    chunk_shape: tuple[int, int] | None,
+    metadata: Mapping[str, str],
+    overwrite: bool = False,
+) -> Result:
+    """Run the episode of `seed` into a recording at `path`.
+
+    The recording is closed and readable however this ends; the arm is stopped first.
+    """
+    station = loop.station
+    instruction = station.reset(seed)
+    cameras = {name: source.source.has_depth for name, source in station.cameras.items()}
+    facts = {
+        "headway": headway.__version__,
+        "seed": str(seed),
+        "instruction": instruction or "",
+        "hz": repr(loop.cfg.hz),
+        "pro_hz": repr(loop.cfg.pro_hz),
+        "start_ns": str(station.clock.now()),
+        "clock": "wall" if station.clock.realtime else "virtual",
+        **metadata,
+    }
+    with EpisodeLog(
+        path,
+        joints=station.joints,
+        cameras=cameras,
+        chunk_shape=chunk_shape,
+        pro=loop.pro,
+        realtime=station.clock.realtime,
+        max_ticks=round(loop.task.limit_s * loop.cfg.hz) + 2,
+        metadata=facts,
+        overwrite=overwrite,
+    ) as log:
+        result = loop.episode(instruction, log)
+    return result

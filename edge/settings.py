@@ -1,0 +1,64 @@
+"""The run configuration: one TOML file says which robot, task, policy and limits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from headway import config
+from headway.edge.guard import GuardConfig
+from headway.edge.monitor import TaskConfig
+from headway.edge.payload import ToolConfig
+from headway.errors import ConfigError
+
+
+class LoopConfig(config.Struct):
+    """The `[loop]` section."""
+
+    hz: float = 500.0
+    policy_hz: float = 10.0
+    pro_hz: float = 50.0
+    max_age_s: float = 0.02  # of arm, wrench and gripper samples
+    camera_max_age_s: float = 0.25
+    grip_force: float = 15.0  # [N]
+    tare_s: float = 0.1  # at rest before each episode
+
+
+class PolicyConfig(config.Struct):
+    bundle: str
+    engine: str = "auto"
+    latency_s: float = 0.02  # in lock-step only: when a chunk becomes available
+
+
+class ProConfig(config.Struct):
+    bundle: str
+    engine: str = "auto"
+    features: str = "auto"  # cpp | numpy
+
+
+class Settings(config.Struct):
+    """`[arm]`, `[ft]`, `[gripper]`, `[[camera]]`: `kind`, then that driver's own keys."""
+
+    arm: dict[str, Any]
+    task: TaskConfig
+    guard: GuardConfig
+    ft: dict[str, Any] | None = None
+    gripper: dict[str, Any] | None = None
+    camera: list[dict[str, Any]] = []
+    cell: dict[str, Any] | None = None
+    tool: ToolConfig = ToolConfig()
+    loop: LoopConfig = LoopConfig()
+    policy: PolicyConfig | None = None
+    pro: ProConfig | None = None
+    instruction: str | None = None
+
+
+def load(path: Path | str) -> Settings:
+    """Read a run configuration; bundle paths are relative to the file. Raises ConfigError."""
+    settings = config.load(path, Settings)
+    hz = settings.loop.hz
+    for key in ("policy_hz", "pro_hz"):
+        rate = getattr(settings.loop, key)
+        if not 0 < rate <= hz or abs(hz / rate - round(hz / rate)) > 1e-9:
+            raise ConfigError(f"{path}: `loop.{key}` wants a divisor of loop.hz = {hz}, found {rate}")
+    return settings

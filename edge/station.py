@@ -1,0 +1,96 @@
+"""The devices of one run, opened from the configuration and closed in reverse."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from headway.clock import Clock
+from headway.drivers import Arm, Camera, Context, ForceTorqueSensor, Gripper, open_device
+from headway.drivers.latest import Latest
+from headway.edge.payload import Payload
+from headway.edge.settings import Settings
+from headway.errors import ConfigError, HeadwayError
+from headway.kernels.telemetry import Scale
+from headway.types import ArmState, Frame, GripperState, Wrench
+
+
+class Station:
+    """`with Station(settings, clock) as station:` opens everything; nothing moves.
+
+    `outcome()` asks the station whether the task ended well; None where there is nobody to ask.
+    """
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        self.settings, self.clock = settings, clock
+        self.ctx = Context(clock)
+        if settings.cell is not None:
+            from headway import config
+            from headway.drivers.sim.cell import Cell, CellConfig
+
+            self.cell: Cell | None = Cell(config.decode(settings.cell, CellConfig, "[cell]"), clock)
+            self.ctx.worlds["sim"] = self.cell
+        else:
+            self.cell = None
+        self.arm_device: Arm = self._open("arms", "arm", settings.arm)
+        self.chain = self.arm_device.chain
+        self.arm: Latest[ArmState] = Latest(self.arm_device, clock, "arm")
+        self.ft: Latest[Wrench] | None = None
+        self.gripper: Latest[GripperState] | None = None
+        self.gripper_device: Gripper | None = None
+        self.cameras: dict[str, Latest[Frame]] = {}
+        if settings.ft is not None:
+            ft: ForceTorqueSensor = self._open("ft", "ft", settings.ft)
+            self.ft = Latest(ft, clock, "F/T sensor")
+        if settings.gripper is not None:
+            self.gripper_device = self._open("grippers", "gripper", settings.gripper)
+            self.gripper = Latest(self.gripper_device, clock, "gripper")
+        for table in settings.camera:
+            camera: Camera = self._open("cameras", "camera", table)
+            name = str(table.get("name", f"camera{len(self.cameras)}"))
+            self.cameras[name] = Latest(camera, clock, f"camera {name}")
+        self.payload = Payload(settings.tool)
+        limits = self.arm_device.limits
+        stroke = self.gripper_device.stroke if self.gripper_device is not None else 0.085
+        self.stroke = stroke
+        self.scale = Scale(limits.q_min, limits.q_max, limits.dq_max, limits.tau_max, stroke=stroke)
+
+    def _open(self, folder: str, section: str, table: dict[str, Any]) -> Any:
+        table = dict(table)
+        kind = table.pop("kind", None)
+        if kind is None:
+            raise ConfigError(f"[{section}] wants a key `kind`, for example kind = \"sim\"")
+        return open_device(folder, str(kind), table, self.ctx, f"[{section}]")
+
+    @property
+    def sources(self) -> list[Latest[Any]]:
+        optional = [s for s in (self.ft, self.gripper) if s is not None]
+        return [self.arm, *optional, *self.cameras.values()]
+
+    @property
+    def joints(self) -> int:
+        return len(self.arm_device.limits.q_min)
+
+    def __enter__(self) -> Station:
+        started: list[Latest[Any]] = []
+        try:
+            for source in self.sources:
+                source.start()
+                started.append(source)
+        except HeadwayError:
+            for source in reversed(started):
+                source.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for source in reversed(self.sources):
+            source.close()
+
+    def reset(self, seed: int) -> str | None:
+        """Prepare an episode; returns the station's instruction, if it gives one."""
+        if self.cell is None:
+            return self.settings.instruction
+        return self.cell.reset(seed).instruction
+
+    def outcome(self) -> bool | None:
+        return self.cell.outcome() if self.cell is not None else None

@@ -1,0 +1,182 @@
+"""A scripted expert for pick-and-place: noisy object pose in, TCP chunk out.
+
+Nearly memoryless: what it does next follows from the TCP, the jaws and the target, so that a policy
+that sees only the present can imitate it. It retries: after closing on nothing, or losing the item,
+it rises, looks again and tries afresh.
+
+`disturb` adds short random pushes between decisions while the jaws are open, and in a quarter of the
+episodes a first look that is centimetres off, so that demonstrations also show how to come back
+(after DART, Laskey et al. 2017). The pushes and the approach after a bad look are marked as no
+demonstration (`meta["demonstration"] = 0`): only the recovery is to be imitated.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from headway.drivers.kinematics import mat_to_rotvec, quat_to_mat, tool_down
+from headway.drivers.sim.arm_model import STROKE
+from headway.drivers.sim.cell import Cell
+from headway.drivers.sim.scenes.pick_place import BIN, INSTRUCTIONS, TOTE
+from headway.edge.observe import STATE_NAMES
+from headway.types import Chunk, Observation, Vec
+
+HORIZON, DT_NS = 6, 100_000_000
+_STEP = 0.1  # [s]
+_HOLD_FORCE = 6.0  # [N]: the jaws press on something
+_EMPTY = 0.004  # [m]
+
+
+class Expert:
+    name = "scripted expert"
+    state_names = STATE_NAMES
+
+    def __init__(self, cell: Cell, seed: int, *, disturb: float = 0.0, cameras: tuple[str, ...] = ()) -> None:
+        """`disturb`: chance per decision that a push begins."""
+        self.cell, self.cameras, self.disturb = cell, cameras, disturb
+        self._seed = seed
+        self.reset()
+
+    def instruction(self, text: str) -> int:
+        return INSTRUCTIONS.index(text)
+
+    def reseed(self, seed: int) -> None:
+        self._seed = seed
+
+    def reset(self) -> None:
+        self.rng = np.random.default_rng([self._seed, 7])
+        self.speed = self.rng.uniform(0.22, 0.32)  # [m/s]
+        self._rising = False
+        self._push = (0, np.zeros(3))
+        self._attempt = 0
+        self._look()
+        self._bad_look = self.disturb > 0 and self.rng.random() < 0.25
+        if self._bad_look:
+            self._noise[:2] = self.rng.uniform(0.015, 0.035) * _unit(self.rng)
+
+    def _look(self) -> None:
+        """Perceive the target: its true pose with the errors of an ordinary detector. After a
+        failed attempt the jaws turn, so that they come down beside whatever was in the way."""
+        self._noise = self.rng.normal(0, 0.0025, 3)
+        turn = (0.0, 0.5, -0.5, 1.0, -1.0)[self._attempt % 5]
+        self._yaw_noise = self.rng.normal(0, 0.06) + turn
+
+    def _give_up_attempt(self) -> None:
+        self._attempt += not self._bad_look
+        self._rising, self._bad_look = True, False
+
+    def _target(self) -> tuple[Vec, float]:
+        """Perceived centre of the target [m] and the yaw at which the jaws fit across it."""
+        cell = self.cell
+        with cell.lock:
+            body = cell.data.body(cell.scene.truth["target"])
+            p, R = body.xpos.copy(), body.xmat.reshape(3, 3).copy()
+            geom = cell.model.geom(int(cell.model.body(body.id).geomadr[0]))
+            half = _half_sizes(cell, geom)
+        upright = int(np.argmax(np.abs(R[2])))
+        flat = [i for i in range(3) if i != upright]
+        narrow = min(flat, key=lambda i: half[i])
+        x, y = R[0, narrow], R[1, narrow]
+        yaw = math.atan2(y, x) + math.pi / 2 + self._yaw_noise  # jaws close along the tool's y
+        return p + self._noise, (yaw + math.pi / 2) % math.pi - math.pi / 2
+
+    def infer(self, obs: Observation) -> Chunk:
+        base = obs.base
+        R0, p0 = quat_to_mat(base.quat), base.pos
+        yaw = math.atan2(R0[1, 0], R0[0, 0])
+        left, push = self._push
+        state = dict(zip(self.state_names, (float(v) for v in obs.state), strict=True))
+        p, actions = p0.copy(), []
+        goal, goal_yaw, close, speed = self._decide(p, yaw, state)
+        demo, pushing = float(not self._bad_look), False
+        if left > 0 or (self.disturb and self._may_push(p, close) and self.rng.random() < self.disturb):
+            if left == 0:
+                left = int(self.rng.integers(3, 6))
+                push = self.rng.normal(0, 1, 3) * [0.10, 0.10, 0.05]
+            self._push = (left - 1, push)
+            demo, pushing = 0.0, True
+        for _ in range(HORIZON):
+            if not pushing:
+                delta = goal - p
+                distance = float(np.linalg.norm(delta))
+                pace = min(speed, 0.03 + 2.5 * distance) * _STEP
+                p = p + delta * min(1.0, pace / max(distance, 1e-9))
+                turn = (goal_yaw - yaw + math.pi / 2) % math.pi - math.pi / 2
+                yaw += max(-0.07, min(0.07, 0.35 * turn))
+            else:
+                p = np.clip(p + push * _STEP, (0.25, -0.32, 0.06), (0.6, 0.34, 0.36))
+            R = R0.T @ tool_down(yaw)
+            actions.append([*(R0.T @ (p - p0)), *mat_to_rotvec(R), float(close)])
+        return Chunk(obs.t_ns, DT_NS, np.array(actions, np.float32), base, {"demonstration": demo})
+
+    def _may_push(self, p: Vec, close: bool) -> bool:
+        return not close and BIN.holds(p[0], p[1], -0.03) and p[2] > 0.07
+
+    def _decide(self, p: Vec, yaw: float, s: dict[str, float]) -> tuple[Vec, float, bool, float]:
+        """Goal position, yaw, whether to close, and speed [m/s]."""
+        shut = s["width_ref"] < STROKE / 2
+        over_tote = TOTE.holds(p[0], p[1], 0.03)
+        if shut:
+            if s["width"] < _EMPTY:  # closed on nothing, or lost it
+                self._give_up_attempt()
+                return p + [0, 0, 0.03], yaw, False, self.speed
+            if s["grip_force"] < _HOLD_FORCE:
+                return p, yaw, True, self.speed  # still closing
+            return self._carry(p, yaw, over_tote)
+        if over_tote and p[2] < 0.24 and not self._rising:
+            return np.array([p[0], p[1], 0.27]), yaw, False, self.speed  # placed: retreat
+        target, fit = self._target()
+        if self._rising:
+            if p[2] > 0.15:
+                self._rising = False
+                self._look()
+            return np.array([p[0], p[1], 0.18]), yaw, False, self.speed
+        return self._approach(p, yaw, s, target, fit)
+
+    def _approach(
+        self, p: Vec, yaw: float, s: dict[str, float], target: Vec, fit: float
+    ) -> tuple[Vec, float, bool, float]:
+        off = math.hypot(p[0] - target[0], p[1] - target[1])
+        turn = (fit - yaw + math.pi / 2) % math.pi - math.pi / 2
+        grasp_z = max(0.015, target[2] - 0.003)
+        # A funnel: the closer to the axis of the grasp, the deeper.
+        ready = off < 0.012 and abs(turn) < 0.2
+        z = grasp_z if ready or (p[2] < 0.07 and off < 0.02) else max(0.13, min(0.2, 0.10 + off))
+        # A finger stands on something: a neighbour, or the target's edge.
+        pushed = abs(s["force_z"]) > 10.0 and p[2] < 0.12
+        if pushed and p[2] > grasp_z + 0.012:
+            self._give_up_attempt()
+            return p + [0, 0, 0.03], yaw, False, self.speed
+        if (p[2] < grasp_z + 0.005 and off < 0.014) or pushed:
+            return p.copy(), yaw, True, self.speed
+        speed = self.speed if p[2] > 0.09 else 0.10
+        return np.array([target[0], target[1], z]), fit, False, speed
+
+    def _carry(self, p: Vec, yaw: float, over_tote: bool) -> tuple[Vec, float, bool, float]:
+        if over_tote and abs(p[0] - TOTE.centre[0]) < 0.05 and abs(p[1] - TOTE.centre[1]) < 0.05:
+            if p[2] < 0.125:
+                return p, yaw, False, self.speed
+            return np.array([p[0], p[1], 0.11]), yaw, True, 0.2
+        if p[2] < 0.17:
+            return np.array([p[0], p[1], 0.22]), yaw, True, self.speed
+        return np.array([TOTE.centre[0], TOTE.centre[1], 0.21]), 0.0, True, self.speed
+
+
+def _unit(rng: np.random.Generator) -> Vec:
+    angle = rng.uniform(0, 2 * math.pi)
+    return np.array([math.cos(angle), math.sin(angle)])
+
+
+def _half_sizes(cell: Cell, geom: object) -> Vec:
+    """Half extents of a body with one geom along its own axes [m]."""
+    mj = cell.mujoco
+    size, kind = geom.size, int(geom.type[0])  # type: ignore[attr-defined]
+    if kind == mj.mjtGeom.mjGEOM_CYLINDER:
+        return np.array([size[0], size[0], size[1]])
+    if kind == mj.mjtGeom.mjGEOM_CAPSULE:  # lies along the body's x
+        return np.array([size[1] + size[0], size[0], size[0]])
+    return np.array(size)
+
+
