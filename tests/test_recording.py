@@ -242,6 +242,8 @@ def test_wrong_calls_are_refused_and_leave_the_recording_whole(tmp_path):
             log.write("/telemetry", 0, pro[0])
         with pytest.raises(ValueError, match="wanted one row"):
             log.write("/telemetry", 0, rows)
+        with pytest.raises(ValueError, match="kind struct, found '/telemetri': there are"):
+            log.write("/telemetri", 0, rows[0])
         with pytest.raises(ValueError, match="t_ns"):
             log.write("/telemetry", -1, rows[1])
         with pytest.raises(ValueError, match="capacity_bytes"):
@@ -253,6 +255,9 @@ def test_wrong_calls_are_refused_and_leave_the_recording_whole(tmp_path):
         log.write("/telemetry", 2, rows[2])
         log.flush()
         assert log.acknowledged == 2
+        running = open_recording(tmp_path / "a.mcap")
+        assert len(running.rows("/telemetry")) == 2
+        assert "still being written" in running.note
     log.close()
     with pytest.raises(ValueError, match="closed"):
         log.write("/telemetry", 0, rows[0])

@@ -94,6 +94,27 @@ def test_a_flipped_bit_in_a_complete_file_is_named(whole, tmp_path):
         open_recording(tmp_path / "bad.mcap").rows("/x")
 
 
+@pytest.mark.parametrize("part", ["chunk opcode", "summary", "footer"])
+def test_nothing_is_lost_in_silence(whole, tmp_path, part):
+    """A chunk that is skipped, or a summary that lies about topics, columns or chunks."""
+    data, rows = whole
+    raw = bytearray(data)
+    if part == "chunk opcode":
+        raw[data.rindex(b"\x28\xb5\x2f\xfd") - 8 - 4 - 4 - 4 - 24 - 9] = 0x60
+    elif part == "summary":
+        at = data.rindex(b"<f8")
+        raw[at : at + 3] = b"<i8"
+    else:
+        raw[-20] ^= 1
+    (tmp_path / "bad.mcap").write_bytes(raw)
+    log = open_recording(tmp_path / "bad.mcap")
+    assert log.truncated
+    found = log.rows("/x")
+    assert found.dtype == ROW
+    assert found.tobytes() == rows[: len(found)].tobytes()
+    assert len(found) == (250 if part == "chunk opcode" else 300)
+
+
 def test_what_is_no_recording(tmp_path):
     (tmp_path / "empty.mcap").touch()
     (tmp_path / "text.mcap").write_text("q,dq\n1,2\n")

@@ -164,7 +164,7 @@ def test_a_full_disk_is_reported_and_leaves_what_was_acknowledged(tmp_path, loss
     log = Recorder(tmp_path / "a.mcap", CHANNELS, lossless=lossless, chunk_bytes=100_000)
     resource.prlimit(log.writer_pid, resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
     full = pytest.raises(RecordingError, match=r"File too large.*free space")
-    with deadline(60), full:  # noqa: PT012 - in lossless mode `write` says it, else `flush`
+    with deadline(60), full:  # in lossless mode `write` says it, else `flush`
         for i in range(3000):
             log.write(0, int(rows["t_ns"][i]), rows[i])
         log.flush()

@@ -95,7 +95,9 @@ class Recorder:
         `channel` is the topic, or its index in `channels`. One copy and one system call. Raises
         ValueError for another dtype; in lossless mode RecordingError when the writer is gone.
         """
-        i = channel if isinstance(channel, int) else self._ids[channel]
+        i = channel if isinstance(channel, int) else self._ids.get(channel, -1)
+        if i < 0:
+            i = self._find(str(channel), "struct")
         size = self._sizes[i]
         if row.nbytes != size or row.dtype != self._channels[i].dtype:
             raise ValueError(

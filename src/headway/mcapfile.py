@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from io import BytesIO
+from typing import NamedTuple
 
 from mcap import records
 from mcap.data_stream import ReadDataStream
@@ -26,14 +27,13 @@ _LARGEST_CHUNK = 1 << 32  # bytes; a length beyond this is damage, not data
 DAMAGE = (McapError, struct.error, ValueError, IndexError, KeyError, MemoryError, OverflowError)
 
 
-@dataclass(frozen=True)
-class Piece:
+class Piece(NamedTuple):
     """A chunk, or a message that lies in no chunk; `channels` None = not known."""
 
-    offset: int
+    offset: int  # of the record's body
     size: int
     chunk: bool
-    channels: frozenset[int] | None
+    channels: frozenset[int] | None = None
 
 
 @dataclass
@@ -53,45 +53,80 @@ class Contents:
 def read_contents(fd: int) -> Contents:
     """`fd` is an open file that begins with MAGIC."""
     log = Contents(fd, os.fstat(fd).st_size)
-    log.stopped = _scan(log, log.size)
+    log.stopped = _scan(log)
     if log.stopped is not None or not log.channels:
         log.stopped = _verify(log, log.stopped)
     return log
 
 
-def _scan(log: Contents, size: int) -> int | None:
-    """Walk over the records from the start; where the file ends early, the offset of the end of
-    what is whole."""
+def _scan(log: Contents) -> int | None:
+    """Walk over the records from the start; where the file ends early or its summary is damaged,
+    the offset of the end of what is whole."""
     at = len(MAGIC)
-    last: Piece | None = None
+    index: dict[int, frozenset[int]] | None = None  # once in the summary: chunk -> its channels
+    before = at, dict(log.schemas), dict(log.channels)
     while True:
         head = os.pread(log.fd, _HEAD.size, at)
         if len(head) < _HEAD.size:
             return at
         op, n = _HEAD.unpack(head)
         body, end = at + _HEAD.size, at + _HEAD.size + n
-        if op == 0 or end > size:
+        if op == 0 or end > log.size:
             return at
         try:
-            if op in (Opcode.CHUNK, Opcode.MESSAGE):
-                last = Piece(body, n, op == Opcode.CHUNK, None)
-                log.pieces.append(last)
-            elif op == Opcode.MESSAGE_INDEX and last is not None and last.chunk:
-                (channel,) = struct.unpack("<H", os.pread(log.fd, 2, body))
-                known = (last.channels or frozenset()) | {channel}
-                last = log.pieces[-1] = Piece(last.offset, last.size, True, known)
+            if op in (Opcode.CHUNK, Opcode.MESSAGE) and index is None:
+                log.pieces.append(Piece(body, n, op == Opcode.CHUNK))
             elif op in (Opcode.SCHEMA, Opcode.CHANNEL, Opcode.METADATA):
                 _learn(log, op, os.pread(log.fd, n, body))
+            elif op == Opcode.DATA_END:
+                index, before = {}, (end, dict(log.schemas), dict(log.channels))
+            elif op == Opcode.CHUNK_INDEX and index is not None:
+                chunk = records.ChunkIndex.read(_stream(os.pread(log.fd, n, body)))
+                index[chunk.chunk_start_offset] = frozenset(chunk.message_index_offsets)
+            elif op == Opcode.FOOTER:
+                _check_summary(log.fd, os.pread(log.fd, n, body), at)
         except DAMAGE:
-            return at
+            if index is None:
+                return at
+            stopped, log.schemas, log.channels = before
+            return stopped
         at = end
         if op == Opcode.FOOTER:
             whole = os.pread(log.fd, len(MAGIC), at) == MAGIC
-            return None if whole else at
+            return _match(log, index or {}) if whole else at
+
+
+def _check_summary(fd: int, footer: bytes, at: int) -> None:
+    """The summary's checksum covers it and the footer up to the checksum (mcap.dev/spec)."""
+    start, _, crc = struct.unpack("<QQI", footer)
+    if crc and start:
+        covered = os.pread(fd, at - start + _HEAD.size + 16, start)
+        if zlib.crc32(covered) != crc:
+            raise ValueError("the summary's checksum differs")
+
+
+def _match(log: Contents, index: dict[int, frozenset[int]]) -> int | None:
+    """Let the summary say which channels a chunk holds. A chunk that it names and the walk did not
+    meet is damage: returns its offset, and drops what follows."""
+    if not index:
+        return None
+    met = {p.offset - _HEAD.size for p in log.pieces if p.chunk}
+    lost = min((at for at in index if at not in met), default=None)
+    if lost is not None:
+        log.pieces = [p for p in log.pieces if p.offset < lost]
+    for i, piece in enumerate(log.pieces):
+        channels = index.get(piece.offset - _HEAD.size)
+        if channels:  # empty where the writer made no message index
+            log.pieces[i] = piece._replace(channels=channels)
+    return lost
+
+
+def _stream(body: bytes) -> ReadDataStream:
+    return ReadDataStream(BytesIO(body))
 
 
 def _learn(log: Contents, op: int, body: bytes) -> None:
-    stream = ReadDataStream(BytesIO(body))
+    stream = _stream(body)
     if op == Opcode.SCHEMA:
         schema = records.Schema.read(stream)
         log.schemas[schema.id] = schema
