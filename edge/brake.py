@@ -66,12 +66,13 @@ class Stop:
             self._n1 = self._n2 = self._n3 = 0
         else:
             want = v / T
-            p = math.sqrt(max(0.0, h * want + 0.5 * a * a))
+            area = want - 0.5 * a  # the sum of samples as an integral: trapezoidal rule
+            p = math.sqrt(max(0.0, h * area + 0.5 * a * a))
             if p <= A:
                 guess = (a + 2.0 * p) / h
             else:
-                guess = (a + 2.0 * A) / h + (want - (A * A - 0.5 * a * a) / h) / A
-            n = max(n, int(guess))
+                guess = (a + 2.0 * A) / h + (area - (A * A - 0.5 * a * a) / h) / A
+            n = max(n, int(guess) - 1)  # off the lattice by a tick at most
             area = self._area(n, a)
             while area < want:
                 n += 1

@@ -221,11 +221,11 @@ def test_running_does_not_grow_memory(model: Path) -> None:
         e.run()
     tracemalloc.start()
     before, _ = tracemalloc.get_traced_memory()
-    for _ in range(1000):
+    for _ in range(5000):
         e.run()
     after, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert after - before < 1000
+    assert after - before < 5000  # less than a byte per run
 
 
 def test_importing_the_engines_does_not_import_their_libraries() -> None:
