@@ -85,12 +85,18 @@ class PyStream {
 
 NB_MODULE(_native, m) {
   m.attr("SPEC_HASH") = headway::spec::HASH;
+  // noconvert: what is written, and the slot, must be the caller's memory, never a converted copy
+  using nb::arg;
   nb::class_<PyStream>(m, "Stream")
       .def(nb::init<Doubles, int, double, const Doubles&, const Doubles&, const Doubles&,
                     const Doubles&, double, double, double, double,
-                    std::tuple<int, int, int, int>, std::tuple<double, double>, const Doubles&>())
+                    std::tuple<int, int, int, int>, std::tuple<double, double>, const Doubles&>(),
+           arg("slot").noconvert(), arg("joints"), arg("rate_hz"), arg("q_min"), arg("q_max"),
+           arg("dq_max"), arg("tau_max"), arg("q_tol"), arg("v_max"), arg("stroke"),
+           arg("force_max"), arg("ticks"), arg("band"), arg("taps"))
       .def("push", &PyStream::push)
       .def("reset", &PyStream::reset)
-      .def("features", &PyStream::features)
-      .def("batch", &PyStream::batch);
+      .def("features", &PyStream::features, arg("out").noconvert(), arg("bits").noconvert())
+      .def("batch", &PyStream::batch, arg("rows"), arg("every"), arg("out").noconvert(),
+           arg("bits").noconvert());
 }

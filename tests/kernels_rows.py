@@ -1,0 +1,64 @@
+"""Telemetry for the kernel tests: a quiet robot, and one that does everything at random."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from headway import kernels
+from headway.kernels import native, spec
+from headway.kernels.telemetry import FIELDS, Scale, empty
+
+Rows = np.ndarray[tuple[int], np.dtype[Any]]
+IMPLS = [
+    "numpy",
+    pytest.param(
+        "cpp",
+        marks=pytest.mark.skipif(
+            not native.available(), reason="C++ feature stream not built: pip install -e ."
+        ),
+    ),
+]
+
+
+def scale(joints: int = 6) -> Scale:
+    one = np.ones(joints)
+    return Scale(-3 * one, 3 * one, 2 * one, 50 * one)
+
+
+def quiet(n: int, joints: int = 6) -> Rows:
+    """Everything known, everything zero, TCP upright."""
+    rows = empty(joints, n)
+    for field in FIELDS:
+        rows[field] = 0.0
+    rows["tcp"][:, 3] = 1.0
+    rows["limit"] = 10.0
+    return rows
+
+
+def wild(n: int, seed: int, joints: int = 6) -> Rows:
+    """Random walks, steps, grasps, retries: most features move."""
+    r = np.random.default_rng(seed)
+    rows = quiet(n, joints)
+    for field in FIELDS:
+        rows[field] += np.cumsum(r.normal(0, 0.02, rows[field].shape), axis=0)
+    i = np.arange(n)
+    rows["wrench"] = 10 * rows["wrench"] + 8.0 * (i // 90 % 2)[:, None]
+    rows["phase"], rows["retries"], rows["limit"] = i // 97 % 9, i // 131, 10.0
+    rows["operator"] = r.random(n) < 0.01
+    rows["width_ref"] = np.where(i // 200 % 2, 0.0, 0.08)
+    rows["width"] = np.where(i // 200 % 2, 0.03, 0.08) + 1e-4 * rows["width"]
+    rows["vacuum"] = np.abs(np.sin(i / 50))
+    return rows
+
+
+def last(
+    rows: Rows, impl: Any = "numpy", rate: float = 500.0, scale_: Scale | None = None
+) -> dict[str, float]:
+    """Features after the last row, by name; every mask bit must be on."""
+    joints = rows["q"].shape[1]
+    features, masks = kernels.batch(rows, scale_ or scale(joints), rate, len(rows), impl)
+    assert masks.all()
+    return dict(zip(spec.NAMES, features[0].tolist(), strict=True))

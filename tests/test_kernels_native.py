@@ -1,0 +1,150 @@
+"""The C++ twin agrees with the oracle: 1e-4 relative or 1e-5 absolute, per feature."""
+
+from __future__ import annotations
+
+import sys
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from kernels_rows import Rows, quiet, scale, wild
+
+from headway import kernels
+from headway.errors import ConfigError, Missing
+from headway.kernels import native, oracle, spec
+from headway.kernels.telemetry import empty
+
+HIRO = Path(__file__).resolve().parents[2] / "shared" / "data" / "hiro_snap_assembly"
+needs_cpp = pytest.mark.skipif(
+    not native.available(), reason="C++ feature stream not built: pip install -e ."
+)
+
+
+def agree(rows: Rows, rate: float, every: int) -> tuple[Any, Any]:
+    joints = rows["q"].shape[1]
+    want, mask = oracle.batch(rows, scale(joints), rate, every)
+    have, bits = native.batch(rows, scale(joints), rate, every)
+    np.testing.assert_array_equal(mask, bits)
+    error = np.abs(want.astype(float) - have) / np.maximum(1e-5, 1e-4 * np.abs(want))
+    worst = int(error.max(axis=0).argmax())
+    assert error.max() <= 1, f"{spec.NAMES[worst]} off by {error.max():.3g} tolerances"
+    return want, mask
+
+
+@needs_cpp
+@pytest.mark.parametrize("joints", [5, 6, 7, 8])
+@pytest.mark.parametrize("rate", [125.0, 200.0, 333.0, 500.0, 1000.0, 2000.0])
+def test_random_walks_at_all_joints_and_rates(joints: int, rate: float) -> None:
+    features, mask = agree(wild(900, int(rate) + joints, joints), rate, 37)
+    assert mask.all()
+    assert np.count_nonzero(features.any(axis=0)) > 150  # the walk does reach the features
+
+
+@needs_cpp
+@pytest.mark.parametrize(
+    "missing",
+    [("dq", "twist", "dq_ref"), ("q",), ("wrench",), ("width", "vacuum"), ("tcp",), ("tau_ext",)],
+)
+def test_masked_groups(missing: tuple[str, ...]) -> None:
+    rows = wild(700, 20)
+    for field in missing:
+        rows[field] = np.nan
+    agree(rows, 500.0, 35)
+
+
+@needs_cpp
+def test_random_gaps() -> None:
+    rows = wild(1200, 21)
+    r = np.random.default_rng(1)
+    for name in rows.dtype.names or ():
+        if name != "t_ns":
+            rows[name][r.random(rows[name].shape) < 0.005] = np.nan
+    agree(rows, 500.0, 19)
+
+
+@needs_cpp
+@pytest.mark.parametrize("kind", ["constant", "step", "impulse"])
+def test_constants_steps_and_impulses(kind: str) -> None:
+    rows = quiet(600)
+    shape = {"constant": slice(None), "step": slice(300, None), "impulse": slice(300, 301)}[kind]
+    for name in ("dq", "q", "q_ref", "tau_ext", "twist", "wrench", "grip_force", "seam_jump"):
+        rows[name][shape] = 1.7
+    agree(rows, 500.0, 10)
+
+
+@needs_cpp
+def test_a_long_stream_does_not_drift() -> None:
+    rows = np.concatenate([wild(2000, 30 + i) for i in range(10)])  # 40 s, jumps in between
+    agree(rows, 500.0, 199)
+
+
+@needs_cpp
+def test_nothing_is_allocated_per_tick() -> None:
+    rows = list(wild(200, 40))
+    stream = native.FeatureStream(scale(), 6, 500.0)
+    out, bits = np.empty(176, np.float32), np.empty(16, np.float32)
+
+    def go() -> None:
+        for row in rows:
+            stream.push(row)
+            stream.features(out, bits)
+
+    go()
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    for _ in range(5):
+        go()
+    grown = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    assert grown < 1000
+
+
+@needs_cpp
+def test_compiled_stream_refuses_wrong_buffers() -> None:
+    stream = native.FeatureStream(scale(), 6, 500.0)
+    with pytest.raises(ValueError, match="176"):
+        stream.features(np.empty(175, np.float32), np.empty(16, np.float32))
+    with pytest.raises(TypeError):
+        stream.features(np.empty(176, np.float64), np.empty(16, np.float32))  # type: ignore[arg-type]
+    with pytest.raises(TypeError):  # a copy would be filled, and lost
+        stream.features(np.empty(352, np.float32)[::2], np.empty(16, np.float32))
+
+
+def test_asking_for_what_is_not_built_says_how_to_build_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "headway.kernels._native", None)
+    with pytest.raises(Missing, match="pip install -e"):
+        kernels.feature_stream("cpp", scale(), 6, 500.0)
+    assert kernels.feature_stream("auto", scale(), 6, 500.0).impl == "numpy"
+    with pytest.raises(ConfigError, match="auto, cpp or numpy"):
+        kernels.feature_stream("cuda", scale(), 6, 500.0)  # type: ignore[arg-type]
+
+
+@needs_cpp
+def test_a_build_of_another_spec_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert kernels.feature_stream("auto", scale(), 6, 500.0).impl == "cpp"
+    monkeypatch.setattr(spec, "spec_hash", lambda: "0" * 64)
+    with pytest.raises(Missing, match="rebuild"):
+        kernels.feature_stream("cpp", scale(), 6, 500.0)
+
+
+@pytest.mark.skipif(not HIRO.is_dir(), reason=f"no optional recordings at {HIRO.name}")
+def test_real_recordings_at_200_hz_with_joints_and_wrench_only() -> None:
+    files = sorted(HIRO.glob("*.npz"))[::7]
+    assert files
+    for file in files:
+        with np.load(file) as data:
+            rows = empty(6, len(data["q"]))
+            rows["q"], rows["wrench"] = data["q"], data["wrench"]
+        features, masks = oracle.batch(rows, scale(), 200.0, 40)
+        assert np.isfinite(features).all()
+        known = {m for i, m in enumerate(spec.MASKS) if masks[-1, i]}
+        assert known == {"q", "dq", "wrench"}
+        assert not features[:, spec.SLICES["gripper"]].any()
+        for name in ("dq.rms", "F.mean", "band.rms", "limit_dist"):
+            assert np.ptp(features[2:, spec.INDEX[name]]) > 0, name
+        if native.available():
+            agree(rows, 200.0, 40)
