@@ -137,7 +137,7 @@ class FeatureStream:
         f[AT["reversals"]] = mean[ROW["reversals"]] * m
         net = w[ROW["px"] : ROW["px"] + 3, -1] - w[ROW["px"] : ROW["px"] + 3, 0]
         path = np.add.reduce(w[ROW["path"], 1:])
-        f[AT["straight"]] = np.sqrt(net @ net) / (path + C["path_floor"])
+        f[AT["straight"]] = min(np.sqrt(net @ net) / (path + C["path_floor"]), 1.0)  # gap: no path
         f[AT["slow"]] = np.mean(w[ROW["v"]] < C["slow_speed"] / self.scale.v_max)
         q = d.latest[d.col["q"]]
         near = np.minimum(q - self.scale.q_min, self.scale.q_max - q) / self._span

@@ -32,7 +32,7 @@ import math
 from functools import cache
 from typing import NamedTuple
 
-VERSION = 1
+VERSION = 1  # goes up with any change of the arithmetic that the constants below do not show
 
 # mask bit -> telemetry fields that must all be valid
 MASK_FIELDS: dict[str, tuple[str, ...]] = {

@@ -178,7 +178,7 @@ class Stream {
       if (t) path += row(t)[c_path];
       slow += row(t)[c_v] < slow_speed / d.robot.v_max;
     }
-    f_[f_straight] = std::sqrt(net) / (path + path_floor);
+    f_[f_straight] = std::min(std::sqrt(net) / (path + path_floor), 1.0);  // a gap has no path
     f_[f_slow] = double(slow) / m_;
     double near = 1.0;
     const double* q = d.now(t_q);
@@ -198,10 +198,12 @@ class Stream {
     const double width = 1.0 / (bins - 1);
     for (int k = 0; k < bins; ++k) {
       double re = 0, im = 0;
+      int i = int((long long)k * pad % L);
       for (int t = 0; t < m_; ++t) {
-        const int i = int((long long)k * (pad + t) % L);
         re += row(t)[c_v] * cos_[i];
         im += row(t)[c_v] * sin_[i];
+        i += k;
+        if (i >= L) i -= L;
       }
       const double a = std::sqrt(re * re + im * im) / L * d.robot.v_max;
       if (k == 0) {

@@ -38,7 +38,10 @@ class Fft {
       return;
     }
     const int p = *factor, m = n / p;
-    for (int q = 0; q < p; ++q) step(in + q * stride, out + q * m, m, stride * p, factor + 1);
+    if (m == 1)
+      for (int q = 0; q < p; ++q) out[q] = in[q * stride];
+    else
+      for (int q = 0; q < p; ++q) step(in + q * stride, out + q * m, m, stride * p, factor + 1);
     for (int u = 0; u < m; ++u) {
       if (p == 4) {
         four(out + u, m, stride * u);
