@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from headway.types import Pose, Vec
 
 Mat3 = NDArray[np.float64]
+Sixtuple = tuple[float, float, float, float, float, float]
 
 
 def quat_to_mat(quat: Vec) -> Mat3:
@@ -65,7 +66,8 @@ def mat_to_rotvec(R: Mat3) -> Vec:
     s = float(np.linalg.norm(q[1:]))
     if s < 1e-12:
         return np.zeros(3)
-    return 2 * math.atan2(s, float(q[0])) / s * q[1:]
+    axis: Vec = q[1:] / s
+    return axis * (2 * math.atan2(s, float(q[0])))
 
 
 def tool_down(yaw: float) -> Mat3:
@@ -81,16 +83,16 @@ class Chain:
 
     dh: tuple[tuple[float, float, float], ...]
     base_yaw: float = 0.0
-    tool: Vec = (0.0, 0.0, 0.0)  # type: ignore[assignment]  # (3,), no rotation
+    tool: tuple[float, float, float] = (0.0, 0.0, 0.0)  # [m], no rotation
 
-    def frames(self, q: Vec) -> tuple[list[tuple[float, ...]], tuple[float, ...]]:
+    def frames(self, q: Vec) -> tuple[list[Sixtuple], tuple[float, ...]]:
         """Per joint the axis and origin (zx, zy, zz, px, py, pz), and the flange as 12 numbers:
         rotation row-major, then position."""
         r00, r01, r02 = math.cos(self.base_yaw), -math.sin(self.base_yaw), 0.0
         r10, r11, r12 = math.sin(self.base_yaw), math.cos(self.base_yaw), 0.0
         r20, r21, r22 = 0.0, 0.0, 1.0
         px = py = pz = 0.0
-        joints = []
+        joints: list[Sixtuple] = []
         for (a, d, alpha), angle in zip(self.dh, q, strict=True):
             joints.append((r02, r12, r22, px, py, pz))
             c, s = math.cos(angle), math.sin(angle)

@@ -156,6 +156,8 @@ class ChunkPlayer:
     def _raw_at(chunk: JointChunk, t_ns: int) -> Vec:
         k, rest = divmod(t_ns - chunk.t0_ns, chunk.dt_ns)
         if k >= len(chunk.q) - 1:
-            return chunk.q[-1].copy()
+            last: Vec = chunk.q[-1].copy()
+            return last
         u = rest / chunk.dt_ns
-        return chunk.q[k] * (1 - u) + chunk.q[k + 1] * u  # type: ignore[no-any-return]
+        here: Vec = chunk.q[k] * (1 - u) + chunk.q[k + 1] * u
+        return here

@@ -84,7 +84,15 @@ class NullLog:
     def event(self, t_ns: int, level: str, text: str) -> None:
         self.events.append((t_ns, level, text))
 
-    def tick(self, t_ns: int, row: np.void, wanted: Vec | None, sent: Decision, pro: ProOperator | None, tick: Tick) -> None:
+    def tick(
+        self,
+        t_ns: int,
+        row: np.void,
+        wanted: Vec | None,
+        sent: Decision,
+        pro: ProOperator | None,
+        tick: Tick,
+    ) -> None:
         pass
 
     def chunk(self, t_ns: int, ready: Ready) -> None:
@@ -137,7 +145,9 @@ class EpisodeLog(NullLog):
             channels.append(Channel("/pro", dtype=pro_dtype(), units={"time_to_go": "s"}))
         for name, depth in cameras.items():
             channels.append(Channel(f"/camera/{name}/rgb", kind="image", frame_id=name))
-            channels.append(Channel(f"/camera/{name}/calibration", kind="calibration", frame_id=name))
+            channels.append(
+                Channel(f"/camera/{name}/calibration", kind="calibration", frame_id=name)
+            )
             if depth:
                 channels.append(Channel(f"/camera/{name}/depth", kind="image", frame_id=name))
         if realtime:
@@ -155,7 +165,10 @@ class EpisodeLog(NullLog):
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        tb: TracebackType | None,
     ) -> None:
         self.close()
 
@@ -168,7 +181,15 @@ class EpisodeLog(NullLog):
         super().event(t_ns, level, text)
         self.recorder.log(t_ns, level, text)
 
-    def tick(self, t_ns: int, row: np.void, wanted: Vec | None, sent: Decision, pro: ProOperator | None, tick: Tick) -> None:
+    def tick(
+        self,
+        t_ns: int,
+        row: np.void,
+        wanted: Vec | None,
+        sent: Decision,
+        pro: ProOperator | None,
+        tick: Tick,
+    ) -> None:
         self.recorder.write("/telemetry", t_ns, row)
         c = self._command
         c["t_ns"] = t_ns
@@ -202,7 +223,11 @@ class EpisodeLog(NullLog):
             self.recorder.image(f"/camera/{name}/depth", t_ns, frame.depth, frame.frame_id)
 
     def timing(self, t_ns: int, tick: Tick) -> None:
-        row = self._timings[0] if self._realtime else self._timings[min(self._n, len(self._timings) - 1)]
+        row = (
+            self._timings[0]
+            if self._realtime
+            else self._timings[min(self._n, len(self._timings) - 1)]
+        )
         self._n += 1
         row["t_ns"], row["late"] = t_ns, tick.late_ns
         durations = np.diff(self.stamps)

@@ -23,7 +23,7 @@ from headway.edge.policy import PolicyWorker
 from headway.edge.row import Row
 from headway.edge.station import Station
 from headway.errors import HeadwayError, Stale
-from headway.types import ArmState, GripperState, Observation, Signals, T_co, Wrench
+from headway.types import ArmState, GripperState, Observation, Signals, T_co, Vec, Wrench
 
 IK_TOLERANCE = 2e-3  # [m] or [rad]: a worse waypoint counts as an inverse-kinematics failure
 
@@ -44,16 +44,57 @@ class Result:
     reward: float
 
 
+class Trace:
+    """PRO's signals of one episode beside what the baselines look at, one entry per head step."""
+
+    def __init__(self, size: int) -> None:
+        self._data = np.zeros((5, size))
+        self._n = 0
+
+    def add(self, t: float, signals: Signals, force: float, retries: int) -> None:
+        if self._n < self._data.shape[1]:
+            self._data[:, self._n] = t, signals.risk, signals.completion, force, retries
+            self._n += 1
+
+    @property
+    def t(self) -> Vec:
+        return self._data[0, : self._n]
+
+    @property
+    def risk(self) -> Vec:
+        return self._data[1, : self._n]
+
+    @property
+    def completion(self) -> Vec:
+        return self._data[2, : self._n]
+
+    @property
+    def force(self) -> Vec:
+        return self._data[3, : self._n]
+
+    @property
+    def retries(self) -> Vec:
+        return self._data[4, : self._n]
+
+    def index(self, t: float) -> int:
+        """The last entry at or before `t` [s]."""
+        return max(0, int(np.searchsorted(self.t, t + 1e-9)) - 1)
+
+
 class Loop:
     """One robot, one policy, one log at a time."""
 
-    def __init__(self, station: Station, worker: PolicyWorker | None, pro: ProOperator | None) -> None:
+    def __init__(
+        self, station: Station, worker: PolicyWorker | None, pro: ProOperator | None
+    ) -> None:
         settings = station.settings
         self.station, self.worker, self.pro = station, worker, pro
         self.cfg = settings.loop
         self.task = settings.task
         self.dt = 1.0 / self.cfg.hz
-        self.guard = Guard(settings.guard, station.arm_device.limits, self.dt, station.chain.position)
+        self.guard = Guard(
+            settings.guard, station.arm_device.limits, self.dt, station.chain.position
+        )
         n = station.joints
         self.player = ChunkPlayer(n, self.dt)
         self._policy_every = round(self.cfg.hz / self.cfg.policy_hz)
@@ -97,7 +138,8 @@ class Loop:
         self.row = Row(station.joints, self.task.index, self.task.limit_s)
         self.monitor = TaskMonitor(self.task, station.stroke)
         self._rejected = self._missed = 0
-        self._peak = self._reward = 0.0
+        self._peak = self._reward = self._force = 0.0
+        self.trace = Trace(round(self.task.limit_s * self.cfg.pro_hz) + 2)
         self._grip_closed = False
         self._last_reason, self._last_said_ns = Reason.OK, 0
         if self.worker is not None:
@@ -146,6 +188,8 @@ class Loop:
             if pro is not None:
                 signals = pro.step(row.data, tick.index)
                 self._reward += pro.reward_now
+                if pro.updated:
+                    self.trace.add((t_ns - start_ns) / NS, signals, self._force, monitor.retries)
             stamps[3] = now()
             if worker is not None:
                 self._policy(worker, tick, log)
@@ -183,8 +227,8 @@ class Loop:
             return None
         w = self.station.payload.compensate(wrench, quat_to_mat(state.tcp.quat))
         self.row.wrench(w)
-        force = float(np.sqrt(w[:3] @ w[:3]))
-        self._peak = max(self._peak, force)
+        self._force = float(np.sqrt(w[:3] @ w[:3]))
+        self._peak = max(self._peak, self._force)
         return Wrench(w[:3], w[3:], "tcp")
 
     def _policy(self, worker: PolicyWorker, tick: Tick, log: NullLog) -> None:
@@ -226,7 +270,7 @@ class Loop:
         self._state_vector.fill(self.row.view, base, state)
         return Observation(t_ns, images, state, self._instruction, base_q, base)
 
-    def _command(self, q: np.ndarray[tuple[int, ...], np.dtype[np.float64]], grip: float, deadline_ns: int) -> None:
+    def _command(self, q: Vec, grip: float, deadline_ns: int) -> None:
         self._q_sent[:] = q
         self.station.arm_device.command(q, deadline_ns=deadline_ns)
         gripper = self.station.gripper_device
@@ -283,5 +327,3 @@ def _fresh(source: Latest[T_co], max_age_ns: int, log: NullLog) -> T_co | None:
         log.once(source.name, f"{source.name}: invalid sample {sample.flags}")
         return None
     return sample.value
-
-

@@ -23,14 +23,14 @@ class Phase(IntEnum):
     RECOVER = 7
 
 
-class ZoneConfig(config.Struct):
+class ZoneConfig(config.Struct, frozen=True):
     """A box on the table [m]."""
 
     centre: tuple[float, float]
     half: tuple[float, float]
 
 
-class TaskConfig(config.Struct):
+class TaskConfig(config.Struct, frozen=True):
     """The `[task]` section: one pick from `source` to `target`."""
 
     source: ZoneConfig

@@ -50,7 +50,9 @@ class ProOperator:
     ) -> None:
         info = bundle.manifest.pro
         if info is None:
-            raise SpecMismatch(f"wanted a bundle of kind pro, found {bundle.manifest.kind}: {bundle.path}")
+            raise SpecMismatch(
+                f"wanted a bundle of kind pro, found {bundle.manifest.kind}: {bundle.path}"
+            )
         if info.spec_hash != spec.spec_hash():
             raise SpecMismatch(
                 f"bundle {bundle.path} wants PRO spec {info.spec_hash[:12]}, kernels provide "
@@ -108,4 +110,6 @@ class ProOperator:
             return 0.0
         info = self.info
         shaped = info.gamma * phi - before
-        return shaped - info.risk_weight * out["risk"] - info.stability_weight * (1 - out["stability"])
+        return (
+            shaped - info.risk_weight * out["risk"] - info.stability_weight * (1 - out["stability"])
+        )

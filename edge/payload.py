@@ -16,7 +16,7 @@ from headway.types import Vec, Wrench
 _G = np.array([0.0, 0.0, -9.80665])
 
 
-class ToolConfig(config.Struct):
+class ToolConfig(config.Struct, frozen=True):
     """The `[tool]` section; the sensor frame is aligned with the TCP frame."""
 
     mass: float = 0.0  # beyond the sensor's measuring face [kg]

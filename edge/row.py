@@ -18,7 +18,9 @@ class Row:
         rows = telemetry.empty(joints, 1)
         self.data: np.void = rows[0]
         self._rows = rows
-        self.view: dict[str, Any] = {name: rows[name][0:1].reshape(rows[name].shape[1:]) for name in rows.dtype.names or ()}
+        self.view: dict[str, Any] = {
+            name: rows[name][0:1].reshape(rows[name].shape[1:]) for name in rows.dtype.names or ()
+        }
         self._q_before = np.full(joints, np.nan)
         v = self.view
         v["task"][...] = task

@@ -25,7 +25,6 @@ def record_episode(
     """
     station = loop.station
     instruction = station.reset(seed)
-    cameras = {name: source.source.has_depth for name, source in station.cameras.items()}
     facts = {
         "headway": headway.__version__,
         "seed": str(seed),
@@ -39,7 +38,7 @@ def record_episode(
     with EpisodeLog(
         path,
         joints=station.joints,
-        cameras=cameras,
+        cameras=station.has_depth,
         chunk_shape=chunk_shape,
         pro=loop.pro,
         realtime=station.clock.realtime,

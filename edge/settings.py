@@ -12,7 +12,7 @@ from headway.edge.payload import ToolConfig
 from headway.errors import ConfigError
 
 
-class LoopConfig(config.Struct):
+class LoopConfig(config.Struct, frozen=True):
     """The `[loop]` section."""
 
     hz: float = 500.0
@@ -24,19 +24,19 @@ class LoopConfig(config.Struct):
     tare_s: float = 0.1  # at rest before each episode
 
 
-class PolicyConfig(config.Struct):
+class PolicyConfig(config.Struct, frozen=True):
     bundle: str
     engine: str = "auto"
     latency_s: float = 0.02  # in lock-step only: when a chunk becomes available
 
 
-class ProConfig(config.Struct):
+class ProConfig(config.Struct, frozen=True):
     bundle: str
     engine: str = "auto"
     features: str = "auto"  # cpp | numpy
 
 
-class Settings(config.Struct):
+class Settings(config.Struct, frozen=True):
     """`[arm]`, `[ft]`, `[gripper]`, `[[camera]]`: `kind`, then that driver's own keys."""
 
     arm: dict[str, Any]
@@ -60,5 +60,7 @@ def load(path: Path | str) -> Settings:
     for key in ("policy_hz", "pro_hz"):
         rate = getattr(settings.loop, key)
         if not 0 < rate <= hz or abs(hz / rate - round(hz / rate)) > 1e-9:
-            raise ConfigError(f"{path}: `loop.{key}` wants a divisor of loop.hz = {hz}, found {rate}")
+            raise ConfigError(
+                f"{path}: `loop.{key}` wants a divisor of loop.hz = {hz}, found {rate}"
+            )
     return settings

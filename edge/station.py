@@ -38,6 +38,7 @@ class Station:
         self.gripper: Latest[GripperState] | None = None
         self.gripper_device: Gripper | None = None
         self.cameras: dict[str, Latest[Frame]] = {}
+        self.has_depth: dict[str, bool] = {}
         if settings.ft is not None:
             ft: ForceTorqueSensor = self._open("ft", "ft", settings.ft)
             self.ft = Latest(ft, clock, "F/T sensor")
@@ -48,6 +49,7 @@ class Station:
             camera: Camera = self._open("cameras", "camera", table)
             name = str(table.get("name", f"camera{len(self.cameras)}"))
             self.cameras[name] = Latest(camera, clock, f"camera {name}")
+            self.has_depth[name] = camera.has_depth
         self.payload = Payload(settings.tool)
         limits = self.arm_device.limits
         stroke = self.gripper_device.stroke if self.gripper_device is not None else 0.085
@@ -58,7 +60,7 @@ class Station:
         table = dict(table)
         kind = table.pop("kind", None)
         if kind is None:
-            raise ConfigError(f"[{section}] wants a key `kind`, for example kind = \"sim\"")
+            raise ConfigError(f'[{section}] wants a key `kind`, for example kind = "sim"')
         return open_device(folder, str(kind), table, self.ctx, f"[{section}]")
 
     @property

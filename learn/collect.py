@@ -33,11 +33,18 @@ class Job:
     disturb: float
 
 
-def collect(config: Path, out: Path, episodes: int, *, workers: int = 2, disturb: float = 0.04) -> Iterator[Result]:
+def collect(
+    config: Path, out: Path, episodes: int, *, workers: int = 2, disturb: float = 0.04
+) -> Iterator[Result]:
     """Yields results as episodes finish, in no particular order."""
     out.mkdir(parents=True, exist_ok=True)
-    todo = [DEMO_SEEDS + i for i in range(episodes) if not (out / f"{DEMO_SEEDS + i}.mcap").exists()]
-    jobs = [Job(str(config), str(out), tuple(todo[i :: workers * 4]), disturb) for i in range(workers * 4)]
+    todo = [
+        DEMO_SEEDS + i for i in range(episodes) if not (out / f"{DEMO_SEEDS + i}.mcap").exists()
+    ]
+    jobs = [
+        Job(str(config), str(out), tuple(todo[i :: workers * 4]), disturb)
+        for i in range(workers * 4)
+    ]
     with multiprocessing.get_context("spawn").Pool(workers) as pool:
         for results in pool.imap_unordered(run, [j for j in jobs if j.seeds]):
             yield from results
@@ -50,7 +57,12 @@ def run(job: Job) -> list[Result]:
     with Station(settings.load(job.config), clock) as station:
         assert station.cell is not None
         expert = Expert(station.cell, 0, disturb=job.disturb, cameras=("wrist",))
-        worker = PolicyWorker(expert, station.chain, clock, station.settings.policy.latency_s if station.settings.policy else 0.02)
+        worker = PolicyWorker(
+            expert,
+            station.chain,
+            clock,
+            station.settings.policy.latency_s if station.settings.policy else 0.02,
+        )
         loop = Loop(station, worker, None)
         for seed in job.seeds:
             expert.reseed(seed)
@@ -64,11 +76,22 @@ def run(job: Job) -> list[Result]:
     return results
 
 
-def main(out: Path = Path("runs/demos"), config: Path = Path("configs/pick_place_sim.toml"), episodes: int = 400, workers: int = 2) -> None:
+def main(
+    out: Path = Path("runs/demos"),
+    config: Path = Path("configs/pick_place_sim.toml"),
+    episodes: int = 400,
+    workers: int = 2,
+) -> None:
     """Collect demonstrations of the scripted expert."""
     from rich.progress import track
 
-    done = list(track(collect(config, out, episodes, workers=workers), total=episodes, description="demonstrations"))
+    done = list(
+        track(
+            collect(config, out, episodes, workers=workers),
+            total=episodes,
+            description="demonstrations",
+        )
+    )
     print(f"{len(done)} new episodes, {sum(bool(r.success) for r in done)} successful")
 
 

@@ -15,7 +15,7 @@ from headway.errors import DeviceError
 from headway.types import ArmState, Info, Pose, Sent, Vec
 
 
-class Config(config.Struct):
+class Config(config.Struct, frozen=True):
     rate_hz: float = 500.0
 
 

@@ -16,7 +16,7 @@ from headway.drivers.sim.source import SimSource
 from headway.types import Frame, Info
 
 
-class Config(config.Struct):
+class Config(config.Struct, frozen=True):
     name: str = "wrist"  # a camera of the scene: wrist or overview
     width: int = 96
     height: int = 96
@@ -76,7 +76,8 @@ class SimCamera(SimSource[Frame]):
         extent = self.cell.model.stat.extent
         near, far = self.cell.model.vis.map.znear * extent, self.cell.model.vis.map.zfar * extent
         z = near * far / (near + self._depth_buffer[::-1] * (far - near))
-        return np.where(z < 0.999 * far, z * 1000, 0).round().clip(0, 65535).astype(np.uint16)
+        millimetres = np.where(z < 0.999 * far, z * 1000, 0).round().clip(0, 65535)
+        return np.asarray(millimetres, np.uint16)
 
     def _open_context(self) -> None:
         """A new episode is a new model: geometry is uploaded again, the GL context is kept."""

@@ -10,7 +10,7 @@ from headway.drivers.sim.source import SimSource
 from headway.types import Info, Wrench
 
 
-class Config(config.Struct):
+class Config(config.Struct, frozen=True):
     rate_hz: float = 500.0
 
 

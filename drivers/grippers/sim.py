@@ -14,7 +14,7 @@ from headway.errors import DeviceError
 from headway.types import GripperState, Info
 
 
-class Config(config.Struct):
+class Config(config.Struct, frozen=True):
     rate_hz: float = 500.0
     force_noise: float = 0.4  # [N]
     width_noise: float = 1e-4  # [m]

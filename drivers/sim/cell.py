@@ -24,13 +24,13 @@ from headway.drivers.sim.scenes import Scene
 from headway.errors import ConfigError, DeviceError
 from headway.types import Vec
 
-CHAIN = Chain(ur.DH, ur.BASE_YAW, arm_model.TCP)  # type: ignore[arg-type]
+CHAIN = Chain(ur.DH, ur.BASE_YAW, arm_model.TCP)
 
 
 _FINGER_SPEED = 0.06  # of each jaw [m/s]
 
 
-class CellConfig(config.Struct):
+class CellConfig(config.Struct, frozen=True):
     """The `[cell]` section."""
 
     scene: str = "pick_place"

@@ -25,6 +25,7 @@ _DTYPES = {
     "tensor(int64)": "int64",
     "tensor(int32)": "int32",
     "tensor(uint8)": "uint8",
+    "tensor(uint16)": "uint16",
     "tensor(bool)": "bool",
 }
 

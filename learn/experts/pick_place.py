@@ -33,7 +33,9 @@ class Expert:
     name = "scripted expert"
     state_names = STATE_NAMES
 
-    def __init__(self, cell: Cell, seed: int, *, disturb: float = 0.0, cameras: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, cell: Cell, seed: int, *, disturb: float = 0.0, cameras: tuple[str, ...] = ()
+    ) -> None:
         """`disturb`: chance per decision that a push begins."""
         self.cell, self.cameras, self.disturb = cell, cameras, disturb
         self._seed = seed
@@ -78,8 +80,10 @@ class Expert:
         upright = int(np.argmax(np.abs(R[2])))
         flat = [i for i in range(3) if i != upright]
         narrow = min(flat, key=lambda i: half[i])
-        x, y = R[0, narrow], R[1, narrow]
-        yaw = math.atan2(y, x) + math.pi / 2 + self._yaw_noise  # jaws close along the tool's y
+        yaw = self._yaw_noise
+        if abs(half[flat[0]] - half[flat[1]]) > 0.002:  # else it is round: any yaw does, take zero
+            # the jaws close along the tool's y
+            yaw += math.atan2(R[1, narrow], R[0, narrow]) + math.pi / 2
         return p + self._noise, (yaw + math.pi / 2) % math.pi - math.pi / 2
 
     def infer(self, obs: Observation) -> Chunk:
@@ -91,7 +95,9 @@ class Expert:
         p, actions = p0.copy(), []
         goal, goal_yaw, close, speed = self._decide(p, yaw, state)
         demo, pushing = float(not self._bad_look), False
-        if left > 0 or (self.disturb and self._may_push(p, close) and self.rng.random() < self.disturb):
+        if left > 0 or (
+            self.disturb and self._may_push(p, close) and self.rng.random() < self.disturb
+        ):
             if left == 0:
                 left = int(self.rng.integers(3, 6))
                 push = self.rng.normal(0, 1, 3) * [0.10, 0.10, 0.05]
@@ -178,5 +184,3 @@ def _half_sizes(cell: Cell, geom: object) -> Vec:
     if kind == mj.mjtGeom.mjGEOM_CAPSULE:  # lies along the body's x
         return np.array([size[1] + size[0], size[0], size[0]])
     return np.array(size)
-
-

@@ -25,7 +25,7 @@ from headway.errors import BundleError, ConfigError
 
 MANIFEST = "bundle.json"
 SCHEMA = 1
-DTYPES = ("float32", "float64", "float16", "int64", "int32", "uint8", "bool")
+DTYPES = ("float32", "float64", "float16", "int64", "int32", "uint8", "uint16", "bool")
 
 
 class Tensor(Struct, frozen=True, kw_only=True):
@@ -65,8 +65,7 @@ class Image(Struct, frozen=True, kw_only=True):
     height: int
     width: int
     channels: int = 3
-    encoding: Literal["rgb8", "rgb_unit", "rgbd_unit", "depth_m"] = "rgb8"  # *_unit: float 0..1
-    layout: Literal["hwc", "chw"] = "hwc"
+    encoding: Literal["rgb8", "depth_mm"] = "rgb8"  # uint8 (h, w, 3), uint16 (h, w)
 
 
 class Policy(Struct, frozen=True, kw_only=True):

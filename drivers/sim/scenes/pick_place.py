@@ -26,7 +26,7 @@ BIN = Zone((0.45, -0.17, 0.0), (0.13, 0.11, 0.03))
 TOTE = Zone((0.45, 0.20, 0.0), (0.11, 0.11, 0.04))
 
 
-class Config(config.Struct):
+class Config(config.Struct, frozen=True):
     items_min: int = 2
     items_max: int = 4
     mass_min: float = 0.05  # [kg]

@@ -1,0 +1,103 @@
+"""From settings to a loop: bundles checked, engines opened, choices said aloud."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from pathlib import Path
+
+from headway import bundle
+from headway.clock import Clock
+from headway.edge.bundle_policy import BundlePolicy
+from headway.edge.engine import open_engine
+from headway.edge.loop import Loop
+from headway.edge.operator import ProOperator
+from headway.edge.policy import PolicyWorker
+from headway.edge.settings import Settings
+from headway.edge.station import Station
+from headway.errors import ConfigError, Missing
+from headway.kernels.telemetry import Scale
+
+
+class Built:
+    """A loop with what it was made of. `facts` goes into every recording; `choices` is printed."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        root: Path,
+        station: Station,
+        clock: Clock,
+        *,
+        require: tuple[str, ...] = (),
+    ) -> None:
+        """`root`: bundle paths are relative to it. `require`: names that must be among the choices,
+        such as "ort" or "cpp". Raises what loading bundles raises."""
+        self.facts: dict[str, str] = {"scale": scale_json(station.scale)}
+        self.choices: list[str] = []
+        worker = self._policy(settings, root, station, clock)
+        pro = self._pro(settings, root, station)
+        chosen = {word for line in self.choices for word in line.split()}
+        for name in require:
+            if name not in chosen:
+                raise Missing(
+                    f"--require {name}: this run would use {'; '.join(self.choices)}: install what "
+                    f"{name} needs (see `headway doctor`), or do not require it"
+                )
+        self.loop = Loop(station, worker, pro)
+        self.worker = worker
+
+    def _policy(
+        self, settings: Settings, root: Path, station: Station, clock: Clock
+    ) -> PolicyWorker | None:
+        self.chunk_shape: tuple[int, int] | None = None
+        cfg = settings.policy
+        if cfg is None:
+            return None
+        made = bundle.load(root / cfg.bundle)
+        manifest = made.manifest
+        engine = open_engine(
+            cfg.engine, made.onnx, inputs=manifest.inputs, outputs=manifest.outputs
+        )
+        policy = BundlePolicy(made, engine)
+        for camera in policy.cameras:
+            if camera not in station.cameras:
+                have = ", ".join(station.cameras) or "none"
+                raise ConfigError(f"policy {policy.name} wants camera `{camera}`, found {have}")
+        self.chunk_shape = (policy.info.chunk, len(policy.info.action_names))
+        self.facts |= {"policy": policy.name, "policy_sha256": manifest.files[manifest.onnx].sha256}
+        self.choices.append(f"policy {policy.name} on {engine.kind} ({engine.device})")
+        return PolicyWorker(policy, station.chain, clock, cfg.latency_s)
+
+    def _pro(self, settings: Settings, root: Path, station: Station) -> ProOperator | None:
+        cfg = settings.pro
+        if cfg is None:
+            return None
+        made = bundle.load(root / cfg.bundle)
+        manifest = made.manifest
+        engine = open_engine(
+            cfg.engine, made.onnx, inputs=manifest.inputs, outputs=manifest.outputs
+        )
+        loop = settings.loop
+        pro = ProOperator(
+            made, engine, station.scale, station.joints,
+            hz=loop.hz, head_hz=loop.pro_hz, features=cfg.features,
+        )  # fmt: skip
+        self.facts |= {
+            "pro": manifest.name,
+            "pro_sha256": manifest.files[manifest.onnx].sha256,
+            "features": pro.stream.impl,
+        }
+        self.choices.append(
+            f"PRO {manifest.name} on {engine.kind} ({engine.device}), features on {pro.stream.impl}"
+        )
+        return pro
+
+    def close(self) -> None:
+        if self.worker is not None:
+            self.worker.close()
+
+
+def scale_json(scale: Scale) -> str:
+    values = {f.name: getattr(scale, f.name) for f in fields(scale)}
+    return json.dumps({k: v if isinstance(v, float) else v.tolist() for k, v in values.items()})

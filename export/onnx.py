@@ -1,0 +1,59 @@
+"""PyTorch module -> ONNX file, checked against the module it came from."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from headway.bundle import Tensor
+from headway.edge.backends import ort
+from headway.errors import BundleError
+
+OPSET = 20
+TOLERANCE = 1e-4  # largest absolute difference on the sample inputs
+
+
+def export(
+    module: torch.nn.Module,
+    inputs: dict[str, torch.Tensor],
+    outputs: Sequence[str],
+) -> tuple[bytes, tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """The ONNX model, its inputs and its outputs. Raises BundleError where ONNX Runtime's answer
+    to `inputs` differs from the module's: an exporter that changes the numbers is not used."""
+    module = module.eval()
+    with torch.no_grad():
+        truth = module(*inputs.values())
+    truth = truth if isinstance(truth, tuple) else (truth,)
+    program = torch.onnx.export(
+        module, tuple(inputs.values()), dynamo=True, opset_version=OPSET,
+        input_names=list(inputs), output_names=list(outputs), verbose=False,
+    )  # fmt: skip
+    assert program is not None
+    ins = tuple(_tensor(name, value) for name, value in inputs.items())
+    outs = tuple(_tensor(name, value) for name, value in zip(outputs, truth, strict=True))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        program.save(str(path))
+        model = path.read_bytes()
+        engine = ort.open_engine(path, {}, {})
+        for name, value in inputs.items():
+            engine.write(name, value.numpy())
+        engine.run()
+        for name, value in zip(outputs, truth, strict=True):
+            gap = float(np.abs(engine.bind(name) - value.numpy()).max())
+            if not gap <= TOLERANCE:
+                raise BundleError(
+                    f"wanted the exported `{name}` within {TOLERANCE} of PyTorch's, found {gap}"
+                )
+        engine.close()
+    return model, ins, outs
+
+
+def _tensor(name: str, value: torch.Tensor) -> Tensor:
+    return Tensor(
+        name=name, shape=tuple(value.shape), dtype=str(value.dtype).removeprefix("torch.")
+    )

@@ -1,0 +1,77 @@
+"""A trained chunk policy -> bundle."""
+
+from __future__ import annotations
+
+import datetime
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from headway import bundle
+from headway.bundle import Image, Manifest, Policy, Provenance
+from headway.drivers.sim.scenes.pick_place import INSTRUCTIONS
+from headway.edge.observe import STATE_NAMES
+from headway.export.onnx import export
+
+ACTIONS = ("dx", "dy", "dz", "rx", "ry", "rz", "grip")
+UNITS = ("m", "m", "m", "rad", "rad", "rad", "closed 0..1")
+DT_S = 0.1
+
+
+def save_policy(
+    net: torch.nn.Module,
+    out: Path,
+    *,
+    horizon: int,
+    seed: int,
+    metrics: dict[str, float],
+    data: str,
+    size: int = 96,
+) -> Path:
+    """Write the bundle `out`; returns its path."""
+    rng = np.random.default_rng(0)
+    inputs = {
+        "wrist_rgb": torch.from_numpy(rng.integers(0, 255, (1, size, size, 3), np.uint8)),
+        "wrist_depth": torch.from_numpy(rng.integers(50, 600, (1, size, size)).astype(np.uint16)),
+        "state": torch.from_numpy(rng.normal(0, 0.1, (1, len(STATE_NAMES))).astype(np.float32)),
+        "instruction": torch.zeros(1, dtype=torch.int64),
+    }
+    model, ins, outs = export(net, inputs, ["actions"])
+    manifest = Manifest(
+        kind="policy",
+        name=out.name,
+        onnx="policy.onnx",
+        inputs=ins,
+        outputs=outs,
+        provenance=Provenance(
+            command=" ".join(["python -m headway.learn.behaviour_cloning", *sys.argv[1:]]),
+            seed=seed,
+            data=data,
+            date=datetime.date.today().isoformat(),
+            metrics=metrics,
+        ),
+        policy=Policy(
+            action_names=ACTIONS,
+            action_units=UNITS,
+            frame="tcp commanded at the observation",
+            chunk=horizon,
+            dt_s=DT_S,
+            rate_hz=10.0,
+            images=(
+                Image(camera="wrist", input="wrist_rgb", height=size, width=size),
+                Image(
+                    camera="wrist",
+                    input="wrist_depth",
+                    height=size,
+                    width=size,
+                    channels=1,
+                    encoding="depth_mm",
+                ),
+            ),
+            state_names=STATE_NAMES,
+            instructions=INSTRUCTIONS,
+        ),
+    )
+    return bundle.save(out, manifest, {"policy.onnx": model}).path

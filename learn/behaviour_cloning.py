@@ -1,0 +1,201 @@
+"""Behaviour cloning of an action-chunk policy from camera, proprioception and instruction.
+
+    python -m headway.learn.behaviour_cloning --demos runs/demos --out models/pick_place_policy
+
+Loss: L1 on the normalised pose of every waypoint (as ACT, Zhao et al. 2023, without its latent),
+binary cross-entropy on the jaws, and an auxiliary L1 on where the demonstration went on to close
+them. Interrupted training resumes from its checkpoint.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from headway.drivers.sim.arm_model import STROKE
+from headway.drivers.sim.cell import CHAIN
+from headway.drivers.sim.scenes.pick_place import INSTRUCTIONS
+from headway.edge.observe import STATE_NAMES
+from headway.learn import dataset
+from headway.learn.experts.pick_place import HORIZON
+from headway.learn.networks import ChunkPolicy
+
+
+@dataclass(frozen=True)
+class Args:
+    demos: Path = Path("runs/demos")
+    out: Path = Path("models/pick_place_policy")
+    work: Path = Path("runs/train_policy")  # checkpoint
+    steps: int = 8000
+    batch: int = 64
+    lr: float = 1e-3
+    seed: int = 0
+    limit: int | None = None  # use only the first so many recordings
+    threads: int = 1
+
+
+@dataclass(frozen=True)
+class Report:
+    steps: int
+    samples: int
+    held_out_position_mm: float  # mean absolute error of the last waypoint
+    held_out_grip: float  # share of waypoints with the right jaw command
+
+
+def load(args: Args) -> dataset.Samples:
+    return dataset.load(
+        args.demos, CHAIN, camera="wrist", state_names=STATE_NAMES, vocabulary=INSTRUCTIONS,
+        horizon=HORIZON, stroke=STROKE, limit=args.limit,
+    )  # fmt: skip
+
+
+def train(args: Args) -> tuple[ChunkPolicy, Report]:
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(args.seed)
+    data = load(args)
+    held = data.episode % 20 == 0
+    train_idx, test_idx = np.flatnonzero(~held), np.flatnonzero(held)
+    net = _network(data, train_idx).to(memory_format=torch.channels_last)
+    optimiser = torch.optim.AdamW(net.parameters(), lr=args.lr, weight_decay=1e-4)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, args.lr, total_steps=args.steps, pct_start=0.05
+    )
+    rng = np.random.default_rng(args.seed)
+    # An average of the weights over the last few hundred steps; steadier than any one of them.
+    average = torch.optim.swa_utils.AveragedModel(
+        net, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.995)
+    )
+    state = {"net": net, "average": average, "optimiser": optimiser, "schedule": schedule}
+    first = _resume(args, state, rng)
+    began, mean = time.monotonic(), 0.0
+    net.train()
+    for step in range(first, args.steps):
+        idx = rng.choice(train_idx, args.batch)
+        with torch.autocast("cpu", torch.bfloat16):  # twice as fast where the CPU has it
+            loss = _loss(net, data, idx, rng)
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        optimiser.step()
+        schedule.step()
+        average.update_parameters(net)
+        mean += (float(loss) - mean) * (0.02 if step > first else 1.0)
+        if (step + 1) % 250 == 0:
+            left = (time.monotonic() - began) / (step + 1 - first) * (args.steps - step - 1)
+            report = evaluate(average.module, data, test_idx, step + 1)
+            print(
+                f"step {step + 1}/{args.steps}  loss {mean:.4f}  held out: "
+                f"{report.held_out_position_mm:.1f} mm, jaws {report.held_out_grip:.3f}  {left:.0f} s left",
+                flush=True,
+            )
+            _checkpoint(args, step + 1, state, rng)
+    net = average.module
+    return net, evaluate(net, data, test_idx, args.steps)
+
+
+def _network(data: dataset.Samples, idx: np.ndarray) -> ChunkPolicy:
+    net = ChunkPolicy(
+        size=data.rgb.shape[1], state=data.state.shape[1], instructions=len(INSTRUCTIONS),
+        horizon=data.actions.shape[1],
+    )  # fmt: skip
+    state, actions = data.state[idx], data.actions[idx]
+    net.state_mean[:] = torch.from_numpy(state.mean(0))
+    net.state_std[:] = torch.from_numpy(np.maximum(state.std(0), 1e-3))
+    net.action_mean[:] = torch.from_numpy(actions.mean(0))
+    net.action_std[:] = torch.from_numpy(np.maximum(actions.std(0), 2e-3))
+    return net
+
+
+def _batch(data: dataset.Samples, idx: np.ndarray) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    return (
+        torch.from_numpy(data.rgb[idx]),
+        torch.from_numpy(data.depth[idx].astype(np.float32)),
+        torch.from_numpy(data.state[idx]),
+        torch.from_numpy(data.instruction[idx]),
+    )
+
+
+def _loss(
+    net: ChunkPolicy, data: dataset.Samples, idx: np.ndarray, rng: np.random.Generator
+) -> Tensor:
+    rgb, depth, state, instruction = _batch(data, idx)
+    # Lamps and exposure differ between cells: brightness and colour balance vary per sample.
+    gain = torch.from_numpy(rng.uniform(0.85, 1.15, (len(idx), 1, 1, 3)).astype(np.float32))
+    rgb = (rgb.float() * gain).clamp(0, 255)
+    code = net.encode(rgb, depth, state, instruction)
+    out = net.raw(code).float()
+    target = torch.from_numpy(data.actions[idx])
+    wanted = (target - net.action_mean) / net.action_std
+    pose = F.l1_loss(out[..., :6], wanted[..., :6])
+    grip = F.binary_cross_entropy_with_logits(out[..., 6], target[..., 6])
+    grasp = torch.from_numpy(data.grasp[idx])
+    known = ~grasp.isnan().any(dim=1)
+    aux = (
+        (net.aux(code)[known] - grasp[known] * 10.0).abs().mean()
+        if known.any()
+        else torch.zeros(())
+    )
+    return pose + 0.5 * grip + 0.3 * aux
+
+
+@torch.no_grad()
+def evaluate(net: ChunkPolicy, data: dataset.Samples, idx: np.ndarray, steps: int) -> Report:
+    net.eval()
+    out = torch.cat(
+        [net(*_batch(data, part)) for part in np.array_split(idx, max(1, len(idx) // 256))]
+    )
+    net.train()
+    truth = torch.from_numpy(data.actions[idx])
+    error = (out[:, -1, :3] - truth[:, -1, :3]).abs().mean().item() * 1000
+    grip = ((out[..., 6] > 0.5) == (truth[..., 6] > 0.5)).float().mean().item()
+    return Report(steps, len(data), error, grip)
+
+
+def _checkpoint(args: Args, step: int, state: dict[str, Any], rng: np.random.Generator) -> None:
+    args.work.mkdir(parents=True, exist_ok=True)
+    part = args.work / "checkpoint.part"
+    saved = {name: thing.state_dict() for name, thing in state.items()}
+    torch.save(
+        saved | {"step": step, "rng": rng.bit_generator.state, "args": str(asdict(args))}, part
+    )
+    part.rename(args.work / "checkpoint.pt")
+
+
+def _resume(args: Args, state: dict[str, Any], rng: np.random.Generator) -> int:
+    """The step to go on from; 0 where there is no checkpoint of the same arguments."""
+    with contextlib.suppress(FileNotFoundError):
+        saved = torch.load(args.work / "checkpoint.pt", weights_only=True)
+        if saved["args"] == str(asdict(args)):
+            for name, thing in state.items():
+                thing.load_state_dict(saved[name])
+            rng.bit_generator.state = saved["rng"]
+            print(f"resuming at step {saved['step']}")
+            return int(saved["step"])
+    return 0
+
+
+def main(args: Args) -> None:
+    """Train the policy and export it as a bundle."""
+    from headway.export.policy import save_policy
+
+    net, report = train(args)
+    path = save_policy(
+        net, args.out, horizon=HORIZON, seed=args.seed,
+        metrics={k: float(v) for k, v in asdict(report).items()},
+        data=f"{report.samples} policy ticks of successful scripted demonstrations",
+    )  # fmt: skip
+    print(f"{report}\nwrote {path}")
+
+
+if __name__ == "__main__":
+    import tyro
+
+    main(tyro.cli(Args))

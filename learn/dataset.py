@@ -1,0 +1,147 @@
+"""Training samples from recordings: what a policy saw, and what the robot was then told to do.
+
+Labels are hindsight: the joint reference that was really sent, advanced by the chunk player's
+filter delay, as TCP poses relative to the pose commanded at the observation. So any recorded
+demonstration can be learned from, scripted or by hand. Chunks marked `demonstration` = 0 are seen
+in no label.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import json
+import numpy as np
+from numpy.typing import NDArray
+
+from headway.clock import NS
+from headway.drivers.kinematics import Chain, mat_to_rotvec, quat_to_mat
+from headway.edge.chunks import filter_delay_s
+from headway.edge.observe import StateVector
+from headway.mcaplog import Recording, open_recording
+from headway.types import Pose, Vec
+
+
+@dataclass(frozen=True)
+class Samples:
+    """n policy ticks. `grasp` (n, 3): x, y [m] and yaw [rad] of the jaws' next closing in the frame
+    of the base pose, NaN where none follows."""
+
+    rgb: NDArray[np.uint8]  # (n, h, w, 3)
+    depth: NDArray[np.uint16]  # (n, h, w) [mm]
+    state: NDArray[np.float32]  # (n, s)
+    instruction: NDArray[np.int64]  # (n,)
+    actions: NDArray[np.float32]  # (n, horizon, 7)
+    grasp: NDArray[np.float32]  # (n, 3)
+    episode: NDArray[np.int64]  # (n,)
+
+    def __len__(self) -> int:
+        return len(self.state)
+
+
+def outcome(recording: Recording) -> dict[str, object]:
+    """The episode's result as it was logged; {} for a recording that was cut short."""
+    for line in reversed(recording.logs()):
+        if line.text.startswith("result "):
+            result: dict[str, object] = json.loads(line.text[len("result ") :])
+            return result
+    return {}
+
+
+def episode_samples(
+    recording: Recording,
+    chain: Chain,
+    *,
+    camera: str,
+    state_names: Sequence[str],
+    instruction: int,
+    horizon: int,
+    stroke: float,
+    index: int,
+) -> Samples:
+    rows, command, chunks = (recording.rows(t) for t in ("/telemetry", "/command", "/chunk"))
+    rgb = dict(recording.images(f"/camera/{camera}/rgb"))
+    depth = dict(recording.images(f"/camera/{camera}/depth"))
+    dt = 1.0 / float(recording.metadata["hz"])
+    start = int(rows["t_ns"][0])
+    tick_ns = round(dt * NS)
+    delay_ns = round(filter_delay_s(dt) * NS)
+    vector = StateVector(state_names)
+
+    def at(t_ns: int) -> int:
+        return min(max((t_ns - start) // tick_ns, 0), len(rows) - 1)
+
+    closed = rows["width_ref"] < stroke / 2
+    closings = np.flatnonzero(closed[1:] & ~closed[:-1]) + 1
+    good = chunks["demonstration"] > 0
+    keep = []
+    for i, chunk in enumerate(chunks):
+        ahead = chunks["t0_ns"] <= chunk["t0_ns"] + horizon * chunk["dt_ns"]
+        if good[i:][ahead[i:]].all() and int(chunk["t0_ns"]) in rgb:
+            keep.append(i)
+    n = len(keep)
+    shape = next(iter(rgb.values())).shape if rgb else (0, 0, 3)
+    out = Samples(
+        np.zeros((n, *shape), np.uint8),
+        np.zeros((n, *shape[:2]), np.uint16),
+        np.zeros((n, len(vector.names)), np.float32),
+        np.full(n, instruction, np.int64),
+        np.zeros((n, horizon, 7), np.float32),
+        np.full((n, 3), np.nan, np.float32),
+        np.full(n, index, np.int64),
+    )
+    for j, i in enumerate(keep):
+        chunk = chunks[i]
+        t0, step = int(chunk["t0_ns"]), int(chunk["dt_ns"])
+        base = Pose(chunk["base"][:3], chunk["base"][3:])
+        R0 = quat_to_mat(base.quat)
+        out.rgb[j], out.depth[j] = rgb[t0], depth[t0]
+        vector.fill(rows[at(t0)], base, out.state[j])
+        for k in range(horizon):
+            later = at(t0 + (k + 1) * step + delay_ns)
+            out.actions[j, k, :6] = _relative(chain, command["sent"][later], R0, base.pos)
+            out.actions[j, k, 6] = closed[at(t0 + (k + 1) * step)]
+        following = closings[closings > at(t0)]
+        if len(following) and not closed[at(t0)]:
+            delta = _relative(chain, command["sent"][following[0]], R0, base.pos)
+            out.grasp[j] = delta[0], delta[1], delta[5]
+    return out
+
+
+def _relative(chain: Chain, q: Vec, R0: Vec, p0: Vec) -> Vec:
+    """TCP pose of joints `q` as position and rotation vector (6,) in the frame (R0, p0)."""
+    R, p = chain.fk(q)
+    return np.concatenate([R0.T @ (p - p0), mat_to_rotvec(R0.T @ R)])
+
+
+def load(
+    folder: Path,
+    chain: Chain,
+    *,
+    camera: str,
+    state_names: Sequence[str],
+    vocabulary: Sequence[str],
+    horizon: int,
+    stroke: float,
+    limit: int | None = None,
+) -> Samples:
+    """Every successful episode in `folder`, in the order of the file names."""
+    parts = []
+    for index, path in enumerate(sorted(folder.glob("*.mcap"))[:limit]):
+        recording = open_recording(path)
+        if not outcome(recording).get("success"):
+            continue
+        parts.append(
+            episode_samples(
+                recording, chain, camera=camera, state_names=state_names,
+                instruction=vocabulary.index(recording.metadata["instruction"]),
+                horizon=horizon, stroke=stroke, index=index,
+            )
+        )  # fmt: skip
+    if not parts:
+        raise FileNotFoundError(f"wanted successful episodes in {folder}, found none: collect some")
+    return Samples(
+        *(np.concatenate([getattr(p, f) for p in parts]) for f in Samples.__dataclass_fields__)
+    )

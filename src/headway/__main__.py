@@ -1,0 +1,123 @@
+"""The command line: `headway run | doctor | replay | score | report`.
+
+Errors that Headway raises on purpose are printed as one line; the exit code says which kind (see
+`headway.errors`). Nothing heavy is imported before a command needs it.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from headway.errors import HeadwayError
+
+DEFAULT_CONFIG = Path("configs/pick_place_sim.toml")
+DEFAULT_PRO = Path("models/pick_place_pro")
+
+
+def run(
+    config: Path = DEFAULT_CONFIG,
+    episodes: int = 3,
+    seed: int = 0,
+    out: Path | None = None,
+    realtime: bool = False,
+    view: bool = False,
+    report: bool = False,
+    overwrite: bool = False,
+    require: tuple[str, ...] = (),
+) -> int:
+    """Run episodes with the configured policy, PRO and guard, and record them.
+
+    Args:
+        config: run configuration (TOML).
+        episodes: how many.
+        seed: of the first episode's scene; the next ones count up.
+        out: folder for the recordings [runs/NAME-SEED].
+        realtime: on the wall clock instead of lock-step on a virtual one.
+        view: live panel in the terminal.
+        report: write an HTML report beside every recording.
+        overwrite: replace recordings that are there.
+        require: fail unless these run, e.g. ort, cpp, numpy.
+    """
+    from headway.edge.command import run_command
+
+    return run_command(config, episodes, seed, out, realtime, view, report, overwrite, require)
+
+
+def doctor(json: bool = False) -> int:
+    """Say what this machine has, what is missing, and how to get it.
+
+    Args:
+        json: machine-readable.
+    """
+    from headway.edge.doctor import doctor_command
+
+    return doctor_command(json)
+
+
+def replay(recording: tyro.conf.Positional[Path], pro: Path = DEFAULT_PRO) -> int:
+    """Recompute PRO from a recording and say whether it equals what was recorded.
+
+    Args:
+        recording: MCAP file of a run with PRO.
+        pro: bundle of the head that it was recorded with.
+    """
+    from headway.edge.replay import replay_command
+
+    return replay_command(recording, pro)
+
+
+def score(
+    files: tyro.conf.Positional[tuple[Path, ...]],
+    map: Path | None = None,
+    pro: Path | None = None,
+    out: Path = Path("runs/score"),
+) -> int:
+    """PRO features and signals for telemetry that is not ours (.npz, .csv, .mcap).
+
+    Args:
+        files: recordings.
+        map: TOML file that says which channel is what (examples in examples/score).
+        pro: bundle of a PRO head; without one, features only.
+        out: folder for the results.
+    """
+    from headway.edge.score import score_command
+
+    return score_command(files, map, pro, out)
+
+
+def report(recording: tyro.conf.Positional[Path], out: Path | None = None) -> int:
+    """Write one self-contained HTML page about a recording.
+
+    Args:
+        recording: MCAP file.
+        out: the page [beside the recording].
+    """
+    from headway.edge.report import write_report
+
+    print(write_report(recording, out))
+    return 0
+
+
+COMMANDS = {"run": run, "doctor": doctor, "replay": replay, "score": score, "report": report}
+
+
+def main(args: Annotated[list[str] | None, tyro.conf.Suppress] = None) -> int:
+    """Entry point; returns the exit code."""
+    try:
+        return tyro.extras.subcommand_cli_from_dict(
+            COMMANDS, prog="headway", description=__doc__, args=args
+        )
+    except HeadwayError as e:
+        print(f"headway: {e}", file=sys.stderr)
+        return e.exit_code
+    except KeyboardInterrupt:
+        print("headway: interrupted", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())
