@@ -214,6 +214,8 @@ class EpisodeLog(NullLog):
         self.recorder.write("/chunk", t_ns, c)
 
     def image(self, t_ns: int, name: str, frame: Frame) -> None:
+        if f"/camera/{name}/rgb" not in self._topics:
+            return
         h, w = frame.rgb.shape[:2]
         if name not in self._calibrated:
             self._calibrated.add(name)

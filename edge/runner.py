@@ -18,10 +18,11 @@ def record_episode(
     chunk_shape: tuple[int, int] | None,
     metadata: Mapping[str, str],
     overwrite: bool = False,
+    images: bool = True,
 ) -> Result:
     """Run the episode of `seed` into a recording at `path`.
 
-    The recording is closed and readable however this ends; the arm is stopped first.
+    `images`: record what the cameras saw. The recording is closed and readable however this ends; the arm is stopped first.
     """
     station = loop.station
     instruction = station.reset(seed)
@@ -38,7 +39,7 @@ def record_episode(
     with EpisodeLog(
         path,
         joints=station.joints,
-        cameras=station.has_depth,
+        cameras=station.has_depth if images else {},
         chunk_shape=chunk_shape,
         pro=loop.pro,
         realtime=station.clock.realtime,

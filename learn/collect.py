@@ -1,6 +1,6 @@
 """Collect demonstrations of the scripted expert as recordings, through the same loop as everything.
 
-    python -m headway.learn.collect --out runs/demos --episodes 400
+    python -m headway.learn.collect --out runs/demos --episodes 500
 
 Resumable: a recording that is complete is kept. `--workers` processes share the episodes.
 """
@@ -8,9 +8,12 @@ Resumable: a recording that is complete is kept. `--workers` processes share the
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
+
+from rich.progress import Progress
 
 from headway.clock import VirtualClock
 from headway.edge import settings
@@ -18,11 +21,15 @@ from headway.edge.loop import Loop, Result
 from headway.edge.policy import PolicyWorker
 from headway.edge.runner import record_episode
 from headway.edge.station import Station
+from headway.edge.summary import success_line
 from headway.learn.experts.pick_place import HORIZON, Expert
 
-# Seeds never meet: tests and `headway run` count from 0, these ranges start far above.
+# Seeds never meet: `headway run` counts from 0, training data from millions.
 DEMO_SEEDS = 1_000_000
 ACTION_DIM = 7
+LATENCY_S = 0.02
+
+J = TypeVar("J")
 
 
 @dataclass(frozen=True)
@@ -33,21 +40,28 @@ class Job:
     disturb: float
 
 
-def collect(
-    config: Path, out: Path, episodes: int, *, workers: int = 2, disturb: float = 0.04
-) -> Iterator[Result]:
-    """Yields results as episodes finish, in no particular order."""
+def share(
+    work: Callable[[J], list[Result]],
+    job: Callable[[tuple[int, ...]], J],
+    out: Path,
+    first: int,
+    episodes: int,
+    workers: int,
+    title: str,
+) -> list[Result]:
+    """Spread the seeds that have no recording in `out` yet over processes; returns their results."""
     out.mkdir(parents=True, exist_ok=True)
-    todo = [
-        DEMO_SEEDS + i for i in range(episodes) if not (out / f"{DEMO_SEEDS + i}.mcap").exists()
-    ]
-    jobs = [
-        Job(str(config), str(out), tuple(todo[i :: workers * 4]), disturb)
-        for i in range(workers * 4)
-    ]
-    with multiprocessing.get_context("spawn").Pool(workers) as pool:
-        for results in pool.imap_unordered(run, [j for j in jobs if j.seeds]):
-            yield from results
+    seeds = range(first, first + episodes)
+    todo = [s for s in seeds if not (out / f"{s}.mcap").exists()]
+    size = 5
+    jobs = [job(tuple(todo[i : i + size])) for i in range(0, len(todo), size)]
+    results: list[Result] = []
+    with Progress() as progress, multiprocessing.get_context("spawn").Pool(workers) as pool:
+        bar = progress.add_task(title, total=episodes, completed=episodes - len(todo))
+        for part in pool.imap_unordered(work, jobs):
+            results += part
+            progress.advance(bar, len(part))
+    return results
 
 
 def run(job: Job) -> list[Result]:
@@ -57,13 +71,7 @@ def run(job: Job) -> list[Result]:
     with Station(settings.load(job.config), clock) as station:
         assert station.cell is not None
         expert = Expert(station.cell, 0, disturb=job.disturb, cameras=("wrist",))
-        worker = PolicyWorker(
-            expert,
-            station.chain,
-            clock,
-            station.settings.policy.latency_s if station.settings.policy else 0.02,
-        )
-        loop = Loop(station, worker, None)
+        loop = Loop(station, PolicyWorker(expert, station.chain, clock, LATENCY_S), None)
         for seed in job.seeds:
             expert.reseed(seed)
             part = Path(job.out) / f"{seed}.part"
@@ -79,20 +87,14 @@ def run(job: Job) -> list[Result]:
 def main(
     out: Path = Path("runs/demos"),
     config: Path = Path("configs/pick_place_sim.toml"),
-    episodes: int = 400,
+    episodes: int = 500,
     workers: int = 2,
+    disturb: float = 0.04,
 ) -> None:
     """Collect demonstrations of the scripted expert."""
-    from rich.progress import track
-
-    done = list(
-        track(
-            collect(config, out, episodes, workers=workers),
-            total=episodes,
-            description="demonstrations",
-        )
-    )
-    print(f"{len(done)} new episodes, {sum(bool(r.success) for r in done)} successful")
+    jobs = lambda seeds: Job(str(config), str(out), seeds, disturb)  # noqa: E731
+    results = share(run, jobs, out, DEMO_SEEDS, episodes, workers, "demonstrations")
+    print(success_line(results))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,77 @@
+# make run    install what it needs, run 3 episodes in the simulated cell, write reports
+# make test   install and pass the tests
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+SOURCES := pyproject.toml CMakeLists.txt $(wildcard kernels/cpp/* kernels/spec.py)
+
+.PHONY: run test test-slow test-hardware bench gpu lint docs models torch gl clean
+
+run: $(VENV)/.run gl
+	$(PY) -m headway run --episodes 3 --seed 0 --out runs/first --overwrite --report
+
+test: $(VENV)/.dev gl lint
+	$(PY) -m pytest -m "not slow and not hardware" --durations=8
+
+test-slow: $(VENV)/.dev gl
+	$(PY) -m pytest -m slow
+
+test-hardware: $(VENV)/.dev
+	$(PY) -m pytest -m hardware
+
+lint: $(VENV)/.dev
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(PY) -m mypy
+	$(VENV)/bin/lint-imports --no-cache
+
+bench: $(VENV)/.dev gl
+	$(PY) -m headway.benchmarks
+
+# Whatever of the suite needs a CUDA device; without one it says what is missing.
+gpu: $(VENV)/.dev
+	$(PY) -m headway doctor
+	$(PY) -m pytest -m gpu -rs || [ $$? -eq 5 ]
+
+# The picture of the README, from a recorded episode.
+docs: $(VENV)/.dev gl
+	$(PY) docs/picture.py
+
+# The shipped models, made again from nothing: about an hour on two cores.
+models: $(VENV)/.dev torch gl
+	$(PY) -m headway.learn.collect --out runs/demos --episodes 500
+	$(PY) -m headway.learn.behaviour_cloning --demos runs/demos --out models/pick_place_policy --seed 0
+	$(PY) -m headway.learn.rollouts --out runs/rollouts --episodes 500
+	$(PY) -m headway.learn.pro --rollouts runs/rollouts --out models/pick_place_pro --seed 0
+
+torch: $(VENV)/.learn
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 10) and f"Headway wants Python 3.10 or newer, found {v.major}.{v.minor}: call make PYTHON=python3.12, for example")'
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet --upgrade pip
+
+$(VENV)/.run: $(VENV)/bin/python $(SOURCES)
+	$(PY) -m pip install --quiet --editable '.[sim]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/bin/python $(SOURCES)
+	$(PY) -m pip install --quiet --editable '.[sim,dev]'
+	@touch $@ $(VENV)/.run
+
+# PyTorch only for learning. On machines where this brings CUDA packages that are not wanted,
+# install a CPU build of it into .venv first.
+$(VENV)/.learn: $(VENV)/.dev
+	$(PY) -m pip install --quiet torch==2.13.0
+	$(PY) -m pip install --quiet --editable '.[sim,dev,learn]'
+	@touch $@
+
+# The simulated camera renders through EGL or OSMesa, which are system libraries.
+gl: $(VENV)/.run
+	@$(PY) -c 'from headway.drivers.sim import gl; import sys; sys.exit(gl.backend() is None)' \
+	|| { command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] && apt-get update -qq \
+	     && apt-get install -y -qq libegl1 libegl-mesa0 libgl1-mesa-dri; } \
+	|| echo 'no EGL and no OSMesa: the simulated camera will not render; on Debian and Ubuntu: sudo apt-get install libegl1 libegl-mesa0 libgl1-mesa-dri'
+
+clean:
+	rm -rf $(VENV) build dist

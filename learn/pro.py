@@ -1,0 +1,235 @@
+"""Train a PRO head on the recordings of a policy, and judge it beside dumb baselines.
+
+    python -m headway.learn.pro --rollouts runs/rollouts --out models/pick_place_pro
+
+Losses: two-hot cross-entropy of the time-to-go on successes; a ranking of the expected time-to-go
+at equal shares of the episode, clean success < success with retries < failure; binary
+cross-entropy of the station's outcome (completion), of a failure event within 2 s (risk) and of a
+retry within 2 s (1 - stability). Sensor groups are dropped at random, so that a robot without one
+is scored too. Splits are by episode; temperatures are fitted on the validation split, and the
+numbers come from the test split, looked at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812 - its usual name
+from rich.progress import track
+from torch import Tensor
+
+from headway import bundle
+from headway.bundle import Manifest, Pro, Provenance
+from headway.edge.operator import OUTPUTS
+from headway.export.onnx import export
+from headway.kernels import spec
+from headway.learn import pro_data
+from headway.learn.pro_data import Labelled
+from headway.learn.pro_head import HIDDEN, ProHead
+from headway.learn.pro_report import judge
+
+
+@dataclass(frozen=True)
+class Args:
+    rollouts: Path = Path("runs/rollouts")
+    out: Path = Path("models/pick_place_pro")
+    steps: int = 700
+    batch: int = 16
+    lr: float = 2e-3
+    seed: int = 0
+    head_hz: float = 50.0
+    limit_s: float = 18.0
+    gamma: float = 0.99
+    risk_weight: float = 0.05
+    stability_weight: float = 0.02
+    threads: int = 1
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Padded sequences (b, t, ...); `valid` (b, t)."""
+
+    features: Tensor
+    mask: Tensor
+    to_go: Tensor
+    labels: Tensor  # completion, risk, unstable
+    valid: Tensor
+    success: Tensor
+    rank: Tensor  # 0 clean success, 1 success with retries, 2 failure
+
+
+def collate(items: list[Labelled]) -> Batch:
+    n = max(len(s.features) for s in items)
+
+    def pad(parts: list[np.ndarray]) -> Tensor:
+        out = np.zeros((len(parts), n, *parts[0].shape[1:]), np.float32)
+        for row, part in zip(out, parts, strict=True):
+            row[: len(part)] = part
+        return torch.from_numpy(out)
+
+    labels = [
+        np.stack([np.full_like(s.risk, s.success), s.risk, s.unstable], axis=1) for s in items
+    ]
+    rank = [2 if not s.success else min(1, s.retries) for s in items]
+    return Batch(
+        pad([s.features for s in items]),
+        pad([s.mask for s in items]),
+        pad([s.time_to_go for s in items]),
+        pad(labels),
+        pad([np.ones(len(s.features)) for s in items]) > 0,
+        torch.tensor([s.success for s in items]),
+        torch.tensor(rank),
+    )
+
+
+def split(items: list[Labelled]) -> tuple[list[Labelled], list[Labelled], list[Labelled]]:
+    """Train 60 %, validation 20 %, test 20 %, by the scene's seed alone."""
+    parts: tuple[list[Labelled], list[Labelled], list[Labelled]] = ([], [], [])
+    for s in items:
+        parts[(0, 0, 0, 1, 2)[s.seed % 5]].append(s)
+    return parts
+
+
+def loss_of(net: ProHead, b: Batch, generator: torch.Generator) -> Tensor:
+    # Drop each sensor group in one sequence of eight.
+    drop = torch.rand(b.mask.shape[0], 1, b.mask.shape[2], generator=generator) < 0.125
+    logits, binary = net.sequence(b.features, b.mask * ~drop)
+    flags = F.binary_cross_entropy_with_logits(binary[b.valid], b.labels[b.valid])
+    good = b.valid & b.success[:, None]
+    to_go = _two_hot_loss(net, logits[good], b.to_go[good]) if good.any() else flags * 0
+    return 0.3 * to_go + flags + 0.2 * _ranking(net, logits, b, generator)
+
+
+def _two_hot_loss(net: ProHead, logits: Tensor, target: Tensor) -> Tensor:
+    """Cross-entropy against the two neighbouring bins, weighted by nearness."""
+    width = net.bins[1] - net.bins[0]
+    position = (target / width).clamp(0, len(net.bins) - 1.001)
+    low = position.floor().long()
+    share = position - low
+    log_p = torch.log_softmax(logits, dim=-1)
+    picked = log_p.gather(1, low[:, None])[:, 0] * (1 - share)
+    return -(picked + log_p.gather(1, low[:, None] + 1)[:, 0] * share).mean()
+
+
+def _ranking(net: ProHead, logits: Tensor, b: Batch, generator: torch.Generator) -> Tensor:
+    """Hinge with a margin of half a second between classes, at one share of each episode."""
+    share = 0.4 + 0.6 * float(torch.rand(1, generator=generator))
+    at = ((b.valid.sum(1) - 1) * share).long()
+    value = net.expected(logits[torch.arange(len(at)), at])
+    worse = b.rank[:, None] > b.rank[None, :]
+    if not worse.any():
+        return value.sum() * 0
+    return torch.relu(0.5 - (value[:, None] - value[None, :]))[worse].mean()
+
+
+def train(args: Args, items: list[Labelled]) -> ProHead:
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(args.seed)
+    generator = torch.Generator().manual_seed(args.seed)
+    rng = np.random.default_rng(args.seed)
+    fit, validation, _ = split(items)
+    durations = [float(s.time_to_go[0]) for s in fit if s.success]
+    net = ProHead(args.limit_s, float(np.median(durations)))
+    everything = np.concatenate([s.features for s in fit])
+    net.mean[:] = torch.from_numpy(everything.mean(0))
+    net.std[:] = torch.from_numpy(np.maximum(everything.std(0), 1e-3))
+    optimiser = torch.optim.AdamW(net.parameters(), lr=args.lr, weight_decay=1e-2)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, args.lr, total_steps=args.steps)
+    for _ in track(range(args.steps), description="PRO head"):
+        batch = collate([fit[i] for i in rng.choice(len(fit), args.batch)])
+        loss = loss_of(net, batch, generator)
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        optimiser.step()
+        schedule.step()
+    _calibrate(net, validation)
+    return net
+
+
+@torch.no_grad()
+def outputs(net: ProHead, items: list[Labelled]) -> list[dict[str, np.ndarray]]:
+    """Calibrated signals per episode, each (n,)."""
+    net.eval()
+    found = []
+    for s in items:
+        logits, binary = net.sequence(
+            torch.from_numpy(s.features)[None], torch.from_numpy(s.mask)[None]
+        )
+        p = torch.sigmoid(binary[0] / net.temperature).numpy()
+        to_go = net.expected(logits[0]).numpy()
+        found.append(
+            {"completion": p[:, 0], "risk": p[:, 1], "stability": 1 - p[:, 2], "time_to_go": to_go}
+        )
+    net.train()
+    return found
+
+
+def _calibrate(net: ProHead, items: list[Labelled]) -> None:
+    """Temperature scaling (Guo et al. 2017), one per binary head, on the validation split."""
+    b = collate(items)
+    with torch.no_grad():
+        _, binary = net.sequence(b.features, b.mask)
+    grid = torch.logspace(-0.7, 1.0, 60)
+    for k in range(3):
+        logit, label = binary[..., k][b.valid], b.labels[..., k][b.valid]
+        losses = [F.binary_cross_entropy_with_logits(logit / t, label) for t in grid]
+        net.temperature[k] = grid[int(torch.stack(losses).argmin())]
+
+
+def save(net: ProHead, args: Args, items: list[Labelled], metrics: dict[str, float]) -> Path:
+    inputs = {
+        "features": torch.zeros(1, len(spec.NAMES)) + 0.1,
+        "mask": torch.ones(1, len(spec.MASKS)),
+        "h": torch.zeros(1, HIDDEN) + 0.1,
+    }
+    model, ins, outs = export(net, inputs, [*OUTPUTS, "h_out"])
+    names = ("completion", "risk", "stability")
+    manifest = Manifest(
+        kind="pro",
+        name=args.out.name,
+        onnx="pro.onnx",
+        inputs=ins,
+        outputs=outs,
+        provenance=Provenance(
+            command=" ".join(["python -m headway.learn.pro", *sys.argv[1:]]),
+            seed=args.seed,
+            data=f"{len(items)} recorded episodes of the shipped policy, split by seed",
+            date=date.today().isoformat(),
+            metrics=metrics,
+        ),
+        pro=Pro(
+            spec_hash=spec.spec_hash(),
+            rate_hz=args.head_hz,
+            hidden=HIDDEN,
+            masks=spec.MASKS,
+            temperature=dict(zip(names, net.temperature.tolist(), strict=True)),
+            thresholds={"risk": metrics["risk_threshold"]},
+            gamma=args.gamma,
+            risk_weight=args.risk_weight,
+            stability_weight=args.stability_weight,
+        ),
+    )
+    return bundle.save(args.out, manifest, {"pro.onnx": model}).path
+
+
+def main(args: Args) -> None:
+    """Train, judge and export."""
+    items = pro_data.load(args.rollouts, args.head_hz)
+    net = train(args, items)
+    _, validation, test = split(items)
+    metrics = judge(
+        (validation, outputs(net, validation)), (test, outputs(net, test)), args.head_hz
+    )
+    print(f"wrote {save(net, args, items, metrics)}")
+
+
+if __name__ == "__main__":
+    import tyro
+
+    main(tyro.cli(Args))

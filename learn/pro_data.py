@@ -1,0 +1,124 @@
+"""Training sequences for PRO from recordings: features as the robot computes them, labels from
+telemetry, the controller's own events and the station's outcome. Nothing else is known."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headway.clock import NS
+from headway.kernels import feature_stream
+from headway.kernels.telemetry import Scale
+from headway.learn.dataset import outcome
+from headway.mcaplog import Recording, open_recording
+
+# What the controller itself logs when something goes wrong.
+FAILURE_EVENTS = ("item lost", "closed on nothing", "released outside the target", "guard: FORCE")
+RISK_HORIZON_S = 2.0
+STABILITY_HORIZON_S = 2.0
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """One episode at the head's rate; n steps."""
+
+    name: str
+    seed: int
+    features: NDArray[np.float32]  # (n, 176)
+    mask: NDArray[np.float32]  # (n, M)
+    time_to_go: NDArray[np.float32]  # (n,) [s], meaningful on successes
+    risk: NDArray[np.float32]  # (n,) 1: a failure event within RISK_HORIZON_S
+    unstable: NDArray[np.float32]  # (n,) 1: a retry or recovery within STABILITY_HORIZON_S
+    elapsed: NDArray[np.float32]  # (n,) [s]
+    force: NDArray[np.float32]  # (n,) |F| [N]
+    retry_count: NDArray[np.float32]  # (n,) so far
+    success: bool
+    retries: int
+
+
+def scale_from(recording: Recording) -> Scale:
+    values = json.loads(recording.metadata["scale"])
+    return Scale(**{k: np.array(v) if isinstance(v, list) else v for k, v in values.items()})
+
+
+def features_of(
+    recording: Recording, every: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
+    """(features (n, 176), mask (n, M), row index (n,)): the head runs on ticks 0, every, 2 every..."""
+    rows = recording.rows("/telemetry")
+    hz = float(recording.metadata["hz"])
+    stream = feature_stream("auto", scale_from(recording), rows["q"].shape[1], hz)
+    at = np.arange(0, len(rows), every)
+    features, masks = [], []
+    for i, row in enumerate(rows):
+        stream.push(row)
+        if i % every == 0:
+            f, m = stream.features()
+            features.append(f.copy())
+            masks.append(m.copy())
+    return np.array(features), np.array(masks), at
+
+
+def sequence(recording: Recording, path: Path, head_hz: float) -> Labelled | None:
+    """None for an episode without an outcome: interrupted, or cut short."""
+    result = outcome(recording)
+    if result.get("success") is None:
+        return None
+    rows = recording.rows("/telemetry")
+    every = round(float(recording.metadata["hz"]) / head_hz)
+    features, mask, at = features_of(recording, every)
+    t = rows["t_ns"][at].astype(np.float64) / NS
+    end = float(rows["t_ns"][-1]) / NS
+    success = bool(result["success"])
+    events, retries = _events(recording)
+    if not success:
+        events = [*events, end]
+    return Labelled(
+        name=path.name,
+        seed=int(recording.metadata["seed"]),
+        features=features,
+        mask=mask,
+        time_to_go=(end - t).astype(np.float32),
+        risk=_within(t, events, RISK_HORIZON_S),
+        unstable=_within(t, retries, STABILITY_HORIZON_S),
+        elapsed=rows["elapsed"][at].astype(np.float32),
+        force=np.nan_to_num(np.linalg.norm(rows["wrench"][at, :3], axis=1)).astype(np.float32),
+        retry_count=rows["retries"][at].astype(np.float32),
+        success=success,
+        retries=int(result.get("retries", 0)),  # type: ignore[call-overload]
+    )
+
+
+def _events(recording: Recording) -> tuple[list[float], list[float]]:
+    """Times [s] of failure events, and of retries among them."""
+    failures, retries = [], []
+    for line in recording.logs():
+        if line.text.startswith(FAILURE_EVENTS):
+            failures.append(line.t_ns / NS)
+            if not line.text.startswith("guard"):
+                retries.append(line.t_ns / NS)
+    return failures, retries
+
+
+def _within(t: NDArray[np.float64], events: Sequence[float], horizon: float) -> NDArray[np.float32]:
+    out = np.zeros(len(t), np.float32)
+    for event in events:
+        out[(t <= event) & (t >= event - horizon)] = 1.0
+    return out
+
+
+def load(folder: Path, head_hz: float) -> list[Labelled]:
+    """Every episode with an outcome in `folder`, in the order of the file names."""
+    found = []
+    for path in sorted(folder.glob("*.mcap")):
+        item = sequence(open_recording(path), path, head_hz)
+        if item is not None:
+            found.append(item)
+    if not found:
+        raise FileNotFoundError(f"wanted recordings with an outcome in {folder}, found none")
+    return found

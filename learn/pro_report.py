@@ -1,0 +1,136 @@
+"""Judging a PRO head: separation by lead time beside baselines, alarms at a threshold from the
+validation split, and calibration. What a clock could do is printed next to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from headway.edge.statistics import auroc
+from headway.learn.pro_data import Labelled
+
+Signals = dict[str, np.ndarray]
+Judged = tuple[list[Labelled], list[Signals]]
+Score = Callable[[Labelled, Signals], np.ndarray]
+
+LEADS_S = (0.5, 1.0, 2.0, 3.0)
+FALSE_ALARMS = 0.1  # allowed share of successes with an alarm
+
+SCORES: dict[str, Score] = {
+    "PRO risk": lambda s, o: o["risk"],
+    "PRO 1 - completion": lambda s, o: 1 - o["completion"],
+    "elapsed time only": lambda s, o: s.elapsed,
+    "retry count only": lambda s, o: s.retry_count,
+    "last wrench only (|F|)": lambda s, o: s.force,
+}
+
+
+def judge(validation: Judged, test: Judged, hz: float) -> dict[str, float]:
+    """Prints the tables, returns what goes into the bundle's provenance."""
+    items, signals = test
+    failed = np.array([not s.success for s in items])
+    console = Console()
+    metrics: dict[str, float] = {
+        "test_episodes": float(len(items)),
+        "test_failures": float(failed.sum()),
+    }
+    table = Table(title=f"test split: AUROC of failure ({failed.sum()} of {len(items)} failed)")
+    table.add_column("score")
+    for lead in LEADS_S:
+        table.add_column(f"{lead:g} s before the end", justify="right")
+    early = min(len(s.elapsed) for s in items) - 1
+    table.add_column(f"{early / hz:.1f} s into each", justify="right")
+    for name, score in SCORES.items():
+        cells = []
+        for lead in LEADS_S:
+            back = round(lead * hz)
+            at = [
+                score(s, o)[max(0, len(s.elapsed) - 1 - back)]
+                for s, o in zip(items, signals, strict=True)
+            ]
+            cells.append(auroc(at, failed))
+        cells.append(
+            auroc([score(s, o)[early] for s, o in zip(items, signals, strict=True)], failed)
+        )
+        table.add_row(name, *(f"{c:.3f}" for c in cells))
+        if name.startswith("PRO risk"):
+            metrics |= {
+                f"auroc_risk_{lead:g}s": c for lead, c in zip(LEADS_S, cells[:-1], strict=True)
+            }
+            metrics["auroc_risk_early"] = cells[-1]
+    console.print(table)
+    metrics |= _alarms(console, validation, test)
+    metrics |= _calibration(console, test)
+    metrics |= _order(console, test)
+    return {k: float(v) for k, v in metrics.items() if np.isfinite(v)}
+
+
+def _alarms(console: Console, validation: Judged, test: Judged) -> dict[str, float]:
+    """Threshold: the smallest that at most FALSE_ALARMS of the validation successes ever exceed
+    (split conformal, with the finite-sample correction)."""
+    peaks = sorted(float(o["risk"].max()) for s, o in zip(*validation, strict=True) if s.success)
+    rank = int(np.ceil((len(peaks) + 1) * (1 - FALSE_ALARMS))) - 1
+    threshold = peaks[min(rank, len(peaks) - 1)]
+    caught, false, left = 0, 0, []
+    for s, o in zip(*test, strict=True):
+        over = np.flatnonzero(o["risk"] > threshold)
+        if len(over) and not s.success:
+            caught += 1
+            left.append(1 - over[0] / len(s.elapsed))
+        false += bool(len(over)) and s.success
+    failures = sum(not s.success for s in test[0])
+    successes = len(test[0]) - failures
+    median = float(np.median(left)) if left else float("nan")
+    console.print(
+        f"alarms at risk > {threshold:.3f}: {caught}/{failures} failures caught with a median of "
+        f"{median:.0%} of the episode left, {false}/{successes} false alarms on successes"
+    )
+    return {
+        "risk_threshold": threshold,
+        "alarm_caught": caught / max(1, failures),
+        "alarm_false": false / max(1, successes),
+    }
+
+
+def _calibration(console: Console, test: Judged) -> dict[str, float]:
+    found = {}
+    for name in ("completion", "risk"):
+        p = np.concatenate([o[name] for o in test[1]])
+        y = np.concatenate(
+            [np.full(len(s.risk), s.success) if name == "completion" else s.risk for s in test[0]]
+        ).astype(float)
+        bins = np.minimum((p * 10).astype(int), 9)
+        ece = sum(
+            abs(p[bins == b].mean() - y[bins == b].mean()) * (bins == b).mean()
+            for b in range(10)
+            if (bins == b).any()
+        )
+        found |= {f"ece_{name}": float(ece), f"brier_{name}": float(np.mean((p - y) ** 2))}
+    console.print("  ".join(f"{k} {v:.3f}" for k, v in found.items()))
+    return found
+
+
+def _order(console: Console, test: Judged) -> dict[str, float]:
+    """Correlation of -time-to-go with time: high on successes, and low on failures, where a clock
+    would be high as well."""
+    found = {}
+    for wanted, name in ((True, "successes"), (False, "failures")):
+        rho = [
+            _spearman(-o["time_to_go"]) for s, o in zip(*test, strict=True) if s.success == wanted
+        ]
+        found[f"value_order_{name}"] = float(np.mean(rho)) if rho else float("nan")
+    console.print(
+        "value order (Spearman with time; a clock has 1.00 on both): "
+        + "  ".join(f"{k} {v:.2f}" for k, v in found.items())
+    )
+    return found
+
+
+def _spearman(values: np.ndarray) -> float:
+    if np.ptp(values) == 0:
+        return 0.0
+    ranks = np.argsort(np.argsort(values)).astype(float)
+    return float(np.corrcoef(ranks, np.arange(len(values)))[0, 1])
