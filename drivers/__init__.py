@@ -91,7 +91,7 @@ D = TypeVar("D")
 def open_device(
     folder: str, kind: str, table: dict[str, Any], ctx: Context, where: str = ""
 ) -> Any:
-    """Make the device `kind` of `folder` ("cameras", "ft", "arms", "grippers") from its config table.
+    """The device `kind` of `folder` ("cameras", "ft", "arms", "grippers") from its config table.
 
     Raises ConfigError for an unknown kind or key.
     """

@@ -2,7 +2,7 @@
 
 T_i = Rz(q_i) Tz(d_i) Tx(a_i) Rx(alpha_i) (Denavit & Hartenberg 1955, "standard" convention, the one
 Universal Robots publishes). Forward kinematics is written in scalar Python: at six joints this is
-several times faster than a chain of NumPy matrix products, and the control loop calls it every tick.
+several times faster than a chain of NumPy matrix products, and the loop calls it every tick.
 """
 
 from __future__ import annotations
@@ -67,7 +67,8 @@ def mat_to_rotvec(R: Mat3) -> Vec:
     if s < 1e-12:
         return np.zeros(3)
     axis: Vec = q[1:] / s
-    return axis * (2 * math.atan2(s, float(q[0])))
+    rotation: Vec = axis * (2 * math.atan2(s, float(q[0])))
+    return rotation
 
 
 def tool_down(yaw: float) -> Mat3:
@@ -110,7 +111,7 @@ class Chain:
         return joints, (r00, r01, r02, r10, r11, r12, r20, r21, r22, px, py, pz)
 
     def fk(self, q: Vec) -> tuple[Mat3, Vec]:
-        """TCP rotation (3, 3) and position (3,) [m] in the base frame, for joints `q` (n,) [rad]."""
+        """TCP rotation (3, 3) and position (3,) [m] in the base frame; `q` (n,) [rad]."""
         _, f = self.frames(q)
         R = np.array(f[:9]).reshape(3, 3)
         return R, np.array(f[9:]) + R @ np.asarray(self.tool)

@@ -33,7 +33,7 @@ class Latest(Generic[T]):
         self._thread: threading.Thread | None = None
 
     def start(self, timeout_s: float = 5.0) -> None:
-        """Open the device; in real time, return with the first sample at hand. Raises DeviceError."""
+        """Open the device; in real time, return with a first sample. Raises DeviceError."""
         self.source.open(timeout_s)
         if not self.clock.realtime:
             return
@@ -83,7 +83,7 @@ class Latest(Generic[T]):
                 self._sample = self.source.read(1.0)
                 self._first.set()
                 failures = 0
-            except Stale as e:
+            except Stale as e:  # noqa: PERF203 - each read may fail on its own
                 self._fault = str(e)
             except DeviceError as e:
                 self._fault = str(e)

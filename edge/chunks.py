@@ -3,9 +3,9 @@
 A chunk's waypoints are interpolated linearly in joint space and smoothed by three moving averages
 (FIR trajectory generation, Biagiotti & Melchiorri 2012): a velocity step dv becomes an acceleration
 of dv/T1 and a jerk of dv/(T1*T2), so waypoints of ordinary speed stay inside the guard's limits.
-The arm follows `filter_delay_s` behind the waypoints; chunks are planned from the waypoint reference
-(`raw`), not from the delayed one. A new chunk takes over at the tick where it is adopted, at its own
-time index; what is left of the jump is blended out, so the reference never steps.
+The arm follows `filter_delay_s` behind the waypoints; chunks are planned from the waypoint
+reference (`raw`), not from the delayed one. A new chunk takes over at the tick where it is adopted,
+at its own time index; what is left of the jump is blended out, so the reference never steps.
 """
 
 from __future__ import annotations

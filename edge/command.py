@@ -121,7 +121,8 @@ def _line(seed: int, r: Result) -> str:
     word = {True: "[green]success[/green]", False: "[red]failure[/red]", None: "-"}[r.success]
     return (
         f"seed {seed}: {word} ({r.end}, {r.seconds:.1f} s, {r.retries} retries, "
-        f"peak {r.peak_force:.0f} N, {r.rejected} rejected, {r.missed} missed, reward {r.reward:+.2f})"
+        f"peak {r.peak_force:.0f} N, {r.rejected} rejected, {r.missed} missed, "
+        f"reward {r.reward:+.2f})"
     )
 
 

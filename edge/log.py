@@ -68,7 +68,7 @@ def chunk_dtype(horizon: int, width: int) -> np.dtype[np.void]:
 
 
 class NullLog:
-    """Keeps the time stamps and forgets the rest: for benchmarks and for runs without a recording."""
+    """Keeps the time stamps and forgets the rest: for benchmarks, and runs without a recording."""
 
     def __init__(self) -> None:
         self.stamps = np.zeros(len(STAGES) + 1, np.int64)

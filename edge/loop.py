@@ -4,7 +4,6 @@ deadlines. Everything it needs is allocated before the first tick."""
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter_ns
 
@@ -151,7 +150,7 @@ class Loop:
     def _tare(self) -> None:
         """Average the wrench at rest: what is left over the tool's weight is the sensor's bias."""
         station = self.station
-        if station.ft is None:
+        if station.ft is None or self.cfg.tare_s <= 0:  # 0: a source that is tared already
             return
         samples = []
         rate = Rate(self.cfg.hz, station.clock)

@@ -1,8 +1,8 @@
 """Policies and the worker that runs them beside the loop.
 
-In real time the worker is a thread (ONNX Runtime releases the GIL): it takes the newest observation,
-never a queue of them. In lock-step inference happens in place, and its chunk becomes available
-`latency_s` of virtual time later, so that a simulated run has the delay of a real one.
+In real time the worker is a thread (ONNX Runtime releases the GIL): it takes the newest
+observation, never a queue of them. In lock-step inference happens in place, and its chunk
+becomes available `latency_s` of virtual time later, so that a simulated run has the delay of a real one.
 """
 
 from __future__ import annotations

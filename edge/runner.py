@@ -22,7 +22,8 @@ def record_episode(
 ) -> Result:
     """Run the episode of `seed` into a recording at `path`.
 
-    `images`: record what the cameras saw. The recording is closed and readable however this ends; the arm is stopped first.
+    `images`: record what the cameras saw. The recording is closed and readable however this ends;
+    the arm is stopped first.
     """
     station = loop.station
     instruction = station.reset(seed)
@@ -47,5 +48,4 @@ def record_episode(
         metadata=facts,
         overwrite=overwrite,
     ) as log:
-        result = loop.episode(instruction, log)
-    return result
+        return loop.episode(instruction, log)

@@ -44,7 +44,7 @@ class Settings(config.Struct, frozen=True):
     guard: GuardConfig
     ft: dict[str, Any] | None = None
     gripper: dict[str, Any] | None = None
-    camera: list[dict[str, Any]] = []
+    camera: list[dict[str, Any]] = []  # noqa: RUF012 - msgspec copies defaults
     cell: dict[str, Any] | None = None
     tool: ToolConfig = ToolConfig()
     loop: LoopConfig = LoopConfig()

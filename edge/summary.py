@@ -1,9 +1,9 @@
-"""What `headway run` says about its episodes: success with its interval, and whether PRO's risk told
-failures from successes, beside baselines that need no learning."""
+"""What `headway run` says about its episodes: success with its interval, and whether PRO's risk
+told failures from successes, beside baselines that need no learning."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,8 +36,8 @@ def success_line(results: Sequence[Result]) -> str:
 
 
 def separation(episodes: Sequence[Episode]) -> Table | None:
-    """AUROC of failure at two moments: LEAD_S before each episode's end, and at a fixed time when all
-    episodes still run, where a clock knows nothing. None without both outcomes or without PRO."""
+    """AUROC of failure at two moments: LEAD_S before each episode's end, and at a fixed time when
+    all episodes still run, where a clock knows nothing. None without both outcomes or PRO."""
     known = [e for e in episodes if e.result.success is not None and len(e.trace.t)]
     failed = np.array([not e.result.success for e in known])
     if not failed.any() or failed.all():
@@ -51,7 +51,7 @@ def separation(episodes: Sequence[Episode]) -> Table | None:
     table.add_column("score")
     for name in moments:
         table.add_column(name, justify="right")
-    columns = {
+    columns: dict[str, Callable[[Trace, int], float]] = {
         "PRO risk": lambda tr, i: tr.risk[i],
         "PRO 1 - completion": lambda tr, i: 1 - tr.completion[i],
         "elapsed time only": lambda tr, i: tr.t[i],

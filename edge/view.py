@@ -1,5 +1,5 @@
-"""`headway run --view`: a live panel in the terminal; works over ssh. It polls the loop from a thread
-of its own, so that drawing never delays a tick."""
+"""`headway run --view`: a live panel in the terminal; works over ssh. It polls the loop from a
+thread of its own, so that drawing never delays a tick."""
 
 from __future__ import annotations
 

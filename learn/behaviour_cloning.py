@@ -93,7 +93,8 @@ def train(args: Args) -> tuple[ChunkPolicy, Report]:
             report = evaluate(average.module, data, test_idx, step + 1)
             print(
                 f"step {step + 1}/{args.steps}  loss {mean:.4f}  held out: "
-                f"{report.held_out_position_mm:.1f} mm, jaws {report.held_out_grip:.3f}  {left:.0f} s left",
+                f"{report.held_out_position_mm:.1f} mm, jaws {report.held_out_grip:.3f}  "
+                f"{left:.0f} s left",
                 flush=True,
             )
             _checkpoint(args, step + 1, state, rng)

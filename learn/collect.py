@@ -49,7 +49,7 @@ def share(
     workers: int,
     title: str,
 ) -> list[Result]:
-    """Spread the seeds that have no recording in `out` yet over processes; returns their results."""
+    """Spread the seeds without a recording in `out` over processes; returns their results."""
     out.mkdir(parents=True, exist_ok=True)
     seeds = range(first, first + episodes)
     todo = [s for s in seeds if not (out / f"{s}.mcap").exists()]

@@ -8,11 +8,11 @@ in no label.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import json
 import numpy as np
 from numpy.typing import NDArray
 

@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,14 +43,14 @@ class Labelled:
 
 
 def scale_from(recording: Recording) -> Scale:
-    values = json.loads(recording.metadata["scale"])
+    values: dict[str, Any] = json.loads(recording.metadata["scale"])
     return Scale(**{k: np.array(v) if isinstance(v, list) else v for k, v in values.items()})
 
 
 def features_of(
     recording: Recording, every: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
-    """(features (n, 176), mask (n, M), row index (n,)): the head runs on ticks 0, every, 2 every..."""
+    """(features (n, 176), mask (n, M), row index (n,)) on ticks 0, every, 2 every, ..."""
     rows = recording.rows("/telemetry")
     hz = float(recording.metadata["hz"])
     stream = feature_stream("auto", scale_from(recording), rows["q"].shape[1], hz)

@@ -96,7 +96,7 @@ def _alarms(console: Console, validation: Judged, test: Judged) -> dict[str, flo
 
 
 def _calibration(console: Console, test: Judged) -> dict[str, float]:
-    found = {}
+    found: dict[str, float] = {}
     for name in ("completion", "risk"):
         p = np.concatenate([o[name] for o in test[1]])
         y = np.concatenate(
@@ -116,7 +116,7 @@ def _calibration(console: Console, test: Judged) -> dict[str, float]:
 def _order(console: Console, test: Judged) -> dict[str, float]:
     """Correlation of -time-to-go with time: high on successes, and low on failures, where a clock
     would be high as well."""
-    found = {}
+    found: dict[str, float] = {}
     for wanted, name in ((True, "successes"), (False, "failures")):
         rho = [
             _spearman(-o["time_to_go"]) for s, o in zip(*test, strict=True) if s.success == wanted

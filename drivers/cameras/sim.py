@@ -38,7 +38,7 @@ class SimCamera(SimSource[Frame]):
         size = (cfg.height, cfg.width)
         self._depth_buffer = np.empty(size, np.float32)
         rng = np.random.default_rng(0)
-        # One tile of noise, rolled per frame: a fresh draw per pixel would cost more than the render.
+        # One tile of noise, rolled per frame: a fresh draw per pixel costs more than the render.
         self._tile = rng.normal(0, cfg.rgb_noise, (*size, 3)).round().astype(np.int16)
         focal = (
             cfg.height
@@ -72,7 +72,7 @@ class SimCamera(SimSource[Frame]):
         return Frame(np.ascontiguousarray(rgb), depth, self._K, cfg.name)
 
     def _millimetres(self) -> np.ndarray[tuple[int, ...], np.dtype[np.uint16]]:
-        # Reversed depth buffer with an infinite-precision far end: z = near*far / (near + b*(far-near)).
+        # Reversed depth buffer b, 0 at the far end: z = near * far / (near + b * (far - near)).
         extent = self.cell.model.stat.extent
         near, far = self.cell.model.vis.map.znear * extent, self.cell.model.vis.map.zfar * extent
         z = near * far / (near + self._depth_buffer[::-1] * (far - near))

@@ -1,4 +1,4 @@
-"""The simulated wrist F/T sensor: tool weight, bias, noise and delay included, as a real one has."""
+"""The simulated wrist F/T sensor: tool weight, bias, noise and delay included."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
 """MJCF of the arm, the parallel gripper and its sensors, generated from the DH table.
 
-The gripper sits on a spring-loaded mount, as is usual in bin picking: rigid up to 20 N, it gives way
-at 2.5 N/mm beyond that. No meshes: every link is a capsule, so the model compiles in milliseconds and has no licence but
-ours. Link inertias are those of uniform cylinders with the published masses.
+The gripper sits on a spring-loaded mount, as is usual in bin picking: rigid up to 20 N, it gives
+way at 2.5 N/mm beyond that. No meshes: every link is a capsule, so the model compiles in
+milliseconds and has no licence but ours. Link inertias are those of uniform cylinders
+with the published masses.
 """
 
 from __future__ import annotations
@@ -60,7 +61,8 @@ def arm_xml(wrist_fovy: float) -> str:
         sa, ca = math.sin(alpha), math.cos(alpha)
         colour = ".55 .6 .66 1" if i % 2 else ".78 .8 .83 1"
         capsules = "".join(
-            f'<geom class="visual" type="capsule" size="{r}" fromto="{_vec(p)} {_vec(q)}" rgba="{colour}"/>'
+            f'<geom class="visual" type="capsule" size="{r}" fromto="{_vec(p)} {_vec(q)}"'
+            f' rgba="{colour}"/>'
             for r, p, q in _CAPSULES[i]
         )
         lo, hi = ur.LIMITS.q_min[i], ur.LIMITS.q_max[i]
@@ -84,7 +86,8 @@ def _tool_xml(wrist_fovy: float) -> str:
  <geom class="visual" type="cylinder" size=".0375 .019" pos="0 0 .02" rgba=".25 .25 .28 1"/>
  <geom name="palm" type="box" size=".028 .058 .035" pos="0 0 .077" rgba=".16 .16 .18 1"/>
  <geom class="visual" type="box" size=".013 .022 .013" pos=".075 0 .04" rgba=".1 .1 .1 1"/>
- <camera name="wrist" pos=".078 0 .055" xyaxes="0 1 0 {math.cos(_TILT)} 0 {math.sin(_TILT)}" fovy="{wrist_fovy}"/>
+ <camera name="wrist" pos=".078 0 .055" xyaxes="0 1 0 {math.cos(_TILT)} 0 {math.sin(_TILT)}"
+  fovy="{wrist_fovy}"/>
  <body name="left" pos="0 {STROKE / 2 + 0.006} .15">
   <joint name="left" class="finger" axis="0 -1 0"/>
   <geom name="left" class="pad"/>

@@ -37,7 +37,7 @@ class CellConfig(config.Struct, frozen=True):
     timestep: float = 0.002  # [s]
     home: tuple[float, float, float] = (0.42, -0.13, 0.30)  # TCP at the start, tool down [m]
     home_spread: float = 0.02  # [m]
-    scene_config: dict[str, Any] = {}
+    scene_config: dict[str, Any] = {}  # noqa: RUF012 - msgspec copies defaults
     force_noise: float = 0.25  # upper end of the F/T noise drawn per episode [N]
     torque_noise: float = 0.01  # [Nm]
     force_bias: float = 1.5  # residual bias after taring, 1 sigma [N]
@@ -183,7 +183,8 @@ class Cell:
  width="32" height="32"/></asset>
 <worldbody>
  <light pos="0.3 -0.4 1.8" dir="0.1 0.2 -1" diffuse=".45 .45 .45" castshadow="false"/>
- <geom name="table" class="fixture" type="box" size=".6 .7 .03" pos="0.35 0 -.03" rgba=".86 .85 .82 1"/>
+ <geom name="table" class="fixture" type="box" size=".6 .7 .03" pos="0.35 0 -.03"
+  rgba=".86 .85 .82 1"/>
  <camera name="overview" pos="1.25 -0.75 .85" xyaxes=".62 .78 0 -.42 .33 .85" fovy="42"/>
  {arm_model.arm_xml(c.wrist_fovy)}
  {self.scene.xml}

@@ -4,8 +4,8 @@ Nearly memoryless: what it does next follows from the TCP, the jaws and the targ
 that sees only the present can imitate it. It retries: after closing on nothing, or losing the item,
 it rises, looks again and tries afresh.
 
-`disturb` adds short random pushes between decisions while the jaws are open, and in a quarter of the
-episodes a first look that is centimetres off, so that demonstrations also show how to come back
+`disturb` adds short random pushes between decisions while the jaws are open, and in a quarter of
+the episodes a first look that is centimetres off, so that demonstrations also show how to come back
 (after DART, Laskey et al. 2017). The pushes and the approach after a bad look are marked as no
 demonstration (`meta["demonstration"] = 0`): only the recovery is to be imitated.
 """
@@ -27,6 +27,7 @@ HORIZON, DT_NS = 6, 100_000_000
 _STEP = 0.1  # [s]
 _HOLD_FORCE = 6.0  # [N]: the jaws press on something
 _EMPTY = 0.004  # [m]
+_UP = np.array([0.0, 0.0, 0.03])  # [m]
 
 
 class Expert:
@@ -127,7 +128,7 @@ class Expert:
         if shut:
             if s["width"] < _EMPTY:  # closed on nothing, or lost it
                 self._give_up_attempt()
-                return p + [0, 0, 0.03], yaw, False, self.speed
+                return p + _UP, yaw, False, self.speed
             if s["grip_force"] < _HOLD_FORCE:
                 return p, yaw, True, self.speed  # still closing
             return self._carry(p, yaw, over_tote)
@@ -154,7 +155,7 @@ class Expert:
         pushed = abs(s["force_z"]) > 10.0 and p[2] < 0.12
         if pushed and p[2] > grasp_z + 0.012:
             self._give_up_attempt()
-            return p + [0, 0, 0.03], yaw, False, self.speed
+            return p + _UP, yaw, False, self.speed
         if (p[2] < grasp_z + 0.005 and off < 0.014) or pushed:
             return p.copy(), yaw, True, self.speed
         speed = self.speed if p[2] > 0.09 else 0.10

@@ -7,6 +7,7 @@ Errors that Headway raises on purpose are printed as one line; the exit code say
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -102,15 +103,19 @@ def report(recording: tyro.conf.Positional[Path], out: Path | None = None) -> in
     return 0
 
 
-COMMANDS = {"run": run, "doctor": doctor, "replay": replay, "score": score, "report": report}
+COMMANDS: dict[str, Callable[..., int]] = {"run": run, "doctor": doctor, "replay": replay, "score": score, "report": report}
 
 
 def main(args: Annotated[list[str] | None, tyro.conf.Suppress] = None) -> int:
     """Entry point; returns the exit code."""
     try:
-        return tyro.extras.subcommand_cli_from_dict(
-            COMMANDS, prog="headway", description=__doc__, args=args
+        code: int = tyro.extras.subcommand_cli_from_dict(
+            COMMANDS,  # type: ignore[arg-type]
+            prog="headway",
+            description=__doc__,
+            args=args,
         )
+        return code
     except HeadwayError as e:
         print(f"headway: {e}", file=sys.stderr)
         return e.exit_code

@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Zone:
-    """A box in the base frame [m]: centre and half sizes; the station layout, known to the robot."""
+    """A box in the base frame [m]: centre, half sizes; the layout that the robot knows."""
 
     centre: tuple[float, float, float]
     half: tuple[float, float, float]

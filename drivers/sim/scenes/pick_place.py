@@ -97,8 +97,9 @@ def _item(
     }[kind]
     # priority: the item's friction decides, whatever touches it
     xml = (
-        f'<body name="item{i}" pos="{x:.4f} {y:.4f} {0.006 + max(half_h, half_w):.4f}" euler="0 0 {yaw:.4f}">'
-        f'<freejoint/><geom {size} mass="{mass:.4f}" friction="{friction:.3f} .01 .0005" priority="1"'
+        f'<body name="item{i}" pos="{x:.4f} {y:.4f} {0.006 + max(half_h, half_w):.4f}"'
+        f' euler="0 0 {yaw:.4f}"><freejoint/>'
+        f'<geom {size} mass="{mass:.4f}" friction="{friction:.3f} .01 .0005" priority="1"'
         f' condim="4" solref=".01 1" rgba="{r:.3f} {g:.3f} {b:.3f} 1"/></body>'
     )
     height = half_w if kind == "capsule" else half_h

@@ -1,0 +1,87 @@
+"""Draw the README's picture: the cell during one recorded episode, PRO's signals under it.
+
+python docs/picture.py --seed 3
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+import matplotlib.pyplot as plt
+import msgspec
+import numpy as np
+import tyro
+
+from headway.clock import NS, VirtualClock
+from headway.edge import settings
+from headway.edge.build import Built
+from headway.edge.runner import record_episode
+from headway.edge.station import Station
+from headway.mcaplog import Recording, open_recording
+
+SIGNALS = {
+    "progress": "#2a9d5c",
+    "stability": "#2b8cbe",
+    "completion": "#6a51a3",
+    "risk": "#d7301f",
+}
+SKIP = ("result", "guard: NO_COMMAND")
+
+
+def record(seed: int, path: Path) -> Recording:
+    """An episode with the overview camera switched on."""
+    config = Path("configs/pick_place_sim.toml")
+    base = settings.load(config)
+    overview = {"kind": "sim", "name": "overview", "width": 440, "height": 440, "depth": False}
+    chosen = msgspec.structs.replace(base, camera=[*base.camera, overview])
+    clock = VirtualClock(1)
+    with Station(chosen, clock) as station:
+        built = Built(chosen, config.parent, station, clock)
+        record_episode(built.loop, seed, path, chunk_shape=built.chunk_shape, metadata=built.facts)
+    return open_recording(path)
+
+
+def draw(recording: Recording, out: Path, frames: int = 6) -> None:
+    """Frames in a row, signals below them with the events that the controller logged."""
+    pro = recording.rows("/pro")
+    t0 = int(recording.rows("/telemetry")["t_ns"][0])
+    t = (pro["t_ns"] - t0) / NS
+    images = list(recording.images("/camera/overview/rgb"))
+    picked = [images[i] for i in np.linspace(2, len(images) - 1, frames).astype(int)]
+    figure = plt.figure(figsize=(12, 5.2), dpi=110)
+    grid = figure.add_gridspec(2, frames, height_ratios=[1.0, 1.15], hspace=0.16, wspace=0.03)
+    for i, (t_ns, image) in enumerate(picked):
+        axes = figure.add_subplot(grid[0, i])
+        axes.imshow(image[40:400, 20:420])
+        axes.set_title(f"{(t_ns - t0) / NS:.1f} s", fontsize=9)
+        axes.set_axis_off()
+    axes = figure.add_subplot(grid[1, :])
+    for name, colour in SIGNALS.items():
+        axes.plot(t, pro[name], label=name, color=colour, linewidth=1.8)
+    for k, line in enumerate(recording.logs()):
+        if line.text.startswith(SKIP):
+            continue
+        at = (line.t_ns - t0) / NS
+        axes.axvline(at, color="#888888", linewidth=0.8, linestyle=":")
+        text = line.text.split(":")[1].strip() if line.text.startswith("guard") else line.text
+        axes.text(at, 1.03 + 0.07 * (k % 2), text, fontsize=8, ha="center", color="#555555")
+    axes.set(xlim=(0, t[-1]), ylim=(-0.02, 1.02), xlabel="time [s]", ylabel="PRO signal")
+    axes.legend(loc="center left", frameon=False, fontsize=9, bbox_to_anchor=(1.0, 0.5))
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.suptitle(f"“{recording.metadata['instruction']}”", fontsize=11, y=0.99)
+    figure.savefig(out, bbox_inches="tight")
+
+
+def main(seed: int = 0, out: Path = Path("docs/img/cell.png")) -> None:
+    """Record an episode and draw it."""
+    with tempfile.TemporaryDirectory() as folder:
+        draw(record(seed, Path(folder) / "episode.mcap"), out)
+    print(f"wrote {out}")
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
