@@ -44,9 +44,10 @@ def wrench_panels(t: Array, wrench: Array) -> Iterator[Panel]:
 
 def channel_panels(t: Array, name: str, values: NDArray[Any]) -> Iterator[Panel]:
     """Any channel (n,) or (n, k): known names with their units, others as they are."""
-    y = np.asarray(values, np.float64).reshape(len(t), -1)
+    y = np.asarray(values, np.float64)
     if not known(y):
         return
+    y = y.reshape(len(t), -1)
     unit = telemetry.FIELDS[name][1] if name in telemetry.FIELDS else ""
     if name == "wrench" and y.shape[1] == 6:
         yield from wrench_panels(t, y)
