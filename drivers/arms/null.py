@@ -1,0 +1,54 @@
+"""An arm without a robot: the UR5e's limits and kinematics, joints that are where they were told to
+be at once, and no dynamics."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from headway import config
+from headway.clock import Clock
+from headway.drivers import Context
+from headway.drivers.arms import _ur5e as ur
+from headway.drivers.kinematics import Chain
+from headway.drivers.null_source import NullSource
+from headway.errors import DeviceError
+from headway.types import ArmState, Sent, Vec
+
+
+class Config(config.Struct, frozen=True):
+    rate_hz: float = 500.0
+    q: tuple[float, float, float, float, float, float] = (0.0, -1.9, 1.9, -1.57, -1.57, 0.0)
+    tool: tuple[float, float, float] = (0.0, 0.0, 0.185)  # TCP in the flange frame [m]
+
+
+class NullArm(NullSource[ArmState]):
+    limits = ur.LIMITS
+
+    def __init__(self, clock: Clock, cfg: Config) -> None:
+        super().__init__(clock, "null arm", cfg.rate_hz)
+        self.chain = Chain(ur.DH, ur.BASE_YAW, cfg.tool)
+        self._q = np.array(cfg.q)  # replaced whole: reader and commander need no lock
+        self._still = np.zeros(6)
+        self._active = False
+
+    def sample(self) -> ArmState:
+        q, still = self._q, self._still
+        return ArmState(q, still, q, self.chain.pose(q), still, tau_ext=still)
+
+    def activate(self) -> None:
+        self._active = True
+
+    def command(self, q: Vec, *, deadline_ns: int) -> Sent:
+        if not self._active:
+            raise DeviceError("the null arm wants activate() before a command")
+        if q.shape != (6,) or not np.isfinite(q).all():
+            raise DeviceError(f"the null arm wants 6 finite joint positions, found {q}")
+        self._q = q.copy()
+        return Sent(self._q, self.clock.now())
+
+    def stop(self, category: int = 2) -> None:
+        self._active = category == 2
+
+
+def connect(cfg: Config, ctx: Context) -> NullArm:
+    return NullArm(ctx.clock, cfg)

@@ -1,0 +1,32 @@
+"""An F/T sensor without a sensor: the same wrench always, by default none."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from headway import config
+from headway.clock import Clock
+from headway.drivers import Context
+from headway.drivers.null_source import NullSource
+from headway.types import Wrench
+
+Triple = tuple[float, float, float]
+
+
+class Config(config.Struct, frozen=True):
+    rate_hz: float = 500.0
+    force: Triple = (0.0, 0.0, 0.0)  # [N]
+    torque: Triple = (0.0, 0.0, 0.0)  # [Nm]
+
+
+class NullForceTorque(NullSource[Wrench]):
+    def __init__(self, clock: Clock, cfg: Config) -> None:
+        super().__init__(clock, "null F/T sensor", cfg.rate_hz)
+        self._wrench = Wrench(np.array(cfg.force), np.array(cfg.torque))
+
+    def sample(self) -> Wrench:
+        return self._wrench
+
+
+def connect(cfg: Config, ctx: Context) -> NullForceTorque:
+    return NullForceTorque(ctx.clock, cfg)

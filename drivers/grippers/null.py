@@ -1,0 +1,40 @@
+"""A gripper without jaws: it is as wide as it was told to be, at once, and holds nothing."""
+
+from __future__ import annotations
+
+import math
+
+from headway import config
+from headway.clock import Clock
+from headway.drivers import Context
+from headway.drivers.null_source import NullSource
+from headway.errors import DeviceError
+from headway.types import GripperState
+
+
+class Config(config.Struct, frozen=True):
+    rate_hz: float = 500.0
+    stroke: float = 0.085  # [m]
+
+
+class NullGripper(NullSource[GripperState]):
+    def __init__(self, clock: Clock, cfg: Config) -> None:
+        super().__init__(clock, "null gripper", cfg.rate_hz)
+        self.stroke = self._width = cfg.stroke
+
+    def sample(self) -> GripperState:
+        return GripperState(self._width, self._width, 0.0)
+
+    def command(self, width: float, *, force: float) -> None:
+        if not (math.isfinite(width) and math.isfinite(force)):
+            raise DeviceError(
+                f"the null gripper wants finite numbers, found width {width}, force {force}"
+            )
+        self._width = min(max(width, 0.0), self.stroke)
+
+    def stop(self) -> None:
+        pass
+
+
+def connect(cfg: Config, ctx: Context) -> NullGripper:
+    return NullGripper(ctx.clock, cfg)
