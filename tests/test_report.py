@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from headway import mcaplog
 from headway.edge.guard import Reason
 from headway.edge.log import STAGES, TIMING, command_dtype
 from headway.edge.operator import OUTPUTS, pro_dtype
@@ -245,6 +246,16 @@ def test_what_is_missing_is_named_and_not_drawn(tmp_path: Path) -> None:
     assert not [tag for tag, _ in page.tags if tag == "img"]
 
 
+def test_camera_that_cannot_be_shown_does_not_hide_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = record(tmp_path / "e.mcap", 60)
+    monkeypatch.delitem(mcaplog._PIXELS, "16UC1")  # as for an encoding that nobody knows
+    page = Page(write_report(path))
+    assert "found '16UC1'" in page.text
+    assert [len(s) for s in page.data["strips"]] == [2]
+
+
 @pytest.mark.parametrize("n", [1, 2])
 def test_shortest_episodes(tmp_path: Path, n: int) -> None:
     page = Page(write_report(record(tmp_path / "e.mcap", n)))
@@ -346,7 +357,9 @@ def test_spans_and_their_merging() -> None:
     fewer = merge(many)
     assert len(fewer) <= 300
     assert (fewer[0].start, fewer[-1].end) == (many[0].start, many[-1].end)
-    assert {s.text for s in fewer} == {"jerk, force"}
+    assert [s.text for s in fewer] == ["on and off: jerk, force"]
+    phases = [Span(i * 1.0, i + 1.0, f"p{i % 3}", "p0") for i in range(400)]
+    assert merge(phases) == phases  # each long enough to be seen
 
 
 def test_score_report(tmp_path: Path) -> None:

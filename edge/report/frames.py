@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from headway.errors import RecordingError
 from headway.mcaplog import Recording
 
 FRAMES = 24
@@ -30,15 +31,20 @@ class Strip:
 
 
 def strips(recording: Recording, t0_ns: int) -> list[Strip]:
-    """One strip for every image topic that holds a frame."""
+    """One strip for every image topic that holds a frame, without frames where they cannot be
+    read."""
     found = []
     for topic in recording.topics:
         if recording.schema(topic) != "foxglove.RawImage":
             continue
-        picked = _evenly(recording.images(topic))
+        name = topic.removeprefix("/camera/").replace("/", " ").removesuffix(" rgb")
+        try:
+            picked = _evenly(recording.images(topic))
+        except RecordingError as e:  # one odd camera does not hide the rest
+            found.append(Strip(name, (), (), f"cannot be shown: {e}"))
+            continue
         if not picked:
             continue
-        name = topic.removeprefix("/camera/").replace("/", " ").removesuffix(" rgb")
         images = [image for _, image in picked]
         note = ""
         if images[0].dtype != np.uint8:
@@ -109,8 +115,7 @@ def strips_html(found: list[Strip]) -> str:
             for t, uri in zip(s.times, s.uris, strict=True)
         )
         note = f' <span class="dim">{escape(s.note)}</span>' if s.note else ""
-        out.append(
-            f"<h3>{escape(s.name)}{note}</h3>"
-            f'<div class="strip" data-name="{escape(s.name)}">{figures}</div>'
-        )
+        out.append(f"<h3>{escape(s.name)}{note}</h3>")
+        if figures:
+            out.append(f'<div class="strip" data-name="{escape(s.name)}">{figures}</div>')
     return "".join(out)

@@ -87,6 +87,7 @@ def latency_html(rows: Rows | None, source: str, clock: str, hz: float | None) -
         )
         if over and clock == "wall":
             out = banner("warn", "Overruns:", f"{over} ticks took longer than their period.")
+    notes.append("Bars go with the square root of the counts; black is p50, red p99.")
     return (
         f'{out}<p class="dim">{escape(" ".join(notes))}</p><div class="scroll">'
         f'<table class="latency"><thead><tr><th>stage [us]</th>{head}<th>{_scale(low, high)}</th>'

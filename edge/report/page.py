@@ -7,6 +7,7 @@ string from a recording cannot run even if an escape were forgotten.
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 import math
@@ -110,8 +111,9 @@ def document(
     )
     plots = (
         '<section id="timeline"><h2>Over time</h2><p class="dim tools">Drag to zoom, double-click '
-        'or <button id="reset" type="button">show all</button> to go back; click a series in a '
-        'legend to hide it.</p><div id="plots"></div>'
+        'to go back. <button id="in" type="button">zoom in</button> <button id="out" type="button">'
+        'out</button> <button id="reset" type="button">all</button> Click a series in a legend to '
+        'hide it.</p><div id="plots"></div>'
         "<noscript>The plots need JavaScript.</noscript></section>"
         if timeline.panels or timeline.lanes
         else ""
@@ -140,7 +142,8 @@ def save(out: Path, text: str) -> Path:
         part.write_text(text, encoding="utf-8")
         os.replace(part, out)
     except OSError as e:
-        part.unlink(missing_ok=True) if part.parent.is_dir() else None
+        with contextlib.suppress(OSError):
+            part.unlink()
         raise RecordingError(
             f"wanted to write the report to {out}: {e.strerror}; give another path with --out"
         ) from None

@@ -42,7 +42,7 @@ def write_report(recording: Path, out: Path | None = None) -> Path:
         _head(episode),
         over_time,
         strips=strips_html(cameras),
-        strip_times=[s.times for s in cameras],
+        strip_times=[s.times for s in cameras if s.times],
         after=after,
     )
     return page.save(out, text)
@@ -65,10 +65,9 @@ def _head(e: Episode) -> str:
         f'<p class="dim">{escape(log.path.name)}</p>'
     )
     if log.truncated:
-        last = f"{e.t[-1]:.3f} s" if len(e.t) else "before the first tick"
-        out += page.banner(
-            "bad", "This recording is cut.", f"Read up to {last} of the episode. {log.note}."
-        )
+        last = f"{e.t[-1]:.3f} s of the episode" if len(e.t) else "before the first tick"
+        note = log.note.replace(str(log.path), log.path.name)  # pages are passed on, folders not
+        out += page.banner("bad", "This recording is cut.", f"Read up to {last}. {note}.")
     elif not result:
         out += page.banner("warn", "No result:", "the run ended before it could say how it went.")
     dropped = log.end.get("dropped", "0")

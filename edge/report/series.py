@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -93,7 +94,10 @@ class Timeline:
                 {"label": k, "spans": [[s.start, s.end, s.text, s.kind] for s in lane]}
                 for k, lane in self.lanes.items()
             ],
-            "events": [[e.t, e.level, e.text] for e in self.events if e.t is not None],
+            "events": sorted(
+                ([e.t, e.level, e.text] for e in self.events if e.t is not None),
+                key=lambda e: e[0],
+            ),
             "strips": [list(times) for times in strips],
         }
 
@@ -135,19 +139,32 @@ def spans_of(t: Array, codes: NDArray[Any], step: float) -> list[tuple[float, fl
 
 
 def merge(spans: list[Span], most: int = 300) -> list[Span]:
-    """At most about `most` spans: where there are more, near neighbours become one that names all
-    that it covers."""
+    """At most some 2 x `most` spans: where there are more, neighbours too short to be seen become
+    one that names all that it covers, "on and off" if there was nothing in between."""
     if len(spans) <= most:
         return spans
     gap = (spans[-1].end - spans[0].start) / most
-    out = [spans[0]]
-    for s in spans[1:]:
-        before = out[-1]
-        if s.start - before.end >= gap:
+    groups: list[list[Span]] = []
+    for s in spans:
+        if groups and s.end - groups[-1][0].start < gap:
+            groups[-1].append(s)
+        else:
+            groups.append([s])
+    out: list[Span] = []
+    for s in map(_covering, groups):
+        before = out[-1] if out else s
+        if before is not s and before.text == s.text and s.start - before.end < gap:
+            out[-1] = Span(before.start, s.end, s.text, s.kind)
+        else:
             out.append(s)
-            continue
-        names = before.text.split(", ")
-        text = before.text if s.text in names else f"{before.text}, {s.text}"
-        kind = "bandbad" if "bandbad" in (before.kind, s.kind) else before.kind
-        out[-1] = Span(before.start, s.end, text, kind)
     return out
+
+
+def _covering(group: list[Span]) -> Span:
+    if len(group) == 1:
+        return group[0]
+    names = ", ".join(dict.fromkeys(s.text for s in group))
+    holes = any(b.start - a.end > 1e-9 for a, b in pairwise(group))
+    kinds = {s.kind for s in group}
+    kind = "bandbad" if "bandbad" in kinds else group[0].kind
+    return Span(group[0].start, group[-1].end, f"on and off: {names}" if holes else names, kind)

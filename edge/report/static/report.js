@@ -76,6 +76,7 @@
     moving = true;
     for (const u of plots) u.setCursor({ left: u.valToPos(t, "x"), top: 4 }, false);
     moving = false;
+    at = t;
     update(t);
   }
   function zoom(min, max) {
@@ -203,7 +204,14 @@
 
   panelNow();
   build();
-  document.getElementById("reset")?.addEventListener("click", () => zoom(T0, T1));
+  const button = (id, act) => document.getElementById(id)?.addEventListener("click", act);
+  const around = (factor) => {  // the cursor, which stays in view
+    const half = (view.max - view.min) * factor / 2, middle = at ?? (view.min + view.max) / 2;
+    zoom(Math.max(T0, middle - half), Math.min(T1, middle + half));
+  };
+  button("reset", () => zoom(T0, T1));
+  button("in", () => around(0.5));
+  button("out", () => around(2));
   strips.forEach((s) => s.figures.forEach((f, k) => f.addEventListener("mouseenter", () => goto(s.times[k]))));
   document.querySelectorAll("tr[data-t]").forEach((row) => {
     row.addEventListener("click", () => goto(+row.dataset.t));
