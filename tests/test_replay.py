@@ -1,0 +1,258 @@
+"""`headway replay`: PRO again from a recording, equal to the bit or named where it is not."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from kernels_rows import Rows, scale, wild
+from pro_head import make_head
+from rich.console import Console
+
+from headway.edge import replay as replay_module
+from headway.edge.engine import open_engine
+from headway.edge.operator import ProOperator, pro_dtype
+from headway.edge.recording.recorder import Recorder
+from headway.edge.recording.schema import Channel
+from headway.edge.replay import Difference, replay, replay_command
+from headway.errors import BundleError, Missing, RecordingError, SpecMismatch
+from headway.kernels import native, spec
+from headway.kernels.telemetry import Scale, dtype
+
+HZ, HEAD_HZ, START = 500.0, 50.0, 7_000_000
+
+
+def scale_json(s: Scale) -> str:
+    values = {f.name: getattr(s, f.name) for f in fields(s)}
+    return json.dumps({k: v if isinstance(v, float) else v.tolist() for k, v in values.items()})
+
+
+def ticks(n: int, seed: int = 0, skip: tuple[int, ...] = ()) -> Rows:
+    """Telemetry as the loop stamps it; `skip` are deadlines that it missed."""
+    rows = wild(n, seed)
+    index = np.delete(np.arange(n), skip)
+    rows = rows[index]
+    rows["t_ns"] = START + index * 2_000_000
+    rows["elapsed"] = index * 2_000_000 / 1e9
+    return rows
+
+
+def record(
+    path: Path,
+    rows: Rows,
+    head: Path,
+    *,
+    metadata: dict[str, str | None] | None = None,
+    change: Any = None,
+    lose: tuple[int, ...] = (),
+    features: str = "numpy",
+    chunk_bytes: int = 1 << 20,
+) -> Path:
+    """As `record_episode` does. `change(i, record)` alters the i-th row of /pro; `lose`: rows of
+    /pro that are left out."""
+    from headway import bundle
+
+    made = bundle.load(head)
+    m = made.manifest
+    engine = open_engine("ort", made.onnx, inputs=m.inputs, outputs=m.outputs)
+    pro = ProOperator(made, engine, scale(), 6, hz=HZ, head_hz=HEAD_HZ, features=features)
+    facts: dict[str, str | None] = {
+        "hz": repr(HZ),
+        "pro_hz": repr(HEAD_HZ),
+        "pro": m.name,
+        "pro_sha256": m.files[m.onnx].sha256,
+        "features": features,
+        "scale": scale_json(scale()),
+        **(metadata or {}),
+    }
+    channels = [Channel("/telemetry", dtype=dtype(6)), Channel("/pro", dtype=pro_dtype())]
+    with Recorder(
+        path,
+        channels,
+        lossless=True,
+        metadata={k: v for k, v in facts.items() if v is not None},
+        chunk_bytes=chunk_bytes,
+    ) as log:
+        n = 0
+        for row in rows:
+            t_ns = int(row["t_ns"])
+            pro.step(row, (t_ns - START) // 2_000_000)
+            log.write("/telemetry", t_ns, row)
+            if pro.updated:
+                out = pro.record.copy()
+                if change is not None:
+                    change(n, out)
+                if n not in lose:
+                    log.write("/pro", t_ns, out)
+                n += 1
+    engine.close()
+    return path
+
+
+@pytest.fixture(scope="module")
+def head(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_head(tmp_path_factory.mktemp("head") / "tiny").path
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, head: Path) -> Path:
+    return record(tmp_path_factory.mktemp("run") / "a.mcap", ticks(1500), head, chunk_bytes=1 << 18)
+
+
+def test_a_recording_equals_itself_bit_for_bit(whole: Path, head: Path) -> None:
+    report = replay(whole, head)
+    assert report.equal
+    assert (report.ticks, report.steps, report.tolerance) == (1500, 150, "bit for bit")
+    assert {"features", "mask", "risk", "progress", "reward"} <= set(report.checked)
+    assert not report.notes
+    assert report.exit_code == 0
+
+
+@pytest.mark.skipif(not native.available(), reason="C++ feature stream not built: pip install -e .")
+def test_a_recording_of_the_twin_equals_itself_too(tmp_path: Path, head: Path) -> None:
+    rows = ticks(700, seed=3)
+    path = record(tmp_path / "a.mcap", rows, head, features="cpp")
+    report = replay(path, head)
+    assert report.equal
+    assert (report.recorded_with, report.computed_with) == ("cpp", "cpp")
+    other = record(tmp_path / "b.mcap", rows, head, features="cpp", metadata={"features": "numpy"})
+    assert "features" in {d.name for d in replay(other, head).differences}
+
+
+def test_the_head_keeps_its_grid_over_missed_deadlines(tmp_path: Path, head: Path) -> None:
+    skip = (0, 101, 102, 110, 250, 251, 252)  # 110 and 250 are head ticks
+    report = replay(record(tmp_path / "a.mcap", ticks(600, skip=skip), head), head)
+    assert report.equal
+    assert report.steps == 60 - 3
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("risk", 1e-12), ("reward", -0.5), ("features", 1.0), ("mask", 1.0)]
+)
+def test_a_changed_value_is_found_where_it_is(
+    tmp_path: Path, head: Path, name: str, value: float
+) -> None:
+    def change(i: int, row: np.void) -> None:
+        if i == 40:
+            if row[name].ndim:
+                row[name][5] += np.float32(value)
+            else:
+                row[name] += value
+
+    report = replay(record(tmp_path / "a.mcap", ticks(600), head, change=change), head)
+    assert report.exit_code == 1
+    found = next(d for d in report.differences if d.name == name)
+    assert (found.tick, found.t_s) == (400, 0.8)
+    assert found.largest == pytest.approx(abs(value), rel=1e-3)
+    if name == "features":
+        assert spec.NAMES[5] in found.detail
+        assert {d.name for d in report.differences} > {"features"}  # the head saw the change
+
+
+def test_a_nan_in_the_recording_is_a_difference(tmp_path: Path, head: Path) -> None:
+    def change(i: int, row: np.void) -> None:
+        if i == 3:
+            row["stability"] = np.nan
+
+    report = replay(record(tmp_path / "a.mcap", ticks(200), head, change=change), head)
+    assert [(d.name, d.largest) for d in report.differences] == [("stability", np.inf)]
+
+
+def test_another_head_is_an_error_that_names_both(whole: Path, tmp_path: Path) -> None:
+    other = make_head(tmp_path / "other", seed=1, name="other").path
+    with pytest.raises(SpecMismatch, match=r"head tiny \([0-9a-f]{12}\), found other \([0-9a-f]"):
+        replay(whole, other)
+    with pytest.raises(BundleError, match="wanted a bundle folder"):
+        replay(whole, tmp_path / "none")
+
+
+def test_without_a_head_features_only(whole: Path) -> None:
+    report = replay(whole, None)
+    assert report.equal
+    assert report.checked == ("features", "mask")
+    assert any("signals were not computed" in n for n in report.notes)
+
+
+def test_a_cut_recording_is_replayed_up_to_the_cut(whole: Path, head: Path, tmp_path: Path) -> None:
+    data = whole.read_bytes()
+    cut = tmp_path / "cut.mcap"
+    cut.write_bytes(data[: len(data) * 2 // 3])
+    report = replay(cut, head)
+    assert report.equal
+    assert 200 < report.ticks < 1500
+    assert "ends in the middle" in report.notes[0]
+
+
+def test_what_a_recording_lacks_is_said(tmp_path: Path, head: Path) -> None:
+    rows = ticks(60)
+    for key in ("scale", "hz", "pro_hz"):
+        path = record(tmp_path / f"{key}.mcap", rows, head, metadata={key: None})
+        with pytest.raises(RecordingError, match=f"wants `{key}`.*found none; it has"):
+            replay(path, head)
+    path = record(tmp_path / "b.mcap", rows, head, metadata={"scale": "{}"})
+    with pytest.raises(RecordingError, match="wants `scale`"):
+        replay(path, head)
+    path = record(tmp_path / "c.mcap", rows, head, metadata={"pro_sha256": None, "features": None})
+    report = replay(path, head)
+    assert report.equal
+    assert report.tolerance.startswith("features within")
+    assert len(report.notes) == 2
+    with Recorder(
+        tmp_path / "d.mcap", [Channel("/telemetry", dtype=dtype(6))], lossless=True
+    ) as log:
+        log.write("/telemetry", 0, rows[0])
+    with pytest.raises(RecordingError, match="wanted the topic /pro, found /telemetry"):
+        replay(tmp_path / "d.mcap", head)
+
+
+def test_features_of_another_implementation_are_held_to_the_tolerance(
+    tmp_path: Path, head: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def resolve(impl: str) -> str:
+        if impl == "cpp":
+            raise Missing("wanted the C++ feature stream, found none")
+        return "numpy"
+
+    monkeypatch.setattr(replay_module, "resolve", resolve)
+
+    def near(i: int, row: np.void) -> None:
+        row["features"] *= np.float32(1 + 2e-5)
+
+    def far(i: int, row: np.void) -> None:
+        row["features"] *= np.float32(1 + 1e-3)
+
+    rows, facts = ticks(300), {"features": "cpp"}
+    path = record(tmp_path / "near.mcap", rows, head, metadata=facts, change=near)
+    report = replay(path, None)
+    assert report.equal
+    assert any("recorded with cpp" in n for n in report.notes)
+    path = record(tmp_path / "far.mcap", rows, head, metadata=facts, change=far)
+    assert [d.name for d in replay(path, None).differences] == ["features"]
+
+
+def test_a_lost_step_is_a_difference_and_ends_the_comparison_of_signals(
+    tmp_path: Path, head: Path
+) -> None:
+    report = replay(record(tmp_path / "a.mcap", ticks(400), head, lose=(20,)), head)
+    steps = Difference("steps", 1, np.inf, 200, 0.4, "in one of them only")
+    assert report.differences == [steps]
+    assert any("the 20 steps before it" in n for n in report.notes)
+
+
+def test_the_command_says_equal_or_what_differs(whole: Path, head: Path, tmp_path: Path) -> None:
+    def change(i: int, row: np.void) -> None:
+        row["risk"] += 0.25 * (i == 12)
+
+    console = Console(record=True, width=160)
+    assert replay_command(whole, head, console=console) == 0
+    assert "equal" in console.export_text()
+    path = record(tmp_path / "a.mcap", ticks(300), head, change=change)
+    assert replay_command(path, head, console=console) == 1
+    text = console.export_text()
+    assert "risk" in text
+    assert "0.25" in text
+    assert "120" in text  # the tick
