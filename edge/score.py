@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -261,15 +262,16 @@ def _title(mapping: Mapping | None, head: Head | None) -> str:
 
 
 def table(done: dict[str, Scored], title: str = "") -> Table:
-    """One line per file."""
-    out = Table(title=title)
+    """One line per file: groups masked, largest |F|, contact onsets; progress and completion at the
+    end, largest risk, least stability."""
+    out = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 0))
     signals = any(s.signals for s in done.values())
-    columns = ["s", "Hz", "ticks", "groups masked", "max |F| [N]", "contacts"]
-    columns += ["progress", "completion", "max risk", "min stability"] if signals else []
+    columns = ["s", "Hz", "masked", "|F| N", "onsets"]
+    columns += ["progr", "compl", "risk", "stab"] if signals else []
     out.add_column("file", overflow="fold", min_width=12)
-    out.add_column("outcome")
+    out.add_column("outcome", no_wrap=True)
     for c in columns:
-        out.add_column(c, justify="right")
+        out.add_column(c, justify="right", no_wrap=True)
     words = {True: "success", False: "failure", None: "-"}
     for name, s in done.items():
         force = s.mask[:, spec.MASKS.index("wrench")].any()
@@ -278,8 +280,7 @@ def table(done: dict[str, Scored], title: str = "") -> Table:
         cells = [
             f"{s.telemetry.rows['t_ns'][-1] / 1e9:.2f}",
             f"{s.telemetry.hz:g}",
-            str(len(s.telemetry.rows)),
-            f"{len(s.masked)} of {spec.N_MASKS}",
+            f"{len(s.masked)}/{spec.N_MASKS}",
             f"{np.nanmax(np.sqrt((wrench * wrench).sum(axis=1))):.1f}" if force else "-",
             str(int((np.diff(contact, prepend=0) > 0).sum())) if force else "-",
         ]

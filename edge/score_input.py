@@ -269,11 +269,11 @@ def plain_mapping(path: Path, keys: list[str], time: Time | None) -> Mapping:
             f"({', '.join(list(FIELDS)[:8])}, ...), found {', '.join(keys[:30])}: write a mapping, "
             "see examples/score"
         )
-    channels = {k: Channel(key=k) for k in known}
+    channels = {k: Channel(key=k, optional=True) for k in known}
     if "tcp" in channels:
-        channels["tcp"] = Channel(key="tcp", layout="xyz quat wxyz")
+        channels["tcp"] = Channel(key="tcp", optional=True, layout="xyz quat wxyz")
     if "wrench" in channels:
-        channels["wrench"] = Channel(key="wrench", frame="tcp", force="on tool")
+        channels["wrench"] = Channel(key="wrench", optional=True, frame="tcp", force="on tool")
     return Mapping(channels=channels, time=time or Time())
 
 

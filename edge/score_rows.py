@@ -112,7 +112,7 @@ def _channel(source: Source, name: str, c: Channel, notes: list[str]) -> Series:
         x[:, 3:] *= first
     elif not (c.layout or "").startswith("xyz quat"):
         x[:, 3:] *= rest
-    _say_gaps(name, t, x, where, notes)
+    _say_gaps(name, t, x, where, notes, optional=c.optional)
     if name == "tcp":
         x = _pose(x, c.layout or "")
     if name == "wrench":
@@ -127,11 +127,16 @@ def _width(name: str, c: Channel) -> int | None:
     return None if width == "J" else max(1, int(width))
 
 
-def _say_gaps(name: str, t: Any, x: Vec, where: str, notes: list[str]) -> None:
+def _say_gaps(name: str, t: Any, x: Vec, where: str, notes: list[str], *, optional: bool) -> None:
     bad = ~np.isfinite(x).all(axis=1)
+    if bad.all() and not optional:
+        raise RecordingError(
+            f"{where}: wanted finite values, found none in {len(x)} samples: check the key, leave "
+            "the channel out, or mark it `optional = true`"
+        )
     if bad.all():
-        raise RecordingError(f"{where}: wanted finite values, found none in {len(x)} samples")
-    if bad.any():
+        notes.append(f"{name}: no finite value in this file")
+    elif bad.any():
         edges = np.flatnonzero(np.diff(np.concatenate(([0], bad.astype(np.int8), [0]))))
         starts, ends = edges[::2], np.minimum(edges[1::2], len(t) - 1)
         length = t[ends] - t[starts]
