@@ -37,11 +37,11 @@ class Payload:
     def tare(self, samples: list[tuple[Wrench, Mat3]]) -> None:
         """Set the bias to the mean of what is left of samples taken at rest, touching nothing."""
         self.bias[:] = 0.0
-        self.bias = np.mean([self._at_sensor(w, R) for w, R in samples], axis=0)
+        self.bias = np.mean([self.at_sensor(w, R) for w, R in samples], axis=0)
 
     def compensate(self, wrench: Wrench, R: Mat3) -> Vec:
         """`R` (3, 3): sensor frame in the base frame."""
-        w = self._at_sensor(wrench, R)
+        w = self.at_sensor(wrench, R)
         fx, fy, fz = w[0], w[1], w[2]
         x, y, z = self._tcp
         # moment at the TCP = moment at the sensor - tcp x force
@@ -50,7 +50,8 @@ class Payload:
         w[5] -= x * fy - y * fx
         return w
 
-    def _at_sensor(self, wrench: Wrench, R: Mat3) -> Vec:
+    def at_sensor(self, wrench: Wrench, R: Mat3) -> Vec:
+        """(6,) without weight and bias, at the sensor [N, Nm]."""
         w = np.empty(6)
         weight = self._weight @ R  # R^T g
         w[:3] = wrench.force

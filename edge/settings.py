@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,9 @@ class LoopConfig(config.Struct, frozen=True):
     camera_max_age_s: float = 0.25
     grip_force: float = 15.0  # [N]
     tare_s: float = 0.1  # at rest before each episode
+    # Without a sensor that the guard needs, or without a plan, the arm brakes and holds; after this
+    # long the episode ends as a fault.
+    fault_after_s: float = 2.0
 
 
 class PolicyConfig(config.Struct, frozen=True):
@@ -57,6 +61,8 @@ def load(path: Path | str) -> Settings:
     """Read a run configuration; bundle paths are relative to the file. Raises ConfigError."""
     settings = config.load(path, Settings)
     hz = settings.loop.hz
+    if not 0 < hz < math.inf:
+        raise ConfigError(f"{path}: `loop.hz` wants a positive number, found {hz}")
     for key in ("policy_hz", "pro_hz"):
         rate = getattr(settings.loop, key)
         if not 0 < rate <= hz or abs(hz / rate - round(hz / rate)) > 1e-9:

@@ -6,7 +6,8 @@ from __future__ import annotations
 import difflib
 import sys
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_type_hints
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -60,6 +61,7 @@ def _in_toml_terms(message: str) -> str:
 
 def _check_keys(data: Any, kind: Any, where: str, prefix: str) -> None:
     """Unknown keys first, since msgspec names the key but not its neighbours."""
+    kind = _without_none(kind)
     if isinstance(data, list):
         inner = [a for a in get_args(kind) if _struct_in(a)]
         for i, item in enumerate(data):
@@ -84,11 +86,14 @@ def _check_keys(data: Any, kind: Any, where: str, prefix: str) -> None:
         _check_keys(value, valid[key], where, f"{prefix}{key}.")
 
 
-def _struct_in(kind: Any) -> type[msgspec.Struct] | None:
-    """The struct in `kind`, seen through Optional."""
-    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+def _without_none(kind: Any) -> Any:
+    """`X` of `X | None`."""
+    if get_origin(kind) not in (Union, UnionType):
         return kind
-    if getattr(kind, "__origin__", None) in (list, tuple, dict):
-        return None
-    found = [a for a in get_args(kind) if isinstance(a, type) and issubclass(a, msgspec.Struct)]
-    return found[0] if len(found) == 1 else None
+    found = [a for a in get_args(kind) if a is not type(None)]
+    return found[0] if len(found) == 1 else kind
+
+
+def _struct_in(kind: Any) -> type[msgspec.Struct] | None:
+    kind = _without_none(kind)
+    return kind if isinstance(kind, type) and issubclass(kind, msgspec.Struct) else None

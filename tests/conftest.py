@@ -1,0 +1,32 @@
+"""What several test files need; how it is made is in `null_robot.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import hypothesis
+import pytest
+from null_robot import make_policy, make_pro, null_table
+
+from headway import config
+from headway.edge.settings import Settings
+
+# How long an example takes depends on what else the machine does: no verdict hangs on it.
+hypothesis.settings.register_profile("headway", deadline=None)
+hypothesis.settings.load_profile("headway")
+
+
+@pytest.fixture(scope="session")
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the bundles `policy` and `pro`; not to be written to."""
+    root = tmp_path_factory.mktemp("bundles")
+    make_policy(root / "policy")
+    make_pro(root / "pro")
+    return root
+
+
+@pytest.fixture
+def null_settings() -> Callable[..., Settings]:
+    """`null_settings(task={...})`: settings of null devices, with sections replaced."""
+    return lambda **changes: config.decode(null_table(**changes), Settings, "test")

@@ -1,0 +1,140 @@
+"""Tiny bundles made with `onnx` alone, and the configuration of a robot that is not there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from headway import bundle
+from headway.bundle import Image, Manifest, Policy, Pro, Provenance, Tensor
+from headway.edge.chunks import ACTION_NAMES
+from headway.edge.operator import OUTPUTS
+from headway.kernels import spec
+
+HORIZON = 6
+STATE = ("tcp_x", "tcp_z", "width", "force_z")
+SENTENCES = tuple(f"put the {c} item in the tote" for c in ("red", "green", "blue", "yellow"))
+_FROM = Provenance(command="make test", seed=0, data="none", date="2026-01-01")
+
+
+def onnx_model(
+    nodes: list[Any],
+    inputs: tuple[Tensor, ...],
+    outputs: tuple[Tensor, ...],
+    constants: dict[str, Any],
+) -> bytes:
+    """Serialised graph; `constants` by name."""
+    onnx = pytest.importorskip("onnx", reason="the tiny bundles are made with onnx")
+    kinds = {"float32": 1, "uint8": 2, "uint16": 4, "int64": 7}
+    h = onnx.helper
+    graph = h.make_graph(
+        nodes,
+        "tiny",
+        [h.make_tensor_value_info(t.name, kinds[t.dtype], t.shape) for t in inputs],
+        [h.make_tensor_value_info(t.name, kinds[t.dtype], t.shape) for t in outputs],
+        [onnx.numpy_helper.from_array(np.asarray(v), k) for k, v in constants.items()],
+    )
+    model = h.make_model(graph, opset_imports=[h.make_opsetid("", 17)], ir_version=8)
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString())
+
+
+def make_policy(path: Path, actions: Any = None, size: int = 16) -> Path:
+    """A policy of one camera that always says `actions` (HORIZON, 7), by default: slowly down."""
+    import onnx.helper as h
+
+    if actions is None:
+        actions = np.zeros((HORIZON, 7), np.float32)
+        actions[:, 2] = 0.004 * np.arange(1, HORIZON + 1)
+    inputs = (
+        Tensor(name="rgb", shape=(1, size, size, 3), dtype="uint8"),
+        Tensor(name="state", shape=(1, len(STATE))),
+        Tensor(name="instruction", shape=(1,), dtype="int64"),
+    )
+    outputs = (Tensor(name="actions", shape=(1, HORIZON, 7)),)
+    # Plus nothing times the state: the output depends on an input, as a checker would want it.
+    nodes = [
+        h.make_node("ReduceMean", ["state"], ["mean"], keepdims=0),
+        h.make_node("Mul", ["mean", "nothing"], ["zero"]),
+        h.make_node("Add", ["constant", "zero"], ["actions"]),
+    ]
+    constants = {"nothing": np.float32(0.0), "constant": np.float32(actions)[None]}
+    manifest = Manifest(
+        kind="policy", name="tiny", onnx="p.onnx", inputs=inputs, outputs=outputs, provenance=_FROM,
+        policy=Policy(
+            action_names=ACTION_NAMES, action_units=("m",) * 3 + ("rad",) * 3 + ("closed 0..1",),
+            frame="tcp", chunk=HORIZON, dt_s=0.1, rate_hz=10.0,
+            images=(Image(camera="wrist", input="rgb", height=size, width=size),),
+            state_names=STATE, instructions=SENTENCES,
+        ),
+    )  # fmt: skip
+    model = onnx_model(nodes, inputs, outputs, constants)
+    return bundle.save(path, manifest, {"p.onnx": model}).path
+
+
+def make_pro(path: Path, *, spec_hash: str = "", rate_hz: float = 50.0) -> Path:
+    """A head whose state counts its steps up and whose signals move with the features."""
+    import onnx.helper as h
+
+    hidden = 4
+    inputs = (
+        Tensor(name="features", shape=(1, len(spec.NAMES))),
+        Tensor(name="mask", shape=(1, len(spec.MASKS))),
+        Tensor(name="h", shape=(1, hidden)),
+    )
+    outputs = (
+        *(Tensor(name=n, shape=(1, 1)) for n in OUTPUTS),
+        Tensor(name="h_out", shape=(1, hidden)),
+    )
+    nodes = [
+        h.make_node("Add", ["h", "one"], ["h_out"]),
+        h.make_node("ReduceMean", ["features"], ["level"], axes=[1], keepdims=1),
+        h.make_node("Sigmoid", ["level"], ["risk"]),
+        h.make_node("ReduceMean", ["mask"], ["completion"], axes=[1], keepdims=1),
+        h.make_node("ReduceMean", ["h_out"], ["steps"], axes=[1], keepdims=1),
+        h.make_node("Div", ["steps", "many"], ["progress"]),
+        h.make_node("Sub", ["many", "steps"], ["time_to_go"]),
+        h.make_node("Sub", ["whole", "risk"], ["stability"]),
+    ]
+    constants = {
+        "one": np.ones((1, hidden), np.float32),
+        "many": np.full((1, 1), 1000.0, np.float32),
+        "whole": np.ones((1, 1), np.float32),
+    }
+    manifest = Manifest(
+        kind="pro", name="tiny pro", onnx="p.onnx", inputs=inputs, outputs=outputs,
+        provenance=_FROM,
+        pro=Pro(
+            spec_hash=spec_hash or spec.spec_hash(), rate_hz=rate_hz, hidden=hidden,
+            masks=spec.MASKS, gamma=0.99, risk_weight=0.1,
+        ),
+    )  # fmt: skip
+    model = onnx_model(nodes, inputs, outputs, constants)
+    return bundle.save(path, manifest, {"p.onnx": model}).path
+
+
+def null_table(**changes: Any) -> dict[str, Any]:
+    """A run configuration of null devices: 500 Hz, one small camera, two seconds."""
+    table: dict[str, Any] = {
+        "instruction": SENTENCES[0],
+        "arm": {"kind": "null"},
+        "ft": {"kind": "null"},
+        "gripper": {"kind": "null"},
+        "camera": [{"kind": "null", "name": "wrist", "width": 16, "height": 16}],
+        "task": {
+            "limit_s": 2.0,
+            "source": {"centre": [0.45, -0.17], "half": [0.15, 0.13]},
+            "target": {"centre": [0.45, 0.20], "half": [0.11, 0.11]},
+        },
+        "loop": {"tare_s": 0.02, "fault_after_s": 0.5},
+        "guard": {
+            "workspace_min": [-1.0, -1.0, 0.0],
+            "workspace_max": [1.0, 1.0, 1.2],
+            "force_max": 80.0,
+            "torque_max": 15.0,
+        },
+    }
+    return {**table, **changes}

@@ -1,0 +1,130 @@
+"""A configuration that does not fit: an error with the file, the key and the nearest valid key."""
+
+import pytest
+from null_robot import null_table
+
+from headway import config, plugins
+from headway.config import Struct
+from headway.edge import settings
+from headway.edge.settings import Settings
+from headway.errors import ConfigError
+
+
+class Inner(Struct, frozen=True):
+    width: float = 1.0
+    height: float = 1.0
+
+
+class Outer(Struct, frozen=True):
+    speed: float
+    name: str = "x"
+    inner: Inner = Inner()
+    maybe: Inner | None = None
+    many: list[Inner] = []  # noqa: RUF012 - msgspec copies defaults
+    pairs: tuple[Inner, ...] = ()
+    named: dict[str, Inner] = {}  # noqa: RUF012 - msgspec copies defaults
+    either: list[Inner] | None = None
+    free: dict[str, object] = {}  # noqa: RUF012 - msgspec copies defaults
+
+
+def write(tmp_path, text):
+    path = tmp_path / "robot.toml"
+    path.write_text(text)
+    return path
+
+
+def test_what_fits_is_decoded(tmp_path):
+    path = write(tmp_path, "speed = 2.5\n[inner]\nwidth = 3.0\n[[many]]\nheight = 4.0\n")
+    assert config.load(path, Outer) == Outer(
+        speed=2.5, inner=Inner(width=3.0), many=[Inner(height=4.0)]
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "near"),
+    [
+        ("speeed = 1.0", "speeed", "speed"),
+        ("speed = 1.0\n[inner]\nwidht = 1.0", "inner.widht", "inner.width"),
+        ("speed = 1.0\n[maybe]\nwidht = 1.0", "maybe.widht", "maybe.width"),
+        ("speed = 1.0\n[[many]]\n[[many]]\nheigth = 1.0", "many[1].heigth", "many[1].height"),
+        ("speed = 1.0\n[[pairs]]\nheigth = 1.0", "pairs[0].heigth", "pairs[0].height"),
+        ("speed = 1.0\n[named.a]\nheigth = 1.0", "named.a.heigth", "named.a.height"),
+        ("speed = 1.0\n[[either]]\nheigth = 1.0", "either[0].heigth", "either[0].height"),
+    ],
+)
+def test_an_unknown_key_is_named_with_the_nearest_valid_one(tmp_path, text, key, near):
+    path = write(tmp_path, text)
+    with pytest.raises(ConfigError) as e:
+        config.load(path, Outer)
+    assert str(e.value) == f"{path}: unknown key `{key}`: did you mean `{near}`?"
+    assert e.value.exit_code == 2
+
+
+def test_an_unknown_key_like_no_other_lists_the_valid_ones(tmp_path):
+    with pytest.raises(ConfigError, match=r"unknown key `inner\.zzz`: valid: width, height"):
+        config.load(write(tmp_path, "speed = 1.0\ninner = { zzz = 1 }"), Outer)
+
+
+def test_free_tables_are_left_to_whoever_decodes_them(tmp_path):
+    path = write(tmp_path, "speed = 1.0\n[free]\nanything = [1, 2]\n")
+    assert config.load(path, Outer).free == {"anything": [1, 2]}
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("speed = 'fast'", r"Expected `float`, got `str` - at key `speed`"),
+        ("name = 'x'", "missing required field `speed`"),
+        ("speed = 1.0\n[inner]\nwidth = true", r"got `bool` - at key `inner\.width`"),
+        ("speed = 1.0\nmany = 3", r"Expected `array`, got `int` - at key `many`"),
+    ],
+)
+def test_a_wrong_type_is_named_with_its_key(tmp_path, text, says):
+    path = write(tmp_path, text)
+    with pytest.raises(ConfigError, match=says) as e:
+        config.load(path, Outer)
+    assert str(path) in str(e.value)
+
+
+def test_files_that_cannot_be_read(tmp_path):
+    with pytest.raises(ConfigError, match=r"not valid TOML.*line 1"):
+        config.load(write(tmp_path, "speed = = 1"), Outer)
+    with pytest.raises(ConfigError, match=r"found none: that folder has robot\.toml"):
+        config.load(tmp_path / "robto.toml", Outer)
+    with pytest.raises(ConfigError, match="found none: there is no TOML file there"):
+        config.load(tmp_path / "no" / "robot.toml", Outer)
+    with pytest.raises(ConfigError, match="cannot read"):
+        config.load(tmp_path, Outer)
+    binary = tmp_path / "binary.toml"
+    binary.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="cannot read"):
+        config.load(binary, Outer)
+
+
+def test_an_unknown_kind_names_the_nearest():
+    with pytest.raises(ConfigError, match=r"found `smi`: did you mean `sim`\?"):
+        plugins.load("drivers.arms", "smi")
+    assert {"sim", "null", "replay"} <= set(plugins.kinds("drivers.arms"))
+    assert not any(k.startswith("_") for k in plugins.kinds("drivers.arms"))
+
+
+class TestRunConfiguration:
+    def test_limits_of_the_guard_are_checked_where_they_are_read(self):
+        table = null_table()
+        table["guard"]["force_max"] = -1.0
+        with pytest.raises(ConfigError, match=r"robot: force_max wants a positive number.*guard"):
+            config.decode(table, Settings, "robot")
+
+    def test_rates_divide_the_loops(self, tmp_path):
+        text = (
+            "[arm]\nkind='null'\n[task]\nsource={centre=[0,0],half=[1,1]}\n"
+            "target={centre=[0,0],half=[1,1]}\n[guard]\nworkspace_min=[0,0,0]\n"
+            "workspace_max=[1,1,1]\nforce_max=1\ntorque_max=1\n[loop]\nhz=500\n"
+        )
+        assert settings.load(write(tmp_path, text + "policy_hz=25\n")).loop.policy_hz == 25.0
+        for bad in ("policy_hz=30", "pro_hz=0", "pro_hz=-5", "policy_hz=1000", "pro_hz=nan"):
+            with pytest.raises(ConfigError, match=r"wants a divisor of loop\.hz = 500"):
+                settings.load(write(tmp_path, text + bad))
+        for bad in ("hz=0", "hz=-1", "hz=inf", "hz=nan"):
+            with pytest.raises(ConfigError, match=r"`loop\.hz` wants a positive number"):
+                settings.load(write(tmp_path, text.replace("hz=500", bad)))

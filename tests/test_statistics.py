@@ -1,0 +1,83 @@
+"""The numbers that a run prints, against scipy and published values."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from headway.edge.loop import Result, Trace
+from headway.edge.statistics import auroc, wilson
+from headway.edge.summary import Episode, separation, success_line
+from headway.types import Signals
+
+
+@given(st.integers(1, 400), st.data())
+def test_the_wilson_interval_is_scipys(n, data):
+    binomtest = pytest.importorskip("scipy.stats").binomtest
+    k = data.draw(st.integers(0, n))
+    theirs = binomtest(k, n).proportion_ci(0.95, method="wilson")
+    low, high = wilson(k, n)
+    assert (low, high) == pytest.approx((theirs.low, theirs.high), abs=1e-6)
+    assert 0.0 <= low <= k / n + 1e-12
+    assert k / n - 1e-12 <= high <= 1.0
+
+
+def test_of_nothing_everything_is_possible():
+    assert wilson(0, 0) == (0.0, 1.0)
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), max_size=60))
+def test_auroc_is_the_mann_whitney_statistic(pairs):
+    scores, positive = [s for s, _ in pairs], [y for _, y in pairs]
+    found = auroc(scores, positive)
+    up, down = [s for s, y in pairs if y], [s for s, y in pairs if not y]
+    if not up or not down:
+        assert math.isnan(found)
+        return
+    mannwhitneyu = pytest.importorskip("scipy.stats").mannwhitneyu
+    assert found == pytest.approx(mannwhitneyu(up, down).statistic / (len(up) * len(down)))
+
+
+def episode(seed, success, seconds, risk):
+    trace = Trace(1000)
+    for k in range(int(seconds * 50)):
+        trace.add(k / 50, Signals(0, 1, 0.5, risk, 0, 0), force=1.0, retries=seed)
+    result = Result("done", success, seconds, 1, 0, 0, 0, 0.0, 0.0)
+    return Episode(seed, result, trace)
+
+
+def text(table):
+    console = Console(width=100)
+    with console.capture() as capture:
+        console.print(table)
+    return capture.get()
+
+
+def test_the_summary_separates_by_risk_and_not_by_the_clock_at_a_common_time():
+    episodes = [episode(1, True, 5.0, 0.1), episode(1, True, 6.0, 0.2), episode(1, False, 9.0, 0.9)]
+    rows = {
+        line.split("│")[1].strip(): [float(x) for x in line.split("│")[2:4]]
+        for line in text(separation(episodes)).splitlines()
+        if line.startswith("│")
+    }
+    assert rows["PRO risk"] == [1.0, 1.0]
+    assert rows["elapsed time only"] == [1.0, 0.5]  # the failure is the one that lasts
+    assert rows["retry count only"] == rows["last wrench only (|F|)"] == [0.5, 0.5]
+    assert success_line([e.result for e in episodes]).startswith("success 2/3 = 66.7%, 95 % Wilson")
+
+
+def test_without_both_outcomes_nothing_is_separated():
+    assert separation([episode(1, True, 5.0, 0.1)]) is None
+    assert separation([episode(1, None, 5.0, 0.1)]) is None
+    assert success_line([episode(1, None, 5.0, 0.1).result]) == ""
+
+
+def test_a_trace_keeps_to_its_size_and_finds_its_entries():
+    trace = Trace(3)
+    for k in range(5):
+        trace.add(k * 0.02, Signals(0, 1, 0.5, k / 10, 0, 0), 0.0, 0)
+    np.testing.assert_allclose(trace.t, [0.0, 0.02, 0.04])
+    assert [trace.index(t) for t in (-1.0, 0.0, 0.019, 0.02, 0.1)] == [0, 0, 0, 1, 2]
