@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,10 +29,12 @@ def export(
     with torch.no_grad():
         truth = module(*inputs.values())
     truth = truth if isinstance(truth, tuple) else (truth,)
-    program = torch.onnx.export(
-        module, tuple(inputs.values()), dynamo=True, opset_version=OPSET,
-        input_names=list(inputs), output_names=list(outputs), verbose=False,
-    )  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter's own, about its own future
+        program = torch.onnx.export(
+            module, tuple(inputs.values()), dynamo=True, opset_version=OPSET,
+            input_names=list(inputs), output_names=list(outputs), verbose=False,
+        )  # fmt: skip
     assert program is not None
     ins = tuple(_tensor(name, value) for name, value in inputs.items())
     outs = tuple(_tensor(name, value) for name, value in zip(outputs, truth, strict=True))

@@ -12,7 +12,7 @@ import torch
 from headway import bundle
 from headway.bundle import Image, Manifest, Policy, Provenance
 from headway.drivers.sim.scenes.pick_place import INSTRUCTIONS
-from headway.edge.observe import STATE_NAMES
+from headway.edge.observe import CLONING_STATE
 from headway.export.onnx import export
 
 ACTIONS = ("dx", "dy", "dz", "rx", "ry", "rz", "grip")
@@ -35,7 +35,7 @@ def save_policy(
     inputs = {
         "wrist_rgb": torch.from_numpy(rng.integers(0, 255, (1, size, size, 3), np.uint8)),
         "wrist_depth": torch.from_numpy(rng.integers(50, 600, (1, size, size)).astype(np.uint16)),
-        "state": torch.from_numpy(rng.normal(0, 0.1, (1, len(STATE_NAMES))).astype(np.float32)),
+        "state": torch.from_numpy(rng.normal(0, 0.1, (1, len(CLONING_STATE))).astype(np.float32)),
         "instruction": torch.zeros(1, dtype=torch.int64),
     }
     model, ins, outs = export(net, inputs, ["actions"])
@@ -70,7 +70,7 @@ def save_policy(
                     encoding="depth_mm",
                 ),
             ),
-            state_names=STATE_NAMES,
+            state_names=CLONING_STATE,
             instructions=INSTRUCTIONS,
         ),
     )

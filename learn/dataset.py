@@ -3,14 +3,14 @@
 Labels are hindsight: the joint reference that was really sent, advanced by the chunk player's
 filter delay, as TCP poses relative to the pose commanded at the observation. So any recorded
 demonstration can be learned from, scripted or by hand. Chunks marked `demonstration` = 0 are seen
-in no label.
+in no label. Where a teacher labelled what a policy did (DAgger), its actions are taken instead.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from headway.edge.chunks import filter_delay_s
 from headway.edge.observe import StateVector
 from headway.mcaplog import Recording, open_recording
 from headway.types import Pose, Vec
+from headway.wire import Rows
 
 
 @dataclass(frozen=True)
@@ -76,10 +77,11 @@ def episode_samples(
     closed = rows["width_ref"] < stroke / 2
     closings = np.flatnonzero(closed[1:] & ~closed[:-1]) + 1
     good = chunks["demonstration"] > 0
+    taught = _taught(chunks)
     keep = []
     for i, chunk in enumerate(chunks):
         ahead = chunks["t0_ns"] <= chunk["t0_ns"] + horizon * chunk["dt_ns"]
-        if good[i:][ahead[i:]].all() and int(chunk["t0_ns"]) in rgb:
+        if (taught[i] or good[i:][ahead[i:]].all()) and int(chunk["t0_ns"]) in rgb:
             keep.append(i)
     n = len(keep)
     shape = next(iter(rgb.values())).shape if rgb else (0, 0, 3)
@@ -103,11 +105,29 @@ def episode_samples(
             later = at(t0 + (k + 1) * step + delay_ns)
             out.actions[j, k, :6] = _relative(chain, command["sent"][later], R0, base.pos)
             out.actions[j, k, 6] = closed[at(t0 + (k + 1) * step)]
+        if taught[i]:
+            out.actions[j] = chunk["label"]
+            continue
         following = closings[closings > at(t0)]
         if len(following) and not closed[at(t0)]:
             delta = _relative(chain, command["sent"][following[0]], R0, base.pos)
             out.grasp[j] = delta[0], delta[1], delta[5]
     return out
+
+
+def join(parts: Sequence[Samples]) -> Samples:
+    """Samples of several folders as one; episodes are numbered through."""
+    offsets = np.cumsum([0, *(int(p.episode.max()) + 1 for p in parts[:-1])])
+    moved = [replace(p, episode=p.episode + o) for p, o in zip(parts, offsets, strict=True)]
+    fields = Samples.__dataclass_fields__
+    return Samples(*(np.concatenate([getattr(p, f) for p in moved]) for f in fields))
+
+
+def _taught(chunks: Rows) -> NDArray[np.bool_]:
+    """Which chunks carry a teacher's label."""
+    if "label" not in (chunks.dtype.names or ()):
+        return np.zeros(len(chunks), bool)
+    return np.asarray(np.isfinite(chunks["label"]).all(axis=(1, 2)))
 
 
 def _relative(chain: Chain, q: Vec, R0: Vec, p0: Vec) -> Vec:
@@ -127,11 +147,11 @@ def load(
     stroke: float,
     limit: int | None = None,
 ) -> Samples:
-    """Every successful episode in `folder`, in the order of the file names."""
+    """The successful demonstrations and all the corrected episodes in `folder`, by file name."""
     parts = []
     for index, path in enumerate(sorted(folder.glob("*.mcap"))[:limit]):
         recording = open_recording(path)
-        if not outcome(recording).get("success"):
+        if not (outcome(recording).get("success") or _taught(recording.rows("/chunk")).any()):
             continue
         parts.append(
             episode_samples(

@@ -11,7 +11,7 @@ from headway import config
 from headway.drivers import Context
 from headway.drivers.sim import cell_of
 from headway.drivers.sim.cell import Cell
-from headway.drivers.sim.gl import import_mujoco
+from headway.drivers.sim.gl import context_class, import_mujoco
 from headway.drivers.sim.source import SimSource
 from headway.types import Frame, Info
 
@@ -83,9 +83,7 @@ class SimCamera(SimSource[Frame]):
         """A new episode is a new model: geometry is uploaded again, the GL context is kept."""
         mj, cell, cfg = self._mj, self.cell, self.cfg
         if self._gl is None:
-            from mujoco import gl_context
-
-            self._gl = gl_context.GLContext(cfg.width, cfg.height)
+            self._gl = context_class()(cfg.width, cfg.height)
         self._gl.make_current()
         self._scene = mj.MjvScene(cell.model, maxgeom=200)
         self._scene.flags[mj.mjtRndFlag.mjRND_SHADOW] = 0

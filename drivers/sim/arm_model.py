@@ -16,6 +16,8 @@ TCP = (0.0, 0.0, 0.185)  # TCP in the flange frame [m]: F/T sensor 40 mm, grippe
 STROKE = 0.085  # jaw opening [m]
 TOOL_MASS = 0.925 + 0.3  # gripper (Robotiq 2F-85) and F/T sensor [kg]
 TOOL_COM = (0.0, 0.0, 0.06)  # in the flange frame [m]
+WRIST_CAMERA = (0.078, 0.0, 0.055)  # in the flange frame [m]
+WRIST_TILT = 0.22  # the wrist camera leans towards the fingers [rad]
 FINGER_MASS = 0.06  # each [kg]
 FINGER_QPOS = 7  # index of the left jaw in qpos; 6 is the tool mount
 FINGER_KP = 3000  # jaw servo [N/m]
@@ -31,7 +33,6 @@ _CAPSULES: tuple[
     ((0.040, (0, 0, -0.04), (0, 0, 0.02)), (0.040, (0, 0, 0), (0, 0.05, 0))),
     ((0.036, (0, 0, -0.035), (0, 0, -0.012)),),
 )
-_TILT = 0.22  # the wrist camera leans towards the fingers [rad]
 _RADIUS = (0.06, 0.05, 0.045, 0.04, 0.04, 0.036)
 _KP = (4000, 4000, 3000, 1000, 1000, 1000)  # servo stiffness [Nm/rad]
 _KV = (300, 300, 200, 60, 60, 60)
@@ -86,7 +87,8 @@ def _tool_xml(wrist_fovy: float) -> str:
  <geom class="visual" type="cylinder" size=".0375 .019" pos="0 0 .02" rgba=".25 .25 .28 1"/>
  <geom name="palm" type="box" size=".028 .058 .035" pos="0 0 .077" rgba=".16 .16 .18 1"/>
  <geom class="visual" type="box" size=".013 .022 .013" pos=".075 0 .04" rgba=".1 .1 .1 1"/>
- <camera name="wrist" pos=".078 0 .055" xyaxes="0 1 0 {math.cos(_TILT)} 0 {math.sin(_TILT)}"
+ <camera name="wrist" pos="{_vec(WRIST_CAMERA)}"
+  xyaxes="0 1 0 {math.cos(WRIST_TILT)} 0 {math.sin(WRIST_TILT)}"
   fovy="{wrist_fovy}"/>
  <body name="left" pos="0 {STROKE / 2 + 0.006} .15">
   <joint name="left" class="finger" axis="0 -1 0"/>

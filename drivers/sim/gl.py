@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from importlib import import_module
 from typing import Any
 
 from headway.errors import Missing
@@ -29,6 +30,13 @@ def backend() -> str | None:
     return None
 
 
+def context_class() -> Any:
+    """MuJoCo's GL context of the chosen renderer. Asked for by name: MuJoCo itself would decide at
+    its first import, which somebody else may have done without looking. Raises Missing."""
+    import_mujoco(rendering=True)
+    return import_module(f"mujoco.{os.environ['MUJOCO_GL']}").GLContext
+
+
 def import_mujoco(*, rendering: bool = False) -> Any:
     """The `mujoco` module, set up to render off screen. Raises Missing."""
     found = backend()
@@ -40,7 +48,6 @@ def import_mujoco(*, rendering: bool = False) -> Any:
             "the simulated camera wants EGL or OSMesa, found neither library: install one, "
             f"on Debian and Ubuntu `apt-get install` of {packages}"
         )
-    os.environ.setdefault("PYOPENGL_PLATFORM", os.environ.get("MUJOCO_GL", ""))
     try:
         import mujoco
     except ImportError as e:

@@ -116,7 +116,9 @@ class Expert:
                 p = np.clip(p + push * _STEP, (0.25, -0.32, 0.06), (0.6, 0.34, 0.36))
             R = R0.T @ tool_down(yaw)
             actions.append([*(R0.T @ (p - p0)), *mat_to_rotvec(R), float(close)])
-        return Chunk(obs.t_ns, DT_NS, np.array(actions, np.float32), base, {"demonstration": demo})
+        return Chunk(
+            obs.t_ns, DT_NS, np.array(actions, np.float32), base, meta={"demonstration": demo}
+        )
 
     def _may_push(self, p: Vec, close: bool) -> bool:
         return not close and BIN.holds(p[0], p[1], -0.03) and p[2] > 0.07

@@ -167,10 +167,12 @@ class Observation:
 @dataclass(frozen=True, slots=True)
 class Chunk:
     """Actions (h, d) for the times `t0_ns + (k + 1) * dt_ns`, k = 0..h-1, relative to the TCP pose
-    `base` commanded at `t0_ns`."""
+    `base` commanded at `t0_ns`. `label` (h, d): what a teacher would have done instead, for
+    learning."""
 
     t0_ns: int
     dt_ns: int
     actions: NDArray[np.float32]
     base: Pose
+    label: NDArray[np.float32] | None = None
     meta: dict[str, float] = field(default_factory=dict)

@@ -1,0 +1,119 @@
+"""Let a trained policy drive while the scripted expert labels what it would have done (DAgger,
+Ross, Gordon & Bagnell 2011): demonstrations of how to come back from the policy's own mistakes.
+
+    python -m headway.learn.corrections --out runs/corrections --episodes 200
+
+The two take turns of a second or two, so that later parts of the task are reached while the policy
+is still poor. Every chunk is labelled by the expert, whoever drives.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from headway.clock import VirtualClock
+from headway.edge import settings
+from headway.edge.build import Built
+from headway.edge.bundle_policy import BundlePolicy
+from headway.edge.loop import Loop, Result
+from headway.edge.policy import PolicyWorker
+from headway.edge.runner import record_episode
+from headway.edge.station import Station
+from headway.edge.summary import success_line
+from headway.learn.collect import LATENCY_S, share
+from headway.learn.experts.pick_place import Expert
+from headway.types import Chunk, Observation
+
+CORRECTION_SEEDS = 1_500_000
+
+
+@dataclass(frozen=True)
+class Job:
+    config: str
+    out: str
+    seeds: tuple[int, ...]
+    policy_share: float
+
+
+class TakingTurns:
+    """Policy and expert in turns; the expert's answer is the label of every chunk."""
+
+    name = "policy with scripted corrections"
+
+    def __init__(self, policy: BundlePolicy, expert: Expert, policy_share: float) -> None:
+        self.policy, self.expert, self.share = policy, expert, policy_share
+        self.cameras = policy.cameras
+        self.state_names = expert.state_names
+        self._pick = [expert.state_names.index(n) for n in policy.state_names]
+        self.seed = 0
+        self.reset()
+
+    def instruction(self, text: str) -> int:
+        return self.policy.instruction(text)
+
+    def reset(self) -> None:
+        self.expert.reset()
+        self._rng = np.random.default_rng([self.seed, 11])
+        self._left, self._policy_drives = 0, False
+
+    def infer(self, obs: Observation) -> Chunk:
+        if self._left == 0:
+            self._policy_drives = bool(self._rng.random() < self.share)
+            self._left = int(self._rng.integers(8, 25))
+        self._left -= 1
+        taught = self.expert.infer(obs)
+        if not self._policy_drives:
+            return replace(taught, label=taught.actions)
+        driven = self.policy.infer(replace(obs, state=obs.state[self._pick]))
+        return replace(driven, label=taught.actions)
+
+
+def run(job: Job) -> list[Result]:
+    """The episodes of one job, in one process."""
+    clock = VirtualClock(1)
+    config = Path(job.config)
+    chosen = msgspec.structs.replace(settings.load(config), pro=None)
+    results = []
+    with Station(chosen, clock) as station:
+        assert station.cell is not None
+        built = Built(chosen, config.parent, station, clock)
+        assert built.worker is not None
+        policy = built.worker.policy
+        assert isinstance(policy, BundlePolicy)
+        expert = Expert(station.cell, 0, cameras=policy.cameras)
+        turns = TakingTurns(policy, expert, job.policy_share)
+        loop = Loop(station, PolicyWorker(turns, station.chain, clock, LATENCY_S), None)
+        for seed in job.seeds:
+            expert.reseed(seed)
+            turns.seed = seed
+            part = Path(job.out) / f"{seed}.part"
+            result = record_episode(
+                loop, seed, part, chunk_shape=built.chunk_shape,
+                metadata=built.facts | {"policy": turns.name}, overwrite=True,
+            )  # fmt: skip
+            part.rename(Path(job.out) / f"{seed}.mcap")
+            results.append(result)
+    return results
+
+
+def main(
+    out: Path = Path("runs/corrections"),
+    config: Path = Path("configs/pick_place_sim.toml"),
+    episodes: int = 200,
+    workers: int = 2,
+    policy_share: float = 0.7,
+) -> None:
+    """Record episodes in which policy and scripted expert take turns."""
+    jobs = lambda seeds: Job(str(config), str(out), seeds, policy_share)  # noqa: E731
+    results = share(run, jobs, out, CORRECTION_SEEDS, episodes, workers, "corrections")
+    print(success_line(results))
+
+
+if __name__ == "__main__":
+    import tyro
+
+    tyro.cli(main)
