@@ -84,6 +84,8 @@ def score_file(path: Path, mapping: Mapping | None, head: Head | None) -> Scored
     info = head.bundle.manifest.pro if head is not None else None
     head_hz = info.rate_hz if info is not None else FEATURE_HZ
     every = round(data.hz / head_hz)
+    if head is None:
+        every = max(every, 1)
     if every < 1:
         raise ConfigError(
             f"{path}: the head wants {head_hz:g} Hz, the telemetry has {data.hz:g} Hz: set "

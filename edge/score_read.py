@@ -281,8 +281,12 @@ def _flat(value: Any) -> list[Any]:
 def read_npz(path: Path) -> dict[str, NDArray[Any]]:
     """Raises RecordingError for a file that is no .npz, or holds pickled objects."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return {k: file[k] for k in file.files}
+        with path.open("rb") as raw:
+            if raw.read(4) != b"PK\x03\x04":
+                raise ValueError("it is no zip archive")
+            raw.seek(0)
+            with np.load(raw, allow_pickle=False) as file:
+                return {k: file[k] for k in file.files}
     except FileNotFoundError:
         raise RecordingError(f"wanted telemetry at {path}, found none: check the path") from None
     except (OSError, ValueError, EOFError, KeyError, TypeError, AttributeError) as e:
@@ -291,7 +295,7 @@ def read_npz(path: Path) -> dict[str, NDArray[Any]]:
         found = e
     raise RecordingError(
         f"{path}: wanted an .npz of plain arrays, found one that NumPy cannot read ({found}): save "
-        "it with np.savez and without objects"
+        "it with np.savez, without objects"
     )
 
 

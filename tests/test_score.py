@@ -1,0 +1,486 @@
+"""`headway score`: other robots' telemetry becomes PRO's features; what does not fit is said."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from kernels_rows import wild
+from mcap.writer import Writer
+from mcap_ros2.writer import Writer as Ros2Writer
+from pro_head import NAMES, make_head
+from rich.console import Console
+
+from headway import kernels
+from headway.edge.recording.recorder import Recorder
+from headway.edge.recording.schema import Channel as Topic
+from headway.edge.score import open_head, score_command, score_file
+from headway.edge.score_input import Channel, Mapping, Time, check, load_mapping, open_source
+from headway.edge.score_rows import telemetry_of
+from headway.errors import ConfigError, HeadwayError, RecordingError
+from headway.kernels import spec
+from headway.kernels.telemetry import dtype
+
+ROOT = Path(__file__).resolve().parents[1]
+HIRO = ROOT.parent / "shared" / "data" / "hiro_snap_assembly"
+Q = Channel(key="q")
+WRENCH = Channel(key="wrench", frame="tcp", force="on tool")
+
+
+def mapping(channels: dict[str, Channel] | None = None, **keys: Any) -> Mapping:
+    keys.setdefault("time", Time(key="t"))
+    return check(Mapping(channels=channels or {"q": Q, "wrench": WRENCH}, **keys), "map.toml")
+
+
+def npz(path: Path, n: int = 400, hz: float = 200.0, **arrays: Any) -> Path:
+    r = np.random.default_rng(0)
+    plain: dict[str, Any] = {
+        "t": np.arange(n) / hz,
+        "q": np.cumsum(r.normal(0, 1e-3, (n, 6)), axis=0),
+        "wrench": r.normal(0, 2, (n, 6)),
+    }
+    plain |= arrays
+    np.savez(path, **{k: v for k, v in plain.items() if v is not None})
+    return path
+
+
+def load(path: Path) -> dict[str, Any]:
+    with np.load(path) as file:
+        return dict(file)
+
+
+def rows_of(path: Path, m: Mapping | None) -> Any:
+    return telemetry_of(*open_source(path, m))
+
+
+def test_regular_samples_are_taken_as_they_are(tmp_path: Path) -> None:
+    path = npz(tmp_path / "a.npz")
+    got = rows_of(path, mapping())
+    data = load(path)
+    np.testing.assert_array_equal(got.rows["q"], data["q"])
+    np.testing.assert_array_equal(got.rows["wrench"], data["wrench"])
+    np.testing.assert_allclose(got.rows["elapsed"], data["t"], atol=1e-9)
+    assert got.hz == 200.0
+    assert np.isnan(got.rows["width"]).all()
+    assert not any("resampled" in n for n in got.notes)
+    assert any("dq_max = 3.142 rad/s" in n for n in got.notes)
+
+
+def test_scored_features_are_those_of_the_loop(tmp_path: Path) -> None:
+    """A file of our own fields, through the whole way, against a stream on the same rows."""
+    rows = wild(900, 4)
+    rows["t_ns"] = np.arange(900) * 2_000_000
+    rows["elapsed"] = rows["t_ns"] / 1e9
+    path = tmp_path / "a.npz"
+    np.savez(path, **{n: rows[n] for n in rows.dtype.names or ()})
+    scored = score_file(path, None, None)
+    assert np.abs(np.linalg.norm(scored.telemetry.rows["tcp"][:, 3:], axis=1) - 1).max() < 1e-12
+    stream = kernels.feature_stream("auto", scored.telemetry.scale, 6, 500.0)
+    for tick, row in enumerate(scored.telemetry.rows):
+        stream.push(row)
+        if tick % 10 == 0:
+            features, mask = stream.features()
+            np.testing.assert_array_equal(scored.features[tick // 10], features)
+            np.testing.assert_array_equal(scored.mask[tick // 10], mask)
+    assert len(scored.t) == 90
+    assert not scored.masked
+
+
+def test_units_scales_columns_and_sign(tmp_path: Path) -> None:
+    path = npz(tmp_path / "a.npz", grip=np.linspace(0, 255, 400))
+    m = mapping(
+        {
+            "q": Channel(key="q", unit="deg", columns=[2, 0]),
+            "wrench": Channel(
+                key="wrench", frame="tcp", force="by tool", unit=["kN", "Nmm"], tare_s=0.5
+            ),
+            "width": Channel(key="grip", scale=-85.0 / 255, offset=85.0, unit="mm"),
+        }
+    )
+    got, data = rows_of(path, m), load(path)
+    np.testing.assert_allclose(got.rows["q"], np.deg2rad(data["q"][:, [2, 0]]))
+    wrench = data["wrench"] * np.array([1e3] * 3 + [1e-3] * 3)
+    np.testing.assert_allclose(got.rows["wrench"], wrench[:101].mean(axis=0) - wrench)
+    np.testing.assert_allclose(got.rows["width"][[0, -1]], [0.085, 0.0], atol=1e-12)
+    assert any("tared" in n for n in got.notes)
+
+
+@pytest.mark.parametrize(
+    ("layout", "columns"),
+    [
+        ("xyz quat wxyz", "quat"),
+        ("xyz quat xyzw", "xyzw"),
+        ("xyz rpy", "rpy"),
+        ("xyz rotvec", "rotvec"),
+    ],
+)
+def test_every_pose_layout_means_the_same(tmp_path: Path, layout: Any, columns: str) -> None:
+    scipy = pytest.importorskip("scipy.spatial.transform")
+    turn = scipy.Rotation.random(300, random_state=1)
+    xyzw = turn.as_quat()
+    pos = np.random.default_rng(2).normal(size=(300, 3))
+    raw = {
+        "quat": 2.0 * xyzw[:, [3, 0, 1, 2]],
+        "xyzw": xyzw,
+        "rpy": turn.as_euler("xyz"),
+        "rotvec": turn.as_rotvec(),
+    }[columns]
+    wrench = np.random.default_rng(3).normal(size=(300, 6))
+    path = npz(tmp_path / "a.npz", 300, q=None, wrench=wrench, tcp=np.hstack([pos, raw]))
+    m = mapping(
+        {
+            "tcp": Channel(key="tcp", layout=layout),
+            "wrench": Channel(key="wrench", frame="base", force="on tool"),
+        }
+    )
+    rows = rows_of(path, m).rows
+    back = scipy.Rotation.from_quat(rows["tcp"][:, [4, 5, 6, 3]])
+    assert (back * turn.inv()).magnitude().max() < 1e-7
+    np.testing.assert_array_equal(rows["tcp"][:, :3], pos)
+    want = np.hstack([turn.inv().apply(wrench[:, :3]), turn.inv().apply(wrench[:, 3:])])
+    np.testing.assert_allclose(rows["wrench"], want, atol=1e-9)
+
+
+def test_irregular_stamps_are_held_causally_and_a_stopped_stream_is_masked(tmp_path: Path) -> None:
+    r = np.random.default_rng(5)
+    t = np.cumsum(r.uniform(0.002, 0.008, 400))
+    t[200:] += 1.0  # a hole of one second
+    q = np.repeat(np.arange(400.0)[:, None], 6, axis=1)
+    path = npz(tmp_path / "a.npz", t=t, q=q, wrench=None)
+    got = rows_of(path, mapping({"q": Q}, time=Time(key="t", rate_hz=250.0)))
+    grid = t[0] + got.rows["t_ns"] / 1e9
+    at = np.searchsorted(t, grid + 1e-6, side="right") - 1  # the newest that was there
+    known = np.isfinite(got.rows["q"][:, 0])
+    np.testing.assert_array_equal(got.rows["q"][known, 0], at[known])
+    assert np.count_nonzero(~known) == pytest.approx(0.9 * 250, abs=4)  # held for 0.1 s, then NaN
+    assert any("zero-order hold" in n for n in got.notes)
+    assert any("no sample young enough" in n for n in got.notes)
+
+
+def test_rate_from_the_stamps_and_from_the_mapping(tmp_path: Path) -> None:
+    assert rows_of(npz(tmp_path / "a.npz", hz=199.8), mapping()).hz == 200.0
+    path = npz(tmp_path / "b.npz", t=None)
+    got = rows_of(path, mapping(time=Time(rate_hz=125.0)))
+    assert (got.hz, len(got.rows)) == (125.0, 400)
+
+
+def test_phase_outcome_and_events(tmp_path: Path) -> None:
+    from headway.edge.score_input import Events, Outcome, Phase
+
+    path = npz(
+        tmp_path / "a.npz",
+        starts=np.array([0.5, 1.0]),
+        label=np.array("good"),
+        at=np.array([0.25, 1.5]),
+        what=np.array(["grasp", "slip"]),
+    )
+    m = mapping(
+        phase=Phase(starts="starts", names=("reach",)),
+        outcome=Outcome(key="label", success=["good"]),
+        events=Events(times="at", labels="what"),
+        constants={"limit": 5.0},
+    )
+    got = rows_of(path, m)
+    phase = got.rows["phase"]
+    assert np.isnan(phase[:100]).all()
+    assert (phase[100:200] == 0).all()
+    assert (phase[200:] == 1).all()
+    assert got.success is True
+    assert got.events == [(0.25, "grasp"), (0.5, "reach"), (1.0, "phase 1"), (1.5, "slip")]
+    assert (got.rows["limit"] == 5.0).all()
+
+
+def test_csv_with_gaps_and_words(tmp_path: Path) -> None:
+    from headway.edge.score_input import Events, Outcome
+
+    path = tmp_path / "a.csv"
+    lines = ["time_ms;j1;j2;state;ok"]
+    lines += [
+        f"{5 * i};{i};{'' if 20 <= i < 40 else -i};{'pick' if i < 50 else 'place'};1"
+        for i in range(100)
+    ]
+    path.write_text("\n".join(lines) + "\n")
+    m = mapping(
+        {"q": Channel(key=["j1", "j2"], unit="deg")},
+        time=Time(key="time_ms", unit="ms"),
+        outcome=Outcome(key="ok", success=[True]),
+        events=Events(text="state"),
+    )
+    got = rows_of(path, m)
+    assert got.hz == 200.0
+    assert got.rows["q"].shape == (100, 2)
+    assert np.isnan(got.rows["q"][20:40, 1]).all()
+    assert got.success is True
+    assert got.events == [(0.0, "pick"), (0.25, "place")]
+    assert any(
+        "20 of 100 samples are not finite" in n and "0.100 s at 0.100" in n for n in got.notes
+    )
+
+
+def json_mcap(path: Path) -> Path:
+    with path.open("wb") as f:
+        w = Writer(f)
+        w.start()
+        schema = w.register_schema("J", "jsonschema", b"{}")
+        arm = w.register_channel("/arm", "json", schema)
+        tool = w.register_channel("/tool", "json", schema)
+        for i in range(200):
+            t = 1_700_000_000_000_000_000 + i * 4_000_000
+            data = {"state": {"position": [i * 1e-3] * 7}, "ok": i > 100}
+            w.add_message(arm, t, json.dumps(data).encode(), t)
+            if i % 5 == 0:
+                data = {"force": {"x": 1.0, "y": 2.0, "z": i}, "torque": {"x": 0, "y": 0, "z": 3}}
+                w.add_message(tool, t + 1_000_000, json.dumps({"w": data}).encode(), t)
+        w.finish()
+    return path
+
+
+def test_mcap_json_with_topics_of_different_rates(tmp_path: Path) -> None:
+    path = json_mcap(tmp_path / "a.mcap")
+    m = mapping(
+        {
+            "q": Channel(key="state.position", topic="/arm", columns=[0, 1, 2, 3, 4, 5]),
+            "wrench": Channel(key="w", topic="/tool", frame="tcp", force="on tool"),
+            "dq": Channel(key="state.position.3", topic="/arm", optional=True),
+        },
+        time=Time(),
+    )
+    with pytest.raises(RecordingError, match="the same number of joints everywhere"):
+        rows_of(path, m)
+    m = mapping({k: m.channels[k] for k in ("q", "wrench")}, time=Time())
+    got = rows_of(path, m)
+    assert got.hz == 250.0
+    np.testing.assert_allclose(got.rows["q"][:, 2], np.arange(200) * 1e-3)
+    assert np.isnan(got.rows["wrench"][0]).all()  # the sample comes 1 ms later: causal
+    np.testing.assert_array_equal(got.rows["wrench"][6], [1, 2, 5, 0, 0, 3])
+    with pytest.raises(RecordingError, match=r"field of /arm `state.positions`, found position"):
+        rows_of(path, mapping({"q": Channel(key="state.positions", topic="/arm")}, time=Time()))
+    with pytest.raises(RecordingError, match="topic `/arms`, found /arm, /tool; did you mean"):
+        rows_of(path, mapping({"q": Channel(key="x", topic="/arms")}, time=Time()))
+    with pytest.raises(ConfigError, match="wants a key `topic`, one of /arm, /tool"):
+        rows_of(path, mapping({"q": Channel(key="x")}, time=Time()))
+
+
+def test_mcap_ros2_with_header_stamps(tmp_path: Path) -> None:
+    path = tmp_path / "a.mcap"
+    text = "uint32 sec\nuint32 nanosec\nfloat64[6] position"
+    with path.open("wb") as f:
+        w = Ros2Writer(f)
+        schema = w.register_msgdef("x/msg/Joints", text)
+        for i in range(120):
+            ns = i * 8_000_000
+            data = {"sec": 5 + ns // 10**9, "nanosec": ns % 10**9, "position": [float(i)] * 6}
+            w.write_message("/joints", schema, data, log_time=ns + (i % 3) * 900_000)
+        w.finish()
+    by_log = rows_of(path, mapping({"q": Channel(key="position", topic="/joints")}, time=Time()))
+    assert any("resampled" in n for n in by_log.notes)
+    m = mapping({"q": Channel(key="position")}, topic="/joints", time=Time(rate_hz=125.0))
+    assert len(rows_of(path, m).rows) == 120
+    with pytest.raises(RecordingError, match="wanted a time stamp or a number"):
+        rows_of(
+            path,
+            mapping({"q": Channel(key="position", topic="/joints")}, time=Time(key="position")),
+        )
+
+
+def test_our_own_recording_needs_no_mapping(tmp_path: Path) -> None:
+    rows = wild(300, 1)
+    rows["t_ns"] = np.arange(300) * 2_000_000
+    rows["vacuum"] = np.nan
+    path = tmp_path / "a.mcap"
+    with Recorder(path, [Topic("/telemetry", dtype=dtype(6))], lossless=True) as log:
+        for row in rows:
+            log.write("/telemetry", int(row["t_ns"]), row)
+    scored = score_file(path, None, None)
+    np.testing.assert_array_equal(scored.telemetry.rows["q"], rows["q"])
+    np.testing.assert_array_equal(scored.telemetry.rows["phase"], rows["phase"])
+    assert scored.masked == ["vacuum (vacuum)"]
+
+
+def test_the_head_runs_on_the_nearest_grid_and_says_so(tmp_path: Path) -> None:
+    head = open_head(make_head(tmp_path / "head").path)
+    scored = score_file(npz(tmp_path / "a.npz", hz=125.0), mapping(), head)
+    assert np.diff(scored.step).tolist() == [2] * (len(scored.step) - 1)
+    assert set(scored.signals) == {*NAMES, "reward"}
+    assert all(np.isfinite(v).all() and len(v) == 200 for v in scored.signals.values())
+    assert any("62.5 Hz, the nearest to 50 Hz" in n for n in scored.notes)
+    assert any("not calibrated" in n and "tiny" in n for n in scored.notes)
+    bare = score_file(npz(tmp_path / "a.npz", hz=125.0), mapping(), None)
+    np.testing.assert_array_equal(bare.features, scored.features)
+    fast = open_head(make_head(tmp_path / "fast", rate_hz=200.0).path)
+    with pytest.raises(ConfigError, match=r"set `time.rate_hz = 200`"):
+        score_file(npz(tmp_path / "a.npz", hz=50.0), mapping(), fast)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "says"),
+    [
+        ({"wrench": None, "wrenches": np.zeros((400, 6))}, "did you mean `wrenches`"),
+        ({"wrench": np.zeros((400, 5))}, "wanted 6 values a sample, found 5"),
+        ({"wrench": np.zeros((399, 6))}, r"wanted 400 samples .* found shape \(399, 6\)"),
+        ({"wrench": np.zeros((400, 6, 2))}, r"shape \(n,\) or \(n, k\), found \(400, 6, 2\)"),
+        ({"wrench": np.full((400, 6), np.nan)}, "wanted finite values, found none in 400"),
+        ({"wrench": np.array(["a"] * 400)}, "wanted numbers in `wrench`"),
+        ({"t": np.r_[np.arange(399), 5.0]}, "do not go back, found 398.000000 s and then 5.0"),
+        (
+            {"t": np.r_[np.arange(399), np.nan]},
+            "wanted finite times in `t`, found nan at sample 399",
+        ),
+        ({"t": np.zeros(0), "q": np.zeros((0, 6))}, "wanted samples, found an empty file"),
+        ({"t": np.zeros(400)}, "at least two samples at different times"),
+        ({"t": np.arange(400) * 1e12}, "check `time.unit`"),
+        ({"t": np.arange(400) * 1.0}, "40..4000 Hz"),
+        ({"t": None}, "wanted the key `t`, found q, wrench"),
+    ],
+)
+def test_bad_arrays_say_what_was_wanted(tmp_path: Path, arrays: Any, says: str) -> None:
+    path = npz(tmp_path / "a.npz", **arrays)
+    with pytest.raises(HeadwayError, match=says):
+        score_file(path, mapping(), None)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("a.npz", b"", "NumPy cannot read"),
+        ("a.npz", b"PK\x03\x04 cut", "NumPy cannot read"),
+        ("a.csv", b"", "is the file empty"),
+        ("a.csv", b"t,q\n", "0 lines"),
+        ("a.csv", b"0.1,0.2\n1,2\n", "distinct column names in the first line"),
+        ("a.csv", b"t,q\n1,2\n1\n", "wanted 2 cells as in the header, found 1 in data line 2"),
+        ("a.csv", b"\xff\xfe\x00", "wanted a CSV text file"),
+        ("a.mcap", b"x", "wanted an MCAP recording"),
+        ("a.bag", b"x", r"wanted telemetry as .npz, .csv, .mcap, found .bag"),
+        ("a", b"x", "found no suffix"),
+        ("missing.npz", None, "found none: check the path"),
+        ("missing.csv", None, "No such file"),
+    ],
+)
+def test_bad_files_say_what_was_wanted(
+    tmp_path: Path, name: str, content: bytes | None, says: str
+) -> None:
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(HeadwayError, match=says):
+        score_file(path, mapping(), None)
+
+
+def test_pickles_are_not_opened(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", t=np.array([{"a": 1}], dtype=object))
+    with pytest.raises(RecordingError, match="without objects"):
+        score_file(tmp_path / "a.npz", mapping(), None)
+
+
+@pytest.mark.parametrize(
+    ("toml", "says"),
+    [
+        ('[channel.q]\nkey = "q"', "unknown key `channel`: did you mean `channels`"),
+        ('[channels.q]\nkeys = "q"', r"`channels.q.keys`: did you mean `channels.q.key`"),
+        ('[channels.wrenh]\nkey = "q"', "`channels.wrenh`: did you mean `wrench`"),
+        ('[channels.wrench]\nkey = "w"', "wants `frame`"),
+        ('[channels.tcp]\nkey = "w"', "wants `layout`, one of xyz quat"),
+        ('[channels.q]\nkey = "q"\nunit = "grad"', "unknown unit `grad`, valid: rad, deg"),
+        ('[channels.q]\nkey = "q"\nframe = "tcp"', r"`frame` belongs to \[channels.wrench\]"),
+        ('[channels.q]\nkey = "q"\n[constants]\nq = 1', "`constants.q` has several values"),
+        ('[channels.phase]\nkey = "q"\n[phase]\nstarts = "s"', "found two of phase"),
+        ('[channels.q]\nkey = "q"\n[time]\nrate_hz = -1', "wants a rate > 0"),
+        ('[channels.q]\nkey = "q"\n[time]\nunit = "min"', "min"),
+        ('[channels.q]\nkey = "q"\n[events]\nlabels = "s"', "either `times` or `text`"),
+        ("robot = 'x'", "wanted .channels.FIELD. sections"),
+    ],
+)
+def test_mappings_are_strict(tmp_path: Path, toml: str, says: str) -> None:
+    path = tmp_path / "map.toml"
+    path.write_text(toml)
+    with pytest.raises(ConfigError, match=says) as e:
+        load_mapping(path)
+    assert str(path) in str(e.value)
+
+
+def test_limits_of_another_length_are_an_error(tmp_path: Path) -> None:
+    from headway.edge.score_input import Limits
+
+    path = npz(tmp_path / "a.npz")
+    with pytest.raises(ConfigError, match=r"`limits.q_min` wants 6 values"):
+        score_file(path, mapping(limits=Limits(q_min=[1.0, 2.0])), None)
+    scale = rows_of(path, mapping(limits=Limits(unit="deg", dq_max=180.0, tau_max=[7.0] * 6))).scale
+    np.testing.assert_allclose(scale.dq_max, [np.pi] * 6)
+    np.testing.assert_allclose(scale.tau_max, [7.0] * 6)
+
+
+def test_one_bad_file_does_not_stop_the_others(tmp_path: Path) -> None:
+    good = npz(tmp_path / "good.npz")
+    (tmp_path / "x").mkdir()
+    same = npz(tmp_path / "x" / "good.npz")
+    bad = tmp_path / "bad.npz"
+    bad.write_bytes(b"no")
+    toml = tmp_path / "map.toml"
+    toml.write_text(
+        '[time]\nkey = "t"\n[channels.q]\nkey = "q"\n'
+        '[channels.wrench]\nkey = "wrench"\nframe = "tcp"\nforce = "on tool"'
+    )
+    head = make_head(tmp_path / "head").path
+    console = Console(record=True, width=120)
+    out = tmp_path / "out"
+    code = score_command([good, bad, same], toml, head, out, console=console)
+    assert code == RecordingError.exit_code
+    text = console.export_text()
+    assert "not scored" in text
+    assert "bad.npz" in text
+    names = {p.name for p in out.iterdir()}
+    stems = (f"{tmp_path.name}-good", "x-good")
+    assert names == {f"{s}{e}" for s in stems for e in (".features.npz", ".signals.csv", ".html")}
+    with np.load(out / "x-good.features.npz") as d:
+        assert d["features"].shape == (100, 176)
+        assert d["mask"].shape == (100, 16)
+        assert d["names"].tolist() == list(spec.NAMES)
+        assert str(d["spec_hash"]) == spec.spec_hash()
+    with (out / "x-good.signals.csv").open() as f:
+        rows = list(csv.DictReader(f))
+    assert len(rows) == 100
+    assert float(rows[50]["t"]) == pytest.approx(1.0)
+    assert "not calibrated" in (out / "x-good.html").read_text()
+    assert score_command([good], toml, None, out, console=console) == 0
+    assert "features only" in console.export_text()
+
+
+def test_an_output_folder_that_is_a_file_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("")
+    path = npz(tmp_path / "good.npz", wrench=None)
+    console = Console(record=True, width=120)
+    assert score_command([path], None, None, tmp_path / "out", console=console) != 0
+    assert "cannot write results" in console.export_text()
+    with pytest.raises(ConfigError, match="wanted telemetry files"):
+        score_command([], None, None, tmp_path / "out", console=console)
+
+
+@pytest.mark.skipif(not HIRO.is_dir(), reason="optional data: ../shared/data/hiro_snap_assembly")
+def test_real_recordings_of_another_robot(tmp_path: Path) -> None:
+    m = load_mapping(ROOT / "examples" / "score" / "hiro_snap_assembly.toml")
+    scored = score_file(HIRO / "success_05.npz", m, None)
+    t = scored.t
+    assert scored.telemetry.success is True
+    assert scored.telemetry.hz == 200.0
+    assert [e[1] for e in scored.telemetry.events] == [
+        "approach",
+        "rotation",
+        "insertion",
+        "mating",
+    ]
+    starts = [e[0] for e in scored.telemetry.events]
+    contact = scored.feature("contact") > 0
+    onset = t[contact.argmax()]
+    assert abs(onset - starts[1]) < 0.5  # the approach ends at contact
+    peak = t[scored.feature("F.last").argmax()]
+    assert starts[3] < peak < starts[3] + 1.0  # the snap
+    assert scored.feature("peak")[-1] == pytest.approx(43.5, abs=1.0)
+    assert {w.split()[0] for w in scored.masked} >= {"gripper", "tau", "station"}
+    failed = score_file(HIRO / "failure_05.npz", m, None)
+    assert failed.telemetry.success is False
+    assert {w.split()[0] for w in failed.masked} >= {"tcp", "controller"}
+    assert any("no key `state_times`" in n for n in failed.notes)
