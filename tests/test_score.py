@@ -14,47 +14,19 @@ from mcap.writer import Writer
 from mcap_ros2.writer import Writer as Ros2Writer
 from pro_head import NAMES, make_head
 from rich.console import Console
+from score_files import Q, load, mapping, npz, rows_of
 
 from headway import kernels
 from headway.edge.recording.recorder import Recorder
 from headway.edge.recording.schema import Channel as Topic
 from headway.edge.score import open_head, score_command, score_file
-from headway.edge.score_input import Channel, Mapping, Time, check, load_mapping, open_source
-from headway.edge.score_rows import telemetry_of
-from headway.errors import ConfigError, HeadwayError, RecordingError
+from headway.edge.score_input import Channel, Time, load_mapping
+from headway.errors import ConfigError, RecordingError
 from headway.kernels import spec
 from headway.kernels.telemetry import dtype
 
 ROOT = Path(__file__).resolve().parents[1]
 HIRO = ROOT.parent / "shared" / "data" / "hiro_snap_assembly"
-Q = Channel(key="q")
-WRENCH = Channel(key="wrench", frame="tcp", force="on tool")
-
-
-def mapping(channels: dict[str, Channel] | None = None, **keys: Any) -> Mapping:
-    keys.setdefault("time", Time(key="t"))
-    return check(Mapping(channels=channels or {"q": Q, "wrench": WRENCH}, **keys), "map.toml")
-
-
-def npz(path: Path, n: int = 400, hz: float = 200.0, **arrays: Any) -> Path:
-    r = np.random.default_rng(0)
-    plain: dict[str, Any] = {
-        "t": np.arange(n) / hz,
-        "q": np.cumsum(r.normal(0, 1e-3, (n, 6)), axis=0),
-        "wrench": r.normal(0, 2, (n, 6)),
-    }
-    plain |= arrays
-    np.savez(path, **{k: v for k, v in plain.items() if v is not None})
-    return path
-
-
-def load(path: Path) -> dict[str, Any]:
-    with np.load(path) as file:
-        return dict(file)
-
-
-def rows_of(path: Path, m: Mapping | None) -> Any:
-    return telemetry_of(*open_source(path, m))
 
 
 def test_regular_samples_are_taken_as_they_are(tmp_path: Path) -> None:
@@ -314,92 +286,6 @@ def test_the_head_runs_on_the_nearest_grid_and_says_so(tmp_path: Path) -> None:
     fast = open_head(make_head(tmp_path / "fast", rate_hz=200.0).path)
     with pytest.raises(ConfigError, match=r"set `time.rate_hz = 200`"):
         score_file(npz(tmp_path / "a.npz", hz=50.0), mapping(), fast)
-
-
-@pytest.mark.parametrize(
-    ("arrays", "says"),
-    [
-        ({"wrench": None, "wrenches": np.zeros((400, 6))}, "did you mean `wrenches`"),
-        ({"wrench": np.zeros((400, 5))}, "wanted 6 values a sample, found 5"),
-        ({"wrench": np.zeros((399, 6))}, r"wanted 400 samples .* found shape \(399, 6\)"),
-        ({"wrench": np.zeros((400, 6, 2))}, r"shape \(n,\) or \(n, k\), found \(400, 6, 2\)"),
-        ({"wrench": np.full((400, 6), np.nan)}, "wanted finite values, found none in 400"),
-        ({"wrench": np.array(["a"] * 400)}, "wanted numbers in `wrench`"),
-        ({"t": np.r_[np.arange(399), 5.0]}, "do not go back, found 398.000000 s and then 5.0"),
-        (
-            {"t": np.r_[np.arange(399), np.nan]},
-            "wanted finite times in `t`, found nan at sample 399",
-        ),
-        ({"t": np.zeros(0), "q": np.zeros((0, 6))}, "wanted samples, found an empty file"),
-        ({"t": np.zeros(400)}, "at least two samples at different times"),
-        ({"t": np.arange(400) * 1e12}, "check `time.unit`"),
-        ({"t": np.arange(400) * 1.0}, "40..4000 Hz"),
-        ({"t": None}, "wanted the key `t`, found q, wrench"),
-    ],
-)
-def test_bad_arrays_say_what_was_wanted(tmp_path: Path, arrays: Any, says: str) -> None:
-    path = npz(tmp_path / "a.npz", **arrays)
-    with pytest.raises(HeadwayError, match=says):
-        score_file(path, mapping(), None)
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "says"),
-    [
-        ("a.npz", b"", "NumPy cannot read"),
-        ("a.npz", b"PK\x03\x04 cut", "NumPy cannot read"),
-        ("a.csv", b"", "is the file empty"),
-        ("a.csv", b"t,q\n", "0 lines"),
-        ("a.csv", b"0.1,0.2\n1,2\n", "distinct column names in the first line"),
-        ("a.csv", b"t,q\n1,2\n1\n", "wanted 2 cells as in the header, found 1 in data line 2"),
-        ("a.csv", b"\xff\xfe\x00", "wanted a CSV text file"),
-        ("a.mcap", b"x", "wanted an MCAP recording"),
-        ("a.bag", b"x", r"wanted telemetry as .npz, .csv, .mcap, found .bag"),
-        ("a", b"x", "found no suffix"),
-        ("missing.npz", None, "found none: check the path"),
-        ("missing.csv", None, "No such file"),
-    ],
-)
-def test_bad_files_say_what_was_wanted(
-    tmp_path: Path, name: str, content: bytes | None, says: str
-) -> None:
-    path = tmp_path / name
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(HeadwayError, match=says):
-        score_file(path, mapping(), None)
-
-
-def test_pickles_are_not_opened(tmp_path: Path) -> None:
-    np.savez(tmp_path / "a.npz", t=np.array([{"a": 1}], dtype=object))
-    with pytest.raises(RecordingError, match="without objects"):
-        score_file(tmp_path / "a.npz", mapping(), None)
-
-
-@pytest.mark.parametrize(
-    ("toml", "says"),
-    [
-        ('[channel.q]\nkey = "q"', "unknown key `channel`: did you mean `channels`"),
-        ('[channels.q]\nkeys = "q"', r"`channels.q.keys`: did you mean `channels.q.key`"),
-        ('[channels.wrenh]\nkey = "q"', "`channels.wrenh`: did you mean `wrench`"),
-        ('[channels.wrench]\nkey = "w"', "wants `frame`"),
-        ('[channels.tcp]\nkey = "w"', "wants `layout`, one of xyz quat"),
-        ('[channels.q]\nkey = "q"\nunit = "grad"', "unknown unit `grad`, valid: rad, deg"),
-        ('[channels.q]\nkey = "q"\nframe = "tcp"', r"`frame` belongs to \[channels.wrench\]"),
-        ('[channels.q]\nkey = "q"\n[constants]\nq = 1', "`constants.q` has several values"),
-        ('[channels.phase]\nkey = "q"\n[phase]\nstarts = "s"', "found two of phase"),
-        ('[channels.q]\nkey = "q"\n[time]\nrate_hz = -1', "wants a rate > 0"),
-        ('[channels.q]\nkey = "q"\n[time]\nunit = "min"', "min"),
-        ('[channels.q]\nkey = "q"\n[events]\nlabels = "s"', "either `times` or `text`"),
-        ("robot = 'x'", "wanted .channels.FIELD. sections"),
-    ],
-)
-def test_mappings_are_strict(tmp_path: Path, toml: str, says: str) -> None:
-    path = tmp_path / "map.toml"
-    path.write_text(toml)
-    with pytest.raises(ConfigError, match=says) as e:
-        load_mapping(path)
-    assert str(path) in str(e.value)
 
 
 def test_limits_of_another_length_are_an_error(tmp_path: Path) -> None:
