@@ -1,8 +1,9 @@
 """The newest sample of a device with its age: the only thread code of all drivers.
 
 On a real-time clock one reader thread per device blocks in `read` and keeps what it got last. In
-lock-step there is no thread: `latest` reads. A device that fails is reopened with capped back-off;
-meanwhile `latest` raises Stale as soon as the last sample is too old, and never waits.
+lock-step there is no thread: `latest` reads. A device that fails, in whatever way, is closed and
+reopened with capped back-off; meanwhile `latest` raises Stale as soon as the last sample is too
+old, and never waits.
 """
 
 from __future__ import annotations
@@ -10,14 +11,15 @@ from __future__ import annotations
 import threading
 from typing import Generic, TypeVar
 
-from headway.clock import Clock
+from headway.clock import NS, Clock
 from headway.drivers import Source
-from headway.errors import DeviceError, Stale
+from headway.errors import HeadwayError, Stale
 from headway.types import Health, Sample
 
 T = TypeVar("T")
 
 _BACKOFF_S = (0.05, 0.1, 0.2, 0.5, 1.0)
+_JOIN_S = 2.0
 
 
 class Latest(Generic[T]):
@@ -28,39 +30,47 @@ class Latest(Generic[T]):
         self.name = name or source.info.model or source.info.kind
         self._sample: Sample[T] | None = None  # replaced whole: one reference, no lock
         self._fault: str = ""
+        self._failures = 0
+        self._again_ns = 0  # in lock-step: when a device that failed is tried again
         self._stop = threading.Event()
         self._first = threading.Event()
         self._thread: threading.Thread | None = None
 
     def start(self, timeout_s: float = 5.0) -> None:
         """Open the device; in real time, return with a first sample. Raises DeviceError."""
-        self.source.open(timeout_s)
+        self._sample, self._fault, self._failures, self._again_ns = None, "", 0, 0
+        try:
+            self.source.open(timeout_s)
+        except BaseException:
+            self.source.close()  # what was opened halfway
+            raise
         if not self.clock.realtime:
             return
-        self._thread = threading.Thread(target=self._pump, name=f"latest-{self.name}", daemon=True)
+        # New: a thread of an earlier start that still hangs in its device keeps the old ones.
+        self._stop, self._first = threading.Event(), threading.Event()
+        self._thread = threading.Thread(
+            target=self._pump, args=(self._stop,), name=f"latest-{self.name}", daemon=True
+        )
         self._thread.start()
         if not self._first.wait(timeout_s):
             self.close()
             raise Stale(
                 f"wanted a first sample of {self.name} within {timeout_s} s, found none"
-                f"{': ' + self._fault if self._fault else ''}: is it connected and streaming?"
+                f"{self._why()}: is it connected and streaming?"
             )
 
     def latest(self, max_age_ns: int) -> Sample[T]:
         """The newest sample, valid or not. Raises Stale when it is older than `max_age_ns`."""
-        if self._thread is None:
-            try:
-                self._sample = self.source.read(0.0)
-            except Stale as e:
-                self._fault = str(e)
+        if self._thread is None and self.clock.now() >= self._again_ns:
+            self._again_ns = self.clock.now() + round(self._step(0.0) * NS)
         sample = self._sample
         if sample is None:
-            raise Stale(f"{self.name} has not sent a sample yet {self._fault}")
+            raise Stale(f"{self.name} has not sent a sample yet{self._why()}")
         age = self.clock.now() - sample.stamp.t_ns
         if age > max_age_ns:
             raise Stale(
                 f"wanted a sample of {self.name} of at most {max_age_ns / 1e6:.1f} ms, "
-                f"found {age / 1e6:.1f} ms {self._fault}"
+                f"found {age / 1e6:.1f} ms{self._why()}"
             )
         return sample
 
@@ -68,25 +78,35 @@ class Latest(Generic[T]):
         return self.source.health()
 
     def close(self) -> None:
+        """Bounded: a device that hangs in `read` is left to its thread."""
         self._stop.set()
         if self._thread is not None:
-            self._thread.join(timeout=2.0)
+            self._thread.join(_JOIN_S)
             self._thread = None
         self.source.close()
 
-    def _pump(self) -> None:
-        failures = 0
-        while not self._stop.is_set():
-            try:
-                if failures:
-                    self.source.open(1.0)
-                self._sample = self.source.read(1.0)
-                self._first.set()
-                failures = 0
-            except Stale as e:  # noqa: PERF203 - each read may fail on its own
-                self._fault = str(e)
-            except DeviceError as e:
-                self._fault = str(e)
-                self.source.close()
-                self._stop.wait(_BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)])
-                failures += 1
+    def _why(self) -> str:
+        return f": {self._fault}" if self._fault else ""
+
+    def _pump(self, stop: threading.Event) -> None:
+        while not stop.is_set():
+            if rest := self._step(1.0):
+                stop.wait(rest)
+
+    def _step(self, timeout_s: float) -> float:
+        """Read once, after a failure open first. Returns for how long to leave it alone [s]."""
+        try:
+            if self._failures:
+                self.source.open(1.0)
+            self._sample = self.source.read(timeout_s)
+        except Stale as e:
+            self._fault = str(e)
+        except Exception as e:  # DeviceError, or a driver that lets its library's errors through
+            self._fault = str(e) if isinstance(e, HeadwayError) else f"{type(e).__name__}: {e}"
+            self.source.close()
+            self._failures += 1
+            return _BACKOFF_S[min(self._failures, len(_BACKOFF_S)) - 1]
+        else:
+            self._first.set()
+            self._failures, self._fault = 0, ""
+        return 0.0
