@@ -8,11 +8,10 @@ import numpy as np
 
 from headway.bundle import Bundle, Image
 from headway.clock import NS
+from headway.edge.chunks import ACTION_NAMES
 from headway.edge.engine import Engine
 from headway.errors import SpecMismatch
 from headway.types import Chunk, Frame, Observation
-
-ACTION_NAMES = ("dx", "dy", "dz", "rx", "ry", "rz", "grip")
 
 
 class BundlePolicy:

@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 
 from headway.clock import NS
 from headway.drivers.kinematics import Chain, quat_to_mat, rotvec_to_mat
+from headway.errors import SpecMismatch
 from headway.types import Chunk, Vec
 
 BLEND_S = 0.1
+ACTION_NAMES = ("dx", "dy", "dz", "rx", "ry", "rz", "grip")
 TAPS_S = (0.08, 0.06, 0.02)  # [s]
 
 
@@ -47,14 +49,26 @@ class JointChunk:
 
 def to_joints(chunk: Chunk, chain: Chain, q0: Vec, made_ns: int = 0) -> JointChunk:
     """Solve a chunk of TCP actions (h, 7): position [m] and rotation vector [rad] in the TCP frame
-    of the chunk's base pose, and grip 0..1. `q0` (n,): joints of the base pose."""
-    actions = np.asarray(chunk.actions, np.float64)
+    of the chunk's base pose, and grip 0..1. `q0` (n,): joints of the base pose. Raises SpecMismatch
+    for anything else."""
+    actions = np.asarray(chunk.actions)
+    if actions.dtype.kind != "f" or actions.ndim != 2 or actions.shape[1] != len(ACTION_NAMES):
+        raise SpecMismatch(
+            f"wanted a chunk of actions (h, {len(ACTION_NAMES)}) of floats: "
+            f"{', '.join(ACTION_NAMES)}; found {actions.shape} of {actions.dtype}: check the policy"
+        )
+    if not len(actions) or chunk.dt_ns <= 0:
+        raise SpecMismatch(
+            f"wanted a chunk of at least one action, dt > 0; found {len(actions)} actions, dt "
+            f"{chunk.dt_ns} ns: check the policy"
+        )
+    actions = actions.astype(np.float64)
     R0, p0 = quat_to_mat(chunk.base.quat), chunk.base.pos
     q = np.empty((len(actions) + 1, len(q0)))
     q[0] = q0
     worst = 0.0
     for k, a in enumerate(actions):
-        if np.isfinite(a[:6]).all():
+        if np.isfinite(a).all():
             q[k + 1], residual = chain.ik(
                 R0 @ rotvec_to_mat(a[3:6]), p0 + R0 @ a[:3], q[k], iterations=8
             )
@@ -126,7 +140,7 @@ class ChunkPlayer:
         if left > 0:
             raw += self._offset * left
         self.raw = raw
-        k = (t_ns - chunk.t0_ns) // chunk.dt_ns + 1
+        k = max(0, t_ns - chunk.t0_ns) // chunk.dt_ns + 1
         self.grip = float(chunk.grip[min(k, len(chunk.grip) - 1)])
         return self._smooth(raw)
 
@@ -154,7 +168,7 @@ class ChunkPlayer:
 
     @staticmethod
     def _raw_at(chunk: JointChunk, t_ns: int) -> Vec:
-        k, rest = divmod(t_ns - chunk.t0_ns, chunk.dt_ns)
+        k, rest = divmod(max(0, t_ns - chunk.t0_ns), chunk.dt_ns)
         if k >= len(chunk.q) - 1:
             last: Vec = chunk.q[-1].copy()
             return last

@@ -5,6 +5,7 @@ and the end of an episode are made of.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -68,8 +69,11 @@ class TaskMonitor:
     def step(
         self, x: float, y: float, z: float, width: float, width_ref: float, dt: float
     ) -> Phase:
-        """TCP position [m], jaw width and its command [m], seconds since the last tick."""
+        """TCP position [m], jaw width and its command [m], seconds since the last tick. With a NaN
+        among them nothing changes."""
         c = self.cfg
+        if not math.isfinite(x + y + z + width + width_ref):
+            return self.phase
         closing = width_ref < c.open_fraction * self.stroke
         # Encoder noise is 0.1 mm; a closing jaw moves 0.24 mm per 2 ms tick.
         moving = abs(width - self._last_width) > 0.0008

@@ -1,0 +1,214 @@
+"""From chunks to joint references: no step at seams, the stated delay, an end; NaN is kept."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from headway.drivers.arms import _ur5e as ur
+from headway.drivers.kinematics import Chain
+from headway.edge.chunks import (
+    BLEND_S,
+    TAPS_S,
+    ChunkPlayer,
+    JointChunk,
+    filter_delay_s,
+    to_joints,
+)
+from headway.edge.guard import Guard, GuardConfig, Reason
+from headway.errors import SpecMismatch
+from headway.types import ArmState, Chunk
+
+DT = 0.002
+DT_NS = 2_000_000
+WAY_NS = 100_000_000  # between waypoints
+CHAIN = Chain(ur.DH, ur.BASE_YAW, (0.0, 0.0, 0.185))
+HOME = np.array([0.0, -1.9, 1.9, -1.57, -1.57, 0.0])
+
+
+def joint_chunk(t0, q, grip=None):
+    q = np.asarray(q, float)
+    return JointChunk(t0, WAY_NS, q, np.zeros(len(q)) if grip is None else np.array(grip), 0.0)
+
+
+def play(player, start_tick, n):
+    return [player.sample((start_tick + k) * DT_NS) for k in range(n)]
+
+
+def ramp(speed, h, q0=0.0, n=1):
+    return q0 + speed * 0.1 * np.arange(h + 1)[:, None] * np.ones(n)
+
+
+def test_a_ramp_is_followed_by_exactly_the_stated_delay():
+    player = ChunkPlayer(1, DT)
+    player.reset(np.zeros(1))
+    player.adopt(joint_chunk(0, ramp(0.5, 10)), 0)
+    out = np.array(play(player, 0, 500))[:, 0]
+    t = np.arange(500) * DT
+    settled = t > sum(TAPS_S) + BLEND_S
+    np.testing.assert_allclose(out[settled], 0.5 * (t[settled] - filter_delay_s(DT)), atol=1e-9)
+    assert filter_delay_s(DT) == pytest.approx((sum(TAPS_S) - 3 * DT) / 2)
+
+
+speeds = st.floats(-1.0, 1.0)
+
+
+@given(st.lists(st.tuples(speeds, st.integers(10, 55)), min_size=2, max_size=6))
+@settings(max_examples=40)
+def test_seams_step_neither_position_nor_velocity(chunks):
+    """Whatever the next chunk says and whenever it comes: acceleration and jerk of the reference
+    stay bounded by the largest velocity step, T1 and T2 (Biagiotti & Melchiorri 2012)."""
+    player = ChunkPlayer(1, DT)
+    player.reset(np.zeros(1))
+    out, tick, v_max = [0.0, 0.0, 0.0], 0, 0.0
+    for speed, ticks in chunks:
+        before = player.raw.copy()
+        player.adopt(joint_chunk(tick * DT_NS, ramp(speed, 6, q0=before[0] + 0.01)), tick * DT_NS)
+        assert player.seam_jump == pytest.approx(0.01)
+        v_max = max(v_max, abs(speed) + 0.01 / BLEND_S)
+        got = play(player, tick, ticks)
+        out += [float(q[0]) for q in got]
+        tick += ticks
+    velocity = np.diff(out) / DT
+    acceleration = np.diff(velocity) / DT
+    jerk = np.diff(acceleration) / DT
+    step = 2 * v_max + 1e-6  # from full speed one way to full speed the other
+    assert np.abs(acceleration).max() <= step / TAPS_S[0] * 1.01
+    assert np.abs(jerk).max() <= 2 * step / (TAPS_S[0] * TAPS_S[1]) * 1.01
+
+
+def test_the_waypoint_reference_is_continuous_where_a_chunk_takes_over():
+    player = ChunkPlayer(2, DT)
+    player.reset(np.zeros(2))
+    player.adopt(joint_chunk(0, ramp(0.3, 6, n=2)), 0)
+    play(player, 0, 40)
+    before = player.raw.copy()
+    t = 40 * DT_NS
+    player.adopt(joint_chunk(t - 5 * DT_NS, ramp(-0.2, 6, q0=0.5, n=2)), t)
+    player.sample(t)
+    np.testing.assert_allclose(player.raw, before, atol=1e-12)
+    # old: 0.3 t, new: 0.5 - 0.2 (t - t0): their distance over three waypoints, root mean square
+    gap = np.array([0.3 * u - (0.5 - 0.2 * (u - 0.07)) for u in (0.08, 0.18, 0.28)])
+    assert player.disagreement == pytest.approx(np.sqrt(np.mean(gap**2)))
+
+
+def test_past_its_last_waypoint_a_chunk_is_over_and_cannot_be_adopted():
+    player = ChunkPlayer(1, DT)
+    player.reset(np.zeros(1))
+    assert player.sample(0) is None
+    chunk = joint_chunk(0, ramp(0.1, 2))
+    assert player.adopt(chunk, 0)
+    assert player.sample(2 * WAY_NS) is not None
+    assert player.sample(2 * WAY_NS + 1) is None
+    assert not player.adopt(chunk, 2 * WAY_NS)
+    player.reset(np.ones(1))
+    assert player.sample(0) is None
+
+
+def test_a_chunk_from_the_future_waits_at_its_first_waypoint():
+    player = ChunkPlayer(1, DT)
+    player.reset(np.zeros(1))
+    player.adopt(joint_chunk(10 * WAY_NS, ramp(1.0, 6), grip=[0, 1, 1, 1, 1, 1, 1]), 0)
+    play(player, 0, 100)
+    np.testing.assert_allclose(player.raw, 0.0)
+
+
+def test_the_grip_is_that_of_the_waypoint_ahead():
+    player = ChunkPlayer(1, DT)
+    player.reset(np.zeros(1))
+    player.adopt(joint_chunk(0, ramp(0.0, 3), grip=[0.1, 0.1, 0.2, 0.3]), 0)
+    seen = []
+    for t in (0, WAY_NS - 1, WAY_NS, 2 * WAY_NS, 3 * WAY_NS):
+        player.sample(t)
+        seen.append(player.grip)
+    assert seen == [0.1, 0.1, 0.2, 0.3, 0.3]
+
+
+def test_after_the_guard_sent_something_else_the_reference_goes_on_from_there():
+    player = ChunkPlayer(1, DT)
+    player.reset(np.zeros(1))
+    player.adopt(joint_chunk(0, ramp(0.0, 6, q0=0.02)), 0)
+    play(player, 0, 30)
+    player.resync(np.array([0.3]), 29 * DT_NS)
+    out = np.array(play(player, 30, 200))[:, 0]
+    assert abs(out[0] - 0.3) < 1e-3
+    assert np.abs(np.diff(out)).max() < 0.28 / BLEND_S * DT * 1.01  # never faster than the blend
+    np.testing.assert_allclose(out[-50:], 0.02, atol=1e-9)
+
+
+def actions(h=4, **columns):
+    names = ("dx", "dy", "dz", "rx", "ry", "rz", "grip")
+    a = np.zeros((h, 7), np.float32)
+    for name, value in columns.items():
+        a[:, names.index(name)] = value
+    return a
+
+
+def test_actions_are_in_the_frame_of_the_base_pose():
+    base = CHAIN.pose(HOME)
+    made = to_joints(Chunk(0, WAY_NS, actions(dz=0.05, rz=0.2, grip=0.7), base), CHAIN, HOME)
+    np.testing.assert_array_equal(made.q[0], HOME)
+    assert made.residual < 1e-4
+    np.testing.assert_allclose(made.grip, 0.7, rtol=1e-6)
+    R0, p0 = CHAIN.fk(HOME)
+    for q in made.q[1:]:
+        R, p = CHAIN.fk(q)
+        np.testing.assert_allclose(p, p0 + 0.05 * R0[:, 2], atol=1e-4)
+        assert (R0.T @ R)[0, 0] == pytest.approx(np.cos(0.2), abs=1e-4)
+
+
+def test_out_of_reach_is_told_by_the_residual():
+    base = CHAIN.pose(HOME)
+    assert to_joints(Chunk(0, WAY_NS, actions(dx=5.0), base), CHAIN, HOME).residual > 1.0
+
+
+@pytest.mark.parametrize("column", ["dx", "rz", "grip"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_value_that_is_no_number_reaches_the_guard_as_one_and_is_rejected(column, value):
+    a = actions()
+    a[1, ("dx", "dy", "dz", "rx", "ry", "rz", "grip").index(column)] = value
+    made = to_joints(Chunk(0, WAY_NS, a, CHAIN.pose(HOME)), CHAIN, HOME)
+    assert np.isnan(made.q[2]).all()
+    assert np.isfinite(made.q[[0, 1]]).all()
+
+    cfg = GuardConfig(
+        workspace_min=(-2, -2, -2), workspace_max=(2, 2, 2), force_max=1, torque_max=1,
+        require_wrench=False,
+    )  # fmt: skip
+    guard = Guard(cfg, ur.LIMITS, DT, CHAIN.position)
+    guard.reset(HOME)
+    player = ChunkPlayer(6, DT)
+    player.reset(HOME)
+    player.adopt(made, 0)
+    still = np.zeros(6)
+    state = ArmState(HOME, still, HOME, CHAIN.pose(HOME), still)
+    reasons = set()
+    for k in range(100):
+        t = k * DT_NS
+        wanted = player.sample(t)
+        sent = guard.apply(wanted, state=state, wrench=None, now_ns=t, command_t_ns=t)
+        assert np.isfinite(sent.q).all()
+        reasons.add(sent.reason)
+        if sent.changed:
+            player.resync(sent.q, t)
+    assert reasons == {Reason.OK, Reason.NOT_FINITE}
+
+
+@pytest.mark.parametrize(
+    ("bad", "says"),
+    [
+        (np.zeros((4, 6), np.float32), r"found \(4, 6\)"),
+        (np.zeros(7, np.float32), r"found \(7,\)"),
+        (np.zeros((1, 4, 7), np.float32), r"found \(1, 4, 7\)"),
+        (np.zeros((4, 7), np.int32), "of int32"),
+        (np.zeros((0, 7), np.float32), "found 0 actions"),
+    ],
+)
+def test_a_chunk_of_another_shape_is_an_error_that_says_so(bad, says):
+    with pytest.raises(SpecMismatch, match=says):
+        to_joints(Chunk(0, WAY_NS, bad, CHAIN.pose(HOME)), CHAIN, HOME)
+
+
+def test_a_chunk_wants_time_between_its_waypoints():
+    with pytest.raises(SpecMismatch, match="dt > 0"):
+        to_joints(Chunk(0, 0, actions(), CHAIN.pose(HOME)), CHAIN, HOME)
