@@ -16,6 +16,7 @@ On a virtual clock the same seed gives the same bytes, so durations, which never
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,6 +31,7 @@ from headway.edge.operator import ProOperator, pro_dtype
 from headway.edge.policy import Ready
 from headway.edge.recording.recorder import Recorder
 from headway.edge.recording.schema import Channel
+from headway.errors import RecordingError, SpecMismatch
 from headway.kernels import telemetry
 from headway.types import Frame, Vec
 
@@ -63,6 +65,7 @@ def chunk_dtype(horizon: int, width: int) -> np.dtype[np.void]:
             ("residual", np.float64),
             ("demonstration", np.int32),  # 0: a disturbance, not to be imitated
             ("actions", np.float32, (horizon, width)),
+            ("label", np.float32, (horizon, width)),  # a teacher's actions, else NaN
         ]
     )
 
@@ -87,12 +90,14 @@ class NullLog:
     def tick(
         self,
         t_ns: int,
-        row: np.void,
         wanted: Vec | None,
         sent: Decision,
         pro: ProOperator | None,
         tick: Tick,
     ) -> None:
+        pass
+
+    def telemetry(self, t_ns: int, row: np.void) -> None:
         pass
 
     def chunk(self, t_ns: int, ready: Ready) -> None:
@@ -170,27 +175,38 @@ class EpisodeLog(NullLog):
         value: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        self.close()
+        hide = [RecordingError] if value is not None else []  # the first error is the one to show
+        with contextlib.suppress(*hide):
+            self.close()
 
     def close(self) -> None:
+        """Raises RecordingError for what could not be written."""
         self.recorder.close()
         if not self._realtime and self._n:
-            np.save(self.path.with_suffix(".timing.npy"), self._timings[: self._n])
+            beside = self.path.with_suffix(".timing.npy")
+            try:
+                np.save(beside, self._timings[: self._n])
+            except OSError as e:
+                raise RecordingError(
+                    f"cannot write {beside}: {e.strerror or e}; the recording itself is complete: "
+                    "free space or choose another place"
+                ) from None
 
     def event(self, t_ns: int, level: str, text: str) -> None:
         super().event(t_ns, level, text)
         self.recorder.log(t_ns, level, text)
 
+    def telemetry(self, t_ns: int, row: np.void) -> None:
+        self.recorder.write("/telemetry", t_ns, row)
+
     def tick(
         self,
         t_ns: int,
-        row: np.void,
         wanted: Vec | None,
         sent: Decision,
         pro: ProOperator | None,
         tick: Tick,
     ) -> None:
-        self.recorder.write("/telemetry", t_ns, row)
         c = self._command
         c["t_ns"] = t_ns
         c["wanted"] = np.nan if wanted is None else wanted
@@ -204,6 +220,11 @@ class EpisodeLog(NullLog):
 
     def chunk(self, t_ns: int, ready: Ready) -> None:
         c = self._chunk
+        if ready.chunk.actions.shape != c["actions"].shape:
+            raise SpecMismatch(
+                f"wanted chunks of actions {c['actions'].shape} as the recording was made for, "
+                f"found {ready.chunk.actions.shape}: check the policy"
+            )
         base = ready.chunk.base
         c["t_ns"], c["t0_ns"], c["dt_ns"] = t_ns, ready.chunk.t0_ns, ready.chunk.dt_ns
         c["base"][:3] = base.pos
@@ -211,6 +232,7 @@ class EpisodeLog(NullLog):
         c["residual"] = ready.joints.residual
         c["demonstration"] = ready.chunk.meta.get("demonstration", 1.0)
         c["actions"] = ready.chunk.actions
+        c["label"] = np.nan if ready.chunk.label is None else ready.chunk.label
         self.recorder.write("/chunk", t_ns, c)
 
     def image(self, t_ns: int, name: str, frame: Frame) -> None:

@@ -3,7 +3,9 @@ deadlines. Everything it needs is allocated before the first tick."""
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import math
 from dataclasses import dataclass
 from time import perf_counter_ns
 
@@ -21,16 +23,21 @@ from headway.edge.operator import ProOperator
 from headway.edge.policy import PolicyWorker
 from headway.edge.row import Row
 from headway.edge.station import Station
-from headway.errors import HeadwayError, Stale
+from headway.errors import DeviceError, Stale
 from headway.types import ArmState, GripperState, Observation, Signals, T_co, Vec, Wrench
 
 IK_TOLERANCE = 2e-3  # [m] or [rad]: a worse waypoint counts as an inverse-kinematics failure
+# What no new chunk makes good: after `fault_after_s` of nothing else the episode is over.
+_BLIND = frozenset(
+    (Reason.NO_STATE, Reason.BAD_STATE, Reason.NOT_POWERED, Reason.NO_WRENCH, Reason.BAD_WRENCH)
+)
+_NO_PLAN = frozenset((Reason.NO_COMMAND, Reason.NOT_NUMBERS, Reason.NOT_FINITE, Reason.SHAPE))
 
 
 @dataclass(frozen=True)
 class Result:
     """How an episode ended. `end`: done | time limit | protective stop | fault | interrupted;
-    `success` is the station's word, None where no station says."""
+    `why`: what the fault was; `success` is the station's word, None where no station says."""
 
     end: str
     success: bool | None
@@ -41,6 +48,7 @@ class Result:
     missed: int
     peak_force: float
     reward: float
+    why: str = ""
 
 
 class Trace:
@@ -101,24 +109,35 @@ class Loop:
         self._state_vector = StateVector(worker.policy.state_names) if worker else None
         self._q_sent = np.zeros(n)
         self.stop_requested = False
-        self._policy_failed = ""
+        self._lost = _BLIND | _NO_PLAN if worker else _BLIND  # no worker: nobody plans anything
 
     def episode(self, instruction: str | None, log: NullLog) -> Result:
         """Run until the task is done, its time is up, or something makes it end. The arm is
-        stopped before this returns or raises."""
+        stopped before this returns or raises, and the log says why."""
         station = self.station
+        gc_was_on = gc.isenabled()
         try:
             self._prepare(instruction)
-            gc_was_on = gc.isenabled()
             gc.collect()
             gc.disable()
+            end, tick = self._run(log)
+        except BaseException as e:
+            # Neither an arm that does not answer nor a full disk hides what happened first.
+            said = [f"{type(e).__name__}: {e}"]
             try:
-                end, tick = self._run(log)
-            finally:
-                if gc_was_on:
-                    gc.enable()
+                station.arm_device.stop()
+            except Exception as second:
+                said.append(f"the arm did not take the stop: {second}")
+            with contextlib.suppress(Exception):
+                for text in said:
+                    log.event(station.clock.now(), "fatal", text)
+            raise
         finally:
-            station.arm_device.stop()
+            if gc_was_on:
+                gc.enable()
+        station.arm_device.stop()
+        if self._why:
+            log.event(station.clock.now(), "error", f"{end}: {self._why}")
         success = station.outcome()
         result = self._result(end, success, tick)
         log.end(station.clock.now(), result)
@@ -141,6 +160,8 @@ class Loop:
         self.trace = Trace(round(self.task.limit_s * self.cfg.pro_hz) + 2)
         self._grip_closed = False
         self._last_reason, self._last_said_ns = Reason.OK, 0
+        self._lost_ns: int | None = None  # since when nothing but `_lost` comes from the guard
+        self._trouble = self._policy_failed = self._why = ""
         if self.worker is not None:
             self.worker.reset()
             self._instruction = self.worker.policy.instruction(instruction or "")
@@ -158,6 +179,11 @@ class Loop:
             state = station.arm.latest(self._max_age_ns).value
             sample = station.ft.latest(self._max_age_ns)
             samples.append((sample.value, quat_to_mat(state.tcp.quat)))
+            if not (sample.valid and np.isfinite(station.payload.at_sensor(*samples[-1])).all()):
+                raise DeviceError(
+                    f"wanted finite wrenches of an arm at rest to tare with, found {sample.value} "
+                    f"{', '.join(sample.flags)}: check the F/T sensor and its cable"
+                )
             if tick.index * self.dt >= self.cfg.tare_s:
                 break
         station.payload.tare(samples)
@@ -183,6 +209,7 @@ class Loop:
                 p = state.tcp.pos
                 monitor.step(p[0], p[1], p[2], grip.width, grip.width_ref, dt)
             row.status(monitor)
+            log.telemetry(t_ns, row.data)  # as PRO sees it, so that a replay can agree
             stamps[2] = now()
             if pro is not None:
                 signals = pro.step(row.data, tick.index)
@@ -203,21 +230,23 @@ class Loop:
             stamps[6] = now()
             if sent.changed:
                 self._after_change(sent, t_ns, log)
+            else:
+                self._lost_ns, self._trouble = None, ""
             row.view["clamped"][...] = sent.changed
-            log.tick(t_ns, row.data, wanted, sent, pro, tick)
+            log.tick(t_ns, wanted, sent, pro, tick)
             stamps[7] = now()
             log.timing(t_ns, tick)
             self._missed += tick.missed
-            end = self._ended(state, row.view["elapsed"], log)
+            end = self._ended(state, row.view["elapsed"])
             if end:
                 return end, tick
         raise AssertionError("Rate never ends")
 
     def _read(self, log: NullLog) -> tuple[ArmState | None, Wrench | None, GripperState | None]:
         station = self.station
-        state = _fresh(station.arm, self._max_age_ns, log)
-        wrench = _fresh(station.ft, self._max_age_ns, log) if station.ft else None
-        grip = _fresh(station.gripper, self._max_age_ns, log) if station.gripper else None
+        state = self._fresh(station.arm, self._max_age_ns, log)
+        wrench = self._fresh(station.ft, self._max_age_ns, log) if station.ft else None
+        grip = self._fresh(station.gripper, self._max_age_ns, log) if station.gripper else None
         return state, wrench, grip
 
     def _contact(self, wrench: Wrench | None, state: ArmState | None) -> Wrench | None:
@@ -238,12 +267,10 @@ class Loop:
                 worker.submit(obs, perf_counter_ns)
         try:
             ready = worker.take(tick.t_ns)
-        except HeadwayError:
-            raise
-        except Exception as e:
+        except Exception as e:  # the chunk that runs is played to its end, then the guard brakes
             if not self._policy_failed:
-                self._policy_failed = f"{type(e).__name__}: {e}"
-                log.event(tick.t_ns, "error", f"the policy failed: {self._policy_failed}")
+                self._policy_failed = f"the policy failed: {type(e).__name__}: {e}"
+                log.event(tick.t_ns, "error", self._policy_failed)
             return
         if ready is not None and player.adopt(ready.joints, tick.t_ns):
             row["ik_failure"][...] = ready.joints.residual > IK_TOLERANCE
@@ -257,7 +284,7 @@ class Loop:
         images = {}
         max_age = round(self.cfg.camera_max_age_s * NS)
         for name, camera in self.station.cameras.items():
-            frame = _fresh(camera, max_age, log)
+            frame = self._fresh(camera, max_age, log)
             if frame is not None:
                 images[name] = frame
                 log.image(t_ns, name, frame)
@@ -267,6 +294,12 @@ class Loop:
         base = self.station.chain.pose(base_q)
         state = np.empty(len(self._state_vector.names), np.float32)
         self._state_vector.fill(self.row.view, base, state)
+        if not np.isfinite(state).all():  # what a network makes of a NaN is nobody's plan
+            names = self._state_vector.names
+            unknown = [n for n, x in zip(names, state, strict=True) if not math.isfinite(x)]
+            self._trouble = f"the policy wants {', '.join(unknown)}, which no sensor gives"
+            log.once("state", self._trouble)
+            return None
         return Observation(t_ns, images, state, self._instruction, base_q, base)
 
     def _command(self, q: Vec, grip: float, deadline_ns: int) -> None:
@@ -275,6 +308,8 @@ class Loop:
         gripper = self.station.gripper_device
         if gripper is None:
             return
+        if not math.isfinite(grip):
+            return  # the guard says so; the jaws stay as they are
         # Hysteresis: a policy that hovers around one half does not make the jaws chatter.
         closed = grip > (0.4 if self._grip_closed else 0.6)
         if closed != self._grip_closed:
@@ -289,15 +324,22 @@ class Loop:
             self._last_said_ns = t_ns
             log.event(t_ns, "warning", f"guard: {sent.reason.name}: {sent.detail}")
         self._last_reason = sent.reason
+        if sent.reason not in self._lost:
+            self._lost_ns = None
+        elif self._lost_ns is None:
+            self._lost_ns = t_ns
+        elif t_ns - self._lost_ns >= self.cfg.fault_after_s * NS:
+            trouble = self._policy_failed or self._trouble
+            self._why = f"guard: {sent.reason.name}: {sent.detail}" + (trouble and f"; {trouble}")
 
-    def _ended(self, state: ArmState | None, elapsed: float, log: NullLog) -> str:
+    def _ended(self, state: ArmState | None, elapsed: float) -> str:
         if self.monitor.done:
             return "done"
         if elapsed >= self.task.limit_s:
             return "time limit"
         if state is not None and state.protective_stop:
             return "protective stop"
-        if self._policy_failed and self._last_reason == Reason.NO_COMMAND:
+        if self._why:
             return "fault"
         return "interrupted" if self.stop_requested else ""
 
@@ -312,17 +354,19 @@ class Loop:
             missed=self._missed,
             peak_force=self._peak,
             reward=self._reward,
+            why=self._why,
         )
 
-
-def _fresh(source: Latest[T_co], max_age_ns: int, log: NullLog) -> T_co | None:
-    """The newest valid value, or None: every consumer fails closed on None."""
-    try:
-        sample = source.latest(max_age_ns)
-    except Stale as e:
-        log.once(source.name, str(e))
-        return None
-    if not sample.valid:
-        log.once(source.name, f"{source.name}: invalid sample {sample.flags}")
-        return None
-    return sample.value
+    def _fresh(self, source: Latest[T_co], max_age_ns: int, log: NullLog) -> T_co | None:
+        """The newest valid value, or None: every consumer fails closed on None."""
+        try:
+            sample = source.latest(max_age_ns)
+        except Stale as e:
+            self._trouble = str(e)
+            log.once(source.name, self._trouble)
+            return None
+        if not sample.valid:
+            self._trouble = f"{source.name}: invalid sample {sample.flags}"
+            log.once(source.name, self._trouble)
+            return None
+        return sample.value

@@ -1,8 +1,8 @@
 """Policies and the worker that runs them beside the loop.
 
 In real time the worker is a thread (ONNX Runtime releases the GIL): it takes the newest
-observation, never a queue of them. In lock-step inference happens in place, and its chunk
-becomes available `latency_s` of virtual time later, so that a simulated run has the delay of a real one.
+observation, never a queue of them. In lock-step inference happens in place, and its chunk becomes
+available `latency_s` of virtual time later, so that a simulated run has the delay of a real one.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ class PolicyWorker:
         self._ready: list[tuple[int, Ready]] = []
         self._wake = threading.Condition()
         self._stopping = False
+        self._episode = 0  # a chunk that was begun in another one is dropped
         self._failure: Exception | None = None
         self._thread: threading.Thread | None = None
         if clock.realtime:
@@ -60,12 +61,17 @@ class PolicyWorker:
 
     def reset(self) -> None:
         with self._wake:
-            self._pending, self._ready = None, []
+            self._pending, self._ready, self._failure = None, [], None
+            self._episode += 1
         self.policy.reset()
 
     def submit(self, obs: Observation, timer: Callable[[], int]) -> None:
+        """Never raises what inference raises: `take` does."""
         if self._thread is None:
-            self._ready.append((obs.t_ns + self._latency_ns, self._run(obs, timer)))
+            try:
+                self._ready.append((obs.t_ns + self._latency_ns, self._run(obs, timer)))
+            except Exception as e:
+                self._failure = e
             return
         with self._wake:
             self._pending = obs
@@ -102,12 +108,17 @@ class PolicyWorker:
                 if self._stopping:
                     return
                 assert self._pending is not None
-                obs = self._pending
+                obs, episode = self._pending, self._episode
                 self._pending = None
+            ready: Ready | None = None
+            failure: Exception | None = None
             try:
                 ready = self._run(obs, self._clock.now)
             except Exception as e:  # handed to the loop, which holds and reports it
-                self._failure = e
-                return
+                failure = e
             with self._wake:
-                self._ready.append((0, ready))
+                if episode != self._episode:
+                    continue
+                if ready is not None:
+                    self._ready.append((0, ready))
+                self._failure = failure or self._failure

@@ -8,6 +8,7 @@ from pathlib import Path
 import headway
 from headway.edge.log import EpisodeLog
 from headway.edge.loop import Loop, Result
+from headway.errors import RecordingError
 
 
 def record_episode(
@@ -27,6 +28,8 @@ def record_episode(
     """
     station = loop.station
     instruction = station.reset(seed)
+    if station.cell is not None:
+        loop.guard.acknowledge()  # a new scene is a robot that nobody has stopped yet
     facts = {
         "headway": headway.__version__,
         "seed": str(seed),
@@ -37,6 +40,12 @@ def record_episode(
         "clock": "wall" if station.clock.realtime else "virtual",
         **metadata,
     }
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise RecordingError(
+            f"wanted a folder for recordings at {path.parent}: {e.strerror}; choose another place"
+        ) from None
     with EpisodeLog(
         path,
         joints=station.joints,

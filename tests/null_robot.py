@@ -117,7 +117,7 @@ def make_pro(path: Path, *, spec_hash: str = "", rate_hz: float = 50.0) -> Path:
 
 
 def null_table(**changes: Any) -> dict[str, Any]:
-    """A run configuration of null devices: 500 Hz, one small camera, two seconds."""
+    """A run configuration of null devices: 500 Hz, one small camera, 1.3 s."""
     table: dict[str, Any] = {
         "instruction": SENTENCES[0],
         "arm": {"kind": "null"},
@@ -125,11 +125,11 @@ def null_table(**changes: Any) -> dict[str, Any]:
         "gripper": {"kind": "null"},
         "camera": [{"kind": "null", "name": "wrist", "width": 16, "height": 16}],
         "task": {
-            "limit_s": 2.0,
+            "limit_s": 1.3,
             "source": {"centre": [0.45, -0.17], "half": [0.15, 0.13]},
             "target": {"centre": [0.45, 0.20], "half": [0.11, 0.11]},
         },
-        "loop": {"tare_s": 0.02, "fault_after_s": 0.5},
+        "loop": {"tare_s": 0.02, "fault_after_s": 0.2},
         "guard": {
             "workspace_min": [-1.0, -1.0, 0.0],
             "workspace_max": [1.0, 1.0, 1.2],

@@ -1,0 +1,513 @@
+"""Whatever goes wrong in an episode: what reaches the arm stays finite and inside its limits, the
+arm is stopped, and the recording is complete and says why."""
+
+from __future__ import annotations
+
+import gc
+import os
+import resource
+import signal
+import threading
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from null_robot import HORIZON, null_table
+
+from headway import config
+from headway.clock import NS, VirtualClock
+from headway.edge.log import EpisodeLog
+from headway.edge.loop import Loop
+from headway.edge.policy import PolicyWorker
+from headway.edge.runner import record_episode
+from headway.edge.settings import Settings
+from headway.edge.station import Station
+from headway.errors import CommandRejected, DeviceError, HeadwayError, RecordingError, Stale
+from headway.mcaplog import open_recording
+from headway.types import Chunk, Observation, Wrench
+
+WHEN = 0.3  # into the episode [s]: things go wrong while the arm moves
+
+
+class Policy:
+    """Moves along the tool's axis at 5 cm/s; `then` replaces its answer from `when` on."""
+
+    name = "test"
+    cameras = ("wrist",)
+    state_names = ("tcp_x", "width", "force_z")
+
+    def __init__(self, then=None, when=WHEN):
+        self.then, self.when, self.first_ns = then, when, None
+
+    def instruction(self, text):
+        return 0
+
+    def reset(self):
+        self.first_ns = None
+
+    def infer(self, obs):
+        self.first_ns = obs.t_ns if self.first_ns is None else self.first_ns
+        assert np.isfinite(obs.state).all()
+        actions = np.zeros((HORIZON, 7), np.float32)
+        actions[:, 2] = 0.005 * np.arange(1, HORIZON + 1)
+        if self.then is not None and obs.t_ns - self.first_ns >= self.when * NS:
+            actions = self.then(actions)
+        return Chunk(obs.t_ns, NS // 10, actions, obs.base)
+
+
+class Rig:
+    """A loop on null devices, or on the simulated arm, with a spy on what reaches the arm."""
+
+    def __init__(self, table, policy, latency_s=0.02):
+        self.clock = VirtualClock(1)
+        self.station = Station(config.decode(table, Settings, "test"), self.clock)
+        self.arm = self.station.arm_device
+        self.worker = policy and PolicyWorker(policy, self.station.chain, self.clock, latency_s)
+        self.loop = Loop(self.station, self.worker, None)
+        self.sent, self.calls = [], []
+        command, stop = self.arm.command, self.arm.stop
+
+        def spy_command(q, *, deadline_ns):
+            self.sent.append(q.copy())
+            self.calls.append("command")
+            return command(q, deadline_ns=deadline_ns)
+
+        def spy_stop(category=2):
+            self.calls.append("stop")
+            stop(category)
+
+        self.arm.command, self.arm.stop = spy_command, spy_stop
+
+    def after(self, seconds, device, name, replacement):
+        """From `seconds` into the episode, `device.name()` is `replacement(usual)()`."""
+        usual = getattr(device, name)
+
+        def call(*args, **kwargs):
+            begun = self.begun is not None and self.clock.now() - self.begun >= seconds * NS
+            return replacement(usual)(*args, **kwargs) if begun else usual(*args, **kwargs)
+
+        setattr(device, name, call)
+
+    begun = None
+
+    def run(self, path, **kwargs):
+        prepare = self.loop._prepare
+
+        def noting(instruction):
+            prepare(instruction)
+            self.begun = self.clock.now()
+
+        self.loop._prepare = noting
+        with self.station:
+            return record_episode(
+                self.loop, 3, path, chunk_shape=(HORIZON, 7) if self.worker else None,
+                metadata={}, **kwargs,
+            )  # fmt: skip
+
+    def check_arm(self):
+        """Stopped at the end; every command finite and inside the limits from the first one on."""
+        assert self.calls[-1] == "stop"
+        q, dt, limits = np.array(self.sent), self.loop.dt, self.arm.limits
+        assert np.isfinite(q).all()
+        assert (q >= limits.q_min).all()
+        assert (q <= limits.q_max).all()
+        q = np.concatenate([q[:1]] * 3 + [q])
+        for order, most in enumerate((limits.dq_max, limits.ddq_max, limits.dddq_max), start=1):
+            assert (np.abs(np.diff(q, order, axis=0)) <= most * dt**order * (1 + 1e-6) + 1e-9).all()
+
+    def check_came_to_rest(self):
+        assert np.ptp(self.sent[-20:], axis=0).max() == 0.0
+        assert np.ptp(self.sent, axis=0).max() > 1e-3  # ... after it had moved
+
+
+def check_log(path, *texts):
+    """The recording is whole and some line of its log says each of `texts`."""
+    recording = open_recording(path)
+    assert not recording.truncated
+    assert recording.end["end"] == "closed"
+    lines = [f"{line.level}: {line.text}" for line in recording.logs("/log")]
+    for text in texts:
+        assert any(text in line for line in lines), lines
+    return recording
+
+
+def sim_table():
+    pytest.importorskip("mujoco")
+    tool = {"mass": 1.225, "com": [0.0, 0.0, 0.04], "tcp": [0.0, 0.0, 0.165]}
+    sim = {"kind": "sim"}
+    return null_table(cell={"home": [0.42, -0.13, 0.4]}, arm=sim, ft=sim, gripper=sim, tool=tool)
+
+
+TABLES = {"null": null_table, "sim": sim_table}
+
+
+on_both = pytest.mark.parametrize("table", TABLES, indirect=True)
+
+
+@pytest.fixture
+def table(request):
+    return TABLES[getattr(request, "param", "null")]()
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "e.mcap"
+
+
+@on_both
+def test_an_episode_that_goes_well_runs_to_its_time_limit(table, path):
+    rig = Rig(table, Policy())
+    result = rig.run(path)
+    assert (result.end, result.why, result.rejected, result.missed) == ("time limit", "", 0, 0)
+    assert result.ticks == 651
+    rig.check_arm()
+    recording = check_log(path, '"end": "time limit"')
+    np.testing.assert_array_equal(recording.rows("/command")["sent"], rig.sent)
+    assert len(recording.rows("/chunk")) == 13
+    assert len(recording.rows("/telemetry")) == 651
+
+
+def raises(_):
+    raise RuntimeError("out of GPU memory")
+
+
+@pytest.mark.parametrize(
+    ("then", "says"),
+    [
+        (lambda a: a * np.nan, ("NOT_FINITE",)),
+        (lambda a: a + np.float32(np.inf), ("NOT_FINITE",)),
+        (lambda a: a[:, :6], ("NO_COMMAND", "wanted a chunk of actions (h, 7)", "(6, 6)")),
+        (lambda a: a.astype(str), ("NO_COMMAND", "the policy failed: SpecMismatch")),
+        (lambda a: None, ("NO_COMMAND", "the policy failed: SpecMismatch")),
+        (raises, ("NO_COMMAND", "the policy failed: RuntimeError: out of GPU memory")),
+    ],
+)
+def test_a_policy_that_goes_bad_ends_the_episode_as_a_fault(table, path, then, says):
+    rig = Rig(table, Policy(then))
+    result = rig.run(path)
+    assert result.end == "fault"
+    assert all(text in result.why for text in says)
+    # the chunk before WHEN is played to its end, then comes fault_after_s
+    assert WHEN + 0.2 < result.seconds < WHEN + 0.2 + 0.7
+    rig.check_arm()
+    rig.check_came_to_rest()
+    check_log(path, *says, "error: fault: guard:")
+
+
+@on_both
+def test_a_policy_that_leaps_is_rejected_and_may_go_on(table, path):
+    rig = Rig(table, Policy(lambda a: a + 0.3))
+    result = rig.run(path)
+    assert result.end == "time limit"
+    assert result.rejected > 50
+    rig.check_arm()
+    check_log(path, "warning: guard: ")
+
+
+def test_a_chunk_of_another_length_than_the_recordings_is_an_error(table, path):
+    rig = Rig(table, Policy(lambda a: a[:3]))
+    with pytest.raises(HeadwayError, match=r"wanted chunks of actions \(6, 7\).*found \(3, 7\)"):
+        rig.run(path)
+    rig.check_arm()
+    check_log(path, "fatal: SpecMismatch: wanted chunks")
+
+
+def test_a_policy_that_never_answers_is_a_fault(table, path):
+    rig = Rig(table, Policy(), latency_s=1e6)
+    result = rig.run(path)
+    assert (result.end, result.seconds) == ("fault", pytest.approx(0.2))
+    assert "NO_COMMAND: nothing fresh to do" in result.why
+    rig.check_arm()
+    check_log(path, "error: fault: guard: NO_COMMAND")
+
+
+def nan_wrench(usual):
+    return lambda: Wrench(np.full(3, np.nan), usual().torque)
+
+
+def nan_joints(usual):
+    return lambda: replace(usual(), q=np.full(6, np.nan))
+
+
+def nan_width(usual):
+    return lambda: replace(usual(), width=float("nan"))
+
+
+def invalid(usual):
+    return lambda timeout_s: replace(usual(timeout_s), valid=False, flags=("saturated",))
+
+
+def fails(error):
+    def replacement(usual):
+        def call(*_, **__):
+            raise error
+
+        return call
+
+    return replacement
+
+
+@pytest.mark.parametrize(
+    ("device", "method", "replacement", "says"),
+    [
+        ("arm", "sample", nan_joints, ("BAD_STATE", "nan")),
+        ("arm", "read", fails(Stale("no packet")), ("sample of arm", "no packet")),
+        ("arm", "read", fails(DeviceError("link down")), ("sample of arm", "link down")),
+        ("arm", "read", invalid, ("arm: invalid sample", "saturated")),
+        ("ft", "sample", nan_wrench, ("wants force_z, which no sensor gives",)),
+        ("ft", "read", fails(Stale("no frame")), ("NO_WRENCH", "F/T sensor", "no frame")),
+        ("ft", "read", fails(OSError("EIO")), ("NO_WRENCH", "OSError: EIO")),
+        ("gripper", "sample", nan_width, ("NO_COMMAND", "wants width, which no sensor gives")),
+        ("gripper", "read", fails(Stale("no reply")), ("NO_COMMAND", "gripper", "no reply")),
+        ("camera", "read", fails(DeviceError("USB gone")), ("NO_COMMAND", "wrist", "USB gone")),
+        ("camera", "read", fails(Stale("no frame")), ("NO_COMMAND", "camera wrist", "no frame")),
+    ],
+)
+def test_a_sensor_that_fails_for_good_ends_the_episode_as_a_fault(
+    table, path, device, method, replacement, says
+):
+    rig = Rig(table, Policy())
+    source = rig.station.cameras["wrist"] if device == "camera" else getattr(rig.station, device)
+    rig.after(WHEN, source.source, method, replacement)
+    result = rig.run(path)
+    assert result.end == "fault"
+    assert all(text in result.why for text in says), result.why
+    rig.check_arm()
+    rig.check_came_to_rest()
+    assert len(check_log(path, "error: fault: guard:").rows("/telemetry")) == result.ticks
+
+
+@on_both
+@pytest.mark.parametrize("device", ["arm", "ft"])
+def test_a_sensor_that_comes_back_lets_the_episode_go_on(table, path, device):
+    rig = Rig(table, Policy())
+    source = getattr(rig.station, device).source
+    rig.after(WHEN, source, "read", fails(DeviceError("link down")))
+    rig.after(WHEN + 0.15, source, "read", lambda _: type(source).read.__get__(source))
+    result = rig.run(path)
+    assert (result.end, result.why) == ("time limit", "")
+    rig.check_arm()
+    check_log(path, "link down")
+
+
+def test_a_sensor_that_is_not_well_at_rest_is_an_error_before_anything_moves(table, path):
+    rig = Rig(table, Policy())
+    sample = rig.station.ft.source.sample
+    rig.station.ft.source.sample = nan_wrench(sample)
+    with pytest.raises(DeviceError, match="wanted finite wrenches of an arm at rest"):
+        rig.run(path)
+    assert rig.sent == []
+    assert rig.calls == ["stop"]
+    check_log(path, "fatal: DeviceError: wanted finite wrenches")
+
+
+def test_an_arm_outside_its_limits_does_not_start(path):
+    rig = Rig(null_table(arm={"kind": "null", "q": [7.0, -1.9, 1.9, -1.57, -1.57, 0.0]}), Policy())
+    with pytest.raises(CommandRejected, match="joint 0"):
+        rig.run(path)
+    assert rig.calls == ["stop"]
+    check_log(path, "fatal: CommandRejected")
+
+
+@on_both
+def test_a_protective_stop_ends_the_episode(table, path):
+    rig = Rig(table, Policy())
+    stopped = lambda usual: lambda: replace(usual(), protective_stop=True)  # noqa: E731
+    rig.after(WHEN, rig.arm, "sample", stopped)
+    result = rig.run(path)
+    assert (result.end, result.seconds) == ("protective stop", pytest.approx(WHEN))
+    rig.check_arm()
+    check_log(path, "guard: PROTECTIVE_STOP", '"end": "protective stop"')
+
+
+@on_both
+def test_a_request_to_stop_ends_the_episode(table, path):
+    rig = Rig(table, Policy(lambda a: setattr(rig.loop, "stop_requested", True) or a))
+    result = rig.run(path)
+    assert (result.end, result.seconds) == ("interrupted", pytest.approx(WHEN))
+    rig.check_arm()
+    check_log(path, '"end": "interrupted"')
+
+
+@pytest.mark.parametrize("error", [DeviceError("connection lost"), ValueError("a bug")])
+def test_an_arm_that_refuses_a_command_is_stopped_and_the_error_shown(table, path, error):
+    rig = Rig(table, Policy())
+    rig.after(WHEN, rig.arm, "command", fails(error))
+    with pytest.raises(type(error), match=str(error)):
+        rig.run(path)
+    rig.check_arm()
+    check_log(path, f"fatal: {type(error).__name__}: {error}")
+
+
+def test_an_arm_that_does_not_take_the_stop_hides_nothing(path):
+    rig = Rig(null_table(), Policy())
+    rig.after(WHEN, rig.arm, "command", fails(DeviceError("connection lost")))
+    rig.after(WHEN, rig.arm, "stop", fails(DeviceError("really lost")))
+    rig.after(WHEN, rig.arm, "close", fails(DeviceError("not closed either")))
+    with pytest.raises(DeviceError, match="connection lost"):
+        rig.run(path)
+    check_log(path, "fatal: DeviceError: connection lost", "did not take the stop: really lost")
+
+
+def test_interrupts_stop_the_arm_and_leave_the_collector_as_it_was(path):
+    rig = Rig(null_table(), Policy())
+    rig.after(WHEN, rig.arm, "sample", fails(KeyboardInterrupt()))
+    assert gc.isenabled()
+    with pytest.raises(KeyboardInterrupt):
+        rig.run(path)
+    assert gc.isenabled()
+    rig.check_arm()
+    check_log(path, "fatal: KeyboardInterrupt")
+
+
+@pytest.fixture
+def writers(monkeypatch):
+    """Pids of the recorder processes that are started."""
+    pids = []
+
+    class Log(EpisodeLog):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            pids.append(self.recorder.writer_pid)
+
+    monkeypatch.setattr("headway.edge.runner.EpisodeLog", Log)
+    return pids
+
+
+@pytest.mark.parametrize("how", ["killed", "full"])
+def test_without_a_recorder_the_arm_is_stopped_before_the_error_surfaces(table, path, how, writers):
+    def strike(actions):
+        if how == "killed":
+            os.kill(writers[0], signal.SIGKILL)
+        else:  # the file may not grow any more: what a full disk does
+            resource.prlimit(writers[0], resource.RLIMIT_FSIZE, (path.stat().st_size + 1000,) * 2)
+        return actions
+
+    rig = Rig(table, Policy(strike, when=0.8))  # a first piece is in the file by then
+    says = r"ended with signal 9" if how == "killed" else "File too large.*free space"
+    with pytest.raises(RecordingError, match=says):
+        rig.run(path)
+    rig.check_arm()
+    assert 400 < len(rig.sent) < 651
+    recording = open_recording(path)
+    assert recording.truncated
+    rows = recording.rows("/command")
+    np.testing.assert_array_equal(rows["sent"], rig.sent[: len(rows)])
+
+
+def test_a_recorder_that_fails_does_not_hide_what_went_wrong_first(path, writers):
+    rig = Rig(null_table(), Policy())
+
+    def both(*_, **__):
+        os.kill(writers[0], signal.SIGKILL)
+        raise DeviceError("power lost")
+
+    rig.after(WHEN, rig.arm, "command", lambda _: both)
+    with pytest.raises(DeviceError, match="power lost"):
+        rig.run(path)
+    rig.check_arm()
+
+
+def test_without_a_policy_the_arm_holds_and_that_is_no_fault(path):
+    rig = Rig(null_table(), None)
+    result = rig.run(path)
+    assert result.end == "time limit"
+    rig.check_arm()
+    assert np.ptp(rig.sent, axis=0).max() == 0.0
+
+
+def test_a_jaw_command_only_comes_with_a_number(path):
+    """From WHEN on the policy's grip is NaN: the jaws that it had closed stay closed."""
+
+    class Closing(Policy):
+        def infer(self, obs):
+            chunk = super().infer(obs)
+            chunk.actions[:, 6] = np.nan if obs.t_ns - self.first_ns >= WHEN * NS else 1.0
+            return chunk
+
+    rig = Rig(null_table(), Closing())
+    assert rig.run(path).end == "fault"
+    widths = open_recording(path).rows("/telemetry")["width_ref"]
+    assert widths[0] == rig.station.stroke
+    assert (widths[100:] == 0.0).all()
+
+
+class TestWorker:
+    """The thread that infers beside a loop in real time."""
+
+    class Wall(VirtualClock):
+        realtime = True
+
+    class Slow(Policy):
+        """Answers when told to."""
+
+        def __init__(self):
+            super().__init__()
+            self.begun, self.go = threading.Semaphore(0), threading.Semaphore(0)
+            self.error = None
+
+        def infer(self, obs):
+            self.begun.release()
+            assert self.go.acquire(timeout=20)
+            if self.error is not None:
+                raise self.error
+            return super().infer(obs)
+
+    @pytest.fixture
+    def policy(self):
+        return self.Slow()
+
+    @pytest.fixture
+    def worker(self, policy):
+        station = Station(config.decode(null_table(), Settings, "test"), VirtualClock())
+        worker = PolicyWorker(policy, station.chain, self.Wall(), 0.0)
+        worker.reset()
+        yield worker
+        policy.go.release(10)
+        worker.close()
+        assert not worker._thread.is_alive()
+
+    def observation(self, worker, t_ns):
+        q = np.array([0.0, -1.9, 1.9, -1.57, -1.57, 0.0])
+        return Observation(t_ns, {}, np.zeros(3, np.float32), 0, q, worker._chain.pose(q))
+
+    def submit(self, worker, policy, t_ns):
+        worker.submit(self.observation(worker, t_ns), lambda: 0)
+        assert policy.begun.acquire(timeout=20)
+
+    def test_it_takes_the_newest_observation_and_gives_each_chunk_once(self, worker, policy):
+        self.submit(worker, policy, 1)
+        for t in (2, 3, 4):
+            worker.submit(self.observation(worker, t), lambda: 0)
+        assert worker.take(10) is None
+        policy.go.release()
+        assert policy.begun.acquire(timeout=20)  # the first one is done: at the newest now
+        assert worker.take(10).chunk.t0_ns == 1
+        assert worker.take(10) is None
+        policy.go.release()
+        self.submit(worker, policy, 9)
+        assert worker.take(10).chunk.t0_ns == 4
+
+    def test_a_chunk_begun_in_an_episode_that_is_over_is_dropped(self, worker, policy):
+        self.submit(worker, policy, 1)
+        worker.reset()
+        policy.go.release()
+        self.submit(worker, policy, 2)
+        assert worker.take(10) is None
+
+    def test_a_failure_is_raised_by_take_until_the_next_episode(self, worker, policy):
+        policy.error = RuntimeError("out of memory")
+        self.submit(worker, policy, 1)
+        policy.go.release()
+        self.submit(worker, policy, 2)
+        for _ in range(2):
+            with pytest.raises(RuntimeError, match="out of memory"):
+                worker.take(10)
+        policy.error = None
+        worker.reset()
+        policy.go.release()
+        self.submit(worker, policy, 3)
+        assert worker.take(10) is None
+        policy.go.release()
+        self.submit(worker, policy, 4)
+        assert worker.take(10).chunk.t0_ns == 3
