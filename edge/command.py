@@ -8,6 +8,7 @@ from pathlib import Path
 from types import FrameType
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -27,6 +28,8 @@ from headway.edge.summary import Episode, separation, success_line
 from headway.edge.view import View
 from headway.errors import ConfigError
 
+STOPPED = ("fault", "protective stop")
+
 
 def run_command(
     config: Path,
@@ -39,7 +42,8 @@ def run_command(
     overwrite: bool,
     require: tuple[str, ...],
 ) -> int:
-    """Returns the exit code: 0, 1 when an episode ended in a fault, 130 when interrupted."""
+    """Returns the exit code: 0, 1 when an episode ended in a fault or a protective stop, 130 when
+    interrupted."""
     if episodes < 1:
         raise ConfigError(f"wanted --episodes of at least 1, found {episodes}")
     console = Console()
@@ -60,6 +64,8 @@ def run_command(
             with progress, stop:
                 bar = progress.add_task("episodes", total=episodes)
                 for i in range(episodes):
+                    if built.loop.stop_requested:
+                        break
                     path = out / f"episode_{seed + i}.mcap"
                     runner = _viewed(built, console) if view else _Plain()
                     with runner:
@@ -74,15 +80,16 @@ def run_command(
                         from headway.edge.report import write_report
 
                         progress.console.print(f"  report {write_report(path)}")
-                    if result.end in ("interrupted", "fault"):
+                    # Somebody has to look at the robot first; the cell is a new one each time.
+                    if result.end == "fault" or (result.end in STOPPED and station.cell is None):
                         break
         finally:
             built.close()
     _summary(console, done, out)
-    if done and done[-1].result.end == "interrupted":
+    if built.loop.stop_requested:
         console.print("interrupted: what was recorded is complete and closed")
         return 130
-    return 1 if done and done[-1].result.end == "fault" else 0
+    return int(any(e.result.end in STOPPED for e in done))
 
 
 def _viewed(built: Built, console: Console) -> View:
@@ -122,7 +129,7 @@ def _line(seed: int, r: Result) -> str:
     return (
         f"seed {seed}: {word} ({r.end}, {r.seconds:.1f} s, {r.retries} retries, "
         f"peak {r.peak_force:.0f} N, {r.rejected} rejected, {r.missed} missed, "
-        f"reward {r.reward:+.2f})"
+        f"reward {r.reward:+.2f})" + (f"\n  [red]{escape(r.why)}[/red]" if r.why else "")
     )
 
 

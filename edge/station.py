@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
 from typing import Any
 
-from headway.clock import Clock
+from headway.clock import Clock, WallClock
 from headway.drivers import Arm, Camera, Context, ForceTorqueSensor, Gripper, open_device
 from headway.drivers.latest import Latest
+from headway.drivers.lock import DeviceLock
 from headway.edge.payload import Payload
 from headway.edge.settings import Settings
-from headway.errors import ConfigError, HeadwayError
+from headway.errors import ConfigError
 from headway.kernels.telemetry import Scale
 from headway.types import ArmState, Frame, GripperState, Wrench
 
 
 class Station:
-    """`with Station(settings, clock) as station:` opens everything; nothing moves.
+    """`with Station(settings, clock) as station:` opens everything; nothing moves. A device with an
+    address (`info.uri`) is then held against other processes: Busy.
 
     `outcome()` asks the station whether the task ended well; None where there is nobody to ask.
     """
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self.settings, self.clock = settings, clock
-        self.ctx = Context(clock)
+        # Readers sleep up to their due time: one that spins keeps the interpreter from the loop.
+        self.ctx = Context(WallClock(spin_ns=0) if isinstance(clock, WallClock) else clock)
         if settings.cell is not None:
             from headway import config
             from headway.drivers.sim.cell import Cell, CellConfig
 
-            self.cell: Cell | None = Cell(config.decode(settings.cell, CellConfig, "[cell]"), clock)
+            cell_cfg = config.decode(settings.cell, CellConfig, "[cell]")
+            self.cell: Cell | None = Cell(cell_cfg, self.ctx.clock)
             self.ctx.worlds["sim"] = self.cell
         else:
             self.cell = None
@@ -50,6 +57,7 @@ class Station:
             name = str(table.get("name", f"camera{len(self.cameras)}"))
             self.cameras[name] = Latest(camera, clock, f"camera {name}")
             self.has_depth[name] = camera.has_depth
+        self._stack = ExitStack()
         self.payload = Payload(settings.tool)
         limits = self.arm_device.limits
         stroke = self.gripper_device.stroke if self.gripper_device is not None else 0.085
@@ -73,20 +81,32 @@ class Station:
         return len(self.arm_device.limits.q_min)
 
     def __enter__(self) -> Station:
-        started: list[Latest[Any]] = []
-        try:
+        with ExitStack() as stack:
+            held = set()
             for source in self.sources:
+                device = source.source.info
+                address = (device.uri, device.serial)
+                # Once for all that share it; a plain file, such as a recording, is nobody's alone.
+                if device.uri and address not in held and not Path(device.uri).is_file():
+                    stack.enter_context(DeviceLock(device))
+                    held.add(address)
                 source.start()
-                started.append(source)
-        except HeadwayError:
-            for source in reversed(started):
-                source.close()
-            raise
+                stack.callback(source.close)
+            self._stack = stack.pop_all()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        for source in reversed(self.sources):
-            source.close()
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        """Closes all, whatever one of them does. An error that is under way is the one to show."""
+        try:
+            self._stack.close()
+        except Exception:
+            if value is None:
+                raise
 
     def reset(self, seed: int) -> str | None:
         """Prepare an episode; returns the station's instruction, if it gives one."""

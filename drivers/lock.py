@@ -1,0 +1,71 @@
+"""One process at a time per device, wherever the device itself does not see to it.
+
+An advisory lock (flock) on a file of the device's address in a folder of this user: it goes with
+its process however that ends, so a crash leaves nothing to clean up. It does not stop another user
+or another computer: that is the device's business.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import re
+import tempfile
+from pathlib import Path
+
+from headway.errors import Busy, DeviceError
+from headway.types import Info
+
+
+def folder() -> Path:
+    """`headway` in XDG_RUNTIME_DIR, which is the user's own and emptied at logout; where there is
+    none, `headway-UID` in the folder for temporary files. Raises DeviceError."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    root = Path(runtime) if runtime else Path(tempfile.gettempdir())
+    path = root / ("headway" if runtime else f"headway-{os.getuid()}")
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        owner = path.lstat().st_uid
+    except OSError as e:
+        raise DeviceError(f"wanted a folder for device locks at {path}: {e.strerror}") from None
+    if owner != os.getuid() or path.is_symlink():
+        raise DeviceError(f"wanted a folder of this user at {path}, found one of user {owner}")
+    return path
+
+
+class DeviceLock:
+    """`with DeviceLock(info):` holds the device at `info.uri`. Raises Busy naming the holder."""
+
+    def __init__(self, info: Info) -> None:
+        what = f"{info.uri} {info.serial}".strip()
+        name = re.sub(r"[^A-Za-z0-9]+", "_", what)[-40:].strip("_")
+        digest = hashlib.sha256(what.encode()).hexdigest()[:12]
+        self.path = folder() / f"{name}-{digest}.lock"
+        self.what = f"{info.model or info.kind} at {info.uri}"
+        self._fd = -1
+
+    def __enter__(self) -> DeviceLock:
+        try:
+            fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except OSError as e:
+            raise DeviceError(f"wanted to lock {self.path}: {e.strerror}") from None
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pid = os.pread(fd, 32, 0).decode(errors="replace").strip() or "unknown"
+            os.close(fd)
+            raise Busy(
+                f"wanted the {self.what}, found that process {pid} holds it: wait for its end, or "
+                "stop it"
+            ) from None
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        self._fd = fd
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # The file stays: removing it would let two processes hold locks of the same name.
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
