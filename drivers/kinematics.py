@@ -57,7 +57,8 @@ def rotvec_to_mat(r: Vec) -> Mat3:
         return np.eye(3)
     x, y, z = r / angle
     K = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    return np.eye(3) + math.sin(angle) * K + (1 - math.cos(angle)) * (K @ K)
+    R: Mat3 = np.eye(3) + math.sin(angle) * K + (1 - math.cos(angle)) * (K @ K)
+    return R
 
 
 def mat_to_rotvec(R: Mat3) -> Vec:

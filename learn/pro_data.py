@@ -44,7 +44,10 @@ class Labelled:
 
 def scale_from(recording: Recording) -> Scale:
     values: dict[str, Any] = json.loads(recording.metadata["scale"])
-    return Scale(**{k: np.array(v) if isinstance(v, list) else v for k, v in values.items()})
+    arrays: dict[str, Any] = {
+        k: np.array(v) if isinstance(v, list) else v for k, v in values.items()
+    }
+    return Scale(**arrays)
 
 
 def features_of(

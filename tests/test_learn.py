@@ -1,4 +1,4 @@
-"""Learning: labels from recordings, both trainers end to end at toy size, exported equals trained."""
+"""Learning: labels from recordings, both trainers end to end at toy size, exports."""
 
 from __future__ import annotations
 
@@ -87,7 +87,9 @@ def _with_disturbance(recording, at: int):  # type: ignore[no-untyped-def]
 
 @needs_gl
 def test_cloning_trains_resumes_and_exports(demos: Path, tmp_path: Path) -> None:
-    args = behaviour_cloning.Args(demos=demos, out=tmp_path / "policy", work=tmp_path / "w", steps=4)
+    args = behaviour_cloning.Args(
+        demos=(demos,), out=tmp_path / "policy", work=tmp_path / "w", steps=4
+    )
     monkey = behaviour_cloning.load(args)
     assert len(monkey) > 50
     assert len(INSTRUCTIONS) == 4
@@ -135,7 +137,7 @@ def test_pro_head_steps_as_it_was_trained() -> None:
     assert torch.allclose(time_to_go[0, 0], net.expected(logits[0, -1]), atol=1e-5)
     found = torch.stack([completion[0, 0], risk[0, 0], 1 - stability[0, 0]])
     assert torch.allclose(found, p, atol=1e-5)
-    assert 0.0 <= float(progress) <= 1.0
+    assert 0.0 <= progress.item() <= 1.0
 
 
 def test_pro_learns_what_is_there_and_is_judged(tmp_path: Path) -> None:
@@ -144,7 +146,9 @@ def test_pro_learns_what_is_there_and_is_judged(tmp_path: Path) -> None:
     args = pro.Args(out=tmp_path / "pro", steps=60, batch=8, lr=1e-2)
     net = pro.train(args, items)
     _, validation, test = pro.split(items)
-    metrics = pro.judge((validation, pro.outputs(net, validation)), (test, pro.outputs(net, test)), 50)
+    metrics = pro.judge(
+        (validation, pro.outputs(net, validation)), (test, pro.outputs(net, test)), 50
+    )
     assert metrics["auroc_risk_0.5s"] > 0.9
     assert metrics["test_episodes"] == len(test)
     made = bundle.load(pro.save(net, args, items, metrics))

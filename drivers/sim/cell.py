@@ -104,7 +104,8 @@ class Cell:
                 self._physics()
             self.q_ref[:] = d.qpos[:6]
             self.t_ns = self.clock.now()
-            return self.scene
+            scene: Scene = self.scene
+            return scene
 
     def _views(self) -> None:
         """Views into MuJoCo's arrays: each attribute access of its bindings costs a microsecond."""

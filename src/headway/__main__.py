@@ -110,7 +110,7 @@ def main(args: Annotated[list[str] | None, tyro.conf.Suppress] = None) -> int:
     """Entry point; returns the exit code."""
     try:
         code: int = tyro.extras.subcommand_cli_from_dict(
-            COMMANDS,  # type: ignore[arg-type]
+            COMMANDS,
             prog="headway",
             description=__doc__,
             args=args,
