@@ -43,8 +43,8 @@ _SCALARS: dict[str, Callable[[Row, Pose], float]] = {
     "force_z": lambda r, b: r["wrench"][2],
 }
 STATE_NAMES = tuple(_SCALARS)
-# What a cloned policy should not see: where it is going already. Given its own velocity it learns to
-# go on as before instead of looking (de Haan, Jayaraman & Levine 2019).
+# What a cloned policy should not see: where it is going already. Given its own velocity it learns
+# to go on as before instead of looking (de Haan, Jayaraman & Levine 2019).
 _MOMENTUM = ("vx", "vy", "vz", "lead_x", "lead_y", "lead_z")
 CLONING_STATE = tuple(n for n in STATE_NAMES if n not in _MOMENTUM)
 
