@@ -9,6 +9,7 @@ from types import TracebackType
 import numpy as np
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
@@ -54,12 +55,12 @@ class View:
             return table
         v = row.view
         phase = float(v["phase"])
-        table.add_row("elapsed", f"{float(v['elapsed']):.1f} s of {float(v['limit']):.0f} s")
+        table.add_row("elapsed", f"{float(v['elapsed']):.1f} s of {float(v['limit']):g} s")
         table.add_row("phase", Phase(int(phase)).name.lower() if np.isfinite(phase) else "-")
         table.add_row("retries", f"{float(v['retries']):.0f}")
-        table.add_row("TCP [m]", np.array2string(v["tcp"][:3], precision=3))
-        table.add_row("|F| [N]", f"{float(np.linalg.norm(v['wrench'][:3])):.1f}")
-        table.add_row("jaws [mm]", f"{float(v['width']) * 1000:.1f}")
+        table.add_row(r"TCP \[m]", escape(np.array2string(v["tcp"][:3], precision=3)))
+        table.add_row(r"|F| \[N]", f"{float(np.linalg.norm(v['wrench'][:3])):.1f}")
+        table.add_row(r"jaws \[mm]", f"{float(v['width']) * 1000:.1f}")
         if self._loop.pro is not None:
             signals = self._loop.pro.signals
             for name, colour in _SIGNALS:
