@@ -78,11 +78,11 @@ class NullLog:
         self.events: list[tuple[int, str, str]] = []
         self._said: set[str] = set()
 
-    def once(self, key: str, text: str) -> None:
+    def once(self, t_ns: int, key: str, text: str) -> None:
         """Log a condition when it first appears, not 500 times a second."""
         if key not in self._said:
             self._said.add(key)
-            self.event(0, "warning", text)
+            self.event(t_ns, "warning", text)
 
     def event(self, t_ns: int, level: str, text: str) -> None:
         self.events.append((t_ns, level, text))

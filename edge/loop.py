@@ -298,7 +298,7 @@ class Loop:
             names = self._state_vector.names
             unknown = [n for n, x in zip(names, state, strict=True) if not math.isfinite(x)]
             self._trouble = f"the policy wants {', '.join(unknown)}, which no sensor gives"
-            log.once("state", self._trouble)
+            log.once(t_ns, "state", self._trouble)
             return None
         return Observation(t_ns, images, state, self._instruction, base_q, base)
 
@@ -363,10 +363,10 @@ class Loop:
             sample = source.latest(max_age_ns)
         except Stale as e:
             self._trouble = str(e)
-            log.once(source.name, self._trouble)
+            log.once(self.station.clock.now(), source.name, self._trouble)
             return None
         if not sample.valid:
             self._trouble = f"{source.name}: invalid sample {sample.flags}"
-            log.once(source.name, self._trouble)
+            log.once(self.station.clock.now(), source.name, self._trouble)
             return None
         return sample.value
