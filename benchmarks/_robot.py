@@ -1,0 +1,121 @@
+"""Stand-ins that the benchmarks run: null devices, a policy that moves slowly to and fro, and a PRO
+head of the shipped one's size with weights that nobody trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from msgspec import structs
+
+from headway import bundle, config
+from headway.benchmarks._head import untrained_head
+from headway.clock import Clock
+from headway.edge.engine import open_engine
+from headway.edge.loop import Loop
+from headway.edge.observe import CLONING_STATE
+from headway.edge.operator import ProOperator
+from headway.edge.policy import PolicyWorker
+from headway.edge.settings import Settings
+from headway.edge.settings import load as load_settings
+from headway.edge.station import Station
+from headway.errors import Missing
+from headway.types import Chunk, Observation
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIG = ROOT / "configs" / "pick_place_sim.toml"
+PRO_BUNDLE = ROOT / "models" / "pick_place_pro"
+POLICY_BUNDLE = ROOT / "models" / "pick_place_policy"
+_HORIZON, _DT_NS = 6, 100_000_000
+_SPEED = 0.04  # [m/s]
+_TURN_NS = 1_500_000_000
+
+
+class ToAndFro:
+    """A policy without a network: chunks of a slow straight motion, open jaws. No camera."""
+
+    name = "to and fro"
+    cameras: tuple[str, ...] = ()
+    state_names = CLONING_STATE
+    chunk_shape = (_HORIZON, 7)
+
+    def instruction(self, text: str) -> int:
+        return 0
+
+    def reset(self) -> None: ...
+
+    def infer(self, obs: Observation) -> Chunk:
+        actions = np.zeros((_HORIZON, 7), np.float32)
+        sign = 1.0 if obs.t_ns // _TURN_NS % 2 == 0 else -1.0
+        actions[:, 0] = sign * _SPEED * 1e-9 * _DT_NS * np.arange(1, _HORIZON + 1)
+        return Chunk(obs.t_ns, _DT_NS, actions, obs.base)
+
+
+def null_settings(hz: float, seconds: float) -> Settings:
+    """Arm, F/T sensor and gripper of kind `null` at the loop's rate, no camera."""
+    device = {"kind": "null", "rate_hz": hz}
+    zone = {"half": [0.1, 0.1]}
+    table = {
+        "instruction": "none",
+        "arm": device,
+        "ft": device,
+        "gripper": device,
+        "task": {
+            "limit_s": seconds,
+            "source": {"centre": [0.45, -0.17], **zone},
+            "target": {"centre": [0.45, 0.2], **zone},
+        },
+        "loop": {"hz": hz, "tare_s": 0.02},
+        "guard": {
+            "workspace_min": [-1.5, -1.5, 0.0],
+            "workspace_max": [1.5, 1.5, 1.5],
+            "force_max": 80.0,
+            "torque_max": 15.0,
+        },
+    }
+    return config.decode(table, Settings, "the benchmark's null robot")
+
+
+def cell_settings(seconds: float, *, camera: bool = False) -> Settings:
+    """The shipped configuration with the time limit given, by default without its cameras."""
+    settings = load_settings(CONFIG)
+    task = structs.replace(settings.task, limit_s=seconds)
+    return structs.replace(settings, task=task, camera=settings.camera if camera else [])
+
+
+def pro_operator(station: Station, features: str = "auto") -> tuple[ProOperator | None, str]:
+    """The shipped head, else one of its size, with the word for which; None without `onnx`."""
+    loop = station.settings.loop
+    with TemporaryDirectory() as folder:
+        if (PRO_BUNDLE / bundle.MANIFEST).is_file():
+            made, what = bundle.load(PRO_BUNDLE), "PRO head: the shipped one"
+        else:
+            try:
+                made, what = untrained_head(Path(folder) / "pro"), "PRO head: untrained, same size"
+            except Missing as e:
+                return None, f"no PRO head: {e}"
+        m = made.manifest
+        engine = open_engine("auto", made.onnx, inputs=m.inputs, outputs=m.outputs)
+        pro = ProOperator(
+            made, engine, station.scale, station.joints,
+            hz=loop.hz, head_hz=loop.pro_hz, features=features,
+        )  # fmt: skip
+    return pro, f"{what}, on {engine.kind}; features on {pro.stream.impl}"
+
+
+@contextmanager
+def robot(
+    settings: Settings, clock: Clock, *, features: str = "auto", plan: bool = True
+) -> Iterator[tuple[Loop, str]]:
+    """A loop on an open station, with the stub policy (if `plan`) and a PRO head; and which."""
+    with Station(settings, clock) as station:
+        pro, what = pro_operator(station, features)
+        worker = PolicyWorker(ToAndFro(), station.chain, clock, 0.02) if plan else None
+        try:
+            yield Loop(station, worker, pro), what
+        finally:
+            if worker is not None:
+                worker.close()

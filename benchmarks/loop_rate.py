@@ -1,0 +1,124 @@
+"""Does the loop keep its deadlines as well as a loop that does nothing?
+
+The loop with a null robot and the bare `Rate` on the same `WallClock` take turns, a second each, in
+one process, so that both see the same machine. Lateness is how long after its deadline a tick
+begins; a tick that was skipped is as late as the one that came instead. The ratio is that of the
+medians over the turns of each turn's p99: a host that stops the machine for 20 ms spoils one turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headway.benchmarks._findings import Findings, Number, Table
+from headway.benchmarks._robot import null_settings, robot
+from headway.clock import NS, Rate, Tick, WallClock
+from headway.edge.log import NullLog
+
+RATES = (500.0, 1000.0)
+TURNS = 8
+BARE, SLEEP = "bare loop", "bare loop, no spinning"
+WHOLE, HOLD = "whole loop", "loop without policy"
+
+
+class Lateness(NullLog):
+    """Lateness of every tick [us], and when the first and the last one began; preallocated."""
+
+    def __init__(self, period_ns: int, size: int) -> None:
+        super().__init__()
+        self._late = np.zeros(size)
+        self._period = period_ns
+        self.ticks = self.missed = self.first_ns = self.last_ns = 0
+
+    def timing(self, t_ns: int, tick: Tick) -> None:
+        if self.ticks == 0:
+            self.first_ns = t_ns
+        elif self.ticks < len(self._late):  # the first tick begins when it likes
+            self.missed += tick.missed
+            self._late[self.ticks] = tick.late_ns + tick.missed * self._period
+        self.last_ns = t_ns + tick.late_ns
+        self.ticks += 1
+
+    @property
+    def us(self) -> NDArray[np.float64]:
+        return self._late[1 : self.ticks] / 1e3
+
+
+def bare(hz: float, seconds: float, clock: WallClock) -> Lateness:
+    """The same bookkeeping without a body."""
+    size = round(hz * seconds) + 1
+    log = Lateness(round(NS / hz), size)
+    for tick in Rate(hz, clock):
+        log.timing(tick.t_ns, tick)
+        if tick.index >= size - 1:
+            break
+    return log
+
+
+def turns(hz: float, seconds: float, n: int) -> tuple[dict[str, list[Lateness]], str]:
+    """`n` turns of `seconds` [s] of every contender. The robots' reader threads exist only in
+    their own turns: the bare loop has the process for itself."""
+    clock, plain = WallClock(), WallClock(spin_ns=0)
+    settings = null_settings(hz, seconds)
+    done: dict[str, list[Lateness]] = {}
+    what = ""
+
+    def loop(plan: bool) -> Lateness:
+        nonlocal what
+        log = Lateness(round(NS / hz), round(hz * seconds) + 2)
+        with ExitStack() as stack:
+            running, what = stack.enter_context(robot(settings, clock, plan=plan))
+            running.episode(None, log)
+        return log
+
+    contenders: dict[str, Callable[[], Lateness]] = {
+        WHOLE: lambda: loop(True),
+        BARE: lambda: bare(hz, seconds, clock),
+        HOLD: lambda: loop(False),
+        SLEEP: lambda: bare(hz, seconds, plain),
+    }
+    for _ in range(n):
+        for name, run in contenders.items():
+            done.setdefault(name, []).append(run())
+    return done, what
+
+
+def measure(effort: float = 1.0) -> Findings:
+    numbers: list[Number] = []
+    rows: list[tuple[str, tuple[float, ...]]] = []
+    what = ""
+    for hz in RATES:
+        done, what = turns(hz, min(1.0, effort), max(2, round(TURNS * effort)))
+        p99 = {k: float(np.median([np.percentile(x.us, 99) for x in v])) for k, v in done.items()}
+        label = f"{hz:.0f} Hz"
+        numbers += [
+            Number(f"{label}: rate error", 100 * _error(done[WHOLE], hz), "%", 0.1),
+            Number(f"{label}: p99 lateness, whole / bare", p99[WHOLE] / p99[BARE], "x", 1.5),
+            Number(f"{label}: p99 lateness, no policy / bare", p99[HOLD] / p99[BARE], "x", 1.5),
+            Number(f"{label}: p99 lateness, whole / no spinning", p99[WHOLE] / p99[SLEEP], "x"),
+            Number(f"{label}: rate error, bare", 100 * _error(done[BARE], hz), "%"),
+        ]
+        for name, logs in done.items():
+            late = np.concatenate([x.us for x in logs])
+            p50, all99 = (float(v) for v in np.percentile(late, (50, 99)))
+            missed = 100 * sum(x.missed for x in logs) / len(late)
+            rows.append((f"{label} {name}", (p50, p99[name], all99, float(late.max()), missed)))
+    columns = ("p50", "p99 median", "p99 pooled", "max", "missed [%]")
+    notes = (what, f"{TURNS} turns of 1 s each, in rotation")
+    return Findings(
+        "Loop at a fixed rate on the wall clock, null robot",
+        numbers,
+        [Table("lateness", columns, tuple(rows), "us")],
+        notes,
+    )
+
+
+def _error(logs: list[Lateness], hz: float) -> float:
+    """|achieved / wanted - 1| over all turns; a skipped tick is a tick less."""
+    ticks = sum(x.ticks - 1 for x in logs)
+    seconds = sum(x.last_ns - x.first_ns for x in logs) / NS
+    return abs(ticks / seconds / hz - 1.0)

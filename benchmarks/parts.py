@@ -1,0 +1,163 @@
+"""What one call costs of each part of a tick: guard, features, PRO head, recorder.
+
+Every call is timed by itself, with the 0.1 us that reading the clock costs in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter_ns
+from typing import Any
+
+import numpy as np
+
+from headway import bundle, kernels
+from headway.benchmarks._findings import PERCENTILES, Findings, Number, Table, percentiles
+from headway.benchmarks._head import untrained_head
+from headway.benchmarks._robot import PRO_BUNDLE
+from headway.drivers.arms import _ur5e as ur
+from headway.drivers.kinematics import Chain
+from headway.edge.engine import open_engine
+from headway.edge.guard import Guard, GuardConfig
+from headway.edge.operator import pro_dtype
+from headway.edge.recording.recorder import Recorder
+from headway.edge.recording.schema import Channel
+from headway.errors import Missing
+from headway.kernels import telemetry
+from headway.kernels.telemetry import Scale
+from headway.types import ArmState, Pose, Wrench
+
+CALLS = 20_000
+IMPLS: tuple[kernels.Impl, ...] = ("cpp", "numpy")
+_HZ = 500.0
+_CHAIN = Chain(ur.DH, ur.BASE_YAW, (0.0, 0.0, 0.185))
+_HOME = np.array([0.0, -1.9, 1.9, -1.57, -1.57, 0.0])
+Row = tuple[str, tuple[float, ...]]
+
+
+def timed(call: Callable[[int], Any], n: int, warm: int = 200) -> tuple[float, float, float]:
+    """p50, p95, p99 [us] of `call(i)` for i = 0..n-1, after `warm` calls with i < 0."""
+    for i in range(-warm, 0):
+        call(i)
+    took = np.zeros(n)
+    for i in range(n):
+        begun = perf_counter_ns()
+        call(i)
+        took[i] = perf_counter_ns() - begun
+    return percentiles(took, 1e-3)
+
+
+def guard(n: int) -> Row:
+    """Commands of a slow motion in all joints, all accepted."""
+    cfg = GuardConfig(
+        workspace_min=(-1.5, -1.5, 0.0),
+        workspace_max=(1.5, 1.5, 1.5),
+        force_max=80.0,
+        torque_max=15.0,
+    )
+    guard = Guard(cfg, ur.LIMITS, 1 / _HZ, _CHAIN.position)
+    guard.reset(_HOME)
+    zero = np.zeros(6)
+    state = ArmState(_HOME, zero, _HOME, Pose(zero[:3], np.array([1.0, 0, 0, 0])), zero)
+    wrench = Wrench(zero[:3], zero[3:])
+    period = round(1e9 / _HZ)
+    t = np.arange(n + 200)[:, None] / _HZ
+    path = _HOME + 0.05 * (1 - np.cos(0.5 * t))
+    refused = 0
+
+    def call(i: int) -> None:
+        nonlocal refused
+        k = i + 200
+        sent = guard.apply(
+            path[k], state=state, wrench=wrench, now_ns=k * period, command_t_ns=k * period
+        )
+        refused += sent.changed
+
+    row = timed(call, n)
+    if refused:
+        raise RuntimeError(f"wanted commands that the guard accepts, it refused {refused}")
+    return "guard.apply", row
+
+
+def features(n: int) -> list[Row]:
+    """Push and features of every implementation that is here, on made-up telemetry."""
+    rng = np.random.default_rng(0)
+    rows = telemetry.empty(6, 1000)
+    for name in telemetry.FIELDS:
+        rows[name] = rng.normal(0, 0.1, rows[name].shape)
+    rows["t_ns"] = np.arange(len(rows)) * round(1e9 / _HZ)
+    lim = ur.LIMITS
+    scale = Scale(lim.q_min, lim.q_max, lim.dq_max, lim.tau_max)
+    vector, mask = np.empty(176, np.float32), np.empty(len(kernels.spec.MASKS), np.float32)
+    out: list[Row] = []
+    for impl in IMPLS:
+        try:
+            stream = kernels.feature_stream(impl, scale, 6, _HZ)
+        except Missing:
+            continue
+        few = n if impl == "cpp" else max(10, n // 10)
+
+        def push(i: int, s: kernels.FeatureStream = stream) -> None:
+            s.push(rows[i % 1000])
+
+        def compute(i: int, s: kernels.FeatureStream = stream) -> None:
+            s.features(vector, mask)
+
+        out.append((f"features {impl}: push", timed(push, few)))
+        few = max(10, few // 10)
+        out.append((f"features {impl}: features", timed(compute, few, min(200, few))))
+    return out
+
+
+def head(n: int) -> Row | None:
+    """One step of the shipped PRO head, else of one of its size; None without either."""
+    with TemporaryDirectory() as folder:
+        if (PRO_BUNDLE / bundle.MANIFEST).is_file():
+            made = bundle.load(PRO_BUNDLE)
+        else:
+            try:
+                made = untrained_head(Path(folder) / "pro")
+            except Missing:
+                return None
+        engine = open_engine("auto", made.onnx)
+    row = timed(lambda i: engine.run(), n)
+    engine.close()
+    return f"PRO head on {engine.kind}", row
+
+
+def recorder(n: int) -> list[Row]:
+    """Telemetry and PRO rows into a recording, as a robot does it: never waiting."""
+    telemetry_row, pro_row = telemetry.empty(6, 1)[0], np.zeros(1, pro_dtype())[0]
+    channels = [
+        Channel("/telemetry", dtype=telemetry.dtype(6)),
+        Channel("/pro", dtype=pro_dtype()),
+    ]
+    out: list[Row] = []
+    with (
+        TemporaryDirectory() as folder,
+        Recorder(Path(folder) / "a.mcap", channels, lossless=False) as log,
+    ):
+        for topic, row in (("/telemetry", telemetry_row), ("/pro", pro_row)):
+
+            def call(i: int, topic: str = topic, row: np.void = row) -> None:
+                log.write(topic, i + 1000, row)
+
+            out.append((f"recorder.write {topic}", timed(call, n)))
+    return out
+
+
+def measure(effort: float = 1.0) -> Findings:
+    n = max(50, round(CALLS * effort))
+    rows = [guard(n), *features(n), head(n), *recorder(n)]
+    found = [r for r in rows if r is not None]
+    by_name = dict(found)
+    numbers = []
+    for what in ("push", "features"):
+        both = [by_name.get(f"features {impl}: {what}") for impl in ("numpy", "cpp")]
+        if both[0] and both[1]:
+            numbers.append(Number(f"{what}: numpy / cpp", both[0][0] / both[1][0], "x"))
+    return Findings(
+        "One call of each part", numbers, [Table("time per call", PERCENTILES, tuple(found), "us")]
+    )
