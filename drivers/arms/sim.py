@@ -50,6 +50,10 @@ class SimArm(SimSource[ArmState]):
     def activate(self) -> None:
         with self.cell.lock:
             self.cell.sync()
+            if self.cell.protective_stop:
+                raise DeviceError(
+                    "the simulated arm is in a protective stop: look what it ran into, then reset"
+                )
             self.cell.q_ref[:] = self.cell.q
             self._active = True
 

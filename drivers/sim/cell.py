@@ -8,6 +8,7 @@ so the same code runs in real time.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
 from typing import Any
@@ -45,6 +46,9 @@ class CellConfig(config.Struct, frozen=True):
     ft_delay_s: float = 0.004
     joint_noise: float = 2e-5  # encoder noise [rad]
     wrist_fovy: float = 75.0  # [deg]
+    # The robot's own protective stop: force at the wrist beyond the tool's weight, mean over about
+    # 10 ms [N]. Far above what the guard allows.
+    protective_force: float = 150.0
 
 
 class Cell:
@@ -98,6 +102,7 @@ class Cell:
             self.ft_bias = rng.normal(0, 1, 6) * ([cfg.force_bias] * 3 + [cfg.torque_bias] * 3)
             self._ft = deque([np.zeros(6)], maxlen=1 + round(cfg.ft_delay_s / cfg.timestep))
             self.protective_stop = False
+            self._load = 0.0  # [N]
             self.episode += 1
             mj.mj_forward(self.model, d)
             for _ in range(round(0.5 / cfg.timestep)):  # let the items settle
@@ -115,8 +120,12 @@ class Cell:
         self.servo_torque, self.finger_force = d.actuator_force[:6], d.actuator_force[6:8]
         self._ctrl, self._finger_ctrl = d.ctrl[:6], d.ctrl[6:8]
         self._applied, self._bias = d.qfrc_applied[:6], d.qfrc_bias[:6]
-        self._sensor = d.sensordata[:6]
+        self._sensor, self._force = d.sensordata[:6], d.sensordata[:3]
         self._damping = self.model.dof_damping[:6].copy()
+        self._load_gain = min(1.0, self.cfg.timestep / 0.01)
+        self._load_max = self.cfg.protective_force + arm_model.TOOL_MASS * 9.81
+        w = self.mujoco.mjtWarning  # positions, velocities or accelerations: MuJoCo starts afresh
+        self._unstable = d.warning.number[int(w.mjWARN_BADQPOS) : int(w.mjWARN_BADQACC) + 1]
         self._step = self.mujoco.mj_step
 
     def sync(self) -> None:
@@ -130,8 +139,9 @@ class Cell:
                 self.t_ns = now - NS
             while now - self.t_ns >= self.step_ns:
                 self._physics()
+                self._protect()
                 self.t_ns += self.step_ns
-            if self.data.warning[self.mujoco.mjtWarning.mjWARN_BADQACC].number:
+            if self._unstable.any():
                 raise DeviceError(
                     "the simulated cell became unstable: use a smaller [cell] timestep"
                 )
@@ -151,6 +161,14 @@ class Cell:
         self._finger_ctrl[:] = min(max(reference, jaw - lead), jaw + lead)
         self._step(self.model, self.data)
         self._ft.append(self._sensor.copy())
+
+    def _protect(self) -> None:
+        """Too much force: brakes on where the arm is, until a `reset`."""
+        x, y, z = self._force.tolist()  # floats: a tenth of an array operation's time
+        self._load += (math.sqrt(x * x + y * y + z * z) - self._load) * self._load_gain
+        if self._load > self._load_max and not self.protective_stop:
+            self.protective_stop = True
+            self.q_ref[:] = self._ctrl[:] = self.q
 
     def wrench(self) -> Vec:
         """What the F/T sensor reads (6,) [N, Nm]: tool weight included, delayed, biased, noisy."""
