@@ -80,10 +80,11 @@ class Latest(Generic[T]):
     def close(self) -> None:
         """Bounded: a device that hangs in `read` is left to its thread."""
         self._stop.set()
-        if self._thread is not None:
-            self._thread.join(_JOIN_S)
-            self._thread = None
-        self.source.close()
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.join(_JOIN_S)
+        if thread is None or thread.is_alive():
+            self.source.close()
 
     def _why(self) -> str:
         return f": {self._fault}" if self._fault else ""
@@ -92,6 +93,7 @@ class Latest(Generic[T]):
         while not stop.is_set():
             if rest := self._step(1.0):
                 stop.wait(rest)
+        self.source.close()  # here, because what a device opened may belong to its thread
 
     def _step(self, timeout_s: float) -> float:
         """Read once, after a failure open first. Returns for how long to leave it alone [s]."""

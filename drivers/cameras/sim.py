@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from typing import Any
 
@@ -13,6 +14,7 @@ from headway.drivers.sim import cell_of
 from headway.drivers.sim.cell import Cell
 from headway.drivers.sim.gl import context_class, import_mujoco
 from headway.drivers.sim.source import SimSource
+from headway.errors import Missing
 from headway.types import Frame, Info
 
 
@@ -51,6 +53,8 @@ class SimCamera(SimSource[Frame]):
         mj, cell, cfg = self._mj, self.cell, self.cfg
         if self._episode != cell.episode:
             self._open_context()
+        else:
+            self._gl.make_current()  # another camera may have rendered on this thread
         mj.mjv_updateScene(
             cell.model,
             cell.data,
@@ -83,7 +87,13 @@ class SimCamera(SimSource[Frame]):
         """A new episode is a new model: geometry is uploaded again, the GL context is kept."""
         mj, cell, cfg = self._mj, self.cell, self.cfg
         if self._gl is None:
-            self._gl = context_class()(cfg.width, cfg.height)
+            try:
+                self._gl = context_class()(cfg.width, cfg.height)
+            except RuntimeError as e:  # the library is there, a driver behind it is not
+                raise Missing(
+                    f"the simulated camera wants an off-screen renderer, found none behind the "
+                    f"library ({e}): on Debian and Ubuntu `apt-get install libgl1-mesa-dri`"
+                ) from None
         self._gl.make_current()
         self._scene = mj.MjvScene(cell.model, maxgeom=200)
         self._scene.flags[mj.mjtRndFlag.mjRND_SHADOW] = 0
@@ -101,8 +111,10 @@ class SimCamera(SimSource[Frame]):
     def close(self) -> None:
         super().close()
         if self._gl is not None:
-            self._context.free()
-            self._gl.free()
+            with contextlib.suppress(Exception):  # current on another thread: goes with that one
+                self._gl.make_current()
+                self._context.free()
+                self._gl.free()
             self._gl = None
             self._episode = -1
 

@@ -34,7 +34,14 @@ def context_class() -> Any:
     """MuJoCo's GL context of the chosen renderer. Asked for by name: MuJoCo itself would decide at
     its first import, which somebody else may have done without looking. Raises Missing."""
     import_mujoco(rendering=True)
-    return import_module(f"mujoco.{os.environ['MUJOCO_GL']}").GLContext
+    chosen = os.environ["MUJOCO_GL"]
+    try:
+        return import_module(f"mujoco.{chosen}").GLContext
+    except (ImportError, AttributeError, OSError) as e:
+        raise Missing(
+            f"the simulated camera wants a renderer, found MUJOCO_GL={chosen}, which gives none "
+            f"({e}): unset it, or choose {', '.join(_CANDIDATES)}"
+        ) from None
 
 
 def import_mujoco(*, rendering: bool = False) -> Any:
@@ -50,7 +57,7 @@ def import_mujoco(*, rendering: bool = False) -> Any:
         )
     try:
         import mujoco
-    except ImportError as e:
+    except (ImportError, RuntimeError) as e:  # RuntimeError: a MUJOCO_GL that it does not know
         raise Missing(
             f"the simulated cell wants mujoco: pip install 'headway[sim]' ({e})"
         ) from None
