@@ -7,7 +7,8 @@ from pathlib import Path
 
 import hypothesis
 import pytest
-from null_robot import make_policy, make_pro, null_table
+import tomli
+from null_robot import make_policy, make_pro, null_table, toml
 
 from headway import config
 from headway.edge.settings import Settings
@@ -30,3 +31,25 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def null_settings() -> Callable[..., Settings]:
     """`null_settings(task={...})`: settings of null devices, with sections replaced."""
     return lambda **changes: config.decode(null_table(**changes), Settings, "test")
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Write a configuration of null devices, with sections replaced; returns its path."""
+
+    def write(**changes):
+        path = tmp_path / "robot.toml"
+        table = null_table(**changes)
+        path.write_text("".join(f"{k} = {toml(v)}\n" for k, v in table.items()))
+        assert tomli.loads(path.read_text()) == table
+        return path
+
+    return write
+
+
+@pytest.fixture
+def both(bundles):
+    return {
+        "policy": {"bundle": str(bundles / "policy")},
+        "pro": {"bundle": str(bundles / "pro"), "features": "numpy"},
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from headway import bundle
+from headway.__main__ import main
 from headway.bundle import Image, Manifest, Policy, Pro, Provenance, Tensor
 from headway.edge.chunks import ACTION_NAMES
 from headway.edge.operator import OUTPUTS
@@ -138,3 +140,16 @@ def null_table(**changes: Any) -> dict[str, Any]:
         },
     }
     return {**table, **changes}
+
+
+def toml(value):
+    """A TOML inline value; enough for a configuration."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{k} = {toml(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(toml, value)) + "]"
+    return json.dumps(value)
+
+
+def run(path, out, *args):
+    return main(["run", "--config", str(path), "--out", str(out), *map(str, args)])

@@ -7,139 +7,18 @@ import gc
 import os
 import resource
 import signal
-import threading
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from null_robot import HORIZON, null_table
+from loop_rig import TABLES, WHEN, Policy, Rig, check_log
+from null_robot import null_table
 
-from headway import config
-from headway.clock import NS, VirtualClock
+from headway.clock import NS
 from headway.edge.log import EpisodeLog
-from headway.edge.loop import Loop
-from headway.edge.policy import PolicyWorker
-from headway.edge.runner import record_episode
-from headway.edge.settings import Settings
-from headway.edge.station import Station
 from headway.errors import CommandRejected, DeviceError, HeadwayError, RecordingError, Stale
 from headway.mcaplog import open_recording
-from headway.types import Chunk, Observation, Wrench
-
-WHEN = 0.3  # into the episode [s]: things go wrong while the arm moves
-
-
-class Policy:
-    """Moves along the tool's axis at 5 cm/s; `then` replaces its answer from `when` on."""
-
-    name = "test"
-    cameras = ("wrist",)
-    state_names = ("tcp_x", "width", "force_z")
-
-    def __init__(self, then=None, when=WHEN):
-        self.then, self.when, self.first_ns = then, when, None
-
-    def instruction(self, text):
-        return 0
-
-    def reset(self):
-        self.first_ns = None
-
-    def infer(self, obs):
-        self.first_ns = obs.t_ns if self.first_ns is None else self.first_ns
-        assert np.isfinite(obs.state).all()
-        actions = np.zeros((HORIZON, 7), np.float32)
-        actions[:, 2] = 0.005 * np.arange(1, HORIZON + 1)
-        if self.then is not None and obs.t_ns - self.first_ns >= self.when * NS:
-            actions = self.then(actions)
-        return Chunk(obs.t_ns, NS // 10, actions, obs.base)
-
-
-class Rig:
-    """A loop on null devices, or on the simulated arm, with a spy on what reaches the arm."""
-
-    def __init__(self, table, policy, latency_s=0.02):
-        self.clock = VirtualClock(1)
-        self.station = Station(config.decode(table, Settings, "test"), self.clock)
-        self.arm = self.station.arm_device
-        self.worker = policy and PolicyWorker(policy, self.station.chain, self.clock, latency_s)
-        self.loop = Loop(self.station, self.worker, None)
-        self.sent, self.calls = [], []
-        command, stop = self.arm.command, self.arm.stop
-
-        def spy_command(q, *, deadline_ns):
-            self.sent.append(q.copy())
-            self.calls.append("command")
-            return command(q, deadline_ns=deadline_ns)
-
-        def spy_stop(category=2):
-            self.calls.append("stop")
-            stop(category)
-
-        self.arm.command, self.arm.stop = spy_command, spy_stop
-
-    def after(self, seconds, device, name, replacement):
-        """From `seconds` into the episode, `device.name()` is `replacement(usual)()`."""
-        usual = getattr(device, name)
-
-        def call(*args, **kwargs):
-            begun = self.begun is not None and self.clock.now() - self.begun >= seconds * NS
-            return replacement(usual)(*args, **kwargs) if begun else usual(*args, **kwargs)
-
-        setattr(device, name, call)
-
-    begun = None
-
-    def run(self, path, **kwargs):
-        prepare = self.loop._prepare
-
-        def noting(instruction):
-            prepare(instruction)
-            self.begun = self.clock.now()
-
-        self.loop._prepare = noting
-        with self.station:
-            return record_episode(
-                self.loop, 3, path, chunk_shape=(HORIZON, 7) if self.worker else None,
-                metadata={}, **kwargs,
-            )  # fmt: skip
-
-    def check_arm(self):
-        """Stopped at the end; every command finite and inside the limits from the first one on."""
-        assert self.calls[-1] == "stop"
-        q, dt, limits = np.array(self.sent), self.loop.dt, self.arm.limits
-        assert np.isfinite(q).all()
-        assert (q >= limits.q_min).all()
-        assert (q <= limits.q_max).all()
-        q = np.concatenate([q[:1]] * 3 + [q])
-        for order, most in enumerate((limits.dq_max, limits.ddq_max, limits.dddq_max), start=1):
-            assert (np.abs(np.diff(q, order, axis=0)) <= most * dt**order * (1 + 1e-6) + 1e-9).all()
-
-    def check_came_to_rest(self):
-        assert np.ptp(self.sent[-20:], axis=0).max() == 0.0
-        assert np.ptp(self.sent, axis=0).max() > 1e-3  # ... after it had moved
-
-
-def check_log(path, *texts):
-    """The recording is whole and some line of its log says each of `texts`."""
-    recording = open_recording(path)
-    assert not recording.truncated
-    assert recording.end["end"] == "closed"
-    lines = [f"{line.level}: {line.text}" for line in recording.logs("/log")]
-    for text in texts:
-        assert any(text in line for line in lines), lines
-    return recording
-
-
-def sim_table():
-    pytest.importorskip("mujoco")
-    tool = {"mass": 1.225, "com": [0.0, 0.0, 0.04], "tcp": [0.0, 0.0, 0.165]}
-    sim = {"kind": "sim"}
-    return null_table(cell={"home": [0.42, -0.13, 0.4]}, arm=sim, ft=sim, gripper=sim, tool=tool)
-
-
-TABLES = {"null": null_table, "sim": sim_table}
-
+from headway.types import Wrench
 
 on_both = pytest.mark.parametrize("table", TABLES, indirect=True)
 
@@ -430,84 +309,3 @@ def test_a_jaw_command_only_comes_with_a_number(path):
     widths = open_recording(path).rows("/telemetry")["width_ref"]
     assert widths[0] == rig.station.stroke
     assert (widths[100:] == 0.0).all()
-
-
-class TestWorker:
-    """The thread that infers beside a loop in real time."""
-
-    class Wall(VirtualClock):
-        realtime = True
-
-    class Slow(Policy):
-        """Answers when told to."""
-
-        def __init__(self):
-            super().__init__()
-            self.begun, self.go = threading.Semaphore(0), threading.Semaphore(0)
-            self.error = None
-
-        def infer(self, obs):
-            self.begun.release()
-            assert self.go.acquire(timeout=20)
-            if self.error is not None:
-                raise self.error
-            return super().infer(obs)
-
-    @pytest.fixture
-    def policy(self):
-        return self.Slow()
-
-    @pytest.fixture
-    def worker(self, policy):
-        station = Station(config.decode(null_table(), Settings, "test"), VirtualClock())
-        worker = PolicyWorker(policy, station.chain, self.Wall(), 0.0)
-        worker.reset()
-        yield worker
-        policy.go.release(10)
-        worker.close()
-        assert not worker._thread.is_alive()
-
-    def observation(self, worker, t_ns):
-        q = np.array([0.0, -1.9, 1.9, -1.57, -1.57, 0.0])
-        return Observation(t_ns, {}, np.zeros(3, np.float32), 0, q, worker._chain.pose(q))
-
-    def submit(self, worker, policy, t_ns):
-        worker.submit(self.observation(worker, t_ns), lambda: 0)
-        assert policy.begun.acquire(timeout=20)
-
-    def test_it_takes_the_newest_observation_and_gives_each_chunk_once(self, worker, policy):
-        self.submit(worker, policy, 1)
-        for t in (2, 3, 4):
-            worker.submit(self.observation(worker, t), lambda: 0)
-        assert worker.take(10) is None
-        policy.go.release()
-        assert policy.begun.acquire(timeout=20)  # the first one is done: at the newest now
-        assert worker.take(10).chunk.t0_ns == 1
-        assert worker.take(10) is None
-        policy.go.release()
-        self.submit(worker, policy, 9)
-        assert worker.take(10).chunk.t0_ns == 4
-
-    def test_a_chunk_begun_in_an_episode_that_is_over_is_dropped(self, worker, policy):
-        self.submit(worker, policy, 1)
-        worker.reset()
-        policy.go.release()
-        self.submit(worker, policy, 2)
-        assert worker.take(10) is None
-
-    def test_a_failure_is_raised_by_take_until_the_next_episode(self, worker, policy):
-        policy.error = RuntimeError("out of memory")
-        self.submit(worker, policy, 1)
-        policy.go.release()
-        self.submit(worker, policy, 2)
-        for _ in range(2):
-            with pytest.raises(RuntimeError, match="out of memory"):
-                worker.take(10)
-        policy.error = None
-        worker.reset()
-        policy.go.release()
-        self.submit(worker, policy, 3)
-        assert worker.take(10) is None
-        policy.go.release()
-        self.submit(worker, policy, 4)
-        assert worker.take(10).chunk.t0_ns == 3
