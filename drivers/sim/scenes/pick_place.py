@@ -30,10 +30,10 @@ class Config(config.Struct, frozen=True):
     items_min: int = 2
     items_max: int = 4
     mass_min: float = 0.05  # [kg]
-    mass_max: float = 1.0
+    mass_max: float = 0.9
     friction_min: float = 0.10
     friction_max: float = 0.9
-    clutter: float = 0.06  # smallest distance between item centres [m]
+    clutter: float = 0.07  # smallest distance between item centres [m]
 
 
 def build(cfg: Config, rng: np.random.Generator) -> Scene:
