@@ -14,7 +14,8 @@ HeadwayError
 └── Interrupted            the run was ended by the user; what it had is kept
 
 Each message says what was wanted, what was found and what to do next. `exit_code` is what the
-command line returns for it.
+command line returns for it; `headway run` also returns 1 when an episode ended in a fault or in a
+protective stop, which its recording explains.
 """
 
 from __future__ import annotations
