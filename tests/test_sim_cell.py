@@ -164,10 +164,6 @@ def test_at_rest_the_sensor_reads_the_tools_weight(yaw):
     np.testing.assert_allclose(w[3:], 0.0, atol=0.03)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="the cell gives MuJoCo's sign: the force of the arm on the tool, not that from outside",
-)
 def test_the_wrench_is_the_force_on_the_tool():
     """As `headway.types.Wrench` has it: weight along +z of a tool that points down, and contact
     with the table along -z. So the payload's model fits at any orientation."""

@@ -127,6 +127,7 @@ class Cell:
         w = self.mujoco.mjtWarning  # positions, velocities or accelerations: MuJoCo starts afresh
         self._unstable = d.warning.number[int(w.mjWARN_BADQPOS) : int(w.mjWARN_BADQACC) + 1]
         self._step = self.mujoco.mj_step
+        self._jaw_step = _FINGER_SPEED * self.cfg.timestep
 
     def sync(self) -> None:
         """Step the physics up to the clock's now."""
@@ -141,7 +142,7 @@ class Cell:
                 self._physics()
                 self._protect()
                 self.t_ns += self.step_ns
-            if self._unstable.any():
+            if any(self._unstable.tolist()):
                 raise DeviceError(
                     "the simulated cell became unstable: use a smaller [cell] timestep"
                 )
@@ -153,14 +154,15 @@ class Cell:
         self._applied[:] = self._bias
         # Position servo with a force limit: the reference runs ahead of the jaws by what the limit
         # allows, at a bounded speed.
-        step = _FINGER_SPEED * self.cfg.timestep
+        step = self._jaw_step
         closed = (arm_model.STROKE - self.width_ref) / 2
         reference, jaw = float(self._finger_ctrl[0]), float(self.finger[0])
         reference += min(max(closed - reference, -step), step)
         lead = self.grip_limit / arm_model.FINGER_KP
         self._finger_ctrl[:] = min(max(reference, jaw - lead), jaw + lead)
         self._step(self.model, self.data)
-        self._ft.append(self._sensor.copy())
+        # MuJoCo gives the parent's force on the tool; ours is what acts on it from outside.
+        self._ft.append(-self._sensor)
 
     def _protect(self) -> None:
         """Too much force: brakes on where the arm is, until a `reset`."""
