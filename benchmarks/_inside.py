@@ -3,6 +3,8 @@ that what is measured is `headway run` and no more."""
 
 from __future__ import annotations
 
+import contextlib
+import runpy
 import sys
 import time
 from typing import Any
@@ -12,7 +14,6 @@ HEAVY = ("torch", "mujoco", "onnxruntime")
 
 def peaks(arguments: list[str]) -> dict[str, Any]:
     """`headway run`; then the high-water marks of this process and of its recorder's [MB]."""
-    from headway.__main__ import main
     from headway.edge.log import EpisodeLog
 
     writer = []
@@ -23,7 +24,7 @@ def peaks(arguments: list[str]) -> dict[str, Any]:
         writer.append(_peak_mb(log.recorder.writer_pid))
 
     EpisodeLog.end = end  # type: ignore[method-assign,assignment]
-    code = _quietly(main, arguments)
+    code = _headway(arguments)
     loaded = [m for m in HEAVY if m in sys.modules]
     return {"code": code, "run": _peak_mb("self"), "writer": max(writer), "loaded": loaded}
 
@@ -31,7 +32,6 @@ def peaks(arguments: list[str]) -> dict[str, Any]:
 def marks(arguments: list[str], born_ns: int) -> dict[str, float]:
     """`headway run` until its first tick is over; seconds since `born_ns` (CLOCK_MONOTONIC)."""
     at = {"interpreter": time.monotonic_ns()}
-    from headway.__main__ import main
     from headway.edge.build import Built
     from headway.edge.command import run_command  # noqa: F401 - imported as the command does
     from headway.edge.log import EpisodeLog
@@ -47,7 +47,7 @@ def marks(arguments: list[str], born_ns: int) -> dict[str, float]:
         raise KeyboardInterrupt
 
     EpisodeLog.timing = stop  # type: ignore[method-assign,assignment]
-    _quietly(main, arguments)
+    _headway(arguments)
     return {k: (v - born_ns) / 1e9 for k, v in at.items()}
 
 
@@ -62,13 +62,17 @@ def _mark_after(at: dict[str, int], name: str, owner: type, method: str) -> None
     setattr(owner, method, marked)
 
 
-def _quietly(main: Any, arguments: list[str]) -> int:
-    stdout, sys.stdout = sys.stdout, sys.stderr
+def _headway(arguments: list[str]) -> int:
+    """`python -m headway ARGUMENTS` in this process, its words on stderr; the exit code."""
+    before, sys.argv = sys.argv, ["headway", *arguments]
     try:
-        code: int = main(arguments)
+        with contextlib.redirect_stdout(sys.stderr):
+            runpy.run_module("headway", run_name="__main__", alter_sys=True)
+    except SystemExit as e:
+        return e.code if isinstance(e.code, int) else 1
     finally:
-        sys.stdout = stdout
-    return code
+        sys.argv = before
+    return 0
 
 
 def _peak_mb(pid: int | str) -> float:
