@@ -109,6 +109,7 @@ class Latest(Generic[T]):
             self._failures += 1
             return _BACKOFF_S[min(self._failures, len(_BACKOFF_S)) - 1]
         else:
-            self._first.set()
+            if not self._first.is_set():  # setting an event takes its lock every time
+                self._first.set()
             self._failures, self._fault = 0, ""
         return 0.0
