@@ -13,7 +13,7 @@ from headway import config
 from headway.drivers.kinematics import Mat3
 from headway.types import Vec, Wrench
 
-_G = np.array([0.0, 0.0, -9.80665])
+_G = 9.80665  # [m/s^2]
 
 
 class ToolConfig(config.Struct, frozen=True):
@@ -29,9 +29,8 @@ class Payload:
 
     def __init__(self, cfg: ToolConfig) -> None:
         self.mass = cfg.mass
-        self._weight = cfg.mass * _G
-        self._com = np.array(cfg.com)
-        self._tcp = np.array(cfg.tcp)
+        self._weight = -cfg.mass * _G  # along the base's z [N]
+        self._com, self._tcp = cfg.com, cfg.tcp
         self.bias = np.zeros(6)
 
     def tare(self, samples: list[tuple[Wrench, Mat3]]) -> None:
@@ -41,25 +40,29 @@ class Payload:
 
     def compensate(self, wrench: Wrench, R: Mat3) -> Vec:
         """`R` (3, 3): sensor frame in the base frame."""
-        w = self.at_sensor(wrench, R)
-        fx, fy, fz = w[0], w[1], w[2]
+        fx, fy, fz, mx, my, mz = self._external(wrench, R)
         x, y, z = self._tcp
         # moment at the TCP = moment at the sensor - tcp x force
-        w[3] -= y * fz - z * fy
-        w[4] -= z * fx - x * fz
-        w[5] -= x * fy - y * fx
-        return w
+        return np.array(
+            (fx, fy, fz, mx - (y * fz - z * fy), my - (z * fx - x * fz), mz - (x * fy - y * fx))
+        )
 
     def at_sensor(self, wrench: Wrench, R: Mat3) -> Vec:
         """(6,) without weight and bias, at the sensor [N, Nm]."""
-        w = np.empty(6)
-        weight = self._weight @ R  # R^T g
-        w[:3] = wrench.force
-        w[3:] = wrench.torque
-        w -= self.bias
-        w[:3] -= weight
+        return np.array(self._external(wrench, R))
+
+    def _external(self, wrench: Wrench, R: Mat3) -> tuple[float, ...]:
+        """As `at_sensor`, in plain floats: the loop calls this every tick."""
+        fx, fy, fz = wrench.force.tolist()
+        mx, my, mz = wrench.torque.tolist()
+        bfx, bfy, bfz, bmx, bmy, bmz = self.bias.tolist()
+        gx, gy, gz = (self._weight * r + 0.0 for r in R[2].tolist())  # R^T (0, 0, weight)
         cx, cy, cz = self._com
-        w[3] -= cy * weight[2] - cz * weight[1]
-        w[4] -= cz * weight[0] - cx * weight[2]
-        w[5] -= cx * weight[1] - cy * weight[0]
-        return w
+        return (
+            fx - bfx - gx,
+            fy - bfy - gy,
+            fz - bfz - gz,
+            mx - bmx - (cy * gz - cz * gy),
+            my - bmy - (cz * gx - cx * gz),
+            mz - bmz - (cx * gy - cy * gx),
+        )
