@@ -103,7 +103,13 @@ def report(recording: tyro.conf.Positional[Path], out: Path | None = None) -> in
     return 0
 
 
-COMMANDS: dict[str, Callable[..., int]] = {"run": run, "doctor": doctor, "replay": replay, "score": score, "report": report}
+COMMANDS: dict[str, Callable[..., int]] = {
+    "run": run,
+    "doctor": doctor,
+    "replay": replay,
+    "score": score,
+    "report": report,
+}
 
 
 def main(args: Annotated[list[str] | None, tyro.conf.Suppress] = None) -> int:
