@@ -54,7 +54,7 @@ class SimArm(SimSource[ArmState]):
                 raise DeviceError(
                     "the simulated arm is in a protective stop: look what it ran into, then reset"
                 )
-            self.cell.q_ref[:] = self.cell.q
+            self.cell.hold()
             self._active = True
 
     def command(self, q: Vec, *, deadline_ns: int) -> Sent:
@@ -64,13 +64,13 @@ class SimArm(SimSource[ArmState]):
             raise DeviceError(f"the simulated arm wants 6 finite joint positions, found {q}")
         with self.cell.lock:
             self.cell.sync()
-            self.cell.q_ref[:] = q
+            self.cell.follow(q, deadline_ns)
         return Sent(q, self.cell.clock.now())
 
     def stop(self, category: int = 2) -> None:
         with self.cell.lock:
             self.cell.sync()
-            self.cell.q_ref[:] = self.cell.q
+            self.cell.hold()
             self._active = category == 2
 
 

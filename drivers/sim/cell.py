@@ -28,6 +28,7 @@ from headway.types import Vec
 CHAIN = Chain(ur.DH, ur.BASE_YAW, arm_model.TCP)
 
 
+_FOLLOW_LATE_NS = 2_000_000
 _FINGER_SPEED = 0.06  # of each jaw [m/s]
 
 
@@ -94,6 +95,8 @@ class Cell:
             d.qpos[:6] = home
             d.ctrl[:6] = home
             self.q_ref = home.copy()
+            self._targets: deque[tuple[int, Vec]] = deque()
+            self._passed = (0, home)  # the last target that the reference went through
             self.width_ref, self.grip_limit = arm_model.STROKE, 20.0
             self.noise = np.random.default_rng([seed, 1])
             self._ft_sigma = rng.uniform(0.2, 1.0) * np.array(
@@ -147,7 +150,40 @@ class Cell:
                     "the simulated cell became unstable: use a smaller [cell] timestep"
                 )
 
+    def follow(self, q: Vec, t_ns: int) -> None:
+        """Be at joint reference `q` (6,) [rad] at `t_ns`.
+
+        In lock-step that is the next step. In real time commands and steps are not aligned: some
+        steps would see no new command and some two, and the stiff servo would hammer. So the
+        reference is interpolated between the commands, one command late, as robot controllers do.
+        """
+        if self.clock.realtime:
+            if not self._targets:
+                self._passed = (self.t_ns, self.q_ref.copy())
+            self._targets.append((t_ns + _FOLLOW_LATE_NS, q.copy()))
+        else:
+            self.q_ref[:] = q
+
+    def hold(self) -> None:
+        """The reference becomes where the arm is."""
+        self._targets.clear()
+        self.q_ref[:] = self.q
+
+    def _interpolate(self, t_ns: int) -> None:
+        """Move the reference along the commands up to `t_ns`."""
+        targets = self._targets
+        while targets and targets[0][0] <= t_ns:
+            self._passed = targets.popleft()
+            self.q_ref[:] = self._passed[1]
+        if targets:
+            t0, q0 = self._passed
+            t1, q1 = targets[0]
+            if t0 < t_ns < t1:
+                self.q_ref[:] = q0 + (q1 - q0) * ((t_ns - t0) / (t1 - t0))
+
     def _physics(self) -> None:
+        if self._targets:
+            self._interpolate(self.t_ns + self.step_ns)
         if not self.protective_stop:
             self._ctrl[:] = self.q_ref
         # The robot's controller knows its own mass and the tool's, not the payload's.
@@ -170,6 +206,7 @@ class Cell:
         self._load += (math.sqrt(x * x + y * y + z * z) - self._load) * self._load_gain
         if self._load > self._load_max and not self.protective_stop:
             self.protective_stop = True
+            self._targets.clear()
             self.q_ref[:] = self._ctrl[:] = self.q
 
     def wrench(self) -> Vec:
