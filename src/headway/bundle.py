@@ -105,7 +105,7 @@ class Pro(Struct, frozen=True, kw_only=True):
     temperature: dict[str, float] = msgspec.field(default_factory=dict)
     # Alarm levels by signal, from a calibration split.
     thresholds: dict[str, float] = msgspec.field(default_factory=dict)
-    gamma: float = 0.99
+    gamma: float = 1.0
     risk_weight: float = 0.0
     stability_weight: float = 0.0
 
