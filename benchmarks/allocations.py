@@ -82,5 +82,9 @@ def measure(effort: float = 1.0) -> Findings:
             Number("Python blocks in use at the end", float(data[-1, 0])),
             Number("resident memory at the end", float(data[-1, 2] / 1e6), "MB"),
         ],
-        notes=[what, "targets stand for none: far less than one block or byte per tick"],
+        notes=[
+            what,
+            "targets stand for none: far less than one block or byte per tick",
+            "buffers made before the first tick become resident as they are filled",
+        ],
     )

@@ -125,6 +125,6 @@ def measure(effort: float = 1.0) -> Findings:
     notes = (
         best["what"],
         "the stage `read` contains the physics; the writer's share is in none of the stages",
-        "per processor second: what an otherwise idle core would give",
+        "per processor second: without the time that other processes had on this core",
     )
     return Findings(title, numbers, tables, notes)

@@ -91,8 +91,9 @@ def measure(effort: float = 1.0) -> Findings:
     numbers: list[Number] = []
     rows: list[tuple[str, tuple[float, ...]]] = []
     what = ""
+    seconds, n = min(1.0, effort), max(2, round(TURNS * effort))
     for hz in RATES:
-        done, what = turns(hz, min(1.0, effort), max(2, round(TURNS * effort)))
+        done, what = turns(hz, seconds, n)
         p99 = {k: float(np.median([np.percentile(x.us, 99) for x in v])) for k, v in done.items()}
         label = f"{hz:.0f} Hz"
         numbers += [
@@ -108,7 +109,7 @@ def measure(effort: float = 1.0) -> Findings:
             missed = 100 * sum(x.missed for x in logs) / len(late)
             rows.append((f"{label} {name}", (p50, p99[name], all99, float(late.max()), missed)))
     columns = ("p50", "p99 median", "p99 pooled", "max", "missed [%]")
-    notes = (what, f"{TURNS} turns of 1 s each, in rotation")
+    notes = (what, f"{n} turns of {seconds:g} s each, in rotation")
     return Findings(
         "Loop at a fixed rate on the wall clock, null robot",
         numbers,
