@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ Sixtuple = tuple[float, float, float, float, float, float]
 
 def quat_to_mat(quat: Vec) -> Mat3:
     """Rotation matrix (3, 3) of a unit quaternion wxyz."""
-    w, x, y, z = (float(v) for v in quat)
+    w, x, y, z = quat.tolist()
     return np.array(
         [
             [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
@@ -33,7 +34,7 @@ def quat_to_mat(quat: Vec) -> Mat3:
 
 def mat_to_quat(R: Mat3) -> Vec:
     """Unit quaternion wxyz of a rotation matrix (Shepperd's method, w >= 0)."""
-    m00, m01, m02, m10, m11, m12, m20, m21, m22 = (float(v) for v in R.reshape(9))
+    m00, m01, m02, m10, m11, m12, m20, m21, m22 = R.ravel().tolist()
     trace = m00 + m11 + m22
     if trace > 0:
         s = 2 * math.sqrt(trace + 1)
@@ -87,6 +88,15 @@ class Chain:
     base_yaw: float = 0.0
     tool: tuple[float, float, float] = (0.0, 0.0, 0.0)  # [m], no rotation
 
+    @cached_property
+    def _links(self) -> list[tuple[float, float, float, float]]:
+        """(a, d, cos alpha, sin alpha) per joint."""
+        return [(a, d, math.cos(alpha), math.sin(alpha)) for a, d, alpha in self.dh]
+
+    @cached_property
+    def _offset(self) -> Vec:
+        return np.asarray(self.tool)
+
     def frames(self, q: Vec) -> tuple[list[Sixtuple], tuple[float, ...]]:
         """Per joint the axis and origin (zx, zy, zz, px, py, pz), and the flange as 12 numbers:
         rotation row-major, then position."""
@@ -95,10 +105,9 @@ class Chain:
         r20, r21, r22 = 0.0, 0.0, 1.0
         px = py = pz = 0.0
         joints: list[Sixtuple] = []
-        for (a, d, alpha), angle in zip(self.dh, q, strict=True):
+        for (a, d, ca, sa), angle in zip(self._links, q.tolist(), strict=True):
             joints.append((r02, r12, r22, px, py, pz))
             c, s = math.cos(angle), math.sin(angle)
-            ca, sa = math.cos(alpha), math.sin(alpha)
             # columns of R * Rz(q): x' and y'
             x0, x1, x2 = r00 * c + r01 * s, r10 * c + r11 * s, r20 * c + r21 * s
             y0, y1, y2 = r01 * c - r00 * s, r11 * c - r10 * s, r21 * c - r20 * s
@@ -115,7 +124,7 @@ class Chain:
         """TCP rotation (3, 3) and position (3,) [m] in the base frame; `q` (n,) [rad]."""
         _, f = self.frames(q)
         R = np.array(f[:9]).reshape(3, 3)
-        return R, np.array(f[9:]) + R @ np.asarray(self.tool)
+        return R, np.array(f[9:]) + R @ self._offset
 
     def position(self, q: Vec) -> Vec:
         """TCP position (3,) [m]; the quick form of `fk`."""
@@ -141,14 +150,13 @@ class Chain:
         """TCP rotation, position and Jacobian in one pass."""
         joints, f = self.frames(q)
         R = np.array(f[:9]).reshape(3, 3)
-        p = np.array(f[9:]) + R @ np.asarray(self.tool)
-        J = np.empty((6, len(joints)))
-        px, py, pz = (float(v) for v in p)
-        for i, (zx, zy, zz, ox, oy, oz) in enumerate(joints):
+        p = np.array(f[9:]) + R @ self._offset
+        px, py, pz = p.tolist()
+        columns: list[float] = []
+        for zx, zy, zz, ox, oy, oz in joints:
             rx, ry, rz = px - ox, py - oy, pz - oz
-            J[0, i], J[1, i], J[2, i] = zy * rz - zz * ry, zz * rx - zx * rz, zx * ry - zy * rx
-            J[3, i], J[4, i], J[5, i] = zx, zy, zz
-        return R, p, J
+            columns += (zy * rz - zz * ry, zz * rx - zx * rz, zx * ry - zy * rx, zx, zy, zz)
+        return R, p, np.array(columns).reshape(-1, 6).T.copy()
 
     def ik(
         self,

@@ -106,10 +106,11 @@ def main(
     episodes: int = 200,
     workers: int = 2,
     policy_share: float = 0.7,
+    first_seed: int = CORRECTION_SEEDS,
 ) -> None:
     """Record episodes in which policy and scripted expert take turns."""
     jobs = lambda seeds: Job(str(config), str(out), seeds, policy_share)  # noqa: E731
-    results = share(run, jobs, out, CORRECTION_SEEDS, episodes, workers, "corrections")
+    results = share(run, jobs, out, first_seed, episodes, workers, "corrections")
     print(success_line(results))
 
 

@@ -142,7 +142,7 @@ def _serve(log: Log, shared: Ring, bell: int, status: int, parent: int, lossless
         poll.register(gone, select.POLLIN)
     while True:
         died = any(fd == gone for fd, _ in poll.poll())
-        if not lossless and not died:
+        if not died:
             time.sleep(GATHER_S)
         while True:
             try:

@@ -99,12 +99,14 @@ class Layout:
         self.fields: list[Field] = []
         wire: list[tuple[str, Any, tuple[int, ...]]] = []
         tags: dict[str, bytes] = {}
+        same = True  # every number has the same bytes in the message as in the row
         for number, (name, base, shape) in enumerate(_columns(dtype), 1):
             kind, wire_type, on_wire = _SCALARS[f"{base.kind}{base.itemsize}"]
             self.fields.append(Field(name, number, kind, shape))
             n = int(np.prod(shape, dtype=np.int64))
             if n == 0:
                 continue  # an empty repeated field is no bytes at all
+            same = same and base == np.dtype(on_wire)
             tag = _varint(number << 3 | (_BYTES if shape else wire_type))
             if shape:
                 tag += _varint(n * np.dtype(on_wire).itemsize)
@@ -116,10 +118,17 @@ class Layout:
             self.template[key] = np.frombuffer(tag, np.uint8)
         self._tags = tuple(tags)
         self._names = tuple(n for n in self.wire.names or () if not n.startswith("#"))
+        fields = [(self.wire[n].itemsize, (self.wire.fields or {})[n][1]) for n in self._names]
+        spans = [np.arange(at, at + size) for size, at in fields]
+        self._at = np.concatenate(spans) if same and spans else None
+        self._bytes = self.template.reshape(1).view(np.uint8)
 
     def encode(self, row: Rows) -> bytes:
         """The message of one row (a scalar or 0-d array of `dtype`)."""
         out = self.template
+        if self._at is not None:
+            self._bytes[self._at] = np.frombuffer(row.tobytes(), np.uint8)
+            return out.tobytes()
         for name in self._names:
             out[name] = row[name]
         return out.tobytes()
