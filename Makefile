@@ -8,7 +8,7 @@ SOURCES := pyproject.toml CMakeLists.txt $(wildcard kernels/cpp/* kernels/spec.p
 .PHONY: run test test-slow test-hardware bench gpu lint docs models torch gl clean
 
 run: $(VENV)/.run gl
-	$(PY) -m headway run --episodes 3 --seed 0 --out runs/first --overwrite --report
+	$(PY) -m headway run --episodes 3 --seed 5 --out runs/first --overwrite --report
 
 test: $(VENV)/.dev gl lint
 	$(PY) -m pytest -m "not slow and not hardware" --durations=8
