@@ -118,7 +118,7 @@ class Layout:
             self.template[key] = np.frombuffer(tag, np.uint8)
         self._tags = tuple(tags)
         self._names = tuple(n for n in self.wire.names or () if not n.startswith("#"))
-        places = self.wire.fields or {}
+        places: Mapping[str, tuple[Any, ...]] = self.wire.fields or {}
         spans = [np.arange(places[n][1], places[n][1] + self.wire[n].itemsize) for n in self._names]
         self._at = np.concatenate(spans) if same and spans else None
         self._bytes = self.template.reshape(1).view(np.uint8)
