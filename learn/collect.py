@@ -8,7 +8,7 @@ Resumable: a recording that is complete is kept. `--workers` processes share the
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -64,24 +64,41 @@ def share(
     return results
 
 
+def record_seeds(
+    loop: Loop,
+    seeds: Sequence[int],
+    out: Path,
+    *,
+    chunk_shape: tuple[int, int] | None,
+    metadata: Mapping[str, str],
+    before: Callable[[int], None] = lambda seed: None,
+    images: bool = True,
+) -> list[Result]:
+    """One recording per seed, renamed into place when it is complete; `before` each episode."""
+    results = []
+    for seed in seeds:
+        before(seed)
+        part = out / f"{seed}.part"
+        result = record_episode(
+            loop, seed, part, chunk_shape=chunk_shape, metadata=metadata, overwrite=True,
+            images=images,
+        )  # fmt: skip
+        part.rename(out / f"{seed}.mcap")
+        results.append(result)
+    return results
+
+
 def run(job: Job) -> list[Result]:
     """The episodes of one job, in one process."""
     clock = VirtualClock(1)
-    results = []
     with Station(settings.load(job.config), clock) as station:
         assert station.cell is not None
         expert = Expert(station.cell, 0, disturb=job.disturb, cameras=("wrist",))
         loop = Loop(station, PolicyWorker(expert, station.chain, clock, LATENCY_S), None)
-        for seed in job.seeds:
-            expert.reseed(seed)
-            part = Path(job.out) / f"{seed}.part"
-            result = record_episode(
-                loop, seed, part, chunk_shape=(HORIZON, ACTION_DIM),
-                metadata={"policy": expert.name}, overwrite=True,
-            )  # fmt: skip
-            part.rename(Path(job.out) / f"{seed}.mcap")
-            results.append(result)
-    return results
+        return record_seeds(
+            loop, job.seeds, Path(job.out), chunk_shape=(HORIZON, ACTION_DIM),
+            metadata={"policy": expert.name}, before=expert.reseed,
+        )  # fmt: skip
 
 
 def main(

@@ -21,10 +21,9 @@ from headway.edge.build import Built
 from headway.edge.bundle_policy import BundlePolicy
 from headway.edge.loop import Loop, Result
 from headway.edge.policy import PolicyWorker
-from headway.edge.runner import record_episode
 from headway.edge.station import Station
 from headway.edge.summary import success_line
-from headway.learn.collect import LATENCY_S, share
+from headway.learn.collect import LATENCY_S, record_seeds, share
 from headway.learn.experts.pick_place import Expert
 from headway.types import Chunk, Observation
 
@@ -55,6 +54,10 @@ class TakingTurns:
     def instruction(self, text: str) -> int:
         return self.policy.instruction(text)
 
+    def reseed(self, seed: int) -> None:
+        self.seed = seed
+        self.expert.reseed(seed)
+
     def reset(self) -> None:
         self.expert.reset()
         self._rng = np.random.default_rng([self.seed, 11])
@@ -77,27 +80,20 @@ def run(job: Job) -> list[Result]:
     clock = VirtualClock(1)
     config = Path(job.config)
     chosen = msgspec.structs.replace(settings.load(config), pro=None)
-    results = []
     with Station(chosen, clock) as station:
         assert station.cell is not None
         built = Built(chosen, config.parent, station, clock)
         assert built.worker is not None
         policy = built.worker.policy
         assert isinstance(policy, BundlePolicy)
-        expert = Expert(station.cell, 0, cameras=policy.cameras)
-        turns = TakingTurns(policy, expert, job.policy_share)
+        turns = TakingTurns(
+            policy, Expert(station.cell, 0, cameras=policy.cameras), job.policy_share
+        )
         loop = Loop(station, PolicyWorker(turns, station.chain, clock, LATENCY_S), None)
-        for seed in job.seeds:
-            expert.reseed(seed)
-            turns.seed = seed
-            part = Path(job.out) / f"{seed}.part"
-            result = record_episode(
-                loop, seed, part, chunk_shape=built.chunk_shape,
-                metadata=built.facts | {"policy": turns.name}, overwrite=True,
-            )  # fmt: skip
-            part.rename(Path(job.out) / f"{seed}.mcap")
-            results.append(result)
-    return results
+        return record_seeds(
+            loop, job.seeds, Path(job.out), chunk_shape=built.chunk_shape,
+            metadata=built.facts | {"policy": turns.name}, before=turns.reseed,
+        )  # fmt: skip
 
 
 def main(

@@ -17,10 +17,9 @@ from headway.clock import VirtualClock
 from headway.edge import settings
 from headway.edge.build import Built
 from headway.edge.loop import Result
-from headway.edge.runner import record_episode
 from headway.edge.station import Station
 from headway.edge.summary import success_line
-from headway.learn.collect import share
+from headway.learn.collect import record_seeds, share
 
 ROLLOUT_SEEDS = 2_000_000
 
@@ -37,18 +36,12 @@ def run(job: Job) -> list[Result]:
     clock = VirtualClock(1)
     config = Path(job.config)
     chosen = msgspec.structs.replace(settings.load(config), pro=None)
-    results = []
     with Station(chosen, clock) as station:
         built = Built(chosen, config.parent, station, clock)
-        for seed in job.seeds:
-            part = Path(job.out) / f"{seed}.part"
-            result = record_episode(
-                built.loop, seed, part, chunk_shape=built.chunk_shape, metadata=built.facts,
-                overwrite=True, images=False,
-            )  # fmt: skip
-            part.rename(Path(job.out) / f"{seed}.mcap")
-            results.append(result)
-    return results
+        return record_seeds(
+            built.loop, job.seeds, Path(job.out), chunk_shape=built.chunk_shape,
+            metadata=built.facts, images=False,
+        )  # fmt: skip
 
 
 def main(
