@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import nullcontext
 from pathlib import Path
 from types import FrameType
 
@@ -22,6 +23,7 @@ from headway.clock import VirtualClock, WallClock
 from headway.edge import settings as settings_module
 from headway.edge.build import Built
 from headway.edge.loop import Result
+from headway.edge.realtime import fifo
 from headway.edge.runner import record_episode
 from headway.edge.station import Station
 from headway.edge.summary import Episode, separation, success_line
@@ -61,7 +63,10 @@ def run_command(
                 TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
                 TimeElapsedColumn(), TimeRemainingColumn(), console=console, disable=view,
             )  # fmt: skip
-            with progress, stop:
+            first = fifo() if realtime else nullcontext("")
+            with progress, stop, first as scheduling:
+                if scheduling:
+                    progress.console.print(f"[dim]{scheduling}[/dim]")
                 bar = progress.add_task("episodes", total=episodes)
                 for i in range(episodes):
                     if built.loop.stop_requested:
