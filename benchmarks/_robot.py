@@ -14,7 +14,7 @@ from msgspec import structs
 from headway import bundle, config
 from headway.benchmarks._head import untrained_head
 from headway.clock import Clock
-from headway.edge.engine import open_engine
+from headway.edge.engine import open_bundle
 from headway.edge.loop import Loop
 from headway.edge.observe import CLONING_STATE
 from headway.edge.operator import ProOperator
@@ -97,8 +97,7 @@ def pro_operator(station: Station, features: str = "auto") -> tuple[ProOperator 
                 made, what = untrained_head(Path(folder) / "pro"), "PRO head: untrained, same size"
             except Missing as e:
                 return None, f"no PRO head: {e}"
-        m = made.manifest
-        engine = open_engine("auto", made.onnx, inputs=m.inputs, outputs=m.outputs)
+        engine = open_bundle(made)
         pro = ProOperator(
             made, engine, station.scale, station.joints,
             hz=loop.hz, head_hz=loop.pro_hz, features=features,

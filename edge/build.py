@@ -9,7 +9,7 @@ from pathlib import Path
 from headway import bundle
 from headway.clock import Clock
 from headway.edge.bundle_policy import BundlePolicy
-from headway.edge.engine import open_engine
+from headway.edge.engine import open_bundle
 from headway.edge.loop import Loop
 from headway.edge.operator import ProOperator
 from headway.edge.policy import PolicyWorker
@@ -56,9 +56,7 @@ class Built:
             return None
         made = bundle.load(root / cfg.bundle)
         manifest = made.manifest
-        engine = open_engine(
-            cfg.engine, made.onnx, inputs=manifest.inputs, outputs=manifest.outputs
-        )
+        engine = open_bundle(made, cfg.engine)
         policy = BundlePolicy(made, engine)
         for camera in policy.cameras:
             if camera not in station.cameras:
@@ -75,9 +73,7 @@ class Built:
             return None
         made = bundle.load(root / cfg.bundle)
         manifest = made.manifest
-        engine = open_engine(
-            cfg.engine, made.onnx, inputs=manifest.inputs, outputs=manifest.outputs
-        )
+        engine = open_bundle(made, cfg.engine)
         loop = settings.loop
         pro = ProOperator(
             made, engine, station.scale, station.joints,

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway import plugins
-from headway.bundle import Tensor
+from headway.bundle import Bundle, Tensor
 from headway.errors import BundleError, Missing, SpecMismatch
 
 FOLDER = "edge.backends"
@@ -174,3 +174,10 @@ def _choose(kind: str) -> tuple[str, str]:
         raise Missing(f"wanted an inference engine, found none that can run: {'; '.join(notes)}")
     name = max(able)[1]
     return name, "; ".join([f"{name}: best that can run here", *notes])
+
+
+def open_bundle(bundle: Bundle, kind: str = "auto") -> Engine:
+    """The engine of a bundle's model, held to the inputs and outputs of its manifest. Raises what
+    `open_engine` raises."""
+    m = bundle.manifest
+    return open_engine(kind, bundle.onnx, inputs=m.inputs, outputs=m.outputs)

@@ -38,6 +38,7 @@ from headway.types import Frame, Vec
 if TYPE_CHECKING:
     from headway.edge.loop import Result
 
+RESULT = "result "  # of the log line that holds an episode's Result as JSON
 STAGES = ("read", "telemetry", "pro", "policy", "guard", "command", "log")
 TIMING = np.dtype([("t_ns", np.int64), ("late", np.int64), *[(s, np.int64) for s in STAGES]])
 
@@ -260,7 +261,7 @@ class EpisodeLog(NullLog):
             self.recorder.check()
 
     def end(self, t_ns: int, result: Result) -> None:
-        self.event(t_ns, "info", "result " + json.dumps(_plain(result)))
+        self.event(t_ns, "info", RESULT + json.dumps(_plain(result)))
 
 
 def _plain(result: Result) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from rich.table import Table
 from headway import bundle as bundles
 from headway.bundle import Bundle
 from headway.clock import NS
-from headway.edge.engine import open_engine
+from headway.edge.engine import open_bundle
 from headway.edge.operator import OUTPUTS, ProOperator, pro_dtype
 from headway.errors import Missing, RecordingError, SpecMismatch
 from headway.kernels import FLOATS, FeatureStream, feature_stream, resolve, spec
@@ -110,7 +110,7 @@ def replay(recording: Path, pro: Path | None) -> ReplayReport:
                 "record with a [pro] section in the configuration"
             )
     _same_spec(log)
-    scale, hz, head_hz = _scale(log), _number(log, "hz"), _number(log, "pro_hz")
+    scale, hz, head_hz = scale_of(log), _number(log, "hz"), _number(log, "pro_hz")
     rows, want = log.rows("/telemetry"), log.rows("/pro")
     if rows.dtype != dtype(len(scale.q_min)):
         raise SpecMismatch(
@@ -192,7 +192,8 @@ def _lacks(log: Recording, key: str, what: str) -> str:
     )
 
 
-def _scale(log: Recording) -> Scale:
+def scale_of(log: Recording) -> Scale:
+    """The scale that a recording was made with. Raises RecordingError."""
     try:
         plain = json.loads(log.metadata["scale"])
         if set(plain) != {f.name for f in fields(Scale)}:
@@ -301,8 +302,8 @@ def _signals(
     head: Bundle, want: NDArray[np.void], scale: Scale, hz: float, head_hz: float
 ) -> NDArray[np.void]:
     """Signals by the operator of the loop, from the recorded features."""
-    m, joints = head.manifest, len(scale.q_min)
-    engine = open_engine("auto", head.onnx, inputs=m.inputs, outputs=m.outputs)
+    joints = len(scale.q_min)
+    engine = open_bundle(head)
     try:
         operator = ProOperator(
             head, engine, scale, joints, hz=hz, head_hz=head_hz, features="numpy"

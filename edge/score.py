@@ -25,7 +25,7 @@ from rich.table import Table
 
 from headway import bundle as bundles
 from headway.bundle import Bundle
-from headway.edge.engine import Engine, open_engine
+from headway.edge.engine import Engine, open_bundle
 from headway.edge.operator import OUTPUTS, ProOperator, pro_dtype
 from headway.edge.score_input import Mapping, load_mapping, open_source
 from headway.edge.score_rows import Telemetry, telemetry_of
@@ -72,8 +72,7 @@ def open_head(path: Path, engine: str = "auto") -> Head:
     made = bundles.load(path)
     if made.manifest.pro is None:
         raise BundleError(f"wanted a bundle of kind pro, found {made.manifest.kind}: {path}")
-    m = made.manifest
-    return Head(made, open_engine(engine, made.onnx, inputs=m.inputs, outputs=m.outputs))
+    return Head(made, open_bundle(made, engine))
 
 
 def score_file(path: Path, mapping: Mapping | None, head: Head | None) -> Scored:

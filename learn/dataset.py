@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from headway.clock import NS
 from headway.drivers.kinematics import Chain, mat_to_rotvec, quat_to_mat
 from headway.edge.chunks import filter_delay_s
+from headway.edge.log import RESULT
 from headway.edge.observe import StateVector
 from headway.mcaplog import Recording, open_recording
 from headway.types import Pose, Vec
@@ -45,8 +46,8 @@ class Samples:
 def outcome(recording: Recording) -> dict[str, object]:
     """The episode's result as it was logged; {} for a recording that was cut short."""
     for line in reversed(recording.logs()):
-        if line.text.startswith("result "):
-            result: dict[str, object] = json.loads(line.text[len("result ") :])
+        if line.text.startswith(RESULT):
+            result: dict[str, object] = json.loads(line.text[len(RESULT) :])
             return result
     return {}
 

@@ -3,18 +3,16 @@ telemetry, the controller's own events and the station's outcome. Nothing else i
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headway.clock import NS
+from headway.edge.replay import scale_of
 from headway.kernels import feature_stream
-from headway.kernels.telemetry import Scale
 from headway.learn.dataset import outcome
 from headway.mcaplog import Recording, open_recording
 
@@ -42,21 +40,13 @@ class Labelled:
     retries: int
 
 
-def scale_from(recording: Recording) -> Scale:
-    values: dict[str, Any] = json.loads(recording.metadata["scale"])
-    arrays: dict[str, Any] = {
-        k: np.array(v) if isinstance(v, list) else v for k, v in values.items()
-    }
-    return Scale(**arrays)
-
-
 def features_of(
     recording: Recording, every: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
     """(features (n, 176), mask (n, M), row index (n,)) on ticks 0, every, 2 every, ..."""
     rows = recording.rows("/telemetry")
     hz = float(recording.metadata["hz"])
-    stream = feature_stream("auto", scale_from(recording), rows["q"].shape[1], hz)
+    stream = feature_stream("auto", scale_of(recording), rows["q"].shape[1], hz)
     at = np.arange(0, len(rows), every)
     features, masks = [], []
     for i, row in enumerate(rows):

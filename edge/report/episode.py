@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway.edge.guard import Reason
+from headway.edge.log import RESULT
 from headway.edge.monitor import Phase
 from headway.edge.operator import OUTPUTS
 from headway.edge.report.channels import channel_panels, known, signal_panels, wrench_panels
@@ -19,7 +20,6 @@ from headway.edge.report.series import Array, Event, Panel, Span, Timeline, merg
 from headway.errors import RecordingError
 from headway.mcaplog import Recording
 
-RESULT = "result "
 Rows = NDArray[np.void]
 GROUPS = {
     "wrench": "force/torque", "width": "gripper width", "grip_force": "grip force",

@@ -10,8 +10,7 @@ HeadwayError
 │   ├── Busy               ... because another process holds it
 │   ├── Stale              no sample young enough; never waits for one
 │   └── Missing            a package or system library that the device needs
-├── CommandRejected        a command that the guard did not let through
-└── Interrupted            the run was ended by the user; what it had is kept
+└── CommandRejected        a command that the guard did not let through
 
 Each message says what was wanted, what was found and what to do next. `exit_code` is what the
 command line returns for it; `headway run` also returns 1 when an episode ended in a fault or in a
@@ -65,7 +64,3 @@ class Missing(DeviceError):
 
 class CommandRejected(HeadwayError):
     exit_code = 6
-
-
-class Interrupted(HeadwayError):
-    exit_code = 130
