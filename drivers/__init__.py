@@ -29,9 +29,13 @@ from headway.types import (
 
 
 class Source(Protocol[T_co]):
-    """Anything that yields stamped samples."""
+    """Anything that yields stamped samples.
+
+    `waits`: whether `read` waits for something outside (a socket, a port, a renderer). A source
+    that does not needs no thread: whoever wants a sample takes one."""
 
     info: Info
+    waits: bool
 
     def open(self, timeout_s: float) -> None:
         """Connect. Idempotent; moves nothing. Raises DeviceError."""

@@ -1,7 +1,7 @@
 """The newest sample of a device with its age: the only thread code of all drivers.
 
 On a real-time clock one reader thread per device blocks in `read` and keeps what it got last. In
-lock-step there is no thread: `latest` reads. A device that fails, in whatever way, is closed and
+lock-step, and for a source that never waits, there is no thread: `latest` reads. A device that fails, in whatever way, is closed and
 reopened with capped back-off; meanwhile `latest` raises Stale as soon as the last sample is too
 old, and never waits.
 """
@@ -44,7 +44,7 @@ class Latest(Generic[T]):
         except BaseException:
             self.source.close()  # what was opened halfway
             raise
-        if not self.clock.realtime:
+        if not (self.clock.realtime and self.source.waits):
             return
         # New: a thread of an earlier start that still hangs in its device keeps the old ones.
         self._stop, self._first = threading.Event(), threading.Event()

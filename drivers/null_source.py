@@ -16,10 +16,12 @@ T = TypeVar("T")
 
 class NullSource(Generic[T]):
     """Subclasses give `sample()`. In real time `read` waits for the next sample of `rate_hz`; with
-    `timeout_s` 0, and always in lock-step, it takes one now."""
+    `timeout_s` 0, and always in lock-step, it takes one now. `threaded`: behave like a device that
+    is waited for, with a reader thread of its own."""
 
-    def __init__(self, clock: Clock, model: str, rate_hz: float) -> None:
+    def __init__(self, clock: Clock, model: str, rate_hz: float, threaded: bool = False) -> None:
         self.info = Info("null", model)
+        self.waits = threaded
         self.clock, self.rate_hz = clock, rate_hz
         self._period_ns = round(NS / rate_hz)
         self._due = self._seq = 0

@@ -90,6 +90,8 @@ def tape_of(path: str, ctx: Context) -> Tape:
 class ReplaySource(Generic[T]):
     """Subclasses give `sample(i)`: the value recorded at `times[i]`, and why it is not valid."""
 
+    waits = True  # for the next sample of the tape
+
     def __init__(self, tape: Tape, info: Info, times: NDArray[np.int64]) -> None:
         self.tape, self.info = tape, info
         self._times = np.maximum.accumulate(times) - tape.origin_ns

@@ -26,6 +26,7 @@ class Scripted:
     `read` blocks until there is something."""
 
     info = Info("scripted", "scripted sensor")
+    waits = True
 
     def __init__(self, clock):
         self.clock = clock

@@ -17,6 +17,7 @@ from headway.types import ArmState, Sent, Vec
 
 class Config(config.Struct, frozen=True):
     rate_hz: float = 500.0
+    threaded: bool = False  # read by a thread of its own, as a device that is waited for
     q: tuple[float, float, float, float, float, float] = (0.0, -1.9, 1.9, -1.57, -1.57, 0.0)
     tool: tuple[float, float, float] = (0.0, 0.0, 0.185)  # TCP in the flange frame [m]
 
@@ -25,7 +26,7 @@ class NullArm(NullSource[ArmState]):
     limits = ur.LIMITS
 
     def __init__(self, clock: Clock, cfg: Config) -> None:
-        super().__init__(clock, "null arm", cfg.rate_hz)
+        super().__init__(clock, "null arm", cfg.rate_hz, cfg.threaded)
         self.chain = Chain(ur.DH, ur.BASE_YAW, cfg.tool)
         self._q = np.array(cfg.q)  # replaced whole: reader and commander need no lock
         self._still = np.zeros(6)

@@ -16,13 +16,14 @@ class Config(config.Struct, frozen=True):
     width: int = 96  # [px]
     height: int = 96
     rate_hz: float = 30.0
+    threaded: bool = False  # read by a thread of its own, as a device that is waited for
     depth: bool = True
     depth_mm: int = 500
 
 
 class NullCamera(NullSource[Frame]):
     def __init__(self, clock: Clock, cfg: Config) -> None:
-        super().__init__(clock, f"null camera {cfg.name}", cfg.rate_hz)
+        super().__init__(clock, f"null camera {cfg.name}", cfg.rate_hz, cfg.threaded)
         self.has_depth = cfg.depth
         size = (cfg.height, cfg.width)
         depth = np.full(size, cfg.depth_mm, np.uint16) if cfg.depth else None

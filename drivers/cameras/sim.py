@@ -13,9 +13,9 @@ from headway.drivers import Context
 from headway.drivers.sim import cell_of
 from headway.drivers.sim.cell import Cell
 from headway.drivers.sim.gl import context_class, import_mujoco
-from headway.drivers.sim.source import SimSource
+from headway.drivers.sim.source import SimDevice
 from headway.errors import Missing
-from headway.types import Frame, Info
+from headway.types import Frame, Info, Sample
 
 
 class Config(config.Struct, frozen=True):
@@ -27,8 +27,11 @@ class Config(config.Struct, frozen=True):
     depth: bool = True
 
 
-class SimCamera(SimSource[Frame]):
-    """The GL context lives on the thread that reads, since EGL contexts are per thread."""
+class SimCamera(SimDevice[Frame]):
+    """The GL context lives on the thread that reads, since EGL contexts are per thread. It renders
+    a copy of the cell's state: the control loop steps the physics meanwhile."""
+
+    waits = True  # for the renderer
 
     def __init__(self, cell: Cell, cfg: Config) -> None:
         super().__init__(cell, Info("sim", f"{cfg.name} camera (MuJoCo)", cfg.name), cfg.rate_hz)
@@ -36,6 +39,8 @@ class SimCamera(SimSource[Frame]):
         self.has_depth = cfg.depth
         self._mj = import_mujoco(rendering=True)
         self._gl: Any = None
+        self._model: Any = None
+        self._data: Any = None
         self._episode = -1
         size = (cfg.height, cfg.width)
         self._depth_buffer = np.empty(size, np.float32)
@@ -49,15 +54,30 @@ class SimCamera(SimSource[Frame]):
         )
         self._K = np.array([[focal, 0, cfg.width / 2], [0, focal, cfg.height / 2], [0, 0, 1]])
 
-    def sample(self) -> Frame:
-        mj, cell, cfg = self._mj, self.cell, self.cfg
-        if self._episode != cell.episode:
+    def read(self, timeout_s: float) -> Sample[Frame]:
+        self._pace(timeout_s)
+        cell = self.cell
+        with cell.lock:
+            cell.sync()
+            t, episode = cell.t_ns, cell.episode
+            if self._model is not cell.model:
+                self._model, self._data = cell.model, self._mj.MjData(cell.model)
+            self._mj.mj_copyData(self._data, cell.model, cell.data)
+            noisy = self.cfg.rgb_noise > 0
+            shift = int(cell.noise.integers(0, self._tile[..., 0].size)) if noisy else 0
+        if self._episode != episode:
             self._open_context()
+            self._episode = episode
         else:
             self._gl.make_current()  # another camera may have rendered on this thread
+        return self._stamped(t, self._render(shift))
+
+    def _render(self, shift: int) -> Frame:
+        """`shift`: where the tile of noise begins."""
+        mj, cfg = self._mj, self.cfg
         mj.mjv_updateScene(
-            cell.model,
-            cell.data,
+            self._model,
+            self._data,
             self._option,
             None,
             self._camera,
@@ -69,7 +89,6 @@ class SimCamera(SimSource[Frame]):
         mj.mjr_readPixels(rgb, self._depth_buffer if cfg.depth else None, self._rect, self._context)
         rgb = rgb[::-1]  # OpenGL's rows start at the bottom
         if cfg.rgb_noise > 0:
-            shift = int(cell.noise.integers(0, self._tile.shape[0] * self._tile.shape[1]))
             noise = np.roll(self._tile.reshape(-1, 3), shift, axis=0).reshape(rgb.shape)
             rgb = np.clip(rgb + noise, 0, 255).astype(np.uint8)
         depth = self._millimetres() if cfg.depth else None
@@ -77,15 +96,15 @@ class SimCamera(SimSource[Frame]):
 
     def _millimetres(self) -> np.ndarray[tuple[int, ...], np.dtype[np.uint16]]:
         # Reversed depth buffer b, 0 at the far end: z = near * far / (near + b * (far - near)).
-        extent = self.cell.model.stat.extent
-        near, far = self.cell.model.vis.map.znear * extent, self.cell.model.vis.map.zfar * extent
+        extent, clip = self._model.stat.extent, self._model.vis.map
+        near, far = clip.znear * extent, clip.zfar * extent
         z = near * far / (near + self._depth_buffer[::-1] * (far - near))
         millimetres = np.where(z < 0.999 * far, z * 1000, 0).round().clip(0, 65535)
         return np.asarray(millimetres, np.uint16)
 
     def _open_context(self) -> None:
         """A new episode is a new model: geometry is uploaded again, the GL context is kept."""
-        mj, cell, cfg = self._mj, self.cell, self.cfg
+        mj, model, cfg = self._mj, self._model, self.cfg
         if self._gl is None:
             try:
                 self._gl = context_class()(cfg.width, cfg.height)
@@ -95,18 +114,17 @@ class SimCamera(SimSource[Frame]):
                     f"library ({e}): on Debian and Ubuntu `apt-get install libgl1-mesa-dri`"
                 ) from None
         self._gl.make_current()
-        self._scene = mj.MjvScene(cell.model, maxgeom=200)
+        self._scene = mj.MjvScene(model, maxgeom=200)
         self._scene.flags[mj.mjtRndFlag.mjRND_SHADOW] = 0
         self._option = mj.MjvOption()
-        self._context = mj.MjrContext(cell.model, mj.mjtFontScale.mjFONTSCALE_50)
+        self._context = mj.MjrContext(model, mj.mjtFontScale.mjFONTSCALE_50)
         mj.mjr_resizeOffscreen(cfg.width, cfg.height, self._context)
         mj.mjr_setBuffer(mj.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
         self._context.readDepthMap = mj.mjtDepthMap.mjDEPTH_ZEROFAR
         self._rect = mj.MjrRect(0, 0, cfg.width, cfg.height)
         self._camera = mj.MjvCamera()
         self._camera.type = mj.mjtCamera.mjCAMERA_FIXED
-        self._camera.fixedcamid = cell.model.camera(cfg.name).id
-        self._episode = cell.episode
+        self._camera.fixedcamid = model.camera(cfg.name).id
 
     def close(self) -> None:
         super().close()

@@ -15,13 +15,14 @@ Triple = tuple[float, float, float]
 
 class Config(config.Struct, frozen=True):
     rate_hz: float = 500.0
+    threaded: bool = False  # read by a thread of its own, as a device that is waited for
     force: Triple = (0.0, 0.0, 0.0)  # [N]
     torque: Triple = (0.0, 0.0, 0.0)  # [Nm]
 
 
 class NullForceTorque(NullSource[Wrench]):
     def __init__(self, clock: Clock, cfg: Config) -> None:
-        super().__init__(clock, "null F/T sensor", cfg.rate_hz)
+        super().__init__(clock, "null F/T sensor", cfg.rate_hz, cfg.threaded)
         self._wrench = Wrench(np.array(cfg.force), np.array(cfg.torque))
 
     def sample(self) -> Wrench:

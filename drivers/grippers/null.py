@@ -14,12 +14,13 @@ from headway.types import GripperState
 
 class Config(config.Struct, frozen=True):
     rate_hz: float = 500.0
+    threaded: bool = False  # read by a thread of its own, as a device that is waited for
     stroke: float = 0.085  # [m]
 
 
 class NullGripper(NullSource[GripperState]):
     def __init__(self, clock: Clock, cfg: Config) -> None:
-        super().__init__(clock, "null gripper", cfg.rate_hz)
+        super().__init__(clock, "null gripper", cfg.rate_hz, cfg.threaded)
         self.stroke = self._width = cfg.stroke
 
     def sample(self) -> GripperState:

@@ -11,9 +11,10 @@ from headway.types import Health, Info, Sample, Stamp
 T = TypeVar("T")
 
 
-class SimSource(Generic[T]):
-    """Subclasses give `sample()`. In real time `read` waits for the next sample of `rate_hz`; with
-    `timeout_s` 0, and always in lock-step, it takes one now."""
+class SimDevice(Generic[T]):
+    """Pacing, sequence numbers and health. Subclasses give `read`."""
+
+    waits = False  # the physics is stepped by whoever reads
 
     def __init__(self, cell: Cell, info: Info, rate_hz: float) -> None:
         self.cell, self.info, self.rate_hz = cell, info, rate_hz
@@ -23,27 +24,38 @@ class SimSource(Generic[T]):
         self._invalid = 0
         self._state = "closed"
 
-    def sample(self) -> T:
-        raise NotImplementedError
-
     def open(self, timeout_s: float) -> None:
         self._state = "ok"
-
-    def read(self, timeout_s: float) -> Sample[T]:
-        clock = self.cell.clock
-        if timeout_s > 0 and clock.realtime:
-            now = clock.now()
-            self._due = max(self._due + self._period_ns, now)
-            clock.sleep_until(self._due)
-        self.cell.sync()
-        with self.cell.lock:
-            value = self.sample()
-            t = self.cell.t_ns
-        self._seq += 1
-        return Sample(Stamp(t, clock.now(), self._seq), value)
 
     def close(self) -> None:
         self._state = "closed"
 
     def health(self) -> Health:
         return Health(self._state, self.rate_hz, 0, self._seq, self._invalid)
+
+    def _pace(self, timeout_s: float) -> None:
+        """In real time wait for the next sample of `rate_hz`; not with `timeout_s` 0, and never in
+        lock-step."""
+        clock = self.cell.clock
+        if timeout_s > 0 and clock.realtime:
+            self._due = max(self._due + self._period_ns, clock.now())
+            clock.sleep_until(self._due)
+
+    def _stamped(self, t_ns: int, value: T) -> Sample[T]:
+        self._seq += 1
+        return Sample(Stamp(t_ns, self.cell.clock.now(), self._seq), value)
+
+
+class SimSource(SimDevice[T]):
+    """Subclasses give `sample()`, which is called with the cell's lock held."""
+
+    def sample(self) -> T:
+        raise NotImplementedError
+
+    def read(self, timeout_s: float) -> Sample[T]:
+        self._pace(timeout_s)
+        with self.cell.lock:
+            self.cell.sync()
+            value = self.sample()
+            t = self.cell.t_ns
+        return self._stamped(t, value)
