@@ -14,14 +14,16 @@ from msgspec import structs
 from headway import bundle, config
 from headway.benchmarks._head import untrained_head
 from headway.clock import Clock
+from headway.edge.build import home
 from headway.edge.engine import open_bundle
 from headway.edge.loop import Loop
 from headway.edge.observe import CLONING_STATE
 from headway.edge.operator import ProOperator
-from headway.edge.policy import PolicyWorker
+from headway.edge.policy import InlineWorker, Worker
 from headway.edge.settings import Settings
 from headway.edge.settings import load as load_settings
 from headway.edge.station import Station
+from headway.edge.worker.process import PolicySource, ProcessWorker
 from headway.errors import Missing
 from headway.types import Chunk, Observation
 
@@ -41,6 +43,7 @@ class ToAndFro:
     cameras: tuple[str, ...] = ()
     state_names = CLONING_STATE
     chunk_shape = (_HORIZON, 7)
+    detail = "a straight line"
 
     def instruction(self, text: str) -> int:
         return 0
@@ -54,9 +57,10 @@ class ToAndFro:
         return Chunk(obs.t_ns, _DT_NS, actions, obs.base)
 
 
-def null_settings(hz: float, seconds: float) -> Settings:
-    """Arm, F/T sensor and gripper of kind `null` at the loop's rate, no camera."""
-    device = {"kind": "null", "rate_hz": hz}
+def null_settings(hz: float, seconds: float, *, threaded: bool = False) -> Settings:
+    """Arm, F/T sensor and gripper of kind `null` at the loop's rate, no camera. `threaded`: each
+    with a reader thread, as devices behind a socket or a port have."""
+    device = {"kind": "null", "rate_hz": hz, "threaded": threaded}
     zone = {"half": [0.1, 0.1]}
     table = {
         "instruction": "none",
@@ -112,7 +116,12 @@ def robot(
     """A loop on an open station, with the stub policy (if `plan`) and a PRO head; and which."""
     with Station(settings, clock) as station:
         pro, what = pro_operator(station, features)
-        worker = PolicyWorker(ToAndFro(), station.chain, clock, 0.02) if plan else None
+        worker: Worker | None = None
+        if plan and clock.realtime:
+            source = PolicySource("headway.benchmarks._robot:ToAndFro")
+            worker = ProcessWorker(source, station.chain, {}, home(station))
+        elif plan:
+            worker = InlineWorker(ToAndFro(), station.chain, 0.02)
         try:
             yield Loop(station, worker, pro), what
         finally:

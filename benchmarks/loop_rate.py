@@ -1,9 +1,11 @@
 """Does the loop keep its deadlines as well as a loop that does nothing?
 
 The loop with a null robot and the bare `Rate` on the same `WallClock` take turns, a second each, in
-one process, so that both see the same machine. Lateness is how long after its deadline a tick
-begins; a tick that was skipped is as late as the one that came instead. The ratio is that of the
-medians over the turns of each turn's p99: a host that stops the machine for 20 ms spoils one turn.
+one process, so that both see the same machine. The null devices answer at once, without threads;
+a further contender reads them through a thread each, as devices behind a port are read. Lateness is
+how long after its deadline a tick begins; a tick that was skipped is as late as the one that came
+instead. The ratio is that of the medians over the turns of each turn's p99: a host that stops the
+machine for 20 ms spoils one turn.
 """
 
 from __future__ import annotations
@@ -19,11 +21,13 @@ from headway.benchmarks._robot import null_settings, robot
 from headway.clock import NS, Rate, Tick, WallClock
 from headway.edge.log import NullLog
 from headway.edge.realtime import fifo
+from headway.edge.settings import Settings
 
 RATES = (500.0, 1000.0)
 TURNS = 8
 BARE, SLEEP = "bare loop", "bare loop, no spinning"
 WHOLE, HOLD = "whole loop", "loop without policy"
+THREADS = "whole loop, device threads"
 
 
 class Lateness(NullLog):
@@ -64,11 +68,11 @@ def turns(hz: float, seconds: float, n: int) -> tuple[dict[str, list[Lateness]],
     """`n` turns of `seconds` [s] of every contender. The robots' reader threads exist only in
     their own turns: the bare loop has the process for itself."""
     clock, plain = WallClock(), WallClock(spin_ns=0)
-    settings = null_settings(hz, seconds)
+    polled, waited = (null_settings(hz, seconds, threaded=t) for t in (False, True))
     done: dict[str, list[Lateness]] = {}
     what = ""
 
-    def loop(plan: bool) -> Lateness:
+    def loop(plan: bool, settings: Settings = polled) -> Lateness:
         nonlocal what
         log = Lateness(round(NS / hz), round(hz * seconds) + 2)
         with ExitStack() as stack:
@@ -81,6 +85,7 @@ def turns(hz: float, seconds: float, n: int) -> tuple[dict[str, list[Lateness]],
         BARE: lambda: bare(hz, seconds, clock),
         HOLD: lambda: loop(False),
         SLEEP: lambda: bare(hz, seconds, plain),
+        THREADS: lambda: loop(True, waited),
     }
     for _ in range(n):
         for name, run in contenders.items():
@@ -102,6 +107,7 @@ def measure(effort: float = 1.0) -> Findings:
             Number(f"{label}: rate error", 100 * _error(done[WHOLE], hz), "%", 0.1),
             Number(f"{label}: p99 lateness, whole / bare", p99[WHOLE] / p99[BARE], "x", 1.5),
             Number(f"{label}: p99 lateness, no policy / bare", p99[HOLD] / p99[BARE], "x", 1.5),
+            Number(f"{label}: p99 lateness, device threads / bare", p99[THREADS] / p99[BARE], "x"),
             Number(f"{label}: p99 lateness, whole / no spinning", p99[WHOLE] / p99[SLEEP], "x"),
             Number(f"{label}: rate error, bare", 100 * _error(done[BARE], hz), "%"),
         ]

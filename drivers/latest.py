@@ -1,9 +1,9 @@
 """The newest sample of a device with its age: the only thread code of all drivers.
 
 On a real-time clock one reader thread per device blocks in `read` and keeps what it got last. In
-lock-step, and for a source that never waits, there is no thread: `latest` reads. A device that fails, in whatever way, is closed and
-reopened with capped back-off; meanwhile `latest` raises Stale as soon as the last sample is too
-old, and never waits.
+lock-step, and for a source that never waits, there is no thread: `latest` reads. A device that
+fails, in whatever way, is closed and reopened with capped back-off; meanwhile `latest` raises Stale
+as soon as the last sample is too old, and never waits.
 """
 
 from __future__ import annotations

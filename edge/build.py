@@ -7,16 +7,19 @@ from dataclasses import fields
 from pathlib import Path
 
 from headway import bundle
-from headway.clock import Clock
+from headway.clock import NS, Clock
 from headway.edge.bundle_policy import BundlePolicy
 from headway.edge.engine import open_bundle
 from headway.edge.loop import Loop
 from headway.edge.operator import ProOperator
-from headway.edge.policy import PolicyWorker
+from headway.edge.policy import InlineWorker, Worker
 from headway.edge.settings import Settings
 from headway.edge.station import Station
+from headway.edge.worker.process import Care, PolicySource, ProcessWorker
+from headway.edge.worker.wire import FrameShape
 from headway.errors import ConfigError, Missing
 from headway.kernels.telemetry import Scale
+from headway.types import Vec
 
 
 class Built:
@@ -49,23 +52,35 @@ class Built:
 
     def _policy(
         self, settings: Settings, root: Path, station: Station, clock: Clock
-    ) -> PolicyWorker | None:
+    ) -> Worker | None:
         self.chunk_shape: tuple[int, int] | None = None
         cfg = settings.policy
         if cfg is None:
             return None
         made = bundle.load(root / cfg.bundle)
         manifest = made.manifest
-        engine = open_bundle(made, cfg.engine)
-        policy = BundlePolicy(made, engine)
-        for camera in policy.cameras:
+        self.facts |= {
+            "policy": manifest.name,
+            "policy_sha256": manifest.files[manifest.onnx].sha256,
+        }
+        if clock.realtime:
+            source = PolicySource(
+                "headway.edge.bundle_policy:open_policy",
+                {"bundle": str(made.path), "engine": cfg.engine},
+            )
+            care = Care(hang_s=cfg.hang_s, restarts=cfg.restarts, warm_up=cfg.warm_up)
+            beside = ProcessWorker(source, station.chain, frames(station), home(station), care)
+            what, worker = f"{beside.detail} in process {beside.pid}", beside
+        else:
+            policy = BundlePolicy(made, open_bundle(made, cfg.engine))
+            what, worker = policy.detail, InlineWorker(policy, station.chain, cfg.latency_s)
+        for camera in worker.about.cameras:
             if camera not in station.cameras:
                 have = ", ".join(station.cameras) or "none"
-                raise ConfigError(f"policy {policy.name} wants camera `{camera}`, found {have}")
-        self.chunk_shape = (policy.info.chunk, len(policy.info.action_names))
-        self.facts |= {"policy": policy.name, "policy_sha256": manifest.files[manifest.onnx].sha256}
-        self.choices.append(f"policy {policy.name} on {engine.kind} ({engine.device})")
-        return PolicyWorker(policy, station.chain, clock, cfg.latency_s)
+                raise ConfigError(f"policy {manifest.name} wants camera `{camera}`, found {have}")
+        self.chunk_shape = worker.about.chunk_shape
+        self.choices.append(f"policy {manifest.name} on {what}")
+        return worker
 
     def _pro(self, settings: Settings, root: Path, station: Station) -> ProOperator | None:
         cfg = settings.pro
@@ -92,6 +107,20 @@ class Built:
     def close(self) -> None:
         if self.worker is not None:
             self.worker.close()
+
+
+def frames(station: Station) -> dict[str, FrameShape]:
+    """What the cameras of a running station give. Raises Stale."""
+    found = {}
+    for name, camera in station.cameras.items():
+        frame = camera.latest(5 * NS).value
+        found[name] = FrameShape(*frame.rgb.shape[:2], frame.depth is not None)
+    return found
+
+
+def home(station: Station) -> Vec:
+    """Where the arm of a running station stands: (n,) [rad]."""
+    return station.arm.latest(5 * NS).value.q
 
 
 def scale_json(scale: Scale) -> str:

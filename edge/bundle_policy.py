@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
+from pathlib import Path
 
 import numpy as np
 
-from headway.bundle import Bundle, Image
+from headway.bundle import Bundle, Image, load
 from headway.clock import NS
 from headway.edge.chunks import ACTION_NAMES
-from headway.edge.engine import Engine
+from headway.edge.engine import Engine, open_bundle
 from headway.errors import SpecMismatch
 from headway.types import Chunk, Frame, Observation
 
@@ -32,6 +33,8 @@ class BundlePolicy:
         self.name = bundle.manifest.name
         self.cameras = tuple(dict.fromkeys(i.camera for i in info.images))
         self.state_names = info.state_names
+        self.chunk_shape = (info.chunk, len(info.action_names))
+        self.detail = f"{engine.kind} ({engine.device})"
         self._dt_ns = round(info.dt_s * NS)
         self._state = engine.bind("state")
         self._instruction = engine.bind("instruction")
@@ -62,6 +65,13 @@ class BundlePolicy:
         self._instruction[0] = obs.instruction
         self.engine.run()
         return Chunk(obs.t_ns, self._dt_ns, self._actions[0].copy(), obs.base)
+
+
+def open_policy(bundle: str, engine: str = "auto") -> BundlePolicy:
+    """The policy of the bundle in the folder `bundle`, its engine opened. Raises BundleError,
+    SpecMismatch, Missing."""
+    made = load(Path(bundle))
+    return BundlePolicy(made, open_bundle(made, engine))
 
 
 def _pixels(frame: Frame, image: Image) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:

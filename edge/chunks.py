@@ -44,10 +44,9 @@ class JointChunk:
     q: NDArray[np.float64]
     grip: NDArray[np.float64]
     residual: float
-    made_ns: int = 0
 
 
-def to_joints(chunk: Chunk, chain: Chain, q0: Vec, made_ns: int = 0) -> JointChunk:
+def to_joints(chunk: Chunk, chain: Chain, q0: Vec) -> JointChunk:
     """Solve a chunk of TCP actions (h, 7): position [m] and rotation vector [rad] in the TCP frame
     of the chunk's base pose, and grip 0..1. `q0` (n,): joints of the base pose. Raises SpecMismatch
     for anything else."""
@@ -76,7 +75,7 @@ def to_joints(chunk: Chunk, chain: Chain, q0: Vec, made_ns: int = 0) -> JointChu
         else:  # passed on as it is: the guard rejects it and says so
             q[k + 1] = np.nan
     grip = np.concatenate([actions[:1, 6], actions[:, 6]])
-    return JointChunk(chunk.t0_ns, chunk.dt_ns, q, grip, worst, made_ns)
+    return JointChunk(chunk.t0_ns, chunk.dt_ns, q, grip, worst)
 
 
 class ChunkPlayer:

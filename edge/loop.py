@@ -20,10 +20,10 @@ from headway.edge.log import NullLog
 from headway.edge.monitor import TaskMonitor
 from headway.edge.observe import StateVector
 from headway.edge.operator import ProOperator
-from headway.edge.policy import PolicyWorker
+from headway.edge.policy import Worker
 from headway.edge.row import Row
 from headway.edge.station import Station
-from headway.errors import DeviceError, Stale
+from headway.errors import DeviceError, PolicyError, Stale
 from headway.types import ArmState, GripperState, Observation, Signals, T_co, Vec, Wrench
 
 IK_TOLERANCE = 2e-3  # [m] or [rad]: a worse waypoint counts as an inverse-kinematics failure
@@ -91,9 +91,7 @@ class Trace:
 class Loop:
     """One robot, one policy, one log at a time."""
 
-    def __init__(
-        self, station: Station, worker: PolicyWorker | None, pro: ProOperator | None
-    ) -> None:
+    def __init__(self, station: Station, worker: Worker | None, pro: ProOperator | None) -> None:
         settings = station.settings
         self.station, self.worker, self.pro = station, worker, pro
         self.cfg = settings.loop
@@ -106,7 +104,7 @@ class Loop:
         self.player = ChunkPlayer(n, self.dt)
         self._policy_every = round(self.cfg.hz / self.cfg.policy_hz)
         self._max_age_ns = round(self.cfg.max_age_s * NS)
-        self._state_vector = StateVector(worker.policy.state_names) if worker else None
+        self._state_vector = StateVector(worker.about.state_names) if worker else None
         self._q_sent = np.zeros(n)
         self.stop_requested = False
         self._lost = _BLIND | _NO_PLAN if worker else _BLIND  # no worker: nobody plans anything
@@ -163,8 +161,7 @@ class Loop:
         self._lost_ns: int | None = None  # since when nothing but `_lost` comes from the guard
         self._trouble = self._policy_failed = self._why = ""
         if self.worker is not None:
-            self.worker.reset()
-            self._instruction = self.worker.policy.instruction(instruction or "")
+            self._instruction = self.worker.reset(instruction or "")
         if self.pro is not None:
             self.pro.reset()
 
@@ -259,24 +256,32 @@ class Loop:
         self._peak = max(self._peak, self._force)
         return Wrench(w[:3], w[3:], "tcp")
 
-    def _policy(self, worker: PolicyWorker, tick: Tick, log: NullLog) -> None:
+    def _policy(self, worker: Worker, tick: Tick, log: NullLog) -> None:
         row, player = self.row.view, self.player
-        if tick.index % self._policy_every == 0 and not self._policy_failed:
-            obs = self._observe(tick.t_ns, log)
-            if obs is not None:
-                worker.submit(obs, perf_counter_ns)
         try:
+            if tick.index % self._policy_every == 0:
+                obs = self._observe(tick.t_ns, log)
+                if obs is not None:
+                    worker.submit(obs)
             ready = worker.take(tick.t_ns)
-        except Exception as e:  # the chunk that runs is played to its end, then the guard brakes
-            if not self._policy_failed:
-                self._policy_failed = f"the policy failed: {type(e).__name__}: {e}"
-                log.event(tick.t_ns, "error", self._policy_failed)
+        except PolicyError as e:  # the chunk that runs is played to its end, then the guard brakes
+            self._failed(f"the policy failed: {e}", "error", tick.t_ns, log)
             return
-        if ready is not None and player.adopt(ready.joints, tick.t_ns):
+        if worker.trouble:
+            self._failed(worker.trouble, "warning", tick.t_ns, log)
+        if ready is None:
+            return
+        self._policy_failed = ""
+        if player.adopt(ready.joints, tick.t_ns):
             row["ik_failure"][...] = ready.joints.residual > IK_TOLERANCE
             row["seam_jump"][...] = player.seam_jump
             row["chunk_disagreement"][...] = player.disagreement
             log.chunk(tick.t_ns, ready)
+
+    def _failed(self, why: str, level: str, t_ns: int, log: NullLog) -> None:
+        if self._policy_failed != why:
+            self._policy_failed = why
+            log.event(t_ns, level, why)
 
     def _observe(self, t_ns: int, log: NullLog) -> Observation | None:
         assert self.worker is not None
@@ -288,7 +293,7 @@ class Loop:
             if frame is not None:
                 images[name] = frame
                 log.image(t_ns, name, frame)
-        if any(name not in images for name in self.worker.policy.cameras):
+        if any(name not in images for name in self.worker.about.cameras):
             return None  # no new chunk: the old one runs out, then the guard brakes
         base_q = self.player.raw.copy()
         base = self.station.chain.pose(base_q)
@@ -328,9 +333,14 @@ class Loop:
             self._lost_ns = None
         elif self._lost_ns is None:
             self._lost_ns = t_ns
-        elif t_ns - self._lost_ns >= self.cfg.fault_after_s * NS:
+        elif t_ns - self._lost_ns >= self._patience_s() * NS:
             trouble = self._policy_failed or self._trouble
             self._why = f"guard: {sent.reason.name}: {sent.detail}" + (trouble and f"; {trouble}")
+
+    def _patience_s(self) -> float:
+        """A policy that is being started again is waited for."""
+        restarting = self.worker is not None and self.worker.trouble
+        return self.cfg.restart_s if restarting else self.cfg.fault_after_s
 
     def _ended(self, state: ArmState | None, elapsed: float) -> str:
         if self.monitor.done:

@@ -26,12 +26,17 @@ class LoopConfig(config.Struct, frozen=True):
     # Without a sensor that the guard needs, or without a plan, the arm brakes and holds; after this
     # long the episode ends as a fault.
     fault_after_s: float = 2.0
+    restart_s: float = 20.0  # the same while a policy that crashed is being started again
 
 
 class PolicyConfig(config.Struct, frozen=True):
     bundle: str
     engine: str = "auto"
     latency_s: float = 0.02  # in lock-step only: when a chunk becomes available
+    # in real time only, for the policy's own process
+    hang_s: float = 2.0  # an observation not answered for so long: killed and started again
+    restarts: int = 3  # per episode; then the policy is gone
+    warm_up: int = 3  # inferences that nobody sees
 
 
 class ProConfig(config.Struct, frozen=True):

@@ -18,7 +18,7 @@ from rich.progress import Progress
 from headway.clock import VirtualClock
 from headway.edge import settings
 from headway.edge.loop import Loop, Result
-from headway.edge.policy import PolicyWorker
+from headway.edge.policy import InlineWorker
 from headway.edge.runner import record_episode
 from headway.edge.station import Station
 from headway.edge.summary import success_line
@@ -94,7 +94,7 @@ def run(job: Job) -> list[Result]:
     with Station(settings.load(job.config), clock) as station:
         assert station.cell is not None
         expert = Expert(station.cell, 0, disturb=job.disturb, cameras=("wrist",))
-        loop = Loop(station, PolicyWorker(expert, station.chain, clock, LATENCY_S), None)
+        loop = Loop(station, InlineWorker(expert, station.chain, LATENCY_S), None)
         return record_seeds(
             loop, job.seeds, Path(job.out), chunk_shape=(HORIZON, ACTION_DIM),
             metadata={"policy": expert.name}, before=expert.reseed,

@@ -20,7 +20,7 @@ from headway.edge import settings
 from headway.edge.build import Built
 from headway.edge.bundle_policy import BundlePolicy
 from headway.edge.loop import Loop, Result
-from headway.edge.policy import PolicyWorker
+from headway.edge.policy import InlineWorker
 from headway.edge.station import Station
 from headway.edge.summary import success_line
 from headway.learn.collect import LATENCY_S, record_seeds, share
@@ -47,6 +47,7 @@ class TakingTurns:
         self.policy, self.expert, self.share = policy, expert, policy_share
         self.cameras = policy.cameras
         self.state_names = expert.state_names
+        self.chunk_shape = policy.chunk_shape
         self._pick = [expert.state_names.index(n) for n in policy.state_names]
         self.seed = 0
         self.reset()
@@ -83,13 +84,13 @@ def run(job: Job) -> list[Result]:
     with Station(chosen, clock) as station:
         assert station.cell is not None
         built = Built(chosen, config.parent, station, clock)
-        assert built.worker is not None
+        assert isinstance(built.worker, InlineWorker)
         policy = built.worker.policy
         assert isinstance(policy, BundlePolicy)
         turns = TakingTurns(
             policy, Expert(station.cell, 0, cameras=policy.cameras), job.policy_share
         )
-        loop = Loop(station, PolicyWorker(turns, station.chain, clock, LATENCY_S), None)
+        loop = Loop(station, InlineWorker(turns, station.chain, LATENCY_S), None)
         return record_seeds(
             loop, job.seeds, Path(job.out), chunk_shape=built.chunk_shape,
             metadata=built.facts | {"policy": turns.name}, before=turns.reseed,

@@ -9,7 +9,7 @@ from null_robot import HORIZON, null_table
 from headway import config
 from headway.clock import NS, VirtualClock
 from headway.edge.loop import Loop
-from headway.edge.policy import PolicyWorker
+from headway.edge.policy import InlineWorker
 from headway.edge.runner import record_episode
 from headway.edge.settings import Settings
 from headway.edge.station import Station
@@ -25,6 +25,7 @@ class Policy:
     name = "test"
     cameras = ("wrist",)
     state_names = ("tcp_x", "width", "force_z")
+    chunk_shape = (HORIZON, 7)
 
     def __init__(self, then=None, when=WHEN):
         self.then, self.when, self.first_ns = then, when, None
@@ -52,7 +53,7 @@ class Rig:
         self.clock = VirtualClock(1)
         self.station = Station(config.decode(table, Settings, "test"), self.clock)
         self.arm = self.station.arm_device
-        self.worker = policy and PolicyWorker(policy, self.station.chain, self.clock, latency_s)
+        self.worker = policy and InlineWorker(policy, self.station.chain, latency_s)
         self.loop = Loop(self.station, self.worker, None)
         self.sent, self.calls = [], []
         command, stop = self.arm.command, self.arm.stop

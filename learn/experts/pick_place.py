@@ -33,6 +33,7 @@ _UP = np.array([0.0, 0.0, 0.03])  # [m]
 class Expert:
     name = "scripted expert"
     state_names = STATE_NAMES
+    chunk_shape = (HORIZON, 7)
 
     def __init__(
         self, cell: Cell, seed: int, *, disturb: float = 0.0, cameras: tuple[str, ...] = ()

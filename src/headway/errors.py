@@ -10,6 +10,7 @@ HeadwayError
 │   ├── Busy               ... because another process holds it
 │   ├── Stale              no sample young enough; never waits for one
 │   └── Missing            a package or system library that the device needs
+├── PolicyError            a policy that failed to answer, or whose process is gone
 └── CommandRejected        a command that the guard did not let through
 
 Each message says what was wanted, what was found and what to do next. `exit_code` is what the
@@ -60,6 +61,10 @@ class Stale(DeviceError):
 
 class Missing(DeviceError):
     pass
+
+
+class PolicyError(HeadwayError):
+    exit_code = 7
 
 
 class CommandRejected(HeadwayError):

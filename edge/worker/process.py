@@ -1,0 +1,330 @@
+"""A policy in a process of its own, as the loop sees it.
+
+The loop's calls never wait: an observation is copied into shared memory and announced, a chunk is
+copied out when the news counter says that there is one. A thread that sleeps on the process's end
+starts it again, with back-off, when it crashed or was killed for giving no answer; meanwhile the
+loop plays the chunk that it has to its end, stops and holds. After `restarts` of them within an
+episode the policy is gone for good.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from time import monotonic_ns
+from typing import Any
+
+from headway.clock import NS
+from headway.drivers.kinematics import Chain
+from headway.edge.policy import About, Ready
+from headway.edge.worker import wire
+from headway.edge.worker.child import raised
+from headway.edge.worker.tensors import Tensors
+from headway.errors import PolicyError
+from headway.types import Observation, Vec
+
+_SLOTS = 4
+_BACKOFF_S = (0.1, 0.3, 1.0, 3.0)
+
+
+@dataclass(frozen=True)
+class PolicySource:
+    """How the other process makes the policy: `module:function` with JSON arguments."""
+
+    factory: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Care:
+    """How the process is looked after."""
+
+    start_s: float = 60.0  # to open and warm up
+    hang_s: float = 2.0  # an observation not answered for so long: it is killed
+    restarts: int = 3  # per episode
+    warm_up: int = 3  # inferences
+    cores: tuple[int, ...] = ()  # where it may run; (): anywhere
+
+
+class ProcessWorker:
+    """`frames`: what each camera that the policy wants gives. `q` (n,): joints to warm up at.
+
+    Raises what opening the policy raises, and PolicyError when its process does not start.
+    """
+
+    def __init__(
+        self,
+        source: PolicySource,
+        chain: Chain,
+        frames: Mapping[str, wire.FrameShape],
+        q: Vec,
+        care: Care | None = None,
+    ) -> None:
+        self._source, self._chain, self._frames = source, chain, dict(frames)
+        self._q, self._care = q.tolist(), care or Care()
+        self.detail = ""
+        self.warm_up_ns: list[int] = []
+        self.restarts = 0  # over all episodes
+        self._seen: Tensors | None = None
+        self._episode = self._number = self._news = self._left = 0
+        self._asked_ns: int | None = None  # when the oldest unanswered observation was submitted
+        self._instruction: str | None = None
+        self._trouble = self._gone = self._why_killed = ""
+        self._closing = threading.Event()
+        self._start()
+        self._keeper = threading.Thread(target=self._keep, name="policy-keeper", daemon=True)
+        self._keeper.start()
+
+    about: About
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def trouble(self) -> str:
+        return self._trouble
+
+    def _start(self) -> None:
+        """Start the process and wait until the policy is warm. Raises PolicyError and others."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "headway.edge.worker.child", str(theirs.fileno())],
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,  # Ctrl-C reaches the loop, not the policy
+                env=os.environ
+                | {
+                    "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
+                    "PYTHONSAFEPATH": "1",
+                    "OPENBLAS_NUM_THREADS": "1",
+                },
+            )
+        except OSError as e:
+            ours.close()
+            raise PolicyError(f"wanted a process for the policy: {e.strerror}") from None
+        finally:
+            theirs.close()
+        try:
+            ours.settimeout(self._care.start_s)
+            self._greet(ours)
+        except BaseException as e:
+            self._process.kill()
+            self._process.wait()
+            ours.close()
+            if isinstance(e, OSError):
+                raise PolicyError(
+                    f"wanted the policy to be ready within {self._care.start_s} s, found "
+                    f"{'that it is not' if isinstance(e, TimeoutError) else e.strerror or e}"
+                ) from None
+            raise
+        ours.setblocking(False)
+        self._asked_ns = None
+        self._sock = ours
+
+    def _greet(self, sock: socket.socket) -> None:
+        care, source, chain = self._care, self._source, self._chain
+        setup = {
+            "factory": source.factory, "arguments": dict(source.arguments), "cores": care.cores
+        }  # fmt: skip
+        sock.send(wire.pack(b"", setup))
+        d = self._answer(sock, wire.DESCRIBE)
+        found = About(
+            d["name"], tuple(d["cameras"]), tuple(d["state_names"]), tuple(d["chunk_shape"])
+        )
+        if self._seen is None:
+            self._allocate(found)
+        elif found != self.about:
+            raise PolicyError(
+                f"wanted the policy that was there before, {self.about}, found {found}"
+            )
+        self.detail = d["detail"]
+        assert self._seen is not None
+        memory = {
+            "dh": chain.dh, "base_yaw": chain.base_yaw, "tool": chain.tool, "slots": _SLOTS,
+            "cameras": {name: self._frames[name] for name in found.cameras},
+            "warm_up": care.warm_up, "q": self._q,
+        }  # fmt: skip
+        fds = [self._seen.fd, self._said.fd]
+        socket.send_fds(sock, [wire.pack(wire.MEMORY, memory)], fds)
+        self.warm_up_ns = self._answer(sock, wire.READY)["warm_up_ns"]
+        self._news = self._said.news
+        if self._instruction is not None:
+            sock.send(self._reset_message())
+            self._answer(sock, wire.ANSWER)
+
+    def _allocate(self, found: About) -> None:
+        missing = [c for c in found.cameras if c not in self._frames]
+        if missing:
+            have = ", ".join(self._frames) or "none"
+            raise PolicyError(f"policy {found.name} wants camera {missing[0]!r}, found {have}")
+        self.about = found
+        frames = {name: self._frames[name] for name in found.cameras}
+        n = len(self._q)
+        self._seen = Tensors(wire.observation_fields(frames, len(found.state_names), n), _SLOTS)
+        self._said = Tensors(wire.chunk_fields(found.chunk_shape, n), _SLOTS)
+
+    def _answer(self, sock: socket.socket, kind: bytes) -> Any:
+        """The content of the next message, which must be of `kind`."""
+        message = sock.recv(wire.LONGEST)
+        if not message:
+            code = self._process.wait()
+            raise PolicyError(f"the policy's process ended while it started: {_ending(code)}")
+        content = wire.unpack(message)
+        if "error" in content:
+            raise raised(content)
+        if message[:1] != kind:
+            raise PolicyError(f"wanted the policy to say {kind!r}, found {message[:80]!r}")
+        return content
+
+    def _reset_message(self) -> bytes:
+        return wire.pack(wire.RESET, {"instruction": self._instruction, "episode": self._episode})
+
+    def reset(self, instruction: str) -> int:
+        """Waits for the policy, which a loop at work never does."""
+        self._episode += 1
+        self._left = self._care.restarts
+        self._instruction, self._asked_ns = instruction, None
+        while not self._gone:
+            sock = self._sock
+            try:
+                sock.settimeout(self._care.start_s)
+                sock.send(self._reset_message())
+                while True:  # chunks of the episode before are on the way
+                    message = sock.recv(wire.LONGEST)
+                    if not message:
+                        raise ConnectionResetError
+                    if message[:1] == wire.ANSWER:
+                        break
+                sock.setblocking(False)
+            except TimeoutError:
+                self._kill("did not begin an episode")
+            except OSError:  # it ended: the keeper starts it again, or gives it up
+                pass
+            else:
+                self._news = self._said.news
+                content = wire.unpack(message)
+                if "error" in content:
+                    raise raised(content)
+                return int(content["index"])
+            self._closing.wait(0.02)
+        raise PolicyError(self._gone)
+
+    def submit(self, obs: Observation) -> None:
+        """Raises PolicyError for an observation of another shape than before."""
+        if self._gone or self._trouble:
+            return
+        if self._asked_ns is not None and obs.t_ns - self._asked_ns > self._care.hang_s * NS:
+            self._kill(f"gave no answer for {self._care.hang_s} s")
+            return
+        assert self._seen is not None
+        self._number += 1
+        slot = self._number % _SLOTS
+        out = self._seen.begin(slot, self._number)
+        try:
+            wire.put_observation(out, obs)
+        except ValueError as e:
+            raise PolicyError(str(e)) from None
+        out["submitted_ns"][...] = monotonic_ns()
+        self._seen.end(slot, self._number)
+        with contextlib.suppress(OSError):  # full: it is far behind; broken: the keeper knows
+            self._sock.send(wire.SLOT.pack(wire.NEW, slot, self._episode, self._number, 0))
+        if self._asked_ns is None:
+            self._asked_ns = obs.t_ns
+
+    def take(self, now_ns: int) -> Ready | None:
+        if self._gone:
+            raise PolicyError(self._gone)
+        if self._said.news == self._news:
+            return None
+        self._news = self._said.news
+        newest: Ready | None = None
+        failure: PolicyError | None = None
+        with contextlib.suppress(OSError):
+            while message := self._sock.recv(wire.LONGEST):
+                if message[:1] == wire.CHUNK:
+                    _, slot, episode, number, asked = wire.SLOT.unpack(message)
+                    if episode != self._episode:
+                        continue
+                    self._asked_ns = None if asked >= self._number else now_ns
+                    ready = wire.get_ready(self._said.views[slot])
+                    if self._said.whole(slot, number):
+                        newest, failure = ready, None
+                elif message[:1] == wire.ERROR:
+                    content = wire.unpack(message)
+                    if content["episode"] == self._episode:
+                        self._asked_ns = None
+                        failure = PolicyError(content["text"])
+        if failure is not None:
+            raise failure
+        return newest
+
+    def _kill(self, why: str) -> None:
+        self._why_killed = why
+        self._trouble = f"the policy {why}: killed, starting again"
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._process.pid, signal.SIGKILL)
+
+    def _keep(self) -> None:
+        """In a thread of its own: start the process again whenever it ends."""
+        while True:
+            code = self._process.wait()
+            if self._closing.is_set():
+                return
+            why = self._why_killed or f"'s process ended: {_ending(code)}"
+            self._why_killed = ""
+            self._trouble = f"the policy {why}".replace("policy '", "policy'")
+            if self._left <= 0:
+                self._gone = f"{self._trouble}; {self._care.restarts} restarts were not enough"
+                return
+            wait = _BACKOFF_S[min(self._care.restarts - self._left, len(_BACKOFF_S) - 1)]
+            self._left -= 1
+            self._trouble += ", starting again"
+            if self._closing.wait(wait):
+                return
+            self._sock.close()
+            try:
+                self._start()
+            except Exception as e:
+                self._gone = f"{self._trouble}, which failed: {e}"
+                return
+            self.restarts += 1
+            self._trouble = ""
+
+    def close(self) -> None:
+        """Bounded: a process that hangs is killed."""
+        if self._closing.is_set():
+            return
+        self._closing.set()
+        with contextlib.suppress(OSError):
+            self._sock.send(wire.QUIT)
+        try:
+            self._process.wait(timeout=1.0)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._keeper.join()
+        if self._process.poll() is None:  # the keeper had just started it again
+            self._process.kill()
+            self._process.wait()
+        self._sock.close()
+        for tensors in (self._seen, self._said):
+            if tensors is not None:
+                os.close(tensors.fd)
+                tensors.close()
+
+
+def _ending(code: int) -> str:
+    """An exit code in words."""
+    if code >= 0:
+        return f"exit code {code}"
+    name = signal.Signals(-code).name if -code in {s.value for s in signal.Signals} else str(-code)
+    return f"{name} (out of memory?)" if -code == signal.SIGKILL else name

@@ -1,0 +1,79 @@
+"""Policies for a process of their own: `ProcessWorker` opens them by name."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+
+from headway.errors import BundleError, Missing
+from headway.types import Chunk
+
+SENTENCES = ("go", "come")
+
+
+class Scripted:
+    """Says where it is; does what the instruction or the first number of the state asks for.
+
+    State 1: never answers; 2: kills its process; 3: raises; 4: NaN; 5: a chunk too short; 6: out of
+    memory; 7: answers when the pipe `gate` was written to.
+    """
+
+    name, cameras, state_names, chunk_shape = "scripted", ("wrist",), ("tcp_x", "width"), (4, 7)
+    detail = "no engine"
+
+    def __init__(self, gate: str = "", camera: bool = True) -> None:
+        self.gate = Path(gate)
+        self.inferred = 0
+        if not camera:
+            self.cameras = ()
+
+    def instruction(self, text: str) -> int:
+        if text not in SENTENCES:
+            raise BundleError(f"was not taught {text!r}")
+        return SENTENCES.index(text)
+
+    def reset(self) -> None: ...
+
+    def infer(self, obs):
+        self.inferred += 1
+        asked = int(obs.state[0])
+        if asked == 1:
+            signal.pause()
+        elif asked == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif asked == 3:
+            raise ValueError("a bug")
+        elif asked == 6:
+            raise MemoryError("no more")
+        elif asked == 7:
+            self.gate.read_bytes()  # a pipe: until somebody has written to it
+        actions = np.zeros((4, 7), np.float32)
+        actions[:, 2] = 0.001 * np.arange(1, 5)
+        actions[:, 6] = self.inferred
+        if self.cameras:
+            actions[:, 5] = float(obs.images["wrist"].rgb.mean()) / 255
+        if asked == 4:
+            actions *= np.nan
+        if asked == 5:
+            actions = actions[:2]
+        return Chunk(obs.t_ns, 100_000_000, actions, obs.base)
+
+
+def missing() -> None:
+    raise Missing("wanted the engine `abacus`: install beads")
+
+
+def dies() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def changes(folder: str) -> Scripted:
+    """Another policy each time: its chunk grows."""
+    made = Scripted(camera=False)
+    count = len(os.listdir(folder))
+    (Path(folder) / str(count)).touch()
+    made.name = f"scripted {count}"
+    return made
