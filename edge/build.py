@@ -63,6 +63,7 @@ class Built:
             "policy": manifest.name,
             "policy_sha256": manifest.files[manifest.onnx].sha256,
         }
+        worker: Worker
         if clock.realtime:
             source = PolicySource(
                 "headway.edge.bundle_policy:open_policy",
@@ -114,7 +115,8 @@ def frames(station: Station) -> dict[str, FrameShape]:
     found = {}
     for name, camera in station.cameras.items():
         frame = camera.latest(5 * NS).value
-        found[name] = FrameShape(*frame.rgb.shape[:2], frame.depth is not None)
+        height, width = frame.rgb.shape[:2]
+        found[name] = FrameShape(height, width, frame.depth is not None)
     return found
 
 

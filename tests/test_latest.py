@@ -67,6 +67,26 @@ def no_waiting(monkeypatch):
     monkeypatch.setattr(module, "_BACKOFF_S", (1e-3, 2e-3))
 
 
+def test_a_source_that_never_waits_is_read_without_a_thread_in_real_time():
+    device = Scripted(Wall(NS))
+    device.waits = False
+    newest = Latest(device, device.clock, "sensor")
+    before = threading.active_count()
+    newest.start()
+    assert threading.active_count() == before
+    device.script.put("a")
+    assert newest.latest(MS).value == "a"
+    device.script.put(DeviceError("unplugged"))
+    device.clock.sleep_until(NS + 2 * MS)
+    with pytest.raises(Stale, match="unplugged"):
+        newest.latest(MS)
+    device.script.put("b")
+    device.clock.sleep_until(NS + 100 * MS)  # after the back-off
+    assert newest.latest(MS).value == "b"
+    newest.close()
+    assert device.closed == 2
+
+
 class TestLockStep:
     """No thread: `latest` reads, and time moves when the test says so."""
 
