@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway.clock import NS
-from headway.drivers.kinematics import Chain, quat_to_mat, rotvec_to_mat
+from headway.drivers.kinematics import Chain, quat_to_mat
 from headway.errors import SpecMismatch
 from headway.types import Chunk, Vec
 
@@ -50,30 +50,20 @@ def to_joints(chunk: Chunk, chain: Chain, q0: Vec) -> JointChunk:
     """Solve a chunk of TCP actions (h, 7): position [m] and rotation vector [rad] in the TCP frame
     of the chunk's base pose, and grip 0..1. `q0` (n,): joints of the base pose. Raises SpecMismatch
     for anything else."""
-    actions = np.asarray(chunk.actions)
-    if actions.dtype.kind != "f" or actions.ndim != 2 or actions.shape[1] != len(ACTION_NAMES):
+    given = np.asarray(chunk.actions)
+    if given.dtype.kind != "f" or given.ndim != 2 or given.shape[1] != len(ACTION_NAMES):
         raise SpecMismatch(
             f"wanted a chunk of actions (h, {len(ACTION_NAMES)}) of floats: "
-            f"{', '.join(ACTION_NAMES)}; found {actions.shape} of {actions.dtype}: check the policy"
+            f"{', '.join(ACTION_NAMES)}; found {given.shape} of {given.dtype}: check the policy"
         )
-    if not len(actions) or chunk.dt_ns <= 0:
+    if not len(given) or chunk.dt_ns <= 0:
         raise SpecMismatch(
-            f"wanted a chunk of at least one action, dt > 0; found {len(actions)} actions, dt "
+            f"wanted a chunk of at least one action, dt > 0; found {len(given)} actions, dt "
             f"{chunk.dt_ns} ns: check the policy"
         )
-    actions = actions.astype(np.float64)
-    R0, p0 = quat_to_mat(chunk.base.quat), chunk.base.pos
-    q = np.empty((len(actions) + 1, len(q0)))
-    q[0] = q0
-    worst = 0.0
-    for k, a in enumerate(actions):
-        if np.isfinite(a).all():
-            q[k + 1], residual = chain.ik(
-                R0 @ rotvec_to_mat(a[3:6]), p0 + R0 @ a[:3], q[k], iterations=8
-            )
-            worst = max(worst, residual)
-        else:  # passed on as it is: the guard rejects it and says so
-            q[k + 1] = np.nan
+    actions = given.astype(np.float64)
+    # What is not finite becomes NaN joints: the guard rejects them and says so.
+    q, worst = chain.ik_chunk(quat_to_mat(chunk.base.quat), chunk.base.pos, actions, q0)
     grip = np.concatenate([actions[:1, 6], actions[:, 6]])
     return JointChunk(chunk.t0_ns, chunk.dt_ns, q, grip, worst)
 

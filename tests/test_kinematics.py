@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from headway.drivers import native
 from headway.drivers.arms import _ur5e as ur
 from headway.drivers.kinematics import (
     Chain,
@@ -17,8 +18,26 @@ from headway.drivers.kinematics import (
     tool_down,
 )
 
-CHAIN = Chain(ur.DH, ur.BASE_YAW, (0.0, 0.0, 0.185))
+IMPLS = [
+    "python",
+    pytest.param(
+        "cpp",
+        marks=pytest.mark.skipif(native.optional() is None, reason="C++ kinematics not built"),
+    ),
+]
+TCP = (0.0, 0.0, 0.185)
 PI = math.pi
+
+either = pytest.mark.parametrize("chain", IMPLS, indirect=True)
+
+
+@pytest.fixture(scope="module")
+def chain(request):
+    """The UR5e with a tool, computed by Python or by C++."""
+    made = Chain(ur.DH, ur.BASE_YAW, TCP, impl=request.param)
+    assert made.computed_by == request.param
+    return made
+
 
 angle = st.floats(-PI, PI)
 joints = st.tuples(*[angle] * 6).map(np.array)
@@ -59,28 +78,36 @@ def test_tool_down_points_down_at_its_yaw():
     assert np.linalg.det(R) == pytest.approx(1.0)
 
 
+@either
 @given(joints)
-def test_all_forms_of_forward_kinematics_agree(q):
-    R, p = CHAIN.fk(q)
-    Rs, ps, J = CHAIN.state(q)
-    pose = CHAIN.pose(q)
-    for other in (ps, CHAIN.position(q), pose.pos):
+def test_all_forms_of_forward_kinematics_agree(chain, q):
+    R, p = chain.fk(q)
+    Rs, ps, J = chain.state(q)
+    pose = chain.pose(q)
+    Ri, pi, Ji = np.empty((3, 3)), np.empty(3), np.empty((6, 6))
+    chain.state_into(q, Ri, pi, Ji)
+    np.testing.assert_array_equal(Ji, J)
+    np.testing.assert_array_equal(pi, p)
+    chain.fk_into(q, Ri, pi)
+    np.testing.assert_array_equal(Ri, R)
+    for other in (ps, chain.position(q), pose.pos, pi):
         np.testing.assert_allclose(other, p, atol=1e-12)
     np.testing.assert_allclose(Rs, R, atol=1e-12)
     np.testing.assert_allclose(quat_to_mat(pose.quat), R, atol=1e-9)
-    np.testing.assert_array_equal(CHAIN.jacobian(q), J)
+    np.testing.assert_array_equal(chain.jacobian(q), J)
 
 
+@either
 @given(joints)
 @settings(max_examples=50)
-def test_the_jacobian_is_the_derivative(q):
-    J = CHAIN.jacobian(q)
+def test_the_jacobian_is_the_derivative(chain, q):
+    J = chain.jacobian(q)
     h = 1e-6
     for i in range(6):
         step = np.zeros(6)
         step[i] = h
-        R1, p1 = CHAIN.fk(q + step)
-        R0, p0 = CHAIN.fk(q - step)
+        R1, p1 = chain.fk(q + step)
+        R0, p0 = chain.fk(q - step)
         np.testing.assert_allclose(J[:3, i], (p1 - p0) / (2 * h), atol=1e-7)
         np.testing.assert_allclose(J[3:, i], mat_to_rotvec(R1 @ R0.T) / (2 * h), atol=1e-7)
 
@@ -93,7 +120,8 @@ def test_forward_kinematics_is_the_published_one():
     np.testing.assert_allclose(flange, [a2 + a3, -d4 - d6, d1 - d5], atol=1e-12)
 
 
-def test_forward_kinematics_is_that_of_mujocos_model():
+@either
+def test_forward_kinematics_is_that_of_mujocos_model(chain):
     mujoco = pytest.importorskip("mujoco")
     from headway.drivers.sim import arm_model
 
@@ -109,7 +137,7 @@ def test_forward_kinematics_is_that_of_mujocos_model():
         data.qpos[:6] = q
         mujoco.mj_kinematics(model, data)
         mujoco.mj_comPos(model, data)
-        R, p, J = CHAIN.state(q)
+        R, p, J = chain.state(q)
         np.testing.assert_allclose(data.site("tcp").xpos, p, atol=1e-6)
         np.testing.assert_allclose(data.site("tcp").xmat.reshape(3, 3), R, atol=1e-6)
         jac = np.zeros((6, model.nv))
@@ -117,32 +145,36 @@ def test_forward_kinematics_is_that_of_mujocos_model():
         np.testing.assert_allclose(jac[:, :6], J, atol=1e-6)
 
 
+@either
 @given(
     st.tuples(st.floats(0.3, 0.6), st.floats(-0.35, 0.35), st.floats(0.05, 0.4)),
     st.floats(-1.2, 1.2),
     st.tuples(*[st.floats(-0.1, 0.1)] * 3),
 )
 @settings(max_examples=60, deadline=None)
-def test_inverse_kinematics_reaches_the_cells_poses_from_nearby(xyz, yaw, step):
-    home, first = CHAIN.ik(
+def test_inverse_kinematics_reaches_the_cells_poses_from_nearby(chain, xyz, yaw, step):
+    home, first = chain.ik(
         tool_down(yaw), np.array(xyz), np.array([0.0, -1.9, 1.9, -1.57, -1.57, 0.0]), iterations=60
     )
     assert first < 2e-5
     target = np.array(xyz) + step
-    q, residual = CHAIN.ik(tool_down(yaw), target, home, iterations=30)
+    q, residual = chain.ik(tool_down(yaw), target, home, iterations=30)
     assert residual < 2e-5
-    R, p = CHAIN.fk(q)
+    R, p = chain.fk(q)
     assert np.abs(p - target).max() < 2e-5
     assert angle_between(R, tool_down(yaw)) < 1e-4
 
 
-def test_inverse_kinematics_says_what_is_out_of_reach():
+@either
+def test_inverse_kinematics_says_what_is_out_of_reach(chain):
     q0 = np.array([0.0, -1.9, 1.9, -1.57, -1.57, 0.0])
-    q, residual = CHAIN.ik(tool_down(0.0), np.array([3.0, 0.0, 0.3]), q0, iterations=50)
+    q, residual = chain.ik(tool_down(0.0), np.array([3.0, 0.0, 0.3]), q0, iterations=50)
     assert residual > 1.0
     assert np.isfinite(q).all()
 
 
-def test_a_chain_wants_as_many_joints_as_it_has():
-    with pytest.raises(ValueError, match="shorter"):
-        CHAIN.fk(np.zeros(5))
+@either
+def test_a_chain_wants_as_many_joints_as_it_has(chain):
+    for call in (chain.fk, chain.position, chain.state, chain.transforms, chain.pose):
+        with pytest.raises(ValueError, match="wanted 6 joint positions, found 5"):
+            call(np.zeros(5))

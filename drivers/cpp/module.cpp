@@ -1,0 +1,121 @@
+// headway.drivers._kinematics: compiled rotations and chains for Python (see drivers/kinematics.py).
+//
+// What is written is always the caller's memory, of exactly the stated shape and float64. A chain
+// has no state: any number of threads may use one. `ik` and `ik_chunk` release the GIL.
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+
+#include <string>
+
+#include "kinematics.hpp"
+
+namespace nb = nanobind;
+template <typename... T>
+using Array = nb::ndarray<T..., nb::c_contig, nb::device::cpu>;
+using Vector = Array<const double, nb::ndim<1>>;
+using Three = Array<const double, nb::shape<3>>;
+using Four = Array<const double, nb::shape<4>>;
+using Square = Array<const double, nb::shape<3, 3>>;
+using Rows = Array<const double, nb::ndim<2>>;
+using OutVector = Array<double, nb::ndim<1>>;
+using OutThree = Array<double, nb::shape<3>>;
+using OutFour = Array<double, nb::shape<4>>;
+using OutSquare = Array<double, nb::shape<3, 3>>;
+using OutRows = Array<double, nb::ndim<2>>;
+
+namespace {
+
+void want(std::size_t have, std::size_t need, const char* what) {
+  if (have != need)
+    throw nb::value_error(
+        ("wanted " + std::to_string(need) + " " + what + ", found " + std::to_string(have)).c_str());
+}
+
+class PyChain {
+ public:
+  PyChain(const Rows& links, double base_cos, double base_sin, const Three& tool)
+      : chain_{{}, base_cos, base_sin, {tool(0), tool(1), tool(2)}} {
+    want(links.shape(1), 4, "numbers per link");
+    if (links.shape(0) > headway::MAX_JOINTS) throw nb::value_error("too many joints");
+    for (std::size_t i = 0; i < links.shape(0); ++i)
+      chain_.links.push_back({links(i, 0), links(i, 1), links(i, 2), links(i, 3)});
+  }
+
+  void fk(const Vector& q, OutSquare R, OutThree p) const {
+    want(q.shape(0), n(), "joint positions");
+    chain_.fk(q.data(), R.data(), p.data());
+  }
+
+  void position(const Vector& q, OutThree p) const {
+    want(q.shape(0), n(), "joint positions");
+    double R[9];
+    chain_.fk(q.data(), R, p.data());
+  }
+
+  void frames(const Vector& q, OutRows out) const {
+    want(q.shape(0), n(), "joint positions");
+    want(out.shape(0), n() + 1, "frames");
+    want(out.shape(1), 12, "numbers per frame");
+    headway::Frame f[headway::MAX_JOINTS + 1];
+    chain_.frames(q.data(), f);
+    double* to = out.data();
+    for (std::size_t i = 0; i <= n(); ++i, to += 12) {
+      std::copy_n(f[i].r, 9, to);
+      std::copy_n(f[i].p, 3, to + 9);
+    }
+  }
+
+  void state(const Vector& q, OutSquare R, OutThree p, OutRows J) const {
+    want(q.shape(0), n(), "joint positions");
+    want(J.shape(0), 6, "rows of the Jacobian");
+    want(J.shape(1), n(), "columns of the Jacobian");
+    chain_.state(q.data(), R.data(), p.data(), J.data());
+  }
+
+  double ik(const Square& R, const Three& p, OutVector q, int iterations, double tol,
+            double damping, double max_step) const {
+    want(q.shape(0), n(), "joint positions");
+    nb::gil_scoped_release unlocked;
+    return chain_.ik(R.data(), p.data(), q.data(), {iterations, tol, damping, max_step});
+  }
+
+  double ik_chunk(const Square& R, const Three& p, const Rows& actions, OutRows q, int iterations,
+                  double tol, double damping, double max_step) const {
+    want(q.shape(1), n(), "joint positions");
+    want(q.shape(0), actions.shape(0) + 1, "rows of joint positions");
+    if (actions.shape(1) < 6) want(actions.shape(1), 6, "numbers per action");
+    nb::gil_scoped_release unlocked;
+    return chain_.ik_chunk(R.data(), p.data(), actions.data(), static_cast<int>(actions.shape(0)),
+                           static_cast<int>(actions.shape(1)), q.data(),
+                           {iterations, tol, damping, max_step});
+  }
+
+ private:
+  std::size_t n() const { return chain_.links.size(); }
+  headway::Chain chain_;
+};
+
+}  // namespace
+
+NB_MODULE(_kinematics, m) {
+  using nb::arg;
+  nb::set_leak_warnings(false);  // chains are module constants: they live until the process ends
+  m.attr("VERSION") = 1;  // drivers/native.py wants this one
+  m.attr("MAX_JOINTS") = headway::MAX_JOINTS;
+  m.def("quat_to_mat", [](const Four& q, OutSquare R) { headway::quat_to_mat(q.data(), R.data()); },
+        arg("quat"), arg("R").noconvert());
+  m.def("mat_to_quat", [](const Square& R, OutFour q) { headway::mat_to_quat(R.data(), q.data()); },
+        arg("R"), arg("quat").noconvert());
+  nb::class_<PyChain>(m, "Chain")
+      .def(nb::init<const Rows&, double, double, const Three&>(), arg("links"), arg("base_cos"),
+           arg("base_sin"), arg("tool"))
+      .def("fk", &PyChain::fk, arg("q"), arg("R").noconvert(), arg("p").noconvert())
+      .def("position", &PyChain::position, arg("q"), arg("p").noconvert())
+      .def("frames", &PyChain::frames, arg("q"), arg("out").noconvert())
+      .def("state", &PyChain::state, arg("q"), arg("R").noconvert(), arg("p").noconvert(),
+           arg("J").noconvert())
+      .def("ik", &PyChain::ik, arg("R"), arg("p"), arg("q").noconvert(), arg("iterations"),
+           arg("tol"), arg("damping"), arg("max_step"))
+      .def("ik_chunk", &PyChain::ik_chunk, arg("R"), arg("p"), arg("actions"),
+           arg("q").noconvert(), arg("iterations"), arg("tol"), arg("damping"), arg("max_step"));
+}

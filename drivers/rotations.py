@@ -1,0 +1,99 @@
+"""Rotation matrices (3, 3), unit quaternions wxyz and rotation vectors [rad] into each other.
+
+`quat_to_mat` and `mat_to_quat` are called per tick and compiled where there was a compiler.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headway.drivers import native
+from headway.types import Vec
+
+Mat3 = NDArray[np.float64]
+_compiled = native.optional()  # chosen once
+
+
+def quat_to_mat(quat: Vec, out: Mat3 | None = None) -> Mat3:
+    """Rotation matrix (3, 3) of a unit quaternion wxyz, written into `out` where given."""
+    R = np.empty((3, 3)) if out is None else out
+    if _compiled is None:
+        python_quat_to_mat(quat, R)
+    else:
+        _compiled.quat_to_mat(quat, R)
+    return R
+
+
+def mat_to_quat(R: Mat3, out: Vec | None = None) -> Vec:
+    """Unit quaternion wxyz of a rotation matrix (Shepperd's method, w >= 0), written into `out`
+    (4,) where given."""
+    q = np.empty(4) if out is None else out
+    if _compiled is None:
+        python_mat_to_quat(R, q)
+    else:
+        _compiled.mat_to_quat(R, q)
+    return q
+
+
+def python_quat_to_mat(quat: Vec, R: Mat3) -> None:
+    """`quat_to_mat` where nothing is compiled."""
+    w, x, y, z = quat.tolist()
+    R[:] = (
+        (1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)),
+        (2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)),
+        (2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)),
+    )
+
+
+def python_mat_to_quat(R: Mat3, out: Vec) -> None:
+    """`mat_to_quat` where nothing is compiled."""
+    m00, m01, m02, m10, m11, m12, m20, m21, m22 = R.ravel().tolist()
+    trace = m00 + m11 + m22
+    if trace > 0:
+        s = 2 * math.sqrt(trace + 1)
+        q = (s / 4, (m21 - m12) / s, (m02 - m20) / s, (m10 - m01) / s)
+    elif m00 > m11 and m00 > m22:
+        s = 2 * math.sqrt(1 + m00 - m11 - m22)
+        q = ((m21 - m12) / s, s / 4, (m01 + m10) / s, (m02 + m20) / s)
+    elif m11 > m22:
+        s = 2 * math.sqrt(1 + m11 - m00 - m22)
+        q = ((m02 - m20) / s, (m01 + m10) / s, s / 4, (m12 + m21) / s)
+    else:
+        s = 2 * math.sqrt(1 + m22 - m00 - m11)
+        q = ((m10 - m01) / s, (m02 + m20) / s, (m12 + m21) / s, s / 4)
+    out[:] = q
+    if not q[0] >= 0:
+        np.negative(out, out)
+
+
+def rotvec_to_mat(r: Vec) -> Mat3:
+    """Rotation matrix of a rotation vector [rad] (Rodrigues)."""
+    angle = float(np.linalg.norm(r))
+    if angle < 1e-12:
+        return np.eye(3)
+    if not math.isfinite(angle):
+        return np.full((3, 3), math.nan)
+    x, y, z = r / angle
+    K = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    R: Mat3 = np.eye(3) + math.sin(angle) * K + (1 - math.cos(angle)) * (K @ K)
+    return R
+
+
+def mat_to_rotvec(R: Mat3) -> Vec:
+    """Rotation vector [rad] of a rotation matrix; angle in [0, pi]."""
+    q = mat_to_quat(R)
+    s = float(np.linalg.norm(q[1:]))
+    if s < 1e-12:
+        return np.zeros(3)
+    axis: Vec = q[1:] / s
+    rotation: Vec = axis * (2 * math.atan2(s, float(q[0])))
+    return rotation
+
+
+def tool_down(yaw: float) -> Mat3:
+    """Tool z straight down, tool x at `yaw` about the base's z."""
+    c, s = math.cos(yaw), math.sin(yaw)
+    return np.array([[c, s, 0.0], [s, -c, 0.0], [0.0, 0.0, -1.0]])
