@@ -31,13 +31,21 @@ def quick(monkeypatch):
 
 
 @pytest.fixture
-def start(tmp_path):
+def gate(tmp_path):
+    """A pipe whose other end the policy may wait at; nobody waits to write."""
+    os.mkfifo(tmp_path / "gate")
+    fd = os.open(tmp_path / "gate", os.O_RDWR)
+    yield fd
+    os.close(fd)
+
+
+@pytest.fixture
+def start(tmp_path, gate):
     made = []
 
     def start(factory="Scripted", frames=CAMERA, care=None, **arguments):
         if factory == "Scripted":
             arguments.setdefault("gate", str(tmp_path / "gate"))
-            os.mkfifo(tmp_path / "gate")
         source = PolicySource(f"policies:{factory}", arguments)
         made.append(ProcessWorker(source, CHAIN, frames, Q, care))
         return made[-1]
@@ -105,24 +113,24 @@ def test_it_was_warm_before_the_first_observation(start):
     assert answer(worker).chunk.actions[0, 6] == 6
 
 
-def test_the_newest_observation_is_answered_not_a_queue(start, tmp_path):
+def test_the_newest_observation_is_answered_not_a_queue(start, gate):
     worker = start(care=Care(warm_up=1))
     worker.reset("go")
     worker.submit(observation(1 * NS, asked=7))  # busy until there is a gate
     for t in range(2, 9):
         worker.submit(observation(t * NS // 4, value=t))
-    (tmp_path / "gate").write_bytes(b"open")
+    os.write(gate, b".")
     times = [answer(worker).chunk.t0_ns]
     while times[-1] != 2 * NS:  # the newest of the seven, after the one that was under way
         times.append(answer(worker).chunk.t0_ns)
     assert times in ([1 * NS, 2 * NS], [2 * NS])
 
 
-def test_a_chunk_begun_in_an_episode_that_is_over_is_dropped(start, tmp_path):
+def test_a_chunk_begun_in_an_episode_that_is_over_is_dropped(start, gate):
     worker = start()
     worker.reset("go")
     worker.submit(observation(NS, asked=7))
-    (tmp_path / "gate").write_bytes(b"open")
+    os.write(gate, b".")
     worker.reset("go")
     worker.submit(observation(3 * NS))
     assert answer(worker).chunk.t0_ns == 3 * NS
