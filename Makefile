@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
-SOURCES := pyproject.toml CMakeLists.txt $(wildcard kernels/cpp/* kernels/spec.py drivers/cpp/*)
+SOURCES := pyproject.toml CMakeLists.txt $(wildcard kernels/cpp/* kernels/spec.py drivers/cpp/* edge/cpp/*)
 
 .PHONY: run test test-slow test-hardware bench gpu lint docs models torch gl clean
 

@@ -1,4 +1,4 @@
-"""What one call costs of each part of a tick: guard, features, PRO head, recorder.
+"""What one call costs of each part of a tick: guard, kinematics, features, PRO head, recorder.
 
 Every call is timed by itself, with the 0.1 us that reading the clock costs in it.
 """
@@ -6,6 +6,7 @@ Every call is timed by itself, with the 0.1 us that reading the clock costs in i
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter_ns
@@ -17,17 +18,20 @@ from headway import bundle, kernels
 from headway.benchmarks._findings import PERCENTILES, Findings, Number, Table, percentiles
 from headway.benchmarks._head import untrained_head
 from headway.benchmarks._robot import PRO_BUNDLE
+from headway.drivers import native
 from headway.drivers.arms import _ur5e as ur
-from headway.drivers.kinematics import Chain
+from headway.drivers.kinematics import Chain, Impl
+from headway.edge import guard_native
 from headway.edge.engine import open_engine
 from headway.edge.guard import Guard, GuardConfig
+from headway.edge.guard_core import Fk
 from headway.edge.operator import pro_dtype
 from headway.edge.recording.recorder import Recorder
 from headway.edge.recording.schema import Channel
 from headway.errors import Missing
 from headway.kernels import telemetry
 from headway.kernels.telemetry import Scale
-from headway.types import ArmState, Pose, Wrench
+from headway.types import ArmState, Pose, Vec, Wrench
 
 CALLS = 20_000
 IMPLS: tuple[kernels.Impl, ...] = ("cpp", "numpy")
@@ -49,15 +53,35 @@ def timed(call: Callable[[int], Any], n: int, warm: int = 200) -> tuple[float, f
     return percentiles(took, 1e-3)
 
 
-def guard(n: int) -> Row:
-    """Commands of a slow motion in all joints, all accepted."""
+def guard(n: int) -> list[Row]:
+    """Commands of a slow motion in all joints, all accepted: compiled and Python, with the real
+    forward kinematics and, for what the guard itself costs, with one that does nothing."""
+    origin = np.zeros(3)
+
+    def nowhere(q: Vec) -> Vec:
+        return origin
+
+    return [
+        (f"guard.apply {impl}, {name}", _guarded(n, fk, impl))
+        for impl in _built()
+        for name, fk in (("chain", replace(_CHAIN, impl=impl)), ("null fk", nowhere))
+    ]
+
+
+def _built() -> tuple[Impl, ...]:
+    """Whose guard and kinematics there are here."""
+    both = guard_native.optional() is not None and native.optional() is not None
+    return ("cpp", "python") if both else ("python",)
+
+
+def _guarded(n: int, fk: Fk, impl: Impl) -> tuple[float, float, float]:
     cfg = GuardConfig(
-        workspace_min=(-1.5, -1.5, 0.0),
+        workspace_min=(-1.5, -1.5, -0.1),
         workspace_max=(1.5, 1.5, 1.5),
         force_max=80.0,
         torque_max=15.0,
     )
-    guard = Guard(cfg, ur.LIMITS, 1 / _HZ, _CHAIN.position)
+    guard = Guard(cfg, ur.LIMITS, 1 / _HZ, fk, impl)
     guard.reset(_HOME)
     zero = np.zeros(6)
     state = ArmState(_HOME, zero, _HOME, Pose(zero[:3], np.array([1.0, 0, 0, 0])), zero)
@@ -78,7 +102,32 @@ def guard(n: int) -> Row:
     row = timed(call, n)
     if refused:
         raise RuntimeError(f"wanted commands that the guard accepts, it refused {refused}")
-    return "guard.apply", row
+    return row
+
+
+def kinematics(n: int) -> list[Row]:
+    """Forward kinematics, and inverse kinematics of a chunk of 50 poses 2 mm apart."""
+    out: list[Row] = []
+    actions = np.zeros((50, 7))
+    actions[:, 0] = np.linspace(0.002, 0.1, 50)
+    for impl in _built():
+        chain = replace(_CHAIN, impl=impl)
+        R, p, J = chain.state(_HOME)
+
+        def fk(i: int, c: Chain = chain, R: Vec = R, p: Vec = p) -> None:
+            c.fk_into(_HOME, R, p)
+
+        def state(i: int, c: Chain = chain, R: Vec = R, p: Vec = p, J: Vec = J) -> None:
+            c.state_into(_HOME, R, p, J)
+
+        def chunk(i: int, c: Chain = chain, base: tuple[Vec, Vec] = chain.fk(_HOME)) -> None:
+            c.ik_chunk(*base, actions, _HOME)
+
+        few = max(5, n // (20 if impl == "cpp" else 1000))
+        out.append((f"kinematics {impl}: fk", timed(fk, n)))
+        out.append((f"kinematics {impl}: fk and Jacobian", timed(state, n)))
+        out.append((f"kinematics {impl}: ik of 50 poses", timed(chunk, few, min(few, 20))))
+    return out
 
 
 def features(n: int) -> list[Row]:
@@ -150,14 +199,24 @@ def recorder(n: int) -> list[Row]:
 
 def measure(effort: float = 1.0) -> Findings:
     n = max(50, round(CALLS * effort))
-    rows = [guard(n), *features(n), head(n), *recorder(n)]
+    rows = [*guard(n), *kinematics(n), *features(n), head(n), *recorder(n)]
     found = [r for r in rows if r is not None]
     by_name = dict(found)
     numbers = []
-    for what in ("push", "features"):
-        both = [by_name.get(f"features {impl}: {what}") for impl in ("numpy", "cpp")]
-        if both[0] and both[1]:
-            numbers.append(Number(f"{what}: numpy / cpp", both[0][0] / both[1][0], "x"))
+    if ours := by_name.get("guard.apply cpp, chain"):
+        numbers.append(Number("guard.apply, all checks: p50", ours[0], "us", target=10.0))
+    for what, fast, slow in (
+        ("guard.apply", "guard.apply cpp, chain", "guard.apply python, chain"),
+        ("fk", "kinematics cpp: fk", "kinematics python: fk"),
+        ("ik of 50 poses", "kinematics cpp: ik of 50 poses", "kinematics python: ik of 50 poses"),
+        ("push", "features cpp: push", "features numpy: push"),
+        ("features", "features cpp: features", "features numpy: features"),
+    ):
+        if fast in by_name and slow in by_name:
+            other = slow.split()[1].strip(",:")
+            numbers.append(
+                Number(f"{what}: {other} / cpp", by_name[slow][0] / by_name[fast][0], "x")
+            )
     return Findings(
         "One call of each part", numbers, [Table("time per call", PERCENTILES, tuple(found), "us")]
     )

@@ -7,6 +7,7 @@ looked at after the GPU driver answered.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 from headway.edge.doctor import Finding, Host, Probe, Status
 
@@ -263,16 +264,26 @@ def inference(host: Host) -> list[Finding]:
     return [Finding(SOFT, "ONNX Runtime", "ok", f"{version or '?'}: {short}", required=True)]
 
 
-def features(host: Host) -> list[Finding]:
+def compiled(host: Host) -> list[Finding]:
+    """The C++ twins of what else runs in Python."""
+    from headway.drivers import native as kinematics
+    from headway.edge import guard_native
     from headway.errors import Missing
-    from headway.kernels import native
+    from headway.kernels import native as features
 
-    try:
-        native.module()
-    except Missing as e:
-        step = "pip install -e . with a C++17 compiler; until then they run on NumPy, slower"
-        return [Finding(SOFT, "C++ features", "warn", str(e).split(":")[0], step)]
-    return [Finding(SOFT, "C++ features", "ok", "built for this spec")]
+    def look(subject: str, module: Callable[[], object]) -> Finding:
+        try:
+            module()
+        except Missing as e:
+            step = "pip install -e . with a C++17 compiler; until then Python computes, slower"
+            return Finding(SOFT, subject, "warn", str(e).split(":")[0], step)
+        return Finding(SOFT, subject, "ok", "built from these sources")
+
+    return [
+        look("C++ features", features.module),
+        look("C++ kinematics", kinematics.module),
+        look("C++ guard", guard_native.module),
+    ]
 
 
 def simulation(host: Host) -> list[Finding]:
@@ -363,5 +374,5 @@ def recordings(host: Host) -> list[Finding]:
 
 PROBES: tuple[Probe, ...] = (
     python, memory, recordings, processor, kernel, scheduling, clock, gpu, jetson, packages,
-    inference, features, simulation, learning, cameras, serial_ports,
+    inference, compiled, simulation, learning, cameras, serial_ports,
 )  # fmt: skip

@@ -17,21 +17,23 @@ at the one where the stop from there ends; the curved path between the two is no
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
-from headway.config import Struct
+from headway.drivers.kinematics import Impl
+from headway.edge import guard_native
+from headway.edge.guard_config import GuardConfig as GuardConfig
+from headway.edge.guard_core import Fk, Found, PythonCore
 from headway.edge.joint import Joint
 from headway.edge.joint import Reason as Reason
 from headway.errors import CommandRejected
 from headway.types import ArmState, Limits, Signals, Vec, Wrench
 
-Xyz = tuple[float, float, float]
 Why = tuple[Reason, str, tuple[Any, ...]]  # text and values of a detail that nobody may ask for
 
+FLOAT64 = np.dtype(np.float64)
 FINE: Why = (Reason.OK, "", ())
 NO_COMMAND: Why = (Reason.NO_COMMAND, "nothing fresh to do", ())
 NO_WRENCH: Why = (Reason.NO_WRENCH, "no fresh wrench, and the config requires one", ())
@@ -40,47 +42,6 @@ NO_STATE: Why = (Reason.NO_STATE, "no fresh arm state", ())
 NOT_POWERED: Why = (Reason.NOT_POWERED, "the arm is not powered", ())
 PROTECTIVE_STOP: Why = (Reason.PROTECTIVE_STOP, "protective stop; acknowledge() and reset()", ())
 NO_SIGNALS: Why = (Reason.NO_SIGNALS, "risk_max is set and PRO gave no signals", ())
-
-
-class GuardConfig(Struct, frozen=True, kw_only=True):
-    """What the guard allows. The box is in the base frame [m] and holds the TCP position."""
-
-    workspace_min: Xyz
-    workspace_max: Xyz
-    force_max: float  # |force| [N] that trips
-    torque_max: float  # |torque| [Nm] that trips
-    force_release: float = 0.5  # a trip ends below this fraction of both
-    require_wrench: bool = True
-    mode: Literal["reject", "clamp"] = "reject"  # clamp: follow as far as the joint limits allow
-    max_command_age_s: float = 0.1  # also how far a command may lie in the future
-    position_margin: float = 0.0  # [rad], taken off both joint limits
-    workspace_margin: float = 0.0  # [m], taken off every face of the box
-    reset_tolerance: float = 0.01  # [rad] that the measured start may lie outside the limits
-    dq_scale: float = 1.0  # fractions of the arm's own limits, 0 < x <= 1
-    ddq_scale: float = 1.0
-    dddq_scale: float = 1.0
-    lever_m: float = 1.5  # farthest the TCP gets from any joint axis; only saves time
-    risk_max: float | None = None  # PRO risk that rejects; None: PRO does not stop the robot
-
-    def __post_init__(self) -> None:
-        for key in ("dq_scale", "ddq_scale", "dddq_scale", "force_release"):
-            if not 0.0 < getattr(self, key) <= 1.0:
-                raise ValueError(f"{key} wants 0 < x <= 1, found {getattr(self, key)}")
-        for key in ("force_max", "torque_max", "max_command_age_s", "lever_m"):
-            if not getattr(self, key) > 0.0:
-                raise ValueError(f"{key} wants a positive number, found {getattr(self, key)}")
-        for key in ("position_margin", "workspace_margin", "reset_tolerance"):
-            if not 0.0 <= getattr(self, key) < math.inf:
-                raise ValueError(f"{key} wants a number >= 0, found {getattr(self, key)}")
-        if self.risk_max is not None and not 0.0 <= self.risk_max <= 1.0:
-            raise ValueError(f"risk_max wants 0..1 or nothing, found {self.risk_max}")
-        m = 2.0 * self.workspace_margin
-        pairs = zip(self.workspace_min, self.workspace_max, strict=True)
-        if not all(lo + m < hi for lo, hi in pairs):
-            raise ValueError(
-                f"workspace wants min + 2 x margin < max on every axis, found {self.workspace_min} "
-                f"to {self.workspace_max} with margin {self.workspace_margin}"
-            )
 
 
 @dataclass(slots=True)
@@ -101,16 +62,18 @@ class Decision:
 
 
 class Guard:
-    """`fk` maps q (n,) [rad] to the TCP position (3,) [m] in the base frame; it gets a buffer that
-    is refilled. Call `apply` once per period and send what it returns; call `reset` before the
-    first time and after anything else has moved the arm. Raises ValueError for senseless limits."""
+    """`fk` is the arm's chain, or maps q (n,) [rad] to the TCP position (3,) [m] in the base frame;
+    it gets a buffer that is refilled. Call `apply` once per period and send what it returns; call
+    `reset` before the first time and after anything else has moved the arm. `impl` says what
+    computes: "auto" is C++ where it is built, else Python. Raises ValueError for senseless limits,
+    Missing for "cpp" where it is not built."""
 
     def __init__(
-        self, cfg: GuardConfig, limits: Limits, period_s: float, fk: Callable[[Vec], Vec]
+        self, cfg: GuardConfig, limits: Limits, period_s: float, fk: Fk, impl: Impl = "auto"
     ) -> None:
         if not 0.0 < period_s < math.inf:
             raise ValueError(f"guard wants a period > 0, found {period_s} s")
-        self.cfg, self.period_s, self._fk = cfg, period_s, fk
+        self.cfg, self.period_s = cfg, period_s
         rows = [
             (limits.q_min, 1.0, cfg.position_margin),
             (limits.q_max, 1.0, -cfg.position_margin),
@@ -121,15 +84,22 @@ class Guard:
         columns = np.array([np.asarray(x, np.float64) * k + d for x, k, d in rows]).T.tolist()
         self._joints = [Joint(lo, hi, v, a, j, period_s) for lo, hi, v, a, j in columns]
         self.n = n = len(self._joints)
+        self._shape = (n,)
         m = cfg.workspace_margin
-        self._box = [
-            (lo + m, hi - m) for lo, hi in zip(cfg.workspace_min, cfg.workspace_max, strict=True)
-        ]
-        self._wanted: list[float] | None = None  # the last command that was a position
-        self._tcp: list[float] | None = None  # at the last output, where known
-        self._fk_in = np.zeros(n)
+        corners = zip(cfg.workspace_min, cfg.workspace_max, strict=True)
+        self._box = np.array([(lo + m, hi - m) for lo, hi in corners], np.float64)
         self._out = Decision(np.full(n, math.nan))
+        self._command = np.zeros(n)
+        self._core = guard_native.make(
+            impl, self._joints, period_s, self._box, cfg.lever_m, cfg.mode == "clamp",
+            self._command, self._out.q, fk,
+        )  # fmt: skip
         self._ready = self._tripped = self._stopped = False
+
+    @property
+    def computed_by(self) -> Literal["cpp", "python"]:
+        """What "auto" came to on this machine."""
+        return "python" if isinstance(self._core, PythonCore) else "cpp"
 
     def reset(self, q_measured: Vec) -> None:
         """Start at rest at `q_measured` (n,) [rad]. Ends a stop; latched trips stay.
@@ -148,9 +118,8 @@ class Guard:
                     f"guard wants joint {k} in {joint.lo:.4f}..{joint.hi:.4f} rad to start, found "
                     f"{x:.4f}: jog the arm inside its limits first"
                 )
-            joint.start(inside)
             self._out.q[k] = inside
-        self._wanted = self._tcp = None
+        self._core.start()
         self._ready = True
 
     def acknowledge(self) -> None:
@@ -178,18 +147,15 @@ class Guard:
         # Latches are watched on every tick, whatever an earlier check says; what they found is
         # reported when its turn comes.
         contact, status = self._contact(wrench), self._status(state)
-        soft = FINE
-        why, command = self._numbers(q)
-        if why is FINE:
+        core, soft = self._core, FINE
+        why = self._numbers(q)
+        known = why is FINE
+        if known:
             why = self._age(now_ns, command_t_ns)
-        if why is FINE:
-            why = self._probe(command)
-            if why is not FINE and self.cfg.mode == "clamp":
-                soft, why = why, FINE
-                self._follow(command)
-        self._wanted = command or None
-        if why is FINE:
-            why = self._workspace()
+        if why is not FINE:
+            core.pass_over(known)
+        elif not core.propose():
+            soft, why = self._why(core.soft()), self._why(core.hard())
         if why is FINE:
             why = contact
         if why is FINE:
@@ -197,35 +163,51 @@ class Guard:
         if why is FINE:
             why = self._risk(signals)
         out = self._out
-        out.braking = why is not FINE
-        out.changed = out.braking or soft is not FINE
-        if out.braking:
-            self._tcp = None
-            for joint in self._joints:
-                joint.brake()
-        out.reason, out._text, out._values = why if out.braking else soft
-        buffer = out.q
-        for k, joint in enumerate(self._joints):
-            buffer[k] = joint.q1
-            joint.commit()
+        out.braking = braking = why is not FINE
+        out.changed = braking or soft is not FINE
+        out.reason, out._text, out._values = why if braking else soft
+        core.send(braking)
         return out
 
-    def _numbers(self, q: Any) -> tuple[Why, list[float]]:
-        """The command as floats. Only real numeric arrays are numbers: no strings, no booleans."""
+    def _numbers(self, q: Any) -> Why:
+        """The command into its buffer. Only real numeric arrays are numbers: no strings, no
+        booleans."""
+        if type(q) is np.ndarray and q.dtype is FLOAT64 and q.shape == self._shape:
+            self._command[:] = q
+            return (
+                FINE if self._core.finite() else (Reason.NOT_FINITE, "command is {}", (q.tolist(),))
+            )
         if q is None:
-            return NO_COMMAND, []
+            return NO_COMMAND
         try:
             x = q if type(q) is np.ndarray else np.asarray(q)
             if x.dtype.kind not in "fiu":
-                return (Reason.NOT_NUMBERS, "command is {} of {}", (type(q), x.dtype)), []
+                return Reason.NOT_NUMBERS, "command is {} of {}", (type(q), x.dtype)
             flat: list[float] = x.astype(np.float64).ravel().tolist()
         except Exception as e:  # whatever an alien object raises: it is not a command
-            return (Reason.NOT_NUMBERS, "command {} is no array: {!r}", (type(q), e)), []
+            return Reason.NOT_NUMBERS, "command {} is no array: {!r}", (type(q), e)
         if not all(map(math.isfinite, flat)):
-            return (Reason.NOT_FINITE, "command is {}", (flat,)), []
-        if x.shape != (self.n,):
-            return (Reason.SHAPE, "command has shape {}, wanted ({},)", (x.shape, self.n)), []
-        return FINE, flat
+            return Reason.NOT_FINITE, "command is {}", (flat,)
+        if x.shape != self._shape:
+            return Reason.SHAPE, "command has shape {}, wanted ({},)", (x.shape, self.n)
+        self._command[:] = flat
+        return FINE
+
+    def _why(self, found: Found) -> Why:
+        """What the core found, in words."""
+        code, at, values = found
+        if code == Reason.OK:
+            return FINE
+        reason = Reason(code)
+        if reason is Reason.WORKSPACE:
+            if at < 0:
+                return reason, "forward kinematics failed: {!r}", (self._core.error,)
+            verb, axis = ("at", "would stop at")[at // 3], at % 3
+            text = "TCP {} {} = {:.4f} m, allowed {:.4f}..{:.4f}"
+            return reason, text, (verb, "xyz"[axis], values[0], *self._box[axis].tolist())
+        j = self._joints[at]
+        text = "joint {}: q {:.4f} dq {:.4f} ddq {:.3f} (was {:.3f}), allowed {}..{}, {}, {}, {}"
+        return reason, text, (at, *values, j.lo, j.hi, j.v_max, j.a_max, j.j_max)
 
     def _age(self, now_ns: int, command_t_ns: int) -> Why:
         age, most = (now_ns - command_t_ns) * 1e-9, self.cfg.max_command_age_s
@@ -233,60 +215,6 @@ class Guard:
             return Reason.LATE, "command is {:.4f} s old, allowed {} s", (age, most)
         if age < -most:
             return Reason.EARLY, "command is {:.4f} s in the future, allowed {} s", (-age, most)
-        return FINE
-
-    def _probe(self, command: list[float]) -> Why:
-        """All joints, since each must have a candidate; the first check that fails is reported."""
-        worst, at = Reason.OK, 0
-        for k, joint in enumerate(self._joints):
-            reason = joint.probe(command[k])
-            if reason is not Reason.OK and (worst is Reason.OK or reason < worst):
-                worst, at = reason, k
-        if worst is Reason.OK:
-            return FINE
-        j = self._joints[at]
-        text = "joint {}: q {:.4f} dq {:.4f} ddq {:.3f} (was {:.3f}), allowed {}..{}, {}, {}, {}"
-        limits = (j.lo, j.hi, j.v_max, j.a_max, j.j_max)
-        return worst, text, (at, j.q1, j.dq1, j.ddq1, j.ddq, *limits)
-
-    def _follow(self, command: list[float]) -> None:
-        before = self._wanted or command
-        for joint, c, b in zip(self._joints, command, before, strict=True):
-            joint.follow(c, (c - b) / self.period_s)
-
-    def _workspace(self) -> Why:
-        """TCP of the candidate, and where it stops: no face of the box is left, or left further."""
-        try:
-            if self._tcp is None:
-                self._tcp = self._position([joint.q for joint in self._joints])
-            tcp = self._position([joint.q1 for joint in self._joints])
-            if (why := self._outside(tcp, self._tcp, "at")) is not FINE:
-                return why
-            reach = 0.0
-            for joint in self._joints:
-                reach += joint.stop_bound()
-            reach *= self.cfg.lever_m
-            for x, (lo, hi) in zip(tcp, self._box, strict=True):
-                if x - lo < reach or hi - x < reach:
-                    end = self._position([joint.stop_at() for joint in self._joints])
-                    if (why := self._outside(end, self._tcp, "would stop at")) is not FINE:
-                        return why
-                    break
-        except Exception as e:  # a guard without kinematics cannot say yes
-            return Reason.WORKSPACE, "forward kinematics failed: {!r}", (e,)
-        self._tcp = tcp
-        return FINE
-
-    def _position(self, q: list[float]) -> list[float]:
-        self._fk_in[:] = q
-        x, y, z = np.asarray(self._fk(self._fk_in), np.float64).tolist()
-        return [x, y, z]
-
-    def _outside(self, p: list[float], before: list[float], verb: str) -> Why:
-        for axis, (x, b, (lo, hi)) in enumerate(zip(p, before, self._box, strict=True)):
-            if not min(lo, b) <= x <= max(hi, b):
-                text = "TCP {} {} = {:.4f} m, allowed {:.4f}..{:.4f}"
-                return Reason.WORKSPACE, text, (verb, "xyz"[axis], x, lo, hi)
         return FINE
 
     def _contact(self, wrench: Wrench | None) -> Why:

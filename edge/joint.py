@@ -77,6 +77,13 @@ class Joint:
         self._far = v_max * period_s * (self._trial.n + a_max / self._trial.h + 3.0)
         self.start(lo)
 
+    def constants(self) -> tuple[float, ...]:
+        """What the compiled twin computes with: the limits; acceleration [rad/s^2] and its step per
+        tick that stops are planned with; how near a position limit they must be planned [rad]."""
+        trial = self._trial
+        limits = (self.lo, self.hi, self.v_max, self.a_max, self.j_max)
+        return (*limits, trial.a_max, trial.h, self._far)
+
     def start(self, q: float) -> None:
         """At rest at `q` [rad]."""
         self.q = self.q1 = q

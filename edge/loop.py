@@ -97,9 +97,7 @@ class Loop:
         self.cfg = settings.loop
         self.task = settings.task
         self.dt = 1.0 / self.cfg.hz
-        self.guard = Guard(
-            settings.guard, station.arm_device.limits, self.dt, station.chain.position
-        )
+        self.guard = Guard(settings.guard, station.arm_device.limits, self.dt, station.chain)
         n = station.joints
         self.player = ChunkPlayer(n, self.dt)
         self._policy_every = round(self.cfg.hz / self.cfg.policy_hz)

@@ -3,113 +3,31 @@ what goes out is finite, inside the joint limits, and within velocity, accelerat
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import numpy as np
 import pytest
+from guard_rig import (
+    LIMITS,
+    N,
+    T,
+    anything,
+    arm,
+    check_sent,
+    make,
+    modes,
+    ramp,
+    send,
+    states,
+    steps,
+    wrenches,
+)  # fmt: skip
+from guard_rig import impl as impl
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
-from headway.edge.guard import Decision, Guard, GuardConfig, Reason
-from headway.types import ArmState, Limits, Pose, Signals, Vec, Wrench
-
-N = 3
-T = 0.002
-BOX: dict[str, Any] = {
-    "workspace_min": (-10.0, -10.0, -10.0),
-    "workspace_max": (10.0, 10.0, 10.0),
-    "force_max": 40.0,
-    "torque_max": 4.0,
-}
-LIMITS = Limits(
-    q_min=np.array([-1.0, -0.02, -3.0]),
-    q_max=np.array([1.0, 0.02, 0.5]),
-    dq_max=np.array([2.0, 1.0, 3.0]),
-    ddq_max=np.array([15.0, 5.0, 40.0]),
-    dddq_max=np.array([500.0, 1000.0, 4000.0]),
-    tau_max=np.full(N, 100.0),
-)
-QUIET = Wrench(np.zeros(3), np.zeros(3))
-
-
-def arm(q: Vec | None = None, **changes: Any) -> ArmState:
-    z = np.zeros(N) if q is None else q
-    pose = Pose(np.zeros(3), np.array([1.0, 0, 0, 0]))
-    return dataclasses.replace(ArmState(z, np.zeros(N), z, pose, np.zeros(6)), **changes)
-
-
-def make(
-    q0: Any = (0.0, 0.0, 0.0), limits: Limits = LIMITS, period: float = T, **cfg: Any
-) -> Guard:
-    guard = Guard(GuardConfig(**{**BOX, **cfg}), limits, period, lambda q: q[:3].copy())
-    guard.reset(np.array(q0, dtype=float))
-    return guard
-
-
-def send(guard: Guard, q: Any, **kw: Any) -> Decision:
-    ok: dict[str, Any] = {"state": arm(), "wrench": QUIET, "now_ns": 0, "command_t_ns": 0}
-    return guard.apply(q, **{**ok, **kw})
-
-
-def check_sent(rows: list[Vec], limits: Limits = LIMITS, period: float = T) -> None:
-    """`rows[0]` is where the arm rested; then the outputs, one per period."""
-    q = np.array([rows[0]] * 3 + rows)
-    assert q.dtype == np.float64
-    assert np.isfinite(q).all()
-    assert (q >= limits.q_min).all()
-    assert (q <= limits.q_max).all()
-    for name in ("dq_max", "ddq_max", "dddq_max"):
-        x = np.diff(q, axis=0)
-        assert x.size
-        q = x / period
-        worst = np.abs(q).max(axis=0) / getattr(limits, name)
-        assert (worst <= 1 + 1e-9).all(), (name, worst)
-
-
-anything = st.one_of(
-    st.none(),
-    st.text(max_size=3),
-    st.binary(max_size=3),
-    st.booleans(),
-    st.integers(),
-    st.complex_numbers(),
-    st.just(object()),
-    st.lists(st.floats(), max_size=5),
-    st.lists(st.lists(st.floats(), max_size=2), max_size=3),
-    hnp.arrays(hnp.scalar_dtypes(), hnp.array_shapes(min_dims=0, max_dims=2, max_side=4)),
-    hnp.arrays(np.float64, N, elements=st.floats()),
-    hnp.arrays(np.float64, N, elements=st.floats(-1.0, 1.0)),
-)
-wrenches = st.one_of(
-    st.none(),
-    st.just(QUIET),
-    st.builds(
-        Wrench,
-        hnp.arrays(np.float64, st.sampled_from([3, 2]), elements=st.floats()),
-        hnp.arrays(np.float64, 3, elements=st.floats(-5, 5)),
-    ),
-)
-states = st.sampled_from(
-    [
-        None,
-        arm(),
-        arm(protective_stop=True),
-        arm(powered=False),
-        arm(np.full(N, np.nan)),
-        arm(np.zeros(2)),
-    ]
-)
-modes = st.sampled_from(["reject", "clamp"])
-# One step of a stateful run: small steps relative to the last output (within reach of every limit,
-# so that acceptance and rejection alternate at speed), absolute targets, or anything at all.
-steps = st.one_of(
-    st.tuples(st.just("jerk"), hnp.arrays(np.float64, N, elements=st.floats(-1.3, 1.3))),
-    st.tuples(st.just("run"), hnp.arrays(np.float64, N, elements=st.floats(-1.0, 1.0))),
-    st.tuples(st.just("to"), hnp.arrays(np.float64, N, elements=st.floats(-1.5, 1.5))),
-    st.tuples(st.just("any"), anything),
-)
+from headway.edge.guard import Reason
+from headway.types import Limits, Signals, Wrench
 
 
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -192,23 +110,6 @@ def test_it_holds_for_other_arms_and_rates(
         q = target if k % 160 > 80 else 2 * h[-1] - h[-2] + acc + push * (1 - 1e-9)
         rows.append(send(guard, q).q.copy())
     check_sent(rows, limits, period)
-
-
-def ramp(guard: Guard, joint: int, ticks: int, rows: list[Vec]) -> list[Vec]:
-    """Speed up one joint at a third of its jerk limit, then cruise; all accepted."""
-    k = LIMITS.dddq_max[joint] * T**3 / 3
-    for i in range(ticks):
-        h = [rows[0]] * 3 + rows
-        q = 2 * h[-1] - h[-2]
-        if i < 10:
-            q[joint] = (h[-1] + (h[-1] - h[-2]) + (h[-1] - 2 * h[-2] + h[-3]))[joint] + k
-        elif i < 20:
-            q[joint] = (h[-1] + (h[-1] - h[-2]) + (h[-1] - 2 * h[-2] + h[-3]))[joint] - k
-        d = send(guard, q)
-        assert d.reason is Reason.OK, d.detail
-        np.testing.assert_array_equal(d.q, q)
-        rows.append(d.q.copy())
-    return rows
 
 
 def test_good_commands_pass_bit_for_bit_and_a_bad_one_becomes_a_stop() -> None:

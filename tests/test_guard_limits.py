@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_guard import BOX, LIMITS, N, T, check_sent, make, ramp, send
+from guard_rig import BOX, LIMITS, N, T, check_sent, make, ramp, send
+from guard_rig import impl as impl
 
 from headway import config
+from headway.drivers.kinematics import Chain, Impl
 from headway.edge.guard import Guard, GuardConfig, Reason
 from headway.errors import CommandRejected, ConfigError
 from headway.types import Limits, Vec
@@ -74,16 +76,37 @@ def test_from_outside_the_workspace_only_the_way_back_is_open() -> None:
     assert send(guard, start - 3 * step).reason is Reason.OK
 
 
-@pytest.mark.parametrize("wrong", [[np.nan, 0.0, 0.0], [0.0, 0.0], None, "raise"])
-def test_broken_kinematics_refuse(wrong: Any) -> None:
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ([np.nan, 0.0, 0.0], "TCP at x = nan"),
+        ([0.0, 0.0], "kinematics failed: ValueError"),
+        (None, "kinematics failed: TypeError"),
+        ("raise", "kinematics failed: RuntimeError('singular')"),
+    ],
+)
+def test_broken_kinematics_refuse(wrong: Any, says: str) -> None:
     def fk(q: Vec) -> Vec:
         if wrong == "raise":
             raise RuntimeError("singular")
         return wrong if wrong is None else np.array(wrong)
 
-    guard = Guard(GuardConfig(**BOX), LIMITS, T, fk)
-    guard.reset(np.zeros(N))
-    assert send(guard, np.zeros(N)).reason is Reason.WORKSPACE
+    sent = send(make(fk=fk), np.zeros(N))
+    assert sent.reason is Reason.WORKSPACE
+    assert says in sent.detail
+
+
+def test_an_interrupt_in_the_kinematics_is_not_swallowed() -> None:
+    def fk(q: Vec) -> Vec:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        send(make(fk=fk), np.zeros(N))
+
+
+def test_a_chain_of_another_arm_is_refused() -> None:
+    with pytest.raises(ValueError, match="chain of its 3 joints, found one of 1"):
+        make(fk=Chain(((0.1, 0.0, 0.0),)))
 
 
 def test_clamp_reaches_a_step_without_overshoot_and_keeps_every_limit() -> None:
@@ -150,8 +173,8 @@ def test_start_outside_the_limits_is_refused_and_noise_is_not() -> None:
     assert send(guard, None).q[1] == 0.02
 
 
-def test_nothing_is_sent_before_reset() -> None:
-    guard = Guard(GuardConfig(**BOX), LIMITS, T, lambda q: q)
+def test_nothing_is_sent_before_reset(impl: Impl) -> None:
+    guard = Guard(GuardConfig(**BOX), LIMITS, T, lambda q: q, impl)
     with pytest.raises(CommandRejected, match="reset"):
         send(guard, np.zeros(N))
 
