@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 
 import numpy as np
 import pytest
@@ -66,13 +67,17 @@ def observation(t_ns=NS, asked=0.0, value=255, shape=(8, 6), depth=True):
 
 def answer(worker, t_ns=2 * NS):
     """The next chunk, or what `take` raises."""
-    poll = select.poll()
-    poll.register(worker._sock, select.POLLIN)
-    for _ in range(2000):
-        if (found := worker.take(t_ns)) is not None:
-            return found
-        poll.poll(10)
-    raise AssertionError("no answer in 20 s")
+    return until(lambda: worker.take(t_ns), "no answer")
+
+
+def until(found, what):
+    """What `found()` gives once it is not None or False; a bound on waiting for another process."""
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        if got := found():
+            return got
+        os.sched_yield()
+    raise AssertionError(f"{what} in 20 s")
 
 
 def ended(process):
@@ -80,11 +85,7 @@ def ended(process):
 
 
 def recovered(worker, restarts):
-    for _ in range(2000):
-        if worker.restarts == restarts and not worker.trouble:
-            return
-        worker._closing.wait(0.01)
-    raise AssertionError(worker.trouble)
+    until(lambda: worker.restarts == restarts and not worker.trouble, "not started again")
 
 
 def test_an_observation_goes_out_and_its_chunk_comes_back(start):

@@ -76,9 +76,9 @@ class ProcessWorker:
         self._episode = self._number = self._news = self._left = 0
         self._asked_ns: int | None = None  # when the oldest unanswered observation was submitted
         self._instruction: str | None = None
-        self._trouble = self._gone = self._why_killed = ""
+        self._trouble = self._gone = ""
         self._closing = threading.Event()
-        self._start()
+        self._sock = self._start()
         self._keeper = threading.Thread(target=self._keep, name="policy-keeper", daemon=True)
         self._keeper.start()
 
@@ -92,8 +92,9 @@ class ProcessWorker:
     def trouble(self) -> str:
         return self._trouble
 
-    def _start(self) -> None:
-        """Start the process and wait until the policy is warm. Raises PolicyError and others."""
+    def _start(self) -> socket.socket:
+        """Start the process, wait until the policy is warm; our end of the socket. Raises
+        PolicyError and what opening the policy raises."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             self._process = subprocess.Popen(
@@ -127,8 +128,7 @@ class ProcessWorker:
                 ) from None
             raise
         ours.setblocking(False)
-        self._asked_ns = None
-        self._sock = ours
+        return ours
 
     def _greet(self, sock: socket.socket) -> None:
         care, source, chain = self._care, self._source, self._chain
@@ -194,9 +194,12 @@ class ProcessWorker:
         self._left = self._care.restarts
         self._instruction, self._asked_ns = instruction, None
         while not self._gone:
+            if self._trouble:
+                self._closing.wait(0.02)
+                continue
             sock = self._sock
             try:
-                sock.settimeout(self._care.start_s)
+                sock.settimeout(self._care.hang_s)
                 sock.send(self._reset_message())
                 while True:  # chunks of the episode before are on the way
                     message = sock.recv(wire.LONGEST)
@@ -268,8 +271,7 @@ class ProcessWorker:
         return newest
 
     def _kill(self, why: str) -> None:
-        self._why_killed = why
-        self._trouble = f"the policy {why}: killed, starting again"
+        self._trouble = f"the policy {why} and was killed"
         with contextlib.suppress(ProcessLookupError):
             os.kill(self._process.pid, signal.SIGKILL)
 
@@ -279,25 +281,24 @@ class ProcessWorker:
             code = self._process.wait()
             if self._closing.is_set():
                 return
-            why = self._why_killed or f"'s process ended: {_ending(code)}"
-            self._why_killed = ""
-            self._trouble = f"the policy {why}".replace("policy '", "policy'")
+            trouble = self._trouble or f"the policy's process ended: {_ending(code)}"
             if self._left <= 0:
-                self._gone = f"{self._trouble}; {self._care.restarts} restarts were not enough"
+                self._gone = f"{trouble}; {self._care.restarts} restarts were not enough"
                 return
+            self._trouble = f"{trouble}, starting again"
             wait = _BACKOFF_S[min(self._care.restarts - self._left, len(_BACKOFF_S) - 1)]
             self._left -= 1
-            self._trouble += ", starting again"
             if self._closing.wait(wait):
                 return
             self._sock.close()
             try:
-                self._start()
+                sock = self._start()
             except Exception as e:
-                self._gone = f"{self._trouble}, which failed: {e}"
+                self._gone = f"{trouble}; it did not start again: {e}"
                 return
+            self._asked_ns, self._sock = None, sock
             self.restarts += 1
-            self._trouble = ""
+            self._trouble = ""  # last: from here on the loop uses the socket
 
     def close(self) -> None:
         """Bounded: a process that hangs is killed."""
