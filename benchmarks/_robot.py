@@ -111,19 +111,30 @@ def pro_operator(station: Station, features: str = "auto") -> tuple[ProOperator 
 
 @contextmanager
 def robot(
-    settings: Settings, clock: Clock, *, features: str = "auto", plan: bool = True
+    settings: Settings,
+    clock: Clock,
+    *,
+    features: str = "auto",
+    plan: bool = True,
+    beside: Worker | None = None,
 ) -> Iterator[tuple[Loop, str]]:
-    """A loop on an open station, with the stub policy (if `plan`) and a PRO head; and which."""
+    """A loop on an open station, with the stub policy (if `plan`) and a PRO head; and which.
+    `beside`: a worker that is there already, and stays."""
     with Station(settings, clock) as station:
         pro, what = pro_operator(station, features)
-        worker: Worker | None = None
-        if plan and clock.realtime:
-            source = PolicySource("headway.benchmarks._robot:ToAndFro")
-            worker = ProcessWorker(source, station.chain, {}, home(station))
-        elif plan:
+        worker: Worker | None = beside
+        if plan and beside is None:
             worker = InlineWorker(ToAndFro(), station.chain, 0.02)
-        try:
-            yield Loop(station, worker, pro), what
-        finally:
-            if worker is not None:
-                worker.close()
+        yield Loop(station, worker, pro), what
+
+
+@contextmanager
+def policy_process(settings: Settings, clock: Clock) -> Iterator[Worker]:
+    """The stub policy in a process of its own, for robots of `settings`."""
+    with Station(settings, clock) as station:
+        source = PolicySource("headway.benchmarks._robot:ToAndFro")
+        worker = ProcessWorker(source, station.chain, {}, home(station))
+    try:
+        yield worker
+    finally:
+        worker.close()

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway.benchmarks._findings import Findings, Number, Table
-from headway.benchmarks._robot import null_settings, robot
+from headway.benchmarks._robot import null_settings, policy_process, robot
 from headway.clock import NS, Rate, Tick, WallClock
 from headway.edge.log import NullLog
 from headway.edge.realtime import fifo
@@ -76,7 +76,8 @@ def turns(hz: float, seconds: float, n: int) -> tuple[dict[str, list[Lateness]],
         nonlocal what
         log = Lateness(round(NS / hz), round(hz * seconds) + 2)
         with ExitStack() as stack:
-            running, what = stack.enter_context(robot(settings, clock, plan=plan))
+            beside = worker if plan else None
+            running, what = stack.enter_context(robot(settings, clock, plan=plan, beside=beside))
             running.episode(None, log)
         return log
 
@@ -87,9 +88,10 @@ def turns(hz: float, seconds: float, n: int) -> tuple[dict[str, list[Lateness]],
         SLEEP: lambda: bare(hz, seconds, plain),
         THREADS: lambda: loop(True, waited),
     }
-    for _ in range(n):
-        for name, run in contenders.items():
-            done.setdefault(name, []).append(run())
+    with policy_process(polled, clock) as worker:
+        for _ in range(n):
+            for name, run in contenders.items():
+                done.setdefault(name, []).append(run())
     return done, what
 
 
