@@ -119,6 +119,10 @@ class ChunkPlayer:
         self._chunk = chunk
         return True
 
+    def age_ns(self, t_ns: int) -> int | None:
+        """How old at `t_ns` the observation is that the running chunk was made from, else None."""
+        return None if self._chunk is None else t_ns - self._chunk.t0_ns
+
     def sample(self, t_ns: int) -> Vec | None:
         """Joint reference (n,) [rad] for `t_ns`; also sets `grip`."""
         chunk = self._chunk

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headway.clock import Tick
+from headway.edge.deadline import Mode
 from headway.edge.guard import Decision
 from headway.edge.operator import ProOperator, pro_dtype
 from headway.edge.policy import Ready
@@ -47,10 +48,11 @@ def command_dtype(joints: int) -> np.dtype[np.void]:
     return np.dtype(
         [
             ("t_ns", np.int64),
-            ("wanted", np.float64, (joints,)),  # NaN: no chunk young enough
+            ("wanted", np.float64, (joints,)),
             ("sent", np.float64, (joints,)),
             ("reason", np.int32),  # guard.Reason
             ("changed", np.int32),
+            ("mode", np.int32),  # deadline.Mode
             ("missed", np.int32),  # deadlines skipped before this tick
         ]
     )
@@ -91,8 +93,9 @@ class NullLog:
     def tick(
         self,
         t_ns: int,
-        wanted: Vec | None,
+        wanted: Vec,
         sent: Decision,
+        mode: Mode,
         pro: ProOperator | None,
         tick: Tick,
     ) -> None:
@@ -205,17 +208,19 @@ class EpisodeLog(NullLog):
     def tick(
         self,
         t_ns: int,
-        wanted: Vec | None,
+        wanted: Vec,
         sent: Decision,
+        mode: Mode,
         pro: ProOperator | None,
         tick: Tick,
     ) -> None:
         c = self._command
         c["t_ns"] = t_ns
-        c["wanted"] = np.nan if wanted is None else wanted
+        c["wanted"] = wanted
         c["sent"] = sent.q
         c["reason"] = sent.reason
         c["changed"] = sent.changed
+        c["mode"] = mode
         c["missed"] = tick.missed
         self.recorder.write("/command", t_ns, c)
         if pro is not None and pro.updated:

@@ -15,6 +15,7 @@ from headway.clock import NS, Rate, Tick
 from headway.drivers.kinematics import quat_to_mat
 from headway.drivers.latest import Latest
 from headway.edge.chunks import ChunkPlayer
+from headway.edge.deadline import Deadline, Mode
 from headway.edge.guard import Decision, Guard, Reason
 from headway.edge.log import NullLog
 from headway.edge.monitor import TaskMonitor
@@ -100,6 +101,9 @@ class Loop:
         self.guard = Guard(settings.guard, station.arm_device.limits, self.dt, station.chain)
         n = station.joints
         self.player = ChunkPlayer(n, self.dt)
+        self.deadline = Deadline(
+            self.player, station.arm_device.limits, self.dt, self.cfg.chunk_max_age_s
+        )
         self._policy_every = round(self.cfg.hz / self.cfg.policy_hz)
         self._max_age_ns = round(self.cfg.max_age_s * NS)
         self._state_vector = StateVector(worker.about.state_names) if worker else None
@@ -148,7 +152,7 @@ class Loop:
         state = station.arm.latest(self._max_age_ns).value
         self._q_sent[:] = state.q_ref
         self.guard.reset(state.q_ref)
-        self.player.reset(state.q_ref)
+        self.deadline.reset(state.q_ref)
         self.row = Row(station.joints, self.task.index, self.task.limit_s)
         self.monitor = TaskMonitor(self.task, station.stroke)
         self._rejected = self._missed = 0
@@ -185,7 +189,7 @@ class Loop:
 
     def _run(self, log: NullLog) -> tuple[str, Tick]:
         station, row, player, monitor = self.station, self.row, self.player, self.monitor
-        guard, pro, worker = self.guard, self.pro, self.worker
+        guard, pro, worker, deadline = self.guard, self.pro, self.worker, self.deadline
         clock, dt = station.clock, self.dt
         monitor.on_event = lambda text: log.event(clock.now(), "info", text)
         start_ns = clock.now()
@@ -215,20 +219,22 @@ class Loop:
             if worker is not None:
                 self._policy(worker, tick, log)
             stamps[4] = now()
-            wanted = player.sample(t_ns)
-            row.view["watchdog"][...] = wanted is None
+            wanted = deadline.sample(t_ns)
+            row.view["watchdog"][...] = deadline.mode is not Mode.FOLLOW
             sent = guard.apply(
                 wanted, state=state, wrench=contact, now_ns=t_ns, command_t_ns=t_ns, signals=signals
             )
             stamps[5] = now()
             self._command(sent.q, player.grip, tick.deadline_ns)
             stamps[6] = now()
+            deadline.sent(self._q_sent)
+            if deadline.changed:
+                self._say_mode(t_ns, log)
             if sent.changed:
                 self._after_change(sent, t_ns, log)
-            else:
-                self._lost_ns, self._trouble = None, ""
+            self._patience(sent, t_ns)
             row.view["clamped"][...] = sent.changed
-            log.tick(t_ns, wanted, sent, pro, tick)
+            log.tick(t_ns, wanted, sent, deadline.mode, pro, tick)
             stamps[7] = now()
             log.timing(t_ns, tick)
             self._missed += tick.missed
@@ -319,21 +325,34 @@ class Loop:
             self._grip_closed = closed
             gripper.command(0.0 if closed else self.station.stroke, force=self.cfg.grip_force)
 
+    def _say_mode(self, t_ns: int, log: NullLog) -> None:
+        mode, why = self.deadline.mode, self.deadline.why
+        if mode is Mode.FOLLOW:
+            log.event(t_ns, "info", "follow: a chunk is there")
+        else:
+            trouble = self._policy_failed or self._trouble
+            log.event(t_ns, "warning", f"{mode.name.lower()}: {why}" + (trouble and f"; {trouble}"))
+
     def _after_change(self, sent: Decision, t_ns: int, log: NullLog) -> None:
-        if sent.reason != Reason.NO_COMMAND:
-            self._rejected += 1
-        self.player.resync(self._q_sent, t_ns)
+        self._rejected += 1
+        self.deadline.overruled(self._q_sent, t_ns)
         if sent.reason != self._last_reason or t_ns - self._last_said_ns > NS:
             self._last_said_ns = t_ns
             log.event(t_ns, "warning", f"guard: {sent.reason.name}: {sent.detail}")
         self._last_reason = sent.reason
-        if sent.reason not in self._lost:
-            self._lost_ns = None
+
+    def _patience(self, sent: Decision, t_ns: int) -> None:
+        """Nothing to see or nothing to do for too long ends the episode."""
+        blind = sent.changed and sent.reason in self._lost
+        idle = self.worker is not None and self.deadline.mode is not Mode.FOLLOW
+        if not (blind or idle):
+            self._lost_ns, self._trouble = None, ""
         elif self._lost_ns is None:
             self._lost_ns = t_ns
         elif t_ns - self._lost_ns >= self._patience_s() * NS:
+            what = f"guard: {sent.reason.name}: {sent.detail}" if blind else self.deadline.why
             trouble = self._policy_failed or self._trouble
-            self._why = f"guard: {sent.reason.name}: {sent.detail}" + (trouble and f"; {trouble}")
+            self._why = what + (trouble and f"; {trouble}")
 
     def _patience_s(self) -> float:
         """A policy that is being started again is waited for."""

@@ -21,6 +21,7 @@ class LoopConfig(config.Struct, frozen=True):
     pro_hz: float = 50.0
     max_age_s: float = 0.02  # of arm, wrench and gripper samples
     camera_max_age_s: float = 0.25
+    chunk_max_age_s: float = 1.0  # a chunk made from an observation older than this is not followed
     grip_force: float = 15.0  # [N]
     tare_s: float = 0.1  # at rest before each episode
     # Without a sensor that the guard needs, or without a plan, the arm brakes and holds; after this

@@ -7,10 +7,10 @@ Emergency and protective stops belong to the robot's safety controller and its b
 - Category 1: every joint stops as soon as it can, then the caller takes the power off.
 - Category 2: all joints stop together, which bends the TCP's path less; then they hold, powered.
 
-Use this where the motion to be stopped is known as a continuous state (q, dq, ddq), such as a
-measured one. Its samples keep the discrete limits among themselves: the third difference of a
-sampled curve over T^3 is an average of its jerk. The guard needs more, namely that they hold across
-the seam with the commands already sent, and so uses `headway.edge.brake`.
+Its samples keep the discrete limits among themselves: the third difference of a sampled curve over
+T^3 is an average of its jerk. Across the seam with commands already sent they do so where the
+continuous state (q, dq, ddq) is one that continues those (see `headway.edge.deadline`). The guard,
+which must keep its word from whatever state, uses `headway.edge.brake`.
 """
 
 from __future__ import annotations
