@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from loop_rig import WHEN, Policy, Rig, check_log
@@ -182,12 +181,11 @@ def test_in_the_loop_every_transition_is_in_the_recording(tmp_path):
     assert watchdog[stopped + 1].all()  # what PRO sees is of the tick before
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_numbers_that_are_none_end_in_a_hold(bad):
+def test_numbers_that_are_none_end_in_a_hold():
     run = Run()
     run.adopt(walk(6))
     run.tick(100)
-    run.adopt(np.full((7, 6), bad))
+    run.adopt(np.full((7, 6), np.nan))
     run.tick(400)
     assert np.isfinite(run.sent).all()
     assert np.ptp(run.sent[-50:], axis=0).max() == 0.0
