@@ -21,7 +21,8 @@ from headway.benchmarks._findings import PERCENTILES, Findings, Number, Table, p
 from headway.benchmarks._robot import ToAndFro, cell_settings, robot
 from headway.clock import VirtualClock
 from headway.edge.log import STAGES, EpisodeLog, NullLog
-from headway.edge.loop import Loop, Result
+from headway.edge.loop import Loop
+from headway.edge.result import Result
 from headway.errors import Missing
 
 EPISODE_S = 10.0  # simulated

@@ -4,13 +4,26 @@ A chunk's waypoints are interpolated linearly in joint space and smoothed by thr
 (FIR trajectory generation, Biagiotti & Melchiorri 2012): a velocity step dv becomes an acceleration
 of dv/T1 and a jerk of dv/(T1*T2), so waypoints of ordinary speed stay inside the guard's limits.
 The arm follows `filter_delay_s` behind the waypoints; chunks are planned from the waypoint
-reference (`raw`), not from the delayed one. A new chunk takes over at the tick where it is adopted,
-at its own time index; what is left of the jump is blended out, so the reference never steps.
+reference (`raw`), not from the delayed one.
+
+A new chunk is adopted at the tick where it arrived, at its own time index there: what ran meanwhile
+ran, nothing is estimated. How it takes over is the `seam`:
+- blend: at once; the jump is blended out over `BLEND_S`.
+- rtc: what the chunk before would have done fades out over all of their overlap, with the soft
+  mask of real-time chunking (Black, Galliker & Levine 2025, eq. 5): weight c (e^c - 1) / (e - 1),
+  where c falls from 1 at the adoption to 0 at the old chunk's end (`BLEND_S` later at least). Their
+  mask conditions the denoising; here it weights the waypoints, so it works with any policy.
+- ensemble: mean of all chunks that cover the tick, weighted exp(-decay i) with i = 0 the oldest
+  (temporal ensembling, Zhao et al. 2023), each fading in its last `BLEND_S`.
+Whatever jump the seam leaves is blended out as well, so the reference never steps.
 """
 
 from __future__ import annotations
 
+import math
+from collections import deque
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +36,8 @@ from headway.types import Chunk, Vec
 BLEND_S = 0.1
 ACTION_NAMES = ("dx", "dy", "dz", "rx", "ry", "rz", "grip")
 TAPS_S = (0.08, 0.06, 0.02)  # [s]
+Seam = Literal["blend", "rtc", "ensemble"]
+_KEPT = 8  # chunks of an ensemble
 
 
 def filter_delay_s(dt: float) -> float:
@@ -72,7 +87,12 @@ class ChunkPlayer:
     """Holds the chunk that runs. `sample` is called once per tick and returns the joint reference,
     or None when no chunk is young enough: its last waypoint is behind us."""
 
-    def __init__(self, n: int, dt_s: float) -> None:
+    def __init__(
+        self, n: int, dt_s: float, seam: Seam = "blend", ensemble_decay: float = 0.01
+    ) -> None:
+        self.seam, self._decay = seam, ensemble_decay
+        self._older: deque[JointChunk] = deque(maxlen=_KEPT if seam == "ensemble" else 1)
+        self._adopted = 0
         self._windows = [np.zeros((_taps(t, dt_s), n)) for t in TAPS_S]
         self._sums = [np.zeros(n) for _ in TAPS_S]
         self._i = 0
@@ -88,12 +108,14 @@ class ChunkPlayer:
         """Stand still at `q`, with no chunk."""
         self._rest(q)
         self._chunk = None
+        self._older.clear()
         self._offset[:] = 0.0
         self.seam_jump = self.disagreement = self.grip = 0.0
 
     def resync(self, q: Vec, t_ns: int) -> None:
         """The guard sent `q` instead: go on from there, blending back to the chunk."""
         self._rest(q)
+        self._older.clear()
         if self._chunk is not None and t_ns < self._end(self._chunk):
             self._offset[:] = q - self._raw_at(self._chunk, t_ns)
             self._offset_t0 = t_ns
@@ -114,9 +136,11 @@ class ChunkPlayer:
                 self._raw_at(old, t) - self._raw_at(chunk, min(t, self._end(chunk))) for t in probe
             ]
             self.disagreement = float(np.sqrt(np.mean(np.square(gap))))
-        self._offset[:] = jump
+        if old is not None and self.seam != "blend":
+            self._older.append(old)
+        self._chunk, self._adopted = chunk, t_ns
+        self._offset[:] = jump if self.seam == "blend" else self.raw - self._seam_at(chunk, t_ns)
         self._offset_t0 = t_ns
-        self._chunk = chunk
         return True
 
     def age_ns(self, t_ns: int) -> int | None:
@@ -128,7 +152,7 @@ class ChunkPlayer:
         chunk = self._chunk
         if chunk is None or t_ns > self._end(chunk):
             return None
-        raw = self._raw_at(chunk, t_ns)
+        raw = self._raw_at(chunk, t_ns) if not self._older else self._seam_at(chunk, t_ns)
         left = 1.0 - (t_ns - self._offset_t0) / (BLEND_S * NS)
         if left > 0:
             raw += self._offset * left
@@ -136,6 +160,31 @@ class ChunkPlayer:
         k = max(0, t_ns - chunk.t0_ns) // chunk.dt_ns + 1
         self.grip = float(chunk.grip[min(k, len(chunk.grip) - 1)])
         return self._smooth(raw)
+
+    def _seam_at(self, chunk: JointChunk, t_ns: int) -> Vec:
+        """The waypoints of `chunk` with what the older ones add to them."""
+        older = self._older
+        until = self._adopted + round(BLEND_S * NS) if self.seam == "rtc" else 0
+        while older and t_ns >= max(self._end(older[0]), until):
+            older.popleft()
+        new = self._raw_at(chunk, t_ns)
+        if not older:
+            return new
+        if self.seam == "rtc":
+            end = max(self._end(older[0]), until)
+            c = (end - t_ns) / (end - self._adopted)
+            w = c * math.expm1(c) / (math.e - 1)
+            mixed: Vec = w * self._raw_at(older[0], t_ns) + (1 - w) * new
+            return mixed
+        whole = math.exp(-self._decay * len(older))
+        total = new * whole
+        for i, one in enumerate(older):
+            # one that is about to end leaves step by step
+            w = math.exp(-self._decay * i) * min(1.0, (self._end(one) - t_ns) / (BLEND_S * NS))
+            total += w * self._raw_at(one, t_ns)
+            whole += w
+        mean: Vec = total / whole
+        return mean
 
     def _smooth(self, value: Vec) -> Vec:
         for window, total in zip(self._windows, self._sums, strict=True):

@@ -22,8 +22,8 @@ from rich.progress import (
 from headway.clock import VirtualClock, WallClock
 from headway.edge import settings as settings_module
 from headway.edge.build import Built
-from headway.edge.loop import Result
 from headway.edge.realtime import fifo
+from headway.edge.result import Result
 from headway.edge.runner import record_episode
 from headway.edge.station import Station
 from headway.edge.summary import Episode, separation, success_line

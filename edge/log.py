@@ -37,7 +37,7 @@ from headway.kernels import telemetry
 from headway.types import Frame, Vec
 
 if TYPE_CHECKING:
-    from headway.edge.loop import Result
+    from headway.edge.result import Result
 
 RESULT = "result "  # of the log line that holds an episode's Result as JSON
 STAGES = ("read", "telemetry", "pro", "policy", "guard", "command", "log")

@@ -6,7 +6,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import math
-from dataclasses import dataclass
 from time import perf_counter_ns
 
 import numpy as np
@@ -22,7 +21,9 @@ from headway.edge.monitor import TaskMonitor
 from headway.edge.observe import StateVector
 from headway.edge.operator import ProOperator
 from headway.edge.policy import Worker
+from headway.edge.result import Result, Trace
 from headway.edge.row import Row
+from headway.edge.settings import PolicyConfig
 from headway.edge.station import Station
 from headway.errors import DeviceError, PolicyError, Stale
 from headway.types import ArmState, GripperState, Observation, Signals, T_co, Vec, Wrench
@@ -33,60 +34,6 @@ _BLIND = frozenset(
     (Reason.NO_STATE, Reason.BAD_STATE, Reason.NOT_POWERED, Reason.NO_WRENCH, Reason.BAD_WRENCH)
 )
 _NO_PLAN = frozenset((Reason.NO_COMMAND, Reason.NOT_NUMBERS, Reason.NOT_FINITE, Reason.SHAPE))
-
-
-@dataclass(frozen=True)
-class Result:
-    """How an episode ended. `end`: done | time limit | protective stop | fault | interrupted;
-    `why`: what the fault was; `success` is the station's word, None where no station says."""
-
-    end: str
-    success: bool | None
-    seconds: float
-    ticks: int
-    retries: int
-    rejected: int
-    missed: int
-    peak_force: float
-    reward: float
-    why: str = ""
-
-
-class Trace:
-    """PRO's signals of one episode beside what the baselines look at, one entry per head step."""
-
-    def __init__(self, size: int) -> None:
-        self._data = np.zeros((5, size))
-        self._n = 0
-
-    def add(self, t: float, signals: Signals, force: float, retries: int) -> None:
-        if self._n < self._data.shape[1]:
-            self._data[:, self._n] = t, signals.risk, signals.completion, force, retries
-            self._n += 1
-
-    @property
-    def t(self) -> Vec:
-        return self._data[0, : self._n]
-
-    @property
-    def risk(self) -> Vec:
-        return self._data[1, : self._n]
-
-    @property
-    def completion(self) -> Vec:
-        return self._data[2, : self._n]
-
-    @property
-    def force(self) -> Vec:
-        return self._data[3, : self._n]
-
-    @property
-    def retries(self) -> Vec:
-        return self._data[4, : self._n]
-
-    def index(self, t: float) -> int:
-        """The last entry at or before `t` [s]."""
-        return max(0, int(np.searchsorted(self.t, t + 1e-9)) - 1)
 
 
 class Loop:
@@ -100,7 +47,8 @@ class Loop:
         self.dt = 1.0 / self.cfg.hz
         self.guard = Guard(settings.guard, station.arm_device.limits, self.dt, station.chain)
         n = station.joints
-        self.player = ChunkPlayer(n, self.dt)
+        seam = settings.policy or PolicyConfig("")
+        self.player = ChunkPlayer(n, self.dt, seam.seam, seam.ensemble_decay)
         self.deadline = Deadline(
             self.player, station.arm_device.limits, self.dt, self.cfg.chunk_max_age_s
         )

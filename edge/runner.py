@@ -7,7 +7,8 @@ from pathlib import Path
 
 import headway
 from headway.edge.log import EpisodeLog
-from headway.edge.loop import Loop, Result
+from headway.edge.loop import Loop
+from headway.edge.result import Result
 from headway.errors import RecordingError
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from headway import config
+from headway.edge.chunks import Seam
 from headway.edge.guard import GuardConfig
 from headway.edge.monitor import TaskConfig
 from headway.edge.payload import ToolConfig
@@ -33,6 +34,8 @@ class LoopConfig(config.Struct, frozen=True):
 class PolicyConfig(config.Struct, frozen=True):
     bundle: str
     engine: str = "auto"
+    seam: Seam = "blend"  # how a new chunk takes over from the one before, see edge/chunks.py
+    ensemble_decay: float = 0.01  # of seam = "ensemble"
     latency_s: float = 0.02  # in lock-step only: when a chunk becomes available
     # in real time only, for the policy's own process
     hang_s: float = 2.0  # an observation not answered for so long: killed and started again

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from rich.table import Table
 
-from headway.edge.loop import Result, Trace
+from headway.edge.result import Result, Trace
 from headway.edge.statistics import auroc, wilson
 
 LEAD_S = 2.0

@@ -17,8 +17,9 @@ from rich.progress import Progress
 
 from headway.clock import VirtualClock
 from headway.edge import settings
-from headway.edge.loop import Loop, Result
+from headway.edge.loop import Loop
 from headway.edge.policy import InlineWorker
+from headway.edge.result import Result
 from headway.edge.runner import record_episode
 from headway.edge.station import Station
 from headway.edge.summary import success_line

@@ -19,8 +19,9 @@ from headway.clock import VirtualClock
 from headway.edge import settings
 from headway.edge.build import Built
 from headway.edge.bundle_policy import BundlePolicy
-from headway.edge.loop import Loop, Result
+from headway.edge.loop import Loop
 from headway.edge.policy import InlineWorker
+from headway.edge.result import Result
 from headway.edge.station import Station
 from headway.edge.summary import success_line
 from headway.learn.collect import LATENCY_S, record_seeds, share

@@ -16,7 +16,7 @@ import msgspec
 from headway.clock import VirtualClock
 from headway.edge import settings
 from headway.edge.build import Built
-from headway.edge.loop import Result
+from headway.edge.result import Result
 from headway.edge.station import Station
 from headway.edge.summary import success_line
 from headway.learn.collect import record_seeds, share

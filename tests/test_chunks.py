@@ -92,6 +92,72 @@ def test_the_waypoint_reference_is_continuous_where_a_chunk_takes_over():
     assert player.disagreement == pytest.approx(np.sqrt(np.mean(gap**2)))
 
 
+SEAMS = ("blend", "rtc", "ensemble")
+
+
+@given(st.lists(st.tuples(speeds, st.integers(10, 320)), min_size=2, max_size=6))
+@settings(max_examples=40)
+@pytest.mark.parametrize("seam", SEAMS)
+def test_no_seam_steps_the_waypoint_reference(seam, chunks):
+    """From tick to tick it moves by no more than the chunks' speeds and the blends of their
+    distances allow."""
+    player = ChunkPlayer(1, DT, seam)
+    player.reset(np.zeros(1))
+    raw, tick = [0.0], 0
+    # speed, a blend of at most the chunks' spread, and the soft mask's steepest fall, 2.6
+    most = 1.0 + (1 + 2.6) * 1.2 / BLEND_S
+    for speed, ticks in chunks:
+        player.adopt(joint_chunk(tick * DT_NS, ramp(speed, 6, q0=speed / 10)), tick * DT_NS)
+        times = ((tick + k) * DT_NS for k in range(ticks))
+        raw += [float(player.raw[0]) for t in times if player.sample(t) is not None]
+        tick += ticks
+    assert np.abs(np.diff(raw)).max() <= most * DT
+
+
+def test_rtc_begins_with_the_old_chunk_and_ends_with_the_new_one():
+    player = ChunkPlayer(1, DT, "rtc")
+    player.reset(np.zeros(1))
+    player.adopt(joint_chunk(0, ramp(0.3, 6)), 0)
+    play(player, 0, 101)
+    t = 100 * DT_NS
+    player.adopt(joint_chunk(t, ramp(-0.2, 6, q0=0.06)), t)
+    player.sample(t)
+    assert player.raw[0] == pytest.approx(0.3 * 0.2)
+    player.sample(t + 2 * WAY_NS)  # half of the overlap is left: c = 1/2
+    w = 0.5 * (np.e**0.5 - 1) / (np.e - 1)
+    assert player.raw[0] == pytest.approx(w * 0.3 * 0.4 + (1 - w) * (0.06 - 0.2 * 0.2))
+    player.sample(t + 4 * WAY_NS)  # the old one has ended
+    assert player.raw[0] == pytest.approx(0.06 - 0.2 * 0.4)
+
+
+def test_an_ensemble_is_the_weighted_mean_of_what_covers_the_tick():
+    player = ChunkPlayer(1, DT, "ensemble", 0.5)
+    player.reset(np.zeros(1))
+    for k, speed in enumerate((0.1, 0.2, -0.3)):
+        t = k * WAY_NS
+        player.adopt(joint_chunk(t, ramp(speed, 6)), t)
+        play(player, k * 50, 50)
+    t = 4 * WAY_NS
+    player.sample(t)
+    w = np.exp(-0.5 * np.arange(3))
+    values = np.array([0.1 * 0.4, 0.2 * 0.3, -0.3 * 0.2])
+    assert player.raw[0] == pytest.approx(float(w @ values / w.sum()))
+
+
+@pytest.mark.parametrize("seam", SEAMS)
+def test_after_the_guard_overruled_older_chunks_no_longer_count(seam):
+    player = ChunkPlayer(1, DT, seam)
+    player.reset(np.zeros(1))
+    player.adopt(joint_chunk(0, ramp(0.3, 6)), 0)
+    play(player, 0, 50)
+    player.adopt(joint_chunk(50 * DT_NS, ramp(-0.3, 6)), 50 * DT_NS)
+    player.resync(np.array([0.5]), 60 * DT_NS)
+    player.sample(60 * DT_NS)
+    assert player.raw[0] == pytest.approx(0.5)
+    player.sample(60 * DT_NS + round(BLEND_S * 1e9))
+    assert player.raw[0] == pytest.approx(-0.3 * 0.12)
+
+
 def test_past_its_last_waypoint_a_chunk_is_over_and_cannot_be_adopted():
     player = ChunkPlayer(1, DT)
     player.reset(np.zeros(1))

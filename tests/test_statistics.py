@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from headway.edge.loop import Result, Trace
+from headway.edge.result import Result, Trace
 from headway.edge.statistics import auroc, wilson
 from headway.edge.summary import Episode, separation, success_line
 from headway.types import Signals

@@ -1,0 +1,63 @@
+"""How an episode ended, and PRO's signals along it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from headway.types import Signals, Vec
+
+
+@dataclass(frozen=True)
+class Result:
+    """How an episode ended. `end`: done | time limit | protective stop | fault | interrupted;
+    `why`: what the fault was; `success` is the station's word, None where no station says."""
+
+    end: str
+    success: bool | None
+    seconds: float
+    ticks: int
+    retries: int
+    rejected: int
+    missed: int
+    peak_force: float
+    reward: float
+    why: str = ""
+
+
+class Trace:
+    """PRO's signals of one episode beside what the baselines look at, one entry per head step."""
+
+    def __init__(self, size: int) -> None:
+        self._data = np.zeros((5, size))
+        self._n = 0
+
+    def add(self, t: float, signals: Signals, force: float, retries: int) -> None:
+        if self._n < self._data.shape[1]:
+            self._data[:, self._n] = t, signals.risk, signals.completion, force, retries
+            self._n += 1
+
+    @property
+    def t(self) -> Vec:
+        return self._data[0, : self._n]
+
+    @property
+    def risk(self) -> Vec:
+        return self._data[1, : self._n]
+
+    @property
+    def completion(self) -> Vec:
+        return self._data[2, : self._n]
+
+    @property
+    def force(self) -> Vec:
+        return self._data[3, : self._n]
+
+    @property
+    def retries(self) -> Vec:
+        return self._data[4, : self._n]
+
+    def index(self, t: float) -> int:
+        """The last entry at or before `t` [s]."""
+        return max(0, int(np.searchsorted(self.t, t + 1e-9)) - 1)
