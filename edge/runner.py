@@ -25,8 +25,8 @@ def record_episode(
 ) -> Result:
     """Run the episode of `seed` into a recording at `path`.
 
-    `images`: record what the cameras saw. `view`: a live view's `feed`. The recording is closed and readable however this ends;
-    the arm is stopped first.
+    `images`: record what the cameras saw. `view`: a live view's `feed`. The recording is closed and
+    readable however this ends; the arm is stopped first.
     """
     station = loop.station
     instruction = station.reset(seed)
