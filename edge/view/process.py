@@ -78,7 +78,7 @@ class Feeds:
 
 
 async def _run(control: socket.socket, options: dict[str, Any]) -> dict[str, int]:
-    server = None
+    server = rerun = None
     sinks: list[Sink] = []
     if options["listening"] >= 0:
         from headway.edge.view.foxglove import FoxgloveServer
@@ -89,7 +89,8 @@ async def _run(control: socket.socket, options: dict[str, Any]) -> dict[str, int
     if options["rerun"] is not None:
         from headway.edge.view.rerun import RerunSink, open_rerun
 
-        sinks.append(RerunSink(open_rerun(**options["rerun"])))
+        rerun = RerunSink(open_rerun(**options["rerun"]))
+        sinks.append(rerun)
     feeds = Feeds(sinks)
     closed = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -114,6 +115,8 @@ async def _run(control: socket.socket, options: dict[str, Any]) -> dict[str, int
     found = {"messages": feeds.messages, "dropped": feeds.dropped}
     if server is not None:
         found |= {"clients": server.connected, "sent": server.sent, "lost": server.dropped}
+    if rerun is not None:
+        found["rerun"] = rerun.complete
     return found
 
 

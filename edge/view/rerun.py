@@ -8,6 +8,8 @@ clock, as a duration.
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -42,10 +44,15 @@ def open_rerun(connect: str | None, save: str | None) -> tuple[Any, Any]:
         else:
             off = [sys.executable, "-m", "rerun_cli", "analytics", "disable"]
             subprocess.run(off, check=True, capture_output=True)
-            stream.spawn(hide_welcome_screen=True)
+            # the one that came with the SDK, whether or not its environment is activated
+            beside = os.pathsep.join((os.path.dirname(sys.executable), os.environ.get("PATH", "")))
+            executable = shutil.which("rerun", path=beside)
+            rr.spawn(recording=stream, hide_welcome_screen=True, executable_path=executable)
     except Exception as e:
+        why = (str(e).splitlines() or [""])[0]
         raise DeviceError(
-            f"wanted Rerun to take the run, found {type(e).__name__}: {e}; try --rerun-save FILE"
+            f"wanted Rerun to take the run, found {type(e).__name__}: {why}; check --rerun-connect "
+            "and --rerun-save"
         ) from None
     return rr, stream
 
@@ -56,6 +63,7 @@ class RerunSink:
     def __init__(self, opened: tuple[Any, Any]) -> None:
         self._rr, self._stream = opened
         self._logs: list[Any] = []  # of this and all earlier episodes
+        self.complete = True  # whether Rerun took everything; known after `close`
 
     def channels(self, topics: Sequence[Topic]) -> list[int]:
         first = len(self._logs)
@@ -72,7 +80,10 @@ class RerunSink:
         self._logs[channel](data)
 
     async def close(self) -> None:
-        await asyncio.to_thread(self._stream.flush, timeout_sec=5.0)
+        try:
+            await asyncio.to_thread(self._stream.flush, timeout_sec=5.0)
+        except Exception:  # its own kind of error differs from version to version
+            self.complete = False
         self._stream.disconnect()
 
     def _struct(self, topic: str, layout: Layout, data: bytes) -> None:

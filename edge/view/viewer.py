@@ -21,7 +21,7 @@ from headway.edge.recording.tap import Feed
 from headway.errors import Busy, ConfigError, DeviceError, HeadwayError, Missing
 
 _START_S = 60.0
-_END_S = 10.0
+_END_S = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,4 +209,6 @@ def _report(found: dict[str, Any], code: int) -> str:
     text = f"view: {found['messages']} messages, {found['dropped']} dropped before the view"
     if "clients" in found:
         text += f"; {found['clients']} clients, {found['sent']} sent, {found['lost']} dropped"
+    if not found.get("rerun", True):
+        text += "; Rerun did not take all of it"
     return text
