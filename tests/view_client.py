@@ -4,6 +4,7 @@ every message with the schema that the server advertised."""
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import struct
 import threading
@@ -30,7 +31,10 @@ class Client(threading.Thread):
 
     def __init__(self, url, protocol="foxglove.sdk.v1"):
         super().__init__(daemon=True)
-        self.socket = connect(url, subprotocols=[protocol], max_size=None, compression=None)
+        self._open = contextlib.ExitStack()
+        self.socket = self._open.enter_context(
+            connect(url, subprotocols=[protocol], max_size=None, compression=None)
+        )
         self.protocol = self.socket.subprotocol
         self.info, self.channels, self.said = None, {}, []
         self.messages = defaultdict(list)  # topic -> (t_ns, bytes)
@@ -88,3 +92,7 @@ class Client(threading.Thread):
         n = len(self.said)
         self.tell(op="fence")
         self.until(lambda: len(self.said) > n)
+
+    def close(self):
+        self._open.close()
+        self.join(60)

@@ -34,12 +34,13 @@ class Sink(Protocol):
 
 
 class Feeds:
-    """Reads each feed to its end, and gives what it says to the sinks."""
+    """Reads each feed to its end, one after the other, and gives what it says to the sinks."""
 
     def __init__(self, sinks: Sequence[Sink]) -> None:
         self.sinks = sinks
         self.messages = self.dropped = 0
         self._tasks: set[asyncio.Task[None]] = set()
+        self._turn = asyncio.Lock()
 
     def add(self, fd: int) -> None:
         task = asyncio.get_running_loop().create_task(self._read(fd))
@@ -53,28 +54,28 @@ class Feeds:
     async def _read(self, fd: int) -> None:
         reader = asyncio.StreamReader(limit=1 << 20)
         with os.fdopen(fd, "rb", buffering=0) as pipe:
-            transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-                lambda: asyncio.StreamReaderProtocol(reader), pipe
-            )
-            ids: list[list[int]] = []
-            try:
-                while True:
-                    head = await reader.readexactly(tap.HEAD.size)
-                    op, channel, size, t_ns = tap.HEAD.unpack(head)
-                    data = await reader.readexactly(size)
-                    if op == tap.MESSAGE:
-                        self.messages += 1
-                        for sink, numbers in zip(self.sinks, ids, strict=True):
-                            sink.message(numbers[channel], t_ns, data)
-                    elif op == tap.CHANNELS:
-                        topics = tap.parse_channels(data)
-                        ids = [sink.channels(topics) for sink in self.sinks]
-                    else:
-                        self.dropped += json.loads(data)["dropped"]
-            except asyncio.IncompleteReadError:
-                pass  # the writer has ended
-            finally:
+            async with self._turn:
+                transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+                    lambda: asyncio.StreamReaderProtocol(reader), pipe
+                )
+                with contextlib.suppress(asyncio.IncompleteReadError):  # the writer has ended
+                    await self._pass_on(reader)
                 transport.close()
+
+    async def _pass_on(self, reader: asyncio.StreamReader) -> None:
+        ids: list[list[int]] = []
+        while True:
+            op, channel, size, t_ns = tap.HEAD.unpack(await reader.readexactly(tap.HEAD.size))
+            data = await reader.readexactly(size)
+            if op == tap.MESSAGE:
+                self.messages += 1
+                for sink, numbers in zip(self.sinks, ids, strict=True):
+                    sink.message(numbers[channel], t_ns, data)
+            elif op == tap.CHANNELS:
+                topics = tap.parse_channels(data)
+                ids = [sink.channels(topics) for sink in self.sinks]
+            else:
+                self.dropped += json.loads(data)["dropped"]
 
 
 async def _run(control: socket.socket, options: dict[str, Any]) -> dict[str, int]:
