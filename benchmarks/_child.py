@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from headway.benchmarks._robot import ROOT
@@ -61,3 +62,9 @@ def _idle() -> dict[int, int]:
     with open("/proc/stat") as f:
         rows = [line.split() for line in f if line.startswith("cpu") and line[3].isdigit()]
     return {int(r[0][3:]): int(r[4]) for r in rows}
+
+
+def used_by(pid: int) -> float:
+    """Processor time of a running process [s], in the kernel's ticks of 10 ms."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -7,7 +7,6 @@ the recording is closed.
 
 from __future__ import annotations
 
-import os
 import resource
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -44,7 +43,9 @@ def episodes(seconds: float, repeats: int, features: str) -> dict[str, Any]:
             instruction = loop.station.reset(i)
             with _log(loop, path) as log:
                 begun = perf_counter()
-                used = _used() + _used_by(log.recorder.writer_pid)  # its start is not the loop's
+                used = _used() + _child.used_by(
+                    log.recorder.writer_pid
+                )  # its start is not the loop's
                 result = loop.episode(instruction, log)
             took = perf_counter() - begun
             wall.append(result.seconds / took)
@@ -81,12 +82,6 @@ def _used() -> float:
     """Processor time of this process and of its children that have ended [s]."""
     usages = [resource.getrusage(w) for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(u.ru_utime + u.ru_stime for u in usages)
-
-
-def _used_by(pid: int) -> float:
-    """Processor time of a running process [s], in the kernel's ticks of 10 ms."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _check(result: Result) -> None:

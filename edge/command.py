@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
 
@@ -22,12 +23,13 @@ from rich.progress import (
 from headway.clock import VirtualClock, WallClock
 from headway.edge import settings as settings_module
 from headway.edge.build import Built
+from headway.edge.panel import Panel
 from headway.edge.realtime import fifo
 from headway.edge.result import Result
 from headway.edge.runner import record_episode
 from headway.edge.station import Station
 from headway.edge.summary import Episode, separation, success_line
-from headway.edge.view import View
+from headway.edge.view.viewer import Viewer, ViewOptions
 from headway.errors import ConfigError
 
 STOPPED = ("fault", "protective stop")
@@ -39,7 +41,8 @@ def run_command(
     seed: int,
     out: Path | None,
     realtime: bool,
-    view: bool,
+    panel: bool,
+    view: ViewOptions,
     report: bool,
     overwrite: bool,
     require: tuple[str, ...],
@@ -53,7 +56,7 @@ def run_command(
     out = out or Path("runs") / f"{config.stem}-{seed}"
     clock = WallClock() if realtime else VirtualClock(1)
     done: list[Episode] = []
-    with Station(settings, clock) as station:
+    with _viewer(view, console) as viewer, Station(settings, clock) as station:
         built = Built(settings, config.parent, station, clock, require=require)
         try:
             for line in built.choices:
@@ -61,7 +64,7 @@ def run_command(
             stop = _stop_on_signals(built)
             progress = Progress(
                 TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-                TimeElapsedColumn(), TimeRemainingColumn(), console=console, disable=view,
+                TimeElapsedColumn(), TimeRemainingColumn(), console=console, disable=panel,
             )  # fmt: skip
             first = fifo() if realtime else nullcontext("")
             with progress, stop, first as scheduling:
@@ -72,11 +75,11 @@ def run_command(
                     if built.loop.stop_requested:
                         break
                     path = out / f"episode_{seed + i}.mcap"
-                    runner = _viewed(built, console) if view else _Plain()
-                    with runner:
+                    with Panel(built.loop, console) if panel else nullcontext():
                         result = record_episode(
                             built.loop, seed + i, path, chunk_shape=built.chunk_shape,
                             metadata=built.facts, overwrite=overwrite,
+                            view=viewer.feed if viewer is not None else None,
                         )  # fmt: skip
                     done.append(Episode(seed + i, result, built.loop.trace))
                     progress.console.print(_line(seed + i, result))
@@ -97,13 +100,26 @@ def run_command(
     return int(any(e.result.end in STOPPED for e in done))
 
 
-def _viewed(built: Built, console: Console) -> View:
-    return View(built.loop, console)
-
-
-class _Plain:
-    def __enter__(self) -> None: ...
-    def __exit__(self, *_: object) -> None: ...
+@contextmanager
+def _viewer(options: ViewOptions, console: Console) -> Iterator[Viewer | None]:
+    if not options.foxglove and not options.wants_rerun:
+        yield None
+        return
+    with Viewer(options) as viewer:
+        if options.foxglove:
+            console.print(
+                f"view {viewer.url} - in Foxglove or Lichtblick: Open connection, "
+                "Foxglove WebSocket",
+                soft_wrap=True,
+            )
+            if viewer.public:
+                console.print(
+                    f"[yellow]--view-host {options.host}: everybody who reaches this machine sees "
+                    "the cameras and the telemetry[/yellow]",
+                    soft_wrap=True,
+                )
+        yield viewer
+    console.print(f"[dim]{viewer.report}[/dim]", soft_wrap=True)
 
 
 class _stop_on_signals:  # noqa: N801 - reads as a statement

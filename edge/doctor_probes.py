@@ -242,6 +242,7 @@ def jetson(host: Host) -> list[Finding]:
 BASE = (
     "numpy", "msgspec", "mcap", "google.protobuf", "mcap_protobuf", "mcap_ros2",
     "foxglove_schemas_protobuf", "ruckig", "tyro", "rich", "PIL",
+    "websockets",
 )  # fmt: skip
 
 

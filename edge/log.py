@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -32,6 +32,7 @@ from headway.edge.operator import ProOperator, pro_dtype
 from headway.edge.policy import Ready
 from headway.edge.recording.recorder import Recorder
 from headway.edge.recording.schema import Channel
+from headway.edge.recording.tap import Feed
 from headway.errors import RecordingError, SpecMismatch
 from headway.kernels import telemetry
 from headway.types import Frame, Vec
@@ -132,8 +133,9 @@ class EpisodeLog(NullLog):
         max_ticks: int,
         metadata: Mapping[str, str],
         overwrite: bool = False,
+        view: Callable[[], Feed | None] | None = None,
     ) -> None:
-        """`cameras`: name -> whether it gives depth."""
+        """`cameras`: name -> whether it gives depth. `view`: see `Recorder`."""
         super().__init__()
         self.path = path
         units = {name: unit for name, (_, unit) in telemetry.FIELDS.items()}
@@ -169,7 +171,7 @@ class EpisodeLog(NullLog):
         self._began, self._ended = self.stamps[:-1], self.stamps[1:]
         self._n = 0
         self.recorder = Recorder(
-            path, channels, metadata=metadata, lossless=not realtime, overwrite=overwrite
+            path, channels, metadata=metadata, lossless=not realtime, overwrite=overwrite, view=view
         )
 
     def __enter__(self) -> EpisodeLog:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import headway
 from headway.edge.log import EpisodeLog
 from headway.edge.loop import Loop
+from headway.edge.recording.tap import Feed
 from headway.edge.result import Result
 from headway.errors import RecordingError
 
@@ -21,11 +22,12 @@ def record_episode(
     metadata: Mapping[str, str],
     overwrite: bool = False,
     images: bool = True,
+    view: Callable[[], Feed | None] | None = None,
 ) -> Result:
     """Run the episode of `seed` into a recording at `path`.
 
-    `images`: record what the cameras saw. The recording is closed and readable however this ends;
-    the arm is stopped first.
+    `images`: record what the cameras saw. `view`: a live view's `feed`. The recording is closed and
+    readable however this ends; the arm is stopped first.
     """
     station = loop.station
     instruction = station.reset(seed)
@@ -57,5 +59,6 @@ def record_episode(
         max_ticks=round(loop.task.limit_s * loop.cfg.hz) + 2,
         metadata=facts,
         overwrite=overwrite,
+        view=view,
     ) as log:
         return loop.episode(instruction, log)

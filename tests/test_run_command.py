@@ -16,8 +16,9 @@ from headway.__main__ import main
 from headway.clock import VirtualClock
 from headway.edge import command
 from headway.edge.command import run_command
+from headway.edge.panel import Panel
 from headway.edge.station import Station
-from headway.edge.view import View
+from headway.edge.view.viewer import ViewOptions
 from headway.errors import Busy
 from headway.mcaplog import open_recording
 
@@ -154,17 +155,19 @@ def test_in_real_time_the_same_configuration_runs_beside_threads(write, both, tm
 
 def test_the_live_panel_shows_the_episode_and_its_signals(write, both, tmp_path, monkeypatch):
     panels = []
-    usual = View.__exit__
+    usual = Panel.__exit__
 
     def leave(self, *args):
         console = Console(file=io.StringIO(), width=80)
-        console.print(self.panel())
+        console.print(self.table())
         panels.append(console.file.getvalue())
         usual(self, *args)
 
-    monkeypatch.setattr(View, "__exit__", leave)
+    monkeypatch.setattr(Panel, "__exit__", leave)
     monkeypatch.setattr(command, "Console", lambda: Console(file=io.StringIO()))
-    code = run_command(write(**both), 1, 0, tmp_path / "out", False, True, False, False, ())
+    code = run_command(
+        write(**both), 1, 0, tmp_path / "out", False, True, ViewOptions(), False, False, ()
+    )
     assert code == 0
     for text in ("1.3 s of 1.3 s", "approach", "risk 0.", "progress 0.07", "TCP [m]", "jaws [mm]"):
         assert text in panels[0]
@@ -175,7 +178,7 @@ def test_a_panel_before_the_first_episode_says_so(null_settings):
 
     loop = Loop(Station(null_settings(), VirtualClock()), None, None)
     console = Console(file=io.StringIO(), width=80)
-    console.print(View(loop, console).panel())
+    console.print(Panel(loop, console).table())
     assert "starting" in console.file.getvalue()
 
 

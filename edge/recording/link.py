@@ -18,6 +18,7 @@ from pathlib import Path
 
 from headway.edge.recording import ring
 from headway.edge.recording.ring import BELL, Ring
+from headway.edge.recording.tap import Feed
 from headway.errors import RecordingError
 
 _F_SETPIPE_SZ = 1031
@@ -27,11 +28,19 @@ _START_S = 60.0
 class Link:
     """Starts the writer on the open file `file` and waits until it is ready.
 
-    lossless: `reserve` and `push` wait for the writer; else they refuse. Raises RecordingError.
+    lossless: `reserve` and `push` wait for the writer; else they refuse. view: the writer forwards
+    what it writes there. Raises RecordingError.
     """
 
     def __init__(
-        self, path: Path, file: int, setup: bytes, capacity: int, *, lossless: bool
+        self,
+        path: Path,
+        file: int,
+        setup: bytes,
+        capacity: int,
+        *,
+        lossless: bool,
+        view: Feed | None = None,
     ) -> None:
         self.path, self.lossless = path, lossless
         self.capacity = max(capacity, len(setup))
@@ -55,8 +64,8 @@ class Link:
         try:
             self._writer = subprocess.Popen(
                 [sys.executable, "-m", "headway.edge.recording.writer"]
-                + [str(n) for n in (*theirs, os.getpid())],
-                pass_fds=theirs,
+                + [str(n) for n in (*theirs, os.getpid(), *(view or ()))],
+                pass_fds=(*theirs, view.fd) if view else theirs,
                 env=os.environ
                 | {
                     "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),

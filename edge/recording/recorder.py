@@ -18,7 +18,7 @@ import fcntl
 import json
 import os
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -31,6 +31,7 @@ from headway.edge.recording import ring, schema
 from headway.edge.recording.link import Link
 from headway.edge.recording.ring import BELL
 from headway.edge.recording.schema import Channel
+from headway.edge.recording.tap import Feed
 from headway.errors import Busy, RecordingError
 
 LEVELS = {"debug": 1, "info": 2, "warning": 3, "error": 4, "fatal": 5}  # foxglove.Log.Level
@@ -41,7 +42,8 @@ class Recorder:
 
     lossless: wait while the ring is full (lock-step); else never wait, and count in `dropped` what
     found no room (wall clock). metadata: run configuration, seeds, versions. The file's bytes
-    depend on nothing but the arguments and what is written.
+    depend on nothing but the arguments and what is written. view: opens the feed of a live view,
+    which the writer process serves as far as the view keeps up; None where there is none.
 
     Raises RecordingError (path not writable, exists without `overwrite`), Busy (another process
     records there), ValueError (channels that cannot be recorded).
@@ -57,6 +59,7 @@ class Recorder:
         overwrite: bool = False,
         capacity_bytes: int = 32 << 20,
         chunk_bytes: int = 1 << 20,
+        view: Callable[[], Feed | None] | None = None,
     ) -> None:
         schema.check(list(channels))
         self.path = Path(path)
@@ -74,11 +77,15 @@ class Recorder:
             "lossless": lossless,
         }
         file = _create(self.path, overwrite)
+        feed: Feed | None = None
         try:
             text = json.dumps(setup).encode()
-            self._link = Link(self.path, file, text, capacity_bytes, lossless=lossless)
+            feed = view and view()
+            self._link = Link(self.path, file, text, capacity_bytes, lossless=lossless, view=feed)
         finally:
             os.close(file)  # the writer holds it, and with it the lock
+            if feed is not None:
+                os.close(feed.fd)
 
     @property
     def acknowledged(self) -> int:

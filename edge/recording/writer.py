@@ -26,6 +26,7 @@ from mcap.writer import Writer
 from headway.edge.recording import messages, ring
 from headway.edge.recording.ring import BELL, Ring
 from headway.edge.recording.schema import Channel, struct_schema
+from headway.edge.recording.tap import Feed, Tap, Topic
 from headway.wire import Layout
 
 AGE_NS = 500_000_000
@@ -59,6 +60,7 @@ class _Out:
     """An MCAP channel: rows of `layout`, and the views drawn from them."""
 
     id: int
+    index: int
     channel: Channel
     layout: Layout | None
     views: list[_Out]
@@ -66,22 +68,27 @@ class _Out:
 
 
 class Log:
-    """The MCAP file. `acknowledged` counts the messages of `add` that are in it."""
+    """The MCAP file. `acknowledged` counts the messages of `add` that are in it. `tap`, if any,
+    sees the messages before they are."""
 
-    def __init__(self, fd: int, setup: dict[str, Any]) -> None:
+    def __init__(self, fd: int, setup: dict[str, Any], tap: Tap | None) -> None:
+        self.tap = tap
         self.file = File(fd)
         self.mcap: Any = Writer(self.file, chunk_size=1 << 62)  # type: ignore[arg-type]
         self.mcap.start(library=setup["library"])
         self.mcap.add_metadata("headway", setup["metadata"])
         self.chunk_bytes = int(setup["chunk_bytes"])
         channels = [Channel.from_json(c) for c in setup["channels"]]
-        self.outs = [self._register(c) for c in channels]
+        topics: list[Topic] = []
+        self.outs = [self._register(c, topics) for c in channels]
+        if tap is not None:
+            tap.channels(topics)
         for out in self.outs:
             out.views = [o for o in self.outs if o.channel.source == out.channel.topic]
         self.added = self.acknowledged = self._size = self._t0 = 0
         self.good = self.file.at  # the file is whole up to here
 
-    def _register(self, c: Channel) -> _Out:
+    def _register(self, c: Channel, topics: list[Topic]) -> _Out:
         if c.kind == "struct":
             name, schema = struct_schema(c)
         else:
@@ -91,7 +98,8 @@ class Log:
             schema = build_file_descriptor_set(messages.CLASSES[c.kind]).SerializeToString()
         schema_id = self.mcap.register_schema(name, "protobuf", schema)
         n = self.mcap.register_channel(c.topic, "protobuf", schema_id, c.metadata())
-        return _Out(n, c, Layout(c.dtype) if c.dtype is not None else None, [])
+        topics.append(Topic(c.topic, c.kind, name, schema, tuple(c.metadata().items())))
+        return _Out(n, len(topics) - 1, c, Layout(c.dtype) if c.dtype is not None else None, [])
 
     def add(self, channel: int, t_ns: int, seq: int, payload: bytes) -> None:
         """Raises OSError when a chunk cannot be written."""
@@ -117,6 +125,8 @@ class Log:
 
     def _put(self, out: _Out, t_ns: int, seq: int, data: bytes) -> None:
         self.mcap.add_message(out.id, t_ns, data, t_ns, seq)
+        if self.tap is not None:
+            self.tap.offer(out.index, t_ns, data)
         self._size += len(data) + 31
 
     def flush(self) -> None:
@@ -162,6 +172,8 @@ def _serve(log: Log, shared: Ring, bell: int, status: int, parent: int, lossless
                     shared.consumed = pos + length
                 shared.acknowledged = log.acknowledged
             _wake(status)
+            if log.tap is not None:
+                log.tap.flush()
         if died:
             return log.finish("the loop's process ended", None)
 
@@ -173,7 +185,8 @@ def _wake(status: int) -> None:
 
 
 def main(argv: list[str]) -> int:
-    memory, bell, status, fd, parent = (int(a) for a in argv)
+    memory, bell, status, fd, parent = (int(a) for a in argv[:5])
+    tap = Tap(Feed(int(argv[5]), float(argv[6]))) if argv[5:] else None
     for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # the loop's end is ours
         signal.signal(s, signal.SIG_IGN)
     with contextlib.suppress(OSError):  # never at the loop's real-time priority
@@ -183,7 +196,7 @@ def main(argv: list[str]) -> int:
     try:
         size = shared.words[4]
         setup = json.loads(shared.memory[ring.HEADER : ring.HEADER + size])
-        log = Log(fd, setup)
+        log = Log(fd, setup, tap)
         shared.state = ring.READY
         _wake(status)
         _serve(log, shared, bell, status, parent, setup["lossless"])
@@ -197,6 +210,8 @@ def main(argv: list[str]) -> int:
         return 1
     finally:
         _wake(status)
+        if tap is not None:
+            tap.finish()
     return 0
 
 

@@ -25,7 +25,14 @@ def run(
     seed: int = 0,
     out: Path | None = None,
     realtime: bool = False,
+    panel: bool = False,
     view: bool = False,
+    view_host: str = "127.0.0.1",
+    view_port: int = 8765,
+    view_hz: float = 50.0,
+    rerun: bool = False,
+    rerun_connect: str | None = None,
+    rerun_save: Path | None = None,
     report: bool = False,
     overwrite: bool = False,
     require: tuple[str, ...] = (),
@@ -38,14 +45,25 @@ def run(
         seed: of the first episode's scene; the next ones count up.
         out: folder for the recordings [runs/NAME-SEED].
         realtime: on the wall clock instead of lock-step on a virtual one.
-        view: live panel in the terminal.
+        panel: live panel in the terminal.
+        view: serve the run live to Foxglove and Lichtblick, see docs/view.md.
+        view_host: address to serve at; 0.0.0.0 lets the network see the cameras.
+        view_port: port to serve at; 0 takes a free one.
+        view_hz: rows and images of each topic that a live view gets at most.
+        rerun: show the run live in a Rerun viewer that this starts.
+        rerun_connect: ... or in the one at this URL.
+        rerun_save: ... or write an .rrd file for it.
         report: write an HTML report beside every recording.
         overwrite: replace recordings that are there.
         require: fail unless these run, e.g. ort, cpp, numpy.
     """
     from headway.edge.command import run_command
+    from headway.edge.view.viewer import ViewOptions
 
-    return run_command(config, episodes, seed, out, realtime, view, report, overwrite, require)
+    options = ViewOptions(view, view_host, view_port, view_hz, rerun, rerun_connect, rerun_save)
+    return run_command(
+        config, episodes, seed, out, realtime, panel, options, report, overwrite, require
+    )
 
 
 def doctor(json: bool = False) -> int:

@@ -1,4 +1,4 @@
-"""`headway run --view`: a live panel in the terminal; works over ssh. It polls the loop from a
+"""`headway run --panel`: a live panel in the terminal; works over ssh. It polls the loop from a
 thread of its own, so that drawing never delays a tick."""
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from headway.edge.monitor import Phase
 _SIGNALS = (("progress", "green"), ("stability", "cyan"), ("completion", "blue"), ("risk", "red"))
 
 
-class View:
-    """`with View(loop, console): ...` while episodes run."""
+class Panel:
+    """`with Panel(loop, console): ...` while episodes run."""
 
     def __init__(self, loop: Loop, console: Console, period_s: float = 0.1) -> None:
         self._loop, self._period = loop, period_s
-        self._live = Live(self.panel(), console=console, auto_refresh=False)
+        self._live = Live(self.table(), console=console, auto_refresh=False)
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._draw, name="view", daemon=True)
+        self._thread = threading.Thread(target=self._draw, name="panel", daemon=True)
 
-    def __enter__(self) -> View:
+    def __enter__(self) -> Panel:
         self._live.__enter__()
         self._thread.start()
         return self
@@ -41,10 +41,10 @@ class View:
     ) -> None:
         self._stop.set()
         self._thread.join(timeout=2.0)
-        self._live.update(self.panel(), refresh=True)
+        self._live.update(self.table(), refresh=True)
         self._live.__exit__(kind, value, tb)
 
-    def panel(self) -> Table:
+    def table(self) -> Table:
         """What the loop knows right now."""
         table = Table(title="Headway", min_width=60)
         table.add_column("", min_width=12)
@@ -72,4 +72,4 @@ class View:
 
     def _draw(self) -> None:
         while not self._stop.wait(self._period):
-            self._live.update(self.panel(), refresh=True)
+            self._live.update(self.table(), refresh=True)
