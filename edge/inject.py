@@ -1,0 +1,222 @@
+"""Faults on purpose, at a given time of an episode: `headway run --inject policy_hang@5s`.
+
+In real time the policy's process is really stopped or killed, and the loop really overruns; in
+lock-step the same is played on the virtual clock. What was injected is in the recording's log.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import os
+import re
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+
+from headway.clock import NS, Clock
+from headway.edge.log import NullLog
+from headway.edge.policy import Ready, Worker
+from headway.edge.station import Station
+from headway.edge.worker.process import ProcessWorker
+from headway.errors import ConfigError, DeviceError, PolicyError, Stale
+from headway.types import Health, Info, Observation, Sample, Wrench
+
+T = TypeVar("T")
+
+KINDS = {
+    "policy_hang": "the policy gives no answer",
+    "policy_kill": "the policy's process is killed",
+    "policy_late": "every chunk comes FOR seconds later (0.5)",
+    "policy_nan": "chunks of NaN",
+    "policy_jump": "chunks that leap by half a radian",
+    "policy_error": "inference fails",
+    "camera_stall": "no new frame",
+    "ft_stall": "no new wrench",
+    "ft_stuck": "the same wrench again and again",
+    "ft_nan": "a wrench of NaN",
+    "arm_stall": "no new joint state",
+    "arm_unplugged": "reading the arm fails",
+    "overrun": "one tick takes FOR seconds (0.05)",
+    "sigterm": "the run is asked to end",
+}
+_USUAL_S = {"policy_late": 0.5, "overrun": 0.05}
+_FORM = re.compile(r"(?P<kind>\w+)@(?P<at>[\d.]+)s?(:(?P<span>[\d.]+)s?)?")
+
+
+@dataclass(frozen=True)
+class Injection:
+    """`kind` from `at_s` [s] into the episode on, for `for_s` [s] (of `policy_late` and `overrun`:
+    by so much)."""
+
+    kind: str
+    at_s: float
+    for_s: float = math.inf
+
+    def on(self, t_s: float) -> bool:
+        once = self.kind in _USUAL_S  # there `for_s` is not a duration
+        return t_s >= self.at_s and (once or t_s < self.at_s + self.for_s)
+
+
+def parse(text: str) -> Injection:
+    """`KIND@T[:FOR]`, for example policy_hang@5s, ft_stall@2:0.3. Raises ConfigError."""
+    found = _FORM.fullmatch(text)
+    kind = found["kind"] if found else text.partition("@")[0]
+    if kind not in KINDS:
+        near = difflib.get_close_matches(kind, KINDS, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(KINDS)}"
+        raise ConfigError(f"--inject wanted a fault to inject, found {kind!r}: {hint}")
+    try:
+        assert found is not None
+        span = float(found["span"]) if found["span"] else _USUAL_S.get(kind, math.inf)
+        return Injection(kind, float(found["at"]), span)
+    except (AssertionError, ValueError):
+        raise ConfigError(
+            f"--inject wanted KIND@SECONDS or KIND@SECONDS:FOR, found {text!r}: for example "
+            "policy_hang@5s or ft_stall@2:0.3"
+        ) from None
+
+
+class Faults:
+    """What is to be injected into the episodes of one loop. `begin` once per episode."""
+
+    def __init__(self, wanted: tuple[Injection, ...], clock: Clock) -> None:
+        self.wanted, self.clock = wanted, clock
+        self._begun = clock.now()
+        self._said: set[Injection] = set()
+        self._log: NullLog | None = None
+
+    def begin(self, log: NullLog) -> None:
+        self._begun, self._log = self.clock.now(), log
+        self._said.clear()
+
+    def active(self, kind: str) -> Injection | None:
+        if self._log is None:  # between episodes
+            return None
+        t = (self.clock.now() - self._begun) / NS
+        for one in self.wanted:
+            if one.kind == kind and one.on(t):
+                if one not in self._said:
+                    self._said.add(one)
+                    self._log.event(self.clock.now(), "warning", f"inject: {KINDS[kind]}")
+                return one
+        return None
+
+    def first(self, kind: str) -> Injection | None:
+        """As `active`, but only once per episode."""
+        known = {o for o in self._said if o.kind == kind}
+        one = self.active(kind)
+        return one if one is not None and one not in known else None
+
+    def install(self, station: Station) -> None:
+        """Put a faulty source in front of every device that is to fail. Before it is opened."""
+        for name, latest in (("arm", station.arm), ("ft", station.ft)):
+            if latest is not None and any(w.kind.startswith(f"{name}_") for w in self.wanted):
+                latest.source = FaultySource(latest.source, name, self)
+        if any(w.kind == "camera_stall" for w in self.wanted):
+            for camera in station.cameras.values():
+                camera.source = FaultySource(camera.source, "camera", self)
+
+
+class FaultySource(Generic[T]):
+    """A source in front of another one."""
+
+    def __init__(self, source: Any, name: str, faults: Faults) -> None:
+        self._source, self._name, self._faults = source, name, faults
+        self._stuck: T | None = None
+        self.info: Info = source.info
+        self.waits: bool = source.waits
+
+    def open(self, timeout_s: float) -> None:
+        self._source.open(timeout_s)
+
+    def read(self, timeout_s: float) -> Sample[T]:
+        sample: Sample[T] = self._source.read(timeout_s)
+        active = self._faults.active
+        if active(f"{self._name}_stall"):
+            raise Stale("injected: no new sample")
+        if self._name == "arm" and active("arm_unplugged"):
+            raise DeviceError("injected: the arm is unplugged")
+        if self._name == "ft":
+            if not active("ft_stuck"):
+                self._stuck = sample.value
+            elif self._stuck is not None:
+                sample = replace(sample, value=self._stuck)
+            if active("ft_nan"):
+                nan: Any = Wrench(np.full(3, np.nan), np.full(3, np.nan))
+                sample = replace(sample, value=nan)
+        return sample
+
+    def close(self) -> None:
+        self._source.close()
+
+    def health(self) -> Health:
+        found: Health = self._source.health()
+        return found
+
+
+class FaultyWorker:
+    """A worker in front of another one."""
+
+    def __init__(self, worker: Worker, faults: Faults, stop: Callable[[], None]) -> None:
+        """`stop` asks the run to end, as SIGTERM does."""
+        self._worker, self._faults, self._stop = worker, faults, stop
+        self.about = worker.about
+        self._late: list[tuple[int, Ready]] = []
+
+    @property
+    def trouble(self) -> str:
+        return self._worker.trouble
+
+    def reset(self, instruction: str) -> int:
+        self._late.clear()
+        return self._worker.reset(instruction)
+
+    def submit(self, obs: Observation) -> None:
+        process = self._worker if isinstance(self._worker, ProcessWorker) else None
+        for kind, number in (("policy_hang", signal.SIGSTOP), ("policy_kill", signal.SIGKILL)):
+            if process is not None and self._faults.first(kind):
+                os.kill(process.pid, number)
+            if process is None and self._faults.active(kind):
+                return
+        self._worker.submit(obs)
+
+    def take(self, now_ns: int) -> Ready | None:
+        faults = self._faults
+        if faults.first("sigterm"):
+            self._stop()
+        if one := faults.first("overrun"):
+            overrun(faults.clock, one.for_s)
+        if faults.active("policy_error"):
+            self._worker.take(now_ns)
+            raise PolicyError("injected: inference failed")
+        ready = self._worker.take(now_ns)
+        if ready is not None and (one := faults.active("policy_late")):
+            self._late.append((now_ns + round(one.for_s * NS), ready))
+            ready = None
+        if self._late and self._late[0][0] <= now_ns:
+            ready = self._late.pop(0)[1]
+        if ready is not None and faults.active("policy_nan"):
+            ready = _with_q(ready, np.full_like(ready.joints.q, np.nan))
+        if ready is not None and faults.active("policy_jump"):
+            ready = _with_q(ready, ready.joints.q + 0.5)
+        return ready
+
+    def close(self) -> None:
+        self._worker.close()
+
+
+def _with_q(ready: Ready, q: Any) -> Ready:
+    return replace(ready, joints=replace(ready.joints, q=q))
+
+
+def overrun(clock: Clock, seconds: float) -> None:
+    """The loop's thread does nothing useful for so long."""
+    if clock.realtime:
+        time.sleep(seconds)
+    else:
+        clock.sleep_until(clock.now() + round(seconds * NS))
