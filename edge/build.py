@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from dataclasses import fields
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from headway import bundle
 from headway.clock import Clock
@@ -13,10 +17,14 @@ from headway.edge.engine import open_bundle
 from headway.edge.loop import Loop
 from headway.edge.operator import ProOperator
 from headway.edge.policy import PolicyWorker
+from headway.edge.remote.layout import RemoteConfig
 from headway.edge.settings import Settings
 from headway.edge.station import Station
 from headway.errors import ConfigError, Missing
 from headway.kernels.telemetry import Scale
+
+if TYPE_CHECKING:
+    from headway.edge.remote.client import RemotePolicy
 
 
 class Built:
@@ -35,17 +43,19 @@ class Built:
         such as "ort" or "cpp". Raises what loading bundles raises."""
         self.facts: dict[str, str] = {"scale": scale_json(station.scale)}
         self.choices: list[str] = []
-        worker = self._policy(settings, root, station, clock)
-        pro = self._pro(settings, root, station)
-        chosen = {word for line in self.choices for word in line.split()}
-        for name in require:
-            if name not in chosen:
-                raise Missing(
-                    f"--require {name}: this run would use {'; '.join(self.choices)}: install what "
-                    f"{name} needs (see `headway doctor`), or do not require it"
-                )
-        self.loop = Loop(station, worker, pro)
-        self.worker = worker
+        with ExitStack() as self._close:
+            worker = self._policy(settings, root, station, clock)
+            pro = self._pro(settings, root, station)
+            chosen = {word for line in self.choices for word in line.split()}
+            for name in require:
+                if name not in chosen:
+                    raise Missing(
+                        f"--require {name}: this run would use {'; '.join(self.choices)}: install "
+                        f"what {name} needs (see `headway doctor`), or do not require it"
+                    )
+            self.loop = Loop(station, worker, pro)
+            self.worker = worker
+            self._close = self._close.pop_all()
 
     def _policy(
         self, settings: Settings, root: Path, station: Station, clock: Clock
@@ -54,18 +64,36 @@ class Built:
         cfg = settings.policy
         if cfg is None:
             return None
-        made = bundle.load(root / cfg.bundle)
-        manifest = made.manifest
-        engine = open_bundle(made, cfg.engine)
-        policy = BundlePolicy(made, engine)
+        policy: BundlePolicy | RemotePolicy
+        if cfg.bundle is not None:
+            policy = self._local(root / cfg.bundle, cfg.engine)
+        else:
+            assert cfg.remote is not None
+            policy = self._remote(cfg.remote)
         for camera in policy.cameras:
             if camera not in station.cameras:
                 have = ", ".join(station.cameras) or "none"
                 raise ConfigError(f"policy {policy.name} wants camera `{camera}`, found {have}")
-        self.chunk_shape = (policy.info.chunk, len(policy.info.action_names))
-        self.facts |= {"policy": policy.name, "policy_sha256": manifest.files[manifest.onnx].sha256}
-        self.choices.append(f"policy {policy.name} on {engine.kind} ({engine.device})")
+        self.chunk_shape = policy.chunk_shape
+        self.facts["policy"] = policy.name
         return PolicyWorker(policy, station.chain, clock, cfg.latency_s)
+
+    def _local(self, path: Path, engine_kind: str) -> BundlePolicy:
+        made = bundle.load(path)
+        engine = open_bundle(made, engine_kind)
+        policy = BundlePolicy(made, engine)
+        self.facts["policy_sha256"] = made.manifest.files[made.manifest.onnx].sha256
+        self.choices.append(f"policy {policy.name} on {engine.kind} ({engine.device})")
+        return policy
+
+    def _remote(self, cfg: RemoteConfig) -> RemotePolicy:
+        from headway.edge.remote.client import open_policy
+
+        policy = open_policy(**msgspec.to_builtins(cfg))
+        self._close.callback(policy.close)
+        self.facts |= {"policy_url": policy.url, "policy_sha256": policy.layout.sha256}
+        self.choices.append(f"policy {policy.name} on remote ({policy.url})")
+        return policy
 
     def _pro(self, settings: Settings, root: Path, station: Station) -> ProOperator | None:
         cfg = settings.pro
@@ -90,6 +118,7 @@ class Built:
         return pro
 
     def close(self) -> None:
+        self._close.close()
         if self.worker is not None:
             self.worker.close()
 

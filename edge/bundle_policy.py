@@ -32,6 +32,7 @@ class BundlePolicy:
         self.name = bundle.manifest.name
         self.cameras = tuple(dict.fromkeys(i.camera for i in info.images))
         self.state_names = info.state_names
+        self.chunk_shape = (info.chunk, len(info.action_names))
         self._dt_ns = round(info.dt_s * NS)
         self._state = engine.bind("state")
         self._instruction = engine.bind("instruction")
@@ -44,13 +45,8 @@ class BundlePolicy:
             )
 
     def instruction(self, text: str) -> int:
-        """Index in the vocabulary: a policy that learned four sentences knows no fifth."""
-        known = self.info.instructions
-        if text in known:
-            return known.index(text)
-        near = difflib.get_close_matches(text, known, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"it knows {', '.join(map(repr, known))}"
-        raise SpecMismatch(f"policy {self.name} was not taught {text!r}: {hint}")
+        """Index in the vocabulary. Raises SpecMismatch."""
+        return instruction_index(text, self.info.instructions, self.name)
 
     def reset(self) -> None:
         """Nothing is kept between inferences."""
@@ -62,6 +58,16 @@ class BundlePolicy:
         self._instruction[0] = obs.instruction
         self.engine.run()
         return Chunk(obs.t_ns, self._dt_ns, self._actions[0].copy(), obs.base)
+
+
+def instruction_index(text: str, known: tuple[str, ...], policy: str) -> int:
+    """Index in a policy's vocabulary: one that learned four sentences knows no fifth. Raises
+    SpecMismatch."""
+    if text in known:
+        return known.index(text)
+    near = difflib.get_close_matches(text, known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"it knows {', '.join(map(repr, known))}"
+    raise SpecMismatch(f"policy {policy} was not taught {text!r}: {hint}")
 
 
 def _pixels(frame: Frame, image: Image) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:

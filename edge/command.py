@@ -43,13 +43,16 @@ def run_command(
     report: bool,
     overwrite: bool,
     require: tuple[str, ...],
+    policy: str | None = None,
 ) -> int:
     """Returns the exit code: 0, 1 when an episode ended in a fault or a protective stop, 130 when
-    interrupted."""
+    interrupted. `policy`: URL of a policy server, instead of what the configuration names."""
     if episodes < 1:
         raise ConfigError(f"wanted --episodes of at least 1, found {episodes}")
     console = Console()
     settings = settings_module.load(config)
+    if policy is not None:
+        settings = settings_module.with_policy_server(settings, policy)
     out = out or Path("runs") / f"{config.stem}-{seed}"
     clock = WallClock() if realtime else VirtualClock(1)
     done: list[Episode] = []

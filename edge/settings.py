@@ -6,10 +6,13 @@ import math
 from pathlib import Path
 from typing import Any
 
+from msgspec import structs
+
 from headway import config
 from headway.edge.guard import GuardConfig
 from headway.edge.monitor import TaskConfig
 from headway.edge.payload import ToolConfig
+from headway.edge.remote.layout import RemoteConfig
 from headway.errors import ConfigError
 
 
@@ -29,9 +32,16 @@ class LoopConfig(config.Struct, frozen=True):
 
 
 class PolicyConfig(config.Struct, frozen=True):
-    bundle: str
+    """Either a bundle, which runs here, or a server: `[policy.remote]`."""
+
+    bundle: str | None = None
     engine: str = "auto"
     latency_s: float = 0.02  # in lock-step only: when a chunk becomes available
+    remote: RemoteConfig | None = None
+
+    def __post_init__(self) -> None:
+        if (self.bundle is None) == (self.remote is None):
+            raise ValueError("[policy] wants either `bundle` or [policy.remote]")
 
 
 class ProConfig(config.Struct, frozen=True):
@@ -55,6 +65,17 @@ class Settings(config.Struct, frozen=True):
     policy: PolicyConfig | None = None
     pro: ProConfig | None = None
     instruction: str | None = None
+
+
+def with_policy_server(settings: Settings, url: str) -> Settings:
+    """The same run with the policy server at `url` instead of what `[policy]` names."""
+    old = settings.policy
+    if old is None:
+        new = PolicyConfig(remote=RemoteConfig(url))
+    else:
+        remote = structs.replace(old.remote, url=url) if old.remote else RemoteConfig(url)
+        new = structs.replace(old, bundle=None, remote=remote)
+    return structs.replace(settings, policy=new)
 
 
 def load(path: Path | str) -> Settings:
