@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from headway import config
@@ -115,12 +114,10 @@ class RemotePolicy:
         message = encode(to_message(obs, self.layout, prompt), self._max_bytes)
         with self._lock:
             found = self._ask(message)
-        actions = to_actions(found, self.layout.actions, obs.base)
-        if not np.isfinite(actions).all():
-            raise self._failed(
-                f"{self.url}: wanted finite actions, found NaN or infinity: check the policy",
-                BadMessage,
-            )
+            try:
+                actions = to_actions(found, self.layout.actions, obs.base)
+            except BadMessage as e:
+                raise self._failed(f"{self.url}: {e}", BadMessage) from None
         self._pause_s = 0.0
         return Chunk(obs.t_ns, self._dt_ns, actions, obs.base)
 
@@ -144,7 +141,7 @@ class RemotePolicy:
             left = max(1e-3, begun + self._timeout_s - time.monotonic())
             answer = link.recv(left, left)
             if not isinstance(answer, str):
-                return rows(decode(answer, self._max_bytes), self.layout, self.url)
+                return rows(decode(answer, self._max_bytes), self.layout)
         except TimeoutError:
             raise self._failed(
                 f"{self.url}: wanted an answer within {self._timeout_s:g} s, found none: is the "
@@ -153,7 +150,7 @@ class RemotePolicy:
         except Gone as e:
             raise self._failed(f"{self.url} closed the connection: {e}") from None
         except BadMessage as e:
-            raise self._failed(str(e), BadMessage) from None
+            raise self._failed(f"{self.url}: {e}", BadMessage) from None
         # openpi sends a traceback; its last line says what it was.
         lines = [line for line in answer.splitlines() if line.strip()] or ["it does not say which"]
         raise self._failed(f"{self.url} answered with an error: {lines[-1][:_SHOWN]}")

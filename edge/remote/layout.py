@@ -18,7 +18,7 @@ from headway.bundle import Manifest
 from headway.drivers.kinematics import mat_to_rotvec, quat_to_mat, rotvec_to_mat
 from headway.edge.chunks import ACTION_NAMES
 from headway.edge.remote import MAX_BYTES
-from headway.errors import ConfigError, SpecMismatch
+from headway.errors import BadMessage, ConfigError, SpecMismatch
 from headway.types import Pose, Vec
 
 SECTION = "headway"  # of the metadata
@@ -161,16 +161,18 @@ def from_metadata(metadata: dict[Any, Any], where: str) -> Layout | None:
 def to_actions(rows: NDArray[Any], spec: Actions, base: Pose) -> NDArray[np.float32]:
     """Rows (>= chunk, d) as a server sent them -> actions (chunk, 7) as Headway plays them, at the
     TCP pose `base`. Steps compose as T_k = T_(k-1) * S_k in the axes of the TCP; in those of the
-    base, p_k = p_(k-1) + dp_k and R_k = exp(r_k) R_(k-1)."""
-    with np.errstate(all="ignore"):  # what is not finite is found by whoever uses it
-        if spec.plain:
-            return rows[: spec.chunk].astype(np.float32)
-        return _played(rows[: spec.chunk].astype(np.float64), spec, base).astype(np.float32)
+    base, p_k = p_(k-1) + dp_k and R_k = exp(r_k) R_(k-1). Raises BadMessage for NaN or infinity."""
+    with np.errstate(over="ignore"):
+        table = rows[: spec.chunk].astype(np.float64)
+        if spec.scale is not None:
+            table = table * np.asarray(spec.scale)
+        fits = np.isfinite(table.astype(np.float32)).all()
+    if not fits:
+        raise BadMessage("wanted finite actions, found NaN or infinity: check the policy")
+    return (table if spec.plain else _played(table, spec, base)).astype(np.float32)
 
 
 def _played(table: Vec, spec: Actions, base: Pose) -> Vec:
-    if spec.scale is not None:
-        table = table * np.asarray(spec.scale)
     table = table[:, [spec.names.index(n) for n in ACTION_NAMES]]
     out: Vec = table.copy()
     out[:, 6] = (table[:, 6] - spec.grip_open) / (spec.grip_closed - spec.grip_open)

@@ -56,7 +56,7 @@ class Stopped(Exception):  # noqa: N818
 
 class Link:
     """`recv` and `send` raise Gone when the connection has ended, TimeoutError when it takes too
-    long; the link is then to be dropped."""
+    long, at most twice the time given; the link is then to be dropped."""
 
     def __init__(
         self, sock: socket.socket, protocol: Protocol, wake: socket.socket | None = None
@@ -206,11 +206,15 @@ class Link:
         self._events.extend(self._protocol.events_received())
 
     def _flush(self) -> None:
+        deadline = time.monotonic() + self._limit_s
         try:
             for data in self._protocol.data_to_send():
-                if data:
-                    self._sock.sendall(data)
-                else:
+                left = memoryview(data)
+                while left:  # not `sendall`, which lets the other side read a byte at a time
+                    left = left[self._sock.send(left) :]
+                    if left and time.monotonic() > deadline:
+                        raise TimeoutError
+                if not data:
                     self._sock.shutdown(socket.SHUT_WR)
         except _TOO_LONG:
             raise TimeoutError from None

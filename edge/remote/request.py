@@ -69,21 +69,21 @@ def to_observation(
     return Observation(t_ns, images, vector, index, np.zeros(0), _NOWHERE)
 
 
-def rows(answer: Any, layout: Layout, where: str) -> NDArray[Any]:
+def rows(answer: Any, layout: Layout) -> NDArray[Any]:
     """The array of actions (>= chunk, d) in a server's answer. Raises BadMessage."""
     spec = layout.actions
     if not isinstance(answer, dict):
-        raise BadMessage(f"{where}: wanted a map with actions, found {type(answer).__name__}")
+        raise BadMessage(f"wanted a map with actions, found {type(answer).__name__}")
     found = answer.get(spec.key)
     shape = f"({spec.chunk} or more, {len(spec.names)}) of floats"
     if not isinstance(found, np.ndarray):
         has = ", ".join(repr(k)[:40] for k in list(answer)[:8]) or "nothing"
         what = "none" if found is None else type(found).__name__
-        raise BadMessage(f"{where}: wanted an array `{spec.key}` {shape}, found {what} among {has}")
+        raise BadMessage(f"wanted an array `{spec.key}` {shape}, found {what} among {has}")
     fits = found.ndim == 2 and len(found) >= spec.chunk and found.shape[1] == len(spec.names)
     if not fits or found.dtype.kind != "f":
         raise BadMessage(
-            f"{where}: wanted actions {shape}, found {found.shape} of {found.dtype}: check "
+            f"wanted actions {shape}, found {found.shape} of {found.dtype}: check "
             "`chunk` and `names` of the layout, and the policy"
         )
     return found

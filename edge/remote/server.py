@@ -84,18 +84,15 @@ class PolicyServer:
         self._waker.send(b"x")  # never read: whoever waits for a client, stops
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
-        self._acceptor.join()
-        self._socket.close()
         deadline = time.monotonic() + GRACE_S
-        for thread in list(self._open):
+        for thread in (self._acceptor, *self._open):
             thread.join(max(0.0, deadline - time.monotonic()))
         for thread, link in list(self._open.items()):
             if link is not None:
                 link.abort()
             thread.join(0.1)
-        self._waker.close()
-        if not self._open:  # else one still hangs, and may look at it
-            self._wake.close()
+        for sock in (self._socket, self._waker, self._wake):
+            sock.close()
 
     def _accept(self) -> None:
         while True:
@@ -117,7 +114,7 @@ class PolicyServer:
             thread.start()
 
     def _client(self, sock: socket.socket, where: str) -> None:
-        me, seated, why = threading.current_thread(), False, "disconnected"
+        me, seated, why = threading.current_thread(), False, ""
         link: Link | None = None
         code, reason = 1000, ""
         try:
@@ -130,6 +127,7 @@ class PolicyServer:
                 why = f"refused: {reason}"
                 return
             self._say(f"{where} connected")
+            why = "disconnected"
             self._converse(link)
         except Stopped:
             code, reason = GOING_AWAY, "the server stops"
@@ -150,7 +148,8 @@ class PolicyServer:
             sock.close()
             if seated:
                 self._seats.release()
-            self._say(f"{where} {why}")
+            if why:  # who only asked for /healthz is not worth a line
+                self._say(f"{where} {why}")
             del self._open[me]
             self._room.release()
 
