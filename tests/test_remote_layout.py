@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -13,6 +15,7 @@ from remote_rig import BASE, DT_S, LAYOUT, H, message, observation
 from headway import bundle, config
 from headway.drivers.kinematics import mat_to_quat, mat_to_rotvec, quat_to_mat, rotvec_to_mat
 from headway.edge.chunks import ACTION_NAMES
+from headway.edge.observe import StateVector
 from headway.edge.remote.codec import decode, encode
 from headway.edge.remote.layout import (
     Actions,
@@ -24,8 +27,16 @@ from headway.edge.remote.layout import (
     to_metadata,
 )
 from headway.edge.remote.request import rows, to_message, to_observation
+from headway.edge.settings import PolicyConfig
 from headway.errors import BadMessage, ConfigError, SpecMismatch
 from headway.types import Frame, Pose
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class Sections(config.Struct, frozen=True):
+    policy: PolicyConfig
+
 
 NUMBER = {"pick": 0, "place": 1}
 
@@ -244,3 +255,21 @@ class TestActions:
                 to_actions(sent, spec, BASE)
             sent[H - 1, k], sent[H, k] = 0.0, value  # a row that nobody plays
             assert not to_actions(sent, spec, BASE).any()
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "examples" / "serve").glob("*.toml")), ids=lambda p: p.stem
+)
+def test_the_examples_are_valid(path):
+    found = config.decode(config.read_toml(path), Sections, str(path))
+    layout = found.policy.remote.layout
+    StateVector(layout.state_names)
+    sent = observation(
+        images={i.camera: observation().images["wrist"] for i in layout.images},
+        state=np.zeros(len(layout.state_names), np.float32),
+    )
+    there = decode(encode(to_message(sent, layout, "pick")))
+    assert to_observation(there, layout, NUMBER).state.shape == sent.state.shape
+    rows = np.zeros((layout.actions.chunk, 7))
+    rows[:, 6] = layout.actions.grip_closed
+    assert (to_actions(rows, layout.actions, BASE)[:, 6] == 1).all()

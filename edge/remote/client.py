@@ -13,7 +13,7 @@ from headway import config
 from headway.clock import NS
 from headway.edge.bundle_policy import instruction_index
 from headway.edge.remote import MAX_BYTES
-from headway.edge.remote.codec import TEXT, decode, encode
+from headway.edge.remote.codec import TEXT, Encoder, decode
 from headway.edge.remote.layout import Layout, from_metadata, to_actions
 from headway.edge.remote.link import Gone, InvalidURI, Link, connect
 from headway.edge.remote.request import rows, to_message
@@ -69,6 +69,7 @@ class RemotePolicy:
         self.url = url
         self._timeout_s, self._connect_s, self._max_bytes = timeout_s, connect_s, max_bytes
         self._clock = clock
+        self._encode = Encoder(max_bytes)
         self._link: Link | None = None
         self._lock = threading.Lock()  # held while a link is used
         self._closed = False
@@ -111,9 +112,9 @@ class RemotePolicy:
         if not 0 <= obs.instruction < len(texts) and self.layout.prompt is not None:
             raise SpecMismatch(f"wanted an instruction's index, found {obs.instruction}")
         prompt = texts[obs.instruction] if self.layout.prompt is not None else ""
-        message = encode(to_message(obs, self.layout, prompt), self._max_bytes)
+        message = to_message(obs, self.layout, prompt)
         with self._lock:
-            found = self._ask(message)
+            found = self._ask(self._encode(message))
             try:
                 actions = to_actions(found, self.layout.actions, obs.base)
             except BadMessage as e:

@@ -37,19 +37,31 @@ DTYPES: dict[str, np.dtype[Any]] = {
 _ARRAY, _SCALAR = b"__ndarray__", b"__npgeneric__"
 
 
+class Encoder:
+    """Plain data with arrays, as one message. It keeps its buffer for the next one; not for two
+    threads at a time."""
+
+    def __init__(self, max_bytes: int = MAX_BYTES) -> None:
+        self._packer = msgpack.Packer(default=_pack)
+        self._max_bytes = max_bytes
+
+    def __call__(self, value: Any) -> bytes:
+        """Raises BadMessage for what `decode` would not take for its dtype or size."""
+        try:
+            data: bytes = self._packer.pack(value)
+        except (TypeError, ValueError, OverflowError) as e:
+            raise BadMessage(f"wanted plain data and numeric arrays to send, found {e}") from None
+        if len(data) > self._max_bytes:
+            raise BadMessage(
+                f"wanted a message of at most {self._max_bytes} bytes, found {len(data)} to send: "
+                "smaller images, or raise max_bytes on both sides"
+            )
+        return data
+
+
 def encode(value: Any, max_bytes: int = MAX_BYTES) -> bytes:
-    """Plain data with arrays, as one message. Raises BadMessage for what `decode` would refuse to
-    take for its dtype or size."""
-    try:
-        data: bytes = msgpack.packb(value, default=_pack)
-    except (TypeError, ValueError, OverflowError) as e:
-        raise BadMessage(f"wanted plain data and numeric arrays to send, found {e}") from None
-    if len(data) > max_bytes:
-        raise BadMessage(
-            f"wanted a message of at most {max_bytes} bytes, found {len(data)} to send: smaller "
-            "images, or raise max_bytes on both sides"
-        )
-    return data
+    """One message by itself. Raises BadMessage."""
+    return Encoder(max_bytes)(value)
 
 
 def decode(data: bytes | bytearray | memoryview, max_bytes: int = MAX_BYTES) -> Any:

@@ -15,10 +15,11 @@ import time
 import traceback
 from collections.abc import Callable
 from types import TracebackType
+from typing import Any
 
 from headway.edge.policy import Policy
 from headway.edge.remote import MAX_BYTES
-from headway.edge.remote.codec import decode, encode
+from headway.edge.remote.codec import Encoder, decode
 from headway.edge.remote.layout import Layout, to_metadata
 from headway.edge.remote.link import Gone, Link, Stopped, accept
 from headway.edge.remote.request import to_observation
@@ -59,7 +60,7 @@ class PolicyServer:
         self.host, self.port = host, port
         self._max_clients, self._max_bytes, self._slow_s = max_clients, max_bytes, slow_s
         self._say = say
-        self._metadata = encode(to_metadata(layout), max_bytes)
+        self._metadata = Encoder(max_bytes)(to_metadata(layout))
         self._number = {text: policy.instruction(text) for text in layout.instructions}
         self._inferring = threading.Lock()
         self._room = threading.Semaphore(max_clients + SPARE)
@@ -155,16 +156,17 @@ class PolicyServer:
 
     def _converse(self, link: Link) -> None:
         link.send(self._metadata, self._slow_s)
+        encode = Encoder(self._max_bytes)
         last: float | None = None  # seconds of the request before, sending included
         while True:
             data = link.recv(None, self._slow_s)
             if isinstance(data, str):
                 raise BadMessage("wanted an observation in a binary frame, found text")
             begun = time.perf_counter()
-            link.send(self._answer(data, last), self._slow_s)
+            link.send(encode(self._answer(data, last)), self._slow_s)
             last = time.perf_counter() - begun
 
-    def _answer(self, data: bytes | bytearray, last: float | None) -> bytes:
+    def _answer(self, data: bytes | bytearray, last: float | None) -> dict[str, Any]:
         obs = to_observation(decode(data, self._max_bytes), self.layout, self._number)
         with self._inferring:
             begun = time.perf_counter()
@@ -172,9 +174,7 @@ class PolicyServer:
             timing = {"infer_ms": 1e3 * (time.perf_counter() - begun)}
         if last is not None:
             timing["prev_total_ms"] = 1e3 * last
-        return encode(
-            {self.layout.actions.key: chunk.actions, "server_timing": timing}, self._max_bytes
-        )
+        return {self.layout.actions.key: chunk.actions, "server_timing": timing}
 
     def _refuse(self, link: Link | None, why: str) -> tuple[int, str]:
         """As openpi: the error as text, then close. Returns how."""
