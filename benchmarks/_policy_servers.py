@@ -77,7 +77,7 @@ def process(kind: str) -> Iterator[str]:
 def serve(kind: str) -> None:
     """Until standard input ends."""
     if kind == "headway":
-        from headway.edge.remote.command import keep_memory
+        from headway.edge.remote.memory import keep_memory
         from headway.edge.remote.server import PolicyServer
 
         keep_memory()

@@ -124,7 +124,7 @@ def answer(**changes):
 
 
 @contextmanager
-def fake(handler, metadata=None):
+def fake(handler, metadata=None, tls=None):
     """Somebody else's server: `handler(ws, n)` is connection number n, after the metadata."""
     count = iter(range(1000))
     metadata = to_metadata(LAYOUT) if metadata is None else metadata
@@ -138,12 +138,12 @@ def fake(handler, metadata=None):
             pass
 
     with server.serve(
-        serve, "127.0.0.1", 0, compression=None, max_size=None, close_timeout=0.1
+        serve, "127.0.0.1", 0, compression=None, max_size=None, close_timeout=0.1, ssl=tls
     ) as found:
         thread = threading.Thread(target=found.serve_forever)
         thread.start()
         try:
-            yield f"ws://127.0.0.1:{found.socket.getsockname()[1]}"
+            yield f"{'wss' if tls else 'ws'}://127.0.0.1:{found.socket.getsockname()[1]}"
         finally:
             found.shutdown()
             thread.join()

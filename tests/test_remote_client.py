@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import queue
+import shutil
 import socket
+import ssl
+import subprocess
 import threading
 
 import numpy as np
@@ -31,6 +34,10 @@ from headway.edge.remote.request import to_message
 from headway.edge.remote.server import PolicyServer
 from headway.errors import BadMessage, ConfigError, DeviceError, SpecMismatch
 from headway.types import Frame
+
+ANY_SIZE = structs.replace(
+    LAYOUT, images=(structs.replace(LAYOUT.images[0], height=None, width=None),)
+)
 
 
 class Time:
@@ -239,10 +246,8 @@ def test_a_server_that_is_slow(opened):
 def test_a_server_that_does_not_read(opened):
     """More than the system buffers on both ends."""
     done = threading.Event()
-    layout = structs.replace(LAYOUT, images=(structs.replace(
-        LAYOUT.images[0], height=None, width=None),))  # fmt: skip
     frame = black((2000, 2500, 3))
-    with fake(lambda ws, n: done.wait(WAIT), metadata=to_metadata(layout)) as url:
+    with fake(lambda ws, n: done.wait(WAIT), metadata=to_metadata(ANY_SIZE)) as url:
         policy = opened(url, timeout_s=0.2)
         with pytest.raises(DeviceError, match=r"within 0\.2 s"):
             policy.infer(observation(images={"wrist": frame}))
@@ -369,6 +374,50 @@ def test_what_cannot_be_sent_keeps_the_connection(opened):
         with pytest.raises(SpecMismatch, match="wants 8x6"):
             policy.infer(observation(images={"wrist": black((3, 4, 3))}))
         assert policy.infer(observation()).actions.shape == (H, 7)
+
+
+@pytest.fixture
+def tls(tmp_path, monkeypatch):
+    """A certificate for 127.0.0.1 that this process trusts."""
+    if shutil.which("openssl") is None:
+        pytest.skip("wants openssl to make a certificate")
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
+         "-nodes", "-days", "2", "-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1",
+         "-keyout", str(key), "-out", str(certificate)],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    return context
+
+
+def test_tls(opened, tls, monkeypatch):
+    """Answers, a large picture, a server that is silent or does not read, a stranger's key."""
+    done = threading.Event()
+
+    def serve(ws, n):
+        if n == 0:
+            for data in ws:
+                ws.send(answer(actions=np.full((H, 7), float(len(data)))))
+        done.wait(WAIT)
+
+    large = observation(images={"wrist": black((2000, 2500, 3))})
+    with fake(serve, metadata=to_metadata(ANY_SIZE), tls=tls) as url:
+        policy = opened(url)
+        for obs in (observation(), large):
+            size = len(encode(to_message(obs, ANY_SIZE, "place")))
+            assert (policy.infer(obs).actions == np.float32(size)).all()
+        for obs in (observation(), large):
+            policy = opened(url, timeout_s=0.2, connect_s=WAIT)
+            with pytest.raises(DeviceError, match=r"within 0\.2 s"):
+                policy.infer(obs)
+        done.set()
+        monkeypatch.delenv("SSL_CERT_FILE")
+        with pytest.raises(DeviceError, match="CERTIFICATE_VERIFY_FAILED"):
+            opened(url)
 
 
 @pytest.mark.parametrize("changes", [{"timeout_s": 0.0}, {"connect_s": -1.0}, {"max_bytes": 0}])

@@ -16,6 +16,7 @@ from headway.edge.remote import MAX_BYTES
 from headway.edge.remote.codec import TEXT, Encoder, decode
 from headway.edge.remote.layout import Layout, from_metadata, to_actions
 from headway.edge.remote.link import Gone, InvalidURI, Link, connect
+from headway.edge.remote.memory import keep_memory
 from headway.edge.remote.request import rows, to_message
 from headway.errors import BadMessage, ConfigError, DeviceError, SpecMismatch
 from headway.types import Chunk, Observation
@@ -37,6 +38,7 @@ def open_policy(
     itself, unused when it does. Raises ConfigError, SpecMismatch, and DeviceError when no policy
     server answers.
     """
+    keep_memory()
     known = config.decode(layout, Layout, "[policy.remote.layout]") if layout is not None else None
     return RemotePolicy(url, known, timeout_s=timeout_s, connect_s=connect_s, max_bytes=max_bytes)
 
@@ -140,7 +142,7 @@ class RemotePolicy:
         try:
             link.send(message, self._timeout_s)
             left = max(1e-3, begun + self._timeout_s - time.monotonic())
-            answer = link.recv(left, left)
+            answer = link.recv(left, self._timeout_s)
             if not isinstance(answer, str):
                 return rows(decode(answer, self._max_bytes), self.layout)
         except TimeoutError:

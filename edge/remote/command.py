@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import ipaddress
 import os
 import signal
@@ -16,9 +15,8 @@ from headway import bundle as bundles
 from headway.edge.bundle_policy import BundlePolicy
 from headway.edge.engine import open_bundle
 from headway.edge.remote.layout import of_bundle
+from headway.edge.remote.memory import keep_memory
 from headway.edge.remote.server import PolicyServer
-
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 
 def serve_command(bundle: Path, host: str, port: int, engine: str, max_clients: int) -> int:
@@ -73,12 +71,3 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def keep_memory() -> None:
-    """Have glibc keep what a message needed for the next one: else each of them, a few hundred
-    kilobytes, is mapped, zeroed and unmapped several times. Other C libraries are left alone."""
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, 32 << 20)  # its maximum
-        mallopt(_M_TRIM_THRESHOLD, 256 << 20)

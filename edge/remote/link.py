@@ -36,7 +36,7 @@ FRAGMENTS = 4096  # of a message
 _READ, _READS = 1 << 18, 64
 _DATA = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
 # A blocking call that reached the socket's limit.
-_TOO_LONG = (BlockingIOError, TimeoutError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+_TOO_LONG = (BlockingIOError, TimeoutError)
 _quiet = logging.getLogger("headway.remote")  # every port scan would be a traceback
 _quiet.addHandler(logging.NullHandler())
 _quiet.propagate = False
@@ -172,10 +172,13 @@ class Link:
 
     def _limit(self, seconds: float) -> None:
         """Of every system call from now on. Not `settimeout`, which makes the socket non-blocking
-        and a large message many small calls."""
+        and a large message many small calls; TLS knows no other."""
         if seconds == self._limit_s:
             return
         self._limit_s = seconds
+        if isinstance(self._sock, ssl.SSLSocket):
+            self._sock.settimeout(max(1e-6, seconds))
+            return
         whole, part = divmod(max(1, round(seconds * 1e6)), 1_000_000)  # 0 would be no limit
         for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
             self._sock.setsockopt(socket.SOL_SOCKET, option, struct.pack("@ll", whole, part))
