@@ -60,7 +60,7 @@ def run_command(
         built = Built(settings, config.parent, station, clock, require=require)
         try:
             for line in built.choices:
-                console.print(f"[dim]{line}[/dim]")
+                console.print(f"[dim]{escape(line)}[/dim]")
             stop = _stop_on_signals(built)
             progress = Progress(
                 TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),

@@ -202,6 +202,7 @@ def test_metadata_that_is_none(opened, metadata, says):
         (answer(x=bytes(50_000)), DeviceError, "closed the connection: 1009"),
         ("Traceback ...\n  File\nValueError: no such key\n", DeviceError,
          "answered with an error: ValueError: no such key"),
+        ("\x1b[2Jgone\r", DeviceError, r"answered with an error: \?\[2Jgone"),
         ("", DeviceError, "answered with an error: it does not say which"),
     ],
 )  # fmt: skip

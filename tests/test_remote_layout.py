@@ -172,7 +172,8 @@ def test_a_bundle_describes_itself(bundles):
 def test_metadata_of_others():
     assert from_metadata({"reset_pose": [0.0]}, "ws://x") is None
     for data in ({"headway": 3}, {"headway": {b"a": 1}}, {"headway": {"actions": {"chunk": 0}}},
-                 {"headway": {**to_metadata(LAYOUT)["headway"], "soon": 1}}):  # fmt: skip
+                 {"headway": {**to_metadata(LAYOUT)["headway"], "soon": 1}},
+                 {"headway": {**to_metadata(LAYOUT)["headway"], "name": "\x1b[2J"}}):  # fmt: skip
         with pytest.raises(SpecMismatch, match="ws://x: metadata `headway`"):
             from_metadata(data, "ws://x")
 
@@ -180,7 +181,8 @@ def test_metadata_of_others():
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"chunk": 0}, "chunk >= 1"),
+        ({"chunk": 0}, "chunk of 1 to 4096"),
+        ({"chunk": 5000}, "found 5000"),
         ({"dt_s": 0.0}, "dt_s > 0"),
         ({"names": ["dx", "dy"]}, "wanted the names dx, dy, dz"),
         ({"names": [*ACTION_NAMES, "dx"]}, "wanted the names"),

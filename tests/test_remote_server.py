@@ -105,6 +105,30 @@ def test_a_policy_that_fails_is_answered_and_goes_on():
             assert "actions" in ask(ws)
 
 
+def test_a_policy_that_waits_in_vain_is_no_slow_client():
+    policy = Gate()
+    policy.error = TimeoutError("no answer of the device")
+    with serving(policy) as server, asking(server.port) as ws:
+        assert "TimeoutError: no answer of the device" in refused(ws, encode(message()))
+
+
+def test_a_terminal_that_went_away_stops_nothing():
+    def broken(line):
+        raise BrokenPipeError
+
+    with PolicyServer(Gate(), LAYOUT, port=0, say=broken, max_clients=1) as server:
+        for _ in range(3):
+            with asking(server.port) as ws:
+                assert "actions" in ask(ws)
+            until_free(server)
+
+
+def until_free(server):
+    """Whose seat is released a moment after its goodbye."""
+    assert server._seats.acquire(timeout=WAIT)
+    server._seats.release()
+
+
 def test_an_oversized_message_is_refused():
     with serving(max_bytes=10_000) as server:
         with asking(server.port) as ws:

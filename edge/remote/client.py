@@ -17,7 +17,7 @@ from headway.edge.remote.codec import TEXT, Encoder, decode
 from headway.edge.remote.layout import Layout, from_metadata, to_actions
 from headway.edge.remote.link import Gone, InvalidURI, Link, connect
 from headway.edge.remote.memory import keep_memory
-from headway.edge.remote.request import rows, to_message
+from headway.edge.remote.request import printable, rows, to_message
 from headway.errors import BadMessage, ConfigError, DeviceError, SpecMismatch
 from headway.types import Chunk, Observation
 
@@ -44,7 +44,8 @@ def open_policy(
 
 
 class RemotePolicy:
-    """Asks the server in `infer`, which blocks for at most `connect_s` + `timeout_s` [s].
+    """Asks the server in `infer`, which blocks for `timeout_s` at most, twice that while data flow,
+    and `connect_s` more when it has to connect [s].
 
     Whatever goes wrong - no server, no answer in time, an error, an answer that does not fit - is a
     HeadwayError from `infer`; the next one connects anew, after a pause that doubles up to 5 s
@@ -199,6 +200,7 @@ class RemotePolicy:
     def _failed(self, why: str, kind: type[Exception] = DeviceError) -> Exception:
         """Drop the connection, whose next answer would be to an old question; back off."""
         self._drop()
+        why = printable(why)
         self._pause_s = min(max(2 * self._pause_s, FIRST_PAUSE_S), LONGEST_PAUSE_S)
         self._retry_at, self._why = self._clock() + self._pause_s, why
         return kind(why)

@@ -22,6 +22,7 @@ from headway.errors import BadMessage, ConfigError, SpecMismatch
 from headway.types import Pose, Vec
 
 SECTION = "headway"  # of the metadata
+LONGEST = 4096  # rows of a chunk; recordings have room for all of them
 IGNORED = "-"  # name of a column of the answer that is not used
 
 
@@ -64,9 +65,10 @@ class Actions(config.Struct, frozen=True, kw_only=True):
     grip_closed: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.chunk < 1 or not 0.0 < self.dt_s < math.inf:
+        if not 1 <= self.chunk <= LONGEST or not 0.0 < self.dt_s < math.inf:
             raise ValueError(
-                f"actions: wanted chunk >= 1 and dt_s > 0, found {self.chunk}, {self.dt_s}"
+                f"actions: wanted a chunk of 1 to {LONGEST} and dt_s > 0, found {self.chunk}, "
+                f"{self.dt_s}"
             )
         used = [n for n in self.names if n != IGNORED]
         if sorted(used) != sorted(ACTION_NAMES):
@@ -100,6 +102,10 @@ class Layout(config.Struct, frozen=True, kw_only=True):
     instructions: tuple[str, ...] = ()
     name: str = "remote"
     sha256: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.name.isprintable() or len(self.name) > 200:
+            raise ValueError("layout: wanted a name of at most 200 printable characters")
 
     @property
     def state_names(self) -> tuple[str, ...]:

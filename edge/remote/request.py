@@ -89,6 +89,11 @@ def rows(answer: Any, layout: Layout) -> NDArray[Any]:
     return found
 
 
+def printable(text: str) -> str:
+    """What others say, without what would move a terminal's cursor."""
+    return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
+
+
 def _pixels(frame: Frame, image: ImageKey) -> NDArray[Any]:
     pixels = frame.rgb if image.encoding == "rgb8" else frame.depth
     if pixels is None:

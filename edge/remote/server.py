@@ -22,7 +22,7 @@ from headway.edge.remote import MAX_BYTES
 from headway.edge.remote.codec import Encoder, decode
 from headway.edge.remote.layout import Layout, to_metadata
 from headway.edge.remote.link import Gone, Link, Stopped, accept
-from headway.edge.remote.request import to_observation
+from headway.edge.remote.request import printable, to_observation
 from headway.errors import BadMessage, Busy, ConfigError, HeadwayError
 
 SLOW_S = 10.0
@@ -112,7 +112,12 @@ class PolicyServer:
                 target=self._client, args=(sock, where), name=f"client {where}", daemon=True
             )
             self._open[thread] = None
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError:  # the system has no thread left
+                del self._open[thread]
+                sock.close()
+                self._room.release()
 
     def _client(self, sock: socket.socket, where: str) -> None:
         me, seated, why = threading.current_thread(), False, ""
@@ -127,7 +132,7 @@ class PolicyServer:
                 code, reason = TRY_AGAIN_LATER, f"{self._max_clients} clients are connected already"
                 why = f"refused: {reason}"
                 return
-            self._say(f"{where} connected")
+            self._tell(f"{where} connected")
             why = "disconnected"
             self._converse(link)
         except Stopped:
@@ -150,7 +155,7 @@ class PolicyServer:
             if seated:
                 self._seats.release()
             if why:  # who only asked for /healthz is not worth a line
-                self._say(f"{where} {why}")
+                self._tell(f"{where} {why}")
             del self._open[me]
             self._room.release()
 
@@ -170,11 +175,18 @@ class PolicyServer:
         obs = to_observation(decode(data, self._max_bytes), self.layout, self._number)
         with self._inferring:
             begun = time.perf_counter()
-            chunk = self.policy.infer(obs)
+            try:
+                chunk = self.policy.infer(obs)
+            except TimeoutError as e:  # not the client's
+                raise RuntimeError(f"TimeoutError: {e}") from e
             timing = {"infer_ms": 1e3 * (time.perf_counter() - begun)}
         if last is not None:
             timing["prev_total_ms"] = 1e3 * last
         return {self.layout.actions.key: chunk.actions, "server_timing": timing}
+
+    def _tell(self, line: str) -> None:
+        with contextlib.suppress(Exception):  # a terminal that went away is no reason to stop
+            self._say(printable(line))
 
     def _refuse(self, link: Link | None, why: str) -> tuple[int, str]:
         """As openpi: the error as text, then close. Returns how."""
