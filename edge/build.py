@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from dataclasses import fields
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from headway import bundle
 from headway.clock import NS, Clock
@@ -13,13 +17,16 @@ from headway.edge.engine import open_bundle
 from headway.edge.loop import Loop
 from headway.edge.operator import ProOperator
 from headway.edge.policy import InlineWorker, Worker
-from headway.edge.settings import Settings
+from headway.edge.settings import PolicyConfig, Settings
 from headway.edge.station import Station
 from headway.edge.worker.process import Care, PolicySource, ProcessWorker
 from headway.edge.worker.wire import FrameShape
 from headway.errors import ConfigError, Missing
 from headway.kernels.telemetry import Scale
 from headway.types import Vec
+
+if TYPE_CHECKING:
+    from headway.edge.remote.client import RemotePolicy
 
 
 class Built:
@@ -38,17 +45,19 @@ class Built:
         such as "ort" or "cpp". Raises what loading bundles raises."""
         self.facts: dict[str, str] = {"scale": scale_json(station.scale)}
         self.choices: list[str] = []
-        worker = self._policy(settings, root, station, clock)
-        pro = self._pro(settings, root, station)
-        chosen = {word for line in self.choices for word in line.split()}
-        for name in require:
-            if name not in chosen:
-                raise Missing(
-                    f"--require {name}: this run would use {'; '.join(self.choices)}: install what "
-                    f"{name} needs (see `headway doctor`), or do not require it"
-                )
-        self.loop = Loop(station, worker, pro)
-        self.worker = worker
+        with ExitStack() as self._close:
+            worker = self._policy(settings, root, station, clock)
+            pro = self._pro(settings, root, station)
+            chosen = {word for line in self.choices for word in line.split()}
+            for name in require:
+                if name not in chosen:
+                    raise Missing(
+                        f"--require {name}: this run would use {'; '.join(self.choices)}: install "
+                        f"what {name} needs (see `headway doctor`), or do not require it"
+                    )
+            self.loop = Loop(station, worker, pro)
+            self.worker = worker
+            self._close = self._close.pop_all()
 
     def _policy(
         self, settings: Settings, root: Path, station: Station, clock: Clock
@@ -57,31 +66,53 @@ class Built:
         cfg = settings.policy
         if cfg is None:
             return None
-        made = bundle.load(root / cfg.bundle)
-        manifest = made.manifest
-        self.facts |= {
-            "policy": manifest.name,
-            "policy_sha256": manifest.files[manifest.onnx].sha256,
-        }
         worker: Worker
         if clock.realtime:
-            source = PolicySource(
-                "headway.edge.bundle_policy:open_policy",
-                {"bundle": str(made.path), "engine": cfg.engine},
-            )
-            care = Care(hang_s=cfg.hang_s, restarts=cfg.restarts, warm_up=cfg.warm_up)
+            source = self._source(cfg, root)
+            hang_s = cfg.hang_s
+            if cfg.remote is not None:  # it gives up, and says why, before it counts as hung
+                hang_s = max(hang_s, 2 * cfg.remote.timeout_s + cfg.remote.connect_s + 1.0)
+            care = Care(hang_s=hang_s, restarts=cfg.restarts, warm_up=cfg.warm_up)
             beside = ProcessWorker(source, station.chain, frames(station), home(station), care)
-            what, worker = f"{beside.detail} in process {beside.pid}", beside
+            self._close.callback(beside.close)
+            what, facts, worker = f"{beside.detail} in process {beside.pid}", beside.facts, beside
         else:
-            policy = BundlePolicy(made, open_bundle(made, cfg.engine))
-            what, worker = policy.detail, InlineWorker(policy, station.chain, cfg.latency_s)
+            policy = self._local(root / cfg.bundle, cfg.engine) if cfg.bundle else self._remote(cfg)
+            what, facts = policy.detail, policy.facts
+            worker = InlineWorker(policy, station.chain, cfg.latency_s)
+        name = worker.about.name
         for camera in worker.about.cameras:
             if camera not in station.cameras:
                 have = ", ".join(station.cameras) or "none"
-                raise ConfigError(f"policy {manifest.name} wants camera `{camera}`, found {have}")
+                raise ConfigError(f"policy {name} wants camera `{camera}`, found {have}")
         self.chunk_shape = worker.about.chunk_shape
-        self.choices.append(f"policy {manifest.name} on {what}")
+        self.facts |= {"policy": name, **facts}
+        self.choices.append(f"policy {name} on {what}")
         return worker
+
+    @staticmethod
+    def _source(cfg: PolicyConfig, root: Path) -> PolicySource:
+        """What the policy's own process opens."""
+        if cfg.bundle is not None:
+            where = str((root / cfg.bundle).resolve())
+            return PolicySource(
+                "headway.edge.bundle_policy:open_policy", {"bundle": where, "engine": cfg.engine}
+            )
+        return PolicySource(
+            "headway.edge.remote.client:open_policy", msgspec.to_builtins(cfg.remote)
+        )
+
+    @staticmethod
+    def _local(path: Path, engine_kind: str) -> BundlePolicy:
+        made = bundle.load(path)
+        return BundlePolicy(made, open_bundle(made, engine_kind))
+
+    def _remote(self, cfg: PolicyConfig) -> RemotePolicy:
+        from headway.edge.remote.client import open_policy
+
+        policy = open_policy(**msgspec.to_builtins(cfg.remote))
+        self._close.callback(policy.close)
+        return policy
 
     def _pro(self, settings: Settings, root: Path, station: Station) -> ProOperator | None:
         cfg = settings.pro
@@ -106,8 +137,7 @@ class Built:
         return pro
 
     def close(self) -> None:
-        if self.worker is not None:
-            self.worker.close()
+        self._close.close()
 
 
 def frames(station: Station) -> dict[str, FrameShape]:

@@ -35,6 +35,7 @@ class BundlePolicy:
         self.state_names = info.state_names
         self.chunk_shape = (info.chunk, len(info.action_names))
         self.detail = f"{engine.kind} ({engine.device})"
+        self.facts = {"policy_sha256": bundle.manifest.files[bundle.manifest.onnx].sha256}
         self._dt_ns = round(info.dt_s * NS)
         self._state = engine.bind("state")
         self._instruction = engine.bind("instruction")
@@ -47,13 +48,8 @@ class BundlePolicy:
             )
 
     def instruction(self, text: str) -> int:
-        """Index in the vocabulary: a policy that learned four sentences knows no fifth."""
-        known = self.info.instructions
-        if text in known:
-            return known.index(text)
-        near = difflib.get_close_matches(text, known, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"it knows {', '.join(map(repr, known))}"
-        raise SpecMismatch(f"policy {self.name} was not taught {text!r}: {hint}")
+        """Index in the vocabulary. Raises SpecMismatch."""
+        return instruction_index(text, self.info.instructions, self.name)
 
     def reset(self) -> None:
         """Nothing is kept between inferences."""
@@ -72,6 +68,16 @@ def open_policy(bundle: str, engine: str = "auto") -> BundlePolicy:
     SpecMismatch, Missing."""
     made = load(Path(bundle))
     return BundlePolicy(made, open_bundle(made, engine))
+
+
+def instruction_index(text: str, known: tuple[str, ...], policy: str) -> int:
+    """Index in a policy's vocabulary: one that learned four sentences knows no fifth. Raises
+    SpecMismatch."""
+    if text in known:
+        return known.index(text)
+    near = difflib.get_close_matches(text, known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"it knows {', '.join(map(repr, known))}"
+    raise SpecMismatch(f"policy {policy} was not taught {text!r}: {hint}")
 
 
 def _pixels(frame: Frame, image: Image) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:

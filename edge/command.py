@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
@@ -23,6 +24,7 @@ from rich.progress import (
 from headway.clock import VirtualClock, WallClock
 from headway.edge import settings as settings_module
 from headway.edge.build import Built
+from headway.edge.inject import Faults, parse
 from headway.edge.panel import Panel
 from headway.edge.realtime import fifo
 from headway.edge.result import Result
@@ -35,56 +37,68 @@ from headway.errors import ConfigError
 STOPPED = ("fault", "protective stop")
 
 
-def run_command(
-    config: Path,
-    episodes: int,
-    seed: int,
-    out: Path | None,
-    realtime: bool,
-    panel: bool,
-    view: ViewOptions,
-    report: bool,
-    overwrite: bool,
-    require: tuple[str, ...],
-) -> int:
+@dataclass(frozen=True)
+class RunOptions:
+    """What `headway run` is asked for beside its configuration."""
+
+    episodes: int = 1
+    seed: int = 0  # of the first episode
+    out: Path | None = None
+    realtime: bool = False
+    panel: bool = False
+    view: ViewOptions = field(default_factory=ViewOptions)
+    report: bool = False
+    overwrite: bool = False
+    require: tuple[str, ...] = ()
+    policy: str | None = None  # URL of a policy server, instead of what the configuration names
+    inject: tuple[str, ...] = ()  # faults, see headway.edge.inject
+
+
+def run_command(config: Path, run: RunOptions) -> int:
     """Returns the exit code: 0, 1 when an episode ended in a fault or a protective stop, 130 when
     interrupted."""
-    if episodes < 1:
-        raise ConfigError(f"wanted --episodes of at least 1, found {episodes}")
+    if run.episodes < 1:
+        raise ConfigError(f"wanted --episodes of at least 1, found {run.episodes}")
     console = Console()
     settings = settings_module.load(config)
-    out = out or Path("runs") / f"{config.stem}-{seed}"
-    clock = WallClock() if realtime else VirtualClock(1)
+    if run.policy is not None:
+        settings = settings_module.with_policy_server(settings, run.policy)
+    out = run.out or Path("runs") / f"{config.stem}-{run.seed}"
+    clock = WallClock() if run.realtime else VirtualClock(1)
+    station = Station(settings, clock)
+    faults = Faults(tuple(map(parse, run.inject)), clock)
+    faults.install(station)
     done: list[Episode] = []
-    with _viewer(view, console) as viewer, Station(settings, clock) as station:
-        built = Built(settings, config.parent, station, clock, require=require)
+    with _viewer(run.view, console) as viewer, station:
+        built = Built(settings, config.parent, station, clock, require=run.require)
         try:
             for line in built.choices:
-                console.print(f"[dim]{line}[/dim]")
+                console.print(f"[dim]{escape(line)}[/dim]")
+            faults.attach(built.loop)
             stop = _stop_on_signals(built)
             progress = Progress(
                 TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-                TimeElapsedColumn(), TimeRemainingColumn(), console=console, disable=panel,
+                TimeElapsedColumn(), TimeRemainingColumn(), console=console, disable=run.panel,
             )  # fmt: skip
-            first = fifo() if realtime else nullcontext("")
+            first = fifo() if run.realtime else nullcontext("")
             with progress, stop, first as scheduling:
                 if scheduling:
                     progress.console.print(f"[dim]{scheduling}[/dim]")
-                bar = progress.add_task("episodes", total=episodes)
-                for i in range(episodes):
+                bar = progress.add_task("episodes", total=run.episodes)
+                for seed in range(run.seed, run.seed + run.episodes):
                     if built.loop.stop_requested:
                         break
-                    path = out / f"episode_{seed + i}.mcap"
-                    with Panel(built.loop, console) if panel else nullcontext():
+                    path = out / f"episode_{seed}.mcap"
+                    with Panel(built.loop, console) if run.panel else nullcontext():
                         result = record_episode(
-                            built.loop, seed + i, path, chunk_shape=built.chunk_shape,
-                            metadata=built.facts, overwrite=overwrite,
+                            built.loop, seed, path, chunk_shape=built.chunk_shape,
+                            metadata=built.facts, overwrite=run.overwrite,
                             view=viewer.feed if viewer is not None else None,
                         )  # fmt: skip
-                    done.append(Episode(seed + i, result, built.loop.trace))
-                    progress.console.print(_line(seed + i, result))
+                    done.append(Episode(seed, result, built.loop.trace))
+                    progress.console.print(_line(seed, result))
                     progress.advance(bar)
-                    if report:
+                    if run.report:
                         from headway.edge.report import write_report
 
                         progress.console.print(f"  report {write_report(path)}")

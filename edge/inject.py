@@ -12,7 +12,6 @@ import os
 import re
 import signal
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
@@ -20,6 +19,7 @@ import numpy as np
 
 from headway.clock import NS, Clock
 from headway.edge.log import NullLog
+from headway.edge.loop import Loop
 from headway.edge.policy import Ready, Worker
 from headway.edge.station import Station
 from headway.edge.worker.process import ProcessWorker
@@ -42,7 +42,7 @@ KINDS = {
     "arm_stall": "no new joint state",
     "arm_unplugged": "reading the arm fails",
     "overrun": "one tick takes FOR seconds (0.05)",
-    "sigterm": "the run is asked to end",
+    "sigterm": "the run is asked to end, as by SIGTERM",
 }
 _USUAL_S = {"policy_late": 0.5, "overrun": 0.05}
 _FORM = re.compile(r"(?P<kind>\w+)@(?P<at>[\d.]+)s?(:(?P<span>[\d.]+)s?)?")
@@ -121,6 +121,20 @@ class Faults:
             for camera in station.cameras.values():
                 camera.source = FaultySource(camera.source, "camera", self)
 
+    def attach(self, loop: Loop) -> None:
+        """Put a faulty worker in front of the loop's, and count time with its episodes. Raises
+        ConfigError for faults that this run has no use for."""
+        missing = [w.kind for w in self.wanted if w.kind.startswith("ft_") and not loop.station.ft]
+        missing += [w.kind for w in self.wanted if w.kind == "camera_stall"][
+            : 0 if loop.station.cameras else None
+        ]
+        if self.wanted and (loop.worker is None or missing):
+            what = missing[0] if missing else self.wanted[0].kind
+            raise ConfigError(f"--inject {what}: this run has nothing that could fail so")
+        if self.wanted and loop.worker is not None:
+            loop.worker = FaultyWorker(loop.worker, self, loop)
+            loop.begun = self.begin
+
 
 class FaultySource(Generic[T]):
     """A source in front of another one."""
@@ -162,9 +176,8 @@ class FaultySource(Generic[T]):
 class FaultyWorker:
     """A worker in front of another one."""
 
-    def __init__(self, worker: Worker, faults: Faults, stop: Callable[[], None]) -> None:
-        """`stop` asks the run to end, as SIGTERM does."""
-        self._worker, self._faults, self._stop = worker, faults, stop
+    def __init__(self, worker: Worker, faults: Faults, loop: Loop) -> None:
+        self._worker, self._faults, self._loop = worker, faults, loop
         self.about = worker.about
         self._late: list[tuple[int, Ready]] = []
 
@@ -188,7 +201,7 @@ class FaultyWorker:
     def take(self, now_ns: int) -> Ready | None:
         faults = self._faults
         if faults.first("sigterm"):
-            self._stop()
+            self._loop.stop_requested = True  # what the handler of the signal does
         if one := faults.first("overrun"):
             overrun(faults.clock, one.for_s)
         if faults.active("policy_error"):

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import math
+from collections.abc import Callable
 from time import perf_counter_ns
 
 import numpy as np
@@ -23,7 +24,6 @@ from headway.edge.operator import ProOperator
 from headway.edge.policy import Worker
 from headway.edge.result import Result, Trace
 from headway.edge.row import Row
-from headway.edge.settings import PolicyConfig
 from headway.edge.station import Station
 from headway.errors import DeviceError, PolicyError, Stale
 from headway.types import ArmState, GripperState, Observation, Signals, T_co, Vec, Wrench
@@ -47,8 +47,8 @@ class Loop:
         self.dt = 1.0 / self.cfg.hz
         self.guard = Guard(settings.guard, station.arm_device.limits, self.dt, station.chain)
         n = station.joints
-        seam = settings.policy or PolicyConfig("")
-        self.player = ChunkPlayer(n, self.dt, seam.seam, seam.ensemble_decay)
+        cfg = settings.policy
+        self.player = ChunkPlayer(n, self.dt, *((cfg.seam, cfg.ensemble_decay) if cfg else ()))
         self.deadline = Deadline(
             self.player, station.arm_device.limits, self.dt, self.cfg.chunk_max_age_s
         )
@@ -57,6 +57,7 @@ class Loop:
         self._state_vector = StateVector(worker.about.state_names) if worker else None
         self._q_sent = np.zeros(n)
         self.stop_requested = False
+        self.begun: Callable[[NullLog], None] | None = None  # called when an episode's time begins
         self._lost = _BLIND | _NO_PLAN if worker else _BLIND  # no worker: nobody plans anything
 
     def episode(self, instruction: str | None, log: NullLog) -> Result:
@@ -140,6 +141,8 @@ class Loop:
         guard, pro, worker, deadline = self.guard, self.pro, self.worker, self.deadline
         clock, dt = station.clock, self.dt
         monitor.on_event = lambda text: log.event(clock.now(), "info", text)
+        if self.begun is not None:
+            self.begun(log)
         start_ns = clock.now()
         signals: Signals | None = None
         stamps, now = log.stamps, perf_counter_ns

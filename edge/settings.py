@@ -6,11 +6,14 @@ import math
 from pathlib import Path
 from typing import Any
 
+from msgspec import structs
+
 from headway import config
 from headway.edge.chunks import Seam
 from headway.edge.guard import GuardConfig
 from headway.edge.monitor import TaskConfig
 from headway.edge.payload import ToolConfig
+from headway.edge.remote.layout import RemoteConfig
 from headway.errors import ConfigError
 
 
@@ -32,7 +35,9 @@ class LoopConfig(config.Struct, frozen=True):
 
 
 class PolicyConfig(config.Struct, frozen=True):
-    bundle: str
+    """Either a bundle, which runs here, or a server: `[policy.remote]`."""
+
+    bundle: str | None = None
     engine: str = "auto"
     seam: Seam = "blend"  # how a new chunk takes over from the one before, see edge/chunks.py
     ensemble_decay: float = 0.01  # of seam = "ensemble"
@@ -41,6 +46,11 @@ class PolicyConfig(config.Struct, frozen=True):
     hang_s: float = 2.0  # an observation not answered for so long: killed and started again
     restarts: int = 3  # per episode; then the policy is gone
     warm_up: int = 3  # inferences that nobody sees
+    remote: RemoteConfig | None = None
+
+    def __post_init__(self) -> None:
+        if (self.bundle is None) == (self.remote is None):
+            raise ValueError("[policy] wants either `bundle` or [policy.remote]")
 
 
 class ProConfig(config.Struct, frozen=True):
@@ -64,6 +74,17 @@ class Settings(config.Struct, frozen=True):
     policy: PolicyConfig | None = None
     pro: ProConfig | None = None
     instruction: str | None = None
+
+
+def with_policy_server(settings: Settings, url: str) -> Settings:
+    """The same run with the policy server at `url` instead of what `[policy]` names."""
+    old = settings.policy
+    if old is None:
+        new = PolicyConfig(remote=RemoteConfig(url))
+    else:
+        remote = structs.replace(old.remote, url=url) if old.remote else RemoteConfig(url)
+        new = structs.replace(old, bundle=None, remote=remote)
+    return structs.replace(settings, policy=new)
 
 
 def load(path: Path | str) -> Settings:

@@ -15,10 +15,9 @@ from rich.console import Console
 from headway.__main__ import main
 from headway.clock import VirtualClock
 from headway.edge import command
-from headway.edge.command import run_command
+from headway.edge.command import RunOptions, run_command
 from headway.edge.panel import Panel
 from headway.edge.station import Station
-from headway.edge.view.viewer import ViewOptions
 from headway.errors import Busy
 from headway.mcaplog import open_recording
 
@@ -165,9 +164,7 @@ def test_the_live_panel_shows_the_episode_and_its_signals(write, both, tmp_path,
 
     monkeypatch.setattr(Panel, "__exit__", leave)
     monkeypatch.setattr(command, "Console", lambda: Console(file=io.StringIO()))
-    code = run_command(
-        write(**both), 1, 0, tmp_path / "out", False, True, ViewOptions(), False, False, ()
-    )
+    code = run_command(write(**both), RunOptions(out=tmp_path / "out", panel=True))
     assert code == 0
     for text in ("1.3 s of 1.3 s", "approach", "risk 0.", "progress 0.07", "TCP [m]", "jaws [mm]"):
         assert text in panels[0]

@@ -155,7 +155,7 @@ def main(argv: list[str]) -> int:
                 {
                     "name": known.name, "cameras": known.cameras,
                     "state_names": known.state_names, "chunk_shape": known.chunk_shape,
-                    "detail": getattr(policy, "detail", ""),
+                    "detail": getattr(policy, "detail", ""), "facts": getattr(policy, "facts", {}),
                 },
             )
         )  # fmt: skip

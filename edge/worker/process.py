@@ -69,7 +69,7 @@ class ProcessWorker:
     ) -> None:
         self._source, self._chain, self._frames = source, chain, dict(frames)
         self._q, self._care = q.tolist(), care or Care()
-        self.detail = ""
+        self.detail, self.facts = "", dict[str, str]()  # what the policy says of itself
         self.warm_up_ns: list[int] = []
         self.restarts = 0  # over all episodes
         self._seen: Tensors | None = None
@@ -146,7 +146,7 @@ class ProcessWorker:
             raise PolicyError(
                 f"wanted the policy that was there before, {self.about}, found {found}"
             )
-        self.detail = d["detail"]
+        self.detail, self.facts = d["detail"], d["facts"]
         assert self._seen is not None
         memory = {
             "dh": chain.dh, "base_yaw": chain.base_yaw, "tool": chain.tool, "slots": _SLOTS,

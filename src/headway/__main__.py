@@ -1,4 +1,4 @@
-"""The command line: `headway run | doctor | replay | score | report`.
+"""The command line: `headway run | serve | doctor | replay | score | report`.
 
 Errors that Headway raises on purpose are printed as one line; the exit code says which kind (see
 `headway.errors`). Nothing heavy is imported before a command needs it.
@@ -36,6 +36,8 @@ def run(
     report: bool = False,
     overwrite: bool = False,
     require: tuple[str, ...] = (),
+    policy: str | None = None,
+    inject: tuple[str, ...] = (),
 ) -> int:
     """Run episodes with the configured policy, PRO and guard, and record them.
 
@@ -56,14 +58,50 @@ def run(
         report: write an HTML report beside every recording.
         overwrite: replace recordings that are there.
         require: fail unless these run, e.g. ort, cpp, numpy.
+        policy: ws://HOST:PORT of a policy server, instead of the configured policy.
+        inject: faults, KIND@SECONDS or KIND@SECONDS:FOR, e.g. policy_hang@5s ft_stall@2:0.3.
     """
-    from headway.edge.command import run_command
+    from headway.edge.command import RunOptions, run_command
     from headway.edge.view.viewer import ViewOptions
 
     options = ViewOptions(view, view_host, view_port, view_hz, rerun, rerun_connect, rerun_save)
     return run_command(
-        config, episodes, seed, out, realtime, panel, options, report, overwrite, require
+        config,
+        RunOptions(
+            episodes,
+            seed,
+            out,
+            realtime,
+            panel,
+            options,
+            report,
+            overwrite,
+            require,
+            policy,
+            inject,
+        ),
     )
+
+
+def serve(
+    bundle: tyro.conf.Positional[Path],
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    engine: str = "auto",
+    max_clients: int = 4,
+) -> int:
+    """Serve a policy to other computers: openpi's WebSocket protocol.
+
+    Args:
+        bundle: folder of the policy.
+        host: address to serve on; any but this machine's own is open to all who reach it.
+        port: 0 for any free one.
+        engine: what runs it.
+        max_clients: at a time; further ones are refused.
+    """
+    from headway.edge.remote.command import serve_command
+
+    return serve_command(bundle, host, port, engine, max_clients)
 
 
 def doctor(json: bool = False) -> int:
@@ -123,6 +161,7 @@ def report(recording: tyro.conf.Positional[Path], out: Path | None = None) -> in
 
 COMMANDS: dict[str, Callable[..., int]] = {
     "run": run,
+    "serve": serve,
     "doctor": doctor,
     "replay": replay,
     "score": score,

@@ -9,6 +9,7 @@ HeadwayError
 ├── DeviceError            a device that cannot be opened or answered wrongly
 │   ├── Busy               ... because another process holds it
 │   ├── Stale              no sample young enough; never waits for one
+│   ├── BadMessage         a message of another program: malformed, too large or unsafe
 │   └── Missing            a package or system library that the device needs
 ├── PolicyError            a policy that failed to answer, or whose process is gone
 └── CommandRejected        a command that the guard did not let through
@@ -56,6 +57,10 @@ class Busy(DeviceError):
 
 
 class Stale(DeviceError):
+    pass
+
+
+class BadMessage(DeviceError):
     pass
 
 

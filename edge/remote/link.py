@@ -1,0 +1,294 @@
+"""A WebSocket over a blocking socket, for one thread, with a limit on every wait.
+
+The protocol itself is the `websockets` package's, in its I/O-free form. Its threaded and asyncio
+connections pass each message between two threads, or need a loop that a blocking policy would stop;
+here whoever wants a message reads it: that is what makes a round trip short.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import select
+import socket
+import ssl
+import struct
+import time
+from collections import deque
+from typing import Any
+
+from headway.errors import BadMessage, Missing
+
+try:
+    from websockets.client import ClientProtocol
+    from websockets.exceptions import InvalidURI as InvalidURI
+    from websockets.frames import Frame, Opcode
+    from websockets.http11 import Request, Response
+    from websockets.protocol import Protocol, State
+    from websockets.server import ServerProtocol
+    from websockets.uri import parse_uri
+except ImportError as e:
+    raise Missing(
+        f"remote policies want websockets 13 or newer: pip install 'headway[remote]' ({e})"
+    ) from None
+
+FRAGMENTS = 4096  # of a message
+_READ, _READS = 1 << 18, 64
+_DATA = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
+# A blocking call that reached the socket's limit.
+_TOO_LONG = (BlockingIOError, TimeoutError)
+_quiet = logging.getLogger("headway.remote")  # every port scan would be a traceback
+_quiet.addHandler(logging.NullHandler())
+_quiet.propagate = False
+
+
+class Gone(Exception):  # noqa: N818 - a state, as in headway.errors
+    """The connection has ended; says why. `clean` when the other side took its leave."""
+
+    def __init__(self, why: str, clean: bool = False) -> None:
+        super().__init__(why)
+        self.clean = clean
+
+
+class Stopped(Exception):  # noqa: N818
+    """The `wake` socket became readable while a message was waited for."""
+
+
+class Link:
+    """`recv` and `send` raise Gone when the connection has ended, TimeoutError when it takes too
+    long, at most twice the time given; the link is then to be dropped."""
+
+    def __init__(
+        self, sock: socket.socket, protocol: Protocol, wake: socket.socket | None = None
+    ) -> None:
+        self._sock, self._protocol = sock, protocol
+        self._events: deque[Any] = deque()
+        self._buffer = memoryview(bytearray(_READ))
+        self._limit_s = 0.0
+        self._wake_fd = -1 if wake is None else wake.fileno()
+        self._poll = select.poll()
+        self._poll.register(sock, select.POLLIN)
+        if wake is not None:
+            self._poll.register(wake, select.POLLIN)
+        sock.settimeout(None)  # the system keeps the time, see `_limit`
+
+    def send(self, message: bytes | str, timeout_s: float) -> None:
+        """One message."""
+        if self._protocol.state is not State.OPEN:
+            raise self.gone()
+        self._limit(timeout_s)
+        if isinstance(message, str):
+            self._protocol.send_text(message.encode())
+        else:
+            self._protocol.send_binary(message)
+        self._flush()
+
+    def recv(self, timeout_s: float | None, rest_s: float) -> bytes | bytearray | str:
+        """The next message: `timeout_s` to its beginning (None: as long as it takes), then `rest_s`
+        for the rest. Raises BadMessage for too many fragments or text that is none, Stopped."""
+        self._limit(rest_s)
+        start = None if timeout_s is None else time.monotonic() + timeout_s
+        rest: float | None = None
+        parts: list[Frame] = []
+        half = False  # a frame has begun
+        while True:
+            while self._events:
+                frame: Frame = self._events.popleft()
+                if frame.opcode not in _DATA:
+                    continue
+                parts.append(frame)
+                if len(parts) > FRAGMENTS:
+                    raise BadMessage(f"wanted at most {FRAGMENTS} fragments, found more")
+                if frame.fin:
+                    return _join(parts)
+            if self._protocol.state is not State.OPEN:
+                raise self.gone()
+            if not (parts or half):
+                rest = None
+            elif rest is None:
+                rest = time.monotonic() + rest_s
+            self._fill(start if rest is None else rest, wait=rest is None)
+            half = not self._events
+
+    def fresh(self) -> bool:
+        """Open, and nothing unasked has arrived; answers pings. Never waits."""
+        try:
+            for _ in range(_READS):
+                if self._protocol.state is not State.OPEN or not self._readable():
+                    break
+                self._fill(None, wait=False)
+            else:
+                return False
+        except TimeoutError:
+            return False
+        unasked = any(frame.opcode in _DATA for frame in self._events)
+        self._events.clear()
+        return self._protocol.state is State.OPEN and not unasked
+
+    def close(self, code: int = 1000, reason: str = "", timeout_s: float = 1.0) -> None:
+        """Say so if the connection is still open, wait for the other side to agree, close the
+        socket. Idempotent; never raises."""
+        with contextlib.suppress(Gone, OSError):
+            self._limit(timeout_s)
+            deadline = time.monotonic() + timeout_s
+            if self._protocol.state is State.OPEN:
+                self._protocol.send_close(code, reason)
+            self._flush()
+            # Whatever still comes is read, or the system resets the connection and with it what
+            # the other side has not read yet.
+            while self._protocol.close_expected():
+                self._fill(deadline, wait=False)
+        self._sock.close()
+
+    def abort(self) -> None:
+        """End the connection at once; may be called from another thread, which it wakes."""
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RDWR)
+
+    def handshake(self, timeout_s: float) -> Request | Response:
+        """What the other side opens with."""
+        self._limit(timeout_s)
+        deadline = time.monotonic() + timeout_s
+        self._flush()
+        while not self._events:
+            if self._protocol.handshake_exc is not None or self._protocol.eof_sent:
+                raise self.gone()
+            self._fill(deadline, wait=True)
+        found: Request | Response = self._events.popleft()
+        return found
+
+    def respond(self, response: Response, timeout_s: float) -> None:
+        assert isinstance(self._protocol, ServerProtocol)
+        self._limit(timeout_s)
+        self._protocol.send_response(response)
+        self._flush()
+
+    def _readable(self) -> bool:
+        return self._pending() or bool(self._poll.poll(0))
+
+    def _pending(self) -> bool:
+        """Decrypted already, so that the system does not know of it."""
+        return isinstance(self._sock, ssl.SSLSocket) and self._sock.pending() > 0
+
+    def _limit(self, seconds: float) -> None:
+        """Of every system call from now on. Not `settimeout`, which makes the socket non-blocking
+        and a large message many small calls; TLS knows no other."""
+        if seconds == self._limit_s:
+            return
+        self._limit_s = seconds
+        if isinstance(self._sock, ssl.SSLSocket):
+            self._sock.settimeout(max(1e-6, seconds))
+            return
+        whole, part = divmod(max(1, round(seconds * 1e6)), 1_000_000)  # 0 would be no limit
+        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            self._sock.setsockopt(socket.SOL_SOCKET, option, struct.pack("@ll", whole, part))
+
+    def _fill(self, deadline: float | None, *, wait: bool) -> None:
+        """Read once, and send what the protocol answers by itself. `wait`: until `deadline` or the
+        wake; else as long as the limit."""
+        left = None if deadline is None else deadline - time.monotonic()
+        if left is not None and left <= 0.0:
+            raise TimeoutError
+        if wait and not self._pending():
+            ready = dict(self._poll.poll(None if left is None else 1e3 * left))
+            if self._wake_fd in ready:
+                raise Stopped
+            if not ready:
+                raise TimeoutError
+        try:
+            n = self._sock.recv_into(self._buffer)
+        except _TOO_LONG:
+            raise TimeoutError from None
+        except OSError:  # reset
+            n = 0
+        if n:
+            self._protocol.receive_data(self._buffer[:n])  # type: ignore[arg-type]  # is copied
+        else:
+            self._protocol.receive_eof()
+        self._flush()
+        self._events.extend(self._protocol.events_received())
+
+    def _flush(self) -> None:
+        deadline = time.monotonic() + self._limit_s
+        try:
+            for data in self._protocol.data_to_send():
+                left = memoryview(data)
+                while left:  # not `sendall`, which lets the other side read a byte at a time
+                    left = left[self._sock.send(left) :]
+                    if left and time.monotonic() > deadline:
+                        raise TimeoutError
+                if not data:
+                    self._sock.shutdown(socket.SHUT_WR)
+        except _TOO_LONG:
+            raise TimeoutError from None
+        except OSError:
+            self._protocol.receive_eof()
+
+    def gone(self) -> Gone:
+        """Why it ended."""
+        p = self._protocol
+        if p.handshake_exc is not None:
+            return Gone(str(p.handshake_exc))
+        close = p.close_rcvd or p.close_sent
+        if close is not None:
+            return Gone(f"{close.code} {close.reason}".strip(), p.close_rcvd is not None)
+        return Gone("it ended without saying why")
+
+
+def _join(parts: list[Frame]) -> bytes | bytearray | str:
+    data = parts[0].data if len(parts) == 1 else b"".join(p.data for p in parts)
+    if parts[0].opcode is not Opcode.TEXT:
+        return bytes(data) if isinstance(data, memoryview) else data
+    try:
+        return bytes(data).decode()
+    except UnicodeDecodeError:
+        raise BadMessage("wanted text as UTF-8, found other bytes") from None
+
+
+def connect(url: str, max_bytes: int, timeout_s: float) -> Link:
+    """Open a link to ws://HOST:PORT or wss://HOST:PORT; no proxy is asked. Raises OSError
+    (TimeoutError is one), Gone, ValueError or InvalidURI for a URL that is none."""
+    uri = parse_uri(url)
+    deadline = time.monotonic() + timeout_s
+    sock = socket.create_connection((uri.host, uri.port), timeout_s)
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if uri.secure:
+            sock = ssl.create_default_context().wrap_socket(sock, server_hostname=uri.host)
+        protocol = ClientProtocol(uri, max_size=max_bytes, logger=_quiet)
+        link = Link(sock, protocol)
+        protocol.send_request(protocol.connect())
+        response = link.handshake(max(1e-3, deadline - time.monotonic()))
+        if protocol.handshake_exc is not None:
+            assert isinstance(response, Response)
+            raise Gone(f"HTTP status {response.status_code}: {protocol.handshake_exc}")
+    except BaseException:
+        sock.close()
+        raise
+    return link
+
+
+def accept(
+    sock: socket.socket, max_bytes: int, timeout_s: float, wake: socket.socket
+) -> Link | None:
+    """Answer a client's opening handshake; None when it only asked for /healthz. A browser's
+    request, one with an Origin, is refused: any web page could make it. Raises TimeoutError, Gone,
+    Stopped."""
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    # A client that vanished without a word is found by the system, in half a minute.
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 4)):
+        if hasattr(socket, name):
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    protocol = ServerProtocol(origins=[None], max_size=max_bytes, logger=_quiet)
+    link = Link(sock, protocol, wake)
+    request = link.handshake(timeout_s)
+    assert isinstance(request, Request)
+    healthy = request.path == "/healthz"
+    link.respond(protocol.reject(200, "OK\n") if healthy else protocol.accept(request), timeout_s)
+    if protocol.state is State.OPEN:
+        return link
+    link.close()
+    if healthy:
+        return None
+    raise link.gone()

@@ -1,0 +1,433 @@
+"""The client, against servers that are slow, die, lie, or are gone."""
+
+from __future__ import annotations
+
+import queue
+import shutil
+import socket
+import ssl
+import subprocess
+import threading
+
+import numpy as np
+import pytest
+from msgspec import structs, to_builtins
+from remote_rig import (
+    DT_S,
+    LAYOUT,
+    WAIT,
+    Gate,
+    H,
+    answer,
+    fake,
+    message,
+    observation,
+    said,
+    serving,
+)
+
+from headway.clock import NS
+from headway.edge.remote.client import FIRST_PAUSE_S, LONGEST_PAUSE_S, RemotePolicy, open_policy
+from headway.edge.remote.codec import decode, encode
+from headway.edge.remote.layout import Actions, to_metadata
+from headway.edge.remote.request import to_message
+from headway.edge.remote.server import PolicyServer
+from headway.errors import BadMessage, ConfigError, DeviceError, SpecMismatch
+from headway.types import Frame
+
+ANY_SIZE = structs.replace(
+    LAYOUT, images=(structs.replace(LAYOUT.images[0], height=None, width=None),)
+)
+
+
+class Time:
+    """A clock that stands, for the pauses between tries."""
+
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def opened():
+    """`opened(url)`: a policy, closed at the end."""
+    made = []
+
+    def opened(url, layout=None, **kwargs):
+        made.append(RemotePolicy(url, layout, **{"timeout_s": WAIT, "clock": Time(), **kwargs}))
+        return made[-1]
+
+    yield opened
+    for policy in made:
+        policy.close()
+
+
+def test_it_configures_itself_and_asks(opened):
+    gate = Gate()
+    with serving(gate) as server:
+        policy = opened(f"ws://127.0.0.1:{server.port}")
+        assert (policy.name, policy.cameras, policy.chunk_shape) == ("gate", ("wrist",), (H, 7))
+        assert policy.state_names == ("tcp_x", "tcp_y", "width")
+        assert policy.instruction("place") == 1
+        with pytest.raises(SpecMismatch, match="was not taught 'plaec': did you mean 'place'"):
+            policy.instruction("plaec")
+        obs = observation()
+        policy.reset()
+        chunk = policy.infer(obs)
+    assert (chunk.t0_ns, chunk.dt_ns, chunk.base) == (obs.t_ns, NS // 10, obs.base)
+    want = Gate().infer(obs).actions
+    assert chunk.actions.dtype == np.float32
+    assert chunk.actions.tobytes() == want.tobytes()
+    assert chunk.actions.flags.writeable
+    np.testing.assert_array_equal(gate.seen[0].images["wrist"].rgb, obs.images["wrist"].rgb)
+
+
+def test_the_factory_takes_plain_data():
+    layout = to_builtins(structs.replace(LAYOUT, name="described", instructions=()))
+    with fake(lambda ws, n: ws.send(answer()), metadata={}) as url:
+        policy = open_policy(url=url, layout=layout, timeout_s=WAIT, connect_s=WAIT, max_bytes=9000)
+        assert policy.name == "described"
+        policy.close()
+        with pytest.raises(ConfigError, match=r"layout\]: unknown key `nmae`"):
+            open_policy(url=url, layout={**layout, "nmae": ""})
+
+
+def test_a_server_that_says_nothing_about_itself_wants_a_layout(opened):
+    with (
+        fake(lambda ws, n: ws.recv(), metadata={"reset_pose": [0.0]}) as url,
+        pytest.raises(ConfigError, match=r"does not say which keys it wants: .*layout"),
+    ):
+        opened(url)
+
+
+def test_a_free_prompt_is_sent_as_it_is(opened):
+    prompts = queue.SimpleQueue()
+
+    def listen(ws, n):
+        for data in ws:
+            prompts.put(decode(data)["task"])
+            ws.send(answer())
+
+    layout = structs.replace(LAYOUT, prompt="task", instructions=())
+    with fake(listen, metadata={}) as url:
+        policy = opened(url, layout)
+        for text in ("a", "b", "a"):
+            policy.infer(observation(instruction=policy.instruction(text)))
+        assert [prompts.get(timeout=WAIT) for _ in range(3)] == ["a", "b", "a"]
+        with pytest.raises(SpecMismatch, match="at most 4096 bytes"):
+            policy.instruction("x" * 5000)
+        with pytest.raises(SpecMismatch, match="instruction's index, found 2"):
+            policy.infer(observation(instruction=2))
+
+
+def test_more_rows_than_wanted_are_cut(opened):
+    rows = np.arange(9 * 7.0).reshape(9, 7)
+
+    def longer(ws, n):
+        for _ in ws:
+            ws.send(answer(actions=rows))
+
+    with fake(longer) as url:
+        np.testing.assert_array_equal(opened(url).infer(observation()).actions, rows[:H])
+
+
+@pytest.mark.parametrize("url", ["http://x", "127.0.0.1:8000", "", "ws:/x"])
+def test_what_is_no_url(url):
+    with pytest.raises(ConfigError, match="as ws://HOST:PORT"):
+        RemotePolicy(url)
+
+
+@pytest.mark.parametrize("url", ["ws://", "ws://127.0.0.1:99999", "ws://127.0.0.1:x"])
+def test_what_is_hardly_a_url(url):
+    with pytest.raises(DeviceError, match="found none"):
+        RemotePolicy(url)
+
+
+def test_nobody_listens(opened):
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        port = sock.getsockname()[1]
+    with pytest.raises(DeviceError, match=r"found none \(.*refused.*is it running\?"):
+        opened(f"ws://127.0.0.1:{port}")
+
+
+def test_somebody_else_listens(opened):
+    """A server that accepts and says nothing, then one of another protocol."""
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        url = f"ws://127.0.0.1:{sock.getsockname()[1]}"
+        with pytest.raises(DeviceError, match=r"found none \(TimeoutError\)"):
+            opened(url, connect_s=0.1)
+
+        def answer_http():
+            for _ in range(2):  # the first is the connection that timed out
+                with sock.accept()[0] as ssh:
+                    ssh.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+                    ssh.recv(4096)
+
+        thread = threading.Thread(target=answer_http)
+        thread.start()
+        with pytest.raises(DeviceError, match="HTTP status 404"):
+            opened(url)
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("metadata", "says"),
+    [
+        ("hello", "wanted metadata as a map"),
+        (b"\xc1", "wanted one msgpack message"),
+        (encode([1]), "wanted metadata as a map"),
+        (encode({"headway": {"actions": 3}}), "same version of Headway"),
+    ],
+)
+def test_metadata_that_is_none(opened, metadata, says):
+    with (
+        fake(lambda ws, n: ws.recv(), metadata=metadata) as url,
+        pytest.raises((DeviceError, SpecMismatch), match=says),
+    ):
+        opened(url)
+
+
+@pytest.mark.parametrize(
+    ("reply", "error", "says"),
+    [
+        (answer(actions=np.full((H, 7), np.nan)), BadMessage, "wanted finite actions, found NaN"),
+        (answer(actions=np.full((H, 7), 1e300)), BadMessage, "wanted finite actions"),
+        (answer(actions=np.zeros((2, 7))), BadMessage, r"wanted actions \(4 or more, 7\)"),
+        (answer(actions=np.zeros((H, 14))), BadMessage, r"found \(4, 14\) of float64"),
+        (answer(actions=None), BadMessage, "found none among 'actions'"),
+        (encode({"x": 1}), BadMessage, "found none among 'x'"),
+        (answer()[:-3], BadMessage, "wanted one msgpack message"),
+        (b"", BadMessage, "wanted one msgpack message"),
+        (answer(x=bytes(50_000)), DeviceError, "closed the connection: 1009"),
+        ("Traceback ...\n  File\nValueError: no such key\n", DeviceError,
+         "answered with an error: ValueError: no such key"),
+        ("\x1b[2Jgone\r", DeviceError, r"answered with an error: \?\[2Jgone"),
+        ("", DeviceError, "answered with an error: it does not say which"),
+    ],
+)  # fmt: skip
+def test_answers_that_are_none(opened, reply, error, says):
+    """Each is an error that says so; after a pause the next inference connects anew and is good."""
+
+    def bad_then_good(ws, n):
+        for _ in ws:
+            ws.send(answer() if n else reply)
+
+    with fake(bad_then_good) as url:
+        time = Time()
+        policy = opened(url, max_bytes=20_000, clock=time)
+        with pytest.raises(error, match=says):
+            policy.infer(observation())
+        with pytest.raises(DeviceError, match=r"no connection, next try in 0\.1 s: ws://"):
+            policy.infer(observation())
+        time.now += FIRST_PAUSE_S
+        assert policy.infer(observation()).actions.shape == (H, 7)
+
+
+def test_a_server_that_is_slow(opened):
+    go = threading.Event()
+
+    def slow(ws, n):
+        for data in ws:
+            assert n or go.wait(WAIT)
+            ws.send(answer(actions=np.full((H, 7), decode(data)["observation/state"][0])))
+
+    with fake(slow) as url:
+        time = Time()
+        policy = opened(url, timeout_s=0.1, clock=time)
+        with pytest.raises(DeviceError, match=r"within 0\.1 s, found none.*raise `timeout_s`"):
+            policy.infer(observation())
+        go.set()  # its answer to the old question comes too late, and is never taken for a new one
+        time.now += FIRST_PAUSE_S
+        policy._timeout_s = WAIT
+        found = policy.infer(observation(state=np.float32([7, 0, 0])))
+        assert (found.actions == 7).all()
+
+
+def test_a_server_that_does_not_read(opened):
+    """More than the system buffers on both ends."""
+    done = threading.Event()
+    frame = black((2000, 2500, 3))
+    with fake(lambda ws, n: done.wait(WAIT), metadata=to_metadata(ANY_SIZE)) as url:
+        policy = opened(url, timeout_s=0.2)
+        with pytest.raises(DeviceError, match=r"within 0\.2 s"):
+            policy.infer(observation(images={"wrist": frame}))
+        done.set()
+
+
+def black(shape):
+    return Frame(np.zeros(shape, np.uint8), None, np.eye(3))
+
+
+def test_a_server_that_dies_during_an_inference(opened):
+    def dies(ws, n):
+        for _ in ws:
+            if n == 0:
+                ws.close_socket()
+                return
+            ws.send(answer())
+
+    with fake(dies) as url:
+        time = Time()
+        policy = opened(url, clock=time)
+        with pytest.raises(DeviceError, match="closed the connection"):
+            policy.infer(observation())
+        time.now += FIRST_PAUSE_S
+        assert policy.infer(observation()).actions.shape == (H, 7)
+
+
+def test_a_server_that_restarted_meanwhile_is_asked_without_a_pause(opened):
+    closed = threading.Event()
+
+    def leaves(ws, n):
+        for _ in ws:
+            ws.send(answer())
+            if n == 0:
+                ws.close(1012, "restart")
+                closed.set()
+                return
+
+    with fake(leaves) as url:
+        policy = opened(url)
+        assert policy.infer(observation()).actions.shape == (H, 7)
+        assert closed.wait(WAIT)
+        assert policy.infer(observation()).actions.shape == (H, 7)
+
+
+def test_what_came_unasked_is_no_answer(opened):
+    """The connection is left, since nobody knows any more which answer is to what."""
+
+    def talks(ws, n):
+        for _ in ws:
+            ws.send(answer(actions=np.full((H, 7), float(n))))
+            if n == 0:
+                ws.send(answer(actions=np.full((H, 7), 99.0)))
+
+    with fake(talks) as url:
+        policy = opened(url)
+        assert policy.infer(observation()).actions[0, 0] == 0
+        link = policy._link
+        assert link._events or link._poll.poll(1e3 * WAIT)  # it is here
+        assert policy.infer(observation()).actions[0, 0] == 1
+
+
+def test_pauses_double_up_to_the_longest(opened):
+    with fake(lambda ws, n: ws.recv()) as url:
+        time = Time()
+        policy = opened(url, clock=time)
+    pauses = []
+    for _ in range(9):
+        with pytest.raises(DeviceError, match=r"closed the connection|found none"):
+            policy.infer(observation())
+        pauses.append(policy._retry_at - time.now)
+        with pytest.raises(DeviceError, match="no connection, next try in"):
+            policy.infer(observation())
+        time.now = policy._retry_at
+    assert pauses[:4] == pytest.approx([0.1, 0.2, 0.4, 0.8])
+    assert pauses[-2:] == [LONGEST_PAUSE_S] * 2
+
+
+def test_another_policy_after_a_restart_is_refused(opened):
+    with serving() as server:
+        policy = opened(f"ws://127.0.0.1:{server.port}")
+        port = server.port
+    other = structs.replace(LAYOUT, actions=Actions(chunk=H, dt_s=2 * DT_S))
+    with (
+        PolicyServer(Gate(), other, port=port),
+        pytest.raises(SpecMismatch, match="serves another policy than when this run began"),
+    ):
+        policy.infer(observation())
+
+
+def test_closing_ends_an_inference_that_waits(opened):
+    gate = Gate(wait=True)
+    with serving(gate) as server:
+        policy = opened(f"ws://127.0.0.1:{server.port}")
+        errors = queue.SimpleQueue()
+
+        def ask():
+            try:
+                policy.infer(observation())
+            except DeviceError as e:
+                errors.put(str(e))
+
+        thread = threading.Thread(target=ask)
+        thread.start()
+        assert gate.begun.acquire(timeout=WAIT)
+        policy.close()
+        assert "closed the connection" in errors.get(timeout=WAIT)
+        thread.join()
+        gate.go.release()
+        policy.close()
+        with pytest.raises(DeviceError, match="this policy was closed: open it again"):
+            policy.infer(observation())
+
+
+def test_closing_is_a_goodbye(opened):
+    with serving() as server:
+        policy = opened(f"ws://127.0.0.1:{server.port}")
+        policy.close()
+        assert said(server, "disconnected").endswith("disconnected")
+
+
+def test_what_cannot_be_sent_keeps_the_connection(opened):
+    with serving() as server:
+        policy = opened(f"ws://127.0.0.1:{server.port}")
+        with pytest.raises(SpecMismatch, match="wants 8x6"):
+            policy.infer(observation(images={"wrist": black((3, 4, 3))}))
+        assert policy.infer(observation()).actions.shape == (H, 7)
+
+
+@pytest.fixture
+def tls(tmp_path, monkeypatch):
+    """A certificate for 127.0.0.1 that this process trusts."""
+    if shutil.which("openssl") is None:
+        pytest.skip("wants openssl to make a certificate")
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
+         "-nodes", "-days", "2", "-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1",
+         "-keyout", str(key), "-out", str(certificate)],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    return context
+
+
+def test_tls(opened, tls, monkeypatch):
+    """Answers, a large picture, a server that is silent or does not read, a stranger's key."""
+    done = threading.Event()
+
+    def serve(ws, n):
+        if n == 0:
+            for data in ws:
+                ws.send(answer(actions=np.full((H, 7), float(len(data)))))
+        done.wait(WAIT)
+
+    large = observation(images={"wrist": black((2000, 2500, 3))})
+    with fake(serve, metadata=to_metadata(ANY_SIZE), tls=tls) as url:
+        policy = opened(url)
+        for obs in (observation(), large):
+            size = len(encode(to_message(obs, ANY_SIZE, "place")))
+            assert (policy.infer(obs).actions == np.float32(size)).all()
+        for obs in (observation(), large):
+            policy = opened(url, timeout_s=0.2, connect_s=WAIT)
+            with pytest.raises(DeviceError, match=r"within 0\.2 s"):
+                policy.infer(obs)
+        done.set()
+        monkeypatch.delenv("SSL_CERT_FILE")
+        with pytest.raises(DeviceError, match="CERTIFICATE_VERIFY_FAILED"):
+            opened(url)
+
+
+@pytest.mark.parametrize("changes", [{"timeout_s": 0.0}, {"connect_s": -1.0}, {"max_bytes": 0}])
+def test_numbers_that_cannot_be(changes):
+    with pytest.raises(ConfigError, match="> 0, found"):
+        RemotePolicy("ws://127.0.0.1:1", **changes)
+
+
+def test_the_rig_asks_what_the_layout_wants():
+    """The plain message of the tests is what the client sends."""
+    assert encode(message()) == encode(to_message(observation(), LAYOUT, "place"))
