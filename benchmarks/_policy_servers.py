@@ -52,7 +52,7 @@ class Null:
 def openpi_codec() -> tuple[ModuleType | None, str]:
     """openpi-client's, or None where it is not installed; and which it is."""
     try:
-        from openpi_client import msgpack_numpy  # type: ignore[import-untyped,unused-ignore]
+        from openpi_client import msgpack_numpy
     except ImportError:
         return None, "Headway's codec for both, openpi-client is not installed"
     return msgpack_numpy, "openpi-client's codec for openpi's side"
