@@ -170,7 +170,7 @@ def to_actions(rows: NDArray[Any], spec: Actions, base: Pose) -> NDArray[np.floa
     base, p_k = p_(k-1) + dp_k and R_k = exp(r_k) R_(k-1). Raises BadMessage for NaN or infinity."""
     used = rows[: spec.chunk]
     if spec.plain and used.dtype == np.float32:
-        actions = used.copy()
+        actions: NDArray[np.float32] = used.copy()
     else:
         with np.errstate(over="ignore"):
             table = used.astype(np.float64)
