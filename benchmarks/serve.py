@@ -100,6 +100,7 @@ def measure(effort: float = 1.0) -> Findings:
                "us")],
         (
             f"{len(packed)} bytes there; {codec_note}",
+            "all clients in one process, which keeps memory as `open_policy` asks it to",
             "openpi's server is re-created from its published source, it is not on PyPI",
         ),
     )  # fmt: skip

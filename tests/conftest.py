@@ -53,3 +53,21 @@ def both(bundles):
         "policy": {"bundle": str(bundles / "policy")},
         "pro": {"bundle": str(bundles / "pro"), "features": "numpy"},
     }
+
+
+@pytest.fixture
+def opened():
+    """`opened(url)`: a policy, closed at the end."""
+    from remote_rig import WAIT, Time
+
+    from headway.edge.remote.client import RemotePolicy
+
+    made = []
+
+    def opened(url, layout=None, **kwargs):
+        made.append(RemotePolicy(url, layout, **{"timeout_s": WAIT, "clock": Time(), **kwargs}))
+        return made[-1]
+
+    yield opened
+    for policy in made:
+        policy.close()

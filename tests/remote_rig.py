@@ -7,6 +7,7 @@ import threading
 from contextlib import contextmanager
 
 import numpy as np
+from msgspec import structs
 from websockets.exceptions import ConnectionClosed
 from websockets.sync import client, server
 
@@ -30,6 +31,11 @@ LAYOUT = Layout(
     actions=Actions(chunk=H, dt_s=DT_S),
 )
 BASE = Pose(np.array([0.1, 0.2, 0.3]), np.array([0.5, 0.5, 0.5, 0.5]))
+
+
+ANY_SIZE = structs.replace(
+    LAYOUT, images=(structs.replace(LAYOUT.images[0], height=None, width=None),)
+)
 
 
 class Gate:
@@ -147,3 +153,16 @@ def fake(handler, metadata=None, tls=None):
         finally:
             found.shutdown()
             thread.join()
+
+
+class Time:
+    """A clock that stands, for the pauses between tries."""
+
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def black(shape):
+    return Frame(np.zeros(shape, np.uint8), None, np.eye(3))

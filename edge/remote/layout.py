@@ -168,14 +168,23 @@ def to_actions(rows: NDArray[Any], spec: Actions, base: Pose) -> NDArray[np.floa
     """Rows (>= chunk, d) as a server sent them -> actions (chunk, 7) as Headway plays them, at the
     TCP pose `base`. Steps compose as T_k = T_(k-1) * S_k in the axes of the TCP; in those of the
     base, p_k = p_(k-1) + dp_k and R_k = exp(r_k) R_(k-1). Raises BadMessage for NaN or infinity."""
-    with np.errstate(over="ignore"):
-        table = rows[: spec.chunk].astype(np.float64)
-        if spec.scale is not None:
-            table = table * np.asarray(spec.scale)
-        fits = np.isfinite(table.astype(np.float32)).all()
-    if not fits:
+    used = rows[: spec.chunk]
+    if spec.plain and used.dtype == np.float32:
+        actions: NDArray[np.float32] = used.copy()
+    else:
+        with np.errstate(over="ignore"):
+            table = used.astype(np.float64)
+            if spec.scale is not None:
+                table = table * np.asarray(spec.scale)
+            _finite(table.astype(np.float32))
+            actions = (table if spec.plain else _played(table, spec, base)).astype(np.float32)
+    _finite(actions)
+    return actions
+
+
+def _finite(actions: NDArray[np.float32]) -> None:
+    if not np.isfinite(actions).all():
         raise BadMessage("wanted finite actions, found NaN or infinity: check the policy")
-    return (table if spec.plain else _played(table, spec, base)).astype(np.float32)
 
 
 def _played(table: Vec, spec: Actions, base: Pose) -> Vec:
