@@ -68,6 +68,7 @@ class ProOperator:
         self._every = round(hz / head_hz)
         self._features = engine.bind("features")[0]
         self._mask = engine.bind("mask")[0]
+        self.stream.bind(self._features, self._mask)  # features go where the head reads them
         self._h, self._h_out = engine.bind("h"), engine.bind("h_out")
         self._out = {name: engine.bind(name) for name in OUTPUTS}
         self.record: np.void = np.zeros(1, pro_dtype())[0]
@@ -83,12 +84,12 @@ class ProOperator:
 
     def step(self, row: np.void, tick: int) -> Signals:
         """Signals as of this row; the head runs every hz / head_hz ticks, in between they hold."""
-        self.stream.push(row)
         self.updated = tick % self._every == 0
         self.reward_now = 0.0
         if not self.updated:
+            self.stream.push(row)
             return self.signals
-        self.stream.features(self._features, self._mask)
+        self.stream.step(row)
         self.engine.run()
         self._h[:] = self._h_out
         out = {name: float(self._out[name].reshape(-1)[0]) for name in OUTPUTS}

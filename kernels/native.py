@@ -123,7 +123,8 @@ def make(scale: Scale, joints: int, rate_hz: float, core: str = "") -> Any:
 
 def _flat(rows: np.ndarray[Any, np.dtype[Any]], joints: int) -> Any:
     _check_dtype(rows.dtype, dtype(joints), joints)
-    return np.ascontiguousarray(rows).view(np.float64).reshape(*rows.shape, -1)
+    flat = np.ascontiguousarray(rows).view(np.float64)
+    return flat.reshape(*rows.shape, rows.dtype.itemsize // 8)
 
 
 def batch(
