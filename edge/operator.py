@@ -68,7 +68,6 @@ class ProOperator:
         self._every = round(hz / head_hz)
         self._features = engine.bind("features")[0]
         self._mask = engine.bind("mask")[0]
-        self.stream.bind(self._features, self._mask)  # features go where the head reads them
         self._h, self._h_out = engine.bind("h"), engine.bind("h_out")
         self._out = {name: engine.bind(name) for name in OUTPUTS}
         self.record: np.void = np.zeros(1, pro_dtype())[0]
@@ -76,6 +75,7 @@ class ProOperator:
 
     def reset(self) -> None:
         self.stream.reset()
+        self.stream.bind(self._features, self._mask)  # features go where the head reads them
         self._h[:] = 0.0
         self._phi: float | None = None
         self.updated = False

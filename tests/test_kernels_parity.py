@@ -1,5 +1,5 @@
-"""The C++ twin against the oracle where it could go wrong: sums that slide for an hour, samples that
-are huge and then gone, loads far above their own noise, whole windows, and other processors."""
+"""The C++ twin against the oracle where it could go wrong: sums that slide for an hour, samples
+that are huge and then gone, loads far above their own noise, whole windows, other processors."""
 
 from __future__ import annotations
 
