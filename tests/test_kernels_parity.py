@@ -92,6 +92,12 @@ def test_denormals_and_what_is_no_number(value: float) -> None:
     agree(rows)
 
 
+@pytest.mark.parametrize(("joints", "rate"), [(1, 40.0), (16, 40.0), (1, 4000.0), (16, 62.5)])
+def test_the_smallest_and_the_largest_robots_and_rates(joints: int, rate: float) -> None:
+    n = 4300 if rate > 1000 else 300
+    agree(wild(n, 57, joints), rate, 43)
+
+
 def test_pulses_at_every_place_of_the_window() -> None:
     rows = quiet(1200)
     for i, name in enumerate(("dq", "twist", "wrench", "tau_ext", "grip_force", "seam_jump")):

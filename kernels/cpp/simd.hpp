@@ -2,8 +2,15 @@
 // result has the same bits with AVX2, SSE2 or NEON.
 namespace headway::HEADWAY_ISA {
 
-typedef double v4 __attribute__((vector_size(32)));
-typedef long long m4 __attribute__((vector_size(32)));
+// The alignment is spelt out: without it, it would be 16 where AVX is off and 32 where it is on, and
+// the layout of what holds a v4 must not depend on the flags.
+typedef double v4 __attribute__((vector_size(32), aligned(32)));
+typedef long long m4 __attribute__((vector_size(32), aligned(32)));
+struct Holder {
+  char c;
+  v4 v;
+};
+static_assert(alignof(Holder) == 32 && sizeof(Holder) == 64);
 
 inline v4 load(const double* p) {
   v4 v;
