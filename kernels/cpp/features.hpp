@@ -85,7 +85,8 @@ class Vector {
     f_[f_ldlj] = -std::log(rough + ldlj_eps);
     f_[f_sparc] = sparc();
     f_[f_reversals] = s_.mean[c_reversals] * s_.m;
-    f_[f_hf_share] = (s_.joint_all - s_.joint_low) / (s_.joint_all + motion_floor);
+    // where nothing moves both are rounding, and their difference may be less than nothing
+    f_[f_hf_share] = std::max(s_.joint_all - s_.joint_low, 0.0) / (s_.joint_all + motion_floor);
     double net = 0;
     for (int i = 0; i < 3; ++i) {
       const double step = s_.last[c_px + i] - s_.first[i];

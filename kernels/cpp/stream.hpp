@@ -155,7 +155,7 @@ class Incremental final : public Stream {
     s_.joint_all = s_.joint_low = 0;
     for (int g = 0; g < joints_; g += 4) joint_energy(h, g);
     const double two = double(L) * L;
-    s_.joint_all /= two;
+    s_.joint_all = std::max(s_.joint_all, 0.0) / two;
     s_.joint_low /= two;
     bins_.end(s_);
   }
