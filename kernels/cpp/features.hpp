@@ -29,7 +29,8 @@ inline double spread(int m) { return m < 2 ? 1.0 : double(m) * (double(m) * m - 
 
 class Vector {
  public:
-  Vector(const Derive& d, const Summary& s) : d_(d), s_(s) {}
+  Vector(const Derive& d, const Summary& s)
+      : d_(d), s_(s), per_tick_(1.0 / (d.robot.rate * spec::age_cap_s)) {}
 
   void write(float* out, float* bits) {
     using namespace spec;
@@ -41,7 +42,7 @@ class Vector {
     status();
     std::uint32_t present = 0;
     for (int m = 0; m < m_COUNT; ++m) {
-      const bool is = (d_.valid() >> m & 1u) && s_.present[m] / s_.m >= 0.5;
+      const bool is = (d_.valid() >> m & 1u) && 2 * s_.present[m] >= s_.m;
       present |= std::uint32_t(is) << m;
       bits[m] = is;
     }
@@ -54,7 +55,7 @@ class Vector {
 
  private:
   double age(long long ticks) const {
-    return std::min(double(ticks) / d_.robot.rate, spec::age_cap_s) / spec::age_cap_s;
+    return std::min(double(ticks) * per_tick_, 1.0);
   }
 
   void stats() {
@@ -189,6 +190,7 @@ class Vector {
 
   const Derive& d_;
   const Summary& s_;
+  const double per_tick_;  // of an age
   alignas(64) double f_[spec::f_COUNT];
 };
 

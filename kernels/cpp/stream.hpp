@@ -3,7 +3,7 @@
 // Sums, maxima and moments are kept as in sliding.hpp, spectra as in dft.hpp, counts of whole ticks
 // exactly. All of it depends on the rows alone, never on when features were asked for, so a
 // recording gives the same bits tick by tick and in one go. Double precision throughout. Memory is
-// taken at construction: about 0.6 MB at 500 Hz, of which a tick touches some 25 kB.
+// taken at construction: about 0.5 MB at 500 Hz, of which a tick touches some 25 kB.
 namespace headway::HEADWAY_ISA {
 
 class Incremental final : public Stream {
