@@ -84,9 +84,9 @@ def history() -> int:
     return win.long + max(2 * win.diff, win.diff_force, len(win.taps) - 1)
 
 
-def copy_bandwidth(effort: float) -> float:
-    """Bytes read per second while NumPy copies an array that no cache holds, on one core."""
-    a = np.ones(max(1 << 20, round(effort * (1 << 25))))
+def copy_bandwidth() -> float:
+    """Bytes read per second while NumPy copies an array that few caches hold, on one core."""
+    a = np.ones(1 << 24)
     b = np.empty_like(a)
     return a.nbytes / median(lambda: np.copyto(b, a), 5)
 
@@ -141,7 +141,7 @@ def window_numbers(rows: Rows, effort: float) -> tuple[list[Number], Table, list
         for k in sorted({1, cores})
     }
     fast = took[cores]
-    read, copied = windows.nbytes / count / fast, copy_bandwidth(effort)
+    read, copied = windows.nbytes / count / fast, copy_bandwidth()
     numbers = [
         Number("windows on all cores: numpy / cpp", slow / fast, "x", 50.0, False),
         Number("windows: bytes read", read * 1e-9, "GB/s"),
