@@ -75,6 +75,7 @@ class ProOperator:
 
     def reset(self) -> None:
         self.stream.reset()
+        self.stream.bind(self._features, self._mask)  # features go where the head reads them
         self._h[:] = 0.0
         self._phi: float | None = None
         self.updated = False
@@ -83,12 +84,12 @@ class ProOperator:
 
     def step(self, row: np.void, tick: int) -> Signals:
         """Signals as of this row; the head runs every hz / head_hz ticks, in between they hold."""
-        self.stream.push(row)
         self.updated = tick % self._every == 0
         self.reward_now = 0.0
         if not self.updated:
+            self.stream.push(row)
             return self.signals
-        self.stream.features(self._features, self._mask)
+        self.stream.step(row)
         self.engine.run()
         self._h[:] = self._h_out
         out = {name: float(self._out[name].reshape(-1)[0]) for name in OUTPUTS}

@@ -90,6 +90,13 @@ class _Recorded:
         out_mask[:] = self._rows[self._at]["mask"]
         return out_features, out_mask
 
+    def bind(self, out_features: FLOATS, out_mask: FLOATS, /) -> None:
+        self._bound = out_features, out_mask
+
+    def step(self, row: np.void, /) -> tuple[FLOATS, FLOATS]:
+        self.push(row)
+        return self.features(*self._bound)
+
     def reset(self) -> None:
         self._at = -1
 

@@ -3,6 +3,8 @@
 stream = feature_stream("auto", scale, joints=6, rate_hz=500.0)
 stream.push(row)                      # every tick; a row of telemetry.dtype(joints)
 features, mask = stream.features()    # after any tick; (176,) and (16,) float32
+features, mask = stream.step(row)     # both at once, into arrays that the next step overwrites
+features_batch(windows, scale, 500.0) # many windows at once, on all cores
 """
 
 from __future__ import annotations
@@ -29,6 +31,8 @@ class FeatureStream(Protocol):
     def features(
         self, out_features: FLOATS | None = None, out_mask: FLOATS | None = None
     ) -> tuple[FLOATS, FLOATS]: ...
+    def bind(self, out_features: FLOATS, out_mask: FLOATS, /) -> None: ...
+    def step(self, row: np.void, /) -> tuple[FLOATS, FLOATS]: ...
     def reset(self) -> None: ...
 
 
@@ -65,4 +69,35 @@ def batch(
     return chosen(rows, scale, rate_hz, every)
 
 
-__all__ = ["FeatureStream", "batch", "feature_stream", "native", "oracle", "resolve", "spec"]
+def features_batch(
+    windows: np.ndarray[tuple[int, int], np.dtype[Any]],
+    scale: Scale,
+    rate_hz: float,
+    impl: Impl = "auto",
+    threads: int | None = None,
+) -> tuple[FLOATS, FLOATS]:
+    """Features (B, 176) and masks (B, 16) after the last row of each of `windows`, (B, T) rows of
+    telemetry.dtype(joints), each a stream of its own that began with its first row. T is usually a
+    window and what the filters look back over. C++ works on `threads`, by default on every core
+    that this process may use; NumPy on one. Raises Missing, ConfigError, SpecMismatch."""
+    if windows.ndim != 2 or windows.shape[1] < 1:
+        raise ConfigError(
+            f"wanted windows of shape (B, T) with T >= 1, found {windows.shape}: stack the rows"
+        )
+    if threads is not None and threads < 1:
+        raise ConfigError(f"wanted threads >= 1, found {threads}: leave it out for all cores")
+    if resolve(impl) == "cpp":
+        return native.features_batch(windows, scale, rate_hz, threads)
+    return oracle.features_batch(windows, scale, rate_hz)
+
+
+__all__ = [
+    "FeatureStream",
+    "batch",
+    "feature_stream",
+    "features_batch",
+    "native",
+    "oracle",
+    "resolve",
+    "spec",
+]

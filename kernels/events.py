@@ -1,7 +1,7 @@
 """What cannot be windowed: contacts, grasps, retries and phases as small state machines.
 
 Plain Python scalars, one call per tick, O(1). Ages count ticks. A machine whose input group is not
-valid on a tick stands still; ages go on. `cpp/stream.hpp` has the same machines.
+valid on a tick stands still; ages go on. `cpp/events.hpp` has the same machines.
 """
 
 from __future__ import annotations

@@ -63,6 +63,16 @@ class FeatureStream:
         )
         self._padded = np.zeros((joints + 4, length))
         self._slopes: dict[int, Vec] = {}
+        self.bind(np.zeros(spec.N_FEATURES, np.float32), np.zeros(spec.N_MASKS, np.float32))
+
+    def bind(self, out_features: FLOATS, out_mask: FLOATS) -> None:
+        """Have `step` write features (176,) and presence bits (16,) into these arrays."""
+        self._bound = out_features, out_mask
+
+    def step(self, row: np.void) -> tuple[FLOATS, FLOATS]:
+        """`push` and `features` at once, into the bound arrays: the next step overwrites them."""
+        self.push(row)
+        return self.features(*self._bound)
 
     def features(
         self, out_features: FLOATS | None = None, out_mask: FLOATS | None = None
@@ -265,4 +275,20 @@ def batch(
     return features, masks
 
 
-__all__ = ["MASK", "FeatureStream", "batch"]
+def features_batch(
+    windows: np.ndarray[tuple[int, int], np.dtype[Any]], scale: Scale, rate_hz: float
+) -> tuple[FLOATS, FLOATS]:
+    """Features (B, 176) and masks (B, 16) after the last row of each of B windows (B, T), each a
+    stream that began with its first row."""
+    features = np.zeros((len(windows), spec.N_FEATURES), np.float32)
+    masks = np.zeros((len(windows), spec.N_MASKS), np.float32)
+    stream = FeatureStream(scale, windows["q"].shape[2], rate_hz)
+    for i, rows in enumerate(windows):
+        stream.reset()
+        for row in rows:
+            stream.push(row)
+        stream.features(features[i], masks[i])
+    return features, masks
+
+
+__all__ = ["MASK", "FeatureStream", "batch", "features_batch"]

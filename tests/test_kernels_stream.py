@@ -101,6 +101,49 @@ def test_outputs_are_written_into_what_is_given(impl: Any) -> None:
 
 
 @each_impl
+def test_a_step_is_a_push_and_features_into_what_is_bound(impl: Any) -> None:
+    rows = wild(400, 9)
+    a, b = (kernels.feature_stream(impl, scale(), 6, 500.0) for _ in range(2))
+    slot = rows[:1].copy()
+    row = slot[0]  # one object, filled anew every tick, as the loop does
+    for i in range(200):
+        slot[:] = rows[i : i + 1]
+        f, m = a.step(row)
+        b.push(rows[i])
+        if i % 7 == 0:
+            want = b.features()
+            np.testing.assert_array_equal(f, want[0])
+            np.testing.assert_array_equal(m, want[1])
+    out, bits = np.empty(176, np.float32), np.empty(16, np.float32)
+    a.bind(out, bits)
+    for i in range(200, 400):
+        b.push(rows[i])
+        if i % 3:  # the known row, an unknown one, and the two in turn
+            slot[:] = rows[i : i + 1]
+            got = a.step(row)
+        else:
+            got = a.step(rows[i])
+        assert got[0] is out
+        assert got[1] is bits
+        np.testing.assert_array_equal(out, b.features()[0])
+    a.reset()
+    assert a.step(row)[0] is out  # a reset forgets the rows, not where to write
+
+
+@each_impl
+def test_a_row_that_owns_its_memory_is_read_on_every_tick(impl: Any) -> None:
+    rows = wild(60, 10)
+    a, b = (kernels.feature_stream(impl, scale(), 6, 500.0) for _ in range(2))
+    own = rows[0].copy()
+    for row in rows:
+        for name in row.dtype.names:
+            own[name] = row[name]
+        a.push(own)
+        b.push(row)
+    np.testing.assert_array_equal(a.features()[0], b.features()[0])
+
+
+@each_impl
 def test_a_robot_without_a_gripper_masks_it(impl: Any) -> None:
     rows = wild(300, 8)
     for field in ("width", "width_ref", "grip_force", "vacuum"):

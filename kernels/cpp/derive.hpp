@@ -1,32 +1,8 @@
 // Stage 1, the twin of kernels/derive.py: one telemetry row -> one row of derived channels.
 //
-// Memory: everything is taken at construction. The window is time-major, (2 L, C) doubles with every
-// row written twice, so that the last m <= L rows are one contiguous block and loops over channels
-// vectorise. Element-wise arithmetic is in the oracle's order, so thresholds fall the same way.
-#pragma once
-#include <array>
-#include <cmath>
-#include <cstdint>
-#include <cstring>
-#include <stdexcept>
-#include <vector>
-
-#include "events.hpp"
-
-namespace headway {
-
-struct Robot {
-  int joints;
-  double rate;
-  std::vector<double> q_min, q_max, dq_max, tau_max;
-  double q_tol, v_max, stroke, force_max;
-};
-
-struct Windows {
-  int shorter, longer, diff, diff_force;  // [ticks]
-  double lo, hi;                          // band [Hz]
-  std::vector<double> taps;
-};
+// Memory: everything is taken at construction. What a threshold looks at is computed element by
+// element in the oracle's order, so that thresholds fall the same way.
+namespace headway::HEADWAY_ISA {
 
 class Derive {
  public:
@@ -39,22 +15,34 @@ class Derive {
     }
     rows_ = std::max(2 * win.diff, win.diff_force) + 1;
     channels = spec::c_COUNT + robot.joints;
-    held_.resize(std::size_t(rows_) * columns_);
+    stride_ = padded(columns_) + 4;  // joint fields are read four at a time, beyond their end
+    held_ = Lanes(std::size_t(rows_) * stride_);
     valid_.resize(rows_);
-    sign_.resize(robot.joints);
-    force_.resize(6 * win.taps.size());
-    ring_.resize(std::size_t(2) * win.longer * channels);
+    bit_.resize(columns_);
+    for (int f = 0; f < spec::t_COUNT; ++f)
+      for (int i = 0; i < width_[f]; ++i) bit_[offset_[f] + i] = 1u << spec::MASK[f];
+    lanes_ = padded(robot.joints);
+    const double inf = std::numeric_limits<double>::infinity();
+    for (Lanes* a : {&sign_, &dq_max_, &per_dq_, &per_tau_, &one_}) *a = Lanes(lanes_);
+    for (int j = 0; j < lanes_; ++j) {
+      const bool is = j < robot.joints;  // x / inf and x * 0 take the lanes beyond the joints out
+      dq_max_[j] = is ? robot.dq_max[j] : inf;
+      per_dq_[j] = is ? 1.0 / robot.dq_max[j] : 0.0;
+      per_tau_[j] = is ? 1.0 / robot.tau_max[j] : 0.0;
+      one_[j] = is;
+    }
+    force_ = Lanes(8 * win.taps.size());
     reset();
   }
 
   void reset() {
-    std::fill(held_.begin(), held_.end(), 0.0);
+    held_.clear();
+    sign_.clear();
+    force_.clear();
     std::fill(valid_.begin(), valid_.end(), 0u);
-    std::fill(sign_.begin(), sign_.end(), 0.0);
-    std::fill(force_.begin(), force_.end(), 0.0);
-    std::fill(ring_.begin(), ring_.end(), 0.0);
     pos_ = 0;
     known_ = 0;
+    tap_ = -1;
     count = 0;
     const double dt = 1.0 / robot.rate;
     contact = Contact(dt);
@@ -63,31 +51,22 @@ class Derive {
   }
 
   int columns() const { return columns_; }
+  std::uint32_t valid() const { return valid_[pos_]; }
 
-  // `row` holds columns() doubles: the telemetry fields without the leading t_ns.
-  void push(const double* row) {
+  // `row` holds columns() doubles: the telemetry fields without the leading t_ns; `out` takes the
+  // channels, padded to four.
+  void push(const double* row, double* out) {
     pos_ = pos_ + 1 == rows_ ? 0 : pos_ + 1;
     validate(row);
-    const int at = int(count % win.longer);
-    double* out = ring_.data() + std::size_t(at) * channels;
     channels_of(out);
-    std::memcpy(out + std::size_t(win.longer) * channels, out, sizeof(double) * channels);
     ++count;
-  }
-
-  int size() const { return count < win.longer ? int(count) : win.longer; }
-
-  // The first of the last m rows; m <= size().
-  const double* window(int m) const {
-    const long long end = (count - 1) % win.longer + 1 + win.longer;
-    return ring_.data() + std::size_t(end - m) * channels;
   }
 
   // A field as of the latest tick, held.
   const double* now(int field, int back = 0) const {
     int p = pos_ - back;
     p += p < 0 ? rows_ : 0;
-    return held_.data() + std::size_t(p) * columns_ + offset_[field];
+    return held_.data() + std::size_t(p) * stride_ + offset_[field];
   }
 
   Robot robot;
@@ -109,23 +88,21 @@ class Derive {
 
   void validate(const double* row) {
     double* x = cell(0);
-    std::uint32_t valid = (1u << spec::m_COUNT) - 1;
-    for (int f = 0; f < spec::t_COUNT; ++f)
-      for (int i = offset_[f]; i < offset_[f] + width_[f]; ++i) {
-        const bool good = std::fabs(row[i]) <= spec::in_max;  // false for NaN
-        x[i] = good ? row[i] : 0.0;
-        if (!good) valid &= ~(1u << spec::MASK[f]);
-      }
-    valid_[pos_] = valid;
-    const std::uint32_t all = (1u << spec::m_COUNT) - 1;
-    if (valid == all) return;
+    const double* before = now(0, 1);
+    std::uint32_t bad = 0;
+    for (int i = 0; i < columns_; ++i) {
+      const bool good = std::fabs(row[i]) <= spec::in_max;  // false for NaN
+      x[i] = good ? row[i] : 0.0;
+      bad |= good ? 0u : bit_[i];
+    }
+    constexpr std::uint32_t every = (1u << spec::m_COUNT) - 1;
+    valid_[pos_] = every & ~bad;
+    if (!bad) return;
     difference(spec::m_q, spec::t_q, spec::m_dq, spec::t_dq);
     difference(spec::m_ref, spec::t_q_ref, spec::m_dq_ref, spec::t_dq_ref);
     if (usable(spec::m_tcp, spec::m_twist)) twist();
-    const double* before = now(0, 1);
-    for (int f = 0; f < spec::t_COUNT; ++f)
-      if (!ok(spec::MASK[f]))
-        std::memcpy(x + offset_[f], before + offset_[f], sizeof(double) * width_[f]);
+    const std::uint32_t hold = ~valid_[pos_];
+    for (int i = 0; i < columns_; ++i) x[i] = bit_[i] & hold ? before[i] : x[i];
   }
 
   bool usable(int source, int target) const {
@@ -176,16 +153,26 @@ class Derive {
     return dot;
   }
 
+  // The taps are symmetric: each meets two samples. Even and odd taps are summed apart, since one
+  // chain of additions would be all latency.
   double band(const double* w) {
-    const int n = int(win.taps.size()), at = int(count % n);
-    for (int i = 0; i < 3; ++i) force_[3 * at + i] = force_[3 * (at + n) + i] = w[i];
+    const int n = int(win.taps.size()), half = n / 2;
+    tap_ = tap_ + 1 == n ? 0 : tap_ + 1;
+    const v4 f{w[0], w[1], w[2], 0.0};
+    store(force_.data() + 4 * tap_, f);
+    store(force_.data() + 4 * (tap_ + n), f);
     known_ = ok(spec::m_wrench) ? known_ + 1 : 0;
     if (known_ < n) return 0.0;
-    const double* x = force_.data() + 3 * (at + 1);
-    double y[3] = {0, 0, 0};
-    for (int t = 0; t < n; ++t)
-      for (int i = 0; i < 3; ++i) y[i] += win.taps[t] * x[3 * t + i];
-    return std::sqrt(y[0] * y[0] + y[1] * y[1] + y[2] * y[2]);
+    const double *a = force_.data() + 4 * (tap_ + 1), *b = a + 4 * (n - 1), *h = win.taps.data();
+    v4 even = load(a + 4 * half) * all(h[half]), odd = all(0.0);
+    int t = 0;
+    for (; t + 1 < half; t += 2) {
+      even += (load(a + 4 * t) + load(b - 4 * t)) * all(h[t]);
+      odd += (load(a + 4 * t + 4) + load(b - 4 * t - 4)) * all(h[t + 1]);
+    }
+    if (t < half) even += (load(a + 4 * t) + load(b - 4 * t)) * all(h[t]);
+    const v4 y = even + odd;
+    return std::sqrt(sum(y * y));
   }
 
   static double norm(const double* x, int n) {
@@ -201,38 +188,43 @@ class Derive {
     const double *dq = now(t_dq), *dq1 = now(t_dq, k), *dq2 = now(t_dq, 2 * k);
     const double *q = now(t_q), *ref = now(t_q_ref), *dref = now(t_dq_ref);
     const double *tau = now(t_tau_ext), *tau1 = now(t_tau_ext, k);
-    double s_dq = 0, s_acc = 0, s_jerk = 0, s_q = 0, s_err = 0, s_tau = 0, s_dtau = 0;
-    int turns = 0;
-    bool saturates = false;
-    for (int j = 0; j < J; ++j) {
-      const auto sq = [](double e) { return e * e; };
-      const double x = dq[j] / robot.dq_max[j], m = robot.dq_max[j], size = std::fabs(x);
-      out[c_COUNT + j] = x;
+    const v4 zero = all(0.0), one = all(1.0);
+    v4 s_dq = zero, s_acc = zero, s_jerk = zero, s_q = zero, s_err = zero, s_tau = zero;
+    v4 s_dtau = zero, turns = zero, fastest = zero;
+    for (int j = 0; j < lanes_; j += 4) {
+      const v4 at = load(dq + j), at1 = load(dq1 + j), t = load(tau + j);
+      const v4 per_dq = load(&per_dq_[j]), per_tau = load(&per_tau_[j]);
+      const v4 x = at / load(&dq_max_[j]), size = x < zero ? -x : x;
+      store(out + c_COUNT + j, x);
+      const v4 acc = (at - at1) * all(per) * per_dq, err = (load(dref + j) - at) * per_dq;
+      const v4 jerk = (at - all(2.0) * at1 + load(dq2 + j)) * per_dq;
+      const v4 off = (load(ref + j) - load(q + j)) * load(&one_[j]);
+      const v4 load_ = t * per_tau, dload = (t - load(tau1 + j)) * all(per) * per_tau;
       s_dq += x * x;
-      s_acc += sq((dq[j] - dq1[j]) * per / m);
-      s_jerk += sq((dq[j] - 2 * dq1[j] + dq2[j]) / m);
-      s_q += sq(ref[j] - q[j]);
-      s_err += sq((dref[j] - dq[j]) / m);
-      s_tau += sq(tau[j] / robot.tau_max[j]);
-      s_dtau += sq((tau[j] - tau1[j]) * per / robot.tau_max[j]);
-      saturates |= size >= saturated;
-      if (size > reversal_deadband) {
-        const double sign = x > 0 ? 1.0 : -1.0;
-        turns += sign * sign_[j] < 0;
-        sign_[j] = sign;
-      }
+      s_acc += acc * acc;
+      s_jerk += jerk * jerk;
+      s_q += off * off;
+      s_err += err * err;
+      s_tau += load_ * load_;
+      s_dtau += dload * dload;
+      fastest = larger(size, fastest);
+      const v4 before = load(&sign_[j]), side = x > zero ? one : -one;
+      const m4 beyond = size > all(reversal_deadband);
+      turns += (beyond & (side * before < zero)) ? one : zero;
+      store(&sign_[j], beyond ? side : before);
     }
     const bool dq_k = ok(m_dq) && ok(m_dq, k);
-    out[c_dq] = std::sqrt(s_dq) * jn;
-    out[c_ddq] = dq_k ? std::sqrt(s_acc) * accel_s * jn : 0.0;
+    out[c_dq] = std::sqrt(sum(s_dq)) * jn;
+    out[c_ddq] = dq_k ? std::sqrt(sum(s_acc)) * accel_s * jn : 0.0;
     out[c_jerk] =
-        dq_k && ok(m_dq, 2 * k) ? std::sqrt(s_jerk) * (curve * accel_s * accel_s * jn) : 0.0;
-    out[c_q_err] = std::sqrt(s_q) * (jn / robot.q_tol);
-    out[c_dq_err] = std::sqrt(s_err) * jn;
-    out[c_tau] = std::sqrt(s_tau) * jn;
-    out[c_dtau] = ok(m_tau) && ok(m_tau, k) ? std::sqrt(s_dtau) * accel_s * jn : 0.0;
-    out[c_reversals] = double(turns) / J;
-    out[c_saturated] = saturates;
+        dq_k && ok(m_dq, 2 * k) ? std::sqrt(sum(s_jerk)) * (curve * accel_s * accel_s * jn) : 0.0;
+    out[c_q_err] = std::sqrt(sum(s_q)) * (jn / robot.q_tol);
+    out[c_dq_err] = std::sqrt(sum(s_err)) * jn;
+    out[c_tau] = std::sqrt(sum(s_tau)) * jn;
+    out[c_dtau] = ok(m_tau) && ok(m_tau, k) ? std::sqrt(sum(s_dtau)) * accel_s * jn : 0.0;
+    out[c_reversals] = sum(turns) / J;
+    out[c_saturated] = std::max(std::max(fastest[0], fastest[1]),
+                                std::max(fastest[2], fastest[3])) >= saturated;
 
     const double *v = now(t_twist), *v1 = now(t_twist, k), *v2 = now(t_twist, 2 * k);
     out[c_v] = norm(v, 3) / robot.v_max;
@@ -287,12 +279,12 @@ class Derive {
   }
 
   std::array<int, spec::t_COUNT> offset_{}, width_{};
-  int columns_ = 0, rows_ = 0, pos_ = 0, known_ = 0;
-  std::vector<double> held_;          // (rows_, columns_) ring of rows, invalid fields held
-  std::vector<std::uint32_t> valid_;  // (rows_) mask bits
-  std::vector<double> sign_;          // (J) last sign beyond the deadband
-  std::vector<double> force_;         // (2 taps, 3)
-  std::vector<double> ring_;          // (2 L, channels)
+  int columns_ = 0, rows_ = 0, pos_ = 0, known_ = 0, stride_ = 0, lanes_ = 0, tap_ = 0;
+  Lanes held_;                             // (rows_, stride_) ring of rows, invalid fields held
+  std::vector<std::uint32_t> valid_, bit_; // (rows_) mask bits; (columns_) the bit of each column
+  Lanes sign_;                             // (lanes_) last sign beyond the deadband
+  Lanes dq_max_, per_dq_, per_tau_, one_;  // (lanes_)
+  Lanes force_;                            // (2 taps, 4)
 };
 
-}  // namespace headway
+}  // namespace headway::HEADWAY_ISA

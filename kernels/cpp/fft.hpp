@@ -1,11 +1,6 @@
 // Complex FFT of any length: mixed radix, Cooley & Tukey 1965, recursive decimation in time.
 // O(n sum(factors)); all memory is taken at construction. Double precision.
-#pragma once
-#include <cmath>
-#include <complex>
-#include <vector>
-
-namespace headway {
+namespace headway::HEADWAY_ISA {
 
 class Fft {
  public:
@@ -78,4 +73,4 @@ class Fft {
   std::vector<int> factors_;
 };
 
-}  // namespace headway
+}  // namespace headway::HEADWAY_ISA
