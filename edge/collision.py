@@ -56,9 +56,10 @@ class Scene:
 def scene(cfg: GuardConfig, body: Sequence[Capsule], frames: int) -> Scene | None:
     """What there is to check for an arm of `body` and of `frames` frames; None: nothing.
 
-    Not checked: capsules of one frame or of neighbouring ones, which always touch; frame 0, which
-    does not move, and capsules meant for contact against the surroundings. Raises ValueError for a
-    capsule on a frame that the arm does not have, and for surroundings of an arm without a body.
+    Not checked: capsules of one frame or of neighbouring ones, which always touch; against the
+    surroundings capsules meant for contact and frame 0, which does not move; against the floor
+    frame 1 as well, which turns about the vertical. Raises ValueError for a capsule on a frame that
+    the arm does not have, and for surroundings of an arm without a body.
     """
     capsules = (*body, *(c.capsule() for c in cfg.capsules))
     if not cfg.check_collision:
@@ -94,7 +95,7 @@ def scene(cfg: GuardConfig, body: Sequence[Capsule], frames: int) -> Scene | Non
             add(SEGMENT, i, len(capsules) + j, o.name, o.radius, 0.5 * math.dist(o.a, o.b))
         for j, b in enumerate(cfg.boxes):
             add(BOX, i, j, b.name, 0.0, 0.5 * math.dist(b.lower, b.upper))
-        if cfg.floor_z is not None:
+        if cfg.floor_z is not None and c.frame > 1:
             add(FLOOR, i, 0, "the floor", 0.0, 0.0)
     floor = 0.0 if cfg.floor_z is None else cfg.floor_z
     return Scene(

@@ -18,6 +18,7 @@ template <typename... T>
 using Array = nb::ndarray<T..., nb::c_contig, nb::device::cpu>;
 using Vector = Array<const double, nb::ndim<1>>;
 using Three = Array<const double, nb::shape<3>>;
+using Six = Array<const double, nb::shape<6>>;
 using Rows = Array<const double, nb::ndim<2>>;
 using OutVector = Array<double, nb::ndim<1>>;
 
@@ -28,6 +29,8 @@ void want(std::size_t have, std::size_t need, const char* what) {
     throw nb::value_error(
         ("wanted " + std::to_string(need) + " " + what + ", found " + std::to_string(have)).c_str());
 }
+
+headway::Segment segment(const double* r) { return {{r[0], r[1], r[2]}, {r[3], r[4], r[5]}}; }
 
 // Forward kinematics: the chain's, else `call`, which reads `q` and writes `p`.
 struct Where {
@@ -120,9 +123,6 @@ class PyGuard {
     if (given.is_none()) return {};
     const nb::tuple t = nb::cast<nb::tuple>(given);
     headway::Scene scene{{}, {}, {}, nb::cast<double>(t[4]), nb::cast<double>(t[5]), {}};
-    const auto segment = [](const double* r) {
-      return headway::Segment{{r[0], r[1], r[2]}, {r[3], r[4], r[5]}};
-    };
     each(t[0], 8, [&](const double* r) {
       scene.capsules.push_back({static_cast<int>(r[0]), segment(r + 1)});
     });
@@ -179,6 +179,13 @@ NB_MODULE(_guard, m) {
   using nb::arg;
   nb::set_leak_warnings(false);  // a guard's function may refer back to it
   m.attr("VERSION") = 2;  // edge/guard_native.py wants this one
+  // squared distances [m^2] of a segment (two ends) to another, and to a box (two corners)
+  m.def("segments_apart", [](const Six& a, const Six& b) {
+    return headway::segments_apart(segment(a.data()), segment(b.data()));
+  });
+  m.def("box_apart", [](const Six& a, const Six& b) {
+    return headway::box_apart(segment(a.data()), segment(b.data()));
+  });
   nb::class_<PyGuard>(m, "Core")
       .def(nb::init<const Rows&, double, const Rows&, double, bool, OutVector, OutVector,
                     nb::object, const nb::object&>(),
