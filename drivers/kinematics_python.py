@@ -8,6 +8,7 @@ matrix products.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -136,7 +137,7 @@ class Chain:
         return worst
 
 
-def tcp(tool: list[float], flange: Twelve) -> list[float]:
+def tcp(tool: Sequence[float], flange: Sequence[float]) -> list[float]:
     """TCP position (3,) [m] of a tool on a flange frame."""
     tx, ty, tz = tool
     r00, r01, r02, r10, r11, r12, r20, r21, r22, px, py, pz = flange

@@ -18,12 +18,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.drivers.capsules import Capsule
-from headway.drivers.kinematics_python import Twelve
+from headway.drivers.capsules import Capsule, Xyz
 from headway.edge.guard_config import GuardConfig
+from headway.types import Vec
 
-Point = tuple[float, float, float]
-Segment = tuple[Point, Point]
+Point = Sequence[float]
+Segment = tuple[Xyz, Xyz]
 
 SEGMENT, BOX, FLOOR = range(3)  # what the second of a pair is
 TINY = 1e-12  # [m^2] a segment shorter than a micrometre is a point
@@ -111,16 +111,28 @@ class Collisions:
     def __init__(self, given: Scene) -> None:
         self._scene = given
         self._allowed: list[float] = []
-        self._found: list[float] = []
+        self.found: list[float] = []  # distances at the last look [m]
+        self._frame = np.array([c.frame for c in given.capsules])
+        self._ends = np.array([(c.a, c.b) for c in given.capsules])  # (m, 2, 3)
+        self._fixed = np.array(given.fixed, np.float64).reshape(-1, 2, 3)
+        boxes = np.array(given.boxes, np.float64).reshape(-1, 2, 3)
+        self._boxes = 0.5 * (boxes[:, 0] + boxes[:, 1])
+        kind, first, second = (np.array([p[i] for p in given.pairs], int) for i in range(3))
+        self._first, self._floor = first, np.flatnonzero(kind == FLOOR)
+        # Centres stand in one table: capsules, fixed segments, boxes. A floor has none; its pairs
+        # refer to any.
+        ahead = len(given.capsules) + len(given.fixed)
+        self._second = np.where(kind == BOX, second + ahead, np.where(kind == FLOOR, 0, second))
+        self._apart = np.array([p[4] for p in given.pairs])
 
-    def start(self, frames: Sequence[Twelve]) -> None:
+    def start(self, frames: Vec) -> None:
         """From here on nothing gets worse than this."""
         self._allowed = [min(self._scene.margin, d) for d in self.distances(frames)]
 
-    def look(self, frames: Sequence[Twelve]) -> tuple[int, float, float] | None:
+    def look(self, frames: Vec) -> tuple[int, float, float] | None:
         """(pair, its distance [m], what is allowed) of the first one that is too near."""
-        self._found = self.distances(frames)
-        for k, (d, allowed) in enumerate(zip(self._found, self._allowed, strict=True)):
+        self.found = self.distances(frames)
+        for k, (d, allowed) in enumerate(zip(self.found, self._allowed, strict=True)):
             if not d >= allowed:
                 return k, d, allowed
         return None
@@ -132,53 +144,31 @@ class Collisions:
             min(most, max(a, d)) for a, d in zip(self._allowed, distances, strict=True)
         ]
 
-    @property
-    def found(self) -> list[float]:
-        """Distances of the last look."""
-        return self._found
-
-    def distances(self, frames: Sequence[Twelve]) -> list[float]:
-        """Of every pair [m], surface to surface; those far apart as the margin."""
+    def distances(self, frames: Vec) -> list[float]:
+        """Of every pair [m], surface to surface; those far apart as the margin. `frames` (n + 1,
+        12) as of `Chain.transforms`."""
         scene = self._scene
-        segments = [placed(frames[c.frame], c) for c in scene.capsules]
-        segments += scene.fixed
-        centres = [_middle(*s) for s in segments]
-        boxes = [_middle(*b) for b in scene.boxes]
-        out = []
-        for kind, i, j, radius, apart in scene.pairs:
-            if kind == FLOOR:
-                (_, _, z0), (_, _, z1) = segments[i]
-                d = (z1 if z1 < z0 else z0) - scene.floor - radius
-                out.append(min(scene.margin, d))
-                continue
-            x, y, z = centres[i]
-            u, v, w = centres[j] if kind == SEGMENT else boxes[j]
-            dx, dy, dz = x - u, y - v, z - w
-            if dx * dx + dy * dy + dz * dz > apart:
-                out.append(scene.margin)
-            elif kind == SEGMENT:
-                out.append(math.sqrt(segments_apart(*segments[i], *segments[j])) - radius)
+        f = frames[self._frame][:, None]  # (m, 1, 12)
+        x, y, z = self._ends[:, :, :1], self._ends[:, :, 1:2], self._ends[:, :, 2:]
+        ends = f[..., 9:] + f[..., 0:9:3] * x + f[..., 1:9:3] * y + f[..., 2:9:3] * z
+        every = np.concatenate([ends, self._fixed])  # segments (m + s, 2, 3)
+        centres = np.concatenate([0.5 * (every[:, 0] + every[:, 1]), self._boxes])
+        d = centres[self._first] - centres[self._second]
+        near = ~(d[:, 0] * d[:, 0] + d[:, 1] * d[:, 1] + d[:, 2] * d[:, 2] > self._apart)
+        near[self._floor] = False
+        out = [scene.margin] * len(scene.pairs)
+        for k in self._floor.tolist():
+            z0, z1 = every[scene.pairs[k][1], :, 2].tolist()
+            out[k] = min(scene.margin, min(z0, z1) - scene.floor - scene.pairs[k][3])
+        for k in np.flatnonzero(near).tolist():
+            kind, i, j, radius, _ = scene.pairs[k]
+            p, q = every[i].tolist()
+            if kind == SEGMENT:
+                squared = segments_apart(p, q, *every[j].tolist())
             else:
-                out.append(math.sqrt(box_apart(*segments[i], *scene.boxes[j])) - radius)
+                squared = box_apart(p, q, *scene.boxes[j])
+            out[k] = math.sqrt(squared) - radius
         return out
-
-
-def placed(f: Twelve, c: Capsule) -> Segment:
-    """A capsule's ends in the base frame."""
-    r00, r01, r02, r10, r11, r12, r20, r21, r22, px, py, pz = f
-    (ax, ay, az), (bx, by, bz) = c.a, c.b
-    return (
-        (
-            px + r00 * ax + r01 * ay + r02 * az,
-            py + r10 * ax + r11 * ay + r12 * az,
-            pz + r20 * ax + r21 * ay + r22 * az,
-        ),
-        (
-            px + r00 * bx + r01 * by + r02 * bz,
-            py + r10 * bx + r11 * by + r12 * bz,
-            pz + r20 * bx + r21 * by + r22 * bz,
-        ),
-    )
 
 
 def segments_apart(p1: Point, q1: Point, p2: Point, q2: Point) -> float:
@@ -254,7 +244,3 @@ def _box_point(t: float, p: Point, u: Point, lower: Point, upper: Point) -> floa
 
 def _unit(x: float) -> float:
     return 0.0 if x < 0.0 else 1.0 if x > 1.0 else x
-
-
-def _middle(a: Point, b: Point) -> Point:
-    return 0.5 * (a[0] + b[0]), 0.5 * (a[1] + b[1]), 0.5 * (a[2] + b[2])

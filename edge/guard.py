@@ -24,7 +24,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from headway.drivers.kinematics import Chain, Impl, quat_to_mat
+from headway.drivers.kinematics import Chain, Impl
 from headway.edge import collision, guard_native
 from headway.edge.guard_config import GuardConfig as GuardConfig
 from headway.edge.guard_core import Fk, Found, PythonCore
@@ -292,8 +292,9 @@ class Guard:
         # hypot(nan, inf) is inf: infinite and NaN readings both say that the sensor is not well
         if not (math.isfinite(force) and math.isfinite(torque)):
             return Reason.BAD_WRENCH, "wrench is {} N, {} Nm", (force, torque)
-        power = 0.0 if cfg.power_max is None else _power(wrench, state)
-        most = math.inf if cfg.power_max is None else cfg.power_max
+        power, most = 0.0, math.inf
+        if cfg.power_max is not None:
+            power, most = _power(fx, fy, fz, wrench.frame_id, state), cfg.power_max
         if not power <= most:
             self._tripped = Reason.POWER
         elif force > cfg.force_max or torque > cfg.torque_max:
@@ -340,16 +341,20 @@ class Guard:
 ACCEPTED = ChunkVerdict(Reason.OK)
 
 
-def _power(wrench: Wrench, state: ArmState | None) -> float:
-    """|F . v| [W] of the measured force and TCP velocity. A wrench that is not in the base frame is
-    taken to be in the TCP's. Without an arm state nothing is known, and the status check says so.
-    """
+def _power(fx: float, fy: float, fz: float, frame: str, state: ArmState | None) -> float:
+    """|F . v| [W] of the measured force [N] and TCP velocity. A force that is not in the base frame
+    is taken to be in the TCP's. Without an arm state nothing is known, and the status check says
+    so."""
     if state is None:
         return 0.0
     try:
-        force = wrench.force
-        if wrench.frame_id != "base":
-            force = quat_to_mat(state.tcp.quat) @ force
-        return abs(float(force @ state.twist[:3]))
+        vx, vy, vz = state.twist[:3].tolist()
+        if frame != "base":  # the velocity into the TCP's frame, by the inverse rotation
+            w, x, y, z = state.tcp.quat.tolist()
+            tx, ty, tz = 2.0 * (vy * z - vz * y), 2.0 * (vz * x - vx * z), 2.0 * (vx * y - vy * x)
+            vx += w * tx + ty * z - tz * y
+            vy += w * ty + tz * x - tx * z
+            vz += w * tz + tx * y - ty * x
+        return abs(float(fx * vx + fy * vy + fz * vz))
     except Exception:  # whatever a broken state raises: the power is not known to be small
         return math.nan

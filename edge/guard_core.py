@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway.drivers.kinematics import Chain
-from headway.drivers.kinematics_python import Twelve
 from headway.drivers.kinematics_python import tcp as tcp_of
 from headway.edge.collision import Collisions, Scene
 from headway.edge.joint import ROUND, Joint, Reason
@@ -28,6 +27,7 @@ Fk = Chain | Callable[[Vec], Vec]
 Found = tuple[int, int, tuple[float, float, float, float]]
 
 NOTHING: Found = (0, 0, (0.0, 0.0, 0.0, 0.0))
+NO_FRAMES = np.zeros((0, 12))
 FAILED: Found = (Reason.WORKSPACE, -1, (0.0, 0.0, 0.0, 0.0))
 
 
@@ -189,14 +189,14 @@ class PythonCore:
             collisions.accept(near)
         return NOTHING
 
-    def _look(self, q: list[float]) -> tuple[list[float], list[Twelve]]:
-        """TCP position and, of a chain, the frames."""
+    def _look(self, q: list[float]) -> tuple[list[float], Vec]:
+        """TCP position and, of a chain, the frames (n + 1, 12)."""
         at = self._fk_in
         at[:] = q
         if not isinstance(self._fk, Chain):
-            return position(self._fk, at), []
-        frames: list[Twelve] = [tuple(f) for f in self._fk.transforms(at).tolist()]
-        return tcp_of(list(self._fk.tool), frames[-1]), frames
+            return position(self._fk, at), NO_FRAMES
+        frames = self._fk.transforms(at)
+        return tcp_of(self._fk.tool, frames[-1].tolist()), frames
 
     def _outside(self, p: list[float], before: list[float], end: int) -> Found:
         for axis, (x, b, (lo, hi)) in enumerate(zip(p, before, self._box, strict=True)):
@@ -245,7 +245,7 @@ class PythonCore:
         return len(q), NOTHING
 
 
-def _too_near(collisions: Collisions, frames: list[Twelve], end: int) -> Found:
+def _too_near(collisions: Collisions, frames: Vec, end: int) -> Found:
     near = collisions.look(frames)
     if near is None:
         return NOTHING

@@ -45,7 +45,7 @@ def send(g: Guard, q: Vec) -> Decision:
 def distances(q: Vec, **cfg: Any) -> tuple[list[float], collision.Scene]:
     scene = collision.scene(GuardConfig(**{**WIDE, "collision_margin": 1.0, **cfg}), CHAIN.body, 7)
     assert scene is not None
-    found = collision.Collisions(scene).distances([tuple(f) for f in CHAIN.transforms(q).tolist()])
+    found = collision.Collisions(scene).distances(CHAIN.transforms(q))
     return found, scene
 
 
