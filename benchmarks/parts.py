@@ -21,6 +21,7 @@ from headway.benchmarks._robot import PRO_BUNDLE
 from headway.drivers import native
 from headway.drivers.arms import _ur5e as ur
 from headway.drivers.kinematics import Chain, Impl
+from headway.drivers.sim import arm_model
 from headway.edge import guard_native
 from headway.edge.engine import open_engine
 from headway.edge.guard import Guard, GuardConfig
@@ -36,7 +37,7 @@ from headway.types import ArmState, Pose, Vec, Wrench
 CALLS = 20_000
 IMPLS: tuple[kernels.Impl, ...] = ("cpp", "numpy")
 _HZ = 500.0
-_CHAIN = Chain(ur.DH, ur.BASE_YAW, (0.0, 0.0, 0.185))
+_CHAIN = Chain(ur.DH, ur.BASE_YAW, arm_model.TCP, body=(*ur.BODY, *arm_model.TOOL_BODY))
 _HOME = np.array([0.0, -1.9, 1.9, -1.57, -1.57, 0.0])
 Row = tuple[str, tuple[float, ...]]
 
@@ -54,8 +55,8 @@ def timed(call: Callable[[int], Any], n: int, warm: int = 200) -> tuple[float, f
 
 
 def guard(n: int) -> list[Row]:
-    """Commands of a slow motion in all joints, all accepted: compiled and Python, with the real
-    forward kinematics and, for what the guard itself costs, with one that does nothing."""
+    """Commands of a slow motion in all joints, all accepted: compiled and Python, with the arm's
+    chain, its body and a floor, and, for what is left without them, with a TCP that never moves."""
     origin = np.zeros(3)
 
     def nowhere(q: Vec) -> Vec:
@@ -64,7 +65,7 @@ def guard(n: int) -> list[Row]:
     return [
         (f"guard.apply {impl}, {name}", _guarded(n, fk, impl))
         for impl in _built()
-        for name, fk in (("chain", replace(_CHAIN, impl=impl)), ("null fk", nowhere))
+        for name, fk in (("chain", replace(_CHAIN, impl=impl)), ("no chain", nowhere))
     ]
 
 
@@ -80,6 +81,8 @@ def _guarded(n: int, fk: Fk, impl: Impl) -> tuple[float, float, float]:
         workspace_max=(1.5, 1.5, 1.5),
         force_max=80.0,
         torque_max=15.0,
+        power_max=50.0,
+        floor_z=0.0 if isinstance(fk, Chain) else None,
     )
     guard = Guard(cfg, ur.LIMITS, 1 / _HZ, fk, impl)
     guard.reset(_HOME)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway.drivers import kinematics_python, native
+from headway.drivers.capsules import Capsule
 from headway.drivers.rotations import (
     Mat3,
     mat_to_quat,
@@ -38,8 +39,9 @@ __all__ = [
 @dataclass(frozen=True)
 class Chain:
     """`dh` rows (a [m], d [m], alpha [rad]); `base_yaw` turns the first frame about the vertical;
-    `tool` is the TCP in the flange frame. `impl` says what computes: "auto" is C++ where it is
-    built, else Python; "cpp" raises Missing on first use where it is not. Any thread may use it.
+    `tool` is the TCP in the flange frame; `body` what the arm is made of. `impl` says what
+    computes: "auto" is C++ where it is built, else Python; "cpp" raises Missing on first use where
+    it is not. Any thread may use it.
 
     `q` is (n,) [rad] everywhere; ValueError for another number of joints.
     """
@@ -48,6 +50,7 @@ class Chain:
     base_yaw: float = 0.0
     tool: tuple[float, float, float] = (0.0, 0.0, 0.0)  # [m], no rotation
     impl: Impl = field(default="auto", compare=False)
+    body: tuple[Capsule, ...] = ()
 
     @property
     def links(self) -> NDArray[np.float64]:
@@ -75,7 +78,13 @@ class Chain:
         return "python" if isinstance(self._solver, kinematics_python.Chain) else "cpp"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Chain, (self.dh, self.base_yaw, self.tool, self.impl)  # without the solver
+        return Chain, (
+            self.dh,
+            self.base_yaw,
+            self.tool,
+            self.impl,
+            self.body,
+        )  # without the solver
 
     def transforms(self, q: Vec) -> NDArray[np.float64]:
         """Frames 0..n in the base frame, the base's own and the one behind each joint, as rows

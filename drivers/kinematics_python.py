@@ -8,6 +8,7 @@ matrix products.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,33 +64,22 @@ class Chain:
             out.append((r00, r01, r02, r10, r11, r12, r20, r21, r22, px, py, pz))
         return out
 
-    def tcp(self, flange: Twelve) -> list[float]:
-        """TCP position (3,) [m] for a flange frame."""
-        tx, ty, tz = self._tool
-        r00, r01, r02, r10, r11, r12, r20, r21, r22, px, py, pz = flange
-        return [
-            px + r00 * tx + r01 * ty + r02 * tz,
-            py + r10 * tx + r11 * ty + r12 * tz,
-            pz + r20 * tx + r21 * ty + r22 * tz,
-        ]
-
     def frames(self, q: Vec, out: NDArray[np.float64]) -> None:
         out[:] = self.transforms(q.tolist())
 
     def fk(self, q: Vec, R: Mat3, p: Vec) -> None:
         f = self.transforms(q.tolist())[-1]
         R[:] = f[0:3], f[3:6], f[6:9]
-        p[:] = self.tcp(f)
+        p[:] = tcp(self._tool, f)
 
     def position(self, q: Vec, p: Vec) -> None:
-        p[:] = self.tcp(self.transforms(q.tolist())[-1])
+        p[:] = tcp(self._tool, self.transforms(q.tolist())[-1])
 
     def state(self, q: Vec, R: Mat3, p: Vec, J: NDArray[np.float64]) -> None:
         frames = self.transforms(q.tolist())
         f = frames[-1]
         R[:] = f[0:3], f[3:6], f[6:9]
-        px, py, pz = tcp = self.tcp(f)
-        p[:] = tcp
+        p[:] = px, py, pz = tcp(self._tool, f)
         columns: list[float] = []
         for _, _, zx, _, _, zy, _, _, zz, ox, oy, oz in frames[:-1]:
             rx, ry, rz = px - ox, py - oy, pz - oz
@@ -145,3 +135,14 @@ class Chain:
                 residual = self.ik(turned, goal, q[k + 1], iterations, tol, damping, max_step)
             worst = max(worst, residual)
         return worst
+
+
+def tcp(tool: Sequence[float], flange: Sequence[float]) -> list[float]:
+    """TCP position (3,) [m] of a tool on a flange frame."""
+    tx, ty, tz = tool
+    r00, r01, r02, r10, r11, r12, r20, r21, r22, px, py, pz = flange
+    return [
+        px + r00 * tx + r01 * ty + r02 * tz,
+        py + r10 * tx + r11 * ty + r12 * tz,
+        pz + r20 * tx + r21 * ty + r22 * tz,
+    ]

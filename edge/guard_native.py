@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway.drivers.kinematics import Chain, Impl
+from headway.edge.collision import Scene
 from headway.edge.guard_core import Core, Fk, PythonCore, position
 from headway.edge.joint import Joint
 from headway.errors import Missing
 from headway.types import Vec
 
-VERSION = 1  # of what the compiled module offers
+VERSION = 2  # of what the compiled module offers
 
 
 def module() -> Any:
@@ -53,6 +54,7 @@ def make(
     command: Vec,
     out: Vec,
     fk: Fk,
+    scene: Scene | None,
 ) -> Core:
     """The compiled core for "cpp", and for "auto" where it is built; else the Python one, of the
     same arguments. Raises Missing, and ValueError for a chain of another number of joints."""
@@ -62,7 +64,7 @@ def make(
         )
     compiled = module() if impl == "cpp" else optional() if impl == "auto" else None
     if compiled is None:
-        return PythonCore(joints, period_s, box, lever_m, clamp, command, out, fk)
+        return PythonCore(joints, period_s, box, lever_m, clamp, command, out, fk, scene)
     where: tuple[Any, ...]
     if isinstance(fk, Chain):
         where = (
@@ -71,7 +73,8 @@ def make(
     else:
         where = _filled(fk, len(joints))
     rows = np.array([joint.constants() for joint in joints])
-    core: Core = compiled.Core(rows, period_s, box, lever_m, clamp, command, out, where)
+    parts = None if scene is None else (*scene.rows(), scene.floor, scene.margin)
+    core: Core = compiled.Core(rows, period_s, box, lever_m, clamp, command, out, where, parts)
     return core
 
 

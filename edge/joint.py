@@ -16,7 +16,8 @@ REST = 8.0 * EPS
 
 
 class Reason(IntEnum):
-    """Why a command was not sent as it came, in the order of the guard's checks."""
+    """Why a command was not sent as it came, in the order of the guard's checks, but for the last
+    ones: recordings hold these numbers, so a new one goes to the end."""
 
     OK = 0
     NO_COMMAND = 1  # None: nothing fresh to do
@@ -38,7 +39,9 @@ class Reason(IntEnum):
     NOT_POWERED = 17
     PROTECTIVE_STOP = 18  # latched until `acknowledge`
     NO_SIGNALS = 19
-    RISK = 20
+    RISK = 20  # latched until `acknowledge`
+    COLLISION = 21  # after WORKSPACE
+    POWER = 22  # beside FORCE, and latched like it
 
 
 class Joint:

@@ -11,7 +11,9 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from headway.drivers.kinematics import Impl
+from headway.drivers.arms import _ur5e as ur
+from headway.drivers.kinematics import Chain, Impl
+from headway.drivers.sim import arm_model
 from headway.edge import guard_native
 from headway.edge.guard import Decision, Guard, GuardConfig, Reason
 from headway.edge.guard_core import Fk
@@ -48,6 +50,24 @@ def impl(request: pytest.FixtureRequest) -> Iterator[Impl]:
 
 
 QUIET = Wrench(np.zeros(3), np.zeros(3))
+
+
+# A real arm with its gripper, at rest in front of it, and a box that it cannot leave.
+CHAIN = Chain(ur.DH, ur.BASE_YAW, arm_model.TCP, body=(*ur.BODY, *arm_model.TOOL_BODY))
+HOME = np.array([0.0, -1.9, 1.9, -1.57, -1.57, 0.0])
+WIDE: dict[str, Any] = {
+    **BOX,
+    "workspace_min": (-3.0, -3.0, -3.0),
+    "workspace_max": (3.0, 3.0, 3.0),
+}
+IDLE: dict[str, Any] = {
+    "state": ArmState(
+        HOME, np.zeros(6), HOME, Pose(CHAIN.position(HOME), np.array([1.0, 0, 0, 0])), np.zeros(6)
+    ),
+    "wrench": QUIET,
+    "now_ns": 0,
+    "command_t_ns": 0,
+}
 
 
 def arm(q: Vec | None = None, **changes: Any) -> ArmState:

@@ -3,6 +3,7 @@ what goes out is finite, inside the joint limits, and within velocity, accelerat
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from headway.edge.guard import Reason
-from headway.types import Limits, Signals, Wrench
+from headway.types import Limits, Pose, Signals, Vec, Wrench
 
 
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -222,3 +223,47 @@ def test_protective_stop_latches_until_acknowledged() -> None:
     guard.acknowledge()
     held = send(guard, np.zeros(N), state=arm(protective_stop=True))
     assert held.reason is Reason.PROTECTIVE_STOP
+
+
+def test_contact_power_trips_and_latches_like_force() -> None:
+    guard = make(power_max=5.0)
+    half = np.array([np.sqrt(0.5), 0.0, 0.0, np.sqrt(0.5)])  # the TCP's x is the base's y
+
+    def push(newton: float, speed: float, frame: str = "tcp", quat: Vec = half) -> Reason:
+        twist = np.array([0.0, speed, 0.0, 0.0, 0.0, 0.0])
+        state = dataclasses.replace(arm(), twist=twist, tcp=Pose(np.zeros(3), quat))
+        wrench = Wrench(np.array([newton, 0.0, 0.0]), np.zeros(3), frame)
+        return send(guard, np.zeros(N), state=state, wrench=wrench).reason
+
+    assert push(30.0, 0.1) is Reason.OK  # 3 W
+    assert push(30.0, -0.2) is Reason.POWER  # 6 W, whichever way it flows
+    assert push(30.0, 0.0) is Reason.POWER  # the force is above half of what trips
+    assert push(19.0, 0.2) is Reason.POWER  # 3.8 W: above half of the power
+    assert push(19.0, 0.1) is Reason.OK
+    assert push(30.0, 0.2, "base") is Reason.OK  # across the motion, in the base frame
+    assert push(41.0, 0.0) is Reason.FORCE
+    guard = make(power_max=5.0)
+    assert push(1.0, np.nan) is Reason.POWER  # not known to be small
+    assert push(1.0, 0.0) is Reason.OK
+    assert push(1.0, 0.0, "tcp", np.zeros(2)) is Reason.POWER
+
+
+def test_pro_risk_latches_until_acknowledged() -> None:
+    guard = make(risk_max=0.5)
+
+    def risky(risk: float | None) -> Reason:
+        signals = None if risk is None else Signals(0.0, 1.0, 0.0, risk, 1.0, 0.0)
+        return send(guard, np.zeros(N), signals=signals).reason
+
+    assert [risky(x) for x in (0.5, None, 0.4, 0.6, 0.1, None)] == [
+        Reason.OK, Reason.NO_SIGNALS, Reason.OK, Reason.RISK, Reason.RISK, Reason.RISK,
+    ]  # fmt: skip
+    guard.reset(np.zeros(N))
+    assert risky(0.1) is Reason.RISK
+    guard.acknowledge()
+    assert risky(0.1) is Reason.OK
+    # seen on a tick that another check rejects, and not forgotten
+    send(guard, None, signals=Signals(0.0, 1.0, 0.0, 0.9, 1.0, 0.0))
+    assert risky(0.1) is Reason.RISK
+    guard.acknowledge()
+    assert risky(np.nan) is Reason.RISK

@@ -202,6 +202,7 @@ def test_the_decision_is_refilled_not_reallocated() -> None:
         ("position_margin", -0.1),
         ("position_margin", float("nan")),
         ("risk_max", 2.0),
+        ("power_max", 0.0),
         ("workspace_margin", 20.0),
         ("mode", "off"),
     ],

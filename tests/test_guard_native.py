@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import tracemalloc
 from typing import Any
@@ -9,8 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 from guard_rig import (
+    CHAIN,
+    HOME,
+    IDLE,
     LIMITS,
-    QUIET,
+    WIDE,
     N,
     T,
     anything,
@@ -26,15 +30,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from headway.drivers.arms import _ur5e as ur
-from headway.drivers.kinematics import Chain
 from headway.edge import guard_native
 from headway.edge.guard import Decision, Guard, GuardConfig, Reason
+from headway.edge.guard_config import Box, CapsuleConfig, FixedCapsule
 from headway.edge.guard_core import PythonCore
 from headway.errors import Missing
-from headway.types import ArmState, Limits, Pose, Signals, Vec, Wrench
+from headway.types import Limits, Signals, Vec, Wrench
 
-CHAIN = Chain(ur.DH, ur.BASE_YAW, (0.0, 0.0, 0.185))
-HOME = np.array([0.0, -1.9, 1.9, -1.57, -1.57, 0.0])
+BARE = dataclasses.replace(CHAIN, body=())
 
 
 def same(a: Decision, b: Decision) -> None:
@@ -85,7 +88,9 @@ def test_any_sequence_gives_the_same(mode: str, data: list[Any], edge: float) ->
             rows = [rows[-1]] * 3
 
 
-def walk_a_real_arm(mode: str, seed: int, size: float, fk: Any) -> set[str]:
+def walk_a_real_arm(
+    mode: str, seed: int, size: float, fk: Any, cpp: Any = BARE, **more: Any
+) -> set[str]:
     """Both guards on one random walk in a box around the TCP; returns what they said."""
     rng = np.random.default_rng(seed)
     tcp = CHAIN.position(HOME)
@@ -95,10 +100,9 @@ def walk_a_real_arm(mode: str, seed: int, size: float, fk: Any) -> set[str]:
         force_max=40.0,
         torque_max=4.0,
         mode=mode,
+        **more,
     )
-    pair = Guard(cfg, ur.LIMITS, T, fk, "python"), Guard(cfg, ur.LIMITS, T, CHAIN, "cpp")
-    still = np.zeros(6)
-    state = ArmState(HOME, still, HOME, Pose(tcp, np.array([1.0, 0, 0, 0])), still)
+    pair = Guard(cfg, ur.LIMITS, T, fk, "python"), Guard(cfg, ur.LIMITS, T, cpp, "cpp")
     rows = [HOME] * 3
     for g in pair:
         g.reset(HOME)
@@ -108,7 +112,7 @@ def walk_a_real_arm(mode: str, seed: int, size: float, fk: Any) -> set[str]:
             kind = "run" if k == 0 else ("run", "jerk", "to")[rng.integers(3)]
             value = rng.uniform(-0.4, 0.4, 6) + (rows[0] if kind == "to" else 0.0)
         q = next_q(kind, value, rows, ur.LIMITS, T)
-        a, b = (g.apply(q, state=state, wrench=QUIET, now_ns=0, command_t_ns=0) for g in pair)
+        a, b = (g.apply(q, **IDLE) for g in pair)
         same(a, b)
         said.add(a.reason.name + (" stop" if "would stop" in a.detail else ""))
         rows = [*rows[1:], a.q.copy()]
@@ -121,7 +125,7 @@ def walk_a_real_arm(mode: str, seed: int, size: float, fk: Any) -> set[str]:
     mode=modes,
     seed=st.integers(0, 10**6),
     size=st.sampled_from([0.002, 0.02, 0.2]),
-    fk=st.sampled_from([CHAIN, CHAIN.position, Chain(ur.DH, ur.BASE_YAW, CHAIN.tool, "python")]),
+    fk=st.sampled_from([BARE, CHAIN.position, dataclasses.replace(BARE, impl="python")]),
 )
 def test_the_workspace_of_a_real_arm_is_the_same(
     mode: str, seed: int, size: float, fk: Any
@@ -131,8 +135,35 @@ def test_the_workspace_of_a_real_arm_is_the_same(
 
 @needs_cpp
 def test_such_walks_reach_the_workspace() -> None:
-    said = set().union(*(walk_a_real_arm("reject", seed, 0.02, CHAIN) for seed in range(8)))
+    said = set().union(*(walk_a_real_arm("reject", seed, 0.02, BARE) for seed in range(8)))
     assert said >= {"OK", "WORKSPACE", "WORKSPACE stop"}
+
+
+# At home, the gripper is some 20 mm from each of these.
+CAGE: dict[str, Any] = {
+    "floor_z": 0.32,
+    "boxes": (Box(name="wall", lower=(0.2, 0.29, 0.0), upper=(0.6, 0.35, 0.6)),),
+    "fixed_capsules": (
+        FixedCapsule(name="pole", a=(0.3, -0.02, 0.3), b=(0.5, -0.02, 0.5), radius=0.02),
+    ),
+    "capsules": (
+        CapsuleConfig(name="hose", frame=5, a=(0.0, 0.1, 0.0), b=(0.0, 0.1, 0.1), radius=0.02),
+    ),
+}
+
+
+@needs_cpp
+@settings(max_examples=30, deadline=None)
+@given(mode=modes, seed=st.integers(0, 10**6), python=st.sampled_from(["python", "cpp"]))
+def test_collisions_are_the_same(mode: str, seed: int, python: Any) -> None:
+    chain = dataclasses.replace(CHAIN, impl=python)
+    walk_a_real_arm(mode, seed, 2.0, chain, CHAIN, collision_margin=0.01, **CAGE)
+
+
+@needs_cpp
+def test_such_walks_reach_collisions() -> None:
+    said = set().union(*(walk_a_real_arm("reject", s, 2.0, CHAIN, CHAIN, **CAGE) for s in range(8)))
+    assert said >= {"OK", "COLLISION stop"}
 
 
 @needs_cpp
@@ -168,18 +199,13 @@ def test_alien_commands_get_the_same_answer(data: list[Any]) -> None:
 
 @needs_cpp
 def test_a_tick_allocates_nothing_that_stays() -> None:
-    guard = Guard(
-        GuardConfig(workspace_min=(-2,) * 3, workspace_max=(2,) * 3, force_max=40, torque_max=4),
-        ur.LIMITS, T, CHAIN, "cpp",
-    )  # fmt: skip
+    guard = Guard(GuardConfig(**WIDE, floor_z=0.0, power_max=9.0), ur.LIMITS, T, CHAIN, "cpp")
     guard.reset(HOME)
-    still = np.zeros(6)
-    state = ArmState(HOME, still, HOME, Pose(still[:3], np.array([1.0, 0, 0, 0])), still)
 
     def go() -> None:
         for _ in range(200):
-            guard.apply(HOME, state=state, wrench=QUIET, now_ns=0, command_t_ns=0)
-            guard.apply(None, state=state, wrench=QUIET, now_ns=0, command_t_ns=0)
+            guard.apply(HOME, **IDLE)
+            guard.apply(None, **IDLE)
 
     go()
     tracemalloc.start()

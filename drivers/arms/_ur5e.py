@@ -13,6 +13,7 @@ import math
 
 import numpy as np
 
+from headway.drivers.capsules import Capsule
 from headway.types import Limits
 
 HALF_PI = math.pi / 2
@@ -35,6 +36,22 @@ COM = (
     (0.0, -0.0018, 0.01634),
     (0.0, 0.0018, 0.01634),
     (0.0, 0.0, -0.001159),
+)
+
+# The outside of the arm, in the frames of DH: this project's approximation.
+BODY = (
+    Capsule("base", 0, (0.0, 0.0, 0.0), (0.0, 0.0, 0.02), 0.075),
+    Capsule("shoulder", 1, (0.0, -0.10, 0.0), (0.0, 0.02, 0.0), 0.062),
+    Capsule("shoulder", 1, (0.0, 0.0, -0.02), (0.0, 0.0, 0.08), 0.058),
+    Capsule("upper arm", 2, (0.425, 0.0, 0.1336), (0.0, 0.0, 0.1336), 0.052),
+    Capsule("elbow", 2, (0.0, 0.0, 0.05), (0.0, 0.0, 0.15), 0.055),
+    Capsule("forearm", 3, (0.3922, 0.0, 0.0165), (0.0, 0.0, 0.0165), 0.042),
+    Capsule("forearm", 3, (0.0, 0.0, 0.0), (0.0, 0.0, 0.05), 0.044),
+    Capsule("wrist 1", 4, (0.0, 0.0, -0.04), (0.0, 0.0, 0.02), 0.040),
+    Capsule("wrist 1", 4, (0.0, 0.0, 0.0), (0.0, -0.05, 0.0), 0.040),
+    Capsule("wrist 2", 5, (0.0, 0.0, -0.04), (0.0, 0.0, 0.02), 0.040),
+    Capsule("wrist 2", 5, (0.0, 0.0, 0.0), (0.0, 0.05, 0.0), 0.040),
+    Capsule("wrist 3", 6, (0.0, 0.0, -0.035), (0.0, 0.0, -0.012), 0.036),
 )
 
 LIMITS = Limits(

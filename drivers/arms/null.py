@@ -27,7 +27,7 @@ class NullArm(NullSource[ArmState]):
 
     def __init__(self, clock: Clock, cfg: Config) -> None:
         super().__init__(clock, "null arm", cfg.rate_hz, cfg.threaded)
-        self.chain = Chain(ur.DH, ur.BASE_YAW, cfg.tool)
+        self.chain = Chain(ur.DH, ur.BASE_YAW, cfg.tool, body=ur.BODY)
         self._q = np.array(cfg.q)  # replaced whole: reader and commander need no lock
         self._still = np.zeros(6)
         self._active = False

@@ -83,7 +83,7 @@ def _model(
     if joints != len(limits.q_min):
         raise ConfigError(f"{path} was recorded with {joints} joints, found model {name!r} for it")
     known = rows[np.isfinite(rows["q"]).all(axis=1) & np.isfinite(rows["tcp"]).all(axis=1)]
-    chain = Chain(model.DH, model.BASE_YAW)
+    chain = Chain(model.DH, model.BASE_YAW, body=model.BODY)
     if not len(known):
         return limits, chain
     some = known[np.linspace(0, len(known) - 1, min(20, len(known))).astype(int)]
@@ -98,7 +98,7 @@ def _model(
             f"{path}: the recorded TCP is {error * 1000:.0f} mm off the kinematics of {name!r}: "
             "choose the model of the recorded arm"
         )
-    return limits, Chain(model.DH, model.BASE_YAW, tool)
+    return limits, Chain(model.DH, model.BASE_YAW, tool, body=model.BODY)
 
 
 def connect(cfg: Config, ctx: Context) -> ReplayArm:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 
 from headway.drivers.arms import _ur5e as ur
+from headway.drivers.capsules import Capsule
 
 TCP = (0.0, 0.0, 0.185)  # TCP in the flange frame [m]: F/T sensor 40 mm, gripper 145 mm
 STROKE = 0.085  # jaw opening [m]
@@ -22,16 +23,13 @@ FINGER_MASS = 0.06  # each [kg]
 FINGER_QPOS = 7  # index of the left jaw in qpos; 6 is the tool mount
 FINGER_KP = 3000  # jaw servo [N/m]
 
-# visual capsules per link: (radius, from, to) in the link's DH frame
-_CAPSULES: tuple[
-    tuple[tuple[float, tuple[float, float, float], tuple[float, float, float]], ...], ...
-] = (
-    ((0.062, (0, -0.10, 0), (0, 0.02, 0)), (0.058, (0, 0, -0.02), (0, 0, 0.08))),
-    ((0.052, (0.425, 0, 0.1336), (0, 0, 0.1336)), (0.055, (0, 0, 0.05), (0, 0, 0.15))),
-    ((0.042, (0.3922, 0, 0.0165), (0, 0, 0.0165)), (0.044, (0, 0, 0.0), (0, 0, 0.05))),
-    ((0.040, (0, 0, -0.04), (0, 0, 0.02)), (0.040, (0, 0, 0), (0, -0.05, 0))),
-    ((0.040, (0, 0, -0.04), (0, 0, 0.02)), (0.040, (0, 0, 0), (0, 0.05, 0))),
-    ((0.036, (0, 0, -0.035), (0, 0, -0.012)),),
+# The gripper and its camera in the flange frame, the jaws opened.
+TOOL_BODY = (
+    Capsule("F/T sensor", 6, (0.0, 0.0, 0.02), (0.0, 0.0, 0.03), 0.038),
+    Capsule("gripper", 6, (0.0, -0.045, 0.077), (0.0, 0.045, 0.077), 0.045),
+    Capsule("camera", 6, (0.075, -0.012, 0.04), (0.075, 0.012, 0.04), 0.019),
+    Capsule("left finger", 6, (0.0, 0.0485, 0.12), (0.0, 0.0485, 0.18), 0.0125, contact=True),
+    Capsule("right finger", 6, (0.0, -0.0485, 0.12), (0.0, -0.0485, 0.18), 0.0125, contact=True),
 )
 _RADIUS = (0.06, 0.05, 0.045, 0.04, 0.04, 0.036)
 _KP = (4000, 4000, 3000, 1000, 1000, 1000)  # servo stiffness [Nm/rad]
@@ -62,9 +60,10 @@ def arm_xml(wrist_fovy: float) -> str:
         sa, ca = math.sin(alpha), math.cos(alpha)
         colour = ".55 .6 .66 1" if i % 2 else ".78 .8 .83 1"
         capsules = "".join(
-            f'<geom class="visual" type="capsule" size="{r}" fromto="{_vec(p)} {_vec(q)}"'
-            f' rgba="{colour}"/>'
-            for r, p, q in _CAPSULES[i]
+            f'<geom class="visual" type="capsule" size="{c.radius}"'
+            f' fromto="{_vec(c.a)} {_vec(c.b)}" rgba="{colour}"/>'
+            for c in ur.BODY
+            if c.frame == i + 1
         )
         lo, hi = ur.LIMITS.q_min[i], ur.LIMITS.q_max[i]
         opened.append(

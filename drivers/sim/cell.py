@@ -25,7 +25,7 @@ from headway.drivers.sim.scenes import Scene
 from headway.errors import ConfigError, DeviceError
 from headway.types import Vec
 
-CHAIN = Chain(ur.DH, ur.BASE_YAW, arm_model.TCP)
+CHAIN = Chain(ur.DH, ur.BASE_YAW, arm_model.TCP, body=(*ur.BODY, *arm_model.TOOL_BODY))
 
 
 _FOLLOW_LATE_NS = 2_000_000

@@ -8,7 +8,10 @@
 
 namespace headway {
 
-enum Reason { OK = 0, NOT_FINITE = 3, POSITION = 7, VELOCITY, ACCELERATION, JERK, WORKSPACE };
+// Numbers as in edge/joint.py.
+enum Reason {
+  OK = 0, NOT_FINITE = 3, POSITION = 7, VELOCITY, ACCELERATION, JERK, WORKSPACE, COLLISION = 21
+};
 
 struct JointLimits {  // as edge/joint.py derives them: Joint.constants
   double lo, hi, v_max, a_max, j_max, a_plan, h_plan, far;

@@ -18,6 +18,7 @@ template <typename... T>
 using Array = nb::ndarray<T..., nb::c_contig, nb::device::cpu>;
 using Vector = Array<const double, nb::ndim<1>>;
 using Three = Array<const double, nb::shape<3>>;
+using Six = Array<const double, nb::shape<6>>;
 using Rows = Array<const double, nb::ndim<2>>;
 using OutVector = Array<double, nb::ndim<1>>;
 
@@ -29,6 +30,8 @@ void want(std::size_t have, std::size_t need, const char* what) {
         ("wanted " + std::to_string(need) + " " + what + ", found " + std::to_string(have)).c_str());
 }
 
+headway::Segment segment(const double* r) { return {{r[0], r[1], r[2]}, {r[3], r[4], r[5]}}; }
+
 // Forward kinematics: the chain's, else `call`, which reads `q` and writes `p`.
 struct Where {
   std::optional<headway::Chain> chain;
@@ -36,11 +39,10 @@ struct Where {
   std::optional<OutVector> q, p;
   nb::object* error;
 
-  bool operator()(const double* at, headway::Xyz& tcp) {
+  bool operator()(const double* at, headway::Look& look) {
     if (chain) {
-      headway::Frame f[headway::MAX_JOINTS + 1];
-      chain->frames(at, f);
-      chain->tcp(f[chain->n()], tcp.data());
+      chain->frames(at, look.frames);
+      chain->tcp(look.frames[chain->n()], look.tcp.data());
       return true;
     }
     std::copy_n(at, q->shape(0), q->data());
@@ -51,7 +53,7 @@ struct Where {
       *error = nb::borrow(e.value());
       return false;
     }
-    std::copy_n(p->data(), 3, tcp.data());
+    std::copy_n(p->data(), 3, look.tcp.data());
     return true;
   }
 };
@@ -61,22 +63,35 @@ class PyGuard {
   nb::object error = nb::none();  // why forward kinematics failed
 
   PyGuard(const Rows& joints, double period_s, const Rows& box, double lever_m, bool clamp,
-          OutVector command, OutVector out, nb::object fk)
+          OutVector command, OutVector out, nb::object fk, const nb::object& scene)
       : command_(std::move(command)), out_(std::move(out)),
-        guard_(limits(joints), period_s, corners(box), lever_m, clamp, where(fk, joints.shape(0))) {
+        guard_(limits(joints), period_s, corners(box), lever_m, clamp,
+               where(fk, joints.shape(0)), parts(scene)),
+        releases_(nb::len(fk) == 4) {
     want(command_.shape(0), guard_.n(), "commanded positions");
     want(out_.shape(0), guard_.n(), "positions to send");
   }
 
-  void start() {
-    guard_.start(out_.data());
-  }
+  void start() { guard_.start(out_.data()); }
   bool finite() const {
     return std::all_of(command_.data(), command_.data() + guard_.n(),
                        [](double x) { return std::isfinite(x); });
   }
   void pass_over(bool known) { guard_.pass_over(known ? command_.data() : nullptr); }
   bool propose() { return guard_.propose(command_.data()); }
+  // (row, (reason, at, values)); other threads may run meanwhile if no Python is needed
+  nb::tuple check_chunk(const Rows& q, double dt) {
+    want(q.shape(1), guard_.n(), "joint positions");
+    const int h = static_cast<int>(q.shape(0));
+    std::pair<int, headway::Found> found;
+    if (releases_) {
+      nb::gil_scoped_release unlocked;
+      found = guard_.check_chunk(q.data(), h, dt);
+    } else {
+      found = guard_.check_chunk(q.data(), h, dt);
+    }
+    return nb::make_tuple(found.first, tuple(found.second));
+  }
   void send(bool braking) { guard_.send(braking, out_.data()); }
   nb::tuple soft() const { return tuple(guard_.soft); }
   nb::tuple hard() const { return tuple(guard_.hard); }
@@ -101,6 +116,30 @@ class PyGuard {
     want(box.shape(0), 3, "axes of the workspace");
     want(box.shape(1), 2, "faces per axis");
     return {{box(0, 0), box(1, 0), box(2, 0)}, {box(0, 1), box(1, 1), box(2, 1)}};
+  }
+
+  // (capsules (m, 8), fixed (s, 6), boxes (b, 6), pairs (p, 5), floor, margin): edge/collision.py
+  static std::optional<headway::Scene> parts(const nb::object& given) {
+    if (given.is_none()) return {};
+    const nb::tuple t = nb::cast<nb::tuple>(given);
+    headway::Scene scene{{}, {}, {}, nb::cast<double>(t[4]), nb::cast<double>(t[5]), {}};
+    each(t[0], 8, [&](const double* r) {
+      scene.capsules.push_back({static_cast<int>(r[0]), segment(r + 1)});
+    });
+    each(t[1], 6, [&](const double* r) { scene.fixed.push_back(segment(r)); });
+    each(t[2], 6, [&](const double* r) { scene.boxes.push_back(segment(r)); });
+    each(t[3], 5, [&](const double* r) {
+      scene.pairs.push_back({static_cast<headway::Pair::Kind>(static_cast<int>(r[0])),
+                             static_cast<int>(r[1]), static_cast<int>(r[2]), r[3], r[4]});
+    });
+    return scene;
+  }
+
+  template <class Take>
+  static void each(const nb::object& given, std::size_t width, Take take) {
+    const auto rows = nb::cast<Rows>(given);
+    want(rows.shape(1), width, "numbers per row");
+    for (std::size_t i = 0; i < rows.shape(0); ++i) take(rows.data() + i * width);
   }
 
   // (links (n, 4), cos, sin, tool (3,)) of a chain, or (function, q (n,), p (3,))
@@ -131,6 +170,7 @@ class PyGuard {
 
   OutVector command_, out_;
   headway::Guard<Where> guard_;
+  bool releases_;
 };
 
 }  // namespace
@@ -138,16 +178,25 @@ class PyGuard {
 NB_MODULE(_guard, m) {
   using nb::arg;
   nb::set_leak_warnings(false);  // a guard's function may refer back to it
-  m.attr("VERSION") = 1;  // edge/guard_native.py wants this one
+  m.attr("VERSION") = 2;  // edge/guard_native.py wants this one
+  // squared distances [m^2] of a segment (two ends) to another, and to a box (two corners)
+  m.def("segments_apart", [](const Six& a, const Six& b) {
+    return headway::segments_apart(segment(a.data()), segment(b.data()));
+  });
+  m.def("box_apart", [](const Six& a, const Six& b) {
+    return headway::box_apart(segment(a.data()), segment(b.data()));
+  });
   nb::class_<PyGuard>(m, "Core")
       .def(nb::init<const Rows&, double, const Rows&, double, bool, OutVector, OutVector,
-                    nb::object>(),
+                    nb::object, const nb::object&>(),
            arg("joints"), arg("period_s"), arg("box"), arg("lever_m"), arg("clamp"),
-           arg("command").noconvert(), arg("out").noconvert(), arg("fk"))
+           arg("command").noconvert(), arg("out").noconvert(), arg("fk"),
+           arg("scene").none())
       .def("start", &PyGuard::start)
       .def("finite", &PyGuard::finite)
       .def("pass_over", &PyGuard::pass_over, arg("known"))
       .def("propose", &PyGuard::propose)
+      .def("check_chunk", &PyGuard::check_chunk, arg("q"), arg("dt"))
       .def("send", &PyGuard::send, arg("braking"))
       .def("soft", &PyGuard::soft)
       .def("hard", &PyGuard::hard)

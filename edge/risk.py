@@ -1,0 +1,189 @@
+"""What PRO's risk does to a motion: slower above one threshold, stopped above another.
+
+The thresholds are conformal. From the largest risk of each of n successful episodes, the
+ceil((n + 1)(1 - alpha))-th smallest is taken: a further success of the same kind exceeds it with a
+probability of at most alpha (split conformal prediction: Vovk, Gammerman & Shafer 2005;
+Angelopoulos & Bates 2023). That holds on average over calibrations, for the same robot, task,
+policy and PRO, and for episodes that nobody slows down. It says nothing about how many failures are
+caught.
+
+    [risk]
+    calibration = "../models/pick_place_pro.risk.json"
+
+No safety function: it makes a learned guess about trouble cheap to act on.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections import deque
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from headway import config
+from headway.config import Struct
+from headway.errors import ConfigError, SpecMismatch
+from headway.types import Signals
+
+
+class RiskConfig(Struct, frozen=True, kw_only=True):
+    """The `[risk]` section; without it PRO changes no motion."""
+
+    calibration: str  # made by `python -m headway.learn.calibrate`; relative to the config file
+    slow_alpha: float = 0.2  # share of successes that may be slowed at all
+    abort_alpha: float | None = None  # share of successes that may be stopped; None: never stop
+    slowest: float = 0.3  # fraction of the planned speed at the highest risk
+    fall_per_s: float = 5.0  # how fast that fraction may fall and rise
+    rise_per_s: float = 0.5
+
+    def __post_init__(self) -> None:
+        for key in ("slow_alpha", "abort_alpha"):
+            alpha = getattr(self, key)
+            if alpha is not None and not 0.0 < alpha < 1.0:
+                raise ValueError(f"{key} wants 0 < alpha < 1, found {alpha}")
+        if self.abort_alpha is not None and self.abort_alpha > self.slow_alpha:
+            raise ValueError(
+                f"abort_alpha wants at most slow_alpha = {self.slow_alpha}, found "
+                f"{self.abort_alpha}: slow down first"
+            )
+        if not 0.0 < self.slowest <= 1.0:
+            raise ValueError(f"slowest wants 0 < x <= 1, found {self.slowest}")
+        for key in ("fall_per_s", "rise_per_s"):
+            if not 0.0 < getattr(self, key) < math.inf:
+                raise ValueError(f"{key} wants a positive number, found {getattr(self, key)}")
+
+
+class Calibration(Struct, frozen=True, kw_only=True):
+    """What thresholds are taken from. `peaks`: the largest risk of each successful episode, sorted;
+    `episodes` counts the failures too."""
+
+    kind: Literal["risk"]
+    pro: str  # name of the bundle
+    pro_sha256: str  # of its model
+    policy_sha256: str
+    peaks: tuple[float, ...]
+    episodes: int
+    data: str
+    date: str
+
+    def __post_init__(self) -> None:
+        in_order = all(a <= b for a, b in zip(self.peaks, self.peaks[1:], strict=False))
+        if not (in_order and all(0.0 <= x <= 1.0 for x in self.peaks)):
+            raise ValueError("peaks want to be risks 0..1 in rising order")
+        if len(self.peaks) > self.episodes:
+            raise ValueError(f"found {len(self.peaks)} successes in {self.episodes} episodes")
+
+    def threshold(self, alpha: float) -> float:
+        """The conformal threshold at level `alpha`. Raises ConfigError for too few successes."""
+        n = len(self.peaks)
+        rank = math.ceil((n + 1) * (1.0 - alpha) - 1e-9)
+        if rank > n:
+            raise ConfigError(
+                f"alpha = {alpha} wants at least {fewest(alpha)} successful episodes to calibrate "
+                f"with, found {n}: record more, or allow a larger share"
+            )
+        return self.peaks[max(rank, 1) - 1]
+
+
+def fewest(alpha: float) -> int:
+    """How many successes a threshold at level `alpha` wants."""
+    return math.ceil(1.0 / alpha - 1.0 - 1e-9)
+
+
+def load(path: Path | str, pro_sha256: str) -> Calibration:
+    """Read a calibration made for the PRO model of `pro_sha256`. Raises ConfigError, and
+    SpecMismatch when it was made for another one."""
+    try:
+        data: Any = msgspec.json.decode(Path(path).read_bytes())
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as e:
+        raise ConfigError(
+            f"wanted a risk calibration at {path}: {e}: make one by "
+            "`python -m headway.learn.calibrate`"
+        ) from None
+    found = config.decode(data, Calibration, str(path))
+    if found.pro_sha256 != pro_sha256:
+        raise SpecMismatch(
+            f"{path} was made for PRO model {found.pro_sha256[:12]} ({found.pro}), this run has "
+            f"{pro_sha256[:12]}: calibrate again by `python -m headway.learn.calibrate`"
+        )
+    return found
+
+
+class SpeedScale:
+    """Fraction of the planned speed, once per tick: 1 up to the risk `slow`, falling linearly to
+    `slowest` at `full`, and changing no faster than given. Without signals, or with a risk that is
+    no number, it falls."""
+
+    def __init__(self, cfg: RiskConfig, slow: float, full: float, period_s: float) -> None:
+        self._slow, self._full, self._slowest = slow, full, cfg.slowest
+        self._fall, self._rise = cfg.fall_per_s * period_s, cfg.rise_per_s * period_s
+        self.value = 1.0
+
+    def reset(self) -> None:
+        self.value = 1.0
+
+    def step(self, signals: Signals | None) -> float:
+        """The fraction for this tick, `slowest`..1."""
+        want = self._slowest
+        if signals is not None:
+            want = self.wanted(signals.risk)
+        self.value = min(max(want, self.value - self._fall), self.value + self._rise)
+        return self.value
+
+    def wanted(self, risk: float) -> float:
+        """What a lasting `risk` leads to."""
+        if risk <= self._slow:
+            return 1.0
+        if not risk < self._full:  # NaN as well
+            return self._slowest
+        return 1.0 - (1.0 - self._slowest) * (risk - self._slow) / (self._full - self._slow)
+
+
+class PlayClock:
+    """The time that a chunk is played at, which falls behind our clock while motion is slowed.
+
+    A chunk is planned from where the arm was meant to be when its observation was made, so its
+    time starts at the played time of that moment: `mark` it, and ask `played` for it later.
+    """
+
+    def __init__(self, period_ns: int) -> None:
+        self._period_ns = period_ns
+        self._marks: deque[tuple[int, int]] = deque(maxlen=64)
+        self.lag_ns = 0
+
+    def reset(self) -> None:
+        self.lag_ns = 0
+        self._marks.clear()
+
+    def advance(self, scale: float) -> None:
+        """One tick at this fraction of the speed."""
+        self.lag_ns += round((1.0 - scale) * self._period_ns)
+
+    def mark(self, t_ns: int) -> None:
+        """An observation is made now, at `t_ns` of our clock; later ones are later."""
+        self._marks.append((t_ns, self.lag_ns))
+
+    def played(self, t_ns: int) -> int:
+        """Played time [ns] of the last mark at or before `t_ns`, as far on as `t_ns` is; of now if
+        there is none."""
+        at = bisect_right(self._marks, t_ns, key=lambda mark: mark[0])
+        return t_ns - (self._marks[at - 1][1] if at else self.lag_ns)
+
+    def now(self, t_ns: int) -> int:
+        """Played time [ns] at `t_ns`, which is now."""
+        return t_ns - self.lag_ns
+
+
+class RiskControl:
+    """A run's thresholds and its speed: `step` once per tick. `abort` is the guard's `risk_max`,
+    None where nothing is to be stopped."""
+
+    def __init__(self, cfg: RiskConfig, made: Calibration, period_s: float) -> None:
+        self.slow = made.threshold(cfg.slow_alpha)
+        self.abort = None if cfg.abort_alpha is None else made.threshold(cfg.abort_alpha)
+        full = 1.0 if self.abort is None else self.abort
+        self._scale = SpeedScale(cfg, self.slow, full, period_s)
+        self.reset, self.step = self._scale.reset, self._scale.step

@@ -1,0 +1,79 @@
+"""Calibrate the thresholds of `[risk]` from recorded episodes of the policy and the PRO in use.
+
+    headway run --episodes 150 --seed 3000000 --out runs/calibration
+    python -m headway.learn.calibrate --recordings runs/calibration --out risk.json
+
+The episodes must be new to the PRO head (its training and test splits do not count) and recorded
+without `[risk]`, since a motion that is slowed has another risk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from headway.edge.risk import Calibration, fewest
+from headway.errors import RecordingError
+from headway.learn.dataset import outcome
+from headway.mcaplog import Recording, open_recording
+
+LEVELS = (0.5, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01)
+
+
+def calibrate(recordings: Sequence[Recording], data: str) -> Calibration:
+    """From the episodes with an outcome. Raises RecordingError for recordings without PRO, of
+    different models, made with `[risk]`, or without a success."""
+    peaks: list[float] = []
+    made_by: set[tuple[str, str, str]] = set()
+    episodes = 0
+    for log in recordings:
+        facts = log.metadata
+        if "/pro" not in log.topics or "pro_sha256" not in facts:
+            raise RecordingError(f"wanted PRO in {log.path}, found none: record it with [pro]")
+        if "risk" in facts:
+            raise RecordingError(
+                f"wanted episodes at their own speed, found {log.path} recorded with [risk]: "
+                "record without that section"
+            )
+        made_by.add((facts.get("pro", ""), facts["pro_sha256"], facts.get("policy_sha256", "")))
+        success = outcome(log).get("success")
+        if success is None:
+            continue
+        episodes += 1
+        if success:
+            peaks.append(float(np.max(log.rows("/pro")["risk"])))
+    if len(made_by) != 1:
+        raise RecordingError(
+            f"wanted recordings of one policy and one PRO, found {len(made_by)} pairs in {data}"
+        )
+    if not peaks:
+        raise RecordingError(f"wanted successful episodes in {data}, found none of {episodes}")
+    ((pro, pro_sha256, policy_sha256),) = made_by
+    return Calibration(
+        kind="risk", pro=pro, pro_sha256=pro_sha256, policy_sha256=policy_sha256,
+        peaks=tuple(sorted(peaks)), episodes=episodes, data=data, date=date.today().isoformat(),
+    )  # fmt: skip
+
+
+def main(recordings: Path, out: Path) -> None:
+    """Write the calibration, and print what it allows."""
+    files = sorted(recordings.glob("*.mcap"))
+    made = calibrate([open_recording(p) for p in files], f"{len(files)} recordings")
+    out.write_bytes(msgspec.json.format(msgspec.json.encode(made), indent=2) + b"\n")
+    print(f"{len(made.peaks)} successes in {made.episodes} episodes")
+    for alpha in LEVELS:
+        if len(made.peaks) >= fewest(alpha):
+            print(f"alpha {alpha:g}: risk > {made.threshold(alpha):.3f}")
+        else:
+            print(f"alpha {alpha:g}: wants {fewest(alpha)} successes")
+    print(f"wrote {out}")
+
+
+if __name__ == "__main__":
+    import tyro
+
+    tyro.cli(main)
