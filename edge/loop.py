@@ -25,6 +25,7 @@ from headway.edge.policy import Worker
 from headway.edge.result import Result, Trace
 from headway.edge.row import Row
 from headway.edge.station import Station
+from headway.edge.stuck import StuckSensor
 from headway.errors import DeviceError, PolicyError, Stale
 from headway.types import ArmState, GripperState, Observation, Signals, T_co, Vec, Wrench
 
@@ -56,6 +57,7 @@ class Loop:
         self._max_age_ns = round(self.cfg.max_age_s * NS)
         self._state_vector = StateVector(worker.about.state_names) if worker else None
         self._q_sent = np.zeros(n)
+        self._stuck = StuckSensor(self.cfg.ft_stuck_s)
         self.stop_requested = False
         self.begun: Callable[[NullLog], None] | None = None  # called when an episode's time begins
         self._lost = _BLIND | _NO_PLAN if worker else _BLIND  # no worker: nobody plans anything
@@ -110,6 +112,8 @@ class Loop:
         self._grip_closed = False
         self._last_reason, self._last_said_ns = Reason.OK, 0
         self._lost_ns: int | None = None  # since when nothing but `_lost` comes from the guard
+        self._stuck.reset()
+        self._restarting = False  # the policy, as of the last tick
         self._trouble = self._policy_failed = self._why = ""
         if self.worker is not None:
             self._instruction = self.worker.reset(instruction or "")
@@ -198,6 +202,10 @@ class Loop:
         station = self.station
         state = self._fresh(station.arm, self._max_age_ns, log)
         wrench = self._fresh(station.ft, self._max_age_ns, log) if station.ft else None
+        if wrench is not None and self._stuck.check(wrench, station.clock.now()):
+            self._trouble = f"the F/T sensor gives the same for {self.cfg.ft_stuck_s} s"
+            log.once(station.clock.now(), "stuck", self._trouble)
+            wrench = None
         grip = self._fresh(station.gripper, self._max_age_ns, log) if station.gripper else None
         return state, wrench, grip
 
@@ -296,14 +304,16 @@ class Loop:
         """Nothing to see or nothing to do for too long ends the episode."""
         blind = sent.changed and sent.reason in self._lost
         idle = self.worker is not None and self.deadline.mode is not Mode.FOLLOW
+        restarting = self.worker is not None and bool(self.worker.trouble)
         if not (blind or idle):
             self._lost_ns, self._trouble = None, ""
-        elif self._lost_ns is None:
-            self._lost_ns = t_ns
+        elif self._lost_ns is None or self._restarting > restarting:
+            self._lost_ns = t_ns  # a policy that is back gets the usual time for its first chunk
         elif t_ns - self._lost_ns >= self._patience_s() * NS:
             what = f"guard: {sent.reason.name}: {sent.detail}" if blind else self.deadline.why
             trouble = self._policy_failed or self._trouble
             self._why = what + (trouble and f"; {trouble}")
+        self._restarting = restarting
 
     def _patience_s(self) -> float:
         """A policy that is being started again is waited for."""

@@ -24,6 +24,7 @@ class LoopConfig(config.Struct, frozen=True):
     policy_hz: float = 10.0
     pro_hz: float = 50.0
     max_age_s: float = 0.02  # of arm, wrench and gripper samples
+    ft_stuck_s: float = 0.0  # wrenches equal in every bit for so long are no wrench; 0: they are
     camera_max_age_s: float = 0.25
     chunk_max_age_s: float = 1.0  # a chunk made from an observation older than this is not followed
     grip_force: float = 15.0  # [N]
@@ -43,7 +44,7 @@ class PolicyConfig(config.Struct, frozen=True):
     ensemble_decay: float = 0.01  # of seam = "ensemble"
     latency_s: float = 0.02  # in lock-step only: when a chunk becomes available
     # in real time only, for the policy's own process
-    hang_s: float = 2.0  # an observation not answered for so long: killed and started again
+    hang_s: float = 1.0  # an observation not answered for so long: killed and started again
     restarts: int = 3  # per episode; then the policy is gone
     warm_up: int = 3  # inferences that nobody sees
     remote: RemoteConfig | None = None

@@ -47,7 +47,7 @@ class Care:
     """How the process is looked after."""
 
     start_s: float = 60.0  # to open and warm up
-    hang_s: float = 2.0  # an observation not answered for so long: it is killed
+    hang_s: float = 1.0  # an observation not answered for so long: it is killed
     restarts: int = 3  # per episode
     warm_up: int = 3  # inferences
     cores: tuple[int, ...] = ()  # where it may run; (): anywhere
