@@ -100,8 +100,12 @@ def test_a_fault_that_passes_lets_the_episode_go_on(tmp_path, kind):
 
 @pytest.mark.parametrize(
     ("wanted", "end"),
-    [("policy_late@0.4", "time limit"), ("policy_jump@0.4", "time limit"), ("sigterm@0.4", "interrupted")],
-)  # fmt: skip
+    [
+        ("policy_late@0.4", "time limit"),
+        ("policy_jump@0.4", "time limit"),
+        ("sigterm@0.4", "interrupted"),
+    ],
+)
 def test_what_is_no_fault_of_the_devices(tmp_path, wanted, end):
     result, rig = faulty(tmp_path / "e.mcap", wanted)
     assert result.end == end
@@ -119,10 +123,9 @@ def test_an_overrun_is_a_missed_deadline_and_no_burst(tmp_path):
 
 
 def test_faults_that_this_run_cannot_have(tmp_path):
+    rig = Rig(null_table(camera=[]), None)
+    faults = Faults((parse("camera_stall@1"),), rig.clock)
     with pytest.raises(ConfigError, match="camera_stall: this run has nothing"):
-        table_without = null_table(camera=[])
-        rig = Rig(table_without, None)
-        faults = Faults((parse("camera_stall@1"),), rig.clock)
         faults.attach(rig.loop)
 
 
@@ -139,12 +142,9 @@ def test_a_policy_process_that_is_killed_in_real_time_is_started_again(write, bo
     table = {**both, "task": {**null_table()["task"], "limit_s": 1.0}}
     path = write(**table)
     run(path, tmp_path / "o", "--episodes", 1, "--realtime", "--inject", "policy_kill@0.3")
-    recording = check_log(
-        tmp_path / "o" / "episode_0.mcap", "inject: the policy's process is killed"
-    )
-    sent = recording.rows("/command")["sent"]
-    assert np.isfinite(sent).all()
-    check_log(tmp_path / "o" / "episode_0.mcap", "process ended: SIGKILL")
+    made = tmp_path / "o" / "episode_0.mcap"
+    recording = check_log(made, "inject: the policy's process is killed", "process ended: SIGKILL")
+    assert np.isfinite(recording.rows("/command")["sent"]).all()
 
 
 faults_at = st.tuples(
