@@ -10,13 +10,14 @@ at its own time index; what is left of the jump is blended out, so the reference
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headway.clock import NS
 from headway.drivers.kinematics import Chain, quat_to_mat
+from headway.edge.risk import PlayClock
 from headway.errors import SpecMismatch
 from headway.types import Chunk, Vec
 
@@ -71,13 +72,15 @@ def to_joints(chunk: Chunk, chain: Chain, q0: Vec, made_ns: int = 0) -> JointChu
 
 class ChunkPlayer:
     """Holds the chunk that runs. `sample` is called once per tick and returns the joint reference,
-    or None when no chunk is young enough: its last waypoint is behind us."""
+    or None when no chunk is young enough: its last waypoint is behind us. Chunks are played at
+    `scale` of their speed; `mark` every observation that a chunk will be made from."""
 
     def __init__(self, n: int, dt_s: float) -> None:
         self._windows = [np.zeros((_taps(t, dt_s), n)) for t in TAPS_S]
         self._sums = [np.zeros(n) for _ in TAPS_S]
         self._i = 0
         self._chunk: JointChunk | None = None
+        self._clock = PlayClock(round(dt_s * NS))  # chunks are in its time
         self._offset = np.zeros(n)
         self._offset_t0 = 0
         self.raw = np.zeros(n)  # (n,) [rad], the waypoint reference before smoothing
@@ -88,6 +91,7 @@ class ChunkPlayer:
     def reset(self, q: Vec) -> None:
         """Stand still at `q`, with no chunk."""
         self._rest(q)
+        self._clock.reset()
         self._chunk = None
         self._offset[:] = 0.0
         self.seam_jump = self.disagreement = self.grip = 0.0
@@ -95,21 +99,28 @@ class ChunkPlayer:
     def resync(self, q: Vec, t_ns: int) -> None:
         """The guard sent `q` instead: go on from there, blending back to the chunk."""
         self._rest(q)
-        if self._chunk is not None and t_ns < self._end(self._chunk):
-            self._offset[:] = q - self._raw_at(self._chunk, t_ns)
+        now = self._clock.now(t_ns)
+        if self._chunk is not None and now < self._end(self._chunk):
+            self._offset[:] = q - self._raw_at(self._chunk, now)
             self._offset_t0 = t_ns
+
+    def mark(self, t_ns: int) -> None:
+        """An observation was made at `t_ns`, from which a chunk may come."""
+        self._clock.mark(t_ns)
 
     def adopt(self, chunk: JointChunk, t_ns: int) -> bool:
         """Take over at `t_ns`. False (and nothing changes) when the chunk is already over."""
-        if t_ns >= self._end(chunk):
+        now = self._clock.now(t_ns)
+        chunk = replace(chunk, t0_ns=self._clock.played(chunk.t0_ns))
+        if now >= self._end(chunk):
             return False
-        new = self._raw_at(chunk, t_ns)
+        new = self._raw_at(chunk, now)
         jump = self.raw - new
         self.seam_jump = float(np.abs(jump).max())
         old = self._chunk
-        if old is not None and t_ns < self._end(old):
+        if old is not None and now < self._end(old):
             probe = [
-                t for t in (t_ns, t_ns + chunk.dt_ns, t_ns + 2 * chunk.dt_ns) if t < self._end(old)
+                t for t in (now, now + chunk.dt_ns, now + 2 * chunk.dt_ns) if t < self._end(old)
             ]
             gap = [
                 self._raw_at(old, t) - self._raw_at(chunk, min(t, self._end(chunk))) for t in probe
@@ -120,17 +131,20 @@ class ChunkPlayer:
         self._chunk = chunk
         return True
 
-    def sample(self, t_ns: int) -> Vec | None:
-        """Joint reference (n,) [rad] for `t_ns`; also sets `grip`."""
+    def sample(self, t_ns: int, scale: float = 1.0) -> Vec | None:
+        """Joint reference (n,) [rad] for `t_ns`; also sets `grip`. `scale` 0..1 is the fraction of
+        the planned speed since the last tick."""
+        self._clock.advance(scale)
+        now = self._clock.now(t_ns)
         chunk = self._chunk
-        if chunk is None or t_ns > self._end(chunk):
+        if chunk is None or now > self._end(chunk):
             return None
-        raw = self._raw_at(chunk, t_ns)
+        raw = self._raw_at(chunk, now)
         left = 1.0 - (t_ns - self._offset_t0) / (BLEND_S * NS)
         if left > 0:
             raw += self._offset * left
         self.raw = raw
-        k = max(0, t_ns - chunk.t0_ns) // chunk.dt_ns + 1
+        k = max(0, now - chunk.t0_ns) // chunk.dt_ns + 1
         self.grip = float(chunk.grip[min(k, len(chunk.grip) - 1)])
         return self._smooth(raw)
 
