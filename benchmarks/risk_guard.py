@@ -148,10 +148,9 @@ def interval(values: NDArray[np.float64], rng: np.random.Generator) -> tuple[flo
 
 
 def columns(results: Iterable[Result]) -> dict[str, NDArray[np.float64]]:
-    rows = [(r.peak_force, bool(r.success), r.seconds, r.rejected) for r in results]
-    return dict(
-        zip(("peak", "success", "seconds", "rejected"), np.array(rows, float).T, strict=True)
-    )
+    rows = [(r.peak_force, bool(r.success), r.seconds, r.end == "fault") for r in results]
+    names = ("peak", "success", "seconds", "stopped")
+    return dict(zip(names, np.array(rows, float).T, strict=True))
 
 
 def measure(effort: float = 1.0) -> Findings:
