@@ -12,11 +12,13 @@ import msgspec
 
 from headway import bundle
 from headway.clock import NS, Clock
+from headway.edge import risk
 from headway.edge.bundle_policy import BundlePolicy
 from headway.edge.engine import open_bundle
 from headway.edge.loop import Loop
 from headway.edge.operator import ProOperator
 from headway.edge.policy import InlineWorker, Worker
+from headway.edge.risk import RiskControl
 from headway.edge.settings import PolicyConfig, Settings
 from headway.edge.station import Station
 from headway.edge.worker.process import Care, PolicySource, ProcessWorker
@@ -55,7 +57,7 @@ class Built:
                         f"--require {name}: this run would use {'; '.join(self.choices)}: install "
                         f"what {name} needs (see `headway doctor`), or do not require it"
                     )
-            self.loop = Loop(station, worker, pro)
+            self.loop = Loop(station, worker, pro, self._risk(settings, root))
             self.worker = worker
             self._close = self._close.pop_all()
 
@@ -135,6 +137,20 @@ class Built:
             f"PRO {manifest.name} on {engine.kind} ({engine.device}), features on {pro.stream.impl}"
         )
         return pro
+
+    def _risk(self, settings: Settings, root: Path) -> RiskControl | None:
+        cfg = settings.risk
+        if cfg is None:
+            return None
+        if "pro_sha256" not in self.facts:
+            raise ConfigError("[risk] wants PRO, found no [pro] section: add it, or drop [risk]")
+        made = risk.load(root / cfg.calibration, self.facts["pro_sha256"])
+        control = RiskControl(cfg, made, 1.0 / settings.loop.hz)
+        stop = "never stops" if control.abort is None else f"stops above {control.abort:.3f}"
+        text = f"slows above {control.slow:.3f}, {stop}"
+        self.facts["risk"] = text
+        self.choices.append(f"risk {text} (n = {len(made.peaks)})")
+        return control
 
     def close(self) -> None:
         self._close.close()

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 
 from headway.clock import NS
 from headway.drivers.kinematics import Chain, quat_to_mat
+from headway.edge.risk import PlayClock
 from headway.errors import SpecMismatch
 from headway.types import Chunk, Vec
 
@@ -85,18 +86,20 @@ def to_joints(chunk: Chunk, chain: Chain, q0: Vec) -> JointChunk:
 
 class ChunkPlayer:
     """Holds the chunk that runs. `sample` is called once per tick and returns the joint reference,
-    or None when no chunk is young enough: its last waypoint is behind us."""
+    or None when no chunk is young enough: its last waypoint is behind us. Chunks are played at
+    `scale` of their speed; `mark` every observation that a chunk will be made from."""
 
     def __init__(
         self, n: int, dt_s: float, seam: Seam = "blend", ensemble_decay: float = 0.01
     ) -> None:
         self.seam, self._decay = seam, ensemble_decay
         self._older: deque[JointChunk] = deque(maxlen=_KEPT if seam == "ensemble" else 1)
-        self._adopted = 0
+        self._adopted = self._made_ns = 0
         self._windows = [np.zeros((_taps(t, dt_s), n)) for t in TAPS_S]
         self._sums = [np.zeros(n) for _ in TAPS_S]
         self._i = 0
         self._chunk: JointChunk | None = None
+        self._clock = PlayClock(round(dt_s * NS))  # chunks are in its time
         self._offset = np.zeros(n)
         self._offset_t0 = 0
         self.raw = np.zeros(n)  # (n,) [rad], the waypoint reference before smoothing
@@ -107,6 +110,7 @@ class ChunkPlayer:
     def reset(self, q: Vec) -> None:
         """Stand still at `q`, with no chunk."""
         self._rest(q)
+        self._clock.reset()
         self._chunk = None
         self._older.clear()
         self._offset[:] = 0.0
@@ -116,21 +120,29 @@ class ChunkPlayer:
         """The guard sent `q` instead: go on from there, blending back to the chunk."""
         self._rest(q)
         self._older.clear()
-        if self._chunk is not None and t_ns < self._end(self._chunk):
-            self._offset[:] = q - self._raw_at(self._chunk, t_ns)
+        now = self._clock.now(t_ns)
+        if self._chunk is not None and now < self._end(self._chunk):
+            self._offset[:] = q - self._raw_at(self._chunk, now)
             self._offset_t0 = t_ns
+
+    def mark(self, t_ns: int) -> None:
+        """An observation was made at `t_ns`, from which a chunk may come."""
+        self._clock.mark(t_ns)
 
     def adopt(self, chunk: JointChunk, t_ns: int) -> bool:
         """Take over at `t_ns`. False (and nothing changes) when the chunk is already over."""
-        if t_ns >= self._end(chunk):
+        now = self._clock.now(t_ns)
+        made_ns = chunk.t0_ns
+        chunk = replace(chunk, t0_ns=self._clock.played(made_ns))
+        if now >= self._end(chunk):
             return False
-        new = self._raw_at(chunk, t_ns)
+        new = self._raw_at(chunk, now)
         jump = self.raw - new
         self.seam_jump = float(np.abs(jump).max())
         old = self._chunk
-        if old is not None and t_ns < self._end(old):
+        if old is not None and now < self._end(old):
             probe = [
-                t for t in (t_ns, t_ns + chunk.dt_ns, t_ns + 2 * chunk.dt_ns) if t < self._end(old)
+                t for t in (now, now + chunk.dt_ns, now + 2 * chunk.dt_ns) if t < self._end(old)
             ]
             gap = [
                 self._raw_at(old, t) - self._raw_at(chunk, min(t, self._end(chunk))) for t in probe
@@ -138,26 +150,29 @@ class ChunkPlayer:
             self.disagreement = float(np.sqrt(np.mean(np.square(gap))))
         if old is not None and self.seam != "blend":
             self._older.append(old)
-        self._chunk, self._adopted = chunk, t_ns
-        self._offset[:] = jump if self.seam == "blend" else self.raw - self._seam_at(chunk, t_ns)
+        self._chunk, self._adopted, self._made_ns = chunk, now, made_ns
+        self._offset[:] = jump if self.seam == "blend" else self.raw - self._seam_at(chunk, now)
         self._offset_t0 = t_ns
         return True
 
     def age_ns(self, t_ns: int) -> int | None:
         """How old at `t_ns` the observation is that the running chunk was made from, else None."""
-        return None if self._chunk is None else t_ns - self._chunk.t0_ns
+        return None if self._chunk is None else t_ns - self._made_ns
 
-    def sample(self, t_ns: int) -> Vec | None:
-        """Joint reference (n,) [rad] for `t_ns`; also sets `grip`."""
+    def sample(self, t_ns: int, scale: float = 1.0) -> Vec | None:
+        """Joint reference (n,) [rad] for `t_ns`; also sets `grip`. `scale` 0..1 is the fraction of
+        the planned speed since the last tick."""
+        self._clock.advance(scale)
+        now = self._clock.now(t_ns)
         chunk = self._chunk
-        if chunk is None or t_ns > self._end(chunk):
+        if chunk is None or now > self._end(chunk):
             return None
-        raw = self._raw_at(chunk, t_ns) if not self._older else self._seam_at(chunk, t_ns)
+        raw = self._raw_at(chunk, now) if not self._older else self._seam_at(chunk, now)
         left = 1.0 - (t_ns - self._offset_t0) / (BLEND_S * NS)
         if left > 0:
             raw += self._offset * left
         self.raw = raw
-        k = max(0, t_ns - chunk.t0_ns) // chunk.dt_ns + 1
+        k = max(0, now - chunk.t0_ns) // chunk.dt_ns + 1
         self.grip = float(chunk.grip[min(k, len(chunk.grip) - 1)])
         return self._smooth(raw)
 

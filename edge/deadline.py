@@ -54,12 +54,12 @@ class Deadline:
         self._out[:] = q
         self.mode, self.why, self.changed = Mode.HOLD, "no chunk yet", False
 
-    def sample(self, t_ns: int) -> Vec:
-        """Joint reference (n,) [rad] for `t_ns`."""
+    def sample(self, t_ns: int, scale: float = 1.0) -> Vec:
+        """Joint reference (n,) [rad] for `t_ns`; chunks are played at `scale` of their speed."""
         before = self.mode
         wanted: Vec | None = None
         if self.mode is not Mode.STOP:
-            wanted = self._chunk(t_ns)
+            wanted = self._chunk(t_ns, scale)
             if wanted is not None:
                 self.mode, self.why = Mode.FOLLOW, "a new chunk"
             elif self.mode is Mode.FOLLOW:
@@ -72,12 +72,12 @@ class Deadline:
         self.changed = self.mode is not before
         return self._out if wanted is None else wanted
 
-    def _chunk(self, t_ns: int) -> Vec | None:
+    def _chunk(self, t_ns: int, scale: float) -> Vec | None:
         age = self._player.age_ns(t_ns)
         if age is None:
             return None
         young = age <= self._max_age_ns
-        wanted = self._player.sample(t_ns) if young else None
+        wanted = self._player.sample(t_ns, scale) if young else None
         if wanted is None and self.mode is Mode.FOLLOW:
             what = "has ended" if young else "is older than loop.chunk_max_age_s"
             self.why = f"the last chunk, of what was seen {age / 1e9:.2f} s before, {what}"

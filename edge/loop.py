@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable
 from time import perf_counter_ns
 
+import msgspec
 import numpy as np
 
 from headway.clock import NS, Rate, Tick
@@ -23,6 +24,7 @@ from headway.edge.observe import StateVector
 from headway.edge.operator import ProOperator
 from headway.edge.policy import Worker
 from headway.edge.result import Result, Trace
+from headway.edge.risk import RiskControl
 from headway.edge.row import Row
 from headway.edge.station import Station
 from headway.edge.stuck import StuckSensor
@@ -32,21 +34,33 @@ from headway.types import ArmState, GripperState, Observation, Signals, T_co, Ve
 IK_TOLERANCE = 2e-3  # [m] or [rad]: a worse waypoint counts as an inverse-kinematics failure
 # What no new chunk makes good: after `fault_after_s` of nothing else the episode is over.
 _BLIND = frozenset(
-    (Reason.NO_STATE, Reason.BAD_STATE, Reason.NOT_POWERED, Reason.NO_WRENCH, Reason.BAD_WRENCH)
-)
+    (
+        Reason.NO_STATE, Reason.BAD_STATE, Reason.NOT_POWERED, Reason.NO_WRENCH, Reason.BAD_WRENCH,
+        Reason.RISK,
+    )
+)  # fmt: skip
 _NO_PLAN = frozenset((Reason.NO_COMMAND, Reason.NOT_NUMBERS, Reason.NOT_FINITE, Reason.SHAPE))
 
 
 class Loop:
     """One robot, one policy, one log at a time."""
 
-    def __init__(self, station: Station, worker: Worker | None, pro: ProOperator | None) -> None:
+    def __init__(
+        self,
+        station: Station,
+        worker: Worker | None,
+        pro: ProOperator | None,
+        risk: RiskControl | None = None,
+    ) -> None:
         settings = station.settings
-        self.station, self.worker, self.pro = station, worker, pro
+        self.station, self.worker, self.pro, self.risk = station, worker, pro, risk
         self.cfg = settings.loop
         self.task = settings.task
         self.dt = 1.0 / self.cfg.hz
-        self.guard = Guard(settings.guard, station.arm_device.limits, self.dt, station.chain)
+        guard = settings.guard
+        if risk is not None and risk.abort is not None:
+            guard = msgspec.structs.replace(guard, risk_max=risk.abort)
+        self.guard = Guard(guard, station.arm_device.limits, self.dt, station.chain)
         n = station.joints
         cfg = settings.policy
         self.player = ChunkPlayer(n, self.dt, *((cfg.seam, cfg.ensemble_decay) if cfg else ()))
@@ -119,6 +133,9 @@ class Loop:
             self._instruction = self.worker.reset(instruction or "")
         if self.pro is not None:
             self.pro.reset()
+        if self.risk is not None:
+            self.risk.reset()
+        self._speed = 1.0
 
     def _tare(self) -> None:
         """Average the wrench at rest: what is left over the tool's weight is the sensor's bias."""
@@ -142,7 +159,8 @@ class Loop:
 
     def _run(self, log: NullLog) -> tuple[str, Tick]:
         station, row, player, monitor = self.station, self.row, self.player, self.monitor
-        guard, pro, worker, deadline = self.guard, self.pro, self.worker, self.deadline
+        guard, pro, worker, risk = self.guard, self.pro, self.worker, self.risk
+        deadline = self.deadline
         clock, dt = station.clock, self.dt
         monitor.on_event = lambda text: log.event(clock.now(), "info", text)
         if self.begun is not None:
@@ -174,7 +192,9 @@ class Loop:
             if worker is not None:
                 self._policy(worker, tick, log)
             stamps[4] = now()
-            wanted = deadline.sample(t_ns)
+            if risk is not None:
+                self._pace(risk.step(signals), t_ns, log)
+            wanted = deadline.sample(t_ns, self._speed)
             row.view["watchdog"][...] = deadline.mode is not Mode.FOLLOW
             sent = guard.apply(
                 wanted, state=state, wrench=contact, now_ns=t_ns, command_t_ns=t_ns, signals=signals
@@ -246,6 +266,13 @@ class Loop:
             self._policy_failed = why
             log.event(t_ns, level, why)
 
+    def _pace(self, speed: float, t_ns: int, log: NullLog) -> None:
+        """Take over the speed, and say when it is no longer, or again, the planned one."""
+        if (speed < 1.0) != (self._speed < 1.0):
+            text = "slower, since PRO's risk is high" if speed < 1.0 else "full speed again"
+            log.event(t_ns, "info", f"risk: {text}")
+        self._speed = speed
+
     def _observe(self, t_ns: int, log: NullLog) -> Observation | None:
         assert self.worker is not None
         assert self._state_vector is not None
@@ -258,6 +285,7 @@ class Loop:
                 log.image(t_ns, name, frame)
         if any(name not in images for name in self.worker.about.cameras):
             return None  # no new chunk: the old one runs out, then the guard brakes
+        self.player.mark(t_ns)
         base_q = self.player.raw.copy()
         base = self.station.chain.pose(base_q)
         state = np.empty(len(self._state_vector.names), np.float32)

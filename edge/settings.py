@@ -14,6 +14,7 @@ from headway.edge.guard import GuardConfig
 from headway.edge.monitor import TaskConfig
 from headway.edge.payload import ToolConfig
 from headway.edge.remote.layout import RemoteConfig
+from headway.edge.risk import RiskConfig
 from headway.errors import ConfigError
 
 
@@ -74,6 +75,7 @@ class Settings(config.Struct, frozen=True):
     loop: LoopConfig = LoopConfig()
     policy: PolicyConfig | None = None
     pro: ProConfig | None = None
+    risk: RiskConfig | None = None
     instruction: str | None = None
 
 

@@ -278,3 +278,41 @@ def test_a_chunk_of_another_shape_is_an_error_that_says_so(bad, says):
 def test_a_chunk_wants_time_between_its_waypoints():
     with pytest.raises(SpecMismatch, match="dt > 0"):
         to_joints(Chunk(0, 0, actions(), CHAIN.pose(HOME)), CHAIN, HOME)
+
+
+def test_a_slower_player_stays_on_the_path_and_in_step_with_its_observations():
+    """At half speed the reference moves half as fast, and a chunk that says the same as the one
+    before it makes no jump, although it was made from an observation some ticks ago."""
+    player = ChunkPlayer(1, DT)
+    player.reset(np.zeros(1))
+    player.mark(0)
+    player.adopt(joint_chunk(0, ramp(0.3, 40)), 0)
+    line, seams = [], []
+    base, begun = 0.0, 0
+    for k in range(1, 400):
+        t = k * DT_NS
+        if k % 50 == 0:  # observed here, adopted ten ticks later
+            player.mark(t)
+            base, begun = float(player.raw[0]), t
+        if k % 50 == 10 and begun:
+            assert player.adopt(joint_chunk(begun, ramp(0.3, 40, q0=base)), t)
+            seams.append(player.seam_jump)
+        scale = 1.0 if k < 100 else 0.5
+        player.sample(t, scale)
+        line.append(float(player.raw[0]))
+    # A chunk starts from the reference of the tick before its observation, so the tick of every
+    # seam repeats one.
+    speed = np.delete(np.diff(line) / DT, [k - 2 for k in range(60, 400, 50)])
+    np.testing.assert_allclose(speed[:97], 0.3, atol=1e-9)
+    np.testing.assert_allclose(speed[99:], 0.15, atol=1e-6)
+    assert len(seams) == 7
+    assert max(seams) <= 1e-9
+
+
+def test_a_stop_in_the_player_is_a_stop_of_its_clock():
+    player = ChunkPlayer(1, DT)
+    player.reset(np.zeros(1))
+    player.adopt(joint_chunk(0, ramp(0.3, 6)), 0)
+    for k in range(1, 1000):  # far longer than the chunk lasts at full speed
+        assert player.sample(k * DT_NS, 0.01) is not None
+    assert player.raw[0] == pytest.approx(0.3 * 0.01 * 999 * DT, abs=1e-9)

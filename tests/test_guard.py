@@ -9,7 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 from guard_rig import (
+    CHAIN,
+    HOME,
+    IDLE,
     LIMITS,
+    WIDE,
     N,
     T,
     anything,
@@ -26,8 +30,11 @@ from guard_rig import (
 from guard_rig import impl as impl
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
-from headway.edge.guard import Reason
+from headway.drivers.arms import _ur5e as ur
+from headway.drivers.kinematics import Impl
+from headway.edge.guard import Guard, GuardConfig, Reason
 from headway.types import Limits, Pose, Signals, Vec, Wrench
 
 
@@ -86,6 +93,48 @@ def test_no_mix_of_inputs_makes_it_raise_or_leave_the_limits(
         if i % 7 == 6:
             guard.acknowledge()
     check_sent(rows)
+
+
+signals = st.one_of(
+    st.none(), st.builds(Signals, *[st.just(0.5)] * 3, st.floats(), *[st.just(0.0)] * 2)
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    mode=modes,
+    data=st.lists(
+        st.tuples(
+            st.one_of(anything, hnp.arrays(np.float64, 6, elements=st.floats(-3, 3))),
+            hnp.arrays(np.float64, 6, elements=st.floats(-1.5, 1.5)),
+            wrenches,
+            states,
+            signals,
+        ),
+        max_size=12,
+    ),
+)
+def test_no_mix_of_inputs_moves_a_real_arm_outside_its_limits(
+    impl: Impl, mode: str, data: list[Any]
+) -> None:
+    """With everything on: kinematics, collisions, power and risk; half of the ticks push the arm
+    at up to one and a half times its jerk limit."""
+    cfg = GuardConfig(**{**WIDE, "floor_z": 0.0, "power_max": 5.0, "risk_max": 0.9, "mode": mode})
+    guard = Guard(cfg, ur.LIMITS, T, CHAIN, impl)
+    guard.reset(HOME)
+    rows = [HOME]
+    for odd, push, wrench, state, risk in data:
+        for k in range(20):
+            h = [rows[0]] * 3 + rows
+            q = 3 * h[-1] - 3 * h[-2] + h[-3] + push * ur.LIMITS.dddq_max * T**3
+            given_ = {**IDLE, "signals": Signals(0.0, 1.0, 0.0, 0.1, 1.0, 0.0)}
+            if k == 19:
+                q, given_ = odd, {**IDLE, "wrench": wrench, "state": state, "signals": risk}
+            rows.append(guard.apply(q, **given_).q.copy())
+        guard.acknowledge()
+    rows += [guard.apply(None, **IDLE).q.copy() for _ in range(600)]
+    check_sent(rows, ur.LIMITS)
+    np.testing.assert_array_equal(rows[-1], rows[-2])
 
 
 @settings(max_examples=40, deadline=None)

@@ -1,0 +1,220 @@
+"""Does PRO's risk make failures softer, by slowing down or by stopping, and what does it cost?
+
+The simulated cell with the shipped policy and PRO, the same scenes and the same faults without
+`[risk]`, slowed, and slowed and stopped. The fault is a policy that presses: for a second, at a
+time and to a depth that the scene's seed decides, all its waypoints lie some centimetres further
+along the tool. The thresholds come from successes of other seeds, or from the calibration beside
+the bundle where there is one for this PRO model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import msgspec
+import numpy as np
+from msgspec import structs
+from numpy.typing import NDArray
+
+from headway import bundle
+from headway.benchmarks._findings import Findings, Number, Table
+from headway.benchmarks._robot import CONFIG, PRO_BUNDLE
+from headway.clock import NS, VirtualClock
+from headway.edge import risk
+from headway.edge.build import Built
+from headway.edge.log import NullLog
+from headway.edge.policy import InlineWorker
+from headway.edge.result import Result
+from headway.edge.risk import Calibration, RiskConfig
+from headway.edge.settings import Settings
+from headway.edge.settings import load as load_settings
+from headway.edge.station import Station
+from headway.errors import ConfigError, HeadwayError, SpecMismatch
+from headway.types import Chunk, Observation
+
+PAIRS = 10
+SUCCESSES = 20  # to calibrate with
+CALIBRATION_SEEDS, TEST_SEEDS = 3_100_000, 3_200_000
+FILE = PRO_BUNDLE.with_suffix(".risk.json")
+SLOW, STOP, SLOWEST = 0.2, 0.05, 0.2  # shares of successes that may be slowed and stopped; speed
+PRESS_S = 1.0
+
+
+class Pressing:
+    """A policy whose waypoints lie `depth` [m] further along the tool from `start` [s] on, for
+    `PRESS_S`; 0 leaves it as it is."""
+
+    def __init__(self, policy: Any) -> None:
+        self._policy = policy
+        self.name, self.info = policy.name, policy.info
+        self.cameras, self.state_names = policy.cameras, policy.state_names
+        self.instruction = policy.instruction
+        self.depth = self.start = 0.0
+        self._begun: int | None = None
+
+    def fault(self, seed: int | None) -> None:
+        rng = np.random.default_rng(seed)
+        self.start, self.depth = rng.uniform(0.8, 4.5), rng.uniform(0.03, 0.08)
+        if seed is None:
+            self.depth = 0.0
+
+    def reset(self) -> None:
+        self._policy.reset()
+        self._begun = None
+
+    def infer(self, obs: Observation) -> Chunk:
+        chunk: Chunk = self._policy.infer(obs)
+        if self._begun is None:
+            self._begun = obs.t_ns
+        at = (obs.t_ns - self._begun) / NS
+        if self.depth and self.start <= at < self.start + PRESS_S:
+            actions = chunk.actions.copy()
+            actions[:, 2] += self.depth * np.linspace(1 / len(actions), 1.0, len(actions))
+            chunk = replace(chunk, actions=actions)
+        return chunk
+
+
+class Cell:
+    """Episodes of the shipped policy in the cell."""
+
+    def __init__(self, built: Built, policy: Pressing) -> None:
+        self._built, self._policy = built, policy
+
+    def run(self, seed: int, *, fault: bool) -> tuple[Result, float]:
+        """Result and the largest risk."""
+        loop = self._built.loop
+        self._policy.fault(seed if fault else None)
+        instruction = loop.station.reset(seed)
+        loop.guard.acknowledge()
+        result = loop.episode(instruction, NullLog())
+        return result, float(np.max(loop.trace.risk, initial=0.0))
+
+
+@contextmanager
+def cell(settings: Settings) -> Iterator[Cell]:
+    clock = VirtualClock(1)
+    with Station(settings, clock) as station:
+        built = Built(settings, CONFIG.parent, station, clock)
+        try:
+            if not isinstance(built.worker, InlineWorker):
+                raise ConfigError(f"wanted a policy in {CONFIG}, found none")
+            policy = Pressing(built.worker.policy)
+            built.worker.policy = policy
+            yield Cell(built, policy)
+        finally:
+            built.close()
+
+
+def calibrated(settings: Settings, pro_sha256: str, successes: int) -> tuple[Calibration, str]:
+    """The shipped calibration, if it is for this model, else one from fresh episodes."""
+    if FILE.is_file():
+        with suppress(SpecMismatch):
+            return risk.load(FILE, pro_sha256), f"thresholds from {FILE.name}"
+    peaks: list[float] = []
+    episodes = 0
+    with cell(settings) as made:
+        while len(peaks) < successes and episodes < 5 * successes:
+            result, peak = made.run(CALIBRATION_SEEDS + episodes, fault=False)
+            episodes += 1
+            if result.success:
+                peaks.append(peak)
+    found = Calibration(
+        kind="risk", pro=PRO_BUNDLE.name, pro_sha256=pro_sha256, policy_sha256="",
+        peaks=tuple(sorted(peaks)), episodes=episodes, data="benchmark", date=str(date.today()),
+    )  # fmt: skip
+    return found, f"thresholds from {len(peaks)} successes of {episodes} episodes"
+
+
+def arms(found: Calibration, file: Path) -> dict[str, RiskConfig | None]:
+    """What is compared. Stopping wants more successes to calibrate with than slowing down."""
+    file.write_bytes(msgspec.json.encode(found))
+    slowed = RiskConfig(calibration=str(file), slow_alpha=SLOW, slowest=SLOWEST)
+    made: dict[str, RiskConfig | None] = {"as planned": None, "slowed": slowed}
+    if len(found.peaks) >= risk.fewest(STOP):
+        made["slowed and stopped"] = structs.replace(slowed, abort_alpha=STOP)
+    return made
+
+
+def interval(values: NDArray[np.float64], rng: np.random.Generator) -> tuple[float, float]:
+    """95 % bootstrap interval of the mean (Efron 1979, percentiles)."""
+    drawn = rng.choice(values, (2000, len(values))).mean(axis=1)
+    low, high = np.percentile(drawn, (2.5, 97.5))
+    return float(low), float(high)
+
+
+def columns(results: Iterable[Result]) -> dict[str, NDArray[np.float64]]:
+    rows = [(r.peak_force, bool(r.success), r.seconds, r.end == "fault") for r in results]
+    names = ("peak", "success", "seconds", "stopped")
+    return dict(zip(names, np.array(rows, float).T, strict=True))
+
+
+def measure(effort: float = 1.0) -> Findings:
+    title = "What PRO's risk does to a motion"
+    pairs, successes = max(2, round(PAIRS * effort)), max(5, round(SUCCESSES * effort))
+    results: dict[tuple[bool, str], list[Result]] = {}
+    try:
+        from headway.drivers.sim.gl import import_mujoco
+
+        import_mujoco()
+        manifest = bundle.load(PRO_BUNDLE).manifest
+        settings = structs.replace(load_settings(CONFIG), risk=None)
+        sha = manifest.files[manifest.onnx].sha256
+        found, source = calibrated(settings, sha, successes)
+        with TemporaryDirectory() as folder:
+            compared = arms(found, Path(folder) / "risk.json")
+            for name, section in compared.items():
+                with cell(structs.replace(settings, risk=section)) as made:
+                    for fault in (False, True):
+                        results[fault, name] = [
+                            made.run(TEST_SEEDS + i, fault=fault)[0] for i in range(pairs)
+                        ]
+    except HeadwayError as e:
+        return Findings(title, skipped=str(e))
+    data = {key: columns(rows) for key, rows in results.items()}
+    rng = np.random.default_rng(0)
+    numbers: list[Number] = []
+    for name in list(compared)[1:]:
+        for fault in (False, True):
+            what = f"{'faults' if fault else 'no faults'}, {name}"
+            off, on = data[fault, "as planned"], data[fault, name]
+            ratio = float(on["peak"].mean() / off["peak"].mean())
+            gained = float((on["success"] - off["success"]).sum())
+            numbers += [
+                Number(f"{what}: mean peak force / as planned", ratio, "x", 0.9 if fault else None),
+                Number(f"{what}: successes gained", gained, "", 0.0, at_most=False),
+            ]
+    changes = tuple(
+        (
+            f"{'fault' if fault else 'no fault'}, {name}",
+            interval(data[fault, name]["peak"] - data[fault, "as planned"]["peak"], rng),
+        )
+        for fault in (False, True)
+        for name in list(compared)[1:]
+    )
+    rows = tuple(
+        (
+            f"{'fault' if fault else 'no fault'}, {name}",
+            (
+                float(np.median(d["peak"])), float(np.percentile(d["peak"], 90)),
+                float(d["success"].sum()), float(d["seconds"].mean()), float(d["stopped"].sum()),
+            ),
+        )
+        for (fault, name), d in data.items()
+    )  # fmt: skip
+    heads = ("peak p50 [N]", "peak p90 [N]", "successes", "mean seconds", "stopped")
+    notes = (
+        f"{pairs} scenes; {source}: slower above a risk of {found.threshold(SLOW):.3f}, down to "
+        f"{SLOWEST:g} of the speed",
+        "the guard's limit of force is on in all of them",
+    )
+    tables = [
+        Table("episodes", heads, rows),
+        Table("change of the peak, 95 % interval of its mean", ("from", "to"), changes, "N"),
+    ]
+    return Findings(title, numbers, tables, notes)

@@ -1,0 +1,155 @@
+"""`[risk]` in a run: the motion slows, or the robot stops, when PRO says so; its calibration."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from loop_rig import WHEN, Policy, Rig, check_log
+from null_robot import make_pro, null_table, run
+
+from headway.edge import risk
+from headway.edge.guard import Guard
+from headway.edge.log import RESULT
+from headway.edge.loop import Loop
+from headway.edge.operator import pro_dtype
+from headway.edge.risk import Calibration, RiskConfig, RiskControl
+from headway.errors import RecordingError
+from headway.learn.calibrate import calibrate, main
+from headway.types import Signals
+
+CALM, ALARM = 0.1, 0.95
+
+
+def made(n=99, **changes):
+    facts = {
+        "kind": "risk", "pro": "tiny", "pro_sha256": "a" * 64, "policy_sha256": "", "data": "",
+        "peaks": tuple(np.linspace(0.01, 0.9, n)), "episodes": n, "date": "2026-01-01",
+    }  # fmt: skip
+    return Calibration(**{**facts, **changes})
+
+
+class Pro:
+    """Calm, and alarmed from WHEN to `until` [s]."""
+
+    updated, reward_now = False, 0.0
+    record = np.zeros(1, pro_dtype())[0]
+
+    def __init__(self, until):
+        self.until = until
+
+    def reset(self): ...
+
+    def step(self, row, tick):
+        alarmed = WHEN <= tick / 500.0 < self.until
+        return Signals(0.0, 1.0, 0.5, ALARM if alarmed else CALM, 1.0, 0.0)
+
+
+def episode(path, section, until=9.0):
+    rig = Rig(null_table(), Policy())
+    control = RiskControl(section, made(), 1 / 500.0) if section else None
+    rig.loop = Loop(rig.station, rig.worker, Pro(until), control)
+    result = rig.run(path)
+    rig.check_arm()
+    z = [rig.station.chain.position(q)[2] for q in rig.sent]
+    return rig, result, np.array(z)
+
+
+def test_the_motion_slows_while_the_risk_is_high_and_recovers(tmp_path):
+    _, result, plain = episode(tmp_path / "a.mcap", None)
+    assert result.rejected == 0
+    slow = RiskConfig(calibration="", slowest=0.25, rise_per_s=5.0)
+    _, result, z = episode(tmp_path / "b.mcap", slow, until=0.9)
+    assert (result.end, result.rejected) == ("time limit", 0)
+    speed, full = np.diff(z) * 500.0, np.diff(plain) * 500.0
+    before, during, after = slice(100, 150), slice(300, 440), slice(600, 640)
+    np.testing.assert_allclose(speed[before], full[before], atol=1e-6)
+    slowed = 1.0 - 0.75 * (ALARM - made().threshold(0.2)) / (1.0 - made().threshold(0.2))
+    assert np.median(speed[during]) == pytest.approx(slowed * np.median(full[during]), rel=0.05)
+    assert np.median(speed[after]) == pytest.approx(np.median(full[after]), rel=0.05)
+    check_log(tmp_path / "b.mcap", "risk: slower", "risk: full speed again")
+
+
+def test_the_robot_stops_above_the_other_threshold(tmp_path):
+    section = RiskConfig(calibration="", abort_alpha=0.05)
+    rig, result, _ = episode(tmp_path / "a.mcap", section, until=0.4)  # latched
+    assert result.end == "fault"
+    assert "RISK" in result.why
+    rig.check_came_to_rest()
+    check_log(tmp_path / "a.mcap", "guard: RISK: PRO risk is 0.950")
+    assert isinstance(rig.loop.guard, Guard)
+    assert rig.loop.guard.cfg.risk_max == made().threshold(0.05)
+
+
+def test_a_calm_run_is_the_same_to_the_bit(tmp_path):
+    plain, *_ = episode(tmp_path / "a.mcap", None, until=0.0)
+    slow, *_ = episode(tmp_path / "b.mcap", RiskConfig(calibration=""), until=0.0)
+    np.testing.assert_array_equal(slow.sent, plain.sent)
+
+
+def test_a_section_without_pro_or_for_another_model_is_refused(tmp_path, capsys, write):
+    path = write(risk={"calibration": "risk.json"})
+    assert run(path, tmp_path / "out") == 2
+    assert "[risk] wants PRO" in capsys.readouterr().err
+    pro = make_pro(tmp_path / "pro")
+    (tmp_path / "risk.json").write_text(json.dumps(_plain(made())))
+    path = write(risk={"calibration": str(tmp_path / "risk.json")}, pro={"bundle": str(pro)})
+    assert run(path, tmp_path / "out") == 3
+    assert "was made for PRO model aaaaaaaaaaaa" in capsys.readouterr().err
+
+
+def _plain(calibration):
+    return {f: getattr(calibration, f) for f in calibration.__struct_fields__}
+
+
+def recording(success, peak, **facts):
+    """What `calibrate` looks at in a recording."""
+    rows = np.zeros(4, [("risk", float)])
+    rows["risk"][2] = peak
+    line = SimpleNamespace(text=RESULT + json.dumps({"success": success}))
+    return SimpleNamespace(
+        path="e.mcap",
+        metadata={"pro": "tiny", "pro_sha256": "a" * 64, "policy_sha256": "b" * 64, **facts},
+        topics=("/pro",),
+        rows=lambda topic: rows,
+        logs=lambda: [line],
+    )
+
+
+def test_a_calibration_holds_the_peaks_of_the_successes():
+    logs = [recording(True, 0.3), recording(False, 0.9), recording(True, 0.1), recording(None, 0.5)]
+    found = calibrate(logs, "four")
+    assert found.peaks == (0.1, 0.3)
+    assert (found.episodes, found.pro_sha256, found.policy_sha256) == (3, "a" * 64, "b" * 64)
+
+
+@pytest.mark.parametrize(
+    ("logs", "says"),
+    [
+        ([recording(True, 0.1), recording(True, 0.1, pro_sha256="c" * 64)], "found 2 pairs"),
+        ([recording(True, 0.1, risk="slows above 0.2")], r"with \[risk\]"),
+        ([recording(False, 0.1)], "found none of 1"),
+        ([], "found 0 pairs"),
+    ],
+)
+def test_what_cannot_calibrate_is_named(logs, says):
+    with pytest.raises(RecordingError, match=says):
+        calibrate(logs, "runs/x")
+
+
+def test_recordings_without_pro_cannot_calibrate(tmp_path):
+    rig = Rig(null_table(), Policy())
+    rig.run(tmp_path / "a.mcap")
+    with pytest.raises(RecordingError, match=r"record it with \[pro\]"):
+        main(tmp_path, tmp_path / "risk.json")
+
+
+def test_the_shipped_calibration_is_for_the_shipped_pro():
+    from headway import bundle
+    from headway.benchmarks._robot import PRO_BUNDLE
+
+    manifest = bundle.load(PRO_BUNDLE).manifest
+    found = risk.load(PRO_BUNDLE.with_suffix(".risk.json"), manifest.files[manifest.onnx].sha256)
+    assert found.threshold(0.2) < found.threshold(0.05) < 1.0
