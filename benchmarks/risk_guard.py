@@ -54,7 +54,7 @@ class Pressing:
         self._policy = policy
         self.name, self.info = policy.name, policy.info
         self.cameras, self.state_names = policy.cameras, policy.state_names
-        self.instruction = policy.instruction
+        self.instruction, self.chunk_shape = policy.instruction, policy.chunk_shape
         self.depth = self.start = 0.0
         self._begun: int | None = None
 
