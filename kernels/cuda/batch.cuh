@@ -161,21 +161,23 @@ HW_FN void hold_missing(const Block& b) {
   __syncthreads();
 }
 
-// |F| after the band-pass; the taps sum to 0, so they see differences from the latest force.
+// |F| after the band-pass. Its taps are symmetric and sum to 0, so they see differences from the
+// force in their middle: a constant or a ramp leaves nothing, in float as well.
 HW_FN float band_of(const Block& b, int t) {
   const Params& p = b.p;
   if (t < p.n_taps - 1) return 0.0f;
   if (last_tick(b.row(spec::m_wrench), t, false) > t - p.n_taps) return 0.0f;
-  const float *fx = b.column(spec::t_wrench, 0), *fy = fx + p.pitch, *fz = fy + p.pitch;
-  const float x0 = fx[t], y0 = fy[t], z0 = fz[t];
-  float x = 0, y = 0, z = 0;
-  for (int i = 1; i < p.n_taps; ++i) {
-    const float tap = p.taps[i];
-    x = fmaf(tap, fx[t - i] - x0, x);
-    y = fmaf(tap, fy[t - i] - y0, y);
-    z = fmaf(tap, fz[t - i] - z0, z);
-  }
-  return sqrtf(x * x + y * y + z * z);
+  const int half = p.n_taps / 2;
+  const float* f = b.column(spec::t_wrench, 0) + t - half;
+  const float* taps = p.taps + half;
+  float sum[3] = {0, 0, 0};
+  const float middle[3] = {f[0], f[p.pitch], f[2 * p.pitch]};
+  for (int i = 1; i <= half; ++i)
+    for (int a = 0; a < 3; ++a) {
+      const float* x = f + a * p.pitch;
+      sum[a] = fmaf(taps[i], (x[-i] - middle[a]) + (x[i] - middle[a]), sum[a]);
+    }
+  return sqrtf(sum[0] * sum[0] + sum[1] * sum[1] + sum[2] * sum[2]);
 }
 
 // Each tick by itself: what doubles decide, power, band, |F|.

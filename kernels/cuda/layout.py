@@ -100,7 +100,7 @@ def layout(scale: Scale, joints: int, rate_hz: float, ticks: int = 1) -> Layout:
         "at_taps": state.take(24 * len(win.taps)),
         "at_rows": state.take(8 * numbers["history"] * n),
         "at_flags": state.take(4 * length),
-        "at_ring": state.take(4 * length * (31 + joints)),
+        "at_ring": state.take(8 * length * (31 + joints)),
     }
     for name, value in (numbers | places).items():
         p[name] = value
@@ -163,7 +163,7 @@ def pack(rows: NDArray[np.void], joints: int) -> NDArray[np.float32]:
             f"of {rows.dtype}: make rows with kernels.telemetry.empty({joints}, n)"
         )
     b, t = rows.shape
-    flat = np.ascontiguousarray(rows).view(np.float64).reshape(b, t, -1)[:, :, 1:]
+    flat = np.ascontiguousarray(rows).view(np.float64).reshape(b, t, rows.dtype.itemsize // 8)[:, :, 1:]
     out = np.zeros((b, flat.shape[2], (t + 3) // 4 * 4), np.float32)
     with np.errstate(over="ignore"):  # beyond float32 is beyond in_max as well
         out[:, :, :t] = flat.transpose(0, 2, 1)

@@ -2,7 +2,7 @@
 //
 // `inbox` float64: how many rows (at most INBOX_ROWS; 0 is fine), then the rows as telemetry.dtype
 // has them without t_ns. The number is data, not an argument, so that one captured graph serves
-// every tick. Rows are derived in double; the ring holds float32 channels. A zeroed state is a new
+// every tick. Rows are derived in double; the ring holds channels as pairs of float32. A zeroed state is a new
 // stream. One block; features (176) and mask (16) go straight to where the head reads them.
 #pragma once
 #include "finish.cuh"
@@ -44,7 +44,7 @@ struct State {
   std::uint32_t* valid;  // (history)
   double* taps;          // (n_taps, 3) forces, a ring
   double* rows;          // (history, columns), invalid fields held
-  float* ring;           // (N_RING + J, L)
+  Pair* ring;            // (N_RING + J, L)
   std::uint32_t* flags;  // (L)
 };
 
@@ -63,14 +63,18 @@ struct TickOfStream {
   HW_FN double dq_inv(int j) const { return 1.0 / p.dq_max[j]; }
   HW_FN double tau_inv(int j) const { return 1.0 / p.tau_max[j]; }
   HW_FN double power() const { return power_of(*this); }
-  HW_FN double band() const {
-    const int n = p.n_taps, at = int(s.head->count % n);
-    if (s.head->known < n) return 0.0;
-    const double* x0 = s.taps + 3 * at;
+  HW_FN const double* force(int back) const {
+    const int at = int(s.head->count % p.n_taps);
+    return s.taps + 3 * (at >= back ? at - back : at - back + p.n_taps);
+  }
+  HW_FN double band() const {  // as batch.cuh
+    if (s.head->known < p.n_taps) return 0.0;
+    const int half = p.n_taps / 2;
+    const double* x0 = force(half);
     double y[3] = {0, 0, 0};
-    for (int i = 1; i < n; ++i) {
-      const double* x = s.taps + 3 * (at >= i ? at - i : at - i + n);
-      for (int a = 0; a < 3; ++a) y[a] += p.taps[i] * (x[a] - x0[a]);
+    for (int i = 1; i <= half; ++i) {
+      const double *x1 = force(half - i), *x2 = force(half + i);
+      for (int a = 0; a < 3; ++a) y[a] += p.taps[half + i] * ((x1[a] - x0[a]) + (x2[a] - x0[a]));
     }
     return sqrt(y[0] * y[0] + y[1] * y[1] + y[2] * y[2]);
   }
@@ -86,9 +90,9 @@ struct WindowOfStream {
     const int at = from + i;
     return at >= p.longer ? at - p.longer : at;
   }
-  HW_FN float at(int c, int i) const { return s.ring[ring_row(c) * p.longer + index(i)]; }
-  HW_FN float joint(int j, int i) const { return s.ring[(N_RING + j) * p.longer + index(i)]; }
-  HW_FN float F(int axis, int i) const {
+  HW_FN Pair at(int c, int i) const { return s.ring[ring_row(c) * p.longer + index(i)]; }
+  HW_FN Pair joint(int j, int i) const { return s.ring[(N_RING + j) * p.longer + index(i)]; }
+  HW_FN Pair F(int axis, int i) const {
     return at(axis == 2 ? spec::c_Fz : spec::c_Fx + axis, i);
   }
   HW_FN std::uint32_t flags(int i) const { return s.flags[index(i)]; }
@@ -184,7 +188,8 @@ HW_FN void take(const State& s, const double* row) {
   for (int r = warp_id() + warps * lane_id(); r < N_RING + p.joints; r += int(blockDim.x)) {
     const double value = r < N_RING ? channel(a, channel_of(r))
                                     : a.v(t_dq, r - N_RING, 0) / p.dq_max[r - N_RING];
-    s.ring[r * p.longer + at] = float(value);
+    const float hi = float(value);
+    s.ring[r * p.longer + at] = {hi, float(value - hi)};
   }
   if (me == int(blockDim.x) - 1)
     s.flags[at] = step_machines(a, valid | decisions(a), power_of(a));
@@ -201,7 +206,7 @@ HW_FN void stream(const Params& p, const Shared& sh, unsigned char* state, const
                 reinterpret_cast<std::uint32_t*>(state + p.at_valid),
                 reinterpret_cast<double*>(state + p.at_taps),
                 reinterpret_cast<double*>(state + p.at_rows),
-                reinterpret_cast<float*>(state + p.at_ring),
+                reinterpret_cast<Pair*>(state + p.at_ring),
                 reinterpret_cast<std::uint32_t*>(state + p.at_flags)};
   Head& h = *s.head;
   Scratch& c = *sh.s;

@@ -1,7 +1,8 @@
 // Stage 2, as kernels/oracle.py: the last m <= L channel rows -> 176 features, one warp per task.
 //
 // W is the window: `m`, `p`, `at(c, i)` channel c at its tick i < m, `joint(j, i)` dq / dq_max,
-// `flags(i)`, `F(axis, i)`. Sums are of differences from the latest value; a lane adds few of them
+// `flags(i)`, `F(axis, i)`; values are float in a batch, whose inputs are, and Pair in a stream,
+// whose inputs are double: a slope over few ticks divides their last digits by dt. Sums are of differences from the latest value; a lane adds few of them
 // in float, and lanes are added in double: means of +-1000 N come out to 1e-5 N.
 #pragma once
 #include "channels.cuh"
@@ -18,7 +19,7 @@ struct Scratch {
   float f[spec::f_COUNT];
   float joint_all[MAX_JOINTS], joint_low[MAX_JOINTS];
   float force_all[MAX_FORCE], force_low[MAX_FORCE], force_band[MAX_FORCE], force_hz[MAX_FORCE];
-  float center[3], offset[3];  // of F: latest value, and the mean's difference from it
+  float offset[3];  // of F: its mean's difference from its latest value
   int counts[N_COUNTS];
   int turns[MAX_JOINTS];
   int onsets, held, ticket;
@@ -27,6 +28,17 @@ struct Scratch {
   double vjerk2;
 };
 static_assert(sizeof(Scratch) <= SCRATCH_BYTES);
+
+// hi + lo, lo what rounding to hi left.
+struct alignas(8) Pair {
+  float hi, lo;
+};
+HW_FN float value(float x) { return x; }
+HW_FN float value(Pair x) { return x.hi; }
+HW_FN double wide(float x) { return x; }
+HW_FN double wide(Pair x) { return double(x.hi) + double(x.lo); }
+HW_FN float minus(float a, float b) { return a - b; }
+HW_FN float minus(Pair a, Pair b) { return (a.hi - b.hi) + (a.lo - b.lo); }
 
 // Where a task finds shared memory.
 struct Shared {
@@ -60,10 +72,11 @@ HW_FN double slope_gain(int m, double rate) {
 template <class W>
 HW_FN void stats(const W& w, const int c, float* out, bool six) {
   const int m = w.m, s = m < w.p.shorter ? m : w.p.shorter;
-  const float x0 = w.at(c, m - 1);
+  const auto x0 = w.at(c, m - 1);
   float sum = 0, tilt = 0, sq = 0, recent = 0, top = -FLT_MAX;
   for (int i = lane_id(); i < m; i += 32) {
-    const float x = w.at(c, i), d = x - x0, x2 = x * x;
+    const auto at = w.at(c, i);
+    const float x = value(at), d = minus(at, x0), x2 = x * x;
     sum += d;
     tilt = fmaf(float(2 * i - (m - 1)), d, tilt);
     sq += x2;
@@ -75,9 +88,9 @@ HW_FN void stats(const W& w, const int c, float* out, bool six) {
   sq = six ? warp_sum(sq) : 0.0f;
   recent = six ? warp_sum(recent) : 0.0f;
   if (lane_id()) return;
-  const float mean = float(x0 + total / m), slope = float(turned * slope_gain(m, w.p.rate));
+  const float mean = float(wide(x0) + total / m), slope = float(turned * slope_gain(m, w.p.rate));
   const float rms = sqrtf(sq / m);
-  out[0] = x0;
+  out[0] = value(x0);
   out[1] = mean;
   out[six ? 3 : 2] = top;
   out[six ? 4 : 3] = slope;
@@ -106,15 +119,15 @@ template <class W>
 HW_FN void others(const W& w, Scratch& s) {
   using namespace spec;
   const int m = w.m;
-  const float x0 = w.at(c_vacuum, m - 1);
+  const auto x0 = w.at(c_vacuum, m - 1);
   float tilt = 0, clamped = 0, seam = -FLT_MAX, jitter = -FLT_MAX, rough = 0, path = 0;
   for (int i = lane_id(); i < m; i += 32) {
-    tilt = fmaf(float(2 * i - (m - 1)), w.at(c_vacuum, i) - x0, tilt);
-    clamped += w.at(c_clamped, i);
-    seam = fmaxf(seam, w.at(c_seam, i));
-    jitter = fmaxf(jitter, w.at(c_jitter, i));
-    rough += w.at(c_vjerk2, i);
-    path += i ? w.at(c_path, i) : 0.0f;
+    tilt = fmaf(float(2 * i - (m - 1)), minus(w.at(c_vacuum, i), x0), tilt);
+    clamped += value(w.at(c_clamped, i));
+    seam = fmaxf(seam, value(w.at(c_seam, i)));
+    jitter = fmaxf(jitter, value(w.at(c_jitter, i)));
+    rough += value(w.at(c_vjerk2, i));
+    path += i ? value(w.at(c_path, i)) : 0.0f;
   }
   const double turned = warp_sum(double(tilt)), clamps = warp_sum(double(clamped));
   const double jerk2 = warp_sum(double(rough)), length = warp_sum(double(path));
@@ -123,12 +136,12 @@ HW_FN void others(const W& w, Scratch& s) {
   if (lane_id()) return;
   double net = 0;
   for (int i = 0; i < 3; ++i) {
-    const double step = double(w.at(c_px + i, m - 1)) - double(w.at(c_px + i, 0));
+    const double step = wide(w.at(c_px + i, m - 1)) - wide(w.at(c_px + i, 0));
     net += step * step;
   }
   const double straight = sqrt(net) / (length + path_floor);
   s.f[f_straight] = float(straight < 1.0 ? straight : 1.0);
-  s.f[f_vacuum] = x0;
+  s.f[f_vacuum] = value(x0);
   s.f[f_vacuum_slope] = float(turned * slope_gain(m, w.p.rate));
   s.f[f_clamp_rate] = float(clamps / m);
   s.f[f_seam] = seam;
@@ -164,15 +177,15 @@ template <class W>
 HW_FN void hold(const W& w, Scratch& s) {
   using namespace spec;
   const int m = w.m, n = m < w.p.shorter ? m : w.p.shorter, from = m - n;
-  const float w0 = w.at(c_width, m - 1), g0 = w.at(c_grip, m - 1);
+  const auto w0 = w.at(c_width, m - 1), g0 = w.at(c_grip, m - 1);
   float sum = 0, tilt = 0, sq = 0;
   for (int i = lane_id(); i < n; i += 32) {
-    sum += w.at(c_width, from + i) - w0;
-    tilt = fmaf(float(2 * i - (n - 1)), w.at(c_grip, from + i) - g0, tilt);
+    sum += minus(w.at(c_width, from + i), w0);
+    tilt = fmaf(float(2 * i - (n - 1)), minus(w.at(c_grip, from + i), g0), tilt);
   }
   const float off = float(warp_sum(double(sum)) / n);
   const double turned = warp_sum(double(tilt));
-  for (int i = lane_id(); i < n; i += 32) sq += square((w.at(c_width, from + i) - w0) - off);
+  for (int i = lane_id(); i < n; i += 32) sq += square(minus(w.at(c_width, from + i), w0) - off);
   sq = warp_sum(sq);
   if (lane_id()) return;
   s.f[f_hold_std] = 100.0f * sqrtf(sq / n);
@@ -184,12 +197,12 @@ template <class W>
 HW_FN void moments(const W& w, int axis, Scratch& s) {
   using namespace spec;
   const int m = w.m;
-  const float x0 = w.F(axis, m - 1);
+  const auto x0 = w.F(axis, m - 1);
   float sum = 0, m2 = 0, m3 = 0, m4 = 0;
-  for (int i = lane_id(); i < m; i += 32) sum += w.F(axis, i) - x0;
+  for (int i = lane_id(); i < m; i += 32) sum += minus(w.F(axis, i), x0);
   const float off = float(warp_sum(double(sum)) / m);
   for (int i = lane_id(); i < m; i += 32) {
-    const float d = (w.F(axis, i) - x0) - off, d2 = d * d;
+    const float d = minus(w.F(axis, i), x0) - off, d2 = d * d;
     m2 += d2;
     m3 = fmaf(d2, d, m3);
     m4 = fmaf(d2, d2, m4);
@@ -197,7 +210,6 @@ HW_FN void moments(const W& w, int axis, Scratch& s) {
   const double a = warp_sum(double(m2)) / m, b = warp_sum(double(m3)) / m;
   const double c = warp_sum(double(m4)) / m, floor = a + moment_floor;
   if (lane_id()) return;
-  s.center[axis] = x0;
   s.offset[axis] = off;
   if (axis == 2)
     s.f[f_kurt_fz] = float((c - 3.0 * a * a) / (floor * floor));
@@ -208,7 +220,7 @@ HW_FN void moments(const W& w, int axis, Scratch& s) {
 template <class W>
 HW_FN float windowed(const W& w, const Shared& sh, int axis, int i) {
   if (i >= w.m) return 0.0f;
-  const float d = (w.F(axis, i) - sh.s->center[axis]) - sh.s->offset[axis];
+  const float d = minus(w.F(axis, i), w.F(axis, w.m - 1)) - sh.s->offset[axis];
   return d * hann(sh.table, w.p.longer - w.m + i);
 }
 
@@ -273,13 +285,13 @@ template <class W>
 HW_FN void joint_energy(const W& w, const Shared& sh, int j) {
   const auto& p = w.p;
   const int m = w.m, L = p.longer;
-  const float x0 = w.joint(j, m - 1);
+  const auto x0 = w.joint(j, m - 1);
   float sum = 0, energy = 0, dc = 0;
-  for (int i = lane_id(); i < m; i += 32) sum += w.joint(j, i) - x0;
+  for (int i = lane_id(); i < m; i += 32) sum += minus(w.joint(j, i), x0);
   const float off = float(warp_sum(double(sum)) / m);
   float re[LOW_BINS] = {}, im[LOW_BINS] = {};
   for (int i = lane_id(); i < m; i += 32) {
-    const float y = ((w.joint(j, i) - x0) - off) * hann(sh.table, L - m + i);
+    const float y = (minus(w.joint(j, i), x0) - off) * hann(sh.table, L - m + i);
     const Vec2 turn = sh.table[i];
     Vec2 z = turn;
     energy = fmaf(y, y, energy);
@@ -316,7 +328,7 @@ HW_FN void sparc(const W& w, const Shared& sh) {
   const int L = w.p.longer;
   float re[BINS] = {}, im[BINS] = {};
   for (int i = lane_id(); i < w.m; i += 32) {
-    const float x = w.at(c_v, i);
+    const float x = value(w.at(c_v, i));
     const Vec2 turn = sh.table[i];
     Vec2 z = {1.0f, 0.0f};
 HW_UNROLL
