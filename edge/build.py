@@ -16,11 +16,13 @@ from headway.edge.policy import PolicyWorker
 from headway.edge.settings import Settings
 from headway.edge.station import Station
 from headway.errors import ConfigError, Missing
+from headway.kernels import choice
 from headway.kernels.telemetry import Scale
 
 
 class Built:
-    """A loop with what it was made of. `facts` goes into every recording; `choices` is printed."""
+    """A loop with what it was made of. `facts` goes into every recording; `choices`, and
+    `notes` on how they came about, are printed."""
 
     def __init__(
         self,
@@ -35,6 +37,7 @@ class Built:
         such as "ort" or "cpp". Raises what loading bundles raises."""
         self.facts: dict[str, str] = {"scale": scale_json(station.scale)}
         self.choices: list[str] = []
+        self.notes: list[str] = []
         worker = self._policy(settings, root, station, clock)
         pro = self._pro(settings, root, station)
         chosen = {word for line in self.choices for word in line.split()}
@@ -87,6 +90,8 @@ class Built:
         self.choices.append(
             f"PRO {manifest.name} on {engine.kind} ({engine.device}), features on {pro.stream.impl}"
         )
+        if cfg.features == "auto" and (note := choice.note()):
+            self.notes.append(f"features: {note}")
         return pro
 
     def close(self) -> None:

@@ -56,7 +56,7 @@ def run_command(
     with Station(settings, clock) as station:
         built = Built(settings, config.parent, station, clock, require=require)
         try:
-            for line in built.choices:
+            for line in (*built.choices, *built.notes):
                 console.print(f"[dim]{line}[/dim]")
             stop = _stop_on_signals(built)
             progress = Progress(

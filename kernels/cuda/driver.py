@@ -11,7 +11,7 @@ from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,9 @@ PROVIDERS = {
     "with_bindings": ("cuda.bindings", "cuda-bindings"),
     "with_cupy": ("cupy", "cupy-cuda13x"),
 }
+
+
+Argument: TypeAlias = "np.uint64 | np.int32"  # a pointer, a number
 
 
 class Graph(Protocol):
@@ -69,9 +72,6 @@ class Driver(Protocol):
         ...
 
     def close(self) -> None: ...
-
-
-Argument = np.uint64 | np.int32  # a pointer, a number
 
 
 def devices() -> int:

@@ -10,7 +10,7 @@
 
 #ifdef __CUDACC__
 #define HW_FN __device__ __forceinline__
-#define HW_KERNEL(threads) extern "C" __global__ void __launch_bounds__(threads)
+#define HW_KERNEL(threads) extern "C" __global__ void __launch_bounds__(threads, 2)
 #define HW_SHARED(name) extern __shared__ __align__(16) unsigned char name[]
 #define HEADWAY_TABLE __constant__ const
 #define HW_UNROLL _Pragma("unroll")

@@ -1,0 +1,327 @@
+"""What surrounds the CUDA kernels: drivers, graphs, builds, and what "auto" chooses. No GPU."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from kernels_cuda import agree, needs_host
+from kernels_rows import scale, wild
+
+from headway import kernels
+from headway.errors import DeviceError, Missing
+from headway.kernels import choice, cuda, native, oracle, spec
+from headway.kernels.cuda import build, compiled, driver
+from headway.kernels.cuda.host import HostDriver
+from headway.kernels.cuda.params import INBOX_ROWS, PARAMS_BYTES
+from headway.kernels.cuda.stream import FeatureStream
+
+TABLE = Path(__file__).resolve().parent.parent / "benchmarks" / "results" / "cuda-resources.json"
+
+
+@pytest.fixture
+def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Nothing remembered of what this process chose or opened before, nor after."""
+    choice._chosen.cache_clear()
+    monkeypatch.setattr(cuda._here, "driver", None, raising=False)
+    yield
+    choice._chosen.cache_clear()
+
+
+class Integrated(HostDriver):
+    """Jetson: host memory is the device's, nothing needs to be copied."""
+
+    integrated = True
+
+    def upload(self, to: int, source: Any) -> None:
+        assert source.nbytes in (PARAMS_BYTES, 8 * spec.windows(500.0).long), "copied an inbox"
+        super().upload(to, source)
+
+    def copy(self, to: int, source: int, n: int) -> None:
+        assert n not in (4 * spec.N_FEATURES, 4 * spec.N_MASKS), "copied a result"
+        super().copy(to, source, n)
+
+
+class Sum:
+    """A head: reads features on the device, writes their sum."""
+
+    def __init__(self, d: HostDriver) -> None:
+        self.driver, self.streams = d, []
+        self.features = d.alloc(4 * spec.N_FEATURES)
+        self.mask = d.alloc(4 * spec.N_MASKS)
+        self.out = 0.0
+
+    def enqueue(self, stream: int) -> None:
+        self.streams.append(stream)
+        self.driver._do(self._run)
+
+    def _run(self) -> None:
+        self.out = float(self.read().sum())
+
+    def read(self) -> Any:
+        return np.frombuffer(
+            (ctypes.c_float * spec.N_FEATURES).from_address(self.features), np.float32
+        )
+
+
+@needs_host
+@pytest.mark.parametrize("make", [HostDriver, Integrated])
+@pytest.mark.parametrize("graph", [True, False])
+def test_a_tick_is_one_launch(make: Any, graph: bool) -> None:
+    d = make()
+    stream = FeatureStream(d, scale(), 6, 500.0, graph=graph)
+    want = oracle.FeatureStream(scale(), 6, 500.0)
+    for i, row in enumerate(wild(12, 1)):
+        stream.push(row)
+        want.push(row)
+        a, b = want.features(), stream.features()
+        agree((a[0][None], a[1][None]), (b[0][None], b[1][None]))
+        assert d.launches == i + 1
+    assert (stream._graph is not None) == graph
+
+
+@needs_host
+def test_rows_between_two_features_go_in_one_launch_and_none_is_lost() -> None:
+    d = HostDriver()
+    stream = FeatureStream(d, scale(), 6, 500.0)
+    want = oracle.FeatureStream(scale(), 6, 500.0)
+    for row in wild(10, 2):
+        stream.push(row)
+        want.push(row)
+    assert d.launches == 0
+    stream.features()
+    assert d.launches == 1
+    for row in wild(2 * INBOX_ROWS + 3, 3):  # the inbox overflows twice
+        stream.push(row)
+        want.push(row)
+    a, b = want.features(), stream.features()
+    agree((a[0][None], a[1][None]), (b[0][None], b[1][None]))
+    assert d.launches == 4
+
+
+@needs_host
+def test_a_head_runs_in_the_same_graph_on_its_own_buffers() -> None:
+    d = HostDriver()
+    head = Sum(d)
+    stream = FeatureStream(d, scale(), 6, 500.0, into=(head.features, head.mask), head=head)
+    for row in wild(5, 4):
+        stream.push(row)
+        features, _ = stream.features()
+        np.testing.assert_array_equal(head.read(), features)
+        assert head.out == float(features.sum())
+    assert head.streams == [d.stream, d.stream]  # once to warm up, once captured; then replayed
+
+
+@needs_host
+def test_a_failed_capture_leaves_the_driver_usable() -> None:
+    d = HostDriver()
+
+    def work() -> None:
+        raise DeviceError("no")
+
+    with pytest.raises(DeviceError):
+        d.capture(work)
+    stream = FeatureStream(d, scale(), 6, 500.0)
+    stream.push(wild(1, 5)[0])
+    assert stream.features()[1].all()
+
+
+@needs_host
+def test_closing_gives_all_memory_back() -> None:
+    d = HostDriver()
+    stream = FeatureStream(d, scale(), 6, 500.0)
+    pinned = 2
+    stream.close()
+    assert len(d._memory) == pinned  # page-locked memory goes with the driver
+    d.close()
+    assert not d._memory
+
+
+def test_without_a_driver_it_says_what_is_missing(
+    fresh: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_library(name: str) -> Any:
+        raise OSError(name)
+
+    monkeypatch.setattr(driver.ctypes, "CDLL", no_library)
+    with pytest.raises(Missing, match=r"libcuda\.so\.1"):
+        kernels.resolve("cuda")
+    with pytest.raises(Missing, match="install its driver"):
+        kernels.feature_stream("cuda", scale(), 6, 500.0)
+    assert "libcuda" in cuda.available()
+    assert kernels.resolve("auto") == ("cpp" if native.available() else "numpy")
+    assert choice.note() == ""
+
+
+@pytest.mark.parametrize(("code", "count"), [(100, 0), (0, 0), (999, 1)])
+def test_a_driver_without_a_device_is_no_device(
+    code: int, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Library:
+        def cuInit(self, flags: int) -> int:  # noqa: N802
+            return code
+
+        def cuDeviceGetCount(self, pointer: Any) -> int:  # noqa: N802
+            pointer._obj.value = count
+            return 0
+
+    monkeypatch.setattr(driver.ctypes, "CDLL", lambda name: Library())
+    with pytest.raises(Missing, match="no device"):
+        driver.devices()
+
+
+def test_a_device_without_a_binding_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(driver, "find_spec", lambda name: None)
+    with pytest.raises(Missing, match="pycuda, cuda-bindings, cupy"):
+        driver.provider()
+
+
+def test_providers_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    def found(*names: str) -> None:
+        monkeypatch.setattr(driver, "find_spec", lambda n: object() if n in names else None)
+
+    found("pycuda", "cuda.bindings", "cupy")
+    assert driver.provider() == "with_pycuda"
+    found("cuda.bindings", "cupy")
+    assert driver.provider() == "with_bindings"
+    found("cupy")
+    assert driver.provider() == "with_cupy"
+
+
+@needs_host
+@pytest.mark.parametrize(("theirs", "ours", "wins"), [(5e-6, 20e-6, "cuda"), (30e-6, 20e-6, "cpp")])
+def test_auto_takes_what_measured_faster(
+    fresh: None, monkeypatch: pytest.MonkeyPatch, theirs: float, ours: float, wins: str
+) -> None:
+    if not native.available():
+        pytest.skip("C++ feature stream not built")
+    monkeypatch.setattr(cuda, "available", lambda: "")
+    monkeypatch.setattr(cuda, "open_driver", lambda image: HostDriver())
+    monkeypatch.setattr(choice, "tick_s", lambda s: theirs if s.impl == "cuda" else ours)
+    assert kernels.resolve("auto") == wins
+    assert choice.note() == f"a tick {1e6 * theirs:.1f} us on cuda, {1e6 * ours:.1f} us on cpp"
+    assert kernels.feature_stream("auto", scale(), 6, 500.0).impl == wins
+    rows = wild(20, 9)
+    have, want = kernels.batch(rows, scale(), 500.0, 5, "cuda"), oracle.batch(rows, scale(), 500.0, 5)
+    agree(want, have)
+
+
+def test_auto_survives_a_device_that_does_not_open(
+    fresh: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(image: Any) -> Any:
+        raise DeviceError("CUDA answered 999")
+
+    monkeypatch.setattr(cuda, "available", lambda: "")
+    monkeypatch.setattr(cuda, "open_driver", broken)
+    assert kernels.resolve("auto") in ("cpp", "numpy")
+    assert "999" in choice.note()
+
+
+def test_a_tick_is_timed_as_push_and_features() -> None:
+    class Clocked:
+        now, calls = 0.0, 0
+
+        def push(self, row: Any) -> None:
+            Clocked.now += 1e-6
+
+        def features(self) -> None:
+            Clocked.now += 3e-6
+            Clocked.calls += 1
+
+    assert choice.tick_s(Clocked(), 1e-3, lambda: Clocked.now) == pytest.approx(4e-6)
+    assert Clocked.calls == pytest.approx(16 + 250, abs=2)
+
+
+PTXAS = """\
+ptxas info    : Compiling entry function 'headway_empty' for 'sm_90'
+ptxas info    : Function properties for headway_empty
+    0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads
+ptxas info    : Used 4 registers, used 0 barriers
+ptxas info    : Compiling entry function 'headway_batch' for 'sm_87'
+ptxas info    : Function properties for headway_batch
+    40 bytes stack frame, 12 bytes spill stores, 8 bytes spill loads
+ptxas info    : Used 121 registers, used 1 barriers, 128 bytes smem, 408 bytes cmem[0]
+"""
+
+
+def test_the_compilers_words_are_read() -> None:
+    found = build.resources(PTXAS)
+    assert found["sm_90"]["headway_empty"]["registers"] == 4
+    assert found["sm_87"]["headway_batch"] == {
+        "registers": 121, "spills": 20, "stack": 40, "static_shared": 128,
+    }  # fmt: skip
+
+
+def test_resources_as_committed_have_no_spills_and_fit_two_blocks() -> None:
+    table = json.loads(TABLE.read_text())
+    assert set(table) == {f"sm_{a}" for a in build.ARCHITECTURES}
+    for arch, found in table.items():
+        assert set(found) == set(build.KERNELS), arch
+        for name, r in found.items():
+            assert r["spills"] == 0, (arch, name, r)
+            assert r["registers"] <= 128, (arch, name, r)  # 65536 / (2 x 256)
+
+
+def test_resources_of_this_source_have_no_spills(tmp_path: Path) -> None:
+    """What this build made, else one architecture compiled here."""
+    if build.nvcc() is None:
+        pytest.skip("no nvcc: resources of the CUDA kernels cannot be measured here")
+    made = compiled._find((9, 0)) or build.compile_to(tmp_path, (90,), "cubin")
+    table = json.loads(made.with_suffix(".json").read_text())
+    for arch, found in table.items():
+        assert set(found) == set(build.KERNELS)
+        assert all(r["spills"] == 0 and r["registers"] <= 128 for r in found.values()), (arch, found)
+    assert made.stat().st_size > 10_000
+
+
+def test_no_compiler_and_nothing_shipped_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(build, "nvcc", lambda: None)
+    monkeypatch.setattr(build, "digest", lambda: "0" * 16)
+    with pytest.raises(Missing, match="no nvcc"):
+        compiled.image((9, 0))
+    with pytest.raises(Missing, match="install the CUDA toolkit"):
+        compiled.shipped_image((9, 0))
+    kept = tmp_path / "headway" / "cuda" / "sm_90" / "features-0000000000000000.cubin"
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(b"x")
+    assert compiled.image((9, 0)) == compiled.shipped_image((9, 0)) == kept
+
+
+def test_a_compiler_that_fails_is_quoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = tmp_path / "nvcc"
+    fake.write_text("#!/bin/sh\necho unsupported gpu architecture >&2\nexit 1\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(build, "nvcc", lambda: str(fake))
+    monkeypatch.setattr(build, "digest", lambda: "1" * 16)
+    with pytest.raises(Missing, match="unsupported gpu architecture"):
+        compiled.image((9, 0))
+
+
+def test_the_digest_follows_the_sources(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = build.digest()
+    assert before == build.digest()
+    monkeypatch.setattr(build, "header", lambda: "another spec")
+    assert build.digest() != before
+
+
+def test_names_of_cuda_bindings_that_the_driver_uses() -> None:
+    """The contract: each `cu.X` in the source exists in the real package, which needs no driver."""
+    cu = pytest.importorskip("cuda.bindings.driver", reason="wants cuda-bindings")
+    source = (build.HERE / "with_bindings.py").read_text()
+    names = set(re.findall(r"cu\.((?:cu|CU)\w+)", source))
+    assert len(names) > 20
+    for name in names:
+        assert hasattr(cu, name), name
+    for name in re.findall(r"at\.(CU_\w+)", source):
+        assert hasattr(cu.CUdevice_attribute, name), name
