@@ -69,7 +69,7 @@ def compile_to(
         )  # fmt: skip
         if done.returncode:
             raise RuntimeError(f"{compiler} failed:\n{done.stdout}{done.stderr}")
-        table = resources(done.stderr + done.stdout)
+        table = {"digest": digest(), "architectures": resources(done.stderr + done.stdout)}
         shutil.move(made, out)
     out.with_suffix(".json").write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
     return out
