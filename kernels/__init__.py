@@ -73,4 +73,13 @@ def batch(
     return chosen(rows, scale, rate_hz, every)
 
 
-__all__ = ["FeatureStream", "batch", "choice", "feature_stream", "native", "oracle", "resolve", "spec"]
+__all__ = [
+    "FeatureStream",
+    "batch",
+    "choice",
+    "feature_stream",
+    "native",
+    "oracle",
+    "resolve",
+    "spec",
+]

@@ -53,7 +53,7 @@ def tick_s(
         for row in rows:
             stream.push(row)
         stream.features()
-    took = []
+    took: list[float] = []
     start = now = clock()
     while now - start < budget_s or len(took) < 3:
         stream.push(rows[len(took) % 16])

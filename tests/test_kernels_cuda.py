@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,9 +17,11 @@ from kernels_cuda import agree, needs_host
 from kernels_rows import scale, wild
 
 from headway import kernels
+from headway.benchmarks import gpu
 from headway.errors import DeviceError, Missing
 from headway.kernels import choice, cuda, native, oracle, spec
-from headway.kernels.cuda import build, compiled, driver
+from headway.kernels.cuda import __main__ as main
+from headway.kernels.cuda import build, compiled, driver, selfcheck
 from headway.kernels.cuda.host import HostDriver
 from headway.kernels.cuda.params import INBOX_ROWS, PARAMS_BYTES
 from headway.kernels.cuda.stream import FeatureStream
@@ -208,7 +212,10 @@ def test_auto_takes_what_measured_faster(
     assert choice.note() == f"a tick {1e6 * theirs:.1f} us on cuda, {1e6 * ours:.1f} us on cpp"
     assert kernels.feature_stream("auto", scale(), 6, 500.0).impl == wins
     rows = wild(20, 9)
-    have, want = kernels.batch(rows, scale(), 500.0, 5, "cuda"), oracle.batch(rows, scale(), 500.0, 5)
+    have, want = (
+        kernels.batch(rows, scale(), 500.0, 5, "cuda"),
+        oracle.batch(rows, scale(), 500.0, 5),
+    )
     agree(want, have)
 
 
@@ -327,3 +334,65 @@ def test_names_of_cuda_bindings_that_the_driver_uses() -> None:
         assert hasattr(cu, name), name
     for name in re.findall(r"at\.(CU_\w+)", source):
         assert hasattr(cu.CUdevice_attribute, name), name
+
+
+@needs_host
+def test_the_check_for_a_gpu_passes_and_can_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = selfcheck.check(HostDriver(), 5, windows=1)
+    assert len(found) == 7
+    assert max(error for error, _ in found.values()) <= 1, found
+
+    class Wrong(HostDriver):
+        """Forgets to launch every batch: what was poisoned stays."""
+
+        def launch(self, kernel: str, *rest: Any) -> None:
+            if kernel == "headway_stream":
+                super().launch(kernel, *rest)
+
+    wrong = selfcheck.check(Wrong(), 5, windows=1)
+    assert all((error > 1) == case.startswith("batch") for case, (error, _) in wrong.items()), wrong
+
+
+@needs_host
+def test_what_is_measured_and_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    effort = {"windows": 4, "ticks": 5, "repeats": 3}
+    assert main.report(HostDriver(), 7, tmp_path, **effort) == 0
+    said = capsys.readouterr().out
+    assert "WRONG" not in said
+    for what in ("device copy", "of the copy's bandwidth", "tick, graph, p50", "target <= 15"):
+        assert what in said
+    content = json.loads((tmp_path / "gpu-cpu.json").read_text())
+    assert content["kernels"] == build.digest()
+    assert content["seed"] == 7
+    assert all(n["value"] > 0 for n in content["numbers"].values())
+    if native.available():
+        assert set(content["crossover_us"]) == {"1", "4"}
+
+
+def test_without_a_gpu_the_command_says_so_from_a_bare_source_tree() -> None:
+    """As on a machine where nothing is installed but NumPy: no site packages of this environment
+    are needed but those."""
+    root = Path(__file__).resolve().parent.parent
+    numpy = Path(np.__file__).parent.parent
+    code = (
+        "import sys; sys.path[:0] = [sys.argv[1]]; sys.path.append(sys.argv[2])\n"
+        "for m in ('tyro', 'rich', 'msgspec', 'headway.kernels._native'): sys.modules[m] = None\n"
+        "from headway.kernels.cuda.__main__ import main; sys.exit(main([]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", code, str(root / "src"), str(numpy)],
+        capture_output=True, text=True, env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent"},
+    )  # fmt: skip
+    if cuda.available():
+        assert done.returncode == 0, done.stderr
+        assert "wanted a CUDA device" in done.stdout or "binding" in done.stdout
+    else:
+        pytest.skip("a CUDA device is here: `make gpu` is the test")
+
+
+@needs_host
+def test_the_benchmark_measures_what_the_command_does() -> None:
+    found = gpu.on(HostDriver(), 0.001)
+    assert {n.name for n in found.numbers} >= {"tick, graph, p50", "batch, of the copy's bandwidth"}
+    if cuda.available():
+        assert gpu.measure(0.01).skipped == cuda.available()

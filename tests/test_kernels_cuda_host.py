@@ -217,8 +217,9 @@ def test_a_stream_does_not_drift() -> None:
     """Against the C++ twin where it is built: 20 s, jumps in between."""
     rows = np.concatenate([wild(1000, 70 + i) for i in range(10)])
     made = native if native.available() else oracle
-    want, have = made.FeatureStream(scale(), 6, 500.0), FeatureStream(
-        HostDriver(), scale(), 6, 500.0
+    want, have = (
+        made.FeatureStream(scale(), 6, 500.0),
+        FeatureStream(HostDriver(), scale(), 6, 500.0),
     )
     for i, row in enumerate(rows):
         want.push(row)

@@ -53,7 +53,7 @@ def header() -> str:
         "// Generated from kernels/spec.py by kernels/cpp/generate.py. Do not edit.",
         "#pragma once",
         "#include <cstdint>",
-        "#ifndef HEADWAY_TABLE  // how a table is declared: kernels/cuda/ keeps them in constant memory",
+        "#ifndef HEADWAY_TABLE  // kernels/cuda/ keeps tables in constant memory",
         "#define HEADWAY_TABLE inline constexpr",
         "#endif",
         "namespace headway::spec {",

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from headway.kernels import spec
 from headway.kernels.cuda import stream
-from headway.kernels.cuda.driver import Driver, available, open_driver
 from headway.kernels.cuda.compiled import image, shipped_image
+from headway.kernels.cuda.driver import Driver, available, open_driver
 from headway.kernels.telemetry import Scale
 
 FLOATS = NDArray[np.float32]
@@ -37,9 +37,7 @@ def feature_stream(scale: Scale, joints: int, rate_hz: float) -> stream.FeatureS
     return stream.FeatureStream(device(), scale, joints, rate_hz)
 
 
-def features_batch(
-    rows: NDArray[np.void], scale: Scale, rate_hz: float
-) -> tuple[FLOATS, FLOATS]:
+def features_batch(rows: NDArray[np.void], scale: Scale, rate_hz: float) -> tuple[FLOATS, FLOATS]:
     """See stream.features_batch. Raises as `device`, and ConfigError, SpecMismatch."""
     return stream.features_batch(device(), rows, scale, rate_hz)
 

@@ -18,6 +18,7 @@ from typing import Any
 from headway.errors import HeadwayError
 from headway.kernels import cuda, spec
 from headway.kernels.cuda import build
+from headway.kernels.cuda.compiled import image
 from headway.kernels.cuda.driver import PROVIDERS, Driver, open_driver
 from headway.kernels.cuda.measure import Measured, measure
 from headway.kernels.cuda.selfcheck import check
@@ -34,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"CUDA features neither checked nor measured here: {missing}")
         return 0
     try:
-        driver = open_driver(cuda.image, asked.provider)
+        driver = open_driver(image, asked.provider)
         return report(driver, asked.seed or secrets.randbits(31), asked.out)
     except HeadwayError as e:
         print(f"CUDA features: {e}", file=sys.stderr)

@@ -1,8 +1,8 @@
 """Compile the CUDA kernels: `python build.py OUT_DIR [--report FILE]`.
 
-Nothing but the standard library: a wheel's build, a test, and a machine that has nvcc and this source
-tree but no installation all use it. The file's name has the digest of everything it was made from,
-so that a stale one is never loaded.
+Nothing but the standard library: a wheel's build, a test, and a machine that has nvcc and this
+source tree but no installation all use it. The file's name has the digest of everything it was made
+from, so that a stale one is never loaded.
 """
 
 from __future__ import annotations

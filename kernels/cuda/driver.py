@@ -107,13 +107,17 @@ def available() -> str:
 def provider() -> str:
     """The first of PROVIDERS that is installed. Raises Missing."""
     for module, (package, _) in PROVIDERS.items():
-        try:
-            if find_spec(package) is not None:
-                return module
-        except ImportError:  # the parent package of `cuda.bindings`
-            continue
+        if _installed(package):
+            return module
     wanted = ", ".join(name for _, name in PROVIDERS.values())
     raise Missing(f"wanted a Python binding of CUDA, found none of {wanted}: pip install one")
+
+
+def _installed(package: str) -> bool:
+    try:
+        return find_spec(package) is not None
+    except ImportError:  # `cuda`, the parent of `cuda.bindings`
+        return False
 
 
 def open_driver(image: Callable[[tuple[int, int]], Path], name: str | None = None) -> Driver:

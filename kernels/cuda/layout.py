@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -134,23 +133,26 @@ def _fill_robot(p: NDArray[np.void], scale: Scale, joints: int, rate: float) -> 
     p["dq_inv"][:joints] = 1.0 / dq_max
     p["tau_inv"][:joints] = 1.0 / np.asarray(scale.tau_max, np.float64)
     dead, top = C["reversal_deadband"], C["saturated"]
-    p["dq_dead"][:joints] = [_last(lambda x, m=m: x / m <= dead, dead * m) for m in dq_max]
-    p["dq_sat"][:joints] = [
-        np.nextafter(_last(lambda x, m=m: x / m < top, top * m), np.float32(np.inf)) for m in dq_max
-    ]
+    for j, most in enumerate(dq_max.tolist()):
+        p["dq_dead"][j] = _last(dead, most, equal=True)
+        p["dq_sat"][j] = np.nextafter(_last(top, most, equal=False), np.float32(np.inf))
     p["joints"], p["rate"], p["joint_norm"] = joints, rate, joints**-0.5
     p["load_gain"] = 1.0 - math.exp(-dt / C["load_tau_s"])
     p["settle"], p["settle_min"] = C["settle_s"] / dt, C["settle_min_s"] / dt
-    p["slow2"] = (C["slow_speed"]) ** 2
+    p["slow2"] = C["slow_speed"] ** 2
 
 
-def _last(holds: Any, near: float) -> np.float32:
-    """The largest float32 x near `near` for which `holds(float(x))`, a falling predicate."""
-    x = np.float32(near)
-    while not holds(float(x)):
-        x = np.nextafter(x, np.float32(-np.inf))
-    while holds(float(up := np.nextafter(x, np.float32(np.inf)))):
-        x = up
+def _last(limit: float, most: float, *, equal: bool) -> np.float32:
+    """The largest float32 x with x / most < limit, or <= limit, in float64."""
+
+    def holds(x: np.float32) -> bool:
+        return float(x) / most <= limit if equal else float(x) / most < limit
+
+    x, up, down = np.float32(limit * most), np.float32(np.inf), np.float32(-np.inf)
+    while not holds(x):
+        x = np.float32(np.nextafter(x, down))
+    while holds(higher := np.float32(np.nextafter(x, up))):
+        x = higher
     return x
 
 
@@ -162,8 +164,8 @@ def pack(rows: NDArray[np.void], joints: int) -> NDArray[np.float32]:
             f"wanted windows (B, T) of telemetry of {joints} joints, found {rows.ndim} dimensions "
             f"of {rows.dtype}: make rows with kernels.telemetry.empty({joints}, n)"
         )
-    b, t = rows.shape
-    flat = np.ascontiguousarray(rows).view(np.float64).reshape(b, t, rows.dtype.itemsize // 8)[:, :, 1:]
+    (b, t), wide = rows.shape, rows.dtype.itemsize // 8
+    flat = np.ascontiguousarray(rows).view(np.float64).reshape(b, t, wide)[:, :, 1:]
     out = np.zeros((b, flat.shape[2], (t + 3) // 4 * 4), np.float32)
     with np.errstate(over="ignore"):  # beyond float32 is beyond in_max as well
         out[:, :, :t] = flat.transpose(0, 2, 1)

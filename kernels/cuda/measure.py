@@ -66,8 +66,13 @@ def measure(driver: Driver, windows: int = 4096, ticks: int = 3000, repeats: int
         driver.launch("headway_empty", 1, 32, 0, ())
         driver.synchronize()
 
-    floor = seconds(empty, ticks, 50)
-    numbers["empty kernel, launch and wait, p50"] = (1e6 * float(np.median(floor)), "us", None, True)
+    floor = 1e6 * float(np.median(seconds(empty, ticks, 50)))
+    numbers["empty kernel, launch and wait, p50"] = (
+        floor,
+        "us",
+        None,
+        True,
+    )
     for name, graph in (("plain launch", False), ("graph", True)):
         try:
             took = _tick(driver, graph, ticks)

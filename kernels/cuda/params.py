@@ -73,9 +73,7 @@ PARAMS_BYTES = sum(SIZES[kind] * n for kind, n in PARAMS.values())
 
 def struct() -> list[str]:
     """The lines of the C++ header."""
-    members = [
-        f"  {kind} {name}{f'[{n}]' if n > 1 else ''};" for name, (kind, n) in PARAMS.items()
-    ]
+    members = [f"  {kind} {name}{f'[{n}]' if n > 1 else ''};" for name, (kind, n) in PARAMS.items()]
     return [
         "namespace headway::gpu {",
         f"inline constexpr int SCRATCH_BYTES = {SCRATCH_BYTES}, HEAD_BYTES = {HEAD_BYTES};",

@@ -26,9 +26,7 @@ class BindingsDriver:
         self._device = self._do(cu.cuDeviceGet(0))
         context = self._do(cu.cuDevicePrimaryCtxRetain(self._device))
         self._do(cu.cuCtxSetCurrent(context))
-        self._stream = self._do(
-            cu.cuStreamCreate(int(cu.CUstream_flags.CU_STREAM_NON_BLOCKING))
-        )
+        self._stream = self._do(cu.cuStreamCreate(int(cu.CUstream_flags.CU_STREAM_NON_BLOCKING)))
         self.stream = int(self._stream)
         self.device = self._do(cu.cuDeviceGetName(128, self._device)).split(b"\0")[0].decode()
         at = cu.CUdevice_attribute
@@ -43,8 +41,9 @@ class BindingsDriver:
         self._functions = {}
         limit = cu.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
         for name in KERNELS:
-            f = self._functions[name] = self._do(cu.cuModuleGetFunction(self._module, name.encode()))
+            f = self._do(cu.cuModuleGetFunction(self._module, name.encode()))
             self._do(cu.cuFuncSetAttribute(f, limit, self.shared))
+            self._functions[name] = f
         self._hosts: list[int] = []
 
     def _do(self, answer: tuple[Any, ...]) -> Any:
@@ -66,7 +65,7 @@ class BindingsDriver:
         cu = self._cu
         host = int(self._do(cu.cuMemHostAlloc(n, cu.CU_MEMHOSTALLOC_DEVICEMAP)))
         self._hosts.append(host)
-        array = np.frombuffer((ctypes.c_uint8 * n).from_address(host), np.uint8)
+        array = np.ctypeslib.as_array((ctypes.c_uint8 * n).from_address(host))
         array[:] = 0
         return array, int(self._do(cu.cuMemHostGetDevicePointer(host, 0)))
 

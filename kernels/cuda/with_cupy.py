@@ -48,9 +48,7 @@ class CupyDriver:
     def pinned(self, n: int) -> tuple[BYTES, int]:
         memory = self._cupy.cuda.PinnedMemory(n, self._rt.hostAllocMapped)
         self._hosts.append(memory)
-        array = np.frombuffer(
-            self._cupy.cuda.PinnedMemoryPointer(memory, 0), np.uint8, count=n
-        )
+        array = np.frombuffer(self._cupy.cuda.PinnedMemoryPointer(memory, 0), np.uint8, count=n)
         array[:] = 0
         return array, int(memory.ptr)  # unified addressing: one address for both
 
