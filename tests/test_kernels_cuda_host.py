@@ -187,6 +187,25 @@ def test_the_order_of_threads_changes_nothing(ticks: int) -> None:
         np.testing.assert_array_equal(first[1], again[1])
 
 
+def test_the_order_of_threads_changes_no_stream() -> None:
+    rows = wild(60, 45)
+    rows["q"][20:30], rows["dq"][10:40], rows["twist"][5:] = np.nan, np.nan, np.nan
+
+    def run(order: int) -> list[Any]:
+        stream = FeatureStream(HostDriver(order), scale(), 6, 500.0)
+        out = []
+        for i, row in enumerate(rows):
+            stream.push(row)
+            if i % 6 == 0:
+                out += [a.copy() for a in stream.features()]
+        return out
+
+    first = run(0)
+    for order in (1, 2, 3):
+        for a, b in zip(first, run(order), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
 @pytest.mark.parametrize(("joints", "rate"), [(6, 500.0), (14, 500.0), (7, 125.0), (5, 1000.0)])
 def test_a_stream_follows_the_oracle(joints: int, rate: float) -> None:
     rows = wild(420, 50, joints)

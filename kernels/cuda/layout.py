@@ -153,7 +153,8 @@ def _last(limit: float, most: float, *, equal: bool) -> np.float32:
         x = np.float32(np.nextafter(x, down))
     while holds(higher := np.float32(np.nextafter(x, up))):
         x = higher
-    return x
+    out: np.float32 = x
+    return out
 
 
 def pack(rows: NDArray[np.void], joints: int) -> NDArray[np.float32]:

@@ -150,9 +150,14 @@ class FeatureStream:
         )  # fmt: skip
         if self._head is not None:
             self._head.enqueue(driver.stream)
-        if self.features_at != self._out_at:
-            driver.copy(self._out_at, self.features_at, 4 * spec.N_FEATURES)
-            driver.copy(self._out_at + 4 * spec.N_FEATURES, self.mask_at, 4 * spec.N_MASKS)
+        f, m = 4 * spec.N_FEATURES, 4 * spec.N_MASKS
+        if self.features_at == self._out_at:
+            return
+        if self.mask_at == self.features_at + f:
+            driver.copy(self._out_at, self.features_at, f + m)
+        else:
+            driver.copy(self._out_at, self.features_at, f)
+            driver.copy(self._out_at + f, self.mask_at, m)
 
     def close(self) -> None:
         self.driver.synchronize()
