@@ -231,6 +231,18 @@ def test_auto_survives_a_device_that_does_not_open(
     assert "999" in choice.note()
 
 
+def test_a_binding_that_breaks_is_a_device_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken:
+        @staticmethod
+        def open_device(image: Any) -> Any:
+            raise RuntimeError("cuInit failed: unknown error")
+
+    monkeypatch.setattr(driver, "devices", lambda: 1)
+    monkeypatch.setattr(driver, "import_module", lambda name: Broken)
+    with pytest.raises(DeviceError, match="by pycuda.*cuInit failed"):
+        driver.open_driver(compiled.shipped_image, "with_pycuda")
+
+
 def test_a_tick_is_timed_as_push_and_features() -> None:
     class Clocked:
         now, calls = 0.0, 0
@@ -367,6 +379,7 @@ def test_what_is_measured_and_reported(tmp_path: Path, capsys: pytest.CaptureFix
     assert all(n["value"] > 0 for n in content["numbers"].values())
     if native.available():
         assert set(content["crossover_us"]) == {"1", "4"}
+        assert any("the CPU is faster" in note for note in content["notes"])  # it emulates
 
 
 def test_without_a_gpu_the_command_says_so_from_a_bare_source_tree() -> None:

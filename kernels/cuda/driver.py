@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.errors import DeviceError, Missing
+from headway.errors import DeviceError, HeadwayError, Missing
 
 BYTES = NDArray[np.uint8]
 # module of this package -> import that it takes, what to install
@@ -125,7 +125,12 @@ def open_driver(image: Callable[[tuple[int, int]], Path], name: str | None = Non
     DeviceError."""
     devices()
     chosen = name or provider()
-    opened: Driver = import_module(f"headway.kernels.cuda.{chosen}").open_device(image)
+    try:
+        opened: Driver = import_module(f"headway.kernels.cuda.{chosen}").open_device(image)
+    except HeadwayError:
+        raise
+    except Exception as e:  # each binding has exceptions of its own
+        raise failed(f"opening the device by {PROVIDERS[chosen][1]}", repr(e)) from e
     return opened
 
 

@@ -159,6 +159,12 @@ def _crossover(driver: Driver, notes: list[str], most: int) -> dict[int, tuple[f
         gpu = float(np.median(seconds(work, 7, 2)))
         out[n] = (1e6 * gpu, 1e6 * n * cpu)
     made.close()
+    won = [n for n, (gpu, of_cpu) in out.items() if gpu < of_cpu]
+    notes.append(
+        f"windows host to host: from {won[0]} on the GPU is faster"
+        if won
+        else f"windows host to host: up to {max(out)} the CPU is faster"
+    )
     return out
 
 
