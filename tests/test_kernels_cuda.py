@@ -239,7 +239,7 @@ def test_a_binding_that_breaks_is_a_device_error(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(driver, "devices", lambda: 1)
     monkeypatch.setattr(driver, "import_module", lambda name: Broken)
-    with pytest.raises(DeviceError, match="by pycuda.*cuInit failed"):
+    with pytest.raises(DeviceError, match=r"by pycuda.*cuInit failed"):
         driver.open_driver(compiled.shipped_image, "with_pycuda")
 
 
