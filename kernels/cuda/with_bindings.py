@@ -93,7 +93,7 @@ class BindingsDriver:
         self._do(
             self._cu.cuLaunchKernel(
                 self._functions[kernel], blocks, 1, 1, threads, 1, 1, shared, self._stream,
-                (values, kinds), 0,
+                (values, kinds) if values else 0, 0,
             )
         )  # fmt: skip
 
