@@ -221,9 +221,7 @@ class FakeCupy:
             def __init__(self, name: str) -> None:
                 self.name = name
 
-            def __call__(
-                self, grid: Any, block: Any, args: Any, shared_mem: int, stream: Any
-            ) -> None:
+            def __call__(self, grid: Any, block: Any, args: Any, **more: Any) -> None:
                 host.launch(self.name, grid[0], block[0], more["shared_mem"], args)
 
         return SimpleNamespace(get_function=Kernel)
