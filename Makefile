@@ -3,9 +3,9 @@
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
-SOURCES := pyproject.toml CMakeLists.txt $(wildcard kernels/cpp/* kernels/spec.py drivers/cpp/* edge/cpp/*)
+SOURCES := pyproject.toml CMakeLists.txt $(wildcard kernels/cpp/* kernels/cuda/*.[ch]* kernels/cuda/params.py kernels/spec.py drivers/cpp/* edge/cpp/*)
 
-.PHONY: run test test-slow test-hardware bench gpu lint docs models torch gl clean
+.PHONY: run test test-slow test-hardware bench gpu cuda lint docs models torch gl clean
 
 run: $(VENV)/.run gl
 	$(PY) -m headway run --episodes 3 --seed 5 --out runs/first --overwrite --report
@@ -28,10 +28,26 @@ lint: $(VENV)/.dev
 bench: $(VENV)/.dev gl
 	$(PY) -m headway.benchmarks
 
-# Whatever of the suite needs a CUDA device; without one it says what is missing.
+# On a machine with a CUDA device: tests, then the kernels checked and measured, into
+# benchmarks/results. Without one it says what is missing. GPU_ENV=system needs no installation and no
+# network: PYTHON with NumPy, a binding of CUDA (pycuda, cuda-bindings or CuPy) and nvcc will do.
+GPU_ENV ?= venv
+ifeq ($(GPU_ENV),system)
+gpu:
+	PYTHONPATH=src $(PYTHON) -m headway.kernels.cuda --out benchmarks/results
+	@if $(PYTHON) -c 'import pytest' 2>/dev/null; \
+	then PYTHONPATH=src:tests $(PYTHON) -m pytest -m gpu -rs --noconftest tests/test_gpu.py || [ $$? -eq 5 ]; \
+	else echo 'no pytest here: parity was checked above, compute-sanitizer was not run'; fi
+else
 gpu: $(VENV)/.dev
 	$(PY) -m headway doctor
 	$(PY) -m pytest -m gpu -rs || [ $$? -eq 5 ]
+	$(PY) -m headway.kernels.cuda --out benchmarks/results
+endif
+
+# Compile the CUDA kernels for every architecture that is shipped, and note what they need.
+cuda:
+	$(PYTHON) kernels/cuda/build.py build/cuda --report benchmarks/results/cuda-resources.json
 
 # The picture of the README, from a recorded episode.
 docs: $(VENV)/.dev gl

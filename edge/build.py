@@ -24,6 +24,7 @@ from headway.edge.station import Station
 from headway.edge.worker.process import Care, PolicySource, ProcessWorker
 from headway.edge.worker.wire import FrameShape
 from headway.errors import ConfigError, Missing
+from headway.kernels import choice
 from headway.kernels.telemetry import Scale
 from headway.types import Vec
 
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
 
 
 class Built:
-    """A loop with what it was made of. `facts` goes into every recording; `choices` is printed."""
+    """A loop with what it was made of. `facts` goes into every recording; `choices`, and
+    `notes` on how they came about, are printed."""
 
     def __init__(
         self,
@@ -47,6 +49,7 @@ class Built:
         such as "ort" or "cpp". Raises what loading bundles raises."""
         self.facts: dict[str, str] = {"scale": scale_json(station.scale)}
         self.choices: list[str] = []
+        self.notes: list[str] = []
         with ExitStack() as self._close:
             worker = self._policy(settings, root, station, clock)
             pro = self._pro(settings, root, station)
@@ -136,6 +139,8 @@ class Built:
         self.choices.append(
             f"PRO {manifest.name} on {engine.kind} ({engine.device}), features on {pro.stream.impl}"
         )
+        if cfg.features == "auto" and (note := choice.note()):
+            self.notes.append(f"features: {note}")
         return pro
 
     def _risk(self, settings: Settings, root: Path) -> RiskControl | None:

@@ -72,7 +72,7 @@ def run_command(config: Path, run: RunOptions) -> int:
     with _viewer(run.view, console) as viewer, station:
         built = Built(settings, config.parent, station, clock, require=run.require)
         try:
-            for line in built.choices:
+            for line in (*built.choices, *built.notes):
                 console.print(f"[dim]{escape(line)}[/dim]")
             faults.attach(built.loop)
             stop = _stop_on_signals(built)

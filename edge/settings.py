@@ -58,7 +58,7 @@ class PolicyConfig(config.Struct, frozen=True):
 class ProConfig(config.Struct, frozen=True):
     bundle: str
     engine: str = "auto"
-    features: str = "auto"  # cpp | numpy
+    features: str = "auto"  # cuda | cpp | numpy
 
 
 class Settings(config.Struct, frozen=True):

@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway.errors import ConfigError
-from headway.kernels import native, oracle, spec
+from headway.kernels import choice, cuda, native, oracle, spec
 from headway.kernels.telemetry import Scale
 
 FLOATS = NDArray[np.float32]
-Impl = Literal["auto", "cpp", "numpy"]
+Impl = Literal["auto", "cuda", "cpp", "numpy"]
 
 
 class FeatureStream(Protocol):
@@ -36,22 +36,30 @@ class FeatureStream(Protocol):
     def reset(self) -> None: ...
 
 
-def resolve(impl: Impl) -> Literal["cpp", "numpy"]:
-    """What `impl` means on this machine: "auto" is C++ where it is built, else NumPy.
+def resolve(impl: Impl) -> Literal["cuda", "cpp", "numpy"]:
+    """What `impl` means on this machine: "auto" is NumPy where C++ is not built, else C++, but CUDA
+    where a tick measured faster there (`choice.note()` says how much).
 
-    Raises Missing when C++ is asked for but not built, ConfigError for another name."""
-    if impl not in ("auto", "cpp", "numpy"):
-        raise ConfigError(f"wanted a feature implementation auto, cpp or numpy, found {impl!r}")
+    Raises Missing for what is asked for and is not here, ConfigError for another name."""
+    if impl not in ("auto", "cuda", "cpp", "numpy"):
+        raise ConfigError(
+            f"wanted a feature implementation auto, cuda, cpp or numpy, found {impl!r}"
+        )
     if impl == "cpp":
         native.module()
+    if impl == "cuda":
+        cuda.device()
     if impl == "auto":
-        return "cpp" if native.available() else "numpy"
+        return choice.fastest()
     return impl
 
 
 def feature_stream(impl: Impl, scale: Scale, joints: int, rate_hz: float) -> FeatureStream:
     """A stream of PRO features. Raises Missing, ConfigError."""
-    if resolve(impl) == "cpp":
+    chosen = resolve(impl)
+    if chosen == "cuda":
+        return cuda.feature_stream(scale, joints, rate_hz)
+    if chosen == "cpp":
         return native.FeatureStream(scale, joints, rate_hz)
     return oracle.FeatureStream(scale, joints, rate_hz)
 
@@ -65,7 +73,7 @@ def batch(
 ) -> tuple[FLOATS, FLOATS]:
     """Features (n // every, 176) and masks (n // every, 16) of a recording of n rows: after each
     `every` rows what a stream gives then. Raises Missing, ConfigError."""
-    chosen = native.batch if resolve(impl) == "cpp" else oracle.batch
+    chosen = {"cuda": cuda.batch, "cpp": native.batch, "numpy": oracle.batch}[resolve(impl)]
     return chosen(rows, scale, rate_hz, every)
 
 
@@ -86,7 +94,10 @@ def features_batch(
         )
     if threads is not None and threads < 1:
         raise ConfigError(f"wanted threads >= 1, found {threads}: leave it out for all cores")
-    if resolve(impl) == "cpp":
+    chosen = resolve(impl)
+    if chosen == "cuda":
+        return cuda.features_batch(windows, scale, rate_hz)
+    if chosen == "cpp":
         return native.features_batch(windows, scale, rate_hz, threads)
     return oracle.features_batch(windows, scale, rate_hz)
 
@@ -94,6 +105,7 @@ def features_batch(
 __all__ = [
     "FeatureStream",
     "batch",
+    "choice",
     "feature_stream",
     "features_batch",
     "native",

@@ -128,11 +128,12 @@ def test_asking_for_what_is_not_built_says_how_to_build_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "headway.kernels._native", None)
+    monkeypatch.setattr(kernels.choice, "_chosen", kernels.choice._chosen.__wrapped__)
     with pytest.raises(Missing, match="pip install -e"):
         kernels.feature_stream("cpp", scale(), 6, 500.0)
     assert kernels.feature_stream("auto", scale(), 6, 500.0).impl == "numpy"
-    with pytest.raises(ConfigError, match="auto, cpp or numpy"):
-        kernels.feature_stream("cuda", scale(), 6, 500.0)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="auto, cuda, cpp or numpy"):
+        kernels.feature_stream("gpu", scale(), 6, 500.0)  # type: ignore[arg-type]
 
 
 @needs_cpp

@@ -7,7 +7,7 @@ import shutil
 import pytest
 from null_robot import make_pro, run
 
-from headway.kernels import spec
+from headway.kernels import cuda, spec
 from headway.mcaplog import open_recording
 
 
@@ -95,6 +95,13 @@ class TestRefusals:
         refused(path, "--require", "tensorrt", code=5, says="--require tensorrt: this run would")
         both["pro"]["features"] = "numpy"
         refused(path, "--require", "cpp", code=5, says="features on numpy")
+        refused(path, "--require", "cuda", code=5, says="features on numpy")
+
+    def test_features_on_a_device_that_is_not_there(self, write, refused, both):
+        if not cuda.available():
+            pytest.skip("a CUDA device is here")
+        both["pro"]["features"] = "cuda"
+        refused(write(**both), code=5, says="wanted a")
 
     def test_simulated_devices_without_a_cell(self, write, refused):
         refused(write(arm={"kind": "sim"}), code=2, says="want a [cell] section")

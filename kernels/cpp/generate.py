@@ -1,4 +1,4 @@
-"""Write the C++ header of the feature spec: `python generate.py OUT.hpp`.
+"""Write the header of the feature spec for C++ and CUDA: `python generate.py OUT.hpp`.
 
 Reads `spec.py` and the field table of `telemetry.py` with nothing but the standard library, since a
 build environment has neither NumPy nor this package.
@@ -15,8 +15,8 @@ from types import ModuleType
 ROOM = Path(__file__).resolve().parent.parent
 
 
-def _load_spec() -> ModuleType:
-    where = importlib.util.spec_from_file_location("headway_spec", ROOM / "spec.py")
+def _load(path: str) -> ModuleType:
+    where = importlib.util.spec_from_file_location(f"headway_{Path(path).stem}", ROOM / path)
     assert where
     assert where.loader
     module = importlib.util.module_from_spec(where)
@@ -39,7 +39,7 @@ def _fields() -> dict[str, tuple[int | str, str]]:
 
 def header() -> str:
     """The text of the header."""
-    spec, fields = _load_spec(), _fields()
+    spec, params, fields = _load("spec.py"), _load("cuda/params.py"), _fields()
     mask_of = {f: m for m, members in spec.MASK_FIELDS.items() for f in members}
 
     def enum(prefix: str, names: object) -> str:
@@ -53,6 +53,9 @@ def header() -> str:
         "// Generated from kernels/spec.py by kernels/cpp/generate.py. Do not edit.",
         "#pragma once",
         "#include <cstdint>",
+        "#ifndef HEADWAY_TABLE  // kernels/cuda/ keeps tables in constant memory",
+        "#define HEADWAY_TABLE inline constexpr",
+        "#endif",
         "namespace headway::spec {",
         f'inline constexpr char HASH[] = "{spec.spec_hash()}";',
         *(f"inline constexpr double {k} = {v!r};" for k, v in spec.CONSTANTS.items()),
@@ -68,11 +71,12 @@ def header() -> str:
         enum("c", spec.CHANNELS),
         enum("m", spec.MASKS),
         enum("t", fields),
-        f"inline constexpr std::uint32_t NEEDS[] = {{{', '.join(map(str, needs))}}};",
+        f"HEADWAY_TABLE std::uint32_t NEEDS[] = {{{', '.join(map(str, needs))}}};",
         "// telemetry field -> width (-1: one per joint), mask bit",
-        f"inline constexpr int WIDTH[] = {{{', '.join(map(str, widths))}}};",
-        f"inline constexpr int MASK[] = {{{', '.join(map(str, masks))}}};",
+        f"HEADWAY_TABLE int WIDTH[] = {{{', '.join(map(str, widths))}}};",
+        f"HEADWAY_TABLE int MASK[] = {{{', '.join(map(str, masks))}}};",
         "}  // namespace headway::spec",
+        *params.struct(),
     ]
     return "\n".join(lines) + "\n"
 

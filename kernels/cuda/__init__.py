@@ -1,0 +1,61 @@
+"""The fused CUDA kernel of the PRO features, from the same spec as the oracle and the C++ twin.
+
+One robot in the loop (`FeatureStream`, up to a head in one CUDA graph) and batches of windows
+(`features_batch`). Nothing of CUDA is imported before it is asked for, and a machine without a
+driver costs one failed `dlopen`.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headway.kernels import spec
+from headway.kernels.cuda import stream
+from headway.kernels.cuda.compiled import image, shipped_image
+from headway.kernels.cuda.driver import Driver, available, open_driver
+from headway.kernels.telemetry import Scale
+
+FLOATS = NDArray[np.float32]
+_here = threading.local()
+
+
+def device(*, compile_kernels: bool = True) -> Driver:
+    """This thread's driver, with a stream of its own, opened on first use. Raises Missing where
+    there is no device, no Python binding or no compiled kernel, DeviceError for what CUDA says."""
+    opened: Driver | None = getattr(_here, "driver", None)
+    if opened is None:
+        opened = _here.driver = open_driver(image if compile_kernels else shipped_image)
+    return opened
+
+
+def feature_stream(scale: Scale, joints: int, rate_hz: float) -> stream.FeatureStream:
+    """Raises as `device`, and ConfigError."""
+    return stream.FeatureStream(device(), scale, joints, rate_hz)
+
+
+def features_batch(rows: NDArray[np.void], scale: Scale, rate_hz: float) -> tuple[FLOATS, FLOATS]:
+    """See stream.features_batch. Raises as `device`, and ConfigError, SpecMismatch."""
+    return stream.features_batch(device(), rows, scale, rate_hz)
+
+
+def batch(
+    rows: np.ndarray[tuple[int], np.dtype[Any]], scale: Scale, rate_hz: float, every: int = 1
+) -> tuple[FLOATS, FLOATS]:
+    """As `oracle.batch`."""
+    made = feature_stream(scale, rows["q"].shape[1], rate_hz)
+    n = len(rows) // every
+    features = np.zeros((n, spec.N_FEATURES), np.float32)
+    masks = np.zeros((n, spec.N_MASKS), np.float32)
+    for i in range(n):
+        for row in rows[i * every : (i + 1) * every]:
+            made.push(row)
+        made.features(features[i], masks[i])
+    made.close()
+    return features, masks
+
+
+__all__ = ["available", "batch", "device", "feature_stream", "features_batch"]

@@ -1,0 +1,103 @@
+"""The driver by pycuda, in the primary context; graphs by cuda-bindings where that is installed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headway.errors import Missing
+from headway.kernels.cuda.build import KERNELS
+from headway.kernels.cuda.driver import BYTES, Argument, Graph, contiguous
+
+_NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING, which pycuda has no name for
+
+
+class PycudaDriver:
+    """As driver.Driver. Never `pycuda.autoinit`: TensorRT must find the same, primary, context."""
+
+    provider = "pycuda"
+
+    def __init__(self, cuda: Any, image: Callable[[tuple[int, int]], Path]) -> None:
+        self._cuda = cuda
+        cuda.init()
+        device = cuda.Device(0)
+        self._context = device.retain_primary_context()
+        self._context.push()
+        self._stream = cuda.Stream(_NON_BLOCKING)
+        self.stream = int(self._stream.handle)
+        self.device = str(device.name())
+        major, minor = device.compute_capability()
+        self.capability = int(major), int(minor)
+        at = cuda.device_attribute
+        self.processors = int(device.get_attribute(at.MULTIPROCESSOR_COUNT))
+        self.shared = int(device.get_attribute(at.MAX_SHARED_MEMORY_PER_BLOCK_OPTIN))
+        self.integrated = bool(device.get_attribute(at.INTEGRATED))
+        self._module = cuda.module_from_buffer(image(self.capability).read_bytes())
+        self._functions = {name: self._module.get_function(name) for name in KERNELS}
+        for f in self._functions.values():
+            f.set_attribute(cuda.function_attribute.MAX_DYNAMIC_SHARED_SIZE_BYTES, self.shared)
+        self._memory: dict[int, Any] = {}
+        self._hosts: list[Any] = []
+
+    def alloc(self, n: int) -> int:
+        memory = self._cuda.mem_alloc(n)
+        self._memory[int(memory)] = memory
+        return int(memory)
+
+    def free(self, pointer: int) -> None:
+        self._memory.pop(pointer).free()
+
+    def pinned(self, n: int) -> tuple[BYTES, int]:
+        flags = self._cuda.host_alloc_flags.DEVICEMAP
+        array: BYTES = self._cuda.pagelocked_zeros(n, np.uint8, mem_flags=flags)
+        self._hosts.append(array)
+        return array, int(array.base.get_device_pointer())  # type: ignore[union-attr]
+
+    def upload(self, to: int, source: NDArray[Any]) -> None:
+        self._cuda.memcpy_htod_async(to, contiguous(source), self._stream)
+
+    def download(self, to: NDArray[Any], source: int) -> None:
+        self._cuda.memcpy_dtoh_async(contiguous(to), source, self._stream)
+
+    def copy(self, to: int, source: int, n: int) -> None:
+        self._cuda.memcpy_dtod_async(to, source, n, self._stream)
+
+    def zero(self, to: int, n: int) -> None:
+        self._cuda.memset_d8_async(to, 0, n, self._stream)
+
+    def launch(
+        self, kernel: str, blocks: int, threads: int, shared: int, arguments: tuple[Argument, ...]
+    ) -> None:
+        self._functions[kernel](
+            *arguments, grid=(blocks, 1), block=(threads, 1, 1), shared=shared, stream=self._stream
+        )
+
+    def synchronize(self) -> None:
+        self._stream.synchronize()
+
+    def capture(self, work: Callable[[], None]) -> Graph:
+        try:
+            cu = import_module("cuda.bindings.driver")
+        except ImportError:
+            raise Missing(
+                "wanted a CUDA graph, found pycuda, which has none, and no cuda-bindings: pip "
+                "install cuda-bindings, or launch without a graph"
+            ) from None
+        from headway.kernels.cuda.with_bindings import capture
+
+        return capture(cu, cu.CUstream(self.stream), work)
+
+    def close(self) -> None:
+        self.synchronize()
+        self._memory.clear()
+        self._hosts.clear()
+        self._context.pop()
+
+
+def open_device(image: Callable[[tuple[int, int]], Path]) -> PycudaDriver:
+    return PycudaDriver(import_module("pycuda.driver"), image)

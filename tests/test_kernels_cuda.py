@@ -1,0 +1,331 @@
+"""What surrounds the CUDA kernels: drivers, graphs, builds, and what "auto" chooses. No GPU."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from kernels_cuda import agree, needs_host
+from kernels_rows import scale, wild
+
+from headway import kernels
+from headway.benchmarks import gpu
+from headway.errors import DeviceError, Missing
+from headway.kernels import choice, cuda, native, oracle, spec
+from headway.kernels.cuda import __main__ as main
+from headway.kernels.cuda import build, compiled, driver, selfcheck
+from headway.kernels.cuda.host import HostDriver
+from headway.kernels.cuda.params import INBOX_ROWS, PARAMS_BYTES
+from headway.kernels.cuda.stream import FeatureStream
+
+
+@pytest.fixture
+def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Nothing remembered of what this process chose or opened before, nor after."""
+    choice._chosen.cache_clear()
+    monkeypatch.setattr(cuda._here, "driver", None, raising=False)
+    yield
+    choice._chosen.cache_clear()
+
+
+class Integrated(HostDriver):
+    """Jetson: host memory is the device's, nothing needs to be copied."""
+
+    integrated = True
+
+    def upload(self, to: int, source: Any) -> None:
+        assert source.nbytes in (PARAMS_BYTES, 8 * spec.windows(500.0).long), "copied an inbox"
+        super().upload(to, source)
+
+    def copy(self, to: int, source: int, n: int) -> None:
+        assert n not in (4 * spec.N_FEATURES, 4 * spec.N_MASKS), "copied a result"
+        super().copy(to, source, n)
+
+
+class Sum:
+    """A head: reads features on the device, writes their sum."""
+
+    def __init__(self, d: HostDriver) -> None:
+        self.driver, self.streams = d, []
+        self.features = d.alloc(4 * spec.N_FEATURES)
+        self.mask = d.alloc(4 * spec.N_MASKS)
+        self.out = 0.0
+
+    def enqueue(self, stream: int) -> None:
+        self.streams.append(stream)
+        self.driver._do(self._run)
+
+    def _run(self) -> None:
+        self.out = float(self.read().sum())
+
+    def read(self) -> Any:
+        return np.frombuffer(
+            (ctypes.c_float * spec.N_FEATURES).from_address(self.features), np.float32
+        )
+
+
+@needs_host
+@pytest.mark.parametrize("make", [HostDriver, Integrated])
+@pytest.mark.parametrize("graph", [True, False])
+def test_a_tick_is_one_launch(make: Any, graph: bool) -> None:
+    d = make()
+    stream = FeatureStream(d, scale(), 6, 500.0, graph=graph)
+    want = oracle.FeatureStream(scale(), 6, 500.0)
+    for i, row in enumerate(wild(12, 1)):
+        stream.push(row)
+        want.push(row)
+        a, b = want.features(), stream.features()
+        agree((a[0][None], a[1][None]), (b[0][None], b[1][None]))
+        assert d.launches == i + 1
+    assert (stream._graph is not None) == graph
+
+
+@needs_host
+def test_rows_between_two_features_go_in_one_launch_and_none_is_lost() -> None:
+    d = HostDriver()
+    stream = FeatureStream(d, scale(), 6, 500.0)
+    want = oracle.FeatureStream(scale(), 6, 500.0)
+    for row in wild(10, 2):
+        stream.push(row)
+        want.push(row)
+    assert d.launches == 0
+    stream.features()
+    assert d.launches == 1
+    for row in wild(2 * INBOX_ROWS + 3, 3):  # the inbox overflows twice
+        stream.push(row)
+        want.push(row)
+    a, b = want.features(), stream.features()
+    agree((a[0][None], a[1][None]), (b[0][None], b[1][None]))
+    assert d.launches == 4
+
+
+@needs_host
+def test_a_head_runs_in_the_same_graph_on_its_own_buffers() -> None:
+    d = HostDriver()
+    head = Sum(d)
+    stream = FeatureStream(d, scale(), 6, 500.0, into=(head.features, head.mask), head=head)
+    for row in wild(5, 4):
+        stream.push(row)
+        features, _ = stream.features()
+        np.testing.assert_array_equal(head.read(), features)
+        assert head.out == float(features.sum())
+    assert head.streams == [d.stream, d.stream]  # once to warm up, once captured; then replayed
+
+
+@needs_host
+def test_a_failed_capture_leaves_the_driver_usable() -> None:
+    d = HostDriver()
+
+    def work() -> None:
+        raise DeviceError("no")
+
+    with pytest.raises(DeviceError):
+        d.capture(work)
+    stream = FeatureStream(d, scale(), 6, 500.0)
+    stream.push(wild(1, 5)[0])
+    assert stream.features()[1].all()
+
+
+@needs_host
+def test_closing_gives_all_memory_back() -> None:
+    d = HostDriver()
+    stream = FeatureStream(d, scale(), 6, 500.0)
+    pinned = 2
+    stream.close()
+    assert len(d._memory) == pinned  # page-locked memory goes with the driver
+    d.close()
+    assert not d._memory
+
+
+def test_without_a_driver_it_says_what_is_missing(
+    fresh: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_library(name: str) -> Any:
+        raise OSError(name)
+
+    monkeypatch.setattr(driver.ctypes, "CDLL", no_library)
+    with pytest.raises(Missing, match=r"libcuda\.so\.1"):
+        kernels.resolve("cuda")
+    with pytest.raises(Missing, match="install its driver"):
+        kernels.feature_stream("cuda", scale(), 6, 500.0)
+    assert "libcuda" in cuda.available()
+    assert kernels.resolve("auto") == ("cpp" if native.available() else "numpy")
+    assert choice.note() == ""
+
+
+@pytest.mark.parametrize(("code", "count"), [(100, 0), (0, 0), (999, 1)])
+def test_a_driver_without_a_device_is_no_device(
+    code: int, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Library:
+        def cuInit(self, flags: int) -> int:  # noqa: N802
+            return code
+
+        def cuDeviceGetCount(self, pointer: Any) -> int:  # noqa: N802
+            pointer._obj.value = count
+            return 0
+
+    monkeypatch.setattr(driver.ctypes, "CDLL", lambda name: Library())
+    with pytest.raises(Missing, match="no device"):
+        driver.devices()
+
+
+def test_a_device_without_a_binding_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(driver, "find_spec", lambda name: None)
+    with pytest.raises(Missing, match="pycuda, cuda-bindings, cupy"):
+        driver.provider()
+
+
+def test_providers_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    def found(*names: str) -> None:
+        monkeypatch.setattr(driver, "find_spec", lambda n: object() if n in names else None)
+
+    found("pycuda", "cuda.bindings", "cupy")
+    assert driver.provider() == "with_pycuda"
+    found("cuda.bindings", "cupy")
+    assert driver.provider() == "with_bindings"
+    found("cupy")
+    assert driver.provider() == "with_cupy"
+
+
+@needs_host
+@pytest.mark.parametrize(("theirs", "ours", "wins"), [(5e-6, 20e-6, "cuda"), (30e-6, 20e-6, "cpp")])
+def test_auto_takes_what_measured_faster(
+    fresh: None, monkeypatch: pytest.MonkeyPatch, theirs: float, ours: float, wins: str
+) -> None:
+    if not native.available():
+        pytest.skip("C++ feature stream not built")
+    monkeypatch.setattr(cuda, "available", lambda: "")
+    monkeypatch.setattr(cuda, "open_driver", lambda image: HostDriver())
+    monkeypatch.setattr(choice, "tick_s", lambda s: theirs if s.impl == "cuda" else ours)
+    assert kernels.resolve("auto") == wins
+    assert choice.note() == f"a tick {1e6 * theirs:.1f} us on cuda, {1e6 * ours:.1f} us on cpp"
+    assert kernels.feature_stream("auto", scale(), 6, 500.0).impl == wins
+    rows = wild(20, 9)
+    have, want = (
+        kernels.batch(rows, scale(), 500.0, 5, "cuda"),
+        oracle.batch(rows, scale(), 500.0, 5),
+    )
+    agree(want, have)
+
+
+def test_auto_survives_a_device_that_does_not_open(
+    fresh: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(image: Any) -> Any:
+        raise DeviceError("CUDA answered 999")
+
+    monkeypatch.setattr(cuda, "available", lambda: "")
+    monkeypatch.setattr(cuda, "open_driver", broken)
+    assert kernels.resolve("auto") in ("cpp", "numpy")
+    assert "999" in choice.note()
+
+
+def test_a_binding_that_breaks_is_a_device_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken:
+        @staticmethod
+        def open_device(image: Any) -> Any:
+            raise RuntimeError("cuInit failed: unknown error")
+
+    monkeypatch.setattr(driver, "devices", lambda: 1)
+    monkeypatch.setattr(driver, "import_module", lambda name: Broken)
+    with pytest.raises(DeviceError, match=r"by pycuda.*cuInit failed"):
+        driver.open_driver(compiled.shipped_image, "with_pycuda")
+
+
+def test_a_tick_is_timed_as_push_and_features() -> None:
+    class Clocked:
+        now, calls = 0.0, 0
+
+        def push(self, row: Any) -> None:
+            Clocked.now += 1e-6
+
+        def features(self) -> None:
+            Clocked.now += 3e-6
+            Clocked.calls += 1
+
+    assert choice.tick_s(Clocked(), 1e-3, lambda: Clocked.now) == pytest.approx(4e-6)
+    assert Clocked.calls == pytest.approx(16 + 250, abs=2)
+
+
+def test_names_of_cuda_bindings_that_the_driver_uses() -> None:
+    """The contract: each `cu.X` in the source exists in the real package, which needs no driver."""
+    cu = pytest.importorskip("cuda.bindings.driver", reason="wants cuda-bindings")
+    source = (build.HERE / "with_bindings.py").read_text()
+    names = set(re.findall(r"cu\.((?:cu|CU)\w+)", source))
+    assert len(names) > 20
+    for name in names:
+        assert hasattr(cu, name), name
+    for name in re.findall(r"at\.(CU_\w+)", source):
+        assert hasattr(cu.CUdevice_attribute, name), name
+
+
+@needs_host
+def test_the_check_for_a_gpu_passes_and_can_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = selfcheck.check(HostDriver(), 5, windows=1)
+    assert len(found) == 7
+    assert max(error for error, _ in found.values()) <= 1, found
+
+    class Wrong(HostDriver):
+        """Forgets to launch every batch: what was poisoned stays."""
+
+        def launch(self, kernel: str, *rest: Any) -> None:
+            if kernel == "headway_stream":
+                super().launch(kernel, *rest)
+
+    wrong = selfcheck.check(Wrong(), 5, windows=1)
+    assert all((error > 1) == case.startswith("batch") for case, (error, _) in wrong.items()), wrong
+
+
+@needs_host
+def test_what_is_measured_and_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    effort = {"windows": 4, "ticks": 5, "repeats": 3}
+    assert main.report(HostDriver(), 7, tmp_path, **effort) == 0
+    said = capsys.readouterr().out
+    assert "WRONG" not in said
+    for what in ("device copy", "of the copy's bandwidth", "tick, graph, p50", "target <= 15"):
+        assert what in said
+    content = json.loads((tmp_path / "gpu-cpu.json").read_text())
+    assert content["kernels"] == build.digest()
+    assert content["seed"] == 7
+    assert all(n["value"] > 0 for n in content["numbers"].values())
+    if native.available():
+        assert set(content["crossover_us"]) == {"1", "4"}
+        assert any("the CPU is faster" in note for note in content["notes"])  # it emulates
+
+
+def test_without_a_gpu_the_command_says_so_from_a_bare_source_tree() -> None:
+    """As on a machine where nothing is installed but NumPy: no site packages of this environment
+    are needed but those."""
+    root = Path(__file__).resolve().parent.parent
+    numpy = Path(np.__file__).parent.parent
+    code = (
+        "import sys; sys.path[:0] = [sys.argv[1]]; sys.path.append(sys.argv[2])\n"
+        "for m in ('tyro', 'rich', 'msgspec', 'headway.kernels._native'): sys.modules[m] = None\n"
+        "from headway.kernels.cuda.__main__ import main; sys.exit(main([]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", code, str(root / "src"), str(numpy)],
+        capture_output=True, text=True, env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent"},
+    )  # fmt: skip
+    if cuda.available():
+        assert done.returncode == 0, done.stderr
+        assert "wanted a CUDA device" in done.stdout or "binding" in done.stdout
+    else:
+        pytest.skip("a CUDA device is here: `make gpu` is the test")
+
+
+@needs_host
+def test_the_benchmark_measures_what_the_command_does() -> None:
+    found = gpu.on(HostDriver(), 0.001)
+    assert {n.name for n in found.numbers} >= {"tick, graph, p50", "batch, of the copy's bandwidth"}
+    if cuda.available():
+        assert gpu.measure(0.01).skipped == cuda.available()

@@ -1,0 +1,235 @@
+"""The drivers' own code, on CUDA APIs played by the host build: every call with its real name and
+order of arguments, every answer in the API's form."""
+
+# ruff: noqa: N802 - names of the CUDA driver API
+
+from __future__ import annotations
+
+import ctypes
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from kernels_cuda import agree, needs_host
+from kernels_rows import scale, wild
+
+from headway.errors import DeviceError
+from headway.kernels import oracle
+from headway.kernels.cuda import with_bindings, with_cupy
+from headway.kernels.cuda.host import HostDriver
+from headway.kernels.cuda.stream import FeatureStream, features_batch
+
+pytestmark = needs_host
+
+
+class Everything:
+    """Any attribute, as its own name: what an enumeration looks like."""
+
+    def __getattr__(self, name: str) -> str:
+        return name
+
+
+class FakeCu:
+    """`cuda.bindings.driver`, as far as it is used; code 0 is success."""
+
+    CU_MEMHOSTALLOC_DEVICEMAP = 2
+    CUdevice_attribute = CUfunction_attribute = CUstreamCaptureMode = Everything()
+    CUstream_flags = SimpleNamespace(CU_STREAM_NON_BLOCKING=1)
+
+    def __init__(self) -> None:
+        self.host = HostDriver()
+        self.code = 0
+        self.record: list[Any] | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        simple = {
+            "cuInit": (), "cuDeviceGet": (3,), "cuDevicePrimaryCtxRetain": (4,),
+            "cuCtxSetCurrent": (), "cuStreamCreate": (5,), "cuDeviceGetName": (b"Fake\0\0",),
+            "cuModuleLoadData": (6,), "cuFuncSetAttribute": (), "cuStreamSynchronize": (),
+            "cuMemFreeHost": (), "cuModuleUnload": (), "cuStreamDestroy": (),
+            "cuDevicePrimaryCtxRelease": (), "cuGraphDestroy": (),
+        }  # fmt: skip
+        if name not in simple:
+            raise AttributeError(name)
+        return lambda *a: (self.code, *simple[name])
+
+    def cuDeviceGetAttribute(self, attribute: str, device: int) -> Any:
+        values = {"MAJOR": 9, "MINOR": 0, "COUNT": 2, "OPTIN": 227 * 1024, "INTEGRATED": 0}
+        return 0, values[attribute.rpartition("_")[2]]
+
+    def cuModuleGetFunction(self, module: int, name: bytes) -> Any:
+        return 0, name.decode()
+
+    def cuMemAlloc(self, n: int) -> Any:
+        return 0, self.host.alloc(n)
+
+    def cuMemFree(self, pointer: int) -> Any:
+        self.host.free(pointer)
+        return (0,)
+
+    def cuMemHostAlloc(self, n: int, flags: int) -> Any:
+        return 0, self.host.alloc(n)
+
+    def cuMemHostGetDevicePointer(self, host: int, flags: int) -> Any:
+        return 0, host
+
+    def cuMemcpyAsync(self, to: int, source: int, n: int, stream: int) -> Any:
+        assert stream == 5
+        self.host.copy(to, source, n)
+        return (0,)
+
+    cuMemcpyHtoDAsync = cuMemcpyDtoHAsync = cuMemcpyAsync  # noqa: N815
+
+    def cuMemsetD8Async(self, to: int, value: int, n: int, stream: int) -> Any:
+        self.host.zero(to, n)
+        return (0,)
+
+    def cuLaunchKernel(self, f: str, *a: Any) -> Any:
+        gx, gy, gz, bx, by, bz, shared, stream, parameters, extra = a
+        assert (gy, gz, by, bz, stream, extra) == (1, 1, 1, 1, 5, 0)
+        values, kinds = parameters or ((), ())
+        assert all(k in (ctypes.c_int, ctypes.c_uint64) for k in kinds)
+        self.host.launch(f, gx, bx, shared, values)
+        return (self.code,)
+
+    def cuStreamBeginCapture(self, stream: int, mode: str) -> Any:
+        assert mode == "CU_STREAM_CAPTURE_MODE_THREAD_LOCAL"
+        self.host._recorded = []
+        return (0,)
+
+    def cuStreamEndCapture(self, stream: int) -> Any:
+        graph, self.host._recorded = self.host._recorded, None
+        return 0, graph
+
+    def cuGraphInstantiate(self, graph: Any, flags: int) -> Any:
+        return 0, graph
+
+    def cuGraphLaunch(self, graph: Any, stream: int) -> Any:
+        for step in graph:
+            step()
+        return (self.code,)
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Any:
+    path = tmp_path / "features.cubin"
+    path.write_bytes(b"cubin")
+
+    def image(capability: tuple[int, int]) -> Path:
+        assert capability == (9, 0)
+        return path
+
+    return image
+
+
+def follow(driver: Any, graph: bool) -> None:
+    rows = wild(40, 1)
+    stream = FeatureStream(driver, scale(), 6, 500.0, graph=graph)
+    want = oracle.FeatureStream(scale(), 6, 500.0)
+    for i, row in enumerate(rows):
+        stream.push(row)
+        want.push(row)
+        if i % 9 == 8:
+            a, b = want.features(), stream.features()
+            agree((a[0][None], a[1][None]), (b[0][None], b[1][None]))
+    stream.close()
+    have = features_batch(driver, rows[None], scale(), 500.0)
+    theirs = features_batch(HostDriver(), rows[None], scale(), 500.0)
+    np.testing.assert_array_equal(have[0], theirs[0])
+    driver.launch("headway_empty", 1, 32, 0, ())
+    driver.synchronize()
+
+
+@pytest.mark.parametrize("graph", [True, False])
+def test_cuda_bindings(image: Any, graph: bool) -> None:
+    cu = FakeCu()
+    driver = with_bindings.BindingsDriver(cu, image)
+    assert (driver.device, driver.stream, driver.shared) == ("Fake", 5, 227 * 1024)
+    follow(driver, graph)
+    driver.close()
+
+
+def test_what_cuda_answers_is_quoted(image: Any) -> None:
+    cu = FakeCu()
+    driver = with_bindings.BindingsDriver(cu, image)
+    cu.code = 719
+    with pytest.raises(DeviceError, match="719"):
+        driver.launch("headway_empty", 1, 32, 0, ())
+    cu.code = 0
+
+    def work() -> None:
+        raise RuntimeError("head")
+
+    with pytest.raises(RuntimeError, match="head"):
+        driver.capture(work)
+    driver.launch("headway_empty", 1, 32, 0, ())  # not captured: the stream is usable again
+    assert cu.host.launches == 2
+
+
+class FakeCupy:
+    """`cupy`, as far as it is used."""
+
+    def __init__(self) -> None:
+        host = self.host = HostDriver()
+        found = {
+            "name": b"Fake", "major": 9, "minor": 0, "multiProcessorCount": 2,
+            "sharedMemPerBlockOptin": 227 * 1024, "integrated": 0,
+        }  # fmt: skip
+
+        def copy(to: int, source: int, n: int, kind: int, stream: int) -> None:
+            assert (kind, stream) == (4, 5)
+            host.copy(to, source, n)
+
+        runtime = SimpleNamespace(
+            getDeviceProperties=lambda i: found, malloc=host.alloc, free=host.free,
+            memcpyAsync=copy, memsetAsync=lambda to, v, n, s: host.zero(to, n), hostAllocMapped=2,
+        )  # fmt: skip
+
+        class Stream:
+            ptr = 5
+
+            def __init__(self, non_blocking: bool) -> None:
+                assert non_blocking
+
+            def __enter__(self) -> None: ...
+            def __exit__(self, *a: object) -> None: ...
+            def synchronize(self) -> None: ...
+            def begin_capture(self) -> None:
+                host._recorded = []
+
+            def end_capture(self) -> Any:
+                steps, host._recorded = host._recorded, None
+                return SimpleNamespace(launch=lambda stream: [step() for step in steps or ()])
+
+        def pinned(n: int, flags: int) -> Any:
+            assert flags == 2
+            return SimpleNamespace(ptr=host.alloc(n), n=n)
+
+        self.cuda = SimpleNamespace(
+            runtime=runtime, Stream=Stream, PinnedMemory=pinned,
+            Device=lambda i: SimpleNamespace(use=lambda: None),
+            PinnedMemoryPointer=lambda m, at: (ctypes.c_uint8 * m.n).from_address(m.ptr + at),
+        )  # fmt: skip
+
+    def RawModule(self, path: str) -> Any:
+        assert Path(path).is_file()
+        host = self.host
+
+        class Kernel:
+            def __init__(self, name: str) -> None:
+                self.name = name
+
+            def __call__(self, grid: Any, block: Any, args: Any, **more: Any) -> None:
+                host.launch(self.name, grid[0], block[0], more["shared_mem"], args)
+
+        return SimpleNamespace(get_function=Kernel)
+
+
+@pytest.mark.parametrize("graph", [True, False])
+def test_cupy(image: Any, graph: bool) -> None:
+    driver = with_cupy.CupyDriver(FakeCupy(), image)
+    assert (driver.device, driver.stream, driver.capability) == ("Fake", 5, (9, 0))
+    follow(driver, graph)
+    driver.close()
