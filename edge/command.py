@@ -29,9 +29,11 @@ from headway.edge.panel import Panel
 from headway.edge.realtime import fifo
 from headway.edge.result import Result
 from headway.edge.runner import record_episode
+from headway.edge.settings import Settings
 from headway.edge.station import Station
 from headway.edge.summary import Episode, separation, success_line
 from headway.edge.view.viewer import Viewer, ViewOptions
+from headway.edge.watchdog import Watchdog
 from headway.errors import ConfigError
 
 STOPPED = ("fault", "protective stop")
@@ -81,7 +83,7 @@ def run_command(config: Path, run: RunOptions) -> int:
                 TimeElapsedColumn(), TimeRemainingColumn(), console=console, disable=run.panel,
             )  # fmt: skip
             first = fifo() if run.realtime else nullcontext("")
-            with progress, stop, first as scheduling:
+            with progress, stop, _watched(settings, built, run.realtime), first as scheduling:
                 if scheduling:
                     progress.console.print(f"[dim]{scheduling}[/dim]")
                 bar = progress.add_task("episodes", total=run.episodes)
@@ -112,6 +114,17 @@ def run_command(config: Path, run: RunOptions) -> int:
         console.print("interrupted: what was recorded is complete and closed")
         return 130
     return int(any(e.result.end in STOPPED for e in done))
+
+
+@contextmanager
+def _watched(settings: Settings, built: Built, realtime: bool) -> Iterator[None]:
+    """In real time a watchdog process looks at the loop from outside."""
+    stall_s, table = settings.loop.watchdog_s, dict(settings.arm)
+    if not realtime or stall_s <= 0:
+        yield
+        return
+    with Watchdog(stall_s, str(table.pop("kind")), table) as built.loop.watchdog:
+        yield
 
 
 @contextmanager

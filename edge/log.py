@@ -77,6 +77,8 @@ def chunk_dtype(horizon: int, width: int) -> np.dtype[np.void]:
 class NullLog:
     """Keeps the time stamps and forgets the rest: for benchmarks, and runs without a recording."""
 
+    path = Path()
+
     def __init__(self) -> None:
         self.stamps = np.zeros(len(STAGES) + 1, np.int64)
         self.events: list[tuple[int, str, str]] = []

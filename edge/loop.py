@@ -28,6 +28,7 @@ from headway.edge.risk import RiskControl
 from headway.edge.row import Row
 from headway.edge.station import Station
 from headway.edge.stuck import StuckSensor
+from headway.edge.watchdog import Watchdog
 from headway.errors import DeviceError, PolicyError, Stale
 from headway.types import ArmState, GripperState, Observation, Signals, T_co, Vec, Wrench
 
@@ -73,6 +74,7 @@ class Loop:
         self._q_sent = np.zeros(n)
         self._stuck = StuckSensor(self.cfg.ft_stuck_s)
         self.stop_requested = False
+        self.watchdog: Watchdog | None = None
         self.begun: Callable[[NullLog], None] | None = None  # called when an episode's time begins
         self._lost = _BLIND | _NO_PLAN if worker else _BLIND  # no worker: nobody plans anything
 
@@ -85,6 +87,8 @@ class Loop:
             self._prepare(instruction)
             gc.collect()
             gc.disable()
+            if self.watchdog is not None:
+                self.watchdog.arm(log.path)
             end, tick = self._run(log)
         except BaseException as e:
             # Neither an arm that does not answer nor a full disk hides what happened first.
@@ -100,6 +104,8 @@ class Loop:
         finally:
             if gc_was_on:
                 gc.enable()
+            if self.watchdog is not None:
+                self.watchdog.disarm()
         station.arm_device.stop()
         if self._why:
             log.event(station.clock.now(), "error", f"{end}: {self._why}")
@@ -160,7 +166,7 @@ class Loop:
     def _run(self, log: NullLog) -> tuple[str, Tick]:
         station, row, player, monitor = self.station, self.row, self.player, self.monitor
         guard, pro, worker, risk = self.guard, self.pro, self.worker, self.risk
-        deadline = self.deadline
+        deadline, watchdog = self.deadline, self.watchdog
         clock, dt = station.clock, self.dt
         monitor.on_event = lambda text: log.event(clock.now(), "info", text)
         if self.begun is not None:
@@ -171,6 +177,8 @@ class Loop:
         for tick in Rate(self.cfg.hz, clock, start_ns=start_ns):
             t_ns = tick.t_ns
             stamps[0] = now()
+            if watchdog is not None:
+                watchdog.beat()
             state, wrench, grip = self._read(log)
             stamps[1] = now()
             row.time(t_ns, (t_ns - start_ns) / NS)

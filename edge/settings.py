@@ -33,6 +33,7 @@ class LoopConfig(config.Struct, frozen=True):
     # Without a sensor that the guard needs, or without a plan, the arm brakes and holds; after this
     # long the episode ends as a fault.
     fault_after_s: float = 2.0
+    watchdog_s: float = 0.5  # real time: no tick for so long, and the loop is killed; 0: never
     restart_s: float = 20.0  # the same while a policy that crashed is being started again
 
 
