@@ -1,10 +1,10 @@
 """Does PRO's risk make failures softer, by slowing down or by stopping, and what does it cost?
 
-The simulated cell with the shipped policy and PRO, the same scenes and the same faults without
-`[risk]`, slowed, and slowed and stopped. The fault is a policy that presses: for a second, at a
-time and to a depth that the scene's seed decides, all its waypoints lie some centimetres further
-along the tool. The thresholds come from successes of other seeds, or from the calibration beside
-the bundle where there is one for this PRO model.
+The simulated cell with the shipped policy and PRO: the same scenes and the same faults without
+`[risk]`, slowed, and slowed and stopped. The fault is a policy that presses, at a time and to a
+depth that the scene's seed decides: all its waypoints lie some centimetres further along the tool,
+once for a second, or again and again, deeper each time. The thresholds come from successes of other
+seeds, or from the calibration beside the bundle where there is one for this PRO model.
 """
 
 from __future__ import annotations
@@ -43,26 +43,26 @@ SUCCESSES = 20  # to calibrate with
 CALIBRATION_SEEDS, TEST_SEEDS = 3_100_000, 3_200_000
 FILE = PRO_BUNDLE.with_suffix(".risk.json")
 SLOW, STOP, SLOWEST = 0.2, 0.05, 0.2  # shares of successes that may be slowed and stopped; speed
-PRESS_S = 1.0
+FAULTS = ("no fault", "one press", "presses")
+PRESS_S, PERIOD_S, DEEPEST = 1.0, 1.6, 0.10  # [s, s, m]
 
 
 class Pressing:
-    """A policy whose waypoints lie `depth` [m] further along the tool from `start` [s] on, for
-    `PRESS_S`; 0 leaves it as it is."""
+    """A policy whose waypoints lie further along the tool from a drawn time on, for PRESS_S: once,
+    or every PERIOD_S and deeper by a third each time."""
 
     def __init__(self, policy: Any) -> None:
         self._policy = policy
         self.name, self.info = policy.name, policy.info
         self.cameras, self.state_names = policy.cameras, policy.state_names
         self.instruction, self.chunk_shape = policy.instruction, policy.chunk_shape
-        self.depth = self.start = 0.0
+        self._fault, self._depth, self._start = FAULTS[0], 0.0, 0.0
         self._begun: int | None = None
 
-    def fault(self, seed: int | None) -> None:
+    def break_it(self, fault: str, seed: int) -> None:
         rng = np.random.default_rng(seed)
-        self.start, self.depth = rng.uniform(0.8, 4.5), rng.uniform(0.03, 0.08)
-        if seed is None:
-            self.depth = 0.0
+        self._fault = fault
+        self._start, self._depth = rng.uniform(0.8, 4.5), rng.uniform(0.03, 0.08)
 
     def reset(self) -> None:
         self._policy.reset()
@@ -72,12 +72,21 @@ class Pressing:
         chunk: Chunk = self._policy.infer(obs)
         if self._begun is None:
             self._begun = obs.t_ns
-        at = (obs.t_ns - self._begun) / NS
-        if self.depth and self.start <= at < self.start + PRESS_S:
+        depth = self._pressed((obs.t_ns - self._begun) / NS - self._start)
+        if depth:
             actions = chunk.actions.copy()
-            actions[:, 2] += self.depth * np.linspace(1 / len(actions), 1.0, len(actions))
+            actions[:, 2] += depth * np.linspace(1 / len(actions), 1.0, len(actions))
             chunk = replace(chunk, actions=actions)
         return chunk
+
+    def _pressed(self, since: float) -> float:
+        """How far [m], `since` [s] after the fault began."""
+        count = int(since // PERIOD_S)
+        if since < 0.0 or since - count * PERIOD_S >= PRESS_S or self._fault == "no fault":
+            return 0.0
+        if self._fault == "one press":
+            return self._depth if count == 0 else 0.0
+        return min(DEEPEST, self._depth * (1 + count / 3))
 
 
 class Cell:
@@ -86,10 +95,10 @@ class Cell:
     def __init__(self, built: Built, policy: Pressing) -> None:
         self._built, self._policy = built, policy
 
-    def run(self, seed: int, *, fault: bool) -> tuple[Result, float]:
+    def run(self, seed: int, fault: str) -> tuple[Result, float]:
         """Result and the largest risk."""
         loop = self._built.loop
-        self._policy.fault(seed if fault else None)
+        self._policy.break_it(fault, seed)
         instruction = loop.station.reset(seed)
         loop.guard.acknowledge()
         result = loop.episode(instruction, NullLog())
@@ -120,7 +129,7 @@ def calibrated(settings: Settings, pro_sha256: str, successes: int) -> tuple[Cal
     episodes = 0
     with cell(settings) as made:
         while len(peaks) < successes and episodes < 5 * successes:
-            result, peak = made.run(CALIBRATION_SEEDS + episodes, fault=False)
+            result, peak = made.run(CALIBRATION_SEEDS + episodes, FAULTS[0])
             episodes += 1
             if result.success:
                 peaks.append(peak)
@@ -157,7 +166,7 @@ def columns(results: Iterable[Result]) -> dict[str, NDArray[np.float64]]:
 def measure(effort: float = 1.0) -> Findings:
     title = "What PRO's risk does to a motion"
     pairs, successes = max(2, round(PAIRS * effort)), max(5, round(SUCCESSES * effort))
-    results: dict[tuple[bool, str], list[Result]] = {}
+    results: dict[tuple[str, str], list[Result]] = {}
     try:
         from headway.drivers.sim.gl import import_mujoco
 
@@ -170,9 +179,9 @@ def measure(effort: float = 1.0) -> Findings:
             compared = arms(found, Path(folder) / "risk.json")
             for name, section in compared.items():
                 with cell(structs.replace(settings, risk=section)) as made:
-                    for fault in (False, True):
+                    for fault in FAULTS:
                         results[fault, name] = [
-                            made.run(TEST_SEEDS + i, fault=fault)[0] for i in range(pairs)
+                            made.run(TEST_SEEDS + i, fault)[0] for i in range(pairs)
                         ]
     except HeadwayError as e:
         return Findings(title, skipped=str(e))
@@ -180,26 +189,26 @@ def measure(effort: float = 1.0) -> Findings:
     rng = np.random.default_rng(0)
     numbers: list[Number] = []
     for name in list(compared)[1:]:
-        for fault in (False, True):
-            what = f"{'faults' if fault else 'no faults'}, {name}"
+        for fault in FAULTS:
             off, on = data[fault, "as planned"], data[fault, name]
             ratio = float(on["peak"].mean() / off["peak"].mean())
             gained = float((on["success"] - off["success"]).sum())
+            target = None if fault == FAULTS[0] else 0.9
             numbers += [
-                Number(f"{what}: mean peak force / as planned", ratio, "x", 0.9 if fault else None),
-                Number(f"{what}: successes gained", gained, "", 0.0, at_most=False),
+                Number(f"{fault}, {name}: mean peak / as planned", ratio, "x", target),
+                Number(f"{fault}, {name}: successes gained", gained, "", 0.0, at_most=False),
             ]
     changes = tuple(
         (
-            f"{'fault' if fault else 'no fault'}, {name}",
+            f"{fault}, {name}",
             interval(data[fault, name]["peak"] - data[fault, "as planned"]["peak"], rng),
         )
-        for fault in (False, True)
+        for fault in FAULTS
         for name in list(compared)[1:]
     )
     rows = tuple(
         (
-            f"{'fault' if fault else 'no fault'}, {name}",
+            f"{fault}, {name}",
             (
                 float(np.median(d["peak"])), float(np.percentile(d["peak"], 90)),
                 float(d["success"].sum()), float(d["seconds"].mean()), float(d["stopped"].sum()),
