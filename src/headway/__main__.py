@@ -1,4 +1,4 @@
-"""The command line: `headway run | doctor | replay | score | report`.
+"""The command line: `headway run | doctor | replay | score | report | latency`.
 
 Errors that Headway raises on purpose are printed as one line; the exit code says which kind (see
 `headway.errors`). Nothing heavy is imported before a command needs it.
@@ -103,12 +103,30 @@ def report(recording: tyro.conf.Positional[Path], out: Path | None = None) -> in
     return 0
 
 
+def latency(
+    recordings: tyro.conf.Positional[tuple[Path, ...]],
+    late_us: float | None = None,
+    json: bool = False,
+) -> int:
+    """Say where the time of runs went: stages, the way of a chunk, late ticks and their causes.
+
+    Args:
+        recordings: MCAP files.
+        late_us: list ticks that began later than this [a tenth of the period].
+        json: machine-readable.
+    """
+    from headway.edge.latency.command import latency_command
+
+    return latency_command(recordings, late_us, json)
+
+
 COMMANDS: dict[str, Callable[..., int]] = {
     "run": run,
     "doctor": doctor,
     "replay": replay,
     "score": score,
     "report": report,
+    "latency": latency,
 }
 
 
