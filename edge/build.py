@@ -13,6 +13,7 @@ from headway.edge.engine import open_bundle
 from headway.edge.loop import Loop
 from headway.edge.operator import ProOperator
 from headway.edge.policy import InlineWorker, Worker
+from headway.edge.realtime import split
 from headway.edge.settings import Settings
 from headway.edge.station import Station
 from headway.edge.worker.process import Care, PolicySource, ProcessWorker
@@ -69,7 +70,8 @@ class Built:
                 "headway.edge.bundle_policy:open_policy",
                 {"bundle": str(made.path), "engine": cfg.engine},
             )
-            care = Care(hang_s=cfg.hang_s, restarts=cfg.restarts, warm_up=cfg.warm_up)
+            _, others = split(settings.realtime)
+            care = Care(hang_s=cfg.hang_s, restarts=cfg.restarts, warm_up=cfg.warm_up, cores=others)
             beside = ProcessWorker(source, station.chain, frames(station), home(station), care)
             what, worker = f"{beside.detail} in process {beside.pid}", beside
         else:

@@ -23,7 +23,7 @@ from headway.clock import VirtualClock, WallClock
 from headway.edge import settings as settings_module
 from headway.edge.build import Built
 from headway.edge.loop import Result
-from headway.edge.realtime import fifo
+from headway.edge.realtime import realtime as realtime_setup
 from headway.edge.runner import record_episode
 from headway.edge.station import Station
 from headway.edge.summary import Episode, separation, success_line
@@ -63,10 +63,10 @@ def run_command(
                 TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
                 TimeElapsedColumn(), TimeRemainingColumn(), console=console, disable=view,
             )  # fmt: skip
-            first = fifo() if realtime else nullcontext("")
-            with progress, stop, first as scheduling:
-                if scheduling:
-                    progress.console.print(f"[dim]{scheduling}[/dim]")
+            first = realtime_setup(settings.realtime) if realtime else nullcontext(None)
+            with progress, stop, first as setup:
+                for line in setup.lines if setup else ():
+                    progress.console.print(f"[dim]{escape(line)}[/dim]", soft_wrap=True)
                 bar = progress.add_task("episodes", total=episodes)
                 for i in range(episodes):
                     if built.loop.stop_requested:
@@ -76,7 +76,7 @@ def run_command(
                     with runner:
                         result = record_episode(
                             built.loop, seed + i, path, chunk_shape=built.chunk_shape,
-                            metadata=built.facts, overwrite=overwrite,
+                            metadata=built.facts, overwrite=overwrite, setup=setup,
                         )  # fmt: skip
                     done.append(Episode(seed + i, result, built.loop.trace))
                     progress.console.print(_line(seed + i, result))

@@ -10,6 +10,7 @@ from headway import config
 from headway.edge.guard import GuardConfig
 from headway.edge.monitor import TaskConfig
 from headway.edge.payload import ToolConfig
+from headway.edge.realtime import RealtimeConfig
 from headway.errors import ConfigError
 
 
@@ -60,6 +61,7 @@ class Settings(config.Struct, frozen=True):
     loop: LoopConfig = LoopConfig()
     policy: PolicyConfig | None = None
     pro: ProConfig | None = None
+    realtime: RealtimeConfig = RealtimeConfig()
     instruction: str | None = None
 
 
