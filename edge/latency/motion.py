@@ -71,17 +71,13 @@ def delay(t_sent: Vec, sent: Vec, t_measured: Vec, measured: Vec) -> Motion | No
 def _best(t_sent: Vec, sent: Vec, t: Vec, q: Vec, dt: float) -> tuple[float, float] | None:
     """(delay [s], residual [rad]); None where it lies outside 0..LONGEST_S."""
 
-    def cost(d: float) -> float:
+    def cost(d: float) -> float:  # before the first command the arm stands where that one is
         at = np.stack([np.interp(t - d, t_sent, s) for s in sent.T], axis=1)
         e = q - at
         return float(np.mean(np.square(e - e.mean(axis=0))))
 
     step = max(dt, LONGEST_S / 250)
     grid = np.arange(-2 * step, LONGEST_S + 3 * step, step)
-    # before the first command there is nothing to compare with
-    grid = grid[t[0] - grid >= t_sent[0]]
-    if len(grid) < 3:
-        return None
     costs: NDArray[np.float64] = np.array([cost(float(d)) for d in grid])
     i = int(costs.argmin())
     if not 0 < i < len(grid) - 1:
