@@ -48,12 +48,21 @@ def run(
     return run_command(config, episodes, seed, out, realtime, view, report, overwrite, require)
 
 
-def doctor(json: bool = False) -> int:
+def doctor(
+    json: bool = False, rt: bool = False, seconds: float = 10.0, hz: str = "500,1000"
+) -> int:
     """Say what this machine has, what is missing, and how to get it.
 
     Args:
         json: machine-readable.
+        rt: instead, measure which rates of the loop it can hold.
+        seconds: with --rt, per rate, for each of two loops.
+        hz: with --rt, the rates.
     """
+    if rt:
+        from headway.edge.doctor_rt import doctor_rt_command
+
+        return doctor_rt_command(seconds, hz, json)
     from headway.edge.doctor import doctor_command
 
     return doctor_command(json)
