@@ -81,9 +81,12 @@ class Setup:
 
     @contextmanager
     def pinned(self) -> Iterator[None]:
-        """The calling thread has its core inside the block; the process's other threads and its
-        children are moved to the other cores. What is started inside inherits the loop's core, so
-        start it before."""
+        """The calling thread has its core inside the block; the process's children are moved to
+        the other cores. What is started inside inherits the loop's core, so start it before.
+
+        The process's other threads, readers of devices, stay where they may run: they share
+        Python's lock with the loop, so one that waits for a busy core makes the loop wait.
+        """
         if self.core is None:
             yield
             return

@@ -7,7 +7,6 @@ import ctypes
 import os
 import resource
 import struct
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -49,12 +48,10 @@ class System:
                 os.sched_setaffinity(tid, cores)
 
     def helpers(self) -> list[int]:
-        """The other threads of this process, and those of its children."""
+        """The threads of this process's children."""
         own = os.getpid()
-        found = list(self._threads(own))
-        children = [int(c) for t in found for c in self._children(own, t)]
-        found += [t for c in children for t in self._threads(c)]
-        return [t for t in found if t != threading.get_native_id()]
+        children = [int(c) for t in self._threads(own) for c in self._children(own, t)]
+        return [t for c in children for t in self._threads(c)]
 
     def _threads(self, pid: int) -> Iterator[int]:
         with contextlib.suppress(OSError):
