@@ -23,7 +23,7 @@ from headway.edge.policy import InlineWorker, Worker
 from headway.edge.settings import Settings
 from headway.edge.settings import load as load_settings
 from headway.edge.station import Station
-from headway.edge.worker.process import PolicySource, ProcessWorker
+from headway.edge.worker.process import Care, PolicySource, ProcessWorker
 from headway.errors import Missing
 from headway.types import Chunk, Observation
 
@@ -129,11 +129,14 @@ def robot(
 
 
 @contextmanager
-def policy_process(settings: Settings, clock: Clock) -> Iterator[Worker]:
-    """The stub policy in a process of its own, for robots of `settings`."""
+def policy_process(
+    settings: Settings, clock: Clock, cores: tuple[int, ...] = ()
+) -> Iterator[Worker]:
+    """The stub policy in a process of its own, for robots of `settings`; `cores`: where it runs."""
     with Station(settings, clock) as station:
         source = PolicySource("headway.benchmarks._robot:ToAndFro")
-        worker = ProcessWorker(source, station.chain, {}, home(station))
+        care = Care(cores=cores)
+        worker = ProcessWorker(source, station.chain, {}, home(station), care)
     try:
         yield worker
     finally:

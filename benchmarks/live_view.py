@@ -23,7 +23,7 @@ from headway.benchmarks._robot import ToAndFro, null_settings, robot
 from headway.clock import Tick, WallClock
 from headway.edge.log import EpisodeLog
 from headway.edge.loop import Loop
-from headway.edge.realtime import fifo
+from headway.edge.realtime import realtime
 from headway.edge.view.viewer import Viewer, ViewOptions
 from headway.mcaplog import open_recording
 from headway.types import Frame
@@ -92,7 +92,7 @@ def _turn(loop: Loop, path: Path, kind: str) -> dict[str, Any]:
             chunk_shape=ToAndFro.chunk_shape, realtime=True, max_ticks=0, metadata={},
             view=viewer.feed if viewer is not None else None,
         )  # fmt: skip
-        with log, fifo():
+        with log, realtime():
             found["seconds"] = loop.episode(None, log).seconds
         found["writer"] = log.writer_s
         if viewer is not None:

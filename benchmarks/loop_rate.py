@@ -20,7 +20,7 @@ from headway.benchmarks._findings import Findings, Number, Table
 from headway.benchmarks._robot import null_settings, policy_process, robot
 from headway.clock import NS, Rate, Tick, WallClock
 from headway.edge.log import NullLog
-from headway.edge.realtime import fifo
+from headway.edge.realtime import Setup, realtime
 from headway.edge.settings import Settings
 
 RATES = (500.0, 1000.0)
@@ -64,9 +64,9 @@ def bare(hz: float, seconds: float, clock: WallClock) -> Lateness:
     return log
 
 
-def turns(hz: float, seconds: float, n: int) -> tuple[dict[str, list[Lateness]], str]:
-    """`n` turns of `seconds` [s] of every contender. The robots' reader threads exist only in
-    their own turns: the bare loop has the process for itself."""
+def turns(hz: float, seconds: float, n: int, setup: Setup) -> tuple[dict[str, list[Lateness]], str]:
+    """`n` turns of `seconds` [s] of every contender, each on the loop's core. The robots' reader
+    threads exist only in their own turns: the bare loop has the process for itself."""
     clock, plain = WallClock(), WallClock(spin_ns=0)
     polled, waited = (null_settings(hz, seconds, threaded=t) for t in (False, True))
     done: dict[str, list[Lateness]] = {}
@@ -78,17 +78,22 @@ def turns(hz: float, seconds: float, n: int) -> tuple[dict[str, list[Lateness]],
         with ExitStack() as stack:
             beside = worker if plan else None
             running, what = stack.enter_context(robot(settings, clock, plan=plan, beside=beside))
-            running.episode(None, log)
+            with setup.pinned():
+                running.episode(None, log)
         return log
+
+    def alone(clock: WallClock) -> Lateness:
+        with setup.pinned():
+            return bare(hz, seconds, clock)
 
     contenders: dict[str, Callable[[], Lateness]] = {
         WHOLE: lambda: loop(True),
-        BARE: lambda: bare(hz, seconds, clock),
+        BARE: lambda: alone(clock),
         HOLD: lambda: loop(False),
-        SLEEP: lambda: bare(hz, seconds, plain),
+        SLEEP: lambda: alone(plain),
         THREADS: lambda: loop(True, waited),
     }
-    with policy_process(polled, clock) as worker:
+    with policy_process(polled, clock, setup.others) as worker:
         for _ in range(n):
             for name, run in contenders.items():
                 done.setdefault(name, []).append(run())
@@ -98,11 +103,12 @@ def turns(hz: float, seconds: float, n: int) -> tuple[dict[str, list[Lateness]],
 def measure(effort: float = 1.0) -> Findings:
     numbers: list[Number] = []
     rows: list[tuple[str, tuple[float, ...]]] = []
-    what = ""
+    what, said = "", [""]
     seconds, n = min(1.0, effort), max(2, round(TURNS * effort))
     for hz in RATES:
-        with fifo() as scheduling:  # the bare loop as well
-            done, what = turns(hz, seconds, n)
+        with realtime() as setup:  # the bare loop as well
+            done, what = turns(hz, seconds, n, setup)
+            said = setup.lines
         p99 = {k: float(np.median([np.percentile(x.us, 99) for x in v])) for k, v in done.items()}
         label = f"{hz:.0f} Hz"
         numbers += [
@@ -119,7 +125,7 @@ def measure(effort: float = 1.0) -> Findings:
             missed = 100 * sum(x.missed for x in logs) / len(late)
             rows.append((f"{label} {name}", (p50, p99[name], all99, float(late.max()), missed)))
     columns = ("p50", "p99 median", "p99 pooled", "max", "missed [%]")
-    notes = (what, f"all loops under {scheduling}", f"{n} turns of {seconds:g} s each, in rotation")
+    notes = (what, "all loops with: " + "; ".join(said), f"{n} turns of {seconds:g} s, in rotation")
     return Findings(
         "Loop at a fixed rate on the wall clock, null robot",
         numbers,

@@ -18,11 +18,13 @@ from headway import bundle, kernels
 from headway.benchmarks._findings import PERCENTILES, Findings, Number, Table, percentiles
 from headway.benchmarks._head import untrained_head
 from headway.benchmarks._robot import PRO_BUNDLE
+from headway.clock import Tick
 from headway.drivers import native
 from headway.drivers.arms import _ur5e as ur
 from headway.drivers.kinematics import Chain, Impl
 from headway.drivers.sim import arm_model
 from headway.edge import guard_native
+from headway.edge.audit import SAMPLES, STAGES, Audit
 from headway.edge.engine import open_engine
 from headway.edge.guard import Guard, GuardConfig
 from headway.edge.guard_core import Fk
@@ -32,7 +34,7 @@ from headway.edge.recording.schema import Channel
 from headway.errors import Missing
 from headway.kernels import telemetry
 from headway.kernels.telemetry import Scale
-from headway.types import ArmState, Pose, Vec, Wrench
+from headway.types import ArmState, Pose, Stamp, Vec, Wrench
 
 CALLS = 20_000
 IMPLS: tuple[kernels.Impl, ...] = ("cpp", "numpy")
@@ -200,14 +202,39 @@ def recorder(n: int) -> list[Row]:
     return out
 
 
+def audit(n: int) -> list[Row]:
+    """What a tick writes down about itself, and that of it which every log writes anyway."""
+    stamps = np.zeros(len(STAGES) + 1, np.int64)
+    tick, stamp = Tick(), Stamp(1, 1)
+    row = np.zeros(2 + len(STAGES), np.int64)
+    kept = Audit(realtime=True)
+
+    def whole(i: int) -> None:
+        kept.begin()
+        for source in SAMPLES:
+            kept.sampled(source, stamp)
+        kept.finish(i, tick, stamps)
+
+    def durations(i: int) -> None:
+        row[0], row[1] = i, tick.late_ns
+        np.subtract(stamps[1:], stamps[:-1], out=row[2:])
+
+    try:
+        return [("audit", timed(whole, n)), ("audit: durations alone", timed(durations, n))]
+    finally:
+        kept.close()
+
+
 def measure(effort: float = 1.0) -> Findings:
     n = max(50, round(CALLS * effort))
-    rows = [*guard(n), *kinematics(n), *features(n), head(n), *recorder(n)]
+    rows = [*guard(n), *kinematics(n), *features(n), head(n), *recorder(n), *audit(n)]
     found = [r for r in rows if r is not None]
     by_name = dict(found)
     numbers = []
     if ours := by_name.get("guard.apply cpp, chain"):
         numbers.append(Number("guard.apply, all checks: p50", ours[0], "us", target=10.0))
+    extra = by_name["audit"][0] - by_name["audit: durations alone"][0]
+    numbers.append(Number("audit per tick, beyond the durations: p50", extra, "us", target=3.0))
     for what, fast, slow in (
         ("guard.apply", "guard.apply cpp, chain", "guard.apply python, chain"),
         ("fk", "kinematics cpp: fk", "kinematics python: fk"),

@@ -18,6 +18,7 @@ from headway.edge.engine import open_bundle
 from headway.edge.loop import Loop
 from headway.edge.operator import ProOperator
 from headway.edge.policy import InlineWorker, Worker
+from headway.edge.realtime import split
 from headway.edge.risk import RiskControl
 from headway.edge.settings import PolicyConfig, Settings
 from headway.edge.station import Station
@@ -77,7 +78,8 @@ class Built:
             hang_s = cfg.hang_s
             if cfg.remote is not None:  # it gives up, and says why, before it counts as hung
                 hang_s = max(hang_s, 2 * cfg.remote.timeout_s + cfg.remote.connect_s + 1.0)
-            care = Care(hang_s=hang_s, restarts=cfg.restarts, warm_up=cfg.warm_up)
+            _, others = split(settings.realtime)
+            care = Care(hang_s=hang_s, restarts=cfg.restarts, warm_up=cfg.warm_up, cores=others)
             beside = ProcessWorker(source, station.chain, frames(station), home(station), care)
             self._close.callback(beside.close)
             what, facts, worker = f"{beside.detail} in process {beside.pid}", beside.facts, beside

@@ -26,7 +26,7 @@ from headway.edge import settings as settings_module
 from headway.edge.build import Built
 from headway.edge.inject import Faults, parse
 from headway.edge.panel import Panel
-from headway.edge.realtime import fifo
+from headway.edge.realtime import realtime as realtime_setup
 from headway.edge.result import Result
 from headway.edge.runner import record_episode
 from headway.edge.settings import Settings
@@ -82,10 +82,10 @@ def run_command(config: Path, run: RunOptions) -> int:
                 TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
                 TimeElapsedColumn(), TimeRemainingColumn(), console=console, disable=run.panel,
             )  # fmt: skip
-            first = fifo() if run.realtime else nullcontext("")
-            with progress, stop, _watched(settings, built, run.realtime), first as scheduling:
-                if scheduling:
-                    progress.console.print(f"[dim]{scheduling}[/dim]")
+            first = realtime_setup(settings.realtime) if run.realtime else nullcontext(None)
+            with progress, stop, _watched(settings, built, run.realtime), first as setup:
+                for line in setup.lines if setup else ():
+                    progress.console.print(f"[dim]{escape(line)}[/dim]", soft_wrap=True)
                 bar = progress.add_task("episodes", total=run.episodes)
                 for seed in range(run.seed, run.seed + run.episodes):
                     if built.loop.stop_requested:
@@ -94,7 +94,7 @@ def run_command(config: Path, run: RunOptions) -> int:
                     with Panel(built.loop, console) if run.panel else nullcontext():
                         result = record_episode(
                             built.loop, seed, path, chunk_shape=built.chunk_shape,
-                            metadata=built.facts, overwrite=run.overwrite,
+                            metadata=built.facts, overwrite=run.overwrite, setup=setup,
                             view=viewer.feed if viewer is not None else None,
                         )  # fmt: skip
                     done.append(Episode(seed, result, built.loop.trace))

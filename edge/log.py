@@ -8,10 +8,11 @@
 | /chunk | per chunk | the policy's actions as inferred |
 | /camera/NAME/rgb, /depth | policy rate | the frames that the policy saw |
 | /log | events | as foxglove.Log |
-| /timing | every tick | duration of every stage [ns], wall clock |
+| /timing | every tick | stages, ages, counters (`edge.audit`), wall clock |
 
-On a virtual clock the same seed gives the same bytes, so durations, which never repeat, go to
-`NAME.timing.npy` beside the recording; on the wall clock they are a topic of it.
+On a virtual clock the same seed gives the same bytes, so what never repeats stays out of the
+recording: /timing goes to `NAME.timing.npy` beside it, and chunks are without the stamps of their
+way (`stamped`). On the wall clock both are in it.
 """
 
 from __future__ import annotations
@@ -20,12 +21,14 @@ import contextlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from time import monotonic_ns, perf_counter_ns
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from headway.clock import Tick
+from headway.edge.audit import STAGES, TIMING, UNITS, Audit
 from headway.edge.deadline import Mode
 from headway.edge.guard import Decision
 from headway.edge.operator import ProOperator, pro_dtype
@@ -35,14 +38,16 @@ from headway.edge.recording.schema import Channel
 from headway.edge.recording.tap import Feed
 from headway.errors import RecordingError, SpecMismatch
 from headway.kernels import telemetry
-from headway.types import Frame, Vec
+from headway.types import Frame, Stamp, Vec
 
 if TYPE_CHECKING:
+    from headway.drivers.latest import Latest
     from headway.edge.result import Result
 
 RESULT = "result "  # of the log line that holds an episode's Result as JSON
-STAGES = ("read", "telemetry", "pro", "policy", "guard", "command", "log")
-TIMING = np.dtype([("t_ns", np.int64), ("late", np.int64), *[(s, np.int64) for s in STAGES]])
+# The way of a chunk on CLOCK_MONOTONIC: the oldest image exposed and arrived, the observation
+# handed over, inference begun and done, the chunk taken over by the loop. -1: not known.
+CHAIN = ("exposure_ns", "arrival_ns", "submitted_ns", "started_ns", "done_ns", "adopted_ns")
 
 
 def command_dtype(joints: int) -> np.dtype[np.void]:
@@ -59,7 +64,8 @@ def command_dtype(joints: int) -> np.dtype[np.void]:
     )
 
 
-def chunk_dtype(horizon: int, width: int) -> np.dtype[np.void]:
+def chunk_dtype(horizon: int, width: int, stamped: bool = False) -> np.dtype[np.void]:
+    """`stamped`: with the columns CHAIN."""
     return np.dtype(
         [
             ("t_ns", np.int64),
@@ -70,6 +76,7 @@ def chunk_dtype(horizon: int, width: int) -> np.dtype[np.void]:
             ("demonstration", np.int32),  # 0: a disturbance, not to be imitated
             ("actions", np.float32, (horizon, width)),
             ("label", np.float32, (horizon, width)),  # a teacher's actions, else NaN
+            *((name, np.int64) for name in CHAIN if stamped),
         ]
     )
 
@@ -83,6 +90,13 @@ class NullLog:
         self.stamps = np.zeros(len(STAGES) + 1, np.int64)
         self.events: list[tuple[int, str, str]] = []
         self._said: set[str] = set()
+
+    def begin(self) -> None:
+        """First thing in a tick."""
+        self.stamps[0] = perf_counter_ns()
+
+    def sampled(self, source: Latest[Any], stamp: Stamp) -> None:
+        """A tick uses this sample."""
 
     def once(self, t_ns: int, key: str, text: str) -> None:
         """Log a condition when it first appears, not 500 times a second."""
@@ -152,7 +166,7 @@ class EpisodeLog(NullLog):
             ),
         ]  # fmt: skip
         if chunk_shape is not None:
-            self._chunk = np.zeros((), chunk_dtype(*chunk_shape))
+            self._chunk = np.zeros((), chunk_dtype(*chunk_shape, stamped=realtime))
             channels.append(Channel("/chunk", dtype=self._chunk.dtype))
         if pro is not None:
             channels.append(Channel("/pro", dtype=pro_dtype(), units={"time_to_go": "s"}))
@@ -164,17 +178,16 @@ class EpisodeLog(NullLog):
             if depth:
                 channels.append(Channel(f"/camera/{name}/depth", kind="image", frame_id=name))
         if realtime:
-            channels.append(Channel("/timing", dtype=TIMING, units=dict.fromkeys(STAGES, "ns")))
+            channels.append(Channel("/timing", dtype=TIMING, units=UNITS))
         self._topics = {c.topic for c in channels}
         self._calibrated: set[str] = set()
         self._realtime = realtime
-        self._timings = np.zeros(1 if realtime else max_ticks, TIMING)
-        self._flat = self._timings.view(np.int64).reshape(len(self._timings), -1)
-        self._began, self._ended = self.stamps[:-1], self.stamps[1:]
+        self._timings = np.zeros(0 if realtime else max_ticks, TIMING)
         self._n = 0
         self.recorder = Recorder(
             path, channels, metadata=metadata, lossless=not realtime, overwrite=overwrite, view=view
         )
+        self.audit = Audit(realtime)
 
     def __enter__(self) -> EpisodeLog:
         return self
@@ -191,6 +204,7 @@ class EpisodeLog(NullLog):
 
     def close(self) -> None:
         """Raises RecordingError for what could not be written."""
+        self.audit.close()
         self.recorder.close()
         if not self._realtime and self._n:
             beside = self.path.with_suffix(".timing.npy")
@@ -201,6 +215,13 @@ class EpisodeLog(NullLog):
                     f"cannot write {beside}: {e.strerror or e}; the recording itself is complete: "
                     "free space or choose another place"
                 ) from None
+
+    def begin(self) -> None:
+        super().begin()
+        self.audit.begin()
+
+    def sampled(self, source: Latest[Any], stamp: Stamp) -> None:
+        self.audit.sampled(source.name, stamp)
 
     def event(self, t_ns: int, level: str, text: str) -> None:
         super().event(t_ns, level, text)
@@ -245,6 +266,12 @@ class EpisodeLog(NullLog):
         c["demonstration"] = ready.chunk.meta.get("demonstration", 1.0)
         c["actions"] = ready.chunk.actions
         c["label"] = np.nan if ready.chunk.label is None else ready.chunk.label
+        if self._realtime:
+            seen = self.audit.frame(ready.chunk.t0_ns)
+            frame = (-1, -1) if seen is None else (seen.t_ns, seen.arrival_ns)
+            way = (*frame, ready.submitted_ns, ready.started_ns, ready.done_ns, monotonic_ns())
+            for name, t in zip(CHAIN, way, strict=True):
+                c[name] = t
         self.recorder.write("/chunk", t_ns, c)
 
     def image(self, t_ns: int, name: str, frame: Frame) -> None:
@@ -259,12 +286,13 @@ class EpisodeLog(NullLog):
             self.recorder.image(f"/camera/{name}/depth", t_ns, frame.depth, frame.frame_id)
 
     def timing(self, t_ns: int, tick: Tick) -> None:
-        row = self._flat[0 if self._realtime else min(self._n, len(self._flat) - 1)]
-        self._n += 1
-        row[0], row[1] = t_ns, tick.late_ns
-        np.subtract(self._ended, self._began, out=row[2:])
+        audit = self.audit
+        audit.finish(t_ns, tick, self.stamps)
         if self._realtime:
-            self.recorder.write("/timing", t_ns, self._timings[0])
+            self.recorder.write("/timing", t_ns, audit.rows[0])
+        elif self._n < len(self._timings):
+            self._timings[self._n] = audit.rows[0]
+            self._n += 1
         # A full disk or a dead writer ends the run: an unrecorded robot does not move.
         if tick.index % 50 == 0:
             self.recorder.check()

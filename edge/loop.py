@@ -176,7 +176,7 @@ class Loop:
         stamps, now = log.stamps, perf_counter_ns
         for tick in Rate(self.cfg.hz, clock, start_ns=start_ns):
             t_ns = tick.t_ns
-            stamps[0] = now()
+            log.begin()
             if watchdog is not None:
                 watchdog.beat()
             state, wrench, grip = self._read(log)
@@ -387,10 +387,10 @@ class Loop:
             sample = source.latest(max_age_ns)
         except Stale as e:
             self._trouble = str(e)
-            log.once(self.station.clock.now(), source.name, self._trouble)
-            return None
-        if not sample.valid:
+        else:
+            log.sampled(source, sample.stamp)
+            if sample.valid:
+                return sample.value
             self._trouble = f"{source.name}: invalid sample {sample.flags}"
-            log.once(self.station.clock.now(), source.name, self._trouble)
-            return None
-        return sample.value
+        log.once(self.station.clock.now(), source.name, self._trouble)
+        return None

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 
 import headway
+from headway.edge import environment
 from headway.edge.log import EpisodeLog
 from headway.edge.loop import Loop
+from headway.edge.realtime import Setup
 from headway.edge.recording.tap import Feed
 from headway.edge.result import Result
 from headway.errors import RecordingError
@@ -22,12 +25,14 @@ def record_episode(
     metadata: Mapping[str, str],
     overwrite: bool = False,
     images: bool = True,
+    setup: Setup | None = None,
     view: Callable[[], Feed | None] | None = None,
 ) -> Result:
     """Run the episode of `seed` into a recording at `path`.
 
-    `images`: record what the cameras saw. `view`: a live view's `feed`. The recording is closed and
-    readable however this ends; the arm is stopped first.
+    `images`: record what the cameras saw. `setup`: what the operating system granted; the loop gets
+    its core for the episode. In real time the machine is recorded with it. `view`: a live view's
+    `feed`. The recording is closed and readable however this ends; the arm is stopped first.
     """
     station = loop.station
     instruction = station.reset(seed)
@@ -43,6 +48,9 @@ def record_episode(
         "clock": "wall" if station.clock.realtime else "virtual",
         **metadata,
     }
+    realtime = station.clock.realtime
+    if realtime:  # else the bytes are the seed's alone
+        facts |= environment.facts() | (setup.facts if setup else {})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as e:
@@ -55,10 +63,15 @@ def record_episode(
         cameras=station.has_depth if images else {},
         chunk_shape=chunk_shape,
         pro=loop.pro,
-        realtime=station.clock.realtime,
+        realtime=realtime,
         max_ticks=round(loop.task.limit_s * loop.cfg.hz) + 2,
         metadata=facts,
         overwrite=overwrite,
         view=view,
     ) as log:
-        return loop.episode(instruction, log)
+        throttled = environment.throttled() if realtime else {}
+        with setup.pinned() if setup else nullcontext():
+            result = loop.episode(instruction, log)
+        if realtime and (said := environment.changes(throttled, environment.throttled())):
+            log.event(station.clock.now(), "warning", said)
+        return result

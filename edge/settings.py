@@ -13,6 +13,7 @@ from headway.edge.chunks import Seam
 from headway.edge.guard import GuardConfig
 from headway.edge.monitor import TaskConfig
 from headway.edge.payload import ToolConfig
+from headway.edge.realtime import RealtimeConfig
 from headway.edge.remote.layout import RemoteConfig
 from headway.edge.risk import RiskConfig
 from headway.errors import ConfigError
@@ -77,6 +78,7 @@ class Settings(config.Struct, frozen=True):
     policy: PolicyConfig | None = None
     pro: ProConfig | None = None
     risk: RiskConfig | None = None
+    realtime: RealtimeConfig = RealtimeConfig()
     instruction: str | None = None
 
 

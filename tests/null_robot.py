@@ -19,6 +19,10 @@ from headway.kernels import spec
 HORIZON = 6
 STATE = ("tcp_x", "tcp_z", "width", "force_z")
 SENTENCES = tuple(f"put the {c} item in the tote" for c in ("red", "green", "blue", "yellow"))
+# A test asks nothing of the operating system that the process would keep.
+NO_REALTIME = dict.fromkeys(
+    ("fifo", "pin", "lock_memory", "keep_memory", "no_huge_pages", "no_idle_states"), False
+) | {"switch_interval_s": 0.0}
 _FROM = Provenance(command="make test", seed=0, data="none", date="2026-01-01")
 
 

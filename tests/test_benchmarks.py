@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import math
+import sys
+import types
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from headway import plugins
 from headway.benchmarks import __main__ as cli
 from headway.benchmarks._findings import Findings, Number
+from headway.benchmarks._pacers import lerobot
 from headway.benchmarks.loop_rate import Lateness
+from headway.benchmarks.pacing import contenders, error, row
 from headway.clock import Tick
 
 TINY = 0.004
@@ -61,6 +66,43 @@ def test_a_skipped_tick_is_late_by_whole_periods() -> None:
     log.timing(4_000_000, Tick(4, 4_000_000, 5_000, missed=2))
     assert log.us.tolist() == [3.0, 2005.0]
     assert log.missed == 2
+
+
+class Made:
+    """Ticks that began at `at` [us]."""
+
+    def __init__(self, at: list[float], index: list[int]) -> None:
+        self.at, self.index = np.array(at) * 1000, np.array(index)
+
+
+def test_pacing_is_judged_against_a_grid() -> None:
+    drifts = Made([5, 1015, 2025, 3035], [0, 1, 2, 3])  # 1 % slow
+    assert error([drifts], 1000.0) == pytest.approx(100 * (1 - 1 / 1.01))
+    assert row([drifts], 1000.0)[2] == pytest.approx(30)
+    assert row([drifts], 1000.0)[3] == pytest.approx(10)
+    skips = Made([0, 1000, 3000, 4000], [0, 1, 3, 4])  # on the grid, a tick less
+    assert error([skips], 1000.0) == pytest.approx(25)
+    assert row([skips], 1000.0)[:3] == (0, 0, 0)
+    assert error([Made([0, 1000, 2000], [0, 1, 2])] * 2, 1000.0) == pytest.approx(0)
+
+
+def test_a_peer_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("lerobot.utils.robot_utils", "openpi_client.runtime.runtime"):
+        monkeypatch.setitem(sys.modules, name, None)
+    found, skipped = contenders()
+    assert list(found) == ["Headway"]
+    assert [s.split(" skipped: wanted ")[0] for s in skipped] == ["LeRobot", "openpi"]
+    assert all("pip install --no-deps" in s for s in skipped)
+
+
+def test_a_peer_that_is_installed_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+    module = types.ModuleType("robot_utils")
+    module.precise_sleep = slept.append  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "lerobot.utils.robot_utils", module)
+    assert lerobot()(100.0, 7).index.tolist() == list(range(7))
+    assert len(slept) == 7
+    assert all(0 < s <= 0.01 for s in slept)
 
 
 def test_command_line_writes_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

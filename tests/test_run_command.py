@@ -9,7 +9,7 @@ import signal
 
 import numpy as np
 import pytest
-from null_robot import make_policy, null_table, run
+from null_robot import NO_REALTIME, make_policy, null_table, run
 from rich.console import Console
 
 from headway.__main__ import main
@@ -144,7 +144,7 @@ def test_in_real_time_the_same_configuration_runs_beside_threads(write, both, tm
     """A quarter of a second on the wall clock; how punctual it was is a benchmark's question."""
     table = null_table()["task"] | {"limit_s": 0.25}
     loop = {"tare_s": 0.01, "max_age_s": 5.0, "camera_max_age_s": 5.0}
-    path = write(task=table, loop=loop, **both)
+    path = write(task=table, loop=loop, realtime=NO_REALTIME, **both)
     assert run(path, tmp_path / "out", "--episodes", 1, "--realtime") == 0
     recording = open_recording(tmp_path / "out" / "episode_0.mcap")
     assert recording.metadata["clock"] == "wall"

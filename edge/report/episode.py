@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway.edge.guard import Reason
+from headway.edge.latency.rows import total_ns
 from headway.edge.log import RESULT
 from headway.edge.monitor import Phase
 from headway.edge.operator import OUTPUTS
 from headway.edge.report.channels import channel_panels, known, signal_panels, wrench_panels
-from headway.edge.report.latency import total_ns
 from headway.edge.report.series import Array, Event, Panel, Span, Timeline, merge, spans_of
 from headway.errors import RecordingError
 from headway.mcaplog import Recording

@@ -3,99 +3,93 @@
 from __future__ import annotations
 
 from html import escape
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.edge.log import STAGES, TIMING
-from headway.edge.report.page import banner, number
-from headway.errors import HeadwayError
-from headway.mcaplog import Recording
+from headway.edge.audit import STAGES
+from headway.edge.latency.analysis import Latency
+from headway.edge.latency.causes import by_cause
+from headway.edge.latency.rows import Line, Rows, late_ns, total_ns
+from headway.edge.report.page import banner, number, table
 
-PERCENTILES = (50, 95, 99, 100)
+HEADS = ("p50", "p95", "p99", "p99.9", "max")
 BINS, HEIGHT, STEP = 60, 30, 4  # bars of a histogram, its height and the width of a bar [px]
-Rows = NDArray[np.void]
 
 
-def timings(recording: Recording) -> tuple[Rows | None, str]:
-    """Rows of `edge.log.TIMING` from the topic or from the file beside the recording, and where
-    they come from, or why there are none."""
-    if "/timing" in recording.topics:
-        try:
-            rows = recording.rows("/timing")
-        except HeadwayError as e:
-            return None, str(e)
-        return _checked(rows, "the /timing topic")
-    beside = recording.path.with_suffix(".timing.npy")
-    if not beside.exists():
-        return None, f"no /timing topic and no {beside.name} beside the recording"
-    try:
-        rows = np.load(beside, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as e:
-        return None, f"{beside.name} cannot be read: {e}"
-    return _checked(rows, f"{beside.name}, written beside the recording")
-
-
-def _checked(rows: Any, source: str) -> tuple[Rows | None, str]:
-    missing = [n for n in TIMING.names or () if n not in (rows.dtype.names or ())]
-    if missing or rows.ndim != 1:
-        return None, f"{source} has no {', '.join(missing) or 'rows'}"
-    return (rows, source) if len(rows) else (None, f"{source} is empty")
-
-
-def total_ns(rows: Rows) -> NDArray[np.int64]:
-    """Time spent in all stages of each tick [ns]."""
-    return np.asarray(np.sum([rows[s] for s in STAGES], axis=0), np.int64)
-
-
-def latency_html(rows: Rows | None, source: str, clock: str, hz: float | None) -> str:
-    """Table of stages, all of them together, and lateness [us]; `hz` is the rate of the loop."""
-    if rows is None:
+def latency_html(found: Latency | None, rows: Rows | None, source: str) -> str:
+    """Tables of what `headway latency` says, with a histogram of every stage [us]. `source`: where
+    `rows` are from, or why there are none."""
+    if rows is None or found is None:
         return f'<p class="dim">Not recorded: {escape(source)}.</p>'
-    total = total_ns(rows)
-    columns = {s: rows[s] for s in STAGES} | {"all stages": total, "lateness": rows["late"]}
-    if clock != "wall":
-        columns.pop("lateness")
+    wall, period = found.clock == "wall", 1e9 / found.hz
+    columns = {s: rows[s] for s in STAGES} | {"all stages": total_ns(rows)}
+    lines = list(found.stages)
+    if wall and found.lateness is not None:
+        columns["lateness"] = late_ns(rows, round(period))
+        lines.append(found.lateness)
     us = {name: np.asarray(v, np.float64) / 1e3 for name, v in columns.items()}
     positive = np.concatenate([v[v > 0] for v in us.values()] + [np.array([1.0, 10.0])])
     low, high = np.floor(np.log10(positive.min())), np.ceil(np.log10(positive.max()))
-    head = "".join(f"<th class=num>{'max' if p == 100 else f'p{p}'}</th>" for p in PERCENTILES)
-    body = []
-    for name, values in us.items():
-        at = [float(x) for x in np.percentile(values, PERCENTILES)]
-        cells = "".join(f"<td class=num>{number(x)}</td>" for x in at)
-        body.append(
-            f"<tr><td>{escape(name)}</td>{cells}<td>{_histogram(values, low, high, at)}</td></tr>"
-        )
-    notes = [f"{len(rows)} ticks, from {source}."]
-    if clock == "wall":
+    body = "".join(
+        f"<tr><td>{escape(x.name)}</td>{_cells(x)}"
+        f"<td>{_histogram(us[x.name], low, high, x)}</td></tr>"
+        for x in lines
+    )
+    notes = [f"{found.ticks} ticks, from {source}."]
+    if wall:
         notes.append("Wall clock: the loop kept real deadlines; lateness is how late a tick began.")
     else:
         notes.append(
-            f"{clock.capitalize()} clock: the loop ran in lock-step with a simulation, so these "
-            "are the durations of this computer's work on each tick; there were no real deadlines "
-            "and there is no lateness."
+            f"{found.clock.capitalize()} clock: the loop ran in lock-step with a simulation, so "
+            "these are the durations of this computer's work on each tick; there were no real "
+            "deadlines and there is no lateness."
         )
+    share = number(100 * found.over / found.ticks)
+    notes.append(
+        f"A period at {number(found.hz)} Hz is {number(1e6 / found.hz)} us; {found.over} ticks "
+        f"({share} %) took longer."
+    )
     out = ""
-    if hz:
-        over = int((total > 1e9 / hz).sum())
-        share = number(100 * over / len(rows))
-        notes.append(
-            f"A period at {number(hz)} Hz is {number(1e6 / hz)} us; {over} ticks ({share} %) took "
-            "longer."
-        )
-        if over and clock == "wall":
-            out = banner("warn", "Overruns:", f"{over} ticks took longer than their period.")
+    if found.over and wall:
+        out = banner("warn", "Overruns:", f"{found.over} ticks took longer than their period.")
     notes.append("Bars go with the square root of the counts; black is p50, red p99.")
+    out += f'<p class="dim">{escape(" ".join(notes))}</p>' + _table(
+        "stage", body, f"<th>{_scale(low, high)}</th>"
+    )
+    more = [*found.ages, *found.chains, *([found.jitter] if found.jitter else [])]
+    if more:
+        rest = "".join(f"<tr><td>{escape(x.name)}</td>{_cells(x)}</tr>" for x in more)
+        out += _table("age, way and jitter", rest)
+    if found.late:
+        out += table(
+            ("cause of late ticks", "ticks", "missed", "worst [us]"),
+            [(c, str(n), str(m), number(w)) for c, n, m, w in by_cause(found.late)],
+            "plain",
+        )
+    m = found.motion
+    if m is not None:
+        out += (
+            f'<p class="dim">The measured motion is {m.delay_ms:.2f} ± {m.error_ms:.2f} ms behind '
+            f"the commands (least squares over {m.windows} s of motion).</p>"
+        )
+    return out
+
+
+def _cells(x: Line) -> str:
+    values = (x.p50, x.p95, x.p99, x.p999, x.max)
+    return "".join(f"<td class=num>{number(v)}</td>" for v in values)
+
+
+def _table(title: str, body: str, last: str = "") -> str:
+    head = "".join(f"<th class=num>{h}</th>" for h in HEADS)
     return (
-        f'{out}<p class="dim">{escape(" ".join(notes))}</p><div class="scroll">'
-        f'<table class="latency"><thead><tr><th>stage [us]</th>{head}<th>{_scale(low, high)}</th>'
-        f"</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
+        f'<div class="scroll"><table class="latency"><thead><tr><th>{escape(title)} [us]</th>{head}'
+        f"{last}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
 
-def _histogram(values: NDArray[np.float64], low: float, high: float, at: list[float]) -> str:
+def _histogram(values: NDArray[np.float64], low: float, high: float, at: Line) -> str:
     """Heights go with the square root of the counts, so that single late ticks are seen."""
     floor = 10.0**low
     counts, _ = np.histogram(np.log10(np.maximum(values, floor)), BINS, (low, high))
@@ -106,7 +100,7 @@ def _histogram(values: NDArray[np.float64], low: float, high: float, at: list[fl
         if h > 0
     )
     marks = ""
-    for name, x in zip(("p50", "p99"), (at[0], at[2]), strict=True):
+    for name, x in zip(("p50", "p99"), (at.p50, at.p99), strict=True):
         if x > floor:
             px = (np.log10(x) - low) / (high - low) * BINS * STEP
             marks += f'<line class="{name}" x1="{px:.1f}" x2="{px:.1f}" y1="0" y2="{HEIGHT}"/>'

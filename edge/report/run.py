@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from headway.edge.guard import Reason
+from headway.edge.latency.analysis import analyse_recording
+from headway.edge.latency.rows import timings
 from headway.edge.report import page
 from headway.edge.report.episode import Episode, read_episode, timeline
 from headway.edge.report.frames import strips, strips_html
-from headway.edge.report.latency import latency_html, timings
+from headway.edge.report.latency import latency_html
 from headway.errors import RecordingError
 from headway.mcaplog import open_recording
 
@@ -32,10 +34,15 @@ def write_report(recording: Path, out: Path | None = None) -> Path:
     log = open_recording(recording)
     episode = read_episode(log)
     timing, source = timings(log)
-    clock = log.metadata.get("clock", "unknown")
     over_time = timeline(episode, timing)
     cameras = strips(log, episode.t0_ns)
-    after = page.section("Latency", latency_html(timing, source, clock, _hz(log.metadata)))
+    latency = None
+    if timing is not None:
+        try:
+            latency = analyse_recording(log)
+        except RecordingError as e:
+            source = str(e)
+    after = page.section("Latency", latency_html(latency, timing, source))
     after += page.section("Events", page.events_table(over_time))
     text = page.document(
         f"{recording.name} - Headway",
@@ -46,14 +53,6 @@ def write_report(recording: Path, out: Path | None = None) -> Path:
         after=after,
     )
     return page.save(out, text)
-
-
-def _hz(metadata: dict[str, str]) -> float | None:
-    try:
-        hz = float(metadata.get("hz", ""))
-    except ValueError:
-        return None
-    return hz if 0 < hz < float("inf") else None
 
 
 def _head(e: Episode) -> str:

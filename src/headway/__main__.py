@@ -1,4 +1,4 @@
-"""The command line: `headway run | serve | doctor | replay | score | report`.
+"""The command line: `headway run | serve | doctor | replay | score | report | latency`.
 
 Errors that Headway raises on purpose are printed as one line; the exit code says which kind (see
 `headway.errors`). Nothing heavy is imported before a command needs it.
@@ -104,12 +104,21 @@ def serve(
     return serve_command(bundle, host, port, engine, max_clients)
 
 
-def doctor(json: bool = False) -> int:
+def doctor(
+    json: bool = False, rt: bool = False, seconds: float = 10.0, hz: str = "500,1000"
+) -> int:
     """Say what this machine has, what is missing, and how to get it.
 
     Args:
         json: machine-readable.
+        rt: instead, measure which rates of the loop it can hold.
+        seconds: with --rt, per rate, for each of two loops.
+        hz: with --rt, the rates.
     """
+    if rt:
+        from headway.edge.doctor_rt import doctor_rt_command
+
+        return doctor_rt_command(seconds, hz, json)
     from headway.edge.doctor import doctor_command
 
     return doctor_command(json)
@@ -159,6 +168,23 @@ def report(recording: tyro.conf.Positional[Path], out: Path | None = None) -> in
     return 0
 
 
+def latency(
+    recordings: tyro.conf.Positional[tuple[Path, ...]],
+    late_us: float | None = None,
+    json: bool = False,
+) -> int:
+    """Say where the time of runs went: stages, the way of a chunk, late ticks and their causes.
+
+    Args:
+        recordings: MCAP files.
+        late_us: list ticks that began later than this [a tenth of the period].
+        json: machine-readable.
+    """
+    from headway.edge.latency.command import latency_command
+
+    return latency_command(recordings, late_us, json)
+
+
 COMMANDS: dict[str, Callable[..., int]] = {
     "run": run,
     "serve": serve,
@@ -166,6 +192,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "replay": replay,
     "score": score,
     "report": report,
+    "latency": latency,
 }
 
 

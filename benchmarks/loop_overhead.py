@@ -1,0 +1,156 @@
+"""What does the loop itself cost per tick, and does it stay punctual beside a busy core?
+
+The whole loop at 500 Hz with null devices that answer at once, compiled features, the PRO head at
+50 Hz and a policy in its own process, with the real-time setup; once without a recording and once
+with the real recorder. The overhead is from the beginning of a tick to its very end, the recorder's
+part and the audit's included. Turns alternate between an idle machine and one where a process
+saturates the other cores; the ratio is that of the medians over the turns of each turn's p99
+lateness.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter_ns
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headway.benchmarks._findings import PERCENTILES, Findings, Number, Table, percentiles
+from headway.benchmarks._robot import ToAndFro, null_settings, policy_process, robot
+from headway.clock import Tick, WallClock
+from headway.edge.audit import STAGES
+from headway.edge.log import EpisodeLog, NullLog
+from headway.edge.realtime import Setup, realtime
+
+HZ, TURNS = 500.0, 6
+NULL, RECORDED = "no recording", "recorder"
+IDLE, BUSY = "idle", "other core saturated"
+_LIMITS = (60.0, 200.0)  # p50, p99 [us]
+
+
+class Cost:
+    """Overhead, lateness and stages of every tick; preallocated."""
+
+    def __init__(self, size: int) -> None:
+        self._data: NDArray[np.int64] = np.zeros((size, 2 + len(STAGES)), np.int64)
+        self._n = 0
+
+    def note(self, stamps: NDArray[np.int64], tick: Tick) -> None:
+        if self._n < len(self._data):
+            row = self._data[self._n]
+            row[0] = perf_counter_ns() - stamps[0]
+            row[1] = tick.late_ns + tick.missed * round(1e9 / HZ)
+            np.subtract(stamps[1:], stamps[:-1], out=row[2:])
+            self._n += 1
+
+    @property
+    def us(self) -> NDArray[np.float64]:
+        """(2 + stages, ticks): overhead, lateness and stages, without the first tick."""
+        return np.asarray(self._data[1 : self._n].T / 1e3)
+
+
+class NullCost(NullLog):
+    def __init__(self, cost: Cost) -> None:
+        super().__init__()
+        self._cost = cost
+
+    def timing(self, t_ns: int, tick: Tick) -> None:
+        self._cost.note(self.stamps, tick)
+
+
+class RecordedCost(EpisodeLog):
+    cost: Cost
+
+    def timing(self, t_ns: int, tick: Tick) -> None:
+        super().timing(t_ns, tick)
+        self.cost.note(self.stamps, tick)
+
+
+@contextmanager
+def burning(cores: tuple[int, ...]) -> Iterator[None]:
+    """A process per core that never stops; ordinary priority."""
+    code = "import os, sys; os.sched_setaffinity(0, {int(sys.argv[1])})\nwhile True: pass"
+    running = [subprocess.Popen([sys.executable, "-c", code, str(c)]) for c in cores]
+    try:
+        yield
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
+
+
+def turn(seconds: float, setup: Setup, worker: Any, recorded: bool, busy: bool) -> Cost:
+    settings, cost = null_settings(HZ, seconds), Cost(round(HZ * seconds) + 2)
+    with ExitStack() as stack:
+        loop, _ = stack.enter_context(robot(settings, WallClock(), features="auto", beside=worker))
+        log: NullLog = NullCost(cost)
+        if recorded:
+            folder = stack.enter_context(TemporaryDirectory())
+            kept = RecordedCost(
+                Path(folder) / "a.mcap", joints=loop.station.joints, cameras={},
+                chunk_shape=ToAndFro.chunk_shape, pro=loop.pro, realtime=True,
+                max_ticks=round(HZ * seconds) + 2, metadata={},
+            )  # fmt: skip
+            kept.cost = cost
+            log = stack.enter_context(kept)
+        if busy:
+            stack.enter_context(burning(setup.others))
+        stack.enter_context(setup.pinned())
+        loop.episode(None, log)
+    return cost
+
+
+def measure(effort: float = 1.0) -> Findings:
+    seconds, n = max(0.2, min(1.0, effort)), max(1, round(TURNS * effort))
+    done: dict[tuple[str, str], list[Cost]] = {}
+    clock = WallClock()
+    with realtime() as setup:
+        title = "Overhead of the loop per tick, null robot, 500 Hz"
+        if setup.core is None:
+            return Findings(title, skipped="; ".join(setup.lines) or "no core of its own")
+        settings = null_settings(HZ, seconds)
+        with robot(settings, clock, plan=False) as (_, what):
+            pass
+        with policy_process(settings, clock, setup.others) as worker:
+            for _ in range(n):
+                for log in (NULL, RECORDED):
+                    for load in (IDLE, BUSY):
+                        cost = turn(seconds, setup, worker, log == RECORDED, load == BUSY)
+                        done.setdefault((log, load), []).append(cost)
+        said = setup.lines
+    numbers, rows = [], []
+    for log in (NULL, RECORDED):
+        overhead = np.concatenate([c.us[0] for c in done[log, IDLE]])
+        for p, limit in zip((50, 99), _LIMITS, strict=True):
+            found = float(np.percentile(overhead, p))
+            numbers.append(Number(f"overhead, {log}: p{p}", found, "us", limit))
+        late = {k: _p99(done[log, k]) for k in (IDLE, BUSY)}
+        ratio = late[BUSY] / late[IDLE]
+        numbers.append(Number(f"p99 lateness, {log}: saturated / idle", ratio, "x", 2.0))
+        for load in (IDLE, BUSY):
+            us = np.hstack([c.us for c in done[log, load]])
+            a = [float(x) for x in np.percentile(us[0], (50, 99, 100))]
+            b = [float(x) for x in np.percentile(us[1], (50, 99, 100))]
+            rows.append((f"{log}, {load}", (*a, *b, late[load])))
+    stages = np.hstack([c.us[2:] for c in done[RECORDED, IDLE]])
+    table = tuple((name, percentiles(x)) for name, x in zip(STAGES, stages, strict=True))
+    columns = (
+        "overhead p50", "p99", "max", "lateness p50", "p99", "max", "p99 median of turns"
+    )  # fmt: skip
+    notes = (what, "; ".join(said), f"{n} turns of {seconds:g} s each, in rotation")
+    tables = [
+        Table("per tick", columns, tuple(rows), "us"),
+        Table(f"stages, {RECORDED}, {IDLE}", PERCENTILES, table, "us"),
+    ]
+    return Findings(title, numbers, tables, notes)
+
+
+def _p99(turns: list[Cost]) -> float:
+    return float(np.median([np.percentile(c.us[1], 99) for c in turns]))

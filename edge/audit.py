@@ -1,0 +1,101 @@
+"""What every tick writes down about itself, so that a late one can be explained afterwards.
+
+Durations of the stages, how old the samples were when they were used, and counters of the loop's
+thread: page faults, context switches, collections, the core. Counters are absolute; they are read
+when a tick begins, so the difference to the row before covers the work of the tick before and the
+wait since. Together they cost about 2 us per tick (`python -m headway.benchmarks --only parts`).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+from collections.abc import Callable
+from resource import RUSAGE_THREAD, getrusage
+from time import perf_counter_ns
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headway.clock import Tick
+from headway.types import Stamp
+
+STAGES = ("read", "telemetry", "pro", "policy", "guard", "command", "log")
+SAMPLES = ("arm", "F/T sensor", "gripper")  # names of the sources whose samples a tick uses
+AGES = ("arm_age", "ft_age", "gripper_age")
+COUNTERS = ("minor_faults", "major_faults", "waits", "preemptions", "gc_ns", "cpu")
+UNITS = dict.fromkeys(("late", *STAGES, "begun", *AGES, "gc_ns"), "ns")
+# `begun` is CLOCK_MONOTONIC. `waits` are voluntary context switches, `preemptions` involuntary
+# ones. An age, or the core, that is not known is -1.
+TIMING = np.dtype(
+    [(n, np.int64) for n in ("t_ns", "late", *STAGES, "missed", "begun", *AGES, *COUNTERS)]
+)
+_STAGE0, _MISSED, _AGE0, _COUNTER0 = (
+    (TIMING.names or ()).index(n) for n in (STAGES[0], "missed", AGES[0], COUNTERS[0])
+)
+_FRAMES = 64  # observations that a chunk may still come from
+
+
+class Audit:
+    """One row of `TIMING` per tick: `begin` first, `sampled` for what was read, `finish` last."""
+
+    def __init__(self, realtime: bool) -> None:
+        self._realtime = realtime
+        self.rows = np.zeros(1, TIMING)
+        self.flat: NDArray[np.int64] = self.rows.view(np.int64)
+        self._stages = self.flat[_STAGE0:_MISSED]
+        self._ages = [-1] * len(SAMPLES)  # time of the sample, until `finish`
+        self._place = {name: i for i, name in enumerate(SAMPLES)}
+        self._frame: Stamp | None = None  # the oldest that this tick's observation holds
+        self._frames: dict[int, Stamp] = {}
+        # PyDLL: a call through CDLL would offer Python's lock to other threads, every tick.
+        self._core: Callable[[], int] = getattr(ctypes.PyDLL(None), "sched_getcpu", lambda: -1)
+        self._gc_ns = self._gc_begun = 0
+        gc.callbacks.append(self._collected)
+
+    def close(self) -> None:
+        if self._collected in gc.callbacks:
+            gc.callbacks.remove(self._collected)
+
+    def begin(self) -> None:
+        usage, row = getrusage(RUSAGE_THREAD), self.flat
+        row[_COUNTER0] = usage.ru_minflt
+        row[_COUNTER0 + 1] = usage.ru_majflt
+        row[_COUNTER0 + 2] = usage.ru_nvcsw
+        row[_COUNTER0 + 3] = usage.ru_nivcsw
+        row[_COUNTER0 + 4] = self._gc_ns
+        row[_COUNTER0 + 5] = self._core()
+
+    def sampled(self, source: str, stamp: Stamp) -> None:
+        """`source`: one of SAMPLES, or a camera."""
+        place = self._place.get(source, -1)
+        if place >= 0:
+            self._ages[place] = stamp.t_ns
+        elif self._frame is None or stamp.t_ns < self._frame.t_ns:
+            self._frame = stamp
+
+    def frame(self, t_ns: int) -> Stamp | None:
+        """Of the oldest image in the observation of tick `t_ns`."""
+        return self._frames.get(t_ns)
+
+    def finish(self, t_ns: int, tick: Tick, stamps: NDArray[np.int64]) -> None:
+        """`stamps`: the beginning of every stage and the end of the last one."""
+        row, ages = self.flat, self._ages
+        row[0], row[1] = t_ns, tick.late_ns
+        np.subtract(stamps[1:], stamps[:-1], out=self._stages)
+        row[_MISSED], row[_MISSED + 1] = tick.missed, stamps[0]
+        at = int(stamps[1]) if self._realtime else t_ns
+        for i, t in enumerate(ages):
+            row[_AGE0 + i] = at - t if t >= 0 else -1
+            ages[i] = -1
+        if self._frame is not None:
+            if len(self._frames) >= _FRAMES:
+                del self._frames[next(iter(self._frames))]
+            self._frames[t_ns] = self._frame
+            self._frame = None
+
+    def _collected(self, phase: str, info: dict[str, int]) -> None:
+        if phase == "start":
+            self._gc_begun = perf_counter_ns()
+        else:
+            self._gc_ns += perf_counter_ns() - self._gc_begun
