@@ -54,6 +54,9 @@ class Built:
         with ExitStack() as self._close:
             worker = self._policy(settings, root, station, clock)
             pro = self._pro(settings, root, station)
+            self.loop = Loop(station, worker, pro, self._risk(settings, root))
+            guard, chain = self.loop.guard.computed_by, station.chain.computed_by
+            self.notes.append(f"guard in {guard}, kinematics in {chain}")
             chosen = {word for line in self.choices for word in line.split()}
             for name in require:
                 if name not in chosen:
@@ -61,7 +64,6 @@ class Built:
                         f"--require {name}: this run would use {'; '.join(self.choices)}: install "
                         f"what {name} needs (see `headway doctor`), or do not require it"
                     )
-            self.loop = Loop(station, worker, pro, self._risk(settings, root))
             self.worker = worker
             self._close = self._close.pop_all()
 

@@ -132,7 +132,7 @@ class Faults:
             what = missing[0] if missing else self.wanted[0].kind
             raise ConfigError(f"--inject {what}: this run has nothing that could fail so")
         if self.wanted and loop.worker is not None:
-            loop.worker = FaultyWorker(loop.worker, self, loop)
+            loop.planner.worker = FaultyWorker(loop.worker, self, loop)
             loop.begun = self.begin
 
 

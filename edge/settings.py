@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import structs
 
@@ -45,6 +45,9 @@ class PolicyConfig(config.Struct, frozen=True):
     engine: str = "auto"
     seam: Seam = "blend"  # how a new chunk takes over from the one before, see edge/chunks.py
     ensemble_decay: float = 0.01  # of seam = "ensemble"
+    # Every chunk is looked at whole before it is followed: limits, speed, workspace, collisions.
+    # flag: said in the log; refuse: not followed; the guard checks each command all the same.
+    chunk_check: Literal["off", "flag", "refuse"] = "flag"
     latency_s: float = 0.02  # in lock-step only: when a chunk becomes available
     # in real time only, for the policy's own process
     hang_s: float = 1.0  # an observation not answered for so long: killed and started again
