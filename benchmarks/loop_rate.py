@@ -10,6 +10,7 @@ machine for 20 ms spoils one turn.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from contextlib import ExitStack
 
@@ -83,8 +84,13 @@ def turns(hz: float, seconds: float, n: int, setup: Setup) -> tuple[dict[str, li
         return log
 
     def alone(clock: WallClock) -> Lateness:
-        with setup.pinned():
-            return bare(hz, seconds, clock)
+        gc.collect()
+        gc.disable()  # as the loop does
+        try:
+            with setup.pinned():
+                return bare(hz, seconds, clock)
+        finally:
+            gc.enable()
 
     contenders: dict[str, Callable[[], Lateness]] = {
         WHOLE: lambda: loop(True),

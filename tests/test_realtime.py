@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
 import sys
 
 import pytest
@@ -185,6 +186,18 @@ def test_this_machines_own_calls(tmp_path):
     release = system.hold_latency(7)
     release()
     assert device.read_bytes() == (7).to_bytes(4, sys.byteorder)
+
+
+def test_children_are_found():
+    if not os.path.exists(f"/proc/self/task/{os.getpid()}/children"):
+        pytest.skip("this kernel does not list children")
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        assert child.pid in System().helpers()
+        assert os.getpid() not in System().helpers()
+    finally:
+        child.communicate(b"\n")
+    assert child.pid not in System().helpers()
 
 
 def test_cores_in_words():
