@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 from headway.clock import NS
 from headway.drivers.kinematics import Chain, quat_to_mat
 from headway.edge.risk import PlayClock
+from headway.edge.smoother import smoother, waypoint
 from headway.errors import SpecMismatch
 from headway.types import Chunk, Vec
 
@@ -95,9 +96,9 @@ class ChunkPlayer:
         self.seam, self._decay = seam, ensemble_decay
         self._older: deque[JointChunk] = deque(maxlen=_KEPT if seam == "ensemble" else 1)
         self._adopted = self._made_ns = 0
-        self._windows = [np.zeros((_taps(t, dt_s), n)) for t in TAPS_S]
-        self._sums = [np.zeros(n) for _ in TAPS_S]
-        self._i = 0
+        self._smoother = smoother(n, [_taps(t, dt_s) for t in TAPS_S])
+        self._out = np.zeros(n)
+        self._nothing = np.zeros(n)
         self._chunk: JointChunk | None = None
         self._clock = PlayClock(round(dt_s * NS))  # chunks are in its time
         self._offset = np.zeros(n)
@@ -160,21 +161,26 @@ class ChunkPlayer:
         return None if self._chunk is None else t_ns - self._made_ns
 
     def sample(self, t_ns: int, scale: float = 1.0) -> Vec | None:
-        """Joint reference (n,) [rad] for `t_ns`; also sets `grip`. `scale` 0..1 is the fraction of
+        """Joint reference (n,) [rad] for `t_ns`, in an array that the next call overwrites; also
+        sets `grip`. `scale` 0..1 is the fraction of
         the planned speed since the last tick."""
         self._clock.advance(scale)
         now = self._clock.now(t_ns)
         chunk = self._chunk
         if chunk is None or now > self._end(chunk):
             return None
-        raw = self._raw_at(chunk, now) if not self._older else self._seam_at(chunk, now)
         left = 1.0 - (t_ns - self._offset_t0) / (BLEND_S * NS)
-        if left > 0:
-            raw += self._offset * left
-        self.raw = raw
+        if not self._older:
+            k, rest = divmod(max(0, now - chunk.t0_ns), chunk.dt_ns)
+            waypoint(chunk.q, k, rest / chunk.dt_ns, self._offset, left, self.raw)
+        else:
+            self.raw[:] = self._seam_at(chunk, now)
+            if left > 0:
+                self.raw += self._offset * left
         k = max(0, now - chunk.t0_ns) // chunk.dt_ns + 1
         self.grip = float(chunk.grip[min(k, len(chunk.grip) - 1)])
-        return self._smooth(raw)
+        self._smoother.step(self.raw, self._out)
+        return self._out
 
     def _seam_at(self, chunk: JointChunk, t_ns: int) -> Vec:
         """The waypoints of `chunk` with what the older ones add to them."""
@@ -201,34 +207,16 @@ class ChunkPlayer:
         mean: Vec = total / whole
         return mean
 
-    def _smooth(self, value: Vec) -> Vec:
-        for window, total in zip(self._windows, self._sums, strict=True):
-            i = self._i % len(window)
-            total += value
-            total -= window[i]
-            window[i] = value
-            if i == 0:  # a running sum drifts by rounding: start it afresh once per window
-                window.sum(axis=0, out=total)
-            value = total / len(window)
-        self._i += 1
-        return value
-
     def _rest(self, q: Vec) -> None:
-        for window, total in zip(self._windows, self._sums, strict=True):
-            window[:] = q
-            window.sum(axis=0, out=total)
-        self.raw = q.copy()
+        self._smoother.rest(q)
+        self.raw[:] = q
 
     @staticmethod
     def _end(chunk: JointChunk) -> int:
         return chunk.t0_ns + (len(chunk.q) - 1) * chunk.dt_ns
 
-    @staticmethod
-    def _raw_at(chunk: JointChunk, t_ns: int) -> Vec:
+    def _raw_at(self, chunk: JointChunk, t_ns: int) -> Vec:
         k, rest = divmod(max(0, t_ns - chunk.t0_ns), chunk.dt_ns)
-        if k >= len(chunk.q) - 1:
-            last: Vec = chunk.q[-1].copy()
-            return last
-        u = rest / chunk.dt_ns
-        here: Vec = chunk.q[k] * (1 - u) + chunk.q[k + 1] * u
+        here = np.empty_like(self.raw)
+        waypoint(chunk.q, k, rest / chunk.dt_ns, self._nothing, 0.0, here)
         return here

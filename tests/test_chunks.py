@@ -32,7 +32,7 @@ def joint_chunk(t0, q, grip=None):
 
 
 def play(player, start_tick, n):
-    return [player.sample((start_tick + k) * DT_NS) for k in range(n)]
+    return [player.sample((start_tick + k) * DT_NS).copy() for k in range(n)]
 
 
 def ramp(speed, h, q0=0.0, n=1):
