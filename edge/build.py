@@ -48,7 +48,13 @@ class Built:
     ) -> None:
         """`root`: bundle paths are relative to it. `require`: names that must be among the choices,
         such as "ort" or "cpp". Raises what loading bundles raises."""
-        self.facts: dict[str, str] = {"scale": scale_json(station.scale)}
+        limits = station.arm_device.limits
+        self.facts: dict[str, str] = {
+            "scale": scale_json(station.scale),
+            "limits": json.dumps(
+                {f.name: getattr(limits, f.name).tolist() for f in fields(limits)}
+            ),
+        }
         self.choices: list[str] = []
         self.notes: list[str] = []
         with ExitStack() as self._close:

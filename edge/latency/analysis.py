@@ -10,6 +10,7 @@ import numpy as np
 from headway.clock import NS
 from headway.edge.audit import AGES, SAMPLES, STAGES
 from headway.edge.latency.causes import LateTick, late_ticks
+from headway.edge.latency.limits import Commands, commands
 from headway.edge.latency.motion import Motion, delay
 from headway.edge.latency.rows import (
     Line,
@@ -53,6 +54,7 @@ class Latency:
     jitter: Line | None  # |interval between two ticks' beginnings - period|
     ages: tuple[Line, ...]
     chains: tuple[Line, ...]
+    commands: Commands | None
     motion: Motion | None
     late: tuple[LateTick, ...]
     environment: dict[str, str]
@@ -104,7 +106,8 @@ def analyse_recording(recording: Recording, late_us: float | None = None) -> Lat
         ticks=len(rows), missed=missed, threshold_us=threshold / 1e3, stages=tuple(lines),
         budget={x.name: x.p99 * 1e3 / period for x in lines}, over=int((total > period).sum()),
         lateness=lateness, jitter=jitter, ages=_ages(rows),
-        chains=(*_way(rows, chunks), *_reaction(rows)) if wall else (), motion=motion,
+        chains=(*_way(rows, chunks), *_reaction(rows)) if wall else (),
+        commands=commands(recording, hz), motion=motion,
         late=tuple(late), environment=_environment(recording.metadata), notes=(*notes, *why),
     )  # fmt: skip
 

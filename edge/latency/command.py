@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from headway.edge.latency.analysis import Latency, analyse
-from headway.edge.latency.causes import by_cause
+from headway.edge.latency.causes import LateTick, by_cause
 from headway.edge.latency.rows import Line
 from headway.errors import ConfigError, HeadwayError
 
@@ -47,6 +47,8 @@ def latency_command(
             continue
         if not json:
             show(console, found[-1])
+    if len(found) > 1 and not json:
+        _together(console, found)
     if json:
         console.file.write(json_module.dumps([plain(x) for x in found], indent=1) + "\n")
     if error is not None:
@@ -77,6 +79,8 @@ def show(console: Any, x: Latency) -> None:
         console.print(_table("age when used", x.ages))
     if x.chains:
         console.print(_table("way", x.chains))
+    if x.commands is not None:
+        console.print(_commands(x.commands.n, x.commands.outside), highlight=False)
     m = x.motion
     if m is not None:
         console.print(
@@ -93,6 +97,30 @@ def show(console: Any, x: Latency) -> None:
     console.print()
 
 
+def _commands(n: int, outside: dict[str, int]) -> str:
+    bad = ", ".join(f"{k} {v}" for k, v in outside.items() if v)
+    return f"{n} commands, {bad or 'none'} outside the arm's limits"
+
+
+def _together(console: Any, found: Sequence[Latency]) -> None:
+    """All recordings in one."""
+    known = [x.commands for x in found if x.commands is not None]
+    ticks, missed = sum(x.ticks for x in found), sum(x.missed for x in found)
+    late = [t for x in found for t in x.late]
+    seconds = sum(x.ticks / x.hz for x in found)
+    console.print(
+        f"[bold]{len(found)} recordings[/bold], {seconds:.0f} s: {ticks} ticks, {missed} deadlines "
+        f"missed, {len(late)} ticks began late",
+        highlight=False, soft_wrap=True,
+    )  # fmt: skip
+    if known:
+        names = dict.fromkeys(name for c in known for name in c.outside)
+        outside = {name: sum(c.outside.get(name, 0) for c in known) for name in names}
+        console.print(_commands(sum(c.n for c in known), outside), highlight=False)
+    if late:
+        console.print(_causes(late))
+
+
 def _show_late(console: Any, x: Latency) -> None:
     console.print(_table("beginnings", [v for v in (x.lateness, x.jitter) if v is not None]))
     console.print(
@@ -102,15 +130,19 @@ def _show_late(console: Any, x: Latency) -> None:
     )
     if not x.late:
         return
-    causes = Table(box=box.SIMPLE_HEAD)
-    for name in ("cause", "late ticks", "missed", "worst [us]"):
-        causes.add_column(escape(name), justify="left" if name == "cause" else "right")
-    for cause, n, missed, worst in by_cause(x.late):
-        causes.add_row(cause, str(n), str(missed), f"{worst:.0f}")
-    console.print(causes)
+    console.print(_causes(x.late))
     worst_ticks = sorted(x.late, key=lambda t: -t.late_us)[:SHOWN]
     said = ", ".join(f"{t.late_us:.0f} us at {t.t_s:.3f} s ({t.cause})" for t in worst_ticks)
     console.print(f"latest: {said}", soft_wrap=True, highlight=False)
+
+
+def _causes(late: Sequence[LateTick]) -> Table:
+    causes = Table(box=box.SIMPLE_HEAD)
+    for name in ("cause", "late ticks", "missed", "worst [us]"):
+        causes.add_column(escape(name), justify="left" if name == "cause" else "right")
+    for cause, n, missed, worst in by_cause(late):
+        causes.add_row(cause, str(n), str(missed), f"{worst:.0f}")
+    return causes
 
 
 def _table(title: str, lines: Sequence[Line], budget: dict[str, float] | None = None) -> Table:

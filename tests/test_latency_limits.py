@@ -1,0 +1,87 @@
+"""Commands outside the arm's limits are counted from the recording alone."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import numpy as np
+import pytest
+from loop_rig import Policy, Rig
+from null_robot import null_table
+from rich.console import Console
+
+from headway.edge.latency.analysis import analyse
+from headway.edge.latency.command import latency_command
+from headway.edge.latency.limits import commands
+from headway.mcaplog import open_recording
+
+HZ = 500.0
+
+
+class Tampered:
+    """A recording whose commands are these."""
+
+    topics = ("/command",)
+
+    def __init__(self, q, limits):
+        one = {k: [v] * q.shape[1] for k, v in limits.items()}
+        self.metadata = {"limits": json.dumps(one)}
+        self._rows = {"sent": q}
+
+    def rows(self, topic):
+        return self._rows
+
+
+LIMITS = {"q_min": -1.0, "q_max": 1.0, "dq_max": 1.0, "ddq_max": 10.0, "dddq_max": 1000.0}
+
+
+def counted(q):
+    return commands(Tampered(np.asarray(q, float)[:, None], LIMITS), HZ).outside
+
+
+def smooth(n=400):
+    t = np.arange(n) / HZ
+    return 0.2 * (1 - np.cos(2 * t))
+
+
+def test_what_is_inside_is_inside():
+    assert counted(smooth()) == {"position": 0, "velocity": 0, "acceleration": 0, "jerk": 0}
+
+
+@pytest.mark.parametrize(
+    ("change", "broken"),
+    [
+        (lambda q: q + 2.0, {"position": 400}),
+        (lambda q: 1.5 * np.arange(400) / HZ - 0.8, {"velocity": 399, "acceleration": 1, "jerk": 2}),
+        (lambda q: np.where(np.arange(400) == 200, np.nan, q), {"position": 1}),
+        (lambda q: q + 1e-4 * (np.arange(400) == 200), {"acceleration": 3, "jerk": 4}),
+    ],
+)  # fmt: skip
+def test_what_is_outside_is_counted(change, broken):
+    found = counted(change(smooth()))
+    for name, n in broken.items():
+        assert found[name] == n, (name, found)
+
+
+def test_a_recording_without_limits_says_nothing(tmp_path):
+    rig = Rig(null_table(), Policy())
+    rig.run(tmp_path / "e.mcap")
+    assert commands(open_recording(tmp_path / "e.mcap"), HZ) is None
+
+
+def test_a_run_is_inside_and_several_are_summed_up(write, both, tmp_path):
+    from null_robot import run
+
+    assert run(write(**both), tmp_path / "o", "--episodes", 2) == 0
+    paths = sorted((tmp_path / "o").glob("*.mcap"))
+    found = analyse(paths[0])
+    assert found.commands.n == 651
+    assert set(found.commands.outside.values()) == {0}
+    assert all(0 < x < 1.01 for x in found.commands.most.values())
+    console = Console(file=io.StringIO(), width=100)
+    assert latency_command(paths, console=console) == 0
+    text = console.file.getvalue()
+    assert text.count("651 commands, none outside the arm's limits") == 2
+    assert "2 recordings, 3 s: 1302 ticks" in text
+    assert "1302 commands, none outside" in text
