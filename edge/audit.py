@@ -74,9 +74,10 @@ class Audit:
         elif self._frame is None or stamp.t_ns < self._frame.t_ns:
             self._frame = stamp
 
-    def frame(self, t_ns: int) -> Stamp | None:
-        """Of the oldest image in the observation of tick `t_ns`."""
-        return self._frames.get(t_ns)
+    def frame(self, t_ns: int, now_ns: int) -> Stamp | None:
+        """Of the oldest image in the observation of tick `t_ns`, asked in tick `now_ns`, which may
+        be the same one: a policy can answer at once."""
+        return self._frame if t_ns == now_ns else self._frames.get(t_ns)
 
     def finish(self, t_ns: int, tick: Tick, stamps: NDArray[np.int64]) -> None:
         """`stamps`: the beginning of every stage and the end of the last one."""

@@ -156,6 +156,7 @@ class EpisodeLog(NullLog):
         self.path = path
         units = {name: unit for name, (_, unit) in telemetry.FIELDS.items()}
         self._command = np.zeros((), command_dtype(joints))
+        self._row = {name: self._command[name] for name in self._command.dtype.names or ()}
         channels = [
             Channel("/telemetry", dtype=telemetry.dtype(joints), units=units),
             Channel("/command", dtype=self._command.dtype, units={"wanted": "rad", "sent": "rad"}),
@@ -218,7 +219,8 @@ class EpisodeLog(NullLog):
 
     def begin(self) -> None:
         super().begin()
-        self.audit.begin()
+        if self._realtime:  # faults and switches only matter where there are deadlines
+            self.audit.begin()
 
     def sampled(self, source: Latest[Any], stamp: Stamp) -> None:
         self.audit.sampled(source.name, stamp)
@@ -239,15 +241,15 @@ class EpisodeLog(NullLog):
         pro: ProOperator | None,
         tick: Tick,
     ) -> None:
-        c = self._command
-        c["t_ns"] = t_ns
-        c["wanted"] = wanted
-        c["sent"] = sent.q
-        c["reason"] = sent.reason
-        c["changed"] = sent.changed
-        c["mode"] = mode
-        c["missed"] = tick.missed
-        self.recorder.write("/command", t_ns, c)
+        row = self._row
+        row["t_ns"][...] = t_ns
+        row["wanted"][:] = wanted
+        row["sent"][:] = sent.q
+        row["reason"][...] = sent.reason
+        row["changed"][...] = sent.changed
+        row["mode"][...] = mode
+        row["missed"][...] = tick.missed
+        self.recorder.write("/command", t_ns, self._command)
         if pro is not None and pro.updated:
             self.recorder.write("/pro", t_ns, pro.record)
 
@@ -267,7 +269,7 @@ class EpisodeLog(NullLog):
         c["actions"] = ready.chunk.actions
         c["label"] = np.nan if ready.chunk.label is None else ready.chunk.label
         if self._realtime:
-            seen = self.audit.frame(ready.chunk.t0_ns)
+            seen = self.audit.frame(ready.chunk.t0_ns, t_ns)
             frame = (-1, -1) if seen is None else (seen.t_ns, seen.arrival_ns)
             way = (*frame, ready.submitted_ns, ready.started_ns, ready.done_ns, monotonic_ns())
             for name, t in zip(CHAIN, way, strict=True):

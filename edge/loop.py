@@ -201,7 +201,7 @@ class Loop:
             return None
         w = self.station.payload.compensate(wrench, quat_to_mat(state.tcp.quat))
         self.row.wrench(w)
-        self._force = float(np.sqrt(w[:3] @ w[:3]))
+        self._force = math.hypot(*w[:3].tolist())
         self._peak = max(self._peak, self._force)
         return Wrench(w[:3], w[3:], "tcp")
 

@@ -175,16 +175,16 @@ def test_a_tick_writes_down_itself(monkeypatch):
         assert row[["t_ns", "late", "missed", "begun"]].tolist() == (990, 10, 1, 1000)
         assert [row[s] for s in STAGES] == [500, 100, 100, 100, 100, 100, 600]
         assert row[["arm_age", "ft_age", "gripper_age"]].tolist() == (300, -1, -100)
-        assert audit.frame(990) == Stamp(700, 990)  # the oldest
-        assert audit.frame(991) is None
+        assert audit.frame(990, 5000) == Stamp(700, 990)  # the oldest
+        assert audit.frame(991, 5000) is None
         audit.finish(991, Tick(), stamps)
         assert audit.rows[0]["arm_age"] == -1
-        assert audit.frame(991) is None
+        assert audit.frame(991, 5000) is None
         for t in range(2000, 2100):  # what no chunk comes from any more is forgotten
             audit.sampled("camera wrist", Stamp(t, t))
             audit.finish(t, Tick(), stamps)
-        assert audit.frame(990) is None
-        assert audit.frame(2099) == Stamp(2099, 2099)
+        assert audit.frame(990, 5000) is None
+        assert audit.frame(2099, 5000) == Stamp(2099, 2099)
     finally:
         audit.close()
 

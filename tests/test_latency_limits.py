@@ -53,7 +53,7 @@ def test_what_is_inside_is_inside():
     ("change", "broken"),
     [
         (lambda q: q + 2.0, {"position": 400}),
-        (lambda q: 1.5 * np.arange(400) / HZ - 0.8, {"velocity": 399, "acceleration": 1, "jerk": 2}),
+        (lambda q: 3e-3 * np.arange(400) - 0.8, {"velocity": 399, "acceleration": 1, "jerk": 2}),
         (lambda q: np.where(np.arange(400) == 200, np.nan, q), {"position": 1}),
         (lambda q: q + 1e-4 * (np.arange(400) == 200), {"acceleration": 3, "jerk": 4}),
     ],

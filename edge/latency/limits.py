@@ -17,8 +17,8 @@ _NAMES = ("position", "velocity", "acceleration", "jerk")
 
 @dataclass(frozen=True)
 class Commands:
-    """`outside`: how many broke a limit, by its name; `most`: the largest share of a limit used, but
-    for position, of which a share says nothing."""
+    """`outside`: how many broke a limit, by its name; `most`: the largest share of a limit used,
+    but for position, of which a share says nothing."""
 
     n: int
     outside: dict[str, int]

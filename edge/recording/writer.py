@@ -21,9 +21,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from mcap.writer import Writer
 
 from headway.edge.recording import messages, ring
+from headway.edge.recording.quick import QuickWriter
 from headway.edge.recording.ring import BELL, Ring
 from headway.edge.recording.schema import Channel, struct_schema
 from headway.edge.recording.tap import Feed, Tap, Topic
@@ -74,7 +74,7 @@ class Log:
     def __init__(self, fd: int, setup: dict[str, Any], tap: Tap | None) -> None:
         self.tap = tap
         self.file = File(fd)
-        self.mcap: Any = Writer(self.file, chunk_size=1 << 62)  # type: ignore[arg-type]
+        self.mcap: Any = QuickWriter(self.file, chunk_size=1 << 62)  # type: ignore[arg-type]
         self.mcap.start(library=setup["library"])
         self.mcap.add_metadata("headway", setup["metadata"])
         self.chunk_bytes = int(setup["chunk_bytes"])
@@ -216,4 +216,6 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    code = main(sys.argv[1:])
+    sys.stderr.flush()
+    os._exit(code)  # the loop waits for this: nothing is left that an orderly end would do
