@@ -1,5 +1,5 @@
 """Draw the picture of docs/features.md: telemetry and PRO features while an item slips out of the
-jaws, beside a hold that went well. Records both episodes in the simulated cell unless they are given.
+jaws, beside a hold that went well. Records both episodes in the simulated cell unless given.
 
 python docs/slip.py --slip runs/slips/episode_1028.mcap --ordinary runs/slips/episode_1003.mcap
 """

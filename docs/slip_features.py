@@ -8,8 +8,8 @@ python docs/slip_features.py --shipped runs/shipped --slippery runs/slips
 A slip begins when the width has fallen `GAVE` below that at the line "item held", before the line
 "item lost". Each head step of a slip is held against the steps of other episodes' holds at the
 same time since "item held" (incident/dynamic AUROC: Heagerty & Zheng 2005), so that a clock, or
-what every lift looks like, tells nothing. A hold is a control when the item was released over the target,
-and only until `CLEAR_S` before that. Intervals: bootstrap over the episodes of both sides.
+what every lift looks like, tells nothing. A hold is a control when the item was released over the
+target, and only until `CLEAR_S` before that. Intervals: bootstrap over the episodes of both sides.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from headway.clock import NS
 from headway.kernels import spec
 from headway.mcaplog import Recording, open_recording
 
+OUT = Path(__file__).with_name("slip_features.json")
 GAVE = 1e-3  # [m]
 CLEAR_S = 0.5
 ENDS = ("item lost", "released over the target", "released outside the target")
@@ -81,6 +82,12 @@ def holds(recording: Recording) -> list[Hold]:
     return found
 
 
+def seen(hold: Hold, feature: str, until_s: float) -> bool:
+    """Whether `feature` was ever above 0 from "item held" to `until_s`."""
+    inside = (hold.t >= 0) & (hold.t <= until_s)
+    return bool(np.any(hold.features[inside, spec.INDEX[feature]] > 0))
+
+
 def wins(slip: Hold, period: tuple[float, float], controls: list[Hold]) -> NDArray[np.float64]:
     """(controls, 176): share of the period's steps in which the slip's feature is above that of the
     control at the same age, ties half; NaN where the control is the same episode or too short."""
@@ -128,21 +135,23 @@ def measure(folder: Path) -> dict[str, object]:
     controls = [h for h in found if h.slip_s is None]
     if not slips or not controls:
         raise ValueError(f"wanted slips and holds in {folder}, found {len(slips)}, {len(controls)}")
-    seen = np.concatenate([h.features for h in found])
+    everything = np.concatenate([h.features for h in found])
+    gone = [(s, s.slip_s) for s in slips if s.slip_s is not None]
     result: dict[str, object] = {
         "episodes": len(files),
         "slips": len(slips),
         "slip_episodes": len({s.episode for s in slips}),
         "holds": len(controls),
-        "median_s_from_held": float(np.median([s.slip_s for s in slips if s.slip_s is not None])),
-        "constant": [n for n, c in zip(spec.NAMES, np.ptp(seen, axis=0) == 0, strict=True) if c],
+        "holds_recognised": sum(seen(c, "hold_duty", c.end_s) for c in controls),
+        "slips_recognised": sum(seen(s, "hold_duty", t) for s, t in gone),
+        "slips_dropped": sum(seen(s, "dropped", t + 1.0) for s, t in gone),
+        "median_s_from_held": float(np.median([t for _, t in gone])),
+        "constant": [
+            n for n, c in zip(spec.NAMES, np.ptp(everything, axis=0) == 0, strict=True) if c
+        ],
     }
     for name, period in PERIODS.items():
-        steps = sum(
-            int(np.sum((s.t >= s.slip_s + period[0]) & (s.t < s.slip_s + period[1])))
-            for s in slips
-            if s.slip_s is not None
-        )
+        steps = sum(int(np.sum((s.t >= t + period[0]) & (s.t < t + period[1]))) for s, t in gone)
         value, (low, high) = aurocs(slips, controls, period)
         result[f"{name}_steps"] = steps
         result[name] = {
@@ -152,9 +161,7 @@ def measure(folder: Path) -> dict[str, object]:
     return result
 
 
-def main(
-    shipped: Path, slippery: Path, out: Path = Path(__file__).with_name("slip_features.json")
-) -> None:
+def main(shipped: Path, slippery: Path, out: Path = OUT) -> None:
     """Measure both folders of recordings."""
     found = {"shipped": measure(shipped), "slippery": measure(slippery)}
     text = json.dumps({"spec": spec.spec_hash(), **found}, indent=1)
