@@ -115,14 +115,15 @@ def aurocs(
     of_slip = np.array([episodes.index(s.episode) for s in slips])
     of_control = np.array([episodes.index(c.episode) for c in controls])
 
-    def mean(drawn: NDArray[np.int64]) -> NDArray[np.float64]:
-        w = drawn[of_slip][:, None] * drawn[of_control][None] * known
-        return np.einsum("sc,scf->f", w, table) / w.sum()
+    def mean(weights: NDArray[np.int64]) -> NDArray[np.float64]:
+        return np.einsum("sc,scf->f", weights, table) / weights.sum()
 
     rng = np.random.default_rng(0)
     n = len(episodes)
-    boots = [mean(rng.multinomial(n, np.full(n, 1 / n))) for _ in range(BOOTSTRAPS)]
-    return mean(np.ones(n, np.int64)), np.percentile(boots, (2.5, 97.5), axis=0)
+    draws = rng.multinomial(n, np.full(n, 1 / n), BOOTSTRAPS)
+    pairs = [d[of_slip][:, None] * d[of_control][None] * known for d in draws]
+    boots = [mean(p) for p in pairs if p.any()]  # a draw may lack slips or holds
+    return mean(known.astype(np.int64)), np.percentile(boots, (2.5, 97.5), axis=0)
 
 
 def measure(folder: Path) -> dict[str, object]:
