@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from headway.kernels import spec
+from headway import config
+from headway.edge.operator import pro_dtype
+from headway.kernels import spec, telemetry
+from headway.mcaplog import LogLine
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 
@@ -18,7 +23,8 @@ def load(name):
     found = importlib.util.spec_from_file_location(f"docs_{name}", DOCS / f"{name}.py")
     module = importlib.util.module_from_spec(found)
     with pytest.MonkeyPatch.context() as m:  # dataclasses look their module up
-        m.setitem(__import__("sys").modules, found.name, module)
+        m.setitem(sys.modules, found.name, module)
+        m.syspath_prepend(str(DOCS))  # slip.py imports its neighbour
         found.loader.exec_module(module)
     return module
 
@@ -100,3 +106,56 @@ def test_letting_go_is_the_last_tick_at_the_width_of_the_grasp():
     width[250] -= 0.002  # gives, and is caught again
     # 0.24 mm a tick: within 1 mm for four more
     assert slips.let_go(t, width, t[200], t[480]) == 304
+
+
+def recording(end, hz=500, seconds=6.0):
+    """An item held at 2 s; where it is lost, the jaws shut from 2.4 s on."""
+    n = int(seconds * hz)
+    rows = telemetry.empty(6, n)
+    rows["t_ns"] = np.arange(n) * (10**9 // hz)
+    t = np.arange(n) / hz
+    rows["wrench"], rows["grip_force"], rows["width"] = 0.0, 15.0, 0.045
+    if end == "item lost":
+        rows["width"] = np.clip(0.045 - 0.12 * (t - 2.4), 0.0, 0.045)
+    pro = np.zeros(n // 10, pro_dtype())
+    pro["t_ns"] = rows["t_ns"][::10]
+    lines = [LogLine(2 * 10**9, "info", "item held"), LogLine(2_740_000_000, "info", end)]
+    return SimpleNamespace(
+        path=end,
+        metadata={"seed": "3"},
+        logs=lambda: lines,
+        rows={"/telemetry": rows, "/pro": pro}.__getitem__,
+    )
+
+
+def test_holds_are_slips_controls_or_neither():
+    (slip,) = slips.holds(recording("item lost"))
+    assert slip.slip_s == pytest.approx(0.4 + 0.001 / 0.12, abs=0.003)
+    assert (slip.end_s, slip.episode) == (pytest.approx(0.74), 3)
+    (good,) = slips.holds(recording("released over the target"))
+    assert (good.slip_s, good.end_s) == (None, pytest.approx(0.74))
+    assert slips.holds(recording("released outside the target")) == []
+
+
+def test_the_picture_shows_a_slip_and_is_small(tmp_path):
+    pytest.importorskip("matplotlib", reason="wants matplotlib")
+    picture = load("slip")
+    slip = picture.piece(recording("item lost"), "item lost")
+    assert slip.events["lets go"] == pytest.approx(0.408, abs=0.003)
+    good = picture.piece(recording("released over the target"), "released")
+    picture.draw(slip, good, tmp_path / "slip.png")
+    for path in (tmp_path / "slip.png", DOCS / "img" / "slip.png"):
+        assert path.read_bytes().startswith(b"\x89PNG")
+        assert path.stat().st_size < 300_000
+    with pytest.raises(ValueError, match="wanted an item held"):
+        picture.piece(recording("released over the target"), "item lost")
+
+
+def test_the_slippery_configuration_is_the_shipped_one_but_for_what_it_says():
+    slippery, shipped = (
+        config.tomllib.loads(p.read_text())
+        for p in (DOCS / "slips.toml", DOCS.parent / "configs" / "pick_place_sim.toml")
+    )
+    assert slippery["cell"].pop("scene_config") == {"friction_max": 0.35}
+    assert slippery["gripper"].pop("width_noise") == 1e-5
+    assert slippery == shipped
