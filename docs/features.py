@@ -72,7 +72,7 @@ TEXTS: dict[str, Text] = {
     "M": Text("", "", "off-centre grasp, jamming [W82], item that turns in the jaws"),
     "Fz": Text("", "", "pressing down on something; load taken off at once: slip"),
     "Fxy": Text("", "", "side contact, jamming [W82], bin wall"),
-    "dF": Text("scaled to {diff_force_s:g} s where ticks do not divide it", "", "impact, slip"),
+    "dF": Text("scaled to {diff_force_s:g} s where ticks do not divide it", "", "impact, slip *"),
     "power": Text("in the base frame", "[HR02]", "pushing into something: negative"),
     "band": Text("Hamming sinc FIR over {band_taps_s:g} s", "[OS]", "slip [HC89, R11], impact *"),
     "skew_fx": Text("m3 / (m2 + {moment_floor:g})^1.5", "", "one-sided bumps: rubbing a wall"),
