@@ -49,9 +49,11 @@ endif
 cuda:
 	$(PYTHON) kernels/cuda/build.py build/cuda --report benchmarks/results/cuda-resources.json
 
-# The picture of the README, from a recorded episode.
+# The pictures, from episodes that are recorded for them, and the tables of docs/features.md.
 docs: $(VENV)/.dev gl
 	$(PY) docs/picture.py
+	$(PY) docs/slip.py
+	$(PY) docs/features.py
 
 # The shipped models, made again from nothing: about an hour on two cores. A first policy is cloned
 # from demonstrations; while it drives, the scripted expert labels what it would have done; the
