@@ -34,6 +34,7 @@ class Latest(Generic[T]):
         self._again_ns = 0  # in lock-step: when a device that failed is tried again
         self._stop = threading.Event()
         self._first = threading.Event()
+        self._seen = False
         self._thread: threading.Thread | None = None
 
     def start(self, timeout_s: float = 5.0) -> None:
@@ -47,7 +48,7 @@ class Latest(Generic[T]):
         if not (self.clock.realtime and self.source.waits):
             return
         # New: a thread of an earlier start that still hangs in its device keeps the old ones.
-        self._stop, self._first = threading.Event(), threading.Event()
+        self._stop, self._first, self._seen = threading.Event(), threading.Event(), False
         self._thread = threading.Thread(
             target=self._pump, args=(self._stop,), name=f"latest-{self.name}", daemon=True
         )
@@ -61,12 +62,13 @@ class Latest(Generic[T]):
 
     def latest(self, max_age_ns: int) -> Sample[T]:
         """The newest sample, valid or not. Raises Stale when it is older than `max_age_ns`."""
-        if self._thread is None and self.clock.now() >= self._again_ns:
-            self._again_ns = self.clock.now() + round(self._step(0.0) * NS)
+        now = self.clock.now()
+        if self._thread is None and now >= self._again_ns and (rest := self._step(0.0)):
+            self._again_ns = now + round(rest * NS)
         sample = self._sample
         if sample is None:
             raise Stale(f"{self.name} has not sent a sample yet{self._why()}")
-        age = self.clock.now() - sample.stamp.t_ns
+        age = now - sample.stamp.t_ns
         if age > max_age_ns:
             raise Stale(
                 f"wanted a sample of {self.name} of at most {max_age_ns / 1e6:.1f} ms, "
@@ -109,7 +111,9 @@ class Latest(Generic[T]):
             self._failures += 1
             return _BACKOFF_S[min(self._failures, len(_BACKOFF_S)) - 1]
         else:
-            if not self._first.is_set():  # setting an event takes its lock every time
+            if not self._seen:  # setting an event takes its lock every time
+                self._seen = True
                 self._first.set()
-            self._failures, self._fault = 0, ""
+            if self._failures or self._fault:
+                self._failures, self._fault = 0, ""
         return 0.0

@@ -38,6 +38,8 @@ _BLIND = frozenset(
 )  # fmt: skip
 _NO_PLAN = frozenset((Reason.NO_COMMAND, Reason.NOT_NUMBERS, Reason.NOT_FINITE, Reason.SHAPE))
 
+_WARM_NS = 700_000  # before the head's tick: more than a cold run takes
+
 
 class Loop:
     """One robot, one policy, one log at a time."""
@@ -61,6 +63,7 @@ class Loop:
         self.senses = Senses(station)
         self.planner = Planner(station, self.senses, worker, self.guard, self.dt)
         self._q_sent = np.zeros(station.joints)
+        self._warm_ns = min(_WARM_NS, round(0.4 * self.dt * NS))
         self.stop_requested = False
         self.watchdog: Watchdog | None = None
         self.begun: Callable[[NullLog], None] | None = None  # called when an episode's time begins
@@ -193,7 +196,16 @@ class Loop:
             end = self._ended(state, row.view["elapsed"])
             if end:
                 return end, tick
+            if clock.realtime and pro is not None and pro.due(tick.index + 1):
+                self._warm(pro, tick)
         raise AssertionError("Rate never ends")
+
+    def _warm(self, pro: ProOperator, tick: Tick) -> None:
+        """Shortly before the tick at which the head runs, if there is time."""
+        clock, at_ns = self.station.clock, tick.deadline_ns - self._warm_ns
+        if clock.now() < at_ns:
+            clock.sleep_until(at_ns)
+            pro.warm()
 
     def _contact(self, wrench: Wrench | None, state: ArmState | None) -> Wrench | None:
         if wrench is None or state is None:

@@ -82,9 +82,18 @@ class ProOperator:
         self.reward_now = 0.0
         self.signals = Signals(0.0, 1.0, 0.5, 0.0, 0.0, 0.0)
 
+    def due(self, tick: int) -> bool:
+        """Whether the head runs at this tick."""
+        return tick % self._every == 0
+
+    def warm(self) -> None:
+        """Run the head for nothing, in time that nobody needs: what it touches was last used many
+        ticks ago and is in no cache any more. Its state and its signals stay as they are."""
+        self.engine.run()
+
     def step(self, row: np.void, tick: int) -> Signals:
         """Signals as of this row; the head runs every hz / head_hz ticks, in between they hold."""
-        self.updated = tick % self._every == 0
+        self.updated = self.due(tick)
         self.reward_now = 0.0
         if not self.updated:
             self.stream.push(row)

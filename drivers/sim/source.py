@@ -53,9 +53,11 @@ class SimSource(SimDevice[T]):
         raise NotImplementedError
 
     def read(self, timeout_s: float) -> Sample[T]:
-        self._pace(timeout_s)
-        with self.cell.lock:
-            self.cell.sync()
+        if timeout_s > 0:
+            self._pace(timeout_s)
+        cell = self.cell
+        with cell.lock:
+            cell.sync()
             value = self.sample()
-            t = self.cell.t_ns
+            t = cell.t_ns
         return self._stamped(t, value)
