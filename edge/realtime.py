@@ -183,7 +183,7 @@ def _lock_memory(cfg: RealtimeConfig, system: System) -> tuple[str, Undo]:
         system.mlockall()
     except OSError as e:
         raise OSError(e.errno, f"{e.strerror}; {how}") from None
-    return "all, and what is to come", system.munlockall
+    return "what was touched, and what is to come", system.munlockall
 
 
 def _switch_interval(cfg: RealtimeConfig, system: System) -> tuple[str, Undo]:

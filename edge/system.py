@@ -16,7 +16,7 @@ from headway.edge.environment import read
 _TRIM, _PAD, _MMAPS = -1, -2, -4
 MALLOC_KEEP = ((_TRIM, (1 << 31) - 1), (_PAD, 16 << 20), (_MMAPS, 0))
 MALLOC_DEFAULTS = ((_TRIM, 128 << 10), (_PAD, 128 << 10), (_MMAPS, 65536))
-_MCL_CURRENT, _MCL_FUTURE = 1, 2
+_MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
 _PR_SET_THP_DISABLE = 41
 _CAP_IPC_LOCK = 14
 
@@ -70,7 +70,8 @@ class System:
         return None if caps >> _CAP_IPC_LOCK & 1 else limit
 
     def mlockall(self) -> None:
-        _call("mlockall", _MCL_CURRENT | _MCL_FUTURE)
+        """What was touched stays; libraries are not read in whole (300 MB of them otherwise)."""
+        _call("mlockall", _MCL_CURRENT | _MCL_FUTURE | _MCL_ONFAULT)
 
     def munlockall(self) -> None:
         _call("munlockall")
