@@ -3,45 +3,29 @@
 from __future__ import annotations
 
 import math
-from importlib import import_module
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from headway import compiled
 from headway.drivers.kinematics import Chain, Impl
 from headway.edge.collision import Scene
 from headway.edge.guard_core import Core, Fk, PythonCore, position
 from headway.edge.joint import Joint
-from headway.errors import Missing
 from headway.types import Vec
 
-VERSION = 2  # of what the compiled module offers
+NAME, VERSION = "headway.edge._guard", 2  # of what the compiled module offers
 
 
 def module() -> Any:
     """The compiled module. Raises Missing when it was not built, or from other sources."""
-    try:
-        m = import_module("headway.edge._guard")
-    except ImportError as e:
-        raise Missing(
-            f"wanted the compiled guard, found no headway.edge._guard ({e}): build it with a C++17 "
-            "compiler by `pip install -e .`, or ask for impl='python'"
-        ) from None
-    if m.VERSION != VERSION:
-        raise Missing(
-            f"wanted a compiled guard of version {VERSION}, found {m.VERSION}: rebuild it by "
-            "`pip install -e .`"
-        )
-    return m
+    return compiled.load(NAME, VERSION, "the compiled guard")
 
 
 def optional() -> Any:
     """The compiled module, or None where it is missing."""
-    try:
-        return module()
-    except Missing:
-        return None
+    return compiled.optional(NAME, VERSION)
 
 
 def make(

@@ -5,12 +5,12 @@ readable reference, and compiled (`edge/cpp/chunks.cpp`) where there was a compi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib import import_module
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from headway import compiled
 from headway.types import Vec
 
 VERSION = 1  # of what the compiled module offers
@@ -60,16 +60,12 @@ def python_waypoint(
         out += offset * left
 
 
-def compiled() -> Any:
-    """The compiled module, or None where it was not built, or from other sources."""
-    try:
-        m = import_module("headway.edge._chunks")
-    except ImportError:
-        return None
-    return m if m.VERSION == VERSION else None
+def native() -> Any:
+    """The compiled module, or None where it is missing."""
+    return compiled.optional("headway.edge._chunks", VERSION)
 
 
-_compiled = compiled()  # chosen once
+_compiled = native()  # chosen once
 waypoint = python_waypoint if _compiled is None else _compiled.waypoint
 
 

@@ -14,7 +14,6 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from types import TracebackType
 from typing import Any
 
 from headway.edge.policy import Policy
@@ -76,12 +75,7 @@ class PolicyServer:
         self._acceptor.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._waker.send(b"x")  # never read: whoever waits for a client, stops
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
