@@ -5,7 +5,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 SOURCES := pyproject.toml CMakeLists.txt $(wildcard kernels/cpp/* kernels/cuda/*.[ch]* kernels/cuda/params.py kernels/spec.py drivers/cpp/* edge/cpp/*)
 
-.PHONY: run test test-slow test-hardware bench gpu cuda lint docs models torch gl clean
+.PHONY: run test test-slow test-nvcc test-hardware bench gpu cuda lint docs models torch gl clean
 
 run: $(VENV)/.run gl
 	$(PY) -m headway run --episodes 3 --seed 5 --out runs/first --overwrite --report
@@ -15,6 +15,10 @@ test: $(VENV)/.dev gl lint
 
 test-slow: $(VENV)/.dev gl
 	$(PY) -m pytest -m slow
+
+# The CUDA kernels compiled for every device they are made for, minutes of nvcc; skips without it.
+test-nvcc: $(VENV)/.dev
+	$(PY) -m pytest -m slow -rs tests/test_kernels_cuda_build.py
 
 test-hardware: $(VENV)/.dev
 	$(PY) -m pytest -m hardware
