@@ -49,6 +49,7 @@ class Scripted:
         elif asked == 6:
             raise MemoryError("no more")
         elif asked == 7:
+            self.gate.with_suffix(".reached").touch()
             with self.gate.open("rb", buffering=0) as pipe:
                 pipe.read(1)  # until somebody has written to it
         actions = np.zeros((4, 7), np.float32)
