@@ -48,13 +48,6 @@ class StopTrajectory:
         self.n = n = len(limits.q_min)
         self.seconds, self.ticks = 0.0, 0
         self.inside = True  # does the stop end and stay within the joint limits?
-        self._in = InputParameter(n)
-        self._in.control_interface = ControlInterface.Velocity
-        self._in.synchronization = Synchronization.No if category == 1 else Synchronization.Time
-        self._in.max_acceleration = limits.ddq_max.tolist()
-        self._in.max_jerk = limits.dddq_max.tolist()
-        self._in.target_velocity = self._in.target_acceleration = [0.0] * n
-        self._ruckig, self._trajectory = Ruckig(n, period_s), Trajectory(n)
         worst = limits.dq_max / limits.ddq_max + 2.0 * limits.ddq_max / limits.dddq_max
         self._q = np.zeros((math.ceil(1.5 * float(worst.max()) / period_s) + 2, n))
 
@@ -75,25 +68,25 @@ class StopTrajectory:
                 f"a stop wants finite q, dq, ddq of {self.n} joints, found {state}: use the arm's "
                 "own stop (category 0)"
             )
-        given = self._in
+        given, trajectory = self._given(), Trajectory(self.n)
         given.current_position, given.current_velocity, given.current_acceleration = (
             x.tolist() for x in state
         )
         try:
-            result = self._ruckig.calculate(given, self._trajectory)
+            result = Ruckig(self.n, self.period_s).calculate(given, trajectory)
         except RuckigError as e:
             raise CommandRejected(f"no stop found: {e}: use the arm's own stop") from None
         if result not in (Result.Working, Result.Finished):
             raise CommandRejected(f"no stop found ({result}): use the arm's own stop (category 0)")
-        self.seconds = float(self._trajectory.duration)
+        self.seconds = float(trajectory.duration)
         self.ticks = math.ceil(self.seconds / self.period_s - 1e-9)
         if self.ticks >= len(
             self._q
         ):  # faster than the arm's limits allow; rare enough to allocate
             self._q = np.zeros((self.ticks + 1, self.n))
         for k in range(self.ticks + 1):
-            self._q[k] = self._trajectory.at_time(min(k * self.period_s, self.seconds))[0]
-        extrema = self._trajectory.position_extrema
+            self._q[k] = trajectory.at_time(min(k * self.period_s, self.seconds))[0]
+        extrema = trajectory.position_extrema
         self.inside = all(
             e.min >= lo and e.max <= hi
             for e, lo, hi in zip(
@@ -101,6 +94,16 @@ class StopTrajectory:
             )
         )
         return self.ticks
+
+    def _given(self) -> InputParameter:
+        """Ruckig's objects live for one plan: a stop is rare, and nothing is left to clean up."""
+        given = InputParameter(self.n)
+        given.control_interface = ControlInterface.Velocity
+        given.synchronization = Synchronization.No if self.category == 1 else Synchronization.Time
+        given.max_acceleration = self.limits.ddq_max.tolist()
+        given.max_jerk = self.limits.dddq_max.tolist()
+        given.target_velocity = given.target_acceleration = [0.0] * self.n
+        return given
 
     def sample(self, k: int, out: Vec) -> bool:
         """Write the positions (n,) [rad] of `k` periods after the plan's start into `out`; past the

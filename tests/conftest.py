@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -72,8 +71,3 @@ def opened():
     yield opened
     for policy in made:
         policy.close()
-
-
-def pytest_unconfigure() -> None:
-    """What is left in reference cycles goes now: Ruckig's bindings report it as leaked at exit."""
-    gc.collect()
