@@ -111,10 +111,10 @@ class Log:
         if out.layout is None:
             self._put(out, t_ns, seq, messages.ENCODERS[out.channel.kind](t_ns, payload))
         else:
-            row = np.frombuffer(payload, out.layout.dtype, 1)[0]
-            self._put(out, t_ns, seq, out.layout.encode(row))
+            self._put(out, t_ns, seq, out.layout.encode_bytes(payload))
             for view in out.views:
                 if out.rows % view.channel.every == 0:
+                    row = np.frombuffer(payload, out.layout.dtype, 1)[0]
                     data = messages.VIEWS[view.channel.kind](t_ns, row, view.channel)
                     if data is not None:
                         self._put(view, t_ns, out.rows // view.channel.every, data)
@@ -144,6 +144,7 @@ class Log:
 
 def _serve(log: Log, shared: Ring, bell: int, status: int, parent: int, lossless: bool) -> None:
     """Until the loop closes, or is gone."""
+    words = shared.words  # the properties of `Ring`, without a call per message
     poll = select.poll()
     poll.register(bell, select.POLLIN)
     gone = -1
@@ -169,8 +170,8 @@ def _serve(log: Log, shared: Ring, bell: int, status: int, parent: int, lossless
                 else:
                     at = ring.HEADER + pos % shared.capacity
                     log.add(channel, t_ns, seq, shared.memory[at : at + length])
-                    shared.consumed = pos + length
-                shared.acknowledged = log.acknowledged
+                    words[0] = pos + length  # consumed
+                words[1] = log.acknowledged
             _wake(status)
             if log.tap is not None:
                 log.tap.flush()

@@ -125,10 +125,15 @@ class Layout:
 
     def encode(self, row: Rows) -> bytes:
         """The message of one row (a scalar or 0-d array of `dtype`)."""
+        return self.encode_bytes(row.tobytes())
+
+    def encode_bytes(self, payload: bytes) -> bytes:
+        """The same of a row's bytes."""
         out = self.template
         if self._at is not None:
-            self._bytes[self._at] = np.frombuffer(row.tobytes(), np.uint8)
+            self._bytes[self._at] = np.frombuffer(payload, np.uint8)
             return out.tobytes()
+        row = np.frombuffer(payload, self.dtype, 1)[0]
         for name in self._names:
             out[name] = row[name]
         return out.tobytes()
