@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from headway import plugins
+from headway.child import environment
 from headway.errors import DeviceError
 
 LOOKS = 5  # without a tick
@@ -62,7 +63,7 @@ class Watchdog:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 start_new_session=True,
-                env=os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+                env=environment(),
             )
         except OSError as e:
             raise DeviceError(f"wanted a watchdog process: {e.strerror}") from None

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from headway.child import environment
 from headway.edge.recording import ring
 from headway.edge.recording.ring import BELL, Ring
 from headway.edge.recording.tap import Feed
@@ -66,12 +67,7 @@ class Link:
                 [sys.executable, "-m", "headway.edge.recording.writer"]
                 + [str(n) for n in (*theirs, os.getpid(), *(view or ()))],
                 pass_fds=(*theirs, view.fd) if view else theirs,
-                env=os.environ
-                | {
-                    "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
-                    "PYTHONSAFEPATH": "1",
-                    "OPENBLAS_NUM_THREADS": "1",
-                },
+                env=environment(),
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,  # Ctrl-C reaches the loop, not the writer
             )

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from headway import errors
+from headway.child import environment
 from headway.edge.recording.tap import Feed
 from headway.errors import Busy, ConfigError, DeviceError, HeadwayError, Missing
 
@@ -71,12 +72,7 @@ class Viewer:
                     *(str(theirs.fileno()), json.dumps(plain)),
                 ],
                 pass_fds=inherited,
-                env=os.environ
-                | {
-                    "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
-                    "PYTHONSAFEPATH": "1",
-                    "OPENBLAS_NUM_THREADS": "1",
-                },
+                env=environment(),
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,  # Ctrl-C reaches the run, not the view
             )

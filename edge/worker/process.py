@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from time import monotonic_ns
 from typing import Any
 
+from headway.child import environment
 from headway.clock import NS
 from headway.drivers.kinematics import Chain
 from headway.edge.policy import About, Ready
@@ -102,12 +103,7 @@ class ProcessWorker:
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,  # Ctrl-C reaches the loop, not the policy
-                env=os.environ
-                | {
-                    "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
-                    "PYTHONSAFEPATH": "1",
-                    "OPENBLAS_NUM_THREADS": "1",
-                },
+                env=environment(),
             )
         except OSError as e:
             ours.close()
