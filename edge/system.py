@@ -70,7 +70,7 @@ class System:
         return None if caps >> _CAP_IPC_LOCK & 1 else limit
 
     def mlockall(self) -> None:
-        """What was touched stays; libraries are not read in whole (300 MB of them otherwise)."""
+        """What was touched stays resident; libraries are not read in whole for it."""
         _call("mlockall", _MCL_CURRENT | _MCL_FUTURE | _MCL_ONFAULT)
 
     def munlockall(self) -> None:
