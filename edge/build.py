@@ -70,8 +70,11 @@ class Built:
                         f"--require {name}: this run would use {'; '.join(self.choices)}: install "
                         f"what {name} needs (see `headway doctor`), or do not require it"
                     )
-            self.worker = worker
             self._close = self._close.pop_all()
+
+    @property
+    def worker(self) -> Worker | None:
+        return self.loop.worker
 
     def _policy(
         self, settings: Settings, root: Path, station: Station, clock: Clock

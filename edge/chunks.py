@@ -162,23 +162,21 @@ class ChunkPlayer:
 
     def sample(self, t_ns: int, scale: float = 1.0) -> Vec | None:
         """Joint reference (n,) [rad] for `t_ns`, in an array that the next call overwrites; also
-        sets `grip`. `scale` 0..1 is the fraction of
-        the planned speed since the last tick."""
+        sets `grip`. `scale` 0..1 is the fraction of the planned speed since the last tick."""
         self._clock.advance(scale)
         now = self._clock.now(t_ns)
         chunk = self._chunk
         if chunk is None or now > self._end(chunk):
             return None
+        k, rest = divmod(max(0, now - chunk.t0_ns), chunk.dt_ns)
         left = 1.0 - (t_ns - self._offset_t0) / (BLEND_S * NS)
         if not self._older:
-            k, rest = divmod(max(0, now - chunk.t0_ns), chunk.dt_ns)
             waypoint(chunk.q, k, rest / chunk.dt_ns, self._offset, left, self.raw)
         else:
             self.raw[:] = self._seam_at(chunk, now)
             if left > 0:
                 self.raw += self._offset * left
-        k = max(0, now - chunk.t0_ns) // chunk.dt_ns + 1
-        self.grip = float(chunk.grip[min(k, len(chunk.grip) - 1)])
+        self.grip = float(chunk.grip[min(k + 1, len(chunk.grip) - 1)])
         self._smoother.step(self.raw, self._out)
         return self._out
 

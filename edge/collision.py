@@ -227,19 +227,21 @@ def _slope(t: float, p: Point, u: Point, lower: Point, upper: Point) -> float:
     """Half the derivative of the squared distance by `t`."""
     total = 0.0
     for x0, d, lo, hi in zip(p, u, lower, upper, strict=True):
-        x = x0 + d * t
-        out = x - lo if x < lo else x - hi if x > hi else 0.0
-        total += out * d
+        total += _beyond(x0 + d * t, lo, hi) * d
     return total
 
 
 def _box_point(t: float, p: Point, u: Point, lower: Point, upper: Point) -> float:
     total = 0.0
     for x0, d, lo, hi in zip(p, u, lower, upper, strict=True):
-        x = x0 + d * t
-        out = x - lo if x < lo else x - hi if x > hi else 0.0
+        out = _beyond(x0 + d * t, lo, hi)
         total += out * out
     return total
+
+
+def _beyond(x: float, lo: float, hi: float) -> float:
+    """How far `x` lies outside lo..hi, signed."""
+    return x - lo if x < lo else x - hi if x > hi else 0.0
 
 
 def _unit(x: float) -> float:

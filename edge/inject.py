@@ -124,16 +124,16 @@ class Faults:
     def attach(self, loop: Loop) -> None:
         """Put a faulty worker in front of the loop's, and count time with its episodes. Raises
         ConfigError for faults that this run has no use for."""
-        missing = [w.kind for w in self.wanted if w.kind.startswith("ft_") and not loop.station.ft]
-        missing += [w.kind for w in self.wanted if w.kind == "camera_stall"][
-            : 0 if loop.station.cameras else None
-        ]
-        if self.wanted and (loop.worker is None or missing):
-            what = missing[0] if missing else self.wanted[0].kind
-            raise ConfigError(f"--inject {what}: this run has nothing that could fail so")
-        if self.wanted and loop.worker is not None:
-            loop.planner.worker = FaultyWorker(loop.worker, self, loop)
-            loop.begun = self.begin
+        if not self.wanted:
+            return
+        there = {"ft": loop.station.ft is not None, "camera": bool(loop.station.cameras)}
+        worker = loop.worker
+        for one in self.wanted:
+            if worker is None or not there.get(one.kind.partition("_")[0], True):
+                raise ConfigError(f"--inject {one.kind}: this run has nothing that could fail so")
+        assert worker is not None
+        loop.planner.worker = FaultyWorker(worker, self, loop)
+        loop.begun = self.begin
 
 
 class FaultySource(Generic[T]):

@@ -264,7 +264,13 @@ def batch(
 ) -> tuple[FLOATS, FLOATS]:
     """Features (n // every, 176) and masks (n // every, 16) of a recording: after each `every` rows
     exactly what a stream gives then."""
-    stream = FeatureStream(scale, rows["q"].shape[1], rate_hz)
+    return play(FeatureStream(scale, rows["q"].shape[1], rate_hz), rows, every)
+
+
+def play(
+    stream: Any, rows: np.ndarray[tuple[int], np.dtype[Any]], every: int
+) -> tuple[FLOATS, FLOATS]:
+    """As `batch`, by a stream that is there, of whatever implementation."""
     n = len(rows) // every
     features = np.zeros((n, spec.N_FEATURES), np.float32)
     masks = np.zeros((n, spec.N_MASKS), np.float32)

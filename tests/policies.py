@@ -79,3 +79,13 @@ def changes(folder: str) -> Scripted:
     (Path(folder) / str(count)).touch()
     made.name = f"scripted {count}"
     return made
+
+
+def cold() -> Scripted:
+    """Describes itself, then fails at its first inference."""
+
+    class Cold(Scripted):
+        def infer(self, obs):
+            raise ValueError("not warm")
+
+    return Cold()

@@ -295,3 +295,10 @@ def test_nothing_is_left_open(start):
     worker = ProcessWorker(PolicySource("policies:Scripted", {}), CHAIN, CAMERA, Q)
     worker.close()
     assert set(os.listdir("/proc/self/fd")) <= before
+
+
+def test_nothing_is_left_open_by_one_that_fails_to_warm_up():
+    before = set(os.listdir("/proc/self/fd"))
+    with pytest.raises(PolicyError, match="not warm"):
+        ProcessWorker(PolicySource("policies:cold"), CHAIN, CAMERA, Q)
+    assert set(os.listdir("/proc/self/fd")) <= before

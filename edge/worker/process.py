@@ -79,7 +79,11 @@ class ProcessWorker:
         self._instruction: str | None = None
         self._trouble = self._gone = ""
         self._closing = threading.Event()
-        self._sock = self._start()
+        try:
+            self._sock = self._start()
+        except BaseException:
+            self._free()
+            raise
         self._keeper = threading.Thread(target=self._keep, name="policy-keeper", daemon=True)
         self._keeper.start()
 
@@ -313,10 +317,14 @@ class ProcessWorker:
             self._process.kill()
             self._process.wait()
         self._sock.close()
+        self._free()
+
+    def _free(self) -> None:
+        if self._seen is None:  # it never said what it wants
+            return
         for tensors in (self._seen, self._said):
-            if tensors is not None:
-                os.close(tensors.fd)
-                tensors.close()
+            os.close(tensors.fd)
+            tensors.close()
 
 
 def _ending(code: int) -> str:

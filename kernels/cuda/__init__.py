@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.kernels import spec
+from headway.kernels import oracle
 from headway.kernels.cuda import stream
 from headway.kernels.cuda.compiled import image, shipped_image
 from headway.kernels.cuda.driver import Driver, available, open_driver
@@ -47,15 +47,10 @@ def batch(
 ) -> tuple[FLOATS, FLOATS]:
     """As `oracle.batch`."""
     made = feature_stream(scale, rows["q"].shape[1], rate_hz)
-    n = len(rows) // every
-    features = np.zeros((n, spec.N_FEATURES), np.float32)
-    masks = np.zeros((n, spec.N_MASKS), np.float32)
-    for i in range(n):
-        for row in rows[i * every : (i + 1) * every]:
-            made.push(row)
-        made.features(features[i], masks[i])
-    made.close()
-    return features, masks
+    try:
+        return oracle.play(made, rows, every)
+    finally:
+        made.close()
 
 
 __all__ = ["available", "batch", "device", "feature_stream", "features_batch"]
