@@ -2,34 +2,21 @@
 //
 // What is written is always the caller's memory, of exactly the stated shape and float64. A chain
 // has no state: any number of threads may use one. `ik` and `ik_chunk` release the GIL.
-#include <nanobind/nanobind.h>
-#include <nanobind/ndarray.h>
-
 #include <string>
 
+#include "arrays.hpp"
 #include "kinematics.hpp"
 
-namespace nb = nanobind;
-template <typename... T>
-using Array = nb::ndarray<T..., nb::c_contig, nb::device::cpu>;
-using Vector = Array<const double, nb::ndim<1>>;
-using Three = Array<const double, nb::shape<3>>;
+using headway::Array, headway::Vector, headway::Three, headway::Rows, headway::OutVector;
+using headway::want;
 using Four = Array<const double, nb::shape<4>>;
 using Square = Array<const double, nb::shape<3, 3>>;
-using Rows = Array<const double, nb::ndim<2>>;
-using OutVector = Array<double, nb::ndim<1>>;
 using OutThree = Array<double, nb::shape<3>>;
 using OutFour = Array<double, nb::shape<4>>;
 using OutSquare = Array<double, nb::shape<3, 3>>;
 using OutRows = Array<double, nb::ndim<2>>;
 
 namespace {
-
-void want(std::size_t have, std::size_t need, const char* what) {
-  if (have != need)
-    throw nb::value_error(
-        ("wanted " + std::to_string(need) + " " + what + ", found " + std::to_string(have)).c_str());
-}
 
 class PyChain {
  public:

@@ -2,26 +2,18 @@
 // follows operation by operation, so that both give the same bits).
 //
 // All memory is taken at construction; outputs are written into arrays that Python owns.
-#include <nanobind/nanobind.h>
-#include <nanobind/ndarray.h>
 #include <nanobind/stl/vector.h>
 
 #include <cstddef>
-#include <string>
 #include <vector>
 
-namespace nb = nanobind;
-using In = nb::ndarray<const double, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
-using Rows = nb::ndarray<const double, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
-using Out = nb::ndarray<double, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+#include "../../drivers/cpp/arrays.hpp"
+
+using headway::Rows, headway::OutVector, headway::Vector;
 
 namespace {
 
-void want(std::size_t have, std::size_t need) {
-  if (have != need)
-    throw nb::value_error(
-        ("wanted " + std::to_string(need) + " joints, found " + std::to_string(have)).c_str());
-}
+void joints(std::size_t have, std::size_t need) { headway::want(have, need, "joints"); }
 
 class Smoother {
  public:
@@ -32,8 +24,8 @@ class Smoother {
     }
   }
 
-  void rest(const In& q) {
-    want(q.shape(0), n_);
+  void rest(const Vector& q) {
+    joints(q.shape(0), n_);
     for (Stage& s : stages_) {
       for (std::size_t t = 0; t < s.taps; ++t)
         for (std::size_t j = 0; j < n_; ++j) s.window[t * n_ + j] = q.data()[j];
@@ -41,9 +33,9 @@ class Smoother {
     }
   }
 
-  void step(const In& value, Out& out) {
-    want(value.shape(0), n_);
-    want(out.shape(0), n_);
+  void step(const Vector& value, OutVector& out) {
+    joints(value.shape(0), n_);
+    joints(out.shape(0), n_);
     double* y = out.data();
     for (std::size_t j = 0; j < n_; ++j) y[j] = value.data()[j];
     for (Stage& s : stages_) {
@@ -78,10 +70,10 @@ class Smoother {
 
 // Between waypoints `k` and `k + 1` of `q` at 0 <= u < 1, past the end the last one, plus what is
 // left of an offset.
-void waypoint(const Rows& q, std::size_t k, double u, const In& offset, double left, Out& out) {
+void waypoint(const Rows& q, std::size_t k, double u, const Vector& offset, double left, OutVector& out) {
   const std::size_t h = q.shape(0), n = q.shape(1);
-  want(offset.shape(0), n);
-  want(out.shape(0), n);
+  joints(offset.shape(0), n);
+  joints(out.shape(0), n);
   if (h == 0) throw nb::value_error("wanted waypoints, found none");
   double* y = out.data();
   if (k + 1 >= h) {

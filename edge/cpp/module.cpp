@@ -2,33 +2,20 @@
 //
 // The command, and what is sent instead, lie in memory that Python owns: a tick is two calls without
 // arguments to speak of. Forward kinematics is the compiled chain's, or a Python function's.
-#include <nanobind/nanobind.h>
-#include <nanobind/ndarray.h>
-
 #include <algorithm>
 #include <optional>
 #include <stdexcept>
 #include <string>
 
+#include "../../drivers/cpp/arrays.hpp"
 #include "../../drivers/cpp/kinematics.hpp"
 #include "guard.hpp"
 
-namespace nb = nanobind;
-template <typename... T>
-using Array = nb::ndarray<T..., nb::c_contig, nb::device::cpu>;
-using Vector = Array<const double, nb::ndim<1>>;
-using Three = Array<const double, nb::shape<3>>;
+using headway::Array, headway::Vector, headway::Three, headway::Rows, headway::OutVector;
+using headway::want;
 using Six = Array<const double, nb::shape<6>>;
-using Rows = Array<const double, nb::ndim<2>>;
-using OutVector = Array<double, nb::ndim<1>>;
 
 namespace {
-
-void want(std::size_t have, std::size_t need, const char* what) {
-  if (have != need)
-    throw nb::value_error(
-        ("wanted " + std::to_string(need) + " " + what + ", found " + std::to_string(have)).c_str());
-}
 
 headway::Segment segment(const double* r) { return {{r[0], r[1], r[2]}, {r[3], r[4], r[5]}}; }
 
