@@ -76,7 +76,7 @@ def draw(recording: Recording, out: Path, frames: int = 6) -> None:
     figure.savefig(out, bbox_inches="tight")
 
 
-def main(seed: int = 3, out: Path = Path("docs/img/cell.png")) -> None:
+def main(seed: int = 7, out: Path = Path("docs/img/cell.png")) -> None:
     """Record an episode and draw it."""
     with tempfile.TemporaryDirectory() as folder:
         draw(record(seed, Path(folder) / "episode.mcap"), out)
