@@ -133,6 +133,13 @@ class Chain:
         """`state`, written into float64 arrays `R` (3, 3), `p` (3,) and `J` (6, n)."""
         self._solver.state(q, R, p, J)
 
+    def motion(self, q: Vec, dq: Vec) -> tuple[Pose, Vec]:
+        """TCP pose, and its twist (6,), v [m/s] and w [rad/s] in the base frame, of an arm that
+        moves with `dq` (n,) [rad/s]."""
+        p, quat, twist = np.empty(3), np.empty(4), np.empty(6)
+        self._solver.motion(q, dq, p, quat, twist)
+        return Pose(p, quat), twist
+
     def ik(
         self,
         R: Mat3,

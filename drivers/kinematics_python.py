@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.drivers.rotations import Mat3, mat_to_rotvec, rotvec_to_mat
+from headway.drivers.rotations import Mat3, mat_to_quat, mat_to_rotvec, rotvec_to_mat
 from headway.types import Vec
 
 Twelve = tuple[
@@ -85,6 +85,14 @@ class Chain:
             rx, ry, rz = px - ox, py - oy, pz - oz
             columns += (zy * rz - zz * ry, zz * rx - zx * rz, zx * ry - zy * rx, zx, zy, zz)
         J[:] = np.array(columns).reshape(-1, 6).T
+
+    def motion(self, q: Vec, dq: Vec, p: Vec, quat: Vec, twist: Vec) -> None:
+        if len(dq) != len(self._links):
+            raise ValueError(f"wanted {len(self._links)} joint velocities, found {len(dq)}")
+        R, J = np.empty((3, 3)), np.empty((6, len(self._links)))
+        self.state(q, R, p, J)
+        mat_to_quat(R, quat)
+        twist[:] = J @ dq
 
     def ik(
         self,

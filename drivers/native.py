@@ -6,7 +6,7 @@ from typing import Any
 
 from headway import compiled
 
-NAME, VERSION = "headway.drivers._kinematics", 1  # of what the compiled module offers
+NAME, VERSION = "headway.drivers._kinematics", 2  # of what the compiled module offers
 
 
 def module() -> Any:

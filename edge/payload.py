@@ -25,7 +25,7 @@ class ToolConfig(config.Struct, frozen=True):
 
 
 class Payload:
-    """`compensate(wrench, R)` -> (6,) external wrench at the TCP, in the TCP frame [N, Nm]."""
+    """`compensate(wrench, quat)` -> (6,) external wrench at the TCP, in the TCP frame [N, Nm]."""
 
     def __init__(self, cfg: ToolConfig) -> None:
         self.mass = cfg.mass

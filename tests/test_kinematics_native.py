@@ -14,7 +14,7 @@ from test_kinematics import TCP, joints, rotvec
 
 from headway.drivers import native, rotations
 from headway.drivers.arms import _ur5e as ur
-from headway.drivers.kinematics import Chain, rotvec_to_mat
+from headway.drivers.kinematics import Chain, mat_to_quat, rotvec_to_mat
 from headway.errors import Missing
 
 needs_cpp = pytest.mark.skipif(native.optional() is None, reason="C++ kinematics not built")
@@ -30,6 +30,12 @@ def test_forward_kinematics_and_jacobian_are_the_same(q):
     np.testing.assert_allclose(CPP.position(q), PYTHON.position(q), rtol=0, atol=1e-14)
     for have, want in zip(CPP.state(q), PYTHON.state(q), strict=True):
         np.testing.assert_allclose(have, want, rtol=0, atol=1e-14)
+    dq = np.linspace(-1.0, 1.0, 6)
+    (pose, twist), (other, spin) = CPP.motion(q, dq), PYTHON.motion(q, dq)
+    np.testing.assert_array_equal(pose.quat, mat_to_quat(CPP.state(q)[0]))
+    np.testing.assert_allclose(pose.pos, other.pos, rtol=0, atol=1e-14)
+    np.testing.assert_allclose(twist, spin, rtol=0, atol=1e-14)
+    np.testing.assert_allclose(twist, PYTHON.jacobian(q) @ dq, rtol=0, atol=1e-14)
     (have, flange), (want, end) = CPP.frames(q), PYTHON.frames(q)
     np.testing.assert_allclose(have, want, rtol=0, atol=1e-14)
     np.testing.assert_allclose(flange, end, rtol=0, atol=1e-14)

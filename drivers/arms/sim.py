@@ -7,12 +7,11 @@ import numpy as np
 from headway import config
 from headway.drivers import Context
 from headway.drivers.arms import _ur5e as ur
-from headway.drivers.kinematics import mat_to_quat
 from headway.drivers.sim import cell_of
 from headway.drivers.sim.cell import CHAIN, Cell
 from headway.drivers.sim.source import SimSource
 from headway.errors import DeviceError
-from headway.types import ArmState, Info, Pose, Sent, Vec
+from headway.types import ArmState, Info, Sent, Vec
 
 
 class Config(config.Struct, frozen=True):
@@ -36,13 +35,13 @@ class SimArm(SimSource[ArmState]):
         q += cell.q
         dq = cell.dq.copy()
         # What a controller does: the TCP from its own joints and kinematics.
-        R, p, J = CHAIN.state(q)
+        tcp, twist = CHAIN.motion(q, dq)
         return ArmState(
             q=q,
             dq=dq,
             q_ref=cell.q_ref.copy(),
-            tcp=Pose(p, mat_to_quat(R)),
-            twist=J @ dq,
+            tcp=tcp,
+            twist=twist,
             tau_ext=cell.tau_ext(),
             protective_stop=cell.protective_stop,
         )

@@ -167,6 +167,19 @@ struct Chain {
     }
   }
 
+  // TCP position, quaternion wxyz, and (v, w) in the base frame
+  void motion(const double* q, const double* dq, double* p, double* quat, double* twist) const {
+    double R[9], J[6 * MAX_JOINTS];
+    state(q, R, p, J);
+    mat_to_quat(R, quat);
+    const int n = this->n();
+    for (int r = 0; r < 6; ++r) {
+      double sum = 0.0;
+      for (int i = 0; i < n; ++i) sum += J[r * n + i] * dq[i];
+      twist[r] = sum;
+    }
+  }
+
   // Damped least squares from `q` to the TCP pose, in place; returns the residual. Where that is
   // not finite, neither is `q`.
   double ik(const double* R, const double* p, double* q, const Search& how) const {

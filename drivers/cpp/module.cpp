@@ -13,6 +13,7 @@ using Four = Array<const double, nb::shape<4>>;
 using Square = Array<const double, nb::shape<3, 3>>;
 using OutThree = Array<double, nb::shape<3>>;
 using OutFour = Array<double, nb::shape<4>>;
+using OutSix = Array<double, nb::shape<6>>;
 using OutSquare = Array<double, nb::shape<3, 3>>;
 using OutRows = Array<double, nb::ndim<2>>;
 
@@ -59,6 +60,12 @@ class PyChain {
     chain_.state(q.data(), R.data(), p.data(), J.data());
   }
 
+  void motion(const Vector& q, const Vector& dq, OutThree p, OutFour quat, OutSix twist) const {
+    want(q.shape(0), n(), "joint positions");
+    want(dq.shape(0), n(), "joint velocities");
+    chain_.motion(q.data(), dq.data(), p.data(), quat.data(), twist.data());
+  }
+
   double ik(const Square& R, const Three& p, OutVector q, int iterations, double tol,
             double damping, double max_step) const {
     want(q.shape(0), n(), "joint positions");
@@ -87,7 +94,7 @@ class PyChain {
 NB_MODULE(_kinematics, m) {
   using nb::arg;
   nb::set_leak_warnings(false);  // chains are module constants: they live until the process ends
-  m.attr("VERSION") = 1;  // drivers/native.py wants this one
+  m.attr("VERSION") = 2;  // drivers/native.py wants this one
   m.attr("MAX_JOINTS") = headway::MAX_JOINTS;
   m.def("quat_to_mat", [](const Four& q, OutSquare R) { headway::quat_to_mat(q.data(), R.data()); },
         arg("quat"), arg("R").noconvert());
@@ -101,6 +108,8 @@ NB_MODULE(_kinematics, m) {
       .def("frames", &PyChain::frames, arg("q"), arg("out").noconvert())
       .def("state", &PyChain::state, arg("q"), arg("R").noconvert(), arg("p").noconvert(),
            arg("J").noconvert())
+      .def("motion", &PyChain::motion, arg("q"), arg("dq"), arg("p").noconvert(),
+           arg("quat").noconvert(), arg("twist").noconvert())
       .def("ik", &PyChain::ik, arg("R"), arg("p"), arg("q").noconvert(), arg("iterations"),
            arg("tol"), arg("damping"), arg("max_step"))
       .def("ik_chunk", &PyChain::ik_chunk, arg("R"), arg("p"), arg("actions"),

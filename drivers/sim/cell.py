@@ -230,7 +230,8 @@ class Cell:
         c = self.cfg
         return f"""<mujoco model="headway-cell">
 <compiler angle="radian" autolimits="true"/>
-<option timestep="{c.timestep}" integrator="implicitfast" cone="elliptic" impratio="8"/>
+<option timestep="{c.timestep}" integrator="implicitfast" cone="elliptic" impratio="8">
+ <flag sleep="enable"/></option>
 <size memory="8M"/>
 <visual><global offwidth="960" offheight="720"/>
  <headlight diffuse=".45 .45 .45" ambient=".38 .38 .38" specular=".1 .1 .1"/>
