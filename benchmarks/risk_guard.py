@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -76,7 +75,7 @@ class Pressing:
         if depth:
             actions = chunk.actions.copy()
             actions[:, 2] += depth * np.linspace(1 / len(actions), 1.0, len(actions))
-            chunk = replace(chunk, actions=actions)
+            chunk = structs.replace(chunk, actions=actions)
         return chunk
 
     def _pressed(self, since: float) -> float:

@@ -116,8 +116,10 @@ class Chain:
         return p
 
     def pose(self, q: Vec) -> Pose:
-        R, p = self.fk(q)
-        return Pose(p, mat_to_quat(R))
+        """TCP pose in the base frame."""
+        p, quat = np.empty(3), np.empty(4)
+        self._solver.pose(q, p, quat)
+        return Pose(p, quat)
 
     def jacobian(self, q: Vec) -> NDArray[np.float64]:
         """Geometric Jacobian (6, n) of the TCP in the base frame: rows v [m/s], then w [rad/s]."""

@@ -86,6 +86,11 @@ class Chain:
             columns += (zy * rz - zz * ry, zz * rx - zx * rz, zx * ry - zy * rx, zx, zy, zz)
         J[:] = np.array(columns).reshape(-1, 6).T
 
+    def pose(self, q: Vec, p: Vec, quat: Vec) -> None:
+        R = np.empty((3, 3))
+        self.fk(q, R, p)
+        mat_to_quat(R, quat)
+
     def motion(self, q: Vec, dq: Vec, p: Vec, quat: Vec, twist: Vec) -> None:
         if len(dq) != len(self._links):
             raise ValueError(f"wanted {len(self._links)} joint velocities, found {len(dq)}")

@@ -12,10 +12,11 @@ import os
 import re
 import signal
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import numpy as np
+from msgspec import structs
 
 from headway.clock import NS, Clock
 from headway.edge.log import NullLog
@@ -159,10 +160,10 @@ class FaultySource(Generic[T]):
             if not active("ft_stuck"):
                 self._stuck = sample.value
             elif self._stuck is not None:
-                sample = replace(sample, value=self._stuck)
+                sample = structs.replace(sample, value=self._stuck)
             if active("ft_nan"):
                 nan: Any = Wrench(np.full(3, np.nan), np.full(3, np.nan))
-                sample = replace(sample, value=nan)
+                sample = structs.replace(sample, value=nan)
         return sample
 
     def close(self) -> None:
@@ -224,7 +225,7 @@ class FaultyWorker:
 
 
 def _with_q(ready: Ready, q: Any) -> Ready:
-    return replace(ready, joints=replace(ready.joints, q=q))
+    return structs.replace(ready, joints=structs.replace(ready.joints, q=q))
 
 
 def overrun(clock: Clock, seconds: float) -> None:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import struct
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from time import monotonic_ns, perf_counter_ns
@@ -156,7 +157,9 @@ class EpisodeLog(NullLog):
         self.path = path
         units = {name: unit for name, (_, unit) in telemetry.FIELDS.items()}
         self._command = np.zeros((), command_dtype(joints))
-        self._row = {name: self._command[name] for name in self._command.dtype.names or ()}
+        self._pack = struct.Struct(f"=q{2 * joints}d4i")
+        self._bytes = self._command.reshape(1).view(np.uint8).data
+        assert self._pack.size == len(self._bytes)
         channels = [
             Channel("/telemetry", dtype=telemetry.dtype(joints), units=units),
             Channel("/command", dtype=self._command.dtype, units={"wanted": "rad", "sent": "rad"}),
@@ -241,14 +244,10 @@ class EpisodeLog(NullLog):
         pro: ProOperator | None,
         tick: Tick,
     ) -> None:
-        row = self._row
-        row["t_ns"][...] = t_ns
-        row["wanted"][:] = wanted
-        row["sent"][:] = sent.q
-        row["reason"][...] = sent.reason
-        row["changed"][...] = sent.changed
-        row["mode"][...] = mode
-        row["missed"][...] = tick.missed
+        self._pack.pack_into(
+            self._bytes, 0, t_ns, *wanted.tolist(), *sent.q.tolist(),
+            sent.reason, sent.changed, mode, tick.missed,
+        )  # fmt: skip
         self.recorder.write("/command", t_ns, self._command)
         if pro is not None and pro.updated:
             self.recorder.write("/pro", t_ns, pro.record)

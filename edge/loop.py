@@ -13,7 +13,6 @@ import msgspec
 import numpy as np
 
 from headway.clock import NS, Rate, Tick
-from headway.drivers.kinematics import quat_to_mat
 from headway.edge.deadline import Mode
 from headway.edge.guard import Decision, Guard, Reason
 from headway.edge.log import NullLog
@@ -63,6 +62,8 @@ class Loop:
         self.senses = Senses(station)
         self.planner = Planner(station, self.senses, worker, self.guard, self.dt)
         self._q_sent = np.zeros(station.joints)
+        self._felt = np.zeros(6)
+        self._at_tcp = Wrench(self._felt[:3], self._felt[3:], "tcp")
         self._warm_ns = min(_WARM_NS, round(0.4 * self.dt * NS))
         self.stop_requested = False
         self.watchdog: Watchdog | None = None
@@ -154,21 +155,20 @@ class Loop:
                 watchdog.beat()
             state, wrench, grip = senses.read(log)
             stamps[1] = now()
-            row.time(t_ns, (t_ns - start_ns) / NS)
-            row.arm(state, self._q_sent, dt)
+            elapsed = (t_ns - start_ns) / NS
             contact = self._contact(wrench, state)
-            row.gripper(grip)
             if state is not None and grip is not None:
-                p = state.tcp.pos
-                monitor.step(p[0], p[1], p[2], grip.width, grip.width_ref, dt)
-            row.status(monitor)
+                x, y, z = state.tcp.pos.tolist()
+                monitor.step(x, y, z, grip.width, grip.width_ref, dt)
+            felt = None if contact is None else self._felt
+            row.fill(t_ns, elapsed, self._q_sent, dt, state, felt, grip, monitor)
             log.telemetry(t_ns, row.data)  # as PRO sees it, so that a replay can agree
             stamps[2] = now()
             if pro is not None:
                 signals = pro.step(row.data, tick.index)
                 self._reward += pro.reward_now
                 if pro.updated:
-                    self.trace.add((t_ns - start_ns) / NS, signals, self._force, monitor.retries)
+                    self.trace.add(elapsed, signals, self._force, monitor.retries)
             stamps[3] = now()
             planner.step(tick, row, log)
             stamps[4] = now()
@@ -193,7 +193,7 @@ class Loop:
             stamps[7] = now()
             log.timing(t_ns, tick)
             self._missed += tick.missed
-            end = self._ended(state, row.view["elapsed"])
+            end = self._ended(state, elapsed)
             if end:
                 return end, tick
             if clock.realtime and pro is not None and pro.due(tick.index + 1):
@@ -208,14 +208,14 @@ class Loop:
             pro.warm()
 
     def _contact(self, wrench: Wrench | None, state: ArmState | None) -> Wrench | None:
+        """What touches the tool, at the TCP; refilled at each tick."""
         if wrench is None or state is None:
-            self.row.wrench(None)
             return None
-        w = self.station.payload.compensate(wrench, quat_to_mat(state.tcp.quat))
-        self.row.wrench(w)
-        self._force = math.hypot(*w[:3].tolist())
+        contact = self._at_tcp
+        self.station.payload.compensate(wrench, state.tcp.quat, self._felt)
+        self._force = math.hypot(*contact.force.tolist())
         self._peak = max(self._peak, self._force)
-        return Wrench(w[:3], w[3:], "tcp")
+        return contact
 
     def _pace(self, speed: float, t_ns: int, log: NullLog) -> None:
         """Take over the speed, and say when it is no longer, or again, the planned one."""

@@ -17,7 +17,7 @@ Row = Mapping[str, Any]  # telemetry by field name
 
 def _yaw(row: Row) -> float:
     """Angle of the tool's x axis about the base's z [rad]."""
-    w, x, y, z = (float(v) for v in row["tcp"][3:])
+    w, x, y, z = row["tcp"][3:]
     return math.atan2(2 * (x * y + w * z), 1 - 2 * (y * y + z * z))
 
 
@@ -30,18 +30,19 @@ _SCALARS: dict[str, Callable[[Row, Pose], float]] = {
     "vx": lambda r, b: r["twist"][0],
     "vy": lambda r, b: r["twist"][1],
     "vz": lambda r, b: r["twist"][2],
-    "width": lambda r, b: float(r["width"]),
-    "width_ref": lambda r, b: float(r["width_ref"]),
-    "grip_force": lambda r, b: float(r["grip_force"]),
+    "width": lambda r, b: r["width"],
+    "width_ref": lambda r, b: r["width_ref"],
+    "grip_force": lambda r, b: r["grip_force"],
     # how far the commanded TCP runs ahead of the measured one, base frame [m]
     "lead_x": lambda r, b: b.pos[0] - r["tcp"][0],
     "lead_y": lambda r, b: b.pos[1] - r["tcp"][1],
     "lead_z": lambda r, b: b.pos[2] - r["tcp"][2],
-    "retried": lambda r, b: min(float(r["retries"]), 3.0) / 3.0,
+    "retried": lambda r, b: min(r["retries"], 3.0) / 3.0,
     "force_x": lambda r, b: r["wrench"][0],
     "force_y": lambda r, b: r["wrench"][1],
     "force_z": lambda r, b: r["wrench"][2],
 }
+_FIELDS = ("tcp", "twist", "wrench", "width", "width_ref", "grip_force", "retries")
 STATE_NAMES = tuple(_SCALARS)
 # What a cloned policy should not see: where it is going already. Given its own velocity it learns
 # to go on as before instead of looking (de Haan, Jayaraman & Levine 2019).
@@ -63,5 +64,7 @@ class StateVector:
 
     def fill(self, row: Row, base: Pose, out: NDArray[np.float32]) -> None:
         """`base`: the pose that the next chunk will be relative to (base frame)."""
-        for i, read in enumerate(self._read):
-            out[i] = read(row, base)
+        plain = {
+            name: row[name].tolist() for name in _FIELDS
+        }  # an array's items are slow one by one
+        out[:] = [read(plain, base) for read in self._read]

@@ -10,7 +10,6 @@ from __future__ import annotations
 import numpy as np
 
 from headway import config
-from headway.drivers.kinematics import Mat3
 from headway.types import Vec, Wrench
 
 _G = 9.80665  # [m/s^2]
@@ -25,7 +24,8 @@ class ToolConfig(config.Struct, frozen=True):
 
 
 class Payload:
-    """`compensate(wrench, quat)` -> (6,) external wrench at the TCP, in the TCP frame [N, Nm]."""
+    """The external wrench at the TCP, in the TCP frame [N, Nm]. Orientations of the sensor in the
+    base frame are unit quaternions wxyz (4,)."""
 
     def __init__(self, cfg: ToolConfig) -> None:
         self.mass = cfg.mass
@@ -33,30 +33,38 @@ class Payload:
         self._com, self._tcp = cfg.com, cfg.tcp
         self.bias = np.zeros(6)
 
-    def tare(self, samples: list[tuple[Wrench, Mat3]]) -> None:
+    def tare(self, samples: list[tuple[Wrench, Vec]]) -> None:
         """Set the bias to the mean of what is left of samples taken at rest, touching nothing."""
         self.bias[:] = 0.0
-        self.bias = np.mean([self.at_sensor(w, R) for w, R in samples], axis=0)
+        self.bias = np.mean([self.at_sensor(w, quat) for w, quat in samples], axis=0)
 
-    def compensate(self, wrench: Wrench, R: Mat3) -> Vec:
-        """`R` (3, 3): sensor frame in the base frame."""
-        fx, fy, fz, mx, my, mz = self._external(wrench, R)
+    def compensate(self, wrench: Wrench, quat: Vec, out: Vec | None = None) -> Vec:
+        """(6,), written into `out` where given."""
+        out = np.empty(6) if out is None else out
+        fx, fy, fz, mx, my, mz = self._external(wrench, quat)
         x, y, z = self._tcp
         # moment at the TCP = moment at the sensor - tcp x force
-        return np.array(
-            (fx, fy, fz, mx - (y * fz - z * fy), my - (z * fx - x * fz), mz - (x * fy - y * fx))
-        )
+        out[:] = (
+            fx, fy, fz, mx - (y * fz - z * fy), my - (z * fx - x * fz), mz - (x * fy - y * fx)
+        )  # fmt: skip
+        return out
 
-    def at_sensor(self, wrench: Wrench, R: Mat3) -> Vec:
+    def at_sensor(self, wrench: Wrench, quat: Vec) -> Vec:
         """(6,) without weight and bias, at the sensor [N, Nm]."""
-        return np.array(self._external(wrench, R))
+        return np.array(self._external(wrench, quat))
 
-    def _external(self, wrench: Wrench, R: Mat3) -> tuple[float, ...]:
+    def _external(self, wrench: Wrench, quat: Vec) -> tuple[float, ...]:
         """As `at_sensor`, in plain floats: the loop calls this every tick."""
         fx, fy, fz = wrench.force.tolist()
         mx, my, mz = wrench.torque.tolist()
         bfx, bfy, bfz, bmx, bmy, bmz = self.bias.tolist()
-        gx, gy, gz = (self._weight * r + 0.0 for r in R[2].tolist())  # R^T (0, 0, weight)
+        w, x, y, z = quat.tolist()
+        weight = self._weight  # in the sensor frame: R^T (0, 0, weight), the last row of R times it
+        gx, gy, gz = (
+            2 * weight * (x * z - w * y),
+            2 * weight * (y * z + w * x),
+            weight * (1 - 2 * (x * x + y * y)),
+        )
         cx, cy, cz = self._com
         return (
             fx - bfx - gx,

@@ -36,6 +36,8 @@ class Planner:
         self.deadline = Deadline(self.player, limits, dt_s, loop.chunk_max_age_s)
         self._check = cfg.chunk_check if cfg else "off"
         self._every = round(loop.hz / loop.policy_hz)
+        # Halfway between two ticks of PRO's head: no tick has both to do.
+        self._phase = min(round(loop.hz / loop.pro_hz) // 2, self._every - 1)
         self._state_vector = StateVector(worker.about.state_names) if worker else None
         self.failed = ""
 
@@ -67,7 +69,7 @@ class Planner:
         if worker is None:
             return
         try:
-            if tick.index % self._every == 0:
+            if tick.index % self._every == self._phase:
                 obs = self._observe(worker, tick.t_ns, row, log)
                 if obs is not None:
                     worker.submit(obs)
@@ -126,7 +128,9 @@ class Planner:
         base = self._station.chain.pose(base_q)
         state = np.empty(len(self._state_vector.names), np.float32)
         self._state_vector.fill(row.view, base, state)
-        if not np.isfinite(state).all():  # what a network makes of a NaN is nobody's plan
+        if not all(
+            map(math.isfinite, state.tolist())
+        ):  # what a network makes of a NaN is nobody's plan
             names = self._state_vector.names
             unknown = [n for n, x in zip(names, state, strict=True) if not math.isfinite(x)]
             self._senses.trouble = f"the policy wants {', '.join(unknown)}, which no sensor gives"

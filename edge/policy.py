@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from time import monotonic_ns
 from typing import Protocol
 
+import msgspec
+
 from headway.clock import NS
 from headway.drivers.kinematics import Chain
 from headway.edge.chunks import JointChunk, to_joints
@@ -36,8 +38,7 @@ class Policy(Protocol):
         """A chunk relative to `obs.base`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
+class Ready(msgspec.Struct, frozen=True):
     """A chunk as inferred and as joints, and when that was on CLOCK_MONOTONIC: the observation
     handed over, inference begun, chunk done."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from headway.clock import NS, Rate
-from headway.drivers.kinematics import quat_to_mat
 from headway.drivers.latest import Latest
 from headway.edge.log import NullLog
 from headway.edge.station import Station
@@ -63,7 +62,7 @@ class Senses:
         for tick in Rate(cfg.hz, station.clock):
             state = station.arm.latest(self._max_age_ns).value
             sample = station.ft.latest(self._max_age_ns)
-            samples.append((sample.value, quat_to_mat(state.tcp.quat)))
+            samples.append((sample.value, state.tcp.quat))
             if not (sample.valid and np.isfinite(station.payload.at_sensor(*samples[-1])).all()):
                 raise DeviceError(
                     f"wanted finite wrenches of an arm at rest to tare with, found {sample.value} "

@@ -8,7 +8,7 @@ result does not depend on where a block ends.
 from __future__ import annotations
 
 from functools import cache
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -18,7 +18,9 @@ from headway.errors import ConfigError, SpecMismatch
 from headway.kernels import spec
 from headway.kernels.events import Contact, Grasp, Task
 from headway.kernels.telemetry import FIELDS, Scale, dtype
-from headway.types import Vec
+
+if TYPE_CHECKING:  # this also runs where only NumPy is
+    from headway.types import Vec
 
 C = spec.CONSTANTS
 BLOCK = 64

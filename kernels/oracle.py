@@ -6,7 +6,7 @@ machines (`events.py`) at the latest tick. The C++ twin computes the same.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,9 @@ from headway.kernels import spec
 from headway.kernels.derive import MASK, ROW, Derive
 from headway.kernels.events import EMPTY, HOLDING
 from headway.kernels.telemetry import Scale
-from headway.types import Vec
+
+if TYPE_CHECKING:  # this also runs where only NumPy is
+    from headway.types import Vec
 
 C = spec.CONSTANTS
 AT = spec.INDEX

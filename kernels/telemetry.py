@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from headway.types import Vec
+if TYPE_CHECKING:  # this also runs where only NumPy is
+    from headway.types import Vec
+
 
 # field -> (width, unit); width 0 = scalar, "J" = one value per joint
 FIELDS: dict[str, tuple[int | str, str]] = {

@@ -9,11 +9,12 @@ is still poor. Every chunk is labelled by the expert, whoever drives.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 import numpy as np
+from msgspec import structs
 
 from headway.clock import VirtualClock
 from headway.edge import settings
@@ -72,9 +73,9 @@ class TakingTurns:
         self._left -= 1
         taught = self.expert.infer(obs)
         if not self._policy_drives:
-            return replace(taught, label=taught.actions)
-        driven = self.policy.infer(replace(obs, state=obs.state[self._pick]))
-        return replace(driven, label=taught.actions)
+            return structs.replace(taught, label=taught.actions)
+        driven = self.policy.infer(structs.replace(obs, state=obs.state[self._pick]))
+        return structs.replace(driven, label=taught.actions)
 
 
 def run(job: Job) -> list[Result]:

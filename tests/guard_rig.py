@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from msgspec import structs
 
 from headway.drivers.arms import _ur5e as ur
 from headway.drivers.kinematics import Chain, Impl
@@ -73,7 +73,7 @@ IDLE: dict[str, Any] = {
 def arm(q: Vec | None = None, **changes: Any) -> ArmState:
     z = np.zeros(N) if q is None else q
     pose = Pose(np.zeros(3), np.array([1.0, 0, 0, 0]))
-    return dataclasses.replace(ArmState(z, np.zeros(N), z, pose, np.zeros(6)), **changes)
+    return structs.replace(ArmState(z, np.zeros(N), z, pose, np.zeros(6)), **changes)
 
 
 def make(

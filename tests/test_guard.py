@@ -3,7 +3,6 @@ what goes out is finite, inside the joint limits, and within velocity, accelerat
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import numpy as np
@@ -31,6 +30,7 @@ from guard_rig import impl as impl
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from msgspec import structs
 
 from headway.drivers.arms import _ur5e as ur
 from headway.drivers.kinematics import Impl
@@ -280,7 +280,7 @@ def test_contact_power_trips_and_latches_like_force() -> None:
 
     def push(newton: float, speed: float, frame: str = "tcp", quat: Vec = half) -> Reason:
         twist = np.array([0.0, speed, 0.0, 0.0, 0.0, 0.0])
-        state = dataclasses.replace(arm(), twist=twist, tcp=Pose(np.zeros(3), quat))
+        state = structs.replace(arm(), twist=twist, tcp=Pose(np.zeros(3), quat))
         wrench = Wrench(np.array([newton, 0.0, 0.0]), np.zeros(3), frame)
         return send(guard, np.zeros(N), state=state, wrench=wrench).reason
 

@@ -33,6 +33,9 @@ def test_forward_kinematics_and_jacobian_are_the_same(q):
     dq = np.linspace(-1.0, 1.0, 6)
     (pose, twist), (other, spin) = CPP.motion(q, dq), PYTHON.motion(q, dq)
     np.testing.assert_array_equal(pose.quat, mat_to_quat(CPP.state(q)[0]))
+    for same in (CPP.pose(q), other, PYTHON.pose(q)):
+        np.testing.assert_allclose(same.pos, pose.pos, rtol=0, atol=1e-14)
+        np.testing.assert_allclose(abs(same.quat @ pose.quat), 1.0, rtol=0, atol=1e-14)
     np.testing.assert_allclose(pose.pos, other.pos, rtol=0, atol=1e-14)
     np.testing.assert_allclose(twist, spin, rtol=0, atol=1e-14)
     np.testing.assert_allclose(twist, PYTHON.jacobian(q) @ dq, rtol=0, atol=1e-14)

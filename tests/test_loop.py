@@ -7,11 +7,11 @@ import gc
 import os
 import resource
 import signal
-from dataclasses import replace
 
 import numpy as np
 import pytest
 from loop_rig import TABLES, WHEN, Policy, Rig, check_log
+from msgspec import structs
 from null_robot import null_table
 
 from headway.clock import NS
@@ -105,15 +105,15 @@ def nan_wrench(usual):
 
 
 def nan_joints(usual):
-    return lambda: replace(usual(), q=np.full(6, np.nan))
+    return lambda: structs.replace(usual(), q=np.full(6, np.nan))
 
 
 def nan_width(usual):
-    return lambda: replace(usual(), width=float("nan"))
+    return lambda: structs.replace(usual(), width=float("nan"))
 
 
 def invalid(usual):
-    return lambda timeout_s: replace(usual(timeout_s), valid=False, flags=("saturated",))
+    return lambda timeout_s: structs.replace(usual(timeout_s), valid=False, flags=("saturated",))
 
 
 def fails(error):
@@ -196,7 +196,7 @@ def test_an_arm_outside_its_limits_does_not_start(path):
 @on_both
 def test_a_protective_stop_ends_the_episode(table, path):
     rig = Rig(table, Policy())
-    stopped = lambda usual: lambda: replace(usual(), protective_stop=True)  # noqa: E731
+    stopped = lambda usual: lambda: structs.replace(usual(), protective_stop=True)  # noqa: E731
     rig.after(WHEN, rig.arm, "sample", stopped)
     result = rig.run(path)
     assert (result.end, result.seconds) == ("protective stop", pytest.approx(WHEN))

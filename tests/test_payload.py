@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headway.drivers.kinematics import rotvec_to_mat
+from headway.drivers.kinematics import mat_to_quat, rotvec_to_mat
 from headway.edge.payload import Payload, ToolConfig
 from headway.types import Wrench
 
@@ -26,29 +26,31 @@ def measured(R, force=(0, 0, 0), torque=(0, 0, 0), bias=BIAS):
 def test_what_is_left_is_the_contact_at_the_tcp(at_rest, later, force, torque):
     payload = Payload(ToolConfig(MASS, COM, TCP))
     R = rotvec_to_mat(at_rest)
-    payload.tare([(measured(R), R)] * 3)
+    payload.tare([(measured(R), mat_to_quat(R))] * 3)
     np.testing.assert_allclose(payload.bias, BIAS, atol=1e-9)
     R = rotvec_to_mat(later)
-    found = payload.compensate(measured(R, force, torque), R)
+    found = payload.compensate(measured(R, force, torque), mat_to_quat(R))
     np.testing.assert_allclose(found, [*force, *torque], atol=1e-9)
 
 
 def test_taring_again_starts_afresh_and_averages():
     payload = Payload(ToolConfig())
-    eye = np.eye(3)
+    upright = mat_to_quat(np.eye(3))
     for _ in range(2):
-        payload.tare([(Wrench(np.full(3, x), np.zeros(3)), eye) for x in (1.0, 2.0)])
+        payload.tare([(Wrench(np.full(3, x), np.zeros(3)), upright) for x in (1.0, 2.0)])
         np.testing.assert_allclose(payload.bias, [1.5] * 3 + [0.0] * 3)
 
 
 def test_the_sample_is_left_as_it_was():
     wrench = measured(np.eye(3))
     before = wrench.force.copy(), wrench.torque.copy()
-    Payload(ToolConfig(MASS, COM, TCP)).compensate(wrench, np.eye(3))
+    Payload(ToolConfig(MASS, COM, TCP)).compensate(wrench, mat_to_quat(np.eye(3)))
     np.testing.assert_array_equal(wrench.force, before[0])
     np.testing.assert_array_equal(wrench.torque, before[1])
 
 
 def test_a_nan_stays_a_nan_for_the_guard_to_see():
     bad = Wrench(np.array([np.nan, 0, 0]), np.zeros(3))
-    assert np.isnan(Payload(ToolConfig(MASS, COM, TCP)).compensate(bad, np.eye(3))).any()
+    assert np.isnan(
+        Payload(ToolConfig(MASS, COM, TCP)).compensate(bad, mat_to_quat(np.eye(3)))
+    ).any()

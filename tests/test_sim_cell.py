@@ -12,7 +12,7 @@ pytest.importorskip("mujoco", reason="the simulated cell wants mujoco")
 from headway import config
 from headway.clock import NS, VirtualClock
 from headway.drivers import Context, open_device
-from headway.drivers.kinematics import quat_to_mat, rotvec_to_mat, tool_down
+from headway.drivers.kinematics import mat_to_quat, quat_to_mat, rotvec_to_mat, tool_down
 from headway.drivers.sim import arm_model
 from headway.drivers.sim.cell import CHAIN, Cell, CellConfig
 from headway.drivers.sim.scenes import Zone
@@ -174,7 +174,7 @@ def test_the_wrench_is_the_force_on_the_tool():
         bench.move(R, (0.42, -0.1, 0.35), 1.0)
         bench.wait(0.3)
         w, R = bench.wrench()
-        left = Payload(TOOL).compensate(Wrench(w[:3], w[3:]), R)
+        left = Payload(TOOL).compensate(Wrench(w[:3], w[3:]), mat_to_quat(R))
         np.testing.assert_allclose(left[:3], 0.0, atol=0.15)
         np.testing.assert_allclose(left[3:], 0.0, atol=0.03)
     assert press_on_the_table(bench, 0.005) < -15.0

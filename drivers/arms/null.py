@@ -3,6 +3,8 @@ be at once, and no dynamics."""
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from headway import config
@@ -42,7 +44,7 @@ class NullArm(NullSource[ArmState]):
     def command(self, q: Vec, *, deadline_ns: int) -> Sent:
         if not self._active:
             raise DeviceError("the null arm wants activate() before a command")
-        if q.shape != (6,) or not np.isfinite(q).all():
+        if q.shape != (6,) or not all(map(math.isfinite, q.tolist())):
             raise DeviceError(f"the null arm wants 6 finite joint positions, found {q}")
         self._q = q.copy()
         return Sent(self._q, self.clock.now())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
+import math
 
 from headway import config
 from headway.drivers import Context
@@ -59,7 +59,7 @@ class SimArm(SimSource[ArmState]):
     def command(self, q: Vec, *, deadline_ns: int) -> Sent:
         if not self._active:
             raise DeviceError("the simulated arm wants activate() before a command")
-        if q.shape != (6,) or not np.isfinite(q).all():
+        if q.shape != (6,) or not all(map(math.isfinite, q.tolist())):
             raise DeviceError(f"the simulated arm wants 6 finite joint positions, found {q}")
         with self.cell.lock:
             self.cell.sync()

@@ -152,6 +152,13 @@ struct Chain {
     tcp(f[n()], p);
   }
 
+  // TCP position and quaternion wxyz
+  void pose(const double* q, double* p, double* quat) const {
+    double R[9];
+    fk(q, R, p);
+    mat_to_quat(R, quat);
+  }
+
   // J (6, n): rows v, then w
   void state(const double* q, double* R, double* p, double* J) const {
     Frame f[MAX_JOINTS + 1];

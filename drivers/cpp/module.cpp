@@ -60,6 +60,11 @@ class PyChain {
     chain_.state(q.data(), R.data(), p.data(), J.data());
   }
 
+  void pose(const Vector& q, OutThree p, OutFour quat) const {
+    want(q.shape(0), n(), "joint positions");
+    chain_.pose(q.data(), p.data(), quat.data());
+  }
+
   void motion(const Vector& q, const Vector& dq, OutThree p, OutFour quat, OutSix twist) const {
     want(q.shape(0), n(), "joint positions");
     want(dq.shape(0), n(), "joint velocities");
@@ -108,6 +113,7 @@ NB_MODULE(_kinematics, m) {
       .def("frames", &PyChain::frames, arg("q"), arg("out").noconvert())
       .def("state", &PyChain::state, arg("q"), arg("R").noconvert(), arg("p").noconvert(),
            arg("J").noconvert())
+      .def("pose", &PyChain::pose, arg("q"), arg("p").noconvert(), arg("quat").noconvert())
       .def("motion", &PyChain::motion, arg("q"), arg("dq"), arg("p").noconvert(),
            arg("quat").noconvert(), arg("twist").noconvert())
       .def("ik", &PyChain::ik, arg("R"), arg("p"), arg("q").noconvert(), arg("iterations"),

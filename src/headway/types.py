@@ -1,4 +1,7 @@
-"""What the rooms exchange: frozen dataclasses in SI units.
+"""What the rooms exchange: frozen records in SI units.
+
+What is made anew while the loop runs is a msgspec Struct: making one takes a seventh of the time
+that a frozen dataclass takes. `msgspec.structs.replace` gives one with other values.
 
 Radians, metres, seconds, newtons; quaternions are (w, x, y, z); a wrench is the force *on the tool*
 in the sensor frame. Times are `int` nanoseconds of CLOCK_MONOTONIC (or of the injected clock).
@@ -6,9 +9,10 @@ in the sensor frame. Times are `int` nanoseconds of CLOCK_MONOTONIC (or of the i
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,8 +20,7 @@ T_co = TypeVar("T_co", covariant=True)
 Vec = NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True)
-class Stamp:
+class Stamp(msgspec.Struct, frozen=True):
     """When a sample was true and when we had it."""
 
     t_ns: int  # estimated acquisition time, our clock
@@ -27,8 +30,7 @@ class Stamp:
     error_ns: int = 0  # bound on |t_ns - true acquisition time|
 
 
-@dataclass(frozen=True, slots=True)
-class Sample(Generic[T_co]):
+class Sample(msgspec.Struct, Generic[T_co], frozen=True):
     """A value with its stamp. `valid` is False for NaN, saturation or a device that says so."""
 
     stamp: Stamp
@@ -37,16 +39,14 @@ class Sample(Generic[T_co]):
     flags: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Pose:
+class Pose(msgspec.Struct, frozen=True):
     """Position `pos` (3,) [m] and orientation `quat` (4,) wxyz of a frame in the base frame."""
 
     pos: Vec
     quat: Vec
 
 
-@dataclass(frozen=True, slots=True)
-class ArmState:
+class ArmState(msgspec.Struct, frozen=True):
     """Joint and TCP state; n joints. `tau_ext` is motor torque beyond the driver's own free-motion
     model [Nm], None where the robot cannot tell. `twist` is (v, w) of the TCP in the base frame."""
 
@@ -60,8 +60,7 @@ class ArmState:
     powered: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Wrench:
+class Wrench(msgspec.Struct, frozen=True):
     """Force [N] and torque [Nm] on the tool, in the sensor frame `frame_id`."""
 
     force: Vec  # (3,)
@@ -69,8 +68,7 @@ class Wrench:
     frame_id: str = "ft"
 
 
-@dataclass(frozen=True, slots=True)
-class GripperState:
+class GripperState(msgspec.Struct, frozen=True):
     """Jaw opening `width` [m], last commanded `width_ref` [m], grip `force` [N] (or an estimate of
     it from motor current), and `vacuum` level 0..1 where there is a cup."""
 
@@ -80,8 +78,7 @@ class GripperState:
     vacuum: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(msgspec.Struct, frozen=True):
     """A camera image. `rgb` (h, w, 3) uint8; `depth` (h, w) uint16 [mm], 0 = no reading, or None.
     `intrinsics` (3, 3) pinhole matrix [px]."""
 
@@ -103,8 +100,7 @@ class Limits:
     tau_max: Vec  # [Nm]
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
+class Sent(msgspec.Struct, frozen=True):
     """What a device was really told, and when."""
 
     q: Vec
@@ -138,8 +134,7 @@ class Health:
     reconnects: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Signals:
+class Signals(msgspec.Struct, frozen=True):
     """What PRO says at a tick; each in 0..1, except `time_to_go` [s] and `reward`."""
 
     progress: float
@@ -150,8 +145,7 @@ class Signals:
     reward: float
 
 
-@dataclass(frozen=True, slots=True)
-class Observation:
+class Observation(msgspec.Struct, frozen=True):
     """What a policy sees: images by camera name, proprioception (state vector as the bundle defines
     it) and the instruction's index in the bundle's vocabulary. `base_q` (n,) and `base` are the
     joints and TCP pose commanded at `t_ns`, which the answer is relative to."""
@@ -164,8 +158,7 @@ class Observation:
     base: Pose
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
+class Chunk(msgspec.Struct, frozen=True):
     """Actions (h, d) for the times `t0_ns + (k + 1) * dt_ns`, k = 0..h-1, relative to the TCP pose
     `base` commanded at `t0_ns`. `label` (h, d): what a teacher would have done instead, for
     learning."""
@@ -175,4 +168,4 @@ class Chunk:
     actions: NDArray[np.float32]
     base: Pose
     label: NDArray[np.float32] | None = None
-    meta: dict[str, float] = field(default_factory=dict)
+    meta: dict[str, float] = {}
