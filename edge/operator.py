@@ -6,6 +6,7 @@ Phi = -time-to-go: potential-based (Ng, Harada & Russell 1999), so dawdling earn
 
 from __future__ import annotations
 
+import struct
 from functools import cache
 
 import numpy as np
@@ -17,7 +18,8 @@ from headway.kernels import feature_stream, spec
 from headway.kernels.telemetry import Scale
 from headway.types import Signals
 
-OUTPUTS = ("progress", "stability", "completion", "risk", "time_to_go")
+OUTPUTS = ("progress", "stability", "completion", "risk", "time_to_go")  # as in Signals
+_NUMBERS = struct.Struct("=q6d")  # of a row of /pro: t_ns, OUTPUTS, reward
 
 
 @cache
@@ -69,8 +71,11 @@ class ProOperator:
         self._features = engine.bind("features")[0]
         self._mask = engine.bind("mask")[0]
         self._h, self._h_out = engine.bind("h"), engine.bind("h_out")
-        self._out = {name: engine.bind(name) for name in OUTPUTS}
-        self.record: np.void = np.zeros(1, pro_dtype())[0]
+        self._out = [engine.bind(name) for name in OUTPUTS]
+        rows = np.zeros(1, pro_dtype())
+        self.record: np.void = rows[0]
+        self._seen = (rows["features"][0], self._features), (rows["mask"][0], self._mask)
+        self._numbers = rows.view(np.uint8).data
         self.reset()
 
     def reset(self) -> None:
@@ -101,25 +106,19 @@ class ProOperator:
         self.stream.step(row)
         self.engine.run()
         self._h[:] = self._h_out
-        out = {name: float(self._out[name].reshape(-1)[0]) for name in OUTPUTS}
-        self.reward_now = self._reward(out)
-        self.signals = Signals(**out, reward=self.reward_now)
-        r = self.record
-        r["t_ns"] = row["t_ns"]
-        r["features"] = self._features
-        r["mask"] = self._mask
-        for name, value in out.items():
-            r[name] = value
-        r["reward"] = self.reward_now
+        progress, stability, completion, risk, to_go = out = [x.item(0) for x in self._out]
+        self.reward_now = reward = self._reward(stability, risk, to_go)
+        self.signals = Signals(progress, stability, completion, risk, to_go, reward)
+        _NUMBERS.pack_into(self._numbers, 0, row["t_ns"], *out, reward)
+        for kept, seen in self._seen:
+            kept[:] = seen
         return self.signals
 
-    def _reward(self, out: dict[str, float]) -> float:
-        phi = -out["time_to_go"]
+    def _reward(self, stability: float, risk: float, time_to_go: float) -> float:
+        phi = -time_to_go
         before, self._phi = self._phi, phi
         if before is None:
             return 0.0
         info = self.info
         shaped = info.gamma * phi - before
-        return (
-            shaped - info.risk_weight * out["risk"] - info.stability_weight * (1 - out["stability"])
-        )
+        return shaped - info.risk_weight * risk - info.stability_weight * (1 - stability)
