@@ -105,7 +105,9 @@ TEXTS: dict[str, Text] = {
         "settled within {hold_gap:g} stroke of width_ref", "", "missed grasp, item lost"
     ),
     "width_drift": Text(
-        "settled = slower than {settle_rate:g} stroke/s for {settle_s:g} s", "", "item creeps out"
+        "settled = within {settle_travel:g} stroke of one width for {settle_s:g} s",
+        "",
+        "item creeps out",
     ),
     "hold_std": Text("", "", "slip and catch, item that rolls"),
     "force_decay": Text("least squares", "", "item slips or gives way, air or current lost"),

@@ -162,6 +162,7 @@ class Loop:
                 monitor.step(x, y, z, grip.width, grip.width_ref, dt)
             felt = None if contact is None else self._felt
             row.fill(t_ns, elapsed, self._q_sent, dt, state, felt, grip, monitor)
+            row.view["comms_jitter"][...] = senses.jitter.seconds
             log.telemetry(t_ns, row.data)  # as PRO sees it, so that a replay can agree
             stamps[2] = now()
             if pro is not None:

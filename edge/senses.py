@@ -6,6 +6,7 @@ import numpy as np
 
 from headway.clock import NS, Rate
 from headway.drivers.latest import Latest
+from headway.edge.jitter import Jitter
 from headway.edge.log import NullLog
 from headway.edge.station import Station
 from headway.edge.stuck import StuckSensor
@@ -22,10 +23,12 @@ class Senses:
         self._max_age_ns = round(cfg.max_age_s * NS)
         self._frame_age_ns = round(cfg.camera_max_age_s * NS)
         self._stuck = StuckSensor(cfg.ft_stuck_s)
+        self.jitter = Jitter()  # of the arm's samples
         self.trouble = ""
 
     def reset(self) -> None:
         self._stuck.reset()
+        self.jitter.reset()
         self.trouble = ""
 
     def arm_at_rest(self) -> ArmState:
@@ -34,7 +37,7 @@ class Senses:
 
     def read(self, log: NullLog) -> tuple[ArmState | None, Wrench | None, GripperState | None]:
         station, most = self._station, self._max_age_ns
-        state = self._fresh(station.arm, most, log)
+        state = self._fresh(station.arm, most, log, self.jitter)
         wrench = self._fresh(station.ft, most, log) if station.ft else None
         if wrench is not None and self._stuck.check(wrench, station.clock.now()):
             self.trouble = f"the F/T sensor gives the same for {self._cfg.ft_stuck_s} s"
@@ -72,7 +75,9 @@ class Senses:
                 break
         station.payload.tare(samples)
 
-    def _fresh(self, source: Latest[T_co], max_age_ns: int, log: NullLog) -> T_co | None:
+    def _fresh(
+        self, source: Latest[T_co], max_age_ns: int, log: NullLog, jitter: Jitter | None = None
+    ) -> T_co | None:
         """The newest valid value."""
         try:
             sample = source.latest(max_age_ns)
@@ -80,6 +85,8 @@ class Senses:
             self.trouble = str(e)
         else:
             log.sampled(source, sample.stamp)
+            if jitter is not None:
+                jitter.step(sample.stamp)
             if sample.valid:
                 return sample.value
             self.trouble = f"{source.name}: invalid sample {sample.flags}"

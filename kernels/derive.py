@@ -157,7 +157,7 @@ class Derive:
             return (at(field) - at(field, k)) * (self.rate / k) * good[:, None]
 
         def norm(v: Vec) -> Vec:
-            return cast(Vec, np.sqrt(np.add.reduce(v * v, axis=1)))
+            return cast("Vec", np.sqrt(np.add.reduce(v * v, axis=1)))
 
         def put(name: str, v: Any) -> None:
             out[:, ROW[name]] = v
@@ -235,13 +235,13 @@ class Derive:
         wrench, gripper, tcp = MASK["wrench"], MASK["gripper"], MASK["tcp"]
         control, retried, station = MASK["controller"], MASK["retries"], MASK["station"]
         vac = MASK["vacuum"]
-        channels = out[:, [ROW["F"], ROW["width"], ROW["width_rate"], ROW["vacuum"]]].tolist()
+        channels = out[:, [ROW["F"], ROW["width"], ROW["vacuum"]]].tolist()
         events = []
-        for (force, width, rate, vacuum), ok, (power, z, ref, phase, retries, operator) in zip(
+        for (force, width, vacuum), ok, (power, z, ref, phase, retries, operator) in zip(
             channels, valid, rows, strict=True
         ):
             onset = contact.step(ok[wrench], force, power)
-            holding = grasp.step(ok[gripper], width, ref, rate)
+            holding = grasp.step(ok[gripper], width, ref)
             grasp.lift(ok[tcp], z, contact.load)
             task.step_phase(ok[control], phase)
             task.step_retries(ok[retried], retries)
@@ -288,14 +288,14 @@ class Derive:
         at = np.maximum.accumulate(np.where(sign != 0, np.arange(len(sign))[:, None], 0), axis=0)
         sign = np.take_along_axis(sign, at, axis=0)  # holds the last sign beyond the deadband
         self._sign = sign[-1:]
-        return cast(Vec, np.add.reduce(sign[1:] * sign[:-1] < 0, axis=1) / self.joints)
+        return cast("Vec", np.add.reduce(sign[1:] * sign[:-1] < 0, axis=1) / self.joints)
 
     def _band(self, a: int, b: int) -> Vec:
         """|band-passed F| per tick; 0 where one of the filter's forces is missing."""
         a, b = a - len(self.taps) + 1, b - len(self.taps) + 1
         y = np.add.reduce(self._force_view[a:b] * self.taps, axis=2)  # taps are symmetric
         known = np.logical_and.reduce(self._known_view[a:b], axis=1)
-        return cast(Vec, np.sqrt(np.add.reduce(y * y, axis=1)) * known)
+        return cast("Vec", np.sqrt(np.add.reduce(y * y, axis=1)) * known)
 
     def _store(self, block: Vec, n: int) -> None:
         length = self.win.long
@@ -309,7 +309,7 @@ class Derive:
 
 
 def _dot(a: Vec, b: Vec) -> Vec:
-    return cast(Vec, np.add.reduce(a * b, axis=1))
+    return cast("Vec", np.add.reduce(a * b, axis=1))
 
 
 def _cross(a: Vec, b: Vec) -> Vec:
@@ -324,7 +324,7 @@ def rotate(quat: Vec, v: Vec) -> Vec:
     u, w = quat[:, None, 1:], quat[:, None, :1]
     n2 = np.add.reduce(quat * quat, axis=1)[:, None, None]
     t = 2.0 * _cross(u, v)
-    return cast(Vec, np.where(n2 > 1e-12, v + (w * t + _cross(u, t)) / np.maximum(n2, 1e-12), 0.0))
+    return cast("Vec", np.where(n2 > 1e-12, v + (w * t + _cross(u, t)) / np.maximum(n2, 1e-12), 0.0))
 
 
 def _twist(now: Vec, then: Vec) -> Vec:

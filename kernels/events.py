@@ -52,7 +52,9 @@ class Grasp:
     """Closes, holds, drops and lifts, all lengths in strokes but the TCP height [m].
 
     A close is `width_ref` turning back by `close_travel` from its largest value since the last
-    open. When the jaws have come to rest they hold something if they stopped short of `width_ref`.
+    open. When the jaws have come to rest, which is that they stayed within `settle_travel` of one
+    width for `settle_s`, they hold something if they stopped short of `width_ref`. A rate would not
+    tell: over a few ms an encoder's noise is faster than jaws that creep.
     """
 
     def __init__(self, dt: float) -> None:
@@ -60,13 +62,13 @@ class Grasp:
         self.settle_min = C["settle_min_s"] / dt
         self.state = OPEN
         self.turn = -1.0  # extreme of width_ref since the last close or open; < 0: none yet
-        self.quiet = 0
+        self.rest, self.quiet = 0.0, 0  # the width that they are at, for how many ticks
         self.age = NEVER
         self.closes = self.recloses = 0
         self.dropped = self.lifted = False
         self.width = self.z = self.load = 0.0  # at the grasp, and the load at the lift
 
-    def step(self, valid: bool, width: float, ref: float, rate: float) -> bool:
+    def step(self, valid: bool, width: float, ref: float) -> bool:
         """One tick; True while something is held."""
         self.age += 1
         if not valid:
@@ -78,7 +80,8 @@ class Grasp:
             if ref <= self.turn - C["close_travel"]:
                 self.recloses += self.closes > 0 and not self.lifted
                 self.closes += 1
-                self.state, self.age, self.quiet, self.turn = CLOSING, 0, 0, ref
+                self.state, self.age, self.turn = CLOSING, 0, ref
+                self.rest, self.quiet = width, 0
                 self.dropped = self.lifted = False
             return False
         self.turn = min(self.turn, ref)
@@ -87,13 +90,15 @@ class Grasp:
             return False
         gap = width - ref
         if self.state == CLOSING:
-            self.quiet = self.quiet + 1 if abs(rate) < C["settle_rate"] else 0
+            self.quiet += 1
+            if abs(width - self.rest) > C["settle_travel"]:
+                self.rest, self.quiet = width, 0
             if self.age >= self.settle_min and self.quiet >= self.settle:
                 self.state, self.width = (HOLDING if gap > C["hold_gap"] else EMPTY), width
                 self.z = math.nan
         elif self.state == HOLDING and gap < C["drop_gap"] and width < self.width - C["drop_gap"]:
             self.state, self.dropped = CLOSING, True  # and settles again, on nothing
-            self.quiet = 0
+            self.rest, self.quiet = width, 0
         return self.state == HOLDING
 
     def lift(self, valid: bool, z: float, load: float) -> None:

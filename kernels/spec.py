@@ -32,7 +32,7 @@ import math
 from functools import cache
 from typing import NamedTuple
 
-VERSION = 1  # goes up with any change of the arithmetic that the constants below do not show
+VERSION = 2  # goes up with any change of the arithmetic that the constants below do not show
 
 # mask bit -> telemetry fields that must all be valid
 MASK_FIELDS: dict[str, tuple[str, ...]] = {
@@ -47,11 +47,11 @@ MASK_FIELDS: dict[str, tuple[str, ...]] = {
     "gripper": ("width", "width_ref"),
     "grip_force": ("grip_force",),
     "vacuum": ("vacuum",),
-    "controller": ("phase", "elapsed", "limit"),
+    "controller": ("phase", "elapsed", "limit", "task"),
     "retries": ("retries", "recovery"),
     "safety": ("protective_stop", "ik_failure", "clamped", "watchdog"),
     "chunk": ("seam_jump", "chunk_disagreement", "comms_jitter"),
-    "station": ("task", "place_confirm", "barcode", "scale_match", "operator"),
+    "station": ("place_confirm", "barcode", "scale_match", "operator"),
 }
 MASKS: tuple[str, ...] = tuple(MASK_FIELDS)
 
@@ -90,8 +90,8 @@ CONSTANTS: dict[str, float] = {
     "lift_m": 0.02,  # TCP this far above where the grasp settled = lifted
     "close_travel": 0.15,  # width_ref turns back by this [stroke] = a close or an open
     "settle_min_s": 0.2,  # a gripper may take that long to start
-    "settle_s": 0.05,
-    "settle_rate": 0.05,  # [stroke/s]
+    "settle_s": 0.1,
+    "settle_travel": 0.01,  # [stroke] jaws that stay this near one width for settle_s are at rest
     "hold_gap": 0.02,  # settled this far [stroke] short of width_ref = something is held
     "drop_gap": 0.01,
     "vacuum_on": 0.5,
@@ -229,9 +229,9 @@ watchdog     | 1  | safety     | no fresh action chunk
 seam         | rad| chunk      | largest joint jump at a chunk seam in L
 disagreement | rad| chunk      | RMS difference of overlapping chunks
 jitter       | ms | chunk      | largest communication jitter in L
-task_0       | 1  | station    | task 0
-task_1       | 1  | station    | task 1
-task_2       | 1  | station    | task 2
+task_0       | 1  | controller | task 0
+task_1       | 1  | controller | task 1
+task_2       | 1  | controller | task 2
 place_confirm| 1  | station    | place confirmed
 barcode      | 1  | station    | barcode read
 scale_match  | 1  | station    | scale agrees

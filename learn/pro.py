@@ -107,6 +107,13 @@ def loss_of(net: ProHead, b: Batch, generator: torch.Generator) -> Tensor:
     return 0.3 * to_go + flags + 0.2 * _ranking(net, logits, b, generator)
 
 
+def _scales(features: np.ndarray) -> np.ndarray:
+    """What to divide features (n, 176) by: their standard deviation, not less than a thousandth.
+    One that never moved taught nothing, so that where it moves later it must not count: inf."""
+    still = features.max(axis=0) == features.min(axis=0)
+    return np.where(still, np.inf, np.maximum(features.std(axis=0), 1e-3)).astype(np.float32)
+
+
 def _two_hot_loss(net: ProHead, logits: Tensor, target: Tensor) -> Tensor:
     """Cross-entropy against the two neighbouring bins, weighted by nearness."""
     width = net.bins[1] - net.bins[0]
@@ -139,7 +146,7 @@ def train(args: Args, items: list[Labelled]) -> ProHead:
     net = ProHead(args.limit_s, float(np.median(durations)))
     everything = np.concatenate([s.features for s in fit])
     net.mean[:] = torch.from_numpy(everything.mean(0))
-    net.std[:] = torch.from_numpy(np.maximum(everything.std(0), 1e-3))
+    net.std[:] = torch.from_numpy(_scales(everything))
     optimiser = torch.optim.AdamW(net.parameters(), lr=args.lr, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, args.lr, total_steps=args.steps)
     for _ in track(range(args.steps), description="PRO head"):
@@ -190,7 +197,7 @@ def save(net: ProHead, args: Args, items: list[Labelled], metrics: dict[str, flo
         "mask": torch.ones(1, len(spec.MASKS)),
         "h": torch.zeros(1, HIDDEN) + 0.1,
     }
-    model, ins, outs = export(net, inputs, [*OUTPUTS, "h_out"])
+    model, ins, outs = export(net.step(), inputs, [*OUTPUTS, "h_out"])
     names = ("completion", "risk", "stability")
     manifest = Manifest(
         kind="pro",

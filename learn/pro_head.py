@@ -1,10 +1,11 @@
-"""The PRO head: GRU-64 on 50 Hz features; one network for training over sequences and for single
-steps with the state as input and output."""
+"""The PRO head: GRU-64 on 50 Hz features; a network for training over sequences, and the same for
+single steps with the state as input and output."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from headway.kernels import spec
@@ -14,7 +15,7 @@ BINS = 25  # of time-to-go
 
 
 class ProHead(nn.Module):
-    """`sequence` for training, `forward` for one step. `limit_s`: the longest time-to-go."""
+    """`sequence` for training, `step` for the robot. `limit_s`: the longest time-to-go."""
 
     def __init__(self, limit_s: float, typical_s: float) -> None:
         """`typical_s`: median duration of a success; progress is 1 - time_to_go / typical_s."""
@@ -47,21 +48,63 @@ class ProHead(nn.Module):
         """Mean time-to-go [s] of bin logits."""
         return (torch.softmax(logits, dim=-1) * self.bins).sum(-1)
 
+    def step(self) -> ProStep:
+        """One step of this network, as it is now."""
+        return ProStep(self)
+
+
+class ProStep(nn.Module):
+    """`forward`: (1, 176), (1, M), (1, HIDDEN) -> progress, stability, completion, risk,
+    time_to_go, each (1, 1), and the next state (1, HIDDEN). M mask bits, 0 or 1.
+
+    The same function as `ProHead.sequence`, in few and plain operations: on the robot a step of
+    this size costs what its operators cost to start, not what they compute. So constants are folded
+    into weights, and the GRU (Cho et al. 2014) is written out with one product for all its gates.
+    """
+
+    def __init__(self, net: ProHead) -> None:
+        super().__init__()
+        with torch.no_grad():
+            gru, n = net.gru, HIDDEN
+            wi, wh = gru.weight_ih_l0, gru.weight_hh_l0
+            bi, bh = gru.bias_ih_l0, gru.bias_hh_l0
+            none = torch.zeros(n, n)
+            gates = torch.cat([  # r and z together; what r does not scale, then what it does
+                torch.cat([wi[: 2 * n], wh[: 2 * n]], dim=1),
+                torch.cat([wi[2 * n :], none], dim=1),
+                torch.cat([none, wh[2 * n :]], dim=1),
+            ])  # fmt: skip
+            bias = torch.cat([bi[: 2 * n] + bh[: 2 * n], bi[2 * n :], bh[2 * n :]])
+            embed = net.embed[0]
+            scale = torch.stack(
+                [1 / net.temperature[0], 1 / net.temperature[1], -1 / net.temperature[2]]
+            )
+            weight = torch.cat([net.to_go.weight, net.binary.weight * scale[:, None]])
+            parts = {
+                "mean": net.mean, "gain": 1 / net.std,
+                "needs": net.needs, "spare": 1 - net.needs.sum(dim=1),
+                "embed": embed.weight, "embed_bias": embed.bias,
+                "gates": gates, "gates_bias": bias,
+                "heads": weight, "heads_bias": torch.cat([net.to_go.bias, net.binary.bias * scale]),
+                # the means of time-to-go and of progress, 1 - time_to_go / typical
+                "means": torch.stack([net.bins, 1 - net.bins / net.typical], dim=1),
+            }  # fmt: skip
+            for name, value in parts.items():
+                self.register_buffer(name, value.detach().clone())
+
     def forward(self, features: Tensor, mask: Tensor, h: Tensor) -> tuple[Tensor, ...]:
-        """One step: (1, 176), (1, M), (1, HIDDEN) -> progress, stability, completion, risk,
-        time_to_go, each (1, 1), and the next state. The cell is written out (Cho et al. 2014), so
-        that the graph is plain matrix products on every engine."""
-        x = self.embed(self.inputs(features, mask))
-        gi = x @ self.gru.weight_ih_l0.T + self.gru.bias_ih_l0
-        gh = h @ self.gru.weight_hh_l0.T + self.gru.bias_hh_l0
-        ir, iz, inew = gi.chunk(3, dim=1)
-        hr, hz, hnew = gh.chunk(3, dim=1)
-        r, z = torch.sigmoid(ir + hr), torch.sigmoid(iz + hz)
-        h_out = (1 - z) * torch.tanh(inew + r * hnew) + z * h
-        time_to_go = self.expected(self.to_go(h_out)).unsqueeze(1)
-        p = torch.sigmoid(self.binary(h_out) / self.temperature)
-        progress = (1.0 - time_to_go / self.typical).clamp(0.0, 1.0)
-        return progress, 1.0 - p[:, 2:3], p[:, 0:1], p[:, 1:2], time_to_go, h_out
+        known = torch.relu(F.linear(mask, self.needs, self.spare))  # 1, or 0 where a group lacks
+        x = ((features - self.mean) * self.gain).clamp(-6.0, 6.0) * known
+        x = torch.relu(F.linear(torch.cat([x, mask], dim=1), self.embed, self.embed_bias))
+        g = F.linear(torch.cat([x, h], dim=1), self.gates, self.gates_bias)
+        rz, new, old = g.split([2 * HIDDEN, HIDDEN, HIDDEN], dim=1)
+        r, z = torch.sigmoid(rz).split(HIDDEN, dim=1)
+        new = torch.tanh(new + r * old)
+        h_out = new + z * (h - new)
+        logits, flags = F.linear(h_out, self.heads, self.heads_bias).split([BINS, 3], dim=1)
+        time_to_go, progress = (torch.softmax(logits, dim=1) @ self.means).split(1, dim=1)
+        completion, risk, stability = torch.sigmoid(flags).split(1, dim=1)
+        return progress.clamp(0.0, 1.0), stability, completion, risk, time_to_go, h_out
 
 
 def _needs() -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:

@@ -127,17 +127,21 @@ def _labelled(seed: int, success: bool, n: int, rng: np.random.Generator) -> Lab
 def test_pro_head_steps_as_it_was_trained() -> None:
     torch.manual_seed(0)
     net = ProHead(limit_s=18.0, typical_s=6.0)
+    net.mean[:], net.std[3:] = torch.randn(len(spec.NAMES)), 2.0
+    net.std[:3] = torch.inf  # what never moved in training
+    net.temperature[:] = torch.tensor([0.7, 1.3, 2.0])
+    step = net.step()
     features, mask = torch.randn(1, 12, len(spec.NAMES)), torch.ones(1, 12, len(spec.MASKS))
     mask[:, 5:, 2] = 0.0
     logits, binary = net.sequence(features, mask)
     h = torch.zeros(1, HIDDEN)
     for t in range(12):
-        progress, stability, completion, risk, time_to_go, h = net(features[:, t], mask[:, t], h)
-    p = torch.sigmoid(binary[0, -1])
+        progress, stability, completion, risk, time_to_go, h = step(features[:, t], mask[:, t], h)
+    p = torch.sigmoid(binary[0, -1] / net.temperature)
     assert torch.allclose(time_to_go[0, 0], net.expected(logits[0, -1]), atol=1e-5)
     found = torch.stack([completion[0, 0], risk[0, 0], 1 - stability[0, 0]])
     assert torch.allclose(found, p, atol=1e-5)
-    assert 0.0 <= progress.item() <= 1.0
+    assert abs(progress.item() - min(max(1 - time_to_go.item() / 6.0, 0.0), 1.0)) < 1e-5
 
 
 def test_pro_learns_what_is_there_and_is_judged(tmp_path: Path) -> None:

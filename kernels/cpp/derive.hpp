@@ -271,7 +271,7 @@ class Derive {
 
     const bool worked = ok(m_wrench) && ok(m_tcp) && ok(m_twist);
     out[c_onset] = contact.step(ok(m_wrench), out[c_F], worked ? power : 0.0);
-    out[c_holding] = grasp.step(ok(m_gripper), width, aim, opening);
+    out[c_holding] = grasp.step(ok(m_gripper), width, aim);
     grasp.lift(ok(m_tcp), p[2], contact.load);
     task.step_phase(ok(m_controller), now(t_phase)[0]);
     task.step_retries(ok(m_retries), now(t_retries)[0]);

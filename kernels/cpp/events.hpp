@@ -46,6 +46,7 @@ struct Grasp {
   double settle, settle_min;
   State state = OPEN;
   double turn = -1;  // extreme of width_ref since the last close or open; < 0: none yet
+  double rest = 0;  // the width that the jaws are at, for `quiet` ticks
   long long quiet = 0, age = NEVER;
   int closes = 0, recloses = 0;
   bool dropped = false, lifted = false;
@@ -53,7 +54,7 @@ struct Grasp {
 
   explicit Grasp(double dt) : settle(spec::settle_s / dt), settle_min(spec::settle_min_s / dt) {}
 
-  bool step(bool valid, double w, double ref, double rate) {
+  bool step(bool valid, double w, double ref) {
     ++age;
     if (!valid) return state == HOLDING;
     if (turn < 0) turn = ref;
@@ -65,6 +66,7 @@ struct Grasp {
         state = CLOSING;
         age = quiet = 0;
         turn = ref;
+        rest = w;
         dropped = lifted = false;
       }
       return false;
@@ -78,7 +80,11 @@ struct Grasp {
     }
     const double gap = w - ref;
     if (state == CLOSING) {
-      quiet = std::fabs(rate) < spec::settle_rate ? quiet + 1 : 0;
+      ++quiet;
+      if (std::fabs(w - rest) > spec::settle_travel) {
+        rest = w;
+        quiet = 0;
+      }
       if (double(age) >= settle_min && double(quiet) >= settle) {
         state = gap > spec::hold_gap ? HOLDING : EMPTY;
         width = w;
@@ -87,6 +93,7 @@ struct Grasp {
     } else if (state == HOLDING && gap < spec::drop_gap && w < width - spec::drop_gap) {
       state = CLOSING;
       dropped = true;
+      rest = w;
       quiet = 0;
     }
     return state == HOLDING;

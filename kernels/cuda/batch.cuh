@@ -250,7 +250,7 @@ HW_FN void run_grasp(const Block& b) {
   for (int t = 0; t < p.ticks; ++t) {
     const std::uint32_t f = b.flags[t];
     if (f >> m_wrench & 1u) load.step(b.forces[t], gain);
-    const bool has = g.step(f >> m_gripper & 1u, width[t], ref[t], f & STILL, p);
+    const bool has = g.step(f >> m_gripper & 1u, width[t], ref[t], p);
     held += has && t >= p.ticks - p.longer;
     g.lift(f >> m_tcp & 1u, z[t], load.f.hi);
   }

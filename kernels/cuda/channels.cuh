@@ -16,9 +16,8 @@ enum Flag : std::uint32_t {
   SATURATED = 1u << 17,
   ABOVE = 1u << 18,  // |F| >= contact_on
   BELOW = 1u << 19,  // |F| <= contact_off
-  STILL = 1u << 20,  // |width rate| < settle_rate
-  ONSET = 1u << 21,
-  HELD = 1u << 22,
+  ONSET = 1u << 20,
+  HELD = 1u << 21,
 };
 inline constexpr int TURNS = 24;  // a stream's count of joints that turn back, from this bit on
 inline constexpr std::uint32_t VALID = (1u << spec::m_COUNT) - 1;
@@ -74,9 +73,6 @@ HW_FN std::uint32_t decisions(const A& a) {
   if (v2 < a.p.slow2) out |= SLOW;
   if (f2 >= contact_on * contact_on) out |= ABOVE;
   if (f2 <= contact_off * contact_off) out |= BELOW;
-  const bool known = a.ok(m_gripper, 0) && a.ok(m_gripper, a.p.diff);
-  const double moved = double(a.v(t_width, 0, 0)) - double(a.v(t_width, 0, a.p.diff));
-  if (!known || fabs(moved * (a.p.rate / a.p.diff)) < settle_rate * a.p.stroke) out |= STILL;
   return out;
 }
 

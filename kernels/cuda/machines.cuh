@@ -86,21 +86,21 @@ enum GraspState : int { OPEN, CLOSING, HOLDING, EMPTY };
 
 template <class R>
 struct Grasp {
-  R turn, width, z, load;  // turn < 0: no width_ref yet
+  R turn, rest, width, z, load;  // turn < 0: no width_ref yet
   int state, quiet, age, closes, recloses;
   bool dropped, lifted, seen;
 
   HW_FN void clear() {
     turn = -1;
-    width = z = load = 0;
+    rest = width = z = load = 0;
     state = OPEN;
     quiet = closes = recloses = 0;
     age = NEVER;
     dropped = lifted = seen = false;
   }
 
-  // Widths [m]; `still`: |width rate| < settle_rate. True while something is held.
-  HW_FN bool step(bool valid, R w, R ref, bool still, const Params& p) {
+  // Widths [m]. True while something is held.
+  HW_FN bool step(bool valid, R w, R ref, const Params& p) {
     using namespace spec;
     const double s = p.stroke;
     age = older(age);
@@ -114,6 +114,7 @@ struct Grasp {
         state = CLOSING;
         age = quiet = 0;
         turn = ref;
+        rest = w;
         dropped = lifted = false;
       }
       return false;
@@ -126,7 +127,11 @@ struct Grasp {
       return false;
     }
     if (state == CLOSING) {
-      quiet = still ? quiet + 1 : 0;
+      ++quiet;
+      if (exceeds(w, rest, settle_travel, s) || exceeds(rest, w, settle_travel, s)) {
+        rest = w;
+        quiet = 0;
+      }
       if (age >= p.settle_min && quiet >= p.settle) {
         state = exceeds(w, ref, hold_gap, s) ? HOLDING : EMPTY;
         width = w;
@@ -135,6 +140,7 @@ struct Grasp {
     } else if (state == HOLDING && below(w, ref, drop_gap, s) && sinks(w, width, s)) {
       state = CLOSING;
       dropped = true;
+      rest = w;
       quiet = 0;
     }
     return state == HOLDING;

@@ -126,7 +126,7 @@ HW_FN std::uint32_t step_machines(const TickOfStream& a, std::uint32_t f, double
                      f & BELOW, p.load_gain, 1.0 / p.rate))
     f |= ONSET;
   const double w = a.v(t_width, 0, 0), ref = a.v(t_width_ref, 0, 0);
-  if (h.grasp.step(f >> m_gripper & 1u, w, ref, f & STILL, p)) f |= HELD;
+  if (h.grasp.step(f >> m_gripper & 1u, w, ref, p)) f |= HELD;
   h.grasp.lift(f >> m_tcp & 1u, a.v(t_tcp, 2, 0), h.contact.load.f.value());
   h.task.step_phase(f >> m_controller & 1u, a.v(t_phase, 0, 0));
   h.task.step_retries(f >> m_retries & 1u, a.v(t_retries, 0, 0), p.rate);
