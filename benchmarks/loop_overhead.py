@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -43,7 +43,7 @@ class Cost:
         self._data: NDArray[np.int64] = np.zeros((size, 2 + len(STAGES)), np.int64)
         self._n = 0
 
-    def note(self, stamps: NDArray[np.int64], tick: Tick) -> None:
+    def note(self, stamps: Sequence[int], tick: Tick) -> None:
         if self._n < len(self._data):
             row = self._data[self._n]
             row[0] = perf_counter_ns() - stamps[0]

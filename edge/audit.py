@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import ctypes
 import gc
-from collections.abc import Callable
+import struct
+from collections.abc import Callable, Sequence
+from operator import sub
 from resource import RUSAGE_THREAD, getrusage
 from time import perf_counter_ns
 
 import numpy as np
-from numpy.typing import NDArray
 
 from headway.clock import Tick
 from headway.types import Stamp
@@ -30,9 +31,8 @@ UNITS = dict.fromkeys(("late", *STAGES, "begun", *AGES, "gc_ns"), "ns")
 TIMING = np.dtype(
     [(n, np.int64) for n in ("t_ns", "late", *STAGES, "missed", "begun", *AGES, *COUNTERS)]
 )
-_STAGE0, _MISSED, _AGE0, _COUNTER0 = (
-    (TIMING.names or ()).index(n) for n in (STAGES[0], "missed", AGES[0], COUNTERS[0])
-)
+_ROW = struct.Struct(f"={len(TIMING.names or ())}q")  # packing ints is cheaper than storing each
+_UNKNOWN = (-1,) * len(SAMPLES)
 _FRAMES = 64  # observations that a chunk may still come from
 
 
@@ -42,9 +42,9 @@ class Audit:
     def __init__(self, realtime: bool) -> None:
         self._realtime = realtime
         self.rows = np.zeros(1, TIMING)
-        self.flat: NDArray[np.int64] = self.rows.view(np.int64)
-        self._stages = self.flat[_STAGE0:_MISSED]
-        self._ages = [-1] * len(SAMPLES)  # time of the sample, until `finish`
+        self._bytes = self.rows.view(np.uint8).data
+        self._counters: tuple[int, ...] = (0,) * len(COUNTERS)
+        self._ages = list(_UNKNOWN)  # time of the sample, until `finish`
         self._place = {name: i for i, name in enumerate(SAMPLES)}
         self._frame: Stamp | None = None  # the oldest that this tick's observation holds
         self._frames: dict[int, Stamp] = {}
@@ -58,13 +58,11 @@ class Audit:
             gc.callbacks.remove(self._collected)
 
     def begin(self) -> None:
-        usage, row = getrusage(RUSAGE_THREAD), self.flat
-        row[_COUNTER0] = usage.ru_minflt
-        row[_COUNTER0 + 1] = usage.ru_majflt
-        row[_COUNTER0 + 2] = usage.ru_nvcsw
-        row[_COUNTER0 + 3] = usage.ru_nivcsw
-        row[_COUNTER0 + 4] = self._gc_ns
-        row[_COUNTER0 + 5] = self._core()
+        usage = getrusage(RUSAGE_THREAD)
+        self._counters = (
+            usage.ru_minflt, usage.ru_majflt, usage.ru_nvcsw, usage.ru_nivcsw,
+            self._gc_ns, self._core(),
+        )  # fmt: skip
 
     def sampled(self, source: str, stamp: Stamp) -> None:
         """`source`: one of SAMPLES, or a camera."""
@@ -79,16 +77,15 @@ class Audit:
         be the same one: a policy can answer at once."""
         return self._frame if t_ns == now_ns else self._frames.get(t_ns)
 
-    def finish(self, t_ns: int, tick: Tick, stamps: NDArray[np.int64]) -> None:
+    def finish(self, t_ns: int, tick: Tick, stamps: Sequence[int]) -> None:
         """`stamps`: the beginning of every stage and the end of the last one."""
-        row, ages = self.flat, self._ages
-        row[0], row[1] = t_ns, tick.late_ns
-        np.subtract(stamps[1:], stamps[:-1], out=self._stages)
-        row[_MISSED], row[_MISSED + 1] = tick.missed, stamps[0]
-        at = int(stamps[1]) if self._realtime else t_ns
-        for i, t in enumerate(ages):
-            row[_AGE0 + i] = at - t if t >= 0 else -1
-            ages[i] = -1
+        ages = self._ages
+        at = stamps[1] if self._realtime else t_ns
+        _ROW.pack_into(
+            self._bytes, 0, t_ns, tick.late_ns, *map(sub, stamps[1:], stamps), tick.missed,
+            stamps[0], *[at - t if t >= 0 else -1 for t in ages], *self._counters,
+        )  # fmt: skip
+        ages[:] = _UNKNOWN
         if self._frame is not None:
             if len(self._frames) >= _FRAMES:
                 del self._frames[next(iter(self._frames))]

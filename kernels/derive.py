@@ -324,7 +324,9 @@ def rotate(quat: Vec, v: Vec) -> Vec:
     u, w = quat[:, None, 1:], quat[:, None, :1]
     n2 = np.add.reduce(quat * quat, axis=1)[:, None, None]
     t = 2.0 * _cross(u, v)
-    return cast("Vec", np.where(n2 > 1e-12, v + (w * t + _cross(u, t)) / np.maximum(n2, 1e-12), 0.0))
+    return cast(
+        "Vec", np.where(n2 > 1e-12, v + (w * t + _cross(u, t)) / np.maximum(n2, 1e-12), 0.0)
+    )
 
 
 def _twist(now: Vec, then: Vec) -> Vec:

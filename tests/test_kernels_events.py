@@ -54,6 +54,27 @@ def test_a_grasp_holds_drifts_and_drops(impl: Any) -> None:
     assert (f["dropped"], f["closed_empty"], f["hold_duty"]) == (1, 1, 0)
 
 
+def test_an_encoder_of_a_tenth_of_a_millimetre_sees_the_hold(impl: Any) -> None:
+    """Its noise over `diff_s` is three times as fast as jaws that creep."""
+    rows = closing(1500, 100, 0.03)
+    rows["width"] += np.random.default_rng(0).normal(0.0, 1e-4, len(rows))
+    f = last(rows[:700], impl)
+    assert (f["closed_empty"], f["dropped"], f["hold_duty"]) == (0, 0, 1)
+    assert abs(f["width_drift"]) < 5e-4 / STROKE
+    rows["width"][800:] -= 0.03  # lost
+    f = last(rows, impl)
+    assert (f["dropped"], f["closed_empty"], f["hold_duty"]) == (1, 1, 0)
+
+
+def test_jaws_that_creep_are_not_at_rest(impl: Any) -> None:
+    rows = closing(1500, 100, 0.0)
+    slow = 0.15 * STROKE  # [m/s]
+    rows["width"] = np.maximum(0.08 - slow * DT * np.maximum(np.arange(1500) - 125, 0), 0.0)
+    assert last(rows, impl)["hold_duty"] == 0
+    rows["width"][900:] = rows["width"][900]
+    assert last(rows, impl)["hold_duty"] == 1
+
+
 def test_closing_on_nothing_lasts_until_the_jaws_open(impl: Any) -> None:
     rows = closing(900, 100, 0.0)
     assert last(rows[:600], impl)["closed_empty"] == 1

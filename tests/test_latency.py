@@ -163,7 +163,7 @@ class Source:
 
 def test_a_tick_writes_down_itself(monkeypatch):
     audit = Audit(realtime=True)
-    stamps = np.array([1000, 1500, 1600, 1700, 1800, 1900, 2000, 2600])
+    stamps = [1000, 1500, 1600, 1700, 1800, 1900, 2000, 2600]
     try:
         audit.begin()
         audit.sampled("arm", Stamp(1200, 1300))
@@ -195,10 +195,12 @@ def test_counters_count_what_happens_to_the_thread():
     audit = Audit(realtime=False)
     try:
         audit.begin()
+        audit.finish(1, Tick(), [0] * 8)
         before = audit.rows[0].copy()
         gc.collect()
         block = np.ones(1 << 22)  # 32 MiB that were not there
         audit.begin()
+        audit.finish(2, Tick(), [0] * 8)
         after = audit.rows[0]
         assert after["gc_ns"] > before["gc_ns"]
         assert after["minor_faults"] >= before["minor_faults"]
