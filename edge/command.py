@@ -123,7 +123,7 @@ def _watched(settings: Settings, built: Built, realtime: bool) -> Iterator[None]
     if not realtime or stall_s <= 0:
         yield
         return
-    with Watchdog(stall_s, str(table.pop("kind")), table) as built.loop.watchdog:
+    with Watchdog(stall_s, settings.loop.hz, str(table.pop("kind")), table) as built.loop.watchdog:
         yield
 
 

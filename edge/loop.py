@@ -151,8 +151,8 @@ class Loop:
         for tick in Rate(self.cfg.hz, clock, start_ns=start_ns):
             t_ns = tick.t_ns
             log.begin()
-            if watchdog is not None:
-                watchdog.beat()
+            if watchdog is not None and not watchdog.beat():
+                self._why = "the watchdog process was killed or hangs: nobody watches the loop"
             state, wrench, grip = senses.read(log)
             stamps[1] = now()
             elapsed = (t_ns - start_ns) / NS

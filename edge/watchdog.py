@@ -7,12 +7,15 @@ driver's module); the end of the command stream makes the arm's own watchdog sto
 recorder outlives the loop and closes the recording; `NAME.watchdog.txt` beside it says why.
 
 It counts its own looks, not seconds: a machine that was stopped as a whole is not a stuck loop.
+The loop in turn counts its ticks between those looks: a watchdog that was killed, or hangs, ends
+the episode, since a robot that nobody watches does not move.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import math
 import mmap
 import os
 import select
@@ -28,8 +31,14 @@ from headway.child import environment
 from headway.errors import DeviceError
 
 LOOKS = 5  # without a tick
+_PATIENCE = 2.0  # stall times without a look
 _SIZE = 4096
-_BEAT, _ARMED, _LENGTH = 0, 1, 2  # words of the shared page; from byte 64 on the recording's path
+_BEAT, _ARMED, _LENGTH, _LOOK = (
+    0,
+    1,
+    2,
+    3,
+)  # words of the shared page; from byte 64 on the recording's path
 _TEXT = 64
 
 
@@ -46,11 +55,13 @@ class Beats:
 
 
 class Watchdog:
-    """`with Watchdog(0.5, "arms", "ur", table) as dog:`; `arm` when the loop begins, `beat` every
+    """`with Watchdog(0.5, 500.0, "ur", table) as dog:`; `arm` when the loop begins, `beat` every
     tick, `disarm` when it has stopped the arm. Raises DeviceError when it cannot be started."""
 
-    def __init__(self, stall_s: float, kind: str, table: Mapping[str, Any]) -> None:
-        """`kind` and `table` of the arm, for its `remote_stop`."""
+    def __init__(self, stall_s: float, hz: float, kind: str, table: Mapping[str, Any]) -> None:
+        """`hz` of the loop; `kind` and `table` of the arm, for its `remote_stop`."""
+        self._patience = math.ceil(_PATIENCE * stall_s * hz)  # ticks without a look
+        self._look = self._unseen = 0
         memory = os.memfd_create("headway-watchdog", os.MFD_CLOEXEC)
         os.ftruncate(memory, _SIZE)
         self._page = mmap.mmap(memory, _SIZE)
@@ -81,10 +92,17 @@ class Watchdog:
         text = os.fsencode(recording.absolute())[: _SIZE - _TEXT]
         self._page[_TEXT : _TEXT + len(text)] = text
         self._words[_LENGTH] = len(text)
+        self._look, self._unseen = self._words[_LOOK], 0
         self._words[_ARMED] = 1
 
-    def beat(self) -> None:
-        self._words[_BEAT] += 1
+    def beat(self) -> bool:
+        """One tick. False when nobody has looked for twice the time that the loop itself has."""
+        words = self._words
+        words[_BEAT] += 1
+        look = words[_LOOK]
+        self._unseen = self._unseen + 1 if look == self._look else 0
+        self._look = look
+        return self._unseen < self._patience
 
     def disarm(self) -> None:
         self._words[_ARMED] = 0
@@ -110,6 +128,7 @@ def watch(page: mmap.mmap, setup: dict[str, Any]) -> int:
     poll.register(loop, select.POLLIN)
     print("ready", flush=True)
     while not poll.poll(1000 * setup["stall_s"] / LOOKS):
+        words[_LOOK] += 1
         if beats.look(words[_BEAT], bool(words[_ARMED])):
             recording = Path(os.fsdecode(page[_TEXT : _TEXT + words[_LENGTH]]))
             said = act(loop, setup)

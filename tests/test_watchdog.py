@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from loop_rig import Policy, Rig, check_log
 from null_robot import null_table
 
 from headway.edge.watchdog import LOOKS, Beats, Watchdog
@@ -35,7 +36,7 @@ def loop(body, tmp_path):
         import sys
         from pathlib import Path
         from headway.edge.watchdog import Watchdog
-        dog = Watchdog(0.1, {kind!r}, {{"a": 1}}).__enter__()
+        dog = Watchdog(0.1, 500.0, {kind!r}, {{"a": 1}}).__enter__()
         print(dog.pid, flush=True)
         dog.arm(Path({path!r}))
         dog.beat()
@@ -106,12 +107,40 @@ def test_it_ends_with_the_loop(tmp_path):
 
 
 def test_leaving_the_block_ends_it():
-    with Watchdog(5.0, "null", {}) as dog:
+    with Watchdog(5.0, 500.0, "null", {}) as dog:
         pid = dog.pid
         dog.arm(Path("x.mcap"))
         dog.beat()
     with pytest.raises(ProcessLookupError):
         os.pidfd_open(pid)
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_watchdog_that_does_not_look_is_noticed(how):
+    with Watchdog(0.05, 100.0, "null", {}) as dog:
+        dog.arm(Path("x.mcap"))
+        assert dog.beat()
+        os.kill(dog.pid, how)
+        os.waitid(os.P_PID, dog.pid, os.WEXITED | os.WSTOPPED | os.WNOWAIT)
+        dog.arm(Path("x.mcap"))  # a new episode begins to count afresh
+        assert [dog.beat() for _ in range(12)] == [True] * 9 + [False] * 3
+        if how == signal.SIGSTOP:
+            os.kill(dog.pid, signal.SIGCONT)
+            while not dog.beat():  # it looks again
+                os.sched_yield()
+
+
+def test_a_loop_that_nobody_watches_stops_the_arm(tmp_path):
+    rig = Rig(null_table(), Policy())
+    with Watchdog(0.05, 100.0, "null", {}) as dog:
+        rig.loop.watchdog = dog
+        os.kill(dog.pid, signal.SIGKILL)
+        os.waitid(os.P_PID, dog.pid, os.WEXITED | os.WNOWAIT)
+        result = rig.run(tmp_path / "e.mcap")
+    assert (result.end, result.ticks) == ("fault", 10)
+    assert "nobody watches the loop" in result.why
+    rig.check_arm()
+    check_log(tmp_path / "e.mcap", "error: fault: the watchdog process was killed or hangs")
 
 
 def test_in_a_real_time_run_a_stuck_loop_is_killed_and_its_recording_closed(write, both, tmp_path):
