@@ -42,7 +42,6 @@ from headway.kernels import telemetry
 from headway.types import Frame, Stamp, Vec
 
 if TYPE_CHECKING:
-    from headway.drivers.latest import Latest
     from headway.edge.result import Result
 
 RESULT = "result "  # of the log line that holds an episode's Result as JSON
@@ -96,8 +95,10 @@ class NullLog:
         """First thing in a tick."""
         self.stamps[0] = perf_counter_ns()
 
-    def sampled(self, source: Latest[Any], stamp: Stamp) -> None:
-        """A tick uses this sample."""
+    @property
+    def sampled(self) -> Callable[[str, Stamp], None]:
+        """To be called with the name of a source and the stamp of its sample that a tick uses."""
+        return _forget
 
     def once(self, t_ns: int, key: str, text: str) -> None:
         """Log a condition when it first appears, not 500 times a second."""
@@ -221,12 +222,13 @@ class EpisodeLog(NullLog):
                 ) from None
 
     def begin(self) -> None:
-        super().begin()
+        self.stamps[0] = perf_counter_ns()
         if self._realtime:  # faults and switches only matter where there are deadlines
             self.audit.begin()
 
-    def sampled(self, source: Latest[Any], stamp: Stamp) -> None:
-        self.audit.sampled(source.name, stamp)
+    @property
+    def sampled(self) -> Callable[[str, Stamp], None]:
+        return self.audit.sampled
 
     def event(self, t_ns: int, level: str, text: str) -> None:
         super().event(t_ns, level, text)
@@ -300,6 +302,10 @@ class EpisodeLog(NullLog):
 
     def end(self, t_ns: int, result: Result) -> None:
         self.event(t_ns, "info", RESULT + json.dumps(_plain(result)))
+
+
+def _forget(source: str, stamp: Stamp) -> None:
+    pass
 
 
 def _plain(result: Result) -> dict[str, Any]:

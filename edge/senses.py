@@ -84,7 +84,7 @@ class Senses:
         except Stale as e:
             self.trouble = str(e)
         else:
-            log.sampled(source, sample.stamp)
+            log.sampled(source.name, sample.stamp)
             if jitter is not None:
                 jitter.step(sample.stamp)
             if sample.valid:

@@ -156,11 +156,6 @@ def test_standing_still_for_a_while_changes_no_delay():
     assert found.windows <= 4
 
 
-class Source:
-    def __init__(self, name):
-        self.name = name
-
-
 def test_a_tick_writes_down_itself(monkeypatch):
     audit = Audit(realtime=True)
     stamps = [1000, 1500, 1600, 1700, 1800, 1900, 2000, 2600]
@@ -369,6 +364,6 @@ def test_a_log_forgets_its_callback_when_it_closes(tmp_path):
         max_ticks=10, metadata={},
     ) as log:  # fmt: skip
         assert len(gc.callbacks) == n + 1
-        log.sampled(Source("arm"), Stamp(1, 2))
+        log.sampled("arm", Stamp(1, 2))
         log.begin()
     assert len(gc.callbacks) == n
