@@ -71,6 +71,7 @@ def test_two_segments_are_as_far_apart_as_their_nearest_points(one: Any, two: An
 @given(segment, box)
 @example(((-1, 0.2, 0.2), (1, 0.2, 0.2)), ((-0.5, 0, 0), (0.5, 1, 1)))  # through it
 @example(((-1, 0.5, 2), (1, 0.5, 2)), ((-0.5, 0, 0), (0.5, 1, 1)))  # along a face
+@example(((1, 0, 0), (-0.609375, 1e-7, 0)), ((-0.6012440863553511, 1e-7, 0), (0, 1, 0)))  # nearly
 @settings(max_examples=300)
 def test_a_segment_is_as_far_from_a_box_as_its_nearest_point(one: Any, two: Any) -> None:
     d = np.sqrt(collision.box_apart(*one, *two))
@@ -78,7 +79,7 @@ def test_a_segment_is_as_far_from_a_box_as_its_nearest_point(one: Any, two: Any)
     lower, upper = np.array(two, float)
     sampled = np.sqrt((np.maximum(np.maximum(lower - x, x - upper), 0) ** 2).sum(-1).min())
     step = np.linalg.norm(np.subtract(*one)) / 4000
-    assert sampled - step - 1e-9 <= d <= sampled + 1e-9
+    assert sampled - step - 1e-8 <= d <= sampled + 1e-8  # the root of what rounding leaves
 
 
 @pytest.mark.skipif(guard_native.optional() is None, reason="C++ guard not built")

@@ -208,7 +208,8 @@ def test_a_protective_stop_ends_the_episode(table, path):
 def test_a_request_to_stop_ends_the_episode(table, path):
     rig = Rig(table, Policy(lambda a: setattr(rig.loop, "stop_requested", True) or a))
     result = rig.run(path)
-    assert (result.end, result.seconds) == ("interrupted", pytest.approx(WHEN))
+    # the policy has its turn halfway between two of PRO's
+    assert (result.end, result.seconds) == ("interrupted", pytest.approx(WHEN + 0.01))
     rig.check_arm()
     check_log(path, '"end": "interrupted"')
 
