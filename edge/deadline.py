@@ -42,7 +42,7 @@ class Deadline:
         gentle = replace(limits, ddq_max=limits.ddq_max * _SHARE, dddq_max=limits.dddq_max * _SHARE)
         self._stop = StopTrajectory(gentle, dt_s)
         n = len(limits.q_min)
-        self._sent = np.zeros((3, n))  # the newest first
+        self._sent = [np.zeros(n) for _ in range(3)]  # the newest first
         self._out = np.zeros(n)
         self._k = 0
         self.mode, self.why, self.changed = Mode.HOLD, "", False
@@ -50,7 +50,8 @@ class Deadline:
     def reset(self, q: Vec) -> None:
         """At rest at `q` (n,) [rad], nothing to do yet."""
         self._player.reset(q)
-        self._sent[:] = q
+        for sent in self._sent:
+            sent[:] = q
         self._out[:] = q
         self.mode, self.why, self.changed = Mode.HOLD, "no chunk yet", False
 
@@ -99,9 +100,9 @@ class Deadline:
 
     def sent(self, q: Vec) -> None:
         """`q` (n,) [rad] went out as it was wanted, or nearly."""
-        self._sent[2] = self._sent[1]
-        self._sent[1] = self._sent[0]
-        self._sent[0] = q
+        oldest = self._sent.pop()
+        oldest[:] = q
+        self._sent.insert(0, oldest)
 
     def overruled(self, q: Vec, t_ns: int) -> None:
         """The guard sent `q` instead: go on from there. After `sent`."""

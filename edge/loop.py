@@ -161,8 +161,8 @@ class Loop:
                 x, y, z = state.tcp.pos.tolist()
                 monitor.step(x, y, z, grip.width, grip.width_ref, dt)
             felt = None if contact is None else self._felt
-            row.fill(t_ns, elapsed, self._q_sent, dt, state, felt, grip, monitor)
-            row.view["comms_jitter"][...] = senses.jitter.seconds
+            jitter = senses.jitter.seconds
+            row.fill(t_ns, elapsed, self._q_sent, dt, state, felt, grip, monitor, jitter)
             log.telemetry(t_ns, row.data)  # as PRO sees it, so that a replay can agree
             stamps[2] = now()
             if pro is not None:
@@ -176,7 +176,7 @@ class Loop:
             if risk is not None:
                 self._pace(risk.step(signals), t_ns, log)
             wanted = deadline.sample(t_ns, self._speed)
-            row.view["watchdog"][...] = deadline.mode is not Mode.FOLLOW
+            row.watchdog = deadline.mode is not Mode.FOLLOW
             sent = guard.apply(
                 wanted, state=state, wrench=contact, now_ns=t_ns, command_t_ns=t_ns, signals=signals
             )
@@ -189,7 +189,7 @@ class Loop:
             if sent.changed:
                 self._after_change(sent, t_ns, log)
             self._patience(sent, t_ns)
-            row.view["clamped"][...] = sent.changed
+            row.clamped = sent.changed
             log.tick(t_ns, wanted, sent, deadline.mode, pro, tick)
             stamps[7] = now()
             log.timing(t_ns, tick)

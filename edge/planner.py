@@ -65,7 +65,7 @@ class Planner:
 
     def step(self, tick: Tick, row: Row, log: NullLog) -> None:
         """Submit an observation when its time has come, take over a chunk that is ready."""
-        worker, view, player = self.worker, row.view, self.player
+        worker, player = self.worker, self.player
         if worker is None:
             return
         try:
@@ -83,9 +83,8 @@ class Planner:
             return
         self.failed = ""
         if player.adopt(ready.joints, tick.t_ns):
-            view["ik_failure"][...] = ready.joints.residual > IK_TOLERANCE
-            view["seam_jump"][...] = player.seam_jump
-            view["chunk_disagreement"][...] = player.disagreement
+            row.ik_failure = ready.joints.residual > IK_TOLERANCE
+            row.seam_jump, row.chunk_disagreement = player.seam_jump, player.disagreement
             log.chunk(tick.t_ns, ready)
 
     def say_mode(self, t_ns: int, log: NullLog) -> None:

@@ -246,29 +246,38 @@ def test_interrupts_stop_the_arm_and_leave_the_collector_as_it_was(path):
 
 
 @pytest.fixture
-def writers(monkeypatch):
-    """Pids of the recorder processes that are started."""
-    pids = []
+def recorders(monkeypatch):
+    """The recorders that are made."""
+    made = []
 
     class Log(EpisodeLog):
         def __init__(self, *args, **kwargs):
             super().__init__(*args, **kwargs)
-            pids.append(self.recorder.writer_pid)
+            made.append(self.recorder)
 
     monkeypatch.setattr("headway.edge.runner.EpisodeLog", Log)
-    return pids
+    return made
 
 
 @pytest.mark.parametrize("how", ["killed", "full"])
-def test_without_a_recorder_the_arm_is_stopped_before_the_error_surfaces(table, path, how, writers):
+def test_without_a_recorder_the_arm_is_stopped_before_the_error_surfaces(
+    table, path, how, recorders
+):
+    struck = []
+
     def strike(actions):
-        if how == "killed":
-            os.kill(writers[0], signal.SIGKILL)
-        else:  # the file may not grow any more: what a full disk does
-            resource.prlimit(writers[0], resource.RLIMIT_FSIZE, (path.stat().st_size + 1000,) * 2)
+        if not struck:
+            writer = recorders[0].writer_pid
+            struck.append(writer)
+            recorders[0].flush()  # a first piece is in the file
+            if how == "killed":
+                os.kill(writer, signal.SIGKILL)
+            else:  # the file may not grow any more: what a full disk does
+                size = path.stat().st_size + 1000
+                resource.prlimit(writer, resource.RLIMIT_FSIZE, (size, size))
         return actions
 
-    rig = Rig(table, Policy(strike, when=0.8))  # a first piece is in the file by then
+    rig = Rig(table, Policy(strike, when=0.8))
     says = r"ended with signal 9" if how == "killed" else "File too large.*free space"
     with pytest.raises(RecordingError, match=says):
         rig.run(path)
@@ -280,11 +289,11 @@ def test_without_a_recorder_the_arm_is_stopped_before_the_error_surfaces(table, 
     np.testing.assert_array_equal(rows["sent"], rig.sent[: len(rows)])
 
 
-def test_a_recorder_that_fails_does_not_hide_what_went_wrong_first(path, writers):
+def test_a_recorder_that_fails_does_not_hide_what_went_wrong_first(path, recorders):
     rig = Rig(null_table(), Policy())
 
     def both(*_, **__):
-        os.kill(writers[0], signal.SIGKILL)
+        os.kill(recorders[0].writer_pid, signal.SIGKILL)
         raise DeviceError("power lost")
 
     rig.after(WHEN, rig.arm, "command", lambda _: both)
