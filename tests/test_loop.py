@@ -277,12 +277,12 @@ def test_without_a_recorder_the_arm_is_stopped_before_the_error_surfaces(
                 resource.prlimit(writer, resource.RLIMIT_FSIZE, (size, size))
         return actions
 
-    rig = Rig(table, Policy(strike, when=0.8))
+    rig = Rig(table, Policy(strike, when=0.6))
     says = r"ended with signal 9" if how == "killed" else "File too large.*free space"
     with pytest.raises(RecordingError, match=says):
         rig.run(path)
     rig.check_arm()
-    assert 400 < len(rig.sent) < 651
+    assert 300 < len(rig.sent) < 651  # pieces are written every 0.5 s
     recording = open_recording(path)
     assert recording.truncated
     rows = recording.rows("/command")
