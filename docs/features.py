@@ -208,7 +208,7 @@ def _channel(name: str) -> str:
 def _ranking(period: str, measured: dict[str, Any]) -> str:
     """The best statistic of each channel, ranked on `slippery`; `shipped` in that direction."""
     rows = [
-        "| feature | slippery items, fine encoder | the shipped cell |",
+        "| feature | slippery items | the shipped cell |",
         "|---|---|---|",
     ]
     slippery, shipped = measured["slippery"], measured["shipped"]
@@ -231,7 +231,7 @@ def _ranking(period: str, measured: dict[str, Any]) -> str:
 
 def _counts(measured: dict[str, Any]) -> str:
     rows = [
-        "| | slippery items, fine encoder | the shipped cell |",
+        "| | slippery items | the shipped cell |",
         "|---|---|---|",
     ]
     lines = {

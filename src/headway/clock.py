@@ -32,8 +32,7 @@ class WallClock:
     def __init__(self, spin_ns: int = 150_000) -> None:
         self.spin_ns = spin_ns
 
-    def now(self) -> int:
-        return time.monotonic_ns()
+    now = staticmethod(time.monotonic_ns)  # no call of our own around it: a tick asks ten times
 
     def sleep_until(self, t_ns: int) -> None:
         rest = t_ns - self.spin_ns - time.monotonic_ns()
