@@ -124,6 +124,9 @@ class Chain:
             step = J.T @ np.linalg.solve(J @ J.T + damping * np.eye(6), error)
             most = float(np.abs(step).max())
             q += step * (max_step / most if most > max_step else 1.0)
+            if not np.isfinite(q).all():  # of what is infinite there is no cosine
+                q[:] = math.nan
+                return math.inf
         return residual
 
     def ik_chunk(

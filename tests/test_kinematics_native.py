@@ -8,7 +8,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from test_kinematics import TCP, joints, rotvec
 
@@ -133,6 +133,7 @@ def test_what_is_not_finite_ends_a_chunk(impl, column, value, left):
 
 @pytest.mark.parametrize("impl", ["python", pytest.param("cpp", marks=needs_cpp)])
 @given(st.lists(st.tuples(*[st.floats(width=64)] * 7), min_size=1, max_size=4))
+@example([(0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0), (1.1e305, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)])
 @settings(max_examples=60, deadline=None)
 def test_no_action_whatever_makes_it_raise(impl, rows):
     chain = Chain(ur.DH, ur.BASE_YAW, TCP, impl=impl)
