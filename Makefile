@@ -59,15 +59,15 @@ docs: $(VENV)/.dev gl
 	$(PY) docs/slip.py
 	$(PY) docs/features.py
 
-# The shipped models, made again from nothing: about an hour on two cores. A first policy is cloned
-# from demonstrations; while it drives, the scripted expert labels what it would have done; the
-# shipped policy is cloned from both. glibc must not hand every large tensor back to the system.
+# The models made again from nothing: half an hour on two cores. A first policy is cloned from
+# demonstrations; while it drives, the scripted expert labels what it would have done; the policy is
+# cloned from both. Then its episodes teach PRO, and further ones calibrate it. glibc must not hand every large tensor back to the system.
 models: export MALLOC_MMAP_THRESHOLD_ = 4000000000
 models: export MALLOC_TRIM_THRESHOLD_ = 8000000000
 models: $(VENV)/.dev torch gl
-	$(PY) -m headway.learn.collect --out runs/demos --episodes 500
+	$(PY) -m headway.learn.collect --out runs/demos --config configs/pick_place_demos.toml --episodes 500
 	$(PY) -m headway.learn.behaviour_cloning --demos runs/demos --out models/pick_place_policy --work runs/train_first
-	$(PY) -m headway.learn.corrections --out runs/corrections --episodes 150
+	$(PY) -m headway.learn.corrections --out runs/corrections --config configs/pick_place_demos.toml --episodes 150
 	$(PY) -m headway.learn.behaviour_cloning --demos runs/demos runs/corrections --out models/pick_place_policy
 	$(PY) -m headway.learn.rollouts --out runs/rollouts --episodes 400
 	$(PY) -m headway.learn.pro --rollouts runs/rollouts --out models/pick_place_pro
