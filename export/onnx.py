@@ -6,8 +6,10 @@ import tempfile
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import onnx
 import torch
 
 from headway.bundle import Tensor
@@ -41,7 +43,8 @@ def export(
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         program.save(str(path))
-        model = path.read_bytes()
+        model = bare(path.read_bytes())
+        path.write_bytes(model)
         engine = ort.open_engine(path, {}, {})
         for name, value in inputs.items():
             engine.write(name, value.numpy())
@@ -54,6 +57,21 @@ def export(
                 )
         engine.close()
     return model, ins, outs
+
+
+def bare(model: bytes) -> bytes:
+    """The model without what the exporter noted beside it: lines of source, and with them the paths
+    of the machine that it was made on."""
+    whole = onnx.load_from_string(model)
+    graph = whole.graph
+    things: list[Any] = [
+        whole, graph, *graph.node, *graph.value_info, *graph.initializer, *graph.input,
+        *graph.output, *whole.functions,
+    ]  # fmt: skip
+    for thing in things:
+        del thing.metadata_props[:]
+        thing.doc_string = ""
+    return bytes(whole.SerializeToString())
 
 
 def _tensor(name: str, value: torch.Tensor) -> Tensor:

@@ -189,3 +189,13 @@ def test_save_does_not_replace_what_is_no_bundle(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="found something else there"):
         bundle.save(tmp_path / "home", manifest(), FILES)
     assert (tmp_path / "home" / "precious").read_text() == "x"
+
+
+@pytest.mark.parametrize("name", ["pick_place_policy", "pick_place_pro"])
+def test_shipped_models_are_whole_and_name_no_place_on_a_machine(name: str) -> None:
+    made = bundle.load(Path(__file__).parents[1] / "models" / name)
+    for file in made.manifest.files:
+        data = (made.path / file).read_bytes()
+        assert not re.search(rb"/[\w.-]+/[\w./-]+\.py\b", data)
+    assert made.manifest.provenance.command.startswith("python -m headway.learn.")
+    assert "/home" not in made.manifest.provenance.command
