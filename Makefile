@@ -61,7 +61,8 @@ docs: $(VENV)/.dev gl
 
 # The models made again from nothing: half an hour on two cores. A first policy is cloned from
 # demonstrations; while it drives, the scripted expert labels what it would have done; the policy is
-# cloned from both. Then its episodes teach PRO, and further ones calibrate it. glibc must not hand every large tensor back to the system.
+# cloned from both. Then its episodes teach PRO, and further ones calibrate it. glibc must not hand
+# every large tensor back to the system.
 models: export MALLOC_MMAP_THRESHOLD_ = 4000000000
 models: export MALLOC_TRIM_THRESHOLD_ = 8000000000
 models: $(VENV)/.dev torch gl

@@ -127,11 +127,9 @@ class Planner:
         base = self._station.chain.pose(base_q)
         state = np.empty(len(self._state_vector.names), np.float32)
         self._state_vector.fill(row.view, base, state)
-        if not all(
-            map(math.isfinite, state.tolist())
-        ):  # what a network makes of a NaN is nobody's plan
-            names = self._state_vector.names
-            unknown = [n for n, x in zip(names, state, strict=True) if not math.isfinite(x)]
+        names = self._state_vector.names
+        unknown = [n for n, x in zip(names, state.tolist(), strict=True) if not math.isfinite(x)]
+        if unknown:  # what a network makes of a NaN is nobody's plan
             self._senses.trouble = f"the policy wants {', '.join(unknown)}, which no sensor gives"
             log.once(t_ns, "state", self._senses.trouble)
             return None

@@ -33,12 +33,8 @@ from headway.errors import DeviceError
 LOOKS = 5  # without a tick
 _PATIENCE = 2.0  # stall times without a look
 _SIZE = 4096
-_BEAT, _ARMED, _LENGTH, _LOOK = (
-    0,
-    1,
-    2,
-    3,
-)  # words of the shared page; from byte 64 on the recording's path
+# Words of the shared page; from byte 64 on the recording's path.
+_BEAT, _ARMED, _LENGTH, _LOOK = range(4)
 _TEXT = 64
 
 
