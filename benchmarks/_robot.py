@@ -20,6 +20,7 @@ from headway.edge.loop import Loop
 from headway.edge.observe import CLONING_STATE
 from headway.edge.operator import ProOperator
 from headway.edge.policy import InlineWorker, Worker
+from headway.edge.rehearsal import Rehearsal
 from headway.edge.settings import Settings
 from headway.edge.settings import load as load_settings
 from headway.edge.station import Station
@@ -118,6 +119,7 @@ def robot(
     features: str = "auto",
     plan: bool = True,
     beside: Worker | None = None,
+    rehearse: bool = True,
 ) -> Iterator[tuple[Loop, str]]:
     """A loop on an open station, with the stub policy (if `plan`) and a PRO head; and which.
     `beside`: a worker that is there already, and stays."""
@@ -126,7 +128,10 @@ def robot(
         worker: Worker | None = beside
         if plan and beside is None:
             worker = InlineWorker(ToAndFro(), station.chain, 0.02)
-        yield Loop(station, worker, pro), what
+        loop = Loop(station, worker, pro)
+        if clock.realtime and rehearse:
+            loop.rehearsal = Rehearsal(loop)
+        yield loop, what
 
 
 @contextmanager

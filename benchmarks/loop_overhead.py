@@ -69,6 +69,12 @@ class NullCost(NullLog):
 class RecordedCost(EpisodeLog):
     cost: Cost
 
+    def practice(self) -> NullLog:
+        log = super().practice()
+        assert isinstance(log, RecordedCost)
+        log.cost = Cost(0)
+        return log
+
     def timing(self, t_ns: int, tick: Tick) -> None:
         super().timing(t_ns, tick)
         self.cost.note(self.stamps, tick)

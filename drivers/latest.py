@@ -60,6 +60,11 @@ class Latest(Generic[T]):
                 f"{self._why()}: is it connected and streaming?"
             )
 
+    @property
+    def last(self) -> Sample[T] | None:
+        """The newest sample whatever its age, without asking the device."""
+        return self._sample
+
     def latest(self, max_age_ns: int) -> Sample[T]:
         """The newest sample, valid or not. Raises Stale when it is older than `max_age_ns`."""
         now = self.clock.now()

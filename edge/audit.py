@@ -25,11 +25,12 @@ STAGES = ("read", "telemetry", "pro", "policy", "guard", "command", "log")
 SAMPLES = ("arm", "F/T sensor", "gripper")  # names of the sources whose samples a tick uses
 AGES = ("arm_age", "ft_age", "gripper_age")
 COUNTERS = ("minor_faults", "major_faults", "waits", "preemptions", "gc_ns", "cpu")
-UNITS = dict.fromkeys(("late", *STAGES, "begun", *AGES, "gc_ns"), "ns")
-# `begun` is CLOCK_MONOTONIC. `waits` are voluntary context switches, `preemptions` involuntary
-# ones. An age, or the core, that is not known is -1.
+UNITS = dict.fromkeys(("late", *STAGES, "begun", "spare", *AGES, "gc_ns"), "ns")
+# `begun` is CLOCK_MONOTONIC. `spare` is how long before its time the rehearsal of a tick was done:
+# negative where that made it late, 0 where there was none. `waits` are voluntary context switches,
+# `preemptions` involuntary ones. An age, or the core, that is not known is -1.
 TIMING = np.dtype(
-    [(n, np.int64) for n in ("t_ns", "late", *STAGES, "missed", "begun", *AGES, *COUNTERS)]
+    [(n, np.int64) for n in ("t_ns", "late", *STAGES, "missed", "begun", "spare", *AGES, *COUNTERS)]
 )
 _ROW = struct.Struct(f"={len(TIMING.names or ())}q")  # packing ints is cheaper than storing each
 _UNKNOWN = (-1,) * len(SAMPLES)
@@ -77,13 +78,13 @@ class Audit:
         be the same one: a policy can answer at once."""
         return self._frame if t_ns == now_ns else self._frames.get(t_ns)
 
-    def finish(self, t_ns: int, tick: Tick, stamps: Sequence[int]) -> None:
+    def finish(self, t_ns: int, tick: Tick, stamps: Sequence[int], spare_ns: int = 0) -> None:
         """`stamps`: the beginning of every stage and the end of the last one."""
         ages = self._ages
         at = stamps[1] if self._realtime else t_ns
         _ROW.pack_into(
             self._bytes, 0, t_ns, tick.late_ns, *map(sub, stamps[1:], stamps), tick.missed,
-            stamps[0], *[at - t if t >= 0 else -1 for t in ages], *self._counters,
+            stamps[0], spare_ns, *[at - t if t >= 0 else -1 for t in ages], *self._counters,
         )  # fmt: skip
         ages[:] = _UNKNOWN
         if self._frame is not None:

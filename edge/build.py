@@ -19,6 +19,7 @@ from headway.edge.loop import Loop
 from headway.edge.operator import ProOperator
 from headway.edge.policy import InlineWorker, Worker
 from headway.edge.realtime import split
+from headway.edge.rehearsal import Rehearsal
 from headway.edge.risk import RiskControl
 from headway.edge.settings import PolicyConfig, Settings
 from headway.edge.station import Station
@@ -61,6 +62,9 @@ class Built:
             worker = self._policy(settings, root, station, clock)
             pro = self._pro(settings, root, station)
             self.loop = Loop(station, worker, pro, self._risk(settings, root))
+            if clock.realtime and settings.realtime.rehearse:
+                rehearsal = self.loop.rehearsal = Rehearsal(self.loop)
+                self._close.callback(rehearsal.close)
             guard, chain = self.loop.guard.computed_by, station.chain.computed_by
             self.notes.append(f"guard in {guard}, kinematics in {chain}")
             chosen = {word for line in self.choices for word in line.split()}

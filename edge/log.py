@@ -18,6 +18,7 @@ way (`stamped`). On the wall clock both are in it.
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
 import struct
 from collections.abc import Callable, Mapping
@@ -90,6 +91,11 @@ class NullLog:
         self.stamps = [0] * (len(STAGES) + 1)
         self.events: list[tuple[int, str, str]] = []
         self._said: set[str] = set()
+        self.spare_ns = 0  # see `edge.audit`
+
+    def practice(self) -> NullLog:
+        """One for `edge.rehearsal`: the same calls, and nothing is kept."""
+        return NullLog()
 
     def begin(self) -> None:
         """First thing in a tick."""
@@ -194,6 +200,19 @@ class EpisodeLog(NullLog):
         )
         self.audit = Audit(realtime)
 
+    def practice(self) -> NullLog:
+        other = copy.copy(self)
+        other.stamps, other.events, other._said = [0] * len(self.stamps), [], set()
+        other._command = np.zeros_like(self._command)
+        other._bytes = other._command.reshape(1).view(np.uint8).data
+        if "/chunk" in self._topics:
+            other._chunk = np.zeros_like(self._chunk)
+        other._timings = np.zeros(0, TIMING)
+        other.recorder = self.recorder.practice()
+        other.audit = Audit(self._realtime)
+        other.audit.close()  # collections are none of its business
+        return other
+
     def __enter__(self) -> EpisodeLog:
         return self
 
@@ -290,7 +309,7 @@ class EpisodeLog(NullLog):
 
     def timing(self, t_ns: int, tick: Tick) -> None:
         audit = self.audit
-        audit.finish(t_ns, tick, self.stamps)
+        audit.finish(t_ns, tick, self.stamps, self.spare_ns)
         if self._realtime:
             self.recorder.write("/timing", t_ns, audit.rows[0])
         elif self._n < len(self._timings):

@@ -6,13 +6,14 @@ from __future__ import annotations
 import contextlib
 import gc
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from time import perf_counter_ns
+from typing import Protocol
 
 import msgspec
 import numpy as np
 
-from headway.clock import NS, Rate, Tick
+from headway.clock import NS, Rate, Tick, quiet_start
 from headway.edge.deadline import Mode
 from headway.edge.guard import Decision, Guard, Reason
 from headway.edge.log import NullLog
@@ -37,7 +38,13 @@ _BLIND = frozenset(
 )  # fmt: skip
 _NO_PLAN = frozenset((Reason.NO_COMMAND, Reason.NOT_NUMBERS, Reason.NOT_FINITE, Reason.SHAPE))
 
-_WARM_NS = 700_000  # before the head's tick: more than a cold run takes
+
+class Rehearses(Protocol):
+    """`headway.edge.rehearsal`."""
+
+    def begin(self, log: NullLog, instruction: str | None) -> None: ...
+
+    def step(self, tick: Tick) -> int: ...
 
 
 class Loop:
@@ -64,9 +71,9 @@ class Loop:
         self._q_sent = np.zeros(station.joints)
         self._felt = np.zeros(6)
         self._at_tcp = Wrench(self._felt[:3], self._felt[3:], "tcp")
-        self._warm_ns = min(_WARM_NS, round(0.4 * self.dt * NS))
         self.stop_requested = False
         self.watchdog: Watchdog | None = None
+        self.rehearsal: Rehearses | None = None
         self.begun: Callable[[NullLog], None] | None = None  # called when an episode's time begins
         self._lost = _BLIND | _NO_PLAN if worker else _BLIND  # no worker: nobody plans anything
 
@@ -80,7 +87,9 @@ class Loop:
         station = self.station
         gc_was_on = gc.isenabled()
         try:
-            self._prepare(instruction)
+            self.prepare(instruction)
+            if self.rehearsal is not None:
+                self.rehearsal.begin(log, instruction)
             gc.collect()
             gc.disable()
             if self.watchdog is not None:
@@ -110,7 +119,8 @@ class Loop:
         log.end(station.clock.now(), result)
         return result
 
-    def _prepare(self, instruction: str | None) -> None:
+    def prepare(self, instruction: str | None) -> None:
+        """Everything for an episode, with the arm at rest."""
         station = self.station
         station.arm_device.activate()
         if station.gripper_device is not None:
@@ -138,17 +148,28 @@ class Loop:
         self._speed = 1.0
 
     def _run(self, log: NullLog) -> tuple[str, Tick]:
+        clock, rehearsal = self.station.clock, self.rehearsal
+        if self.begun is not None:
+            self.begun(log)
+        rate = Rate(self.cfg.hz, clock, start_ns=quiet_start(clock, round(self.dt * NS)))
+        for end in self.ticks(rate, log):
+            if end:
+                return end, rate.tick
+            if rehearsal is not None:
+                log.spare_ns = rehearsal.step(rate.tick)
+        raise AssertionError("Rate never ends")
+
+    def ticks(self, rate: Rate, log: NullLog) -> Iterator[str]:
+        """One tick after the other, each with why the episode ends at it, "" while it goes on.
+        After `prepare`."""
         station, row, monitor = self.station, self.row, self.monitor
         guard, pro, risk, watchdog = self.guard, self.pro, self.risk, self.watchdog
         senses, planner, deadline = self.senses, self.planner, self.planner.deadline
-        clock, dt = station.clock, self.dt
+        clock, dt, start_ns = station.clock, self.dt, rate.start_ns
         monitor.on_event = lambda text: log.event(clock.now(), "info", text)
-        if self.begun is not None:
-            self.begun(log)
-        start_ns = clock.now()
         signals: Signals | None = None
         stamps, now = log.stamps, perf_counter_ns
-        for tick in Rate(self.cfg.hz, clock, start_ns=start_ns):
+        for tick in rate:
             t_ns = tick.t_ns
             log.begin()
             if watchdog is not None and not watchdog.beat():
@@ -194,19 +215,7 @@ class Loop:
             stamps[7] = now()
             log.timing(t_ns, tick)
             self._missed += tick.missed
-            end = self._ended(state, elapsed)
-            if end:
-                return end, tick
-            if clock.realtime and pro is not None and pro.due(tick.index + 1):
-                self._warm(pro, tick)
-        raise AssertionError("Rate never ends")
-
-    def _warm(self, pro: ProOperator, tick: Tick) -> None:
-        """Shortly before the tick at which the head runs, if there is time."""
-        clock, at_ns = self.station.clock, tick.deadline_ns - self._warm_ns
-        if clock.now() < at_ns:
-            clock.sleep_until(at_ns)
-            pro.warm()
+            yield self._ended(state, elapsed)
 
     def _contact(self, wrench: Wrench | None, state: ArmState | None) -> Wrench | None:
         """What touches the tool, at the TCP; refilled at each tick."""

@@ -6,8 +6,9 @@ Phi = -time-to-go: potential-based (Ng, Harada & Russell 1999), so dawdling earn
 
 from __future__ import annotations
 
+import copy
 import struct
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 
@@ -67,16 +68,20 @@ class ProOperator:
             )
         self.info, self.engine = info, engine
         self.stream = feature_stream(features, scale, joints, hz)  # type: ignore[arg-type]
+        self._make_stream = partial(feature_stream, features, scale, joints, hz)  # type: ignore[arg-type]
         self._every = round(hz / head_hz)
         self._features = engine.bind("features")[0]
         self._mask = engine.bind("mask")[0]
         self._h, self._h_out = engine.bind("h"), engine.bind("h_out")
         self._out = [engine.bind(name) for name in OUTPUTS]
+        self._keep()
+        self.reset()
+
+    def _keep(self) -> None:
         rows = np.zeros(1, pro_dtype())
         self.record: np.void = rows[0]
         self._seen = (rows["features"][0], self._features), (rows["mask"][0], self._mask)
         self._numbers = rows.view(np.uint8).data
-        self.reset()
 
     def reset(self) -> None:
         self.stream.reset()
@@ -91,10 +96,16 @@ class ProOperator:
         """Whether the head runs at this tick."""
         return tick % self._every == 0
 
-    def warm(self) -> None:
-        """Run the head for nothing, in time that nobody needs: what it touches was last used many
-        ticks ago and is in no cache any more. Its state and its signals stay as they are."""
-        self.engine.run()
+    def practice(self) -> ProOperator:
+        """One for `edge.rehearsal`: it runs the same head on what that was given last, so neither
+        the head's inputs nor its state change. Its signals mean nothing."""
+        other = copy.copy(self)
+        other.stream = self._make_stream()
+        other._features, other._mask = np.zeros_like(self._features), np.zeros_like(self._mask)
+        other._h = np.zeros_like(self._h)
+        other._keep()
+        other.reset()
+        return other
 
     def step(self, row: np.void, tick: int) -> Signals:
         """Signals as of this row; the head runs every hz / head_hz ticks, in between they hold."""

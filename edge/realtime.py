@@ -35,6 +35,7 @@ class RealtimeConfig(config.Struct, frozen=True):
     no_huge_pages: bool = True  # none is put together, or taken apart, under the loop
     switch_interval_s: float = 0.0002  # after which a Python thread lets the loop go on; 0: as is
     no_idle_states: bool = True  # cores wake at once: /dev/cpu_dma_latency
+    rehearse: bool = True  # each tick once for nothing just before it is due: caches are warm
 
 
 @dataclass(frozen=True)

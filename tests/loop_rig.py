@@ -82,13 +82,13 @@ class Rig:
     begun = None
 
     def run(self, path, **kwargs):
-        prepare = self.loop._prepare
+        prepare = self.loop.prepare
 
         def noting(instruction):
             prepare(instruction)
             self.begun = self.clock.now()
 
-        self.loop._prepare = noting
+        self.loop.prepare = noting
         with self.station:
             return record_episode(
                 self.loop, 3, path, chunk_shape=(HORIZON, 7) if self.worker else None,

@@ -11,6 +11,7 @@ evidence supports is the one named; it is the likeliest, not a proof.
 | preemption | an involuntary context switch: something of a higher priority, or of the same |
 | a stage | the tick before took until after the deadline, and this stage of it is furthest over |
 |         | its median: device read, policy adoption or hand-over, recorder, ... |
+| rehearsal | it was over after the deadline (`edge.rehearsal`) |
 | wake-up | the tick before was done in time: the timer, the host, or Python's lock |
 | unknown | the recording lacks the counters |
 """
@@ -78,6 +79,8 @@ def _cause(
     if 2 * FAULT_NS * grown("minor_faults") >= late:
         return "page fault"
     due = int(now["begun"]) - late
+    if has(rows, "spare") and int(now["spare"]) < 0:
+        return "rehearsal"
     if int(before["begun"]) + int(total[i - 1]) <= due:
         return "wake-up"
     stage = max(STAGES, key=lambda s: float(before[s]) - medians[s])

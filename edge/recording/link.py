@@ -1,4 +1,4 @@
-"""The loop's end of the ring and of the doorbell, and the writer process behind them.
+"""The loop's end of the rings and of the doorbell, and the writer process behind them.
 
 Descriptors: the loop holds the writing end of the doorbell and the reading end of the status pipe;
 there the writer sends a byte after everything somebody may wait for, and its end is its death.
@@ -7,7 +7,6 @@ there the writer sends a byte after everything somebody may wait for, and its en
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import select
 import subprocess
@@ -18,18 +17,18 @@ from pathlib import Path
 
 from headway.child import environment
 from headway.edge.recording import ring
-from headway.edge.recording.ring import BELL, Ring
+from headway.edge.recording.ring import NOTE, NOTES, PAYLOAD, Ring
 from headway.edge.recording.tap import Feed
 from headway.errors import RecordingError
 
-_F_SETPIPE_SZ = 1031
 _START_S = 60.0
+_PRACTICE_BYTES = 1 << 16
 
 
 class Link:
     """Starts the writer on the open file `file` and waits until it is ready.
 
-    lossless: `reserve` and `push` wait for the writer; else they refuse. view: the writer forwards
+    lossless: `reserve` and `note` wait for the writer; else they refuse. view: the writer forwards
     what it writes there. Raises RecordingError.
     """
 
@@ -48,17 +47,16 @@ class Link:
         self.head = 0  # end of the newest payload
         self._tail = 0  # everything before it is free; lags behind the writer
         self._before = 0  # the head before the last `reserve`
+        self._noted = self._taken = 0  # as `_tail`, of notes
         self.acknowledged = 0  # set by `close`; until then it is in the ring's header
         memory = os.memfd_create("headway-recorder")
-        os.ftruncate(memory, ring.HEADER + self.capacity)
+        os.ftruncate(memory, PAYLOAD + self.capacity)
         self.ring = Ring(memory)
         self.memory = self.ring.memory
-        self.memory[ring.HEADER : ring.HEADER + len(setup)] = setup
+        self.memory[PAYLOAD : PAYLOAD + len(setup)] = setup
         self.ring.words[4] = len(setup)
         bell, self._bell = os.pipe()
         self._status, status = os.pipe()
-        with contextlib.suppress(OSError):  # the administrator may allow less than 32768 messages
-            fcntl.fcntl(self._bell, _F_SETPIPE_SZ, 1 << 20)
         for fd in (bell, self._bell, self._status, status):
             os.set_blocking(fd, False)
         theirs = (memory, bell, status, file)
@@ -89,6 +87,9 @@ class Link:
     def pid(self) -> int:
         return self._writer.pid
 
+    def practice(self) -> Practice:
+        return Practice(self)
+
     def reserve(self, size: int) -> int:
         """Offset in `memory` of `size` free bytes, which end at the new head; -1 = none."""
         pos, capacity = self.head, self.capacity
@@ -100,7 +101,7 @@ class Link:
         if pos + size - self._tail > capacity and not self._room(pos, size):
             return -1
         self.head = pos + size
-        return ring.HEADER + at
+        return PAYLOAD + at
 
     def _room(self, pos: int, size: int) -> bool:
         if size > self.capacity:
@@ -121,29 +122,47 @@ class Link:
     def unreserve(self) -> None:
         self.head = self._before
 
-    def push(self, record: bytes, *, wait: bool) -> bool:
-        """Through the doorbell; False where that would mean waiting, or nobody listens."""
-        while True:
-            try:
-                os.write(self._bell, record)
-                return True
-            except BlockingIOError:  # noqa: PERF203 - turns only while the pipe is full
-                if not wait:
-                    return False
-                self.wait(self._bell_free, None, "read messages")
-            except OSError:
-                if wait:  # it is gone, or about to be
-                    self._writer.wait()
-                    self.check(0)
-                return False
+    def note(self, channel: int, op: int, seq: int, length: int, t_ns: int, pos: int) -> bool:
+        """False where there is no room. Raises struct.error, and when lossless RecordingError."""
+        n = self._noted
+        if n - self._taken >= NOTES and not self._note_free():
+            return False
+        at = ring.HEADER + n % NOTES * NOTE.size
+        NOTE.pack_into(self.memory, at, channel, op, seq, length, t_ns, pos)
+        self._noted = self.ring.words[5] = n + 1
+        if self.lossless:  # there is time for it, and a writer that is gone must not go unnoticed
+            self.knock(ring.SOON)
+        return True
 
-    def _bell_free(self) -> bool:
-        poll = select.poll()
-        poll.register(self._bell, select.POLLOUT)
-        return bool(poll.poll(0))
+    def ask(self, op: int, value: int = 0) -> None:
+        """Something else than a message; waits for room. Raises RecordingError."""
+        while not self.note(0, op, 0, value, 0, 0):
+            self.wait(lambda: self.ring.taken > self._taken, None, "read messages")
+        self.knock()
+
+    def _note_free(self) -> bool:
+        def free() -> bool:
+            self._taken = self.ring.taken
+            return self._noted - self._taken < NOTES
+
+        if not free() and self.lossless:
+            self.wait(free, None, "read messages")
+        return self._noted - self._taken < NOTES
+
+    def knock(self, when: bytes = ring.NOW) -> None:
+        """Make the writer look. Raises RecordingError where there is none any more."""
+        try:
+            os.write(self._bell, when)
+        except BlockingIOError:  # it has knocks to hear
+            pass
+        except OSError:  # it is gone, or about to be
+            self._writer.wait()
+            self.check(0)
 
     def wait(self, ready: Callable[[], bool], timeout: float | None, what: str) -> None:
         """Until `ready()`. Raises RecordingError when the writer dies, or after `timeout` [s]."""
+        with contextlib.suppress(RecordingError):  # the reason is below
+            self.knock()
         poll = select.poll()
         poll.register(self._status, select.POLLIN)
         end = None if timeout is None else time.monotonic() + timeout
@@ -185,7 +204,7 @@ class Link:
         """Let the writer finish and wait for it. Raises RecordingError."""
         try:
             with contextlib.suppress(RecordingError):  # the second check tells
-                self.push(BELL.pack(0, ring.CLOSE, 0, dropped, 0, 0), wait=True)
+                self.ask(ring.CLOSE, dropped)
             os.close(self._bell)
             self._bell = -1
             self._writer.wait()
@@ -200,3 +219,25 @@ class Link:
                 os.close(fd)
         self._bell = self._status = -1
         self.ring.close()
+
+
+class Practice(Link):
+    """For `headway.edge.rehearsal`: memory of its own, which is never full and nobody reads."""
+
+    def __init__(self, real: Link) -> None:
+        self.__dict__.update(real.__dict__)
+        self.capacity, self.lossless = _PRACTICE_BYTES, False
+        fd = os.memfd_create("headway-practice")
+        os.ftruncate(fd, PAYLOAD + self.capacity)
+        self.ring = Ring(fd)
+        os.close(fd)
+        self.memory = self.ring.memory
+        self.head = self._tail = self._before = self._noted = self._taken = 0
+
+    def _room(self, pos: int, size: int) -> bool:
+        self._tail = pos
+        return size <= self.capacity
+
+    def _note_free(self) -> bool:
+        self._taken = self._noted
+        return True

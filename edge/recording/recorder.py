@@ -1,4 +1,4 @@
-"""The loop's side of a recording: copies into the ring, rings the doorbell, never touches a file.
+"""The loop's side of a recording: copies into shared memory, never touches a file.
 
     with Recorder(path, [Channel("/telemetry", dtype=telemetry.dtype(6))], lossless=True) as log:
         log.write("/telemetry", t_ns, row)
@@ -14,6 +14,7 @@ One thread writes. Linux only (memfd).
 from __future__ import annotations
 
 import contextlib
+import copy
 import fcntl
 import json
 import os
@@ -29,7 +30,6 @@ from numpy.typing import NDArray
 import headway
 from headway.edge.recording import ring, schema
 from headway.edge.recording.link import Link
-from headway.edge.recording.ring import BELL
 from headway.edge.recording.schema import Channel
 from headway.edge.recording.tap import Feed
 from headway.errors import Busy, RecordingError
@@ -74,7 +74,6 @@ class Recorder:
             "metadata": {str(k): str(v) for k, v in (metadata or {}).items()},
             "library": f"headway {headway.__version__}",
             "chunk_bytes": chunk_bytes,
-            "lossless": lossless,
         }
         file = _create(self.path, overwrite)
         feed: Feed | None = None
@@ -96,11 +95,19 @@ class Recorder:
     def writer_pid(self) -> int:
         return self._link.pid
 
+    def practice(self) -> Recorder:
+        """One for `edge.rehearsal`: the same calls, and nothing is recorded."""
+        other = copy.copy(self)
+        other._seq = [0] * len(self._seq)
+        other._link = self._link.practice()
+        return other
+
     def write(self, channel: str | int, t_ns: int, row: Any) -> None:
         """Record one row (np.void or 0-d array of the channel's dtype) at `t_ns` >= 0.
 
-        `channel` is the topic, or its index in `channels`. One copy and one system call. Raises
-        ValueError for another dtype; in lossless mode RecordingError when the writer is gone.
+        `channel` is the topic, or its index in `channels`. One copy, and in lossless mode one
+        system call. Raises ValueError for another dtype; in lossless mode RecordingError when the
+        writer is gone.
         """
         i = channel if isinstance(channel, int) else self._ids.get(channel, -1)
         if i < 0:
@@ -114,7 +121,7 @@ class Recorder:
         at = self._reserve(size)
         if at >= 0:
             self._link.memory[at : at + size] = row
-        self._ring_bell(i, t_ns, size, at >= 0)
+        self._note(i, t_ns, size, at >= 0)
 
     def image(self, topic: str, t_ns: int, pixels: NDArray[Any], frame_id: str = "") -> None:
         """Record (h, w, 3) or (h, w) uint8, (h, w) uint16 depth [mm] or float32 [m]."""
@@ -150,22 +157,22 @@ class Recorder:
         if at >= 0:
             self._link.memory[at : at + len(head)] = head
             self._link.memory[at + len(head) : at + size] = body
-        self._ring_bell(i, t_ns, size, at >= 0)
+        self._note(i, t_ns, size, at >= 0)
 
     def _reserve(self, size: int) -> int:
         if self._closed:
             raise ValueError(f"the recording {self.path} is closed")
         return self._link.reserve(size)
 
-    def _ring_bell(self, i: int, t_ns: int, size: int, room: bool) -> None:
+    def _note(self, i: int, t_ns: int, size: int, room: bool) -> None:
         link, seq = self._link, self._seq[i]
         try:
-            record = BELL.pack(i, ring.MESSAGE, seq, size, t_ns, link.head - size if room else 0)
+            room = room and link.note(i, ring.MESSAGE, seq, size, t_ns, link.head - size)
         except struct.error:
             link.unreserve()
             raise ValueError(f"wanted a time 0 <= t_ns < 2**64, found {t_ns}") from None
         self._seq[i] = seq + 1 & 0xFFFFFFFF  # counts what is dropped, too: a gap is a loss
-        if room and link.push(record, wait=link.lossless):
+        if room:
             self.written += 1
         else:
             link.unreserve()
@@ -175,7 +182,7 @@ class Recorder:
         """Return when everything written is acknowledged. Raises RecordingError."""
         self.check()
         link, want = self._link, self.written
-        link.push(BELL.pack(0, ring.FLUSH, 0, 0, 0, 0), wait=True)
+        link.ask(ring.FLUSH)
         link.wait(lambda: link.ring.acknowledged >= want, timeout, "flush")
 
     def check(self) -> None:

@@ -1,10 +1,12 @@
-"""The memory between the loop and the writer process: a ring of payloads with a header, and the
-doorbell records that go through a pipe beside it.
+"""The memory between the loop and the writer process: a header, a ring of notes that say what was
+written, and a ring of payloads.
 
-The ring is an anonymous memfd: nothing is left behind under any name when both are killed.
-Positions count bytes for ever; a payload lies in one piece at `pos % capacity`. The loop owns the
-head, the writer `consumed`. Ringing the doorbell is a system call, which orders the payload before
-it also on CPUs that reorder stores.
+It is an anonymous memfd: nothing is left behind under any name when both are killed. Positions
+count bytes for ever; a payload lies in one piece at `pos % capacity`. The loop owns the head and
+`noted`, the writer `consumed` and `taken`. A loop with deadlines makes no system call per message:
+waking another process costs it more than the copy. So the writer looks by itself, and takes what
+was noted before it last slept: by then also a CPU that reorders stores has made the payload
+visible. A byte through the doorbell pipe is a system call of both sides, and orders it at once.
 """
 
 from __future__ import annotations
@@ -17,8 +19,11 @@ HEADER = 4096
 _TEXT = 64
 
 # channel, op, sequence of the channel, length, time, position
-BELL = struct.Struct("<HHIIxxxxQQ")
+NOTE = struct.Struct("<HHIIxxxxQQ")
+NOTES = 1 << 14
+PAYLOAD = HEADER + NOTES * NOTE.size  # where the payloads begin
 MESSAGE, FLUSH, CLOSE = 0, 1, 2
+SOON, NOW = b".", b"!"  # what goes through the doorbell
 
 STARTING, READY, FAILED, DONE = 0, 1, 2, 3
 
@@ -28,11 +33,12 @@ CALIBRATION = struct.Struct("<HxxII9d")  # bytes of the frame id, height, width,
 
 
 class Ring:
-    """A mapping of `fd`. Words of the header: consumed, acknowledged, state, length of the text."""
+    """A mapping of `fd`. Words of the header: consumed, acknowledged, state, length of the text,
+    length of the setup, noted, taken."""
 
     def __init__(self, fd: int) -> None:
         size = os.fstat(fd).st_size
-        self.capacity = size - HEADER
+        self.capacity = size - PAYLOAD
         self.memory = mmap.mmap(fd, size)
         self._header = memoryview(self.memory)
         self.words = self._header[:_TEXT].cast("Q")
@@ -52,6 +58,22 @@ class Ring:
     @acknowledged.setter
     def acknowledged(self, n: int) -> None:
         self.words[1] = n
+
+    @property
+    def noted(self) -> int:
+        return self.words[5]
+
+    @noted.setter
+    def noted(self, n: int) -> None:
+        self.words[5] = n
+
+    @property
+    def taken(self) -> int:
+        return self.words[6]
+
+    @taken.setter
+    def taken(self, n: int) -> None:
+        self.words[6] = n
 
     @property
     def state(self) -> int:

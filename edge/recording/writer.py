@@ -1,7 +1,7 @@
 """The recorder process: takes messages from the ring and writes them as chunks of an MCAP file.
 
 Started by `Recorder` with the numbers of the descriptors it inherits. It outlives the loop's
-process for as long as it takes to write what was rung: the end of the loop, whether by `close`, an
+process for as long as it takes to write what was noted: the end of the loop, whether by `close`, an
 exception or SIGKILL, is seen on the doorbell pipe and on a pidfd, and the file gets its footer.
 
 Chunks end when they are large enough or span `AGE_NS` of *recorded* time, never by the wall clock:
@@ -24,14 +24,14 @@ import numpy as np
 
 from headway.edge.recording import messages, ring
 from headway.edge.recording.quick import QuickWriter
-from headway.edge.recording.ring import BELL, Ring
+from headway.edge.recording.ring import NOTE, Ring
 from headway.edge.recording.schema import Channel, struct_schema
 from headway.edge.recording.tap import Feed, Tap, Topic
 from headway.wire import Layout
 
 AGE_NS = 500_000_000
-GATHER_S = 0.005  # on the wall clock: take messages in batches rather than wake up for each
-BATCH = BELL.size * 2048
+GATHER_MS = 5  # take messages in batches rather than wake up for each
+BATCH = 1024
 
 
 class File:
@@ -142,39 +142,47 @@ class Log:
         self.mcap.finish()
 
 
-def _serve(log: Log, shared: Ring, bell: int, status: int, parent: int, lossless: bool) -> None:
+def _serve(log: Log, shared: Ring, bell: int, status: int, parent: int) -> None:
     """Until the loop closes, or is gone."""
-    words = shared.words  # the properties of `Ring`, without a call per message
+    words, memory = shared.words, shared.memory  # properties would be a call per message
     poll = select.poll()
     poll.register(bell, select.POLLIN)
     gone = -1
     with contextlib.suppress(OSError, AttributeError):  # Linux < 5.3: the pipe alone tells
         gone = os.pidfd_open(parent)
         poll.register(gone, select.POLLIN)
+    taken = seen = 0
     while True:
-        died = any(fd == gone for fd, _ in poll.poll())
-        if not died:
-            time.sleep(GATHER_S)
-        while True:
-            try:
-                batch = os.read(bell, BATCH)
-            except BlockingIOError:
-                break
-            if not batch:
-                return log.finish("the loop's process ended", None)
-            for channel, op, seq, length, t_ns, pos in BELL.iter_unpack(batch):
-                if op == ring.CLOSE:
-                    return log.finish("closed", length)
-                if op == ring.FLUSH:
-                    log.flush()
-                else:
-                    at = ring.HEADER + pos % shared.capacity
-                    log.add(channel, t_ns, seq, shared.memory[at : at + length])
-                    words[0] = pos + length  # consumed
-                words[1] = log.acknowledged
-            _wake(status)
-            if log.tap is not None:
-                log.tap.flush()
+        died = woken = False
+        for fd, _ in poll.poll(GATHER_MS):
+            knocks = os.read(bell, 1 << 16) if fd == bell else b""
+            if not knocks:
+                died = True
+            elif ring.NOW not in knocks:
+                time.sleep(GATHER_MS / 1000)
+            woken = True
+        noted = words[5]
+        upto = noted if died or woken else seen  # see `ring`
+        seen = noted
+        while taken < upto:
+            at = ring.HEADER + taken % ring.NOTES * NOTE.size
+            channel, op, seq, length, t_ns, pos = NOTE.unpack_from(memory, at)
+            if op == ring.CLOSE:
+                return log.finish("closed", length)
+            if op == ring.FLUSH:
+                log.flush()
+            else:
+                at = ring.PAYLOAD + pos % shared.capacity
+                log.add(channel, t_ns, seq, memory[at : at + length])
+                words[0] = pos + length  # consumed
+            words[1] = log.acknowledged
+            taken += 1
+            words[6] = taken
+            if taken % BATCH == 0:  # somebody may wait for room
+                _wake(status)
+        _wake(status)
+        if log.tap is not None:
+            log.tap.flush()
         if died:
             return log.finish("the loop's process ended", None)
 
@@ -196,11 +204,11 @@ def main(argv: list[str]) -> int:
     log: Log | None = None
     try:
         size = shared.words[4]
-        setup = json.loads(shared.memory[ring.HEADER : ring.HEADER + size])
+        setup = json.loads(shared.memory[ring.PAYLOAD : ring.PAYLOAD + size])
         log = Log(fd, setup, tap)
         shared.state = ring.READY
         _wake(status)
-        _serve(log, shared, bell, status, parent, setup["lossless"])
+        _serve(log, shared, bell, status, parent)
         shared.acknowledged, shared.state = log.acknowledged, ring.DONE
     except Exception as e:
         if log is not None:  # half a chunk is of no use to anybody, and a full disk gets it back

@@ -1,10 +1,9 @@
 """A policy in a process of its own, as the loop sees it.
 
-The loop's calls never wait: an observation is copied into shared memory and announced, a chunk is
-copied out when the news counter says that there is one. A thread that sleeps on the process's end
-starts it again, with back-off, when it crashed or was killed for giving no answer; meanwhile the
-loop plays the chunk that it has to its end, stops and holds. After `restarts` of them within an
-episode the policy is gone for good.
+The loop's calls never wait (`exchange`). A thread that sleeps on the process's end starts it again,
+with back-off, when it crashed or was killed for giving no answer; meanwhile the loop plays the
+chunk that it has to its end, stops and holds. After `restarts` of them within an episode the policy
+is gone for good.
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ import sys
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from time import monotonic_ns
 from typing import Any
 
 from headway.child import environment
@@ -27,11 +25,11 @@ from headway.drivers.kinematics import Chain
 from headway.edge.policy import About, Ready
 from headway.edge.worker import wire
 from headway.edge.worker.child import raised
+from headway.edge.worker.exchange import SLOTS, Exchange
 from headway.edge.worker.tensors import Tensors
 from headway.errors import PolicyError
 from headway.types import Observation, Vec
 
-_SLOTS = 4
 _BACKOFF_S = (0.1, 0.3, 1.0, 3.0)
 
 
@@ -73,9 +71,8 @@ class ProcessWorker:
         self.detail, self.facts = "", dict[str, str]()  # what the policy says of itself
         self.warm_up_ns: list[int] = []
         self.restarts = 0  # over all episodes
-        self._seen: Tensors | None = None
-        self._episode = self._number = self._news = self._left = 0
-        self._asked_ns: int | None = None  # when the oldest unanswered observation was submitted
+        self._exchange: Exchange | None = None
+        self._left = 0
         self._instruction: str | None = None
         self._trouble = self._gone = ""
         self._closing = threading.Event()
@@ -96,6 +93,11 @@ class ProcessWorker:
     @property
     def trouble(self) -> str:
         return self._trouble
+
+    @property
+    def waiting(self) -> bool:
+        """Whether an observation is not answered yet."""
+        return self._exchange is not None and self._exchange.asked_ns is not None
 
     def _start(self) -> socket.socket:
         """Start the process, wait until the policy is warm; our end of the socket. Raises
@@ -140,23 +142,23 @@ class ProcessWorker:
         found = About(
             d["name"], tuple(d["cameras"]), tuple(d["state_names"]), tuple(d["chunk_shape"])
         )
-        if self._seen is None:
+        if self._exchange is None:
             self._allocate(found)
         elif found != self.about:
             raise PolicyError(
                 f"wanted the policy that was there before, {self.about}, found {found}"
             )
         self.detail, self.facts = d["detail"], d["facts"]
-        assert self._seen is not None
+        assert self._exchange is not None
         memory = {
-            "dh": chain.dh, "base_yaw": chain.base_yaw, "tool": chain.tool, "slots": _SLOTS,
+            "dh": chain.dh, "base_yaw": chain.base_yaw, "tool": chain.tool, "slots": SLOTS,
             "cameras": {name: self._frames[name] for name in found.cameras},
             "warm_up": care.warm_up, "q": self._q,
         }  # fmt: skip
-        fds = [self._seen.fd, self._said.fd]
+        fds = [self._exchange.seen.fd, self._exchange.said.fd]
         socket.send_fds(sock, [wire.pack(wire.MEMORY, memory)], fds)
         self.warm_up_ns = self._answer(sock, wire.READY)["warm_up_ns"]
-        self._news = self._said.news
+        self._exchange.forget()
         if self._instruction is not None:
             sock.send(self._reset_message())
             self._answer(sock, wire.ANSWER)
@@ -169,8 +171,8 @@ class ProcessWorker:
         self.about = found
         frames = {name: self._frames[name] for name in found.cameras}
         n = len(self._q)
-        self._seen = Tensors(wire.observation_fields(frames, len(found.state_names), n), _SLOTS)
-        self._said = Tensors(wire.chunk_fields(found.chunk_shape, n), _SLOTS)
+        seen = Tensors(wire.observation_fields(frames, len(found.state_names), n), SLOTS)
+        self._exchange = Exchange(seen, Tensors(wire.chunk_fields(found.chunk_shape, n), SLOTS))
 
     def _answer(self, sock: socket.socket, kind: bytes) -> Any:
         """The content of the next message, which must be of `kind`."""
@@ -186,13 +188,17 @@ class ProcessWorker:
         return content
 
     def _reset_message(self) -> bytes:
-        return wire.pack(wire.RESET, {"instruction": self._instruction, "episode": self._episode})
+        assert self._exchange is not None
+        episode = self._exchange.episode
+        return wire.pack(wire.RESET, {"instruction": self._instruction, "episode": episode})
 
     def reset(self, instruction: str) -> int:
         """Waits for the policy, which a loop at work never does."""
-        self._episode += 1
+        exchange = self._exchange
+        assert exchange is not None
+        exchange.episode += 1
         self._left = self._care.restarts
-        self._instruction, self._asked_ns = instruction, None
+        self._instruction, exchange.asked_ns = instruction, None
         while not self._gone:
             if self._trouble:
                 self._closing.wait(0.02)
@@ -213,7 +219,7 @@ class ProcessWorker:
             except OSError:  # it ended: the keeper starts it again, or gives it up
                 pass
             else:
-                self._news = self._said.news
+                exchange.forget()
                 content = wire.unpack(message)
                 if "error" in content:
                     raise raised(content)
@@ -225,50 +231,19 @@ class ProcessWorker:
         """Raises PolicyError for an observation of another shape than before."""
         if self._gone or self._trouble:
             return
-        if self._asked_ns is not None and obs.t_ns - self._asked_ns > self._care.hang_s * NS:
+        exchange = self._exchange
+        assert exchange is not None
+        asked_ns = exchange.asked_ns
+        if asked_ns is not None and obs.t_ns - asked_ns > self._care.hang_s * NS:
             self._kill(f"gave no answer for {self._care.hang_s} s")
             return
-        assert self._seen is not None
-        self._number += 1
-        slot = self._number % _SLOTS
-        out = self._seen.begin(slot, self._number)
-        try:
-            wire.put_observation(out, obs)
-        except ValueError as e:
-            raise PolicyError(str(e)) from None
-        out["submitted_ns"][...] = monotonic_ns()
-        self._seen.end(slot, self._number)
-        with contextlib.suppress(OSError):  # full: it is far behind; broken: the keeper knows
-            self._sock.send(wire.SLOT.pack(wire.NEW, slot, self._episode, self._number, 0))
-        if self._asked_ns is None:
-            self._asked_ns = obs.t_ns
+        exchange.put(obs, self._sock)
 
     def take(self, now_ns: int) -> Ready | None:
         if self._gone:
             raise PolicyError(self._gone)
-        if self._said.news == self._news:
-            return None
-        self._news = self._said.news
-        newest: Ready | None = None
-        failure: PolicyError | None = None
-        with contextlib.suppress(OSError):
-            while message := self._sock.recv(wire.LONGEST):
-                if message[:1] == wire.CHUNK:
-                    _, slot, episode, number, asked = wire.SLOT.unpack(message)
-                    if episode != self._episode:
-                        continue
-                    self._asked_ns = None if asked >= self._number else now_ns
-                    ready = wire.get_ready(self._said.views[slot])
-                    if self._said.whole(slot, number):
-                        newest, failure = ready, None
-                elif message[:1] == wire.ERROR:
-                    content = wire.unpack(message)
-                    if content["episode"] == self._episode:
-                        self._asked_ns = None
-                        failure = PolicyError(content["text"])
-        if failure is not None:
-            raise failure
-        return newest
+        assert self._exchange is not None
+        return self._exchange.get(now_ns, self._sock)
 
     def _kill(self, why: str) -> None:
         self._trouble = f"the policy {why} and was killed"
@@ -296,7 +271,7 @@ class ProcessWorker:
             except Exception as e:
                 self._gone = f"{trouble}; it did not start again: {e}"
                 return
-            self._asked_ns, self._sock = None, sock
+            self._sock = sock
             self.restarts += 1
             self._trouble = ""  # last: from here on the loop uses the socket
 
@@ -320,9 +295,9 @@ class ProcessWorker:
         self._free()
 
     def _free(self) -> None:
-        if self._seen is None:  # it never said what it wants
+        if self._exchange is None:  # it never said what it wants
             return
-        for tensors in (self._seen, self._said):
+        for tensors in (self._exchange.seen, self._exchange.said):
             os.close(tensors.fd)
             tensors.close()
 

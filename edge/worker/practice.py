@@ -1,0 +1,75 @@
+"""A worker for `headway.edge.rehearsal`: the calls of a `ProcessWorker`, and nobody behind them.
+
+Its chunks stand still where the last observation was planned from. It answers whenever the real
+policy is awaited, since the tick to come may be the one that takes the chunk over. Images are left
+out: copying them is a matter of bandwidth, which no cache helps.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from headway.edge.chunks import JointChunk
+from headway.edge.policy import About, Ready
+from headway.edge.worker import wire
+from headway.edge.worker.exchange import SLOTS, Exchange
+from headway.edge.worker.tensors import Tensors
+from headway.types import Chunk, Observation
+
+_DT_NS = 100_000_000  # between waypoints
+
+
+class Practice:
+    """`awaited` says whether the real policy owes an answer."""
+
+    trouble = ""
+
+    def __init__(self, about: About, joints: int, awaited: Callable[[], bool]) -> None:
+        self.about = replace(about, cameras=())
+        self._awaited = awaited
+        seen = Tensors(wire.observation_fields({}, len(about.state_names), joints), SLOTS)
+        said = Tensors(wire.chunk_fields(about.chunk_shape, joints), SLOTS)
+        for tensors in (seen, said):
+            os.close(tensors.fd)
+        self._exchange = Exchange(seen, said)
+        self._ours, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        for end in (self._ours, self._theirs):
+            end.setblocking(False)
+        self._answer = said.views[0]
+        self._asked = 0
+
+    def reset(self, instruction: str) -> int:
+        self._asked = 0
+        self._exchange.forget()
+        return 0
+
+    def submit(self, obs: Observation) -> None:
+        self._exchange.put(obs, self._ours)
+        *_, self._asked, _ = wire.SLOT.unpack(self._theirs.recv(wire.LONGEST))
+        h, d = self.about.chunk_shape
+        chunk = Chunk(obs.t_ns, _DT_NS, np.zeros((h, d), np.float32), obs.base)
+        q = np.tile(obs.base_q, (h + 1, 1))
+        joints = JointChunk(obs.t_ns, _DT_NS, q, np.zeros(h + 1), 0.0)
+        wire.put_ready(self._answer, Ready(chunk, joints, 0, 0, 0))
+
+    def take(self, now_ns: int) -> Ready | None:
+        exchange = self._exchange
+        if self._asked and self._awaited():
+            self._answer["times"][0] = now_ns
+            exchange.said.begin(0, self._asked)
+            exchange.said.end(0, self._asked)
+            answer = wire.SLOT.pack(wire.CHUNK, 0, exchange.episode, self._asked, self._asked)
+            self._theirs.send(answer)
+            exchange.said.news += 1
+        return exchange.get(now_ns, self._ours)
+
+    def close(self) -> None:
+        self._ours.close()
+        self._theirs.close()
+        self._exchange.seen.close()
+        self._exchange.said.close()
