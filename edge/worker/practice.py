@@ -71,5 +71,6 @@ class Practice:
     def close(self) -> None:
         self._ours.close()
         self._theirs.close()
+        self._answer = {}
         self._exchange.seen.close()
         self._exchange.said.close()
