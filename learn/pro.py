@@ -1,13 +1,14 @@
 """Train a PRO head on the recordings of a policy, and judge it beside dumb baselines.
 
-    python -m headway.learn.pro --rollouts runs/rollouts --out models/pick_place_pro
+    python -m headway.learn.pro --rollouts runs/rollouts runs/disturbed --out models/pick_place_pro
 
 Losses: two-hot cross-entropy of the time-to-go on successes; a ranking of the expected time-to-go
 at equal shares of the episode, clean success < success with retries < failure; binary
 cross-entropy of the station's outcome (completion), of a failure event within 2 s (risk) and of a
 retry within 2 s (1 - stability). Sensor groups are dropped at random, so that a robot without one
 is scored too. Splits are by episode; temperatures are fitted on the validation split, and the
-numbers come from the test split, looked at once.
+numbers come from the test split, looked at once. Episodes that were disturbed on purpose are judged
+by themselves.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from headway.learn.pro_report import judge
 
 @dataclass(frozen=True)
 class Args:
-    rollouts: Path = Path("runs/rollouts")
+    rollouts: tuple[Path, ...] = (Path("runs/rollouts"), Path("runs/disturbed"))
     out: Path = Path("models/pick_place_pro")
     steps: int = 700
     batch: int = 16
@@ -208,7 +209,8 @@ def save(net: ProHead, args: Args, items: list[Labelled], metrics: dict[str, flo
         provenance=Provenance(
             command=" ".join(["python -m headway.learn.pro", *sys.argv[1:]]),
             seed=args.seed,
-            data=f"{len(items)} recorded episodes of the shipped policy, split by seed",
+            data=f"{len(items)} recorded episodes of the shipped policy, "
+            f"{sum(s.disturbed for s in items)} of them disturbed, split by seed",
             date=date.today().isoformat(),
             metrics=metrics,
         ),
@@ -229,12 +231,20 @@ def save(net: ProHead, args: Args, items: list[Labelled], metrics: dict[str, flo
 
 def main(args: Args) -> None:
     """Train, judge and export."""
-    items = pro_data.load(args.rollouts, args.head_hz)
+    items = [s for folder in args.rollouts for s in pro_data.load(folder, args.head_hz)]
     net = train(args, items)
-    _, validation, test = split(items)
-    metrics = judge(
-        (validation, outputs(net, validation)), (test, outputs(net, test)), args.head_hz
-    )
+    metrics: dict[str, float] = {}
+    for disturbed in (False, True):
+        some = [s for s in items if s.disturbed == disturbed]
+        if not some:
+            continue
+        prefix = "disturbed_" if metrics else ""
+        print(f"{len(some)} episodes, {'' if disturbed else 'not '}disturbed")
+        _, validation, test = split(some)
+        found = judge(
+            (validation, outputs(net, validation)), (test, outputs(net, test)), args.head_hz
+        )
+        metrics |= {prefix + name: value for name, value in found.items()}
     print(f"wrote {save(net, args, items, metrics)}")
 
 

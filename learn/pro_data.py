@@ -38,6 +38,7 @@ class Labelled:
     retry_count: NDArray[np.float32]  # (n,) so far
     success: bool
     retries: int
+    disturbed: bool = False  # on purpose, by `headway.learn.disturb`
 
 
 def features_of(
@@ -85,6 +86,7 @@ def sequence(recording: Recording, path: Path, head_hz: float) -> Labelled | Non
         retry_count=rows["retries"][at].astype(np.float32),
         success=success,
         retries=int(result.get("retries", 0)),  # type: ignore[call-overload]
+        disturbed=recording.metadata.get("disturbed") == "True",
     )
 
 

@@ -2,12 +2,15 @@
 included.
 
     python -m headway.learn.rollouts --out runs/rollouts --episodes 500
+    python -m headway.learn.rollouts --out runs/disturbed --episodes 300 --disturbed
 
+With `--disturbed` each episode has something that goes wrong (`headway.learn.disturb`).
 Resumable: recordings that are complete are kept. `--workers` processes share the episodes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,12 +19,14 @@ import msgspec
 from headway.clock import VirtualClock
 from headway.edge import settings
 from headway.edge.build import Built
+from headway.edge.policy import InlineWorker
 from headway.edge.result import Result
 from headway.edge.station import Station
 from headway.edge.summary import success_line
 from headway.learn.collect import record_seeds, share
+from headway.learn.disturb import Disturbed
 
-ROLLOUT_SEEDS = 2_000_000
+ROLLOUT_SEEDS, DISTURBED_SEEDS = 2_000_000, 2_500_000
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,7 @@ class Job:
     config: str
     out: str
     seeds: tuple[int, ...]
+    disturbed: bool
 
 
 def run(job: Job) -> list[Result]:
@@ -38,9 +44,14 @@ def run(job: Job) -> list[Result]:
     chosen = msgspec.structs.replace(settings.load(config), pro=None)
     with Station(chosen, clock) as station:
         built = Built(chosen, config.parent, station, clock)
+        before: Callable[[int], None] = lambda seed: None  # noqa: E731
+        if job.disturbed:
+            assert isinstance(built.worker, InlineWorker)
+            policy = built.worker.policy = Disturbed(built.worker.policy)
+            before = policy.redraw
         return record_seeds(
             built.loop, job.seeds, Path(job.out), chunk_shape=built.chunk_shape,
-            metadata=built.facts, images=False,
+            metadata={**built.facts, "disturbed": str(job.disturbed)}, before=before, images=False,
         )  # fmt: skip
 
 
@@ -49,10 +60,12 @@ def main(
     config: Path = Path("configs/pick_place_sim.toml"),
     episodes: int = 500,
     workers: int = 2,
+    disturbed: bool = False,
 ) -> None:
     """Record episodes of the configured policy."""
-    jobs = lambda seeds: Job(str(config), str(out), seeds)  # noqa: E731
-    results = share(run, jobs, out, ROLLOUT_SEEDS, episodes, workers, "rollouts")
+    jobs = lambda seeds: Job(str(config), str(out), seeds, disturbed)  # noqa: E731
+    first = DISTURBED_SEEDS if disturbed else ROLLOUT_SEEDS
+    results = share(run, jobs, out, first, episodes, workers, "rollouts")
     print(success_line(results))
 
 

@@ -41,9 +41,7 @@ def pro_operator(station: Station, folder: Path) -> ProOperator:
     made = make_head(folder)
     engine = open_bundle(made)
     loop = station.settings.loop
-    return ProOperator(
-        made, engine, station.scale, station.joints, hz=loop.hz, head_hz=loop.pro_hz
-    )
+    return ProOperator(made, engine, station.scale, station.joints, hz=loop.hz, head_hz=loop.pro_hz)
 
 
 class RealRig(Rig):
