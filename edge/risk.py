@@ -34,21 +34,24 @@ class RiskConfig(Struct, frozen=True, kw_only=True):
 
     calibration: str  # made by `python -m headway.learn.calibrate`; relative to the config file
     slow_alpha: float = 0.2  # share of successes that may be slowed at all
+    full_alpha: float = 0.05  # ... and as far as `slowest`
     abort_alpha: float | None = None  # share of successes that may be stopped; None: never stop
-    slowest: float = 0.3  # fraction of the planned speed at the highest risk
+    slowest: float = 0.3  # fraction of the planned speed
     fall_per_s: float = 5.0  # how fast that fraction may fall and rise
     rise_per_s: float = 0.5
 
     def __post_init__(self) -> None:
-        for key in ("slow_alpha", "abort_alpha"):
+        for key in ("slow_alpha", "full_alpha", "abort_alpha"):
             alpha = getattr(self, key)
             if alpha is not None and not 0.0 < alpha < 1.0:
                 raise ValueError(f"{key} wants 0 < alpha < 1, found {alpha}")
-        if self.abort_alpha is not None and self.abort_alpha > self.slow_alpha:
-            raise ValueError(
-                f"abort_alpha wants at most slow_alpha = {self.slow_alpha}, found "
-                f"{self.abort_alpha}: slow down first"
-            )
+        for key in ("full_alpha", "abort_alpha"):
+            alpha = getattr(self, key)
+            if alpha is not None and alpha > self.slow_alpha:
+                raise ValueError(
+                    f"{key} wants at most slow_alpha = {self.slow_alpha}, found {alpha}: "
+                    "slow down first"
+                )
         if not 0.0 < self.slowest <= 1.0:
             raise ValueError(f"slowest wants 0 < x <= 1, found {self.slowest}")
         for key in ("fall_per_s", "rise_per_s"):
@@ -184,6 +187,8 @@ class RiskControl:
     def __init__(self, cfg: RiskConfig, made: Calibration, period_s: float) -> None:
         self.slow = made.threshold(cfg.slow_alpha)
         self.abort = None if cfg.abort_alpha is None else made.threshold(cfg.abort_alpha)
-        full = 1.0 if self.abort is None else self.abort
+        full = made.threshold(cfg.full_alpha)
+        if self.abort is not None:
+            full = min(full, self.abort)
         self._scale = SpeedScale(cfg, self.slow, full, period_s)
         self.reset, self.step = self._scale.reset, self._scale.step

@@ -90,7 +90,8 @@ def test_what_is_no_calibration_is_an_error_that_says_so(
     ("table", "says"),
     [
         ({"slow_alpha": 0.0}, "slow_alpha"),
-        ({"abort_alpha": 0.3}, "slow down first"),
+        ({"abort_alpha": 0.3}, "abort_alpha wants at most .* slow down first"),
+        ({"full_alpha": 0.3}, "full_alpha wants at most .* slow down first"),
         ({"slowest": 0.0}, "slowest"),
         ({"rise_per_s": -1.0}, "rise_per_s"),
     ],
@@ -152,7 +153,12 @@ def test_a_run_takes_its_thresholds_from_the_calibration() -> None:
     assert control.step(signals(0.95)) < 1.0
     control.reset()
     assert control.step(signals(0.8)) == 1.0
-    assert RiskControl(RiskConfig(calibration=""), made(peaks), T).abort is None
+    control = RiskControl(RiskConfig(calibration="", full_alpha=0.1), made(peaks), T)
+    assert control.abort is None
+    steps = [control.step(signals(0.9)) for _ in range(200)]
+    assert steps[-1] == RiskConfig(calibration="").slowest  # as far as it goes at the second
+    with pytest.raises(ConfigError, match="wants at least 19 successful"):
+        RiskControl(RiskConfig(calibration=""), made(peaks[:18]), T)
 
 
 @given(st.lists(st.tuples(st.floats(0.1, 1.0), st.booleans()), max_size=200))
