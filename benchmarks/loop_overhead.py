@@ -6,7 +6,8 @@ with the real recorder. The overhead is from the beginning of a tick to its very
 part and the audit's included. Turns alternate between an idle machine and one where a process
 saturates the other cores; the ratio is that of the medians over the turns of each turn's p99
 lateness. Ticks back to back on a virtual clock say how much of the overhead is that caches and
-predictors are cold after 2 ms of sleep.
+predictors are cold after 2 ms of sleep; turns without rehearsals (`headway.edge.rehearsal`) how
+much of that those take away.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from headway.edge.realtime import Setup, realtime
 
 HZ, TURNS = 500.0, 6
 NULL, RECORDED = "no recording", "recorder"
-IDLE, BUSY = "idle", "other core saturated"
+IDLE, BUSY, COLD = "idle", "other core saturated", "idle, not rehearsed"
 _LIMITS = (60.0, 200.0)  # p50, p99 [us]
 
 
@@ -93,10 +94,12 @@ def burning(cores: tuple[int, ...]) -> Iterator[None]:
             process.wait()
 
 
-def turn(seconds: float, setup: Setup, worker: Any, recorded: bool, busy: bool) -> Cost:
+def turn(seconds: float, setup: Setup, worker: Any, recorded: bool, load: str) -> Cost:
     settings, cost = null_settings(HZ, seconds), Cost(round(HZ * seconds) + 2)
     with ExitStack() as stack:
-        loop, _ = stack.enter_context(robot(settings, WallClock(), features="auto", beside=worker))
+        loop, _ = stack.enter_context(
+            robot(settings, WallClock(), beside=worker, rehearse=load != COLD)
+        )
         log: NullLog = NullCost(cost)
         if recorded:
             folder = stack.enter_context(TemporaryDirectory())
@@ -107,7 +110,7 @@ def turn(seconds: float, setup: Setup, worker: Any, recorded: bool, busy: bool) 
             )  # fmt: skip
             kept.cost = cost
             log = stack.enter_context(kept)
-        if busy:
+        if load == BUSY:
             stack.enter_context(burning(setup.others))
         stack.enter_context(setup.pinned())
         loop.episode(None, log)
@@ -137,8 +140,8 @@ def measure(effort: float = 1.0) -> Findings:
         with policy_process(settings, clock, setup.others) as worker:
             for _ in range(n):
                 for log in (NULL, RECORDED):
-                    for load in (IDLE, BUSY):
-                        cost = turn(seconds, setup, worker, log == RECORDED, load == BUSY)
+                    for load in (IDLE, BUSY, COLD):
+                        cost = turn(seconds, setup, worker, log == RECORDED, load)
                         done.setdefault((log, load), []).append(cost)
                 with setup.pinned():
                     warm.append(back_to_back(seconds))
@@ -148,13 +151,16 @@ def measure(effort: float = 1.0) -> Findings:
     numbers.append(Number("overhead, ticks back to back on a virtual clock: p50", at_once, "us"))
     for log in (NULL, RECORDED):
         overhead = np.concatenate([c.us[0] for c in done[log, IDLE]])
+        cold = np.concatenate([c.us[0] for c in done[log, COLD]])
         for p, limit in zip((50, 99), _LIMITS, strict=True):
             found = float(np.percentile(overhead, p))
             numbers.append(Number(f"overhead, {log}: p{p}", found, "us", limit))
+            found = float(np.percentile(cold, p))
+            numbers.append(Number(f"overhead, {log}, not rehearsed: p{p}", found, "us"))
         late = {k: _p99(done[log, k]) for k in (IDLE, BUSY)}
         ratio = late[BUSY] / late[IDLE]
         numbers.append(Number(f"p99 lateness, {log}: saturated / idle", ratio, "x", 2.0))
-        for load in (IDLE, BUSY):
+        for load in (IDLE, BUSY, COLD):
             us = np.hstack([c.us for c in done[log, load]])
             a = [float(x) for x in np.percentile(us[0], (50, 99, 100))]
             b = [float(x) for x in np.percentile(us[1], (50, 99, 100))]

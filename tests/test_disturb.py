@@ -29,7 +29,17 @@ def test_once_is_once(t, share):
 
 @pytest.mark.parametrize(
     ("t", "share"),
-    [(1.9, 0), (2.5, 1), (3.1, 0), (3.9, 0), (4.1, 1.5), (5.1, 0), (6.1, 2.0), (7.5, 0), (8.0, 2.5)],
+    [
+        (1.9, 0),
+        (2.5, 1),
+        (3.1, 0),
+        (3.9, 0),
+        (4.1, 1.5),
+        (5.1, 0),
+        (6.1, 2.0),
+        (7.5, 0),
+        (8.0, 2.5),
+    ],
 )
 def test_again_and_again_is_larger_each_time(t, share):
     assert disturbance(period=2.0).share(t) == share
