@@ -70,8 +70,8 @@ models: $(VENV)/.dev torch gl
 	$(PY) -m headway.learn.behaviour_cloning --demos runs/demos --out models/pick_place_policy --work runs/train_first
 	$(PY) -m headway.learn.corrections --out runs/corrections --config configs/pick_place_demos.toml --episodes 150
 	$(PY) -m headway.learn.behaviour_cloning --demos runs/demos runs/corrections --out models/pick_place_policy
-	$(PY) -m headway.learn.rollouts --out runs/rollouts --episodes 400
-	$(PY) -m headway.learn.rollouts --out runs/disturbed --episodes 360 --disturbed
+	$(PY) -m headway.learn.rollouts --out runs/rollouts --episodes 800
+	$(PY) -m headway.learn.rollouts --out runs/disturbed --episodes 1500 --disturbed
 	$(PY) -m headway.learn.pro --rollouts runs/rollouts runs/disturbed --out models/pick_place_pro
 	$(PY) -m headway run --episodes 130 --seed 3000000 --out runs/calibration --overwrite || [ $$? -eq 1 ]
 	$(PY) -m headway.learn.calibrate --recordings runs/calibration --out models/pick_place_pro.risk.json

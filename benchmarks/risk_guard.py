@@ -37,7 +37,7 @@ from headway.edge.station import Station
 from headway.errors import ConfigError, HeadwayError, SpecMismatch
 from headway.types import Chunk, Observation
 
-PAIRS = 10
+PAIRS = 24
 SUCCESSES = 20  # to calibrate with
 CALIBRATION_SEEDS, TEST_SEEDS = 3_100_000, 3_200_000
 FILE = PRO_BUNDLE.with_suffix(".risk.json")

@@ -39,7 +39,7 @@ from headway.learn.pro_report import judge
 class Args:
     rollouts: tuple[Path, ...] = (Path("runs/rollouts"), Path("runs/disturbed"))
     out: Path = Path("models/pick_place_pro")
-    steps: int = 700
+    steps: int = 1500
     batch: int = 16
     lr: float = 2e-3
     seed: int = 0

@@ -1,8 +1,8 @@
 """Record episodes of a trained policy, for training PRO: what the robot does on its own, failures
 included.
 
-    python -m headway.learn.rollouts --out runs/rollouts --episodes 500
-    python -m headway.learn.rollouts --out runs/disturbed --episodes 300 --disturbed
+    python -m headway.learn.rollouts --out runs/rollouts --episodes 800
+    python -m headway.learn.rollouts --out runs/disturbed --episodes 1500 --disturbed
 
 With `--disturbed` each episode has something that goes wrong (`headway.learn.disturb`).
 Resumable: recordings that are complete are kept. `--workers` processes share the episodes.
