@@ -157,7 +157,7 @@ def measure(effort: float = 1.0) -> Findings:
             numbers.append(Number(f"overhead, {log}: p{p}", found, "us", limit))
             found = float(np.percentile(cold, p))
             numbers.append(Number(f"overhead, {log}, not rehearsed: p{p}", found, "us"))
-        late = {k: _p99(done[log, k]) for k in (IDLE, BUSY)}
+        late = {k: _p99(done[log, k]) for k in (IDLE, BUSY, COLD)}
         ratio = late[BUSY] / late[IDLE]
         numbers.append(Number(f"p99 lateness, {log}: saturated / idle", ratio, "x", 2.0))
         for load in (IDLE, BUSY, COLD):
