@@ -4,7 +4,7 @@ head of the shipped one's size with weights that nobody trained."""
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -129,9 +129,11 @@ def robot(
         if plan and beside is None:
             worker = InlineWorker(ToAndFro(), station.chain, 0.02)
         loop = Loop(station, worker, pro)
-        if clock.realtime and rehearse:
-            loop.rehearsal = Rehearsal(loop)
-        yield loop, what
+        with ExitStack() as stack:
+            if clock.realtime and rehearse:
+                rehearsal = loop.rehearsal = Rehearsal(loop)
+                stack.callback(rehearsal.close)
+            yield loop, what
 
 
 @contextmanager
