@@ -194,12 +194,14 @@ class Loop:
             stamps[3] = now()
             planner.step(tick, row, log)
             stamps[4] = now()
+            judged = signals
             if risk is not None:
                 self._pace(risk.step(signals), t_ns, log)
+                judged = risk.judged(signals)
             wanted = deadline.sample(t_ns, self._speed)
             row.watchdog = deadline.mode is not Mode.FOLLOW
             sent = guard.apply(
-                wanted, state=state, wrench=contact, now_ns=t_ns, command_t_ns=t_ns, signals=signals
+                wanted, state=state, wrench=contact, now_ns=t_ns, command_t_ns=t_ns, signals=judged
             )
             stamps[5] = now()
             self._command(sent.q, planner.player.grip, tick.deadline_ns)

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
+from msgspec import structs
 
 from headway import config
 from headway.config import Struct
@@ -36,6 +37,7 @@ class RiskConfig(Struct, frozen=True, kw_only=True):
     slow_alpha: float = 0.2  # share of successes that may be slowed at all
     full_alpha: float = 0.05  # ... and as far as `slowest`
     abort_alpha: float | None = None  # share of successes that may be stopped; None: never stop
+    abort_after_s: float = 0.5  # for so long without a break: a bump that passes is no failure
     slowest: float = 0.3  # fraction of the planned speed
     fall_per_s: float = 5.0  # how fast that fraction may fall and rise
     rise_per_s: float = 0.5
@@ -54,6 +56,8 @@ class RiskConfig(Struct, frozen=True, kw_only=True):
                 )
         if not 0.0 < self.slowest <= 1.0:
             raise ValueError(f"slowest wants 0 < x <= 1, found {self.slowest}")
+        if not 0.0 <= self.abort_after_s < math.inf:
+            raise ValueError(f"abort_after_s wants 0 or more, found {self.abort_after_s}")
         for key in ("fall_per_s", "rise_per_s"):
             if not 0.0 < getattr(self, key) < math.inf:
                 raise ValueError(f"{key} wants a positive number, found {getattr(self, key)}")
@@ -181,8 +185,8 @@ class PlayClock:
 
 
 class RiskControl:
-    """A run's thresholds and its speed: `step` once per tick. `abort` is the guard's `risk_max`,
-    None where nothing is to be stopped."""
+    """A run's thresholds and its speed: `step` once per tick, then `judged` for the guard. `abort`
+    is the guard's `risk_max`, None where nothing is to be stopped."""
 
     def __init__(self, cfg: RiskConfig, made: Calibration, period_s: float) -> None:
         self.slow = made.threshold(cfg.slow_alpha)
@@ -191,4 +195,20 @@ class RiskControl:
         if self.abort is not None:
             full = min(full, self.abort)
         self._scale = SpeedScale(cfg, self.slow, full, period_s)
-        self.reset, self.step = self._scale.reset, self._scale.step
+        self.step = self._scale.step
+        self._patience, self._above = round(cfg.abort_after_s / period_s), 0
+
+    def reset(self) -> None:
+        self._scale.reset()
+        self._above = 0
+
+    def judged(self, signals: Signals | None) -> Signals | None:
+        """What the guard is to see, once per tick: a risk above `abort` counts from when it has
+        lasted `abort_after_s`, and is held down to it until then."""
+        if self.abort is None or signals is None or not signals.risk > self.abort:
+            self._above = 0
+            return signals
+        self._above += 1
+        if self._above > self._patience:
+            return signals
+        return structs.replace(signals, risk=self.abort)

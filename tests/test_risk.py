@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from headway import config
 from headway.edge import risk
@@ -93,6 +94,7 @@ def test_what_is_no_calibration_is_an_error_that_says_so(
         ({"abort_alpha": 0.3}, "abort_alpha wants at most .* slow down first"),
         ({"full_alpha": 0.3}, "full_alpha wants at most .* slow down first"),
         ({"slowest": 0.0}, "slowest"),
+        ({"abort_after_s": -1.0}, "abort_after_s"),
         ({"rise_per_s": -1.0}, "rise_per_s"),
     ],
 )
@@ -159,6 +161,32 @@ def test_a_run_takes_its_thresholds_from_the_calibration() -> None:
     assert steps[-1] == RiskConfig(calibration="").slowest  # as far as it goes at the second
     with pytest.raises(ConfigError, match="wants at least 19 successful"):
         RiskControl(RiskConfig(calibration=""), made(peaks[:18]), T)
+
+
+def test_only_a_risk_that_lasts_is_judged() -> None:
+    cfg = RiskConfig(calibration="", abort_alpha=0.05, abort_after_s=0.02)
+    control = RiskControl(cfg, made(np.arange(1, 100) / 100), T)
+    abort, patience = control.abort, round(0.02 / T)
+    assert abort is not None
+
+    def seen(x: float, n: int = 1) -> float:
+        found = [control.judged(signals(x)) for _ in range(n)]
+        assert all(f is not None for f in found)
+        return found[-1].risk  # type: ignore[union-attr]
+
+    assert seen(0.3) == 0.3
+    assert seen(0.97, patience) == abort
+    assert seen(0.97) == 0.97
+    assert seen(0.2) == 0.2  # a break: the patience is new
+    assert seen(0.98, patience) == abort
+    control.reset()
+    assert seen(0.98, patience) == abort
+    assert math.isnan(seen(math.nan))  # what is no number is the guard's to refuse, at once
+    assert control.judged(None) is None
+    control = RiskControl(structs.replace(cfg, abort_after_s=0.0), made(np.arange(1, 100) / 100), T)
+    assert seen(0.97) == 0.97
+    control = RiskControl(structs.replace(cfg, abort_alpha=None), made(np.arange(1, 100) / 100), T)
+    assert seen(1.0, 3 * patience) == 1.0
 
 
 @given(st.lists(st.tuples(st.floats(0.1, 1.0), st.booleans()), max_size=200))

@@ -74,7 +74,7 @@ def test_the_motion_slows_while_the_risk_is_high_and_recovers(tmp_path):
 
 
 def test_the_robot_stops_above_the_other_threshold(tmp_path):
-    section = RiskConfig(calibration="", abort_alpha=0.05)
+    section = RiskConfig(calibration="", abort_alpha=0.05, abort_after_s=0.08)
     rig, result, _ = episode(tmp_path / "a.mcap", section, until=0.4)  # latched
     assert result.end == "fault"
     assert "RISK" in result.why
@@ -82,6 +82,12 @@ def test_the_robot_stops_above_the_other_threshold(tmp_path):
     check_log(tmp_path / "a.mcap", "guard: RISK: PRO risk is 0.950")
     assert isinstance(rig.loop.guard, Guard)
     assert rig.loop.guard.cfg.risk_max == made().threshold(0.05)
+
+
+def test_a_bump_that_passes_stops_nothing(tmp_path):
+    section = RiskConfig(calibration="", abort_alpha=0.05, abort_after_s=0.12)
+    _, result, _ = episode(tmp_path / "a.mcap", section, until=0.4)
+    assert (result.end, result.rejected) == ("time limit", 0)
 
 
 def test_a_calm_run_is_the_same_to_the_bit(tmp_path):
