@@ -59,7 +59,7 @@ docs: $(VENV)/.dev gl
 	$(PY) docs/slip.py
 	$(PY) docs/features.py
 
-# The models made again from nothing: half an hour on two cores. A first policy is cloned from
+# The models made again from nothing: about an hour on two cores. A first policy is cloned from
 # demonstrations; while it drives, the scripted expert labels what it would have done; the policy is
 # cloned from both. Then its episodes teach PRO, and further ones calibrate it. glibc must not hand
 # every large tensor back to the system.

@@ -73,10 +73,9 @@ class Rehearsal:
             start = tick.t_ns - tick.index * self._period_ns
             self._ticks = self._loop.ticks(Rate(self._hz, self._clock, start_ns=start), self._log)
         try:
-            self.trouble = next(self._ticks)
+            self.trouble = next(self._ticks)  # its episode ends when the real one is about to
         except Exception as e:  # no reason to stop a robot
             self.trouble = f"{type(e).__name__}: {e}"
-        if self.trouble:
             text = f"no more rehearsals in this episode: {self.trouble}"
             self._said_to.event(self._real.now(), "warning", text)
         return due - self._real.now()
