@@ -9,12 +9,12 @@ seeds, or from the calibration beside the bundle where there is one for this PRO
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from headway import bundle
 from headway.benchmarks._findings import Findings, Number, Table
 from headway.benchmarks._robot import CONFIG, PRO_BUNDLE
-from headway.clock import NS, VirtualClock
+from headway.clock import VirtualClock
 from headway.edge import risk
 from headway.edge.build import Built
 from headway.edge.log import NullLog
@@ -35,7 +35,7 @@ from headway.edge.settings import Settings
 from headway.edge.settings import load as load_settings
 from headway.edge.station import Station
 from headway.errors import ConfigError, HeadwayError, SpecMismatch
-from headway.types import Chunk, Observation
+from headway.learn.disturb import Disturbance, Disturbed
 
 PAIRS = 24
 SUCCESSES = 20  # to calibrate with
@@ -46,58 +46,31 @@ FAULTS = ("no fault", "one press", "presses")
 PRESS_S, PERIOD_S, DEEPEST = 1.0, 1.6, 0.10  # [s, s, m]
 
 
-class Pressing:
-    """A policy whose waypoints lie further along the tool from a drawn time on, for PRESS_S: once,
-    or every PERIOD_S and deeper by a third each time."""
-
-    def __init__(self, policy: Any) -> None:
-        self._policy = policy
-        self.name, self.info = policy.name, policy.info
-        self.cameras, self.state_names = policy.cameras, policy.state_names
-        self.instruction, self.chunk_shape = policy.instruction, policy.chunk_shape
-        self._fault, self._depth, self._start = FAULTS[0], 0.0, 0.0
-        self._begun: int | None = None
-
-    def break_it(self, fault: str, seed: int) -> None:
-        rng = np.random.default_rng(seed)
-        self._fault = fault
-        self._start, self._depth = rng.uniform(0.8, 4.5), rng.uniform(0.03, 0.08)
-
-    def reset(self) -> None:
-        self._policy.reset()
-        self._begun = None
-
-    def infer(self, obs: Observation) -> Chunk:
-        chunk: Chunk = self._policy.infer(obs)
-        if self._begun is None:
-            self._begun = obs.t_ns
-        depth = self._pressed((obs.t_ns - self._begun) / NS - self._start)
-        if depth:
-            actions = chunk.actions.copy()
-            actions[:, 2] += depth * np.linspace(1 / len(actions), 1.0, len(actions))
-            chunk = structs.replace(chunk, actions=actions)
-        return chunk
-
-    def _pressed(self, since: float) -> float:
-        """How far [m], `since` [s] after the fault began."""
-        count = int(since // PERIOD_S)
-        if since < 0.0 or since - count * PERIOD_S >= PRESS_S or self._fault == "no fault":
-            return 0.0
-        if self._fault == "one press":
-            return self._depth if count == 0 else 0.0
-        return min(DEEPEST, self._depth * (1 + count / 3))
+def pressing(fault: str, seed: int) -> Disturbance:
+    """From a drawn time on the waypoints lie further along the tool, for PRESS_S: once, or every
+    PERIOD_S and deeper by a third each time."""
+    rng = np.random.default_rng(seed)
+    return Disturbance(
+        kind="press",
+        start=math.inf if fault == FAULTS[0] else rng.uniform(0.8, 4.5),
+        length=PRESS_S,
+        period=PERIOD_S if fault == "presses" else math.inf,
+        size=rng.uniform(0.03, 0.08),
+        growth=1 / 3,
+        largest=DEEPEST,
+    )
 
 
 class Cell:
     """Episodes of the shipped policy in the cell."""
 
-    def __init__(self, built: Built, policy: Pressing) -> None:
+    def __init__(self, built: Built, policy: Disturbed) -> None:
         self._built, self._policy = built, policy
 
     def run(self, seed: int, fault: str) -> tuple[Result, float]:
         """Result and the largest risk."""
         loop = self._built.loop
-        self._policy.break_it(fault, seed)
+        self._policy.what = pressing(fault, seed)
         instruction = loop.station.reset(seed)
         loop.guard.acknowledge()
         result = loop.episode(instruction, NullLog())
@@ -112,7 +85,7 @@ def cell(settings: Settings) -> Iterator[Cell]:
         try:
             if not isinstance(built.worker, InlineWorker):
                 raise ConfigError(f"wanted a policy in {CONFIG}, found none")
-            policy = Pressing(built.worker.policy)
+            policy = Disturbed(built.worker.policy)
             built.worker.policy = policy
             yield Cell(built, policy)
         finally:

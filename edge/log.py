@@ -205,7 +205,6 @@ class EpisodeLog(NullLog):
         # be shared, and are then warm as well.
         other = copy.copy(self)
         other.events, other._said = [], set()
-        other._timings = np.zeros(0, TIMING)
         other.recorder = self.recorder.practice()
         return other
 

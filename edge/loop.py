@@ -151,7 +151,8 @@ class Loop:
         clock, rehearsal = self.station.clock, self.rehearsal
         if self.begun is not None:
             self.begun(log)
-        rate = Rate(self.cfg.hz, clock, start_ns=quiet_start(clock, round(self.dt * NS)))
+        rate = Rate(self.cfg.hz, clock)
+        rate.start_ns = quiet_start(clock, rate.period_ns)
         for end in self.ticks(rate, log):
             if end:
                 return end, rate.tick

@@ -67,8 +67,8 @@ class ProOperator:
                 f"{head_hz} Hz: set loop.pro_hz = {info.rate_hz}"
             )
         self.info, self.engine = info, engine
-        self.stream = feature_stream(features, scale, joints, hz)  # type: ignore[arg-type]
         self._make_stream = partial(feature_stream, features, scale, joints, hz)  # type: ignore[arg-type]
+        self.stream = self._make_stream()
         self._every = round(hz / head_hz)
         self._features = engine.bind("features")[0]
         self._mask = engine.bind("mask")[0]

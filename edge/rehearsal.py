@@ -18,7 +18,6 @@ from headway.clock import NS, Clock, Rate, Tick, VirtualClock
 from headway.drivers.latest import Latest
 from headway.edge.log import NullLog
 from headway.edge.loop import Loop
-from headway.edge.policy import Worker
 from headway.edge.station import Station
 from headway.edge.worker.practice import Practice
 from headway.edge.worker.process import ProcessWorker
@@ -40,13 +39,10 @@ class Rehearsal:
         self._real: Clock = station.clock
         self._clock = VirtualClock(1)
         self._hz = loop.cfg.hz
-        period_ns = round(NS / self._hz)
-        self._ahead_ns = min(_AHEAD_NS, round(_SHARE * period_ns))
-        self._period_ns = period_ns
+        self._ahead_ns = min(_AHEAD_NS, round(_SHARE * NS / self._hz))
         worker: Practice | None = None
         if isinstance(real := loop.worker, ProcessWorker):
             worker = Practice(real.about, station.joints, lambda: real.waiting)
-        self._worker: Worker | None = worker
         pro = loop.pro.practice() if loop.pro is not None else None
         self._loop = Loop(_Stage(station, self._clock), worker, pro)
         self._ticks: Iterator[str] | None = None
@@ -70,7 +66,7 @@ class Rehearsal:
         self._real.sleep_until(at)
         self._clock.sleep_until(due)  # a tick that was left out is skipped here as well
         if self._ticks is None:
-            start = tick.t_ns - tick.index * self._period_ns
+            start = tick.t_ns - tick.index * (due - tick.t_ns)
             self._ticks = self._loop.ticks(Rate(self._hz, self._clock, start_ns=start), self._log)
         try:
             self.trouble = next(self._ticks)  # its episode ends when the real one is about to
@@ -81,8 +77,8 @@ class Rehearsal:
         return due - self._real.now()
 
     def close(self) -> None:
-        if self._worker is not None:
-            self._worker.close()
+        if self._loop.worker is not None:
+            self._loop.worker.close()
 
 
 class _Stage(Station):

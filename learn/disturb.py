@@ -23,7 +23,7 @@ KINDS = {"press": 0.5, "aside": 0.2, "open": 0.15, "still": 0.15}  # and how oft
 @dataclass(frozen=True)
 class Disturbance:
     """From `start` [s] on, for `length` [s], every `period` [s]; `size` [m] at the chunk's end,
-    larger by `growth` each time, towards `angle` [rad] in the tool's plane."""
+    larger by `growth` each time up to `largest`, towards `angle` [rad] in the tool's plane."""
 
     kind: str
     start: float
@@ -31,7 +31,8 @@ class Disturbance:
     period: float  # inf: once
     size: float
     growth: float
-    angle: float
+    angle: float = 0.0
+    largest: float = 0.12
 
     def share(self, t: float) -> float:
         """How much of `size`, at `t` [s] into the episode; 0 where the policy is left alone."""
@@ -54,7 +55,9 @@ class Disturbance:
         elif self.kind == "still":
             actions[:, :6] = 0.0
         else:
-            away = min(0.12, share * self.size) * np.linspace(1 / len(actions), 1.0, len(actions))
+            away = min(self.largest, share * self.size) * np.linspace(
+                1 / len(actions), 1.0, len(actions)
+            )
             if self.kind == "press":  # along the tool
                 actions[:, 2] += away
             else:
@@ -80,7 +83,9 @@ def drawn(seed: int) -> Disturbance:
 
 
 class Disturbed:
-    """`policy` with a disturbance; `redraw` before each episode."""
+    """`policy` with a disturbance, which is `what`; `redraw`, or set it, before each episode."""
+
+    what: Disturbance
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
@@ -90,7 +95,7 @@ class Disturbed:
         self._begun: int | None = None
 
     def redraw(self, seed: int) -> None:
-        self._what = drawn(seed)
+        self.what = drawn(seed)
 
     def reset(self) -> None:
         self._policy.reset()
@@ -100,5 +105,5 @@ class Disturbed:
         chunk = self._policy.infer(obs)
         if self._begun is None:
             self._begun = obs.t_ns
-        actions = self._what.apply(chunk.actions, (obs.t_ns - self._begun) / NS)
+        actions = self.what.apply(chunk.actions, (obs.t_ns - self._begun) / NS)
         return structs.replace(chunk, actions=actions)

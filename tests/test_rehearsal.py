@@ -77,7 +77,6 @@ def test_a_rehearsed_episode_is_the_one_without_to_the_bit(tmp_path):
             assert done == [700_000] * (len(recording.rows("/timing")) - 1)
             assert (recording.rows("/timing")["spare"][1:] == 700_000).all()
             assert rig.rehearsal.trouble == ""
-            assert rig.rehearsal._loop.pro.updated is not None
         else:
             assert done == []
             assert not recording.rows("/timing")["spare"].any()
@@ -161,8 +160,7 @@ def test_late_ticks_name_the_rehearsal_that_overran(tmp_path):
 
     rig.rehearsal.step = slow
     rig.run(tmp_path / "a.mcap")
-    recording = open_recording(tmp_path / "a.mcap")
-    rows = recording.rows("/timing")
+    rows = open_recording(tmp_path / "a.mcap").rows("/timing")
     assert rows["late"][at + 1] == 500_000
     causes = {tick.index: tick.cause for tick in analyse(tmp_path / "a.mcap").late}
     assert causes[at + 1] == "rehearsal"

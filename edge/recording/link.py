@@ -54,7 +54,7 @@ class Link:
         self.ring = Ring(memory)
         self.memory = self.ring.memory
         self.memory[PAYLOAD : PAYLOAD + len(setup)] = setup
-        self.ring.words[4] = len(setup)
+        self.ring.words[ring.SETUP] = len(setup)
         bell, self._bell = os.pipe()
         self._status, status = os.pipe()
         for fd in (bell, self._bell, self._status, status):
@@ -76,7 +76,7 @@ class Link:
             for fd in (memory, bell, status):
                 os.close(fd)
         try:
-            self.wait(lambda: self.ring.state != ring.STARTING, _START_S, "start")
+            self.wait(lambda: self.ring.words[ring.STATE] != ring.STARTING, _START_S, "start")
         except BaseException:
             self._writer.kill()
             self._writer.wait()
@@ -86,9 +86,6 @@ class Link:
     @property
     def pid(self) -> int:
         return self._writer.pid
-
-    def practice(self) -> Practice:
-        return Practice(self)
 
     def reserve(self, size: int) -> int:
         """Offset in `memory` of `size` free bytes, which end at the new head; -1 = none."""
@@ -111,7 +108,7 @@ class Link:
             )
 
         def room() -> bool:
-            consumed = self.ring.consumed
+            consumed = self.ring.words[ring.CONSUMED]
             self._tail = pos if consumed == self.head else consumed  # empty: also the skipped end
             return pos + size - self._tail <= self.capacity
 
@@ -129,7 +126,7 @@ class Link:
             return False
         at = ring.HEADER + n % NOTES * NOTE.size
         NOTE.pack_into(self.memory, at, channel, op, seq, length, t_ns, pos)
-        self._noted = self.ring.words[5] = n + 1
+        self._noted = self.ring.words[ring.NOTED] = n + 1
         if self.lossless:  # there is time for it, and a writer that is gone must not go unnoticed
             self.knock(ring.SOON)
         return True
@@ -137,12 +134,12 @@ class Link:
     def ask(self, op: int, value: int = 0) -> None:
         """Something else than a message; waits for room. Raises RecordingError."""
         while not self.note(0, op, 0, value, 0, 0):
-            self.wait(lambda: self.ring.taken > self._taken, None, "read messages")
+            self.wait(lambda: self.ring.words[ring.TAKEN] > self._taken, None, "read messages")
         self.knock()
 
     def _note_free(self) -> bool:
         def free() -> bool:
-            self._taken = self.ring.taken
+            self._taken = self.ring.words[ring.TAKEN]
             return self._noted - self._taken < NOTES
 
         if not free() and self.lossless:
@@ -172,7 +169,7 @@ class Link:
                 ended = os.read(self._status, 1 << 16) == b""
             if ended:
                 self._writer.wait()
-            if ended or self.ring.state == ring.FAILED:
+            if ended or self.ring.words[ring.STATE] == ring.FAILED:
                 self.check(None)
             if ready():
                 return
@@ -186,11 +183,11 @@ class Link:
 
     def check(self, written: int | None) -> None:
         """Raise RecordingError when the writer is in trouble."""
-        state = self.ring.state
+        state = self.ring.words[ring.STATE]
         if state == ring.DONE or (state != ring.FAILED and self._writer.poll() is None):
             return
         of = f" of {written}" if written is not None else ""
-        kept = f"the first {self.ring.acknowledged}{of} messages are in the file"
+        kept = f"the first {self.ring.words[ring.ACKNOWLEDGED]}{of} messages are in the file"
         if state == ring.FAILED:
             raise RecordingError(
                 f"cannot record to {self.path}: {self.ring.error}; {kept}: free space or choose "
@@ -210,7 +207,7 @@ class Link:
             self._writer.wait()
             self.check(written)
         finally:
-            self.acknowledged = self.ring.acknowledged
+            self.acknowledged = self.ring.words[ring.ACKNOWLEDGED]
             self._release()
 
     def _release(self) -> None:

@@ -29,7 +29,8 @@ from numpy.typing import NDArray
 
 import headway
 from headway.edge.recording import ring, schema
-from headway.edge.recording.link import Link
+from headway.edge.recording.link import Link, Practice
+from headway.edge.recording.ring import ACKNOWLEDGED
 from headway.edge.recording.schema import Channel
 from headway.edge.recording.tap import Feed
 from headway.errors import Busy, RecordingError
@@ -89,7 +90,7 @@ class Recorder:
     @property
     def acknowledged(self) -> int:
         """How many of `written` are in the file."""
-        return self._link.acknowledged if self._closed else self._link.ring.acknowledged
+        return self._link.acknowledged if self._closed else self._link.ring.words[ACKNOWLEDGED]
 
     @property
     def writer_pid(self) -> int:
@@ -99,7 +100,7 @@ class Recorder:
         """One for `edge.rehearsal`: the same calls, and nothing is recorded."""
         other = copy.copy(self)
         other._seq = [0] * len(self._seq)
-        other._link = self._link.practice()
+        other._link = Practice(self._link)
         return other
 
     def write(self, channel: str | int, t_ns: int, row: Any) -> None:
@@ -183,7 +184,7 @@ class Recorder:
         self.check()
         link, want = self._link, self.written
         link.ask(ring.FLUSH)
-        link.wait(lambda: link.ring.acknowledged >= want, timeout, "flush")
+        link.wait(lambda: link.ring.words[ACKNOWLEDGED] >= want, timeout, "flush")
 
     def check(self) -> None:
         """Raise RecordingError if the recorder is in trouble. Cheap enough for every tick."""

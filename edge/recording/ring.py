@@ -25,6 +25,8 @@ PAYLOAD = HEADER + NOTES * NOTE.size  # where the payloads begin
 MESSAGE, FLUSH, CLOSE = 0, 1, 2
 SOON, NOW = b".", b"!"  # what goes through the doorbell
 
+# Words of the header: positions and counters, and the lengths of the error and of the setup.
+CONSUMED, ACKNOWLEDGED, STATE, ERROR, SETUP, NOTED, TAKEN = range(7)
 STARTING, READY, FAILED, DONE = 0, 1, 2, 3
 
 IMAGE = struct.Struct("<BxHII")  # encoding, bytes of the frame id, height, width
@@ -33,8 +35,7 @@ CALIBRATION = struct.Struct("<HxxII9d")  # bytes of the frame id, height, width,
 
 
 class Ring:
-    """A mapping of `fd`. Words of the header: consumed, acknowledged, state, length of the text,
-    length of the setup, noted, taken."""
+    """A mapping of `fd`. `words` of the header: CONSUMED and the rest."""
 
     def __init__(self, fd: int) -> None:
         size = os.fstat(fd).st_size
@@ -44,54 +45,14 @@ class Ring:
         self.words = self._header[:_TEXT].cast("Q")
 
     @property
-    def consumed(self) -> int:
-        return self.words[0]
-
-    @consumed.setter
-    def consumed(self, pos: int) -> None:
-        self.words[0] = pos
-
-    @property
-    def acknowledged(self) -> int:
-        return self.words[1]
-
-    @acknowledged.setter
-    def acknowledged(self, n: int) -> None:
-        self.words[1] = n
-
-    @property
-    def noted(self) -> int:
-        return self.words[5]
-
-    @noted.setter
-    def noted(self, n: int) -> None:
-        self.words[5] = n
-
-    @property
-    def taken(self) -> int:
-        return self.words[6]
-
-    @taken.setter
-    def taken(self, n: int) -> None:
-        self.words[6] = n
-
-    @property
-    def state(self) -> int:
-        return self.words[2]
-
-    @state.setter
-    def state(self, state: int) -> None:
-        self.words[2] = state
-
-    @property
     def error(self) -> str:
-        return bytes(self.memory[_TEXT : _TEXT + self.words[3]]).decode(errors="replace")
+        return bytes(self.memory[_TEXT : _TEXT + self.words[ERROR]]).decode(errors="replace")
 
     def fail(self, text: str) -> None:
         data = text.encode()[: HEADER - _TEXT]
         self.memory[_TEXT : _TEXT + len(data)] = data
-        self.words[3] = len(data)
-        self.state = FAILED
+        self.words[ERROR] = len(data)
+        self.words[STATE] = FAILED
 
     def close(self) -> None:
         self.words.release()

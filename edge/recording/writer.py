@@ -144,7 +144,7 @@ class Log:
 
 def _serve(log: Log, shared: Ring, bell: int, status: int, parent: int) -> None:
     """Until the loop closes, or is gone."""
-    words, memory = shared.words, shared.memory  # properties would be a call per message
+    words, memory = shared.words, shared.memory
     poll = select.poll()
     poll.register(bell, select.POLLIN)
     gone = -1
@@ -161,7 +161,7 @@ def _serve(log: Log, shared: Ring, bell: int, status: int, parent: int) -> None:
             elif ring.NOW not in knocks:
                 time.sleep(GATHER_MS / 1000)
             woken = True
-        noted = words[5]
+        noted = words[ring.NOTED]
         upto = noted if died or woken else seen  # see `ring`
         seen = noted
         while taken < upto:
@@ -174,10 +174,10 @@ def _serve(log: Log, shared: Ring, bell: int, status: int, parent: int) -> None:
             else:
                 at = ring.PAYLOAD + pos % shared.capacity
                 log.add(channel, t_ns, seq, memory[at : at + length])
-                words[0] = pos + length  # consumed
-            words[1] = log.acknowledged
+                words[ring.CONSUMED] = pos + length
+            words[ring.ACKNOWLEDGED] = log.acknowledged
             taken += 1
-            words[6] = taken
+            words[ring.TAKEN] = taken
             if taken % BATCH == 0:  # somebody may wait for room
                 _wake(status)
         _wake(status)
@@ -203,13 +203,14 @@ def main(argv: list[str]) -> int:
     shared = Ring(memory)
     log: Log | None = None
     try:
-        size = shared.words[4]
+        size = shared.words[ring.SETUP]
         setup = json.loads(shared.memory[ring.PAYLOAD : ring.PAYLOAD + size])
         log = Log(fd, setup, tap)
-        shared.state = ring.READY
+        shared.words[ring.STATE] = ring.READY
         _wake(status)
         _serve(log, shared, bell, status, parent)
-        shared.acknowledged, shared.state = log.acknowledged, ring.DONE
+        shared.words[ring.ACKNOWLEDGED] = log.acknowledged
+        shared.words[ring.STATE] = ring.DONE
     except Exception as e:
         if log is not None:  # half a chunk is of no use to anybody, and a full disk gets it back
             with contextlib.suppress(OSError):

@@ -23,6 +23,7 @@ from headway import errors
 from headway.drivers.kinematics import Chain
 from headway.edge.policy import About, Policy, about, infer
 from headway.edge.worker import wire
+from headway.edge.worker.exchange import say
 from headway.edge.worker.tensors import Tensors
 from headway.errors import HeadwayError, PolicyError
 from headway.types import Pose
@@ -118,11 +119,8 @@ class Child:
             self.sock.send(wire.pack(wire.ERROR, {"episode": episode, **described(e)}))
         else:
             self._number += 1
-            place = self._number % self.said.slots
-            wire.put_ready(self.said.begin(place, self._number), ready)
-            self.said.end(place, self._number)
-            self.sock.send(wire.SLOT.pack(wire.CHUNK, place, episode, self._number, number))
-        self.said.news += 1  # after the system call, which ordered all before it
+            say(self.said, self.sock, ready, number=self._number, episode=episode, asked=number)
+        self.said.news += 1
 
 
 def described(e: BaseException) -> dict[str, str]:

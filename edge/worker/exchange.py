@@ -19,6 +19,17 @@ from headway.types import Observation
 SLOTS = 4
 
 
+def say(
+    said: Tensors, sock: socket.socket, ready: Ready, *, number: int, episode: int, asked: int
+) -> None:
+    """The policy's side: chunk `number`, in answer to observation `asked`. Who says it counts the
+    news up, after the system call, which orders all before it."""
+    slot = number % said.slots
+    wire.put_ready(said.begin(slot, number), ready)
+    said.end(slot, number)
+    sock.send(wire.SLOT.pack(wire.CHUNK, slot, episode, number, asked))
+
+
 class Exchange:
     """`seen` holds observations, `said` chunks. `asked_ns` is when the oldest observation that is
     not answered was made, None where there is none."""

@@ -13,11 +13,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+from msgspec import structs
 
 from headway.edge.chunks import JointChunk
 from headway.edge.policy import About, Ready
 from headway.edge.worker import wire
-from headway.edge.worker.exchange import SLOTS, Exchange
+from headway.edge.worker.exchange import SLOTS, Exchange, say
 from headway.edge.worker.tensors import Tensors
 from headway.types import Chunk, Observation
 
@@ -40,11 +41,11 @@ class Practice:
         self._ours, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         for end in (self._ours, self._theirs):
             end.setblocking(False)
-        self._answer = said.views[0]
         self._asked = 0
+        self._answer: Ready | None = None
 
     def reset(self, instruction: str) -> int:
-        self._asked = 0
+        self._answer = None
         self._exchange.forget()
         return 0
 
@@ -55,22 +56,19 @@ class Practice:
         chunk = Chunk(obs.t_ns, _DT_NS, np.zeros((h, d), np.float32), obs.base)
         q = np.tile(obs.base_q, (h + 1, 1))
         joints = JointChunk(obs.t_ns, _DT_NS, q, np.zeros(h + 1), 0.0)
-        wire.put_ready(self._answer, Ready(chunk, joints, 0, 0, 0))
+        self._answer = Ready(chunk, joints, 0, 0, 0)
 
     def take(self, now_ns: int) -> Ready | None:
-        exchange = self._exchange
-        if self._asked and self._awaited():
-            self._answer["times"][0] = now_ns
-            exchange.said.begin(0, self._asked)
-            exchange.said.end(0, self._asked)
-            answer = wire.SLOT.pack(wire.CHUNK, 0, exchange.episode, self._asked, self._asked)
-            self._theirs.send(answer)
-            exchange.said.news += 1
-        return exchange.get(now_ns, self._ours)
+        said, asked = self._exchange.said, self._asked
+        if self._answer is not None and self._awaited():
+            chunk = structs.replace(self._answer.chunk, t0_ns=now_ns)
+            answer = structs.replace(self._answer, chunk=chunk)
+            say(said, self._theirs, answer, number=asked, episode=0, asked=asked)
+            said.news += 1
+        return self._exchange.get(now_ns, self._ours)
 
     def close(self) -> None:
         self._ours.close()
         self._theirs.close()
-        self._answer = {}
         self._exchange.seen.close()
         self._exchange.said.close()

@@ -78,10 +78,10 @@ def quiet_start(clock: Clock, period_ns: int, kernel_ns: int | None = None) -> i
     """When to begin a grid of `period_ns`: soon, and on the wall clock so that none of its ticks
     coincides with the kernel's own. `kernel_ns`: their period, by default the system's.
 
-    The kernel's timer interrupts a busy core every few milliseconds, for 30 us on a virtual machine
-    (Linux keeps those ticks at multiples of their period on CLOCK_MONOTONIC). Both grids meet at
-    multiples of the periods' greatest common divisor; they are put out of phase by 0.6 of it, which
-    leaves the time before a tick quiet as well. Where it is small nothing is to be gained."""
+    The kernel's timer interrupts a busy core every few milliseconds (Linux keeps those ticks at
+    multiples of their period on CLOCK_MONOTONIC). Both grids meet at multiples of the periods'
+    greatest common divisor; they are put out of phase by 0.6 of it, which leaves the time before a
+    tick quiet as well. Where it is small nothing is to be gained."""
     now = clock.now()
     if not clock.realtime:
         return now
