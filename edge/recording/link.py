@@ -14,10 +14,12 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from headway.child import environment
 from headway.edge.recording import ring
-from headway.edge.recording.ring import NOTE, NOTES, PAYLOAD, Ring
+from headway.edge.recording.pen import pen
+from headway.edge.recording.ring import PAYLOAD, Ring
 from headway.edge.recording.tap import Feed
 from headway.errors import RecordingError
 
@@ -28,7 +30,7 @@ _PRACTICE_BYTES = 1 << 16
 class Link:
     """Starts the writer on the open file `file` and waits until it is ready.
 
-    lossless: `reserve` and `note` wait for the writer; else they refuse. view: the writer forwards
+    lossless: `send` waits for the writer; else it refuses. view: the writer forwards
     what it writes there. Raises RecordingError.
     """
 
@@ -43,17 +45,14 @@ class Link:
         view: Feed | None = None,
     ) -> None:
         self.path, self.lossless = path, lossless
-        self.capacity = max(capacity, len(setup))
-        self.head = 0  # end of the newest payload
-        self._tail = 0  # everything before it is free; lags behind the writer
-        self._before = 0  # the head before the last `reserve`
-        self._noted = self._taken = 0  # as `_tail`, of notes
         self.acknowledged = 0  # set by `close`; until then it is in the ring's header
         memory = os.memfd_create("headway-recorder")
-        os.ftruncate(memory, PAYLOAD + self.capacity)
+        os.ftruncate(memory, PAYLOAD + max(capacity, len(setup)))
         self.ring = Ring(memory)
-        self.memory = self.ring.memory
-        self.memory[PAYLOAD : PAYLOAD + len(setup)] = setup
+        if not lossless:
+            self.ring.populate()
+        self.ring.memory[PAYLOAD : PAYLOAD + len(setup)] = setup
+        self.pen = pen(self.ring)
         self.ring.words[ring.SETUP] = len(setup)
         bell, self._bell = os.pipe()
         self._status, status = os.pipe()
@@ -87,64 +86,29 @@ class Link:
     def pid(self) -> int:
         return self._writer.pid
 
-    def reserve(self, size: int) -> int:
-        """Offset in `memory` of `size` free bytes, which end at the new head; -1 = none."""
-        pos, capacity = self.head, self.capacity
-        self._before = pos
-        at = pos % capacity
-        if at + size > capacity:  # a payload lies in one piece
-            pos += capacity - at
-            at = 0
-        if pos + size - self._tail > capacity and not self._room(pos, size):
-            return -1
-        self.head = pos + size
-        return PAYLOAD + at
-
-    def _room(self, pos: int, size: int) -> bool:
-        if size > self.capacity:
-            raise ValueError(
-                f"wanted a message of at most {self.capacity} bytes, found {size}: "
-                "give Recorder a larger capacity_bytes"
-            )
-
-        def room() -> bool:
-            consumed = self.ring.words[ring.CONSUMED]
-            self._tail = pos if consumed == self.head else consumed  # empty: also the skipped end
-            return pos + size - self._tail <= self.capacity
-
-        if not room() and self.lossless:
-            self.wait(room, None, "make room")
-        return pos + size - self._tail <= self.capacity
-
-    def unreserve(self) -> None:
-        self.head = self._before
-
-    def note(self, channel: int, op: int, seq: int, length: int, t_ns: int, pos: int) -> bool:
-        """False where there is no room. Raises struct.error, and when lossless RecordingError."""
-        n = self._noted
-        if n - self._taken >= NOTES and not self._note_free():
-            return False
-        at = ring.HEADER + n % NOTES * NOTE.size
-        NOTE.pack_into(self.memory, at, channel, op, seq, length, t_ns, pos)
-        self._noted = self.ring.words[ring.NOTED] = n + 1
-        if self.lossless:  # there is time for it, and a writer that is gone must not go unnoticed
-            self.knock(ring.SOON)
+    def send(self, channel: int, seq: int, t_ns: int, head: Any, body: Any = b"") -> bool:
+        """Hand a message over; False where there is no room. Raises RecordingError when lossless,
+        and ValueError for one that is larger than all the room."""
+        if not self.lossless:
+            return self.pen.put(channel, seq, t_ns, head, body)
+        taken = self.ring.words[ring.TAKEN]
+        while not self.pen.put(channel, seq, t_ns, head, body):
+            taken = self._until_taken(taken, "make room")
+        self.knock(ring.SOON)  # a writer that is gone must not go unnoticed
         return True
 
     def ask(self, op: int, value: int = 0) -> None:
         """Something else than a message; waits for room. Raises RecordingError."""
-        while not self.note(0, op, 0, value, 0, 0):
-            self.wait(lambda: self.ring.words[ring.TAKEN] > self._taken, None, "read messages")
+        taken = self.ring.words[ring.TAKEN]
+        while not self.pen.ask(op, value):
+            taken = self._until_taken(taken, "read messages")
         self.knock()
 
-    def _note_free(self) -> bool:
-        def free() -> bool:
-            self._taken = self.ring.words[ring.TAKEN]
-            return self._noted - self._taken < NOTES
-
-        if not free() and self.lossless:
-            self.wait(free, None, "read messages")
-        return self._noted - self._taken < NOTES
+    def _until_taken(self, taken: int, what: str) -> int:
+        """More than `taken` notes; how many now."""
+        words = self.ring.words
+        self.wait(lambda: words[ring.TAKEN] > taken, None, what)
+        return words[ring.TAKEN]
 
     def knock(self, when: bytes = ring.NOW) -> None:
         """Make the writer look. Raises RecordingError where there is none any more."""
@@ -215,6 +179,7 @@ class Link:
             if fd >= 0:
                 os.close(fd)
         self._bell = self._status = -1
+        del self.pen
         self.ring.close()
 
 
@@ -223,18 +188,10 @@ class Practice(Link):
 
     def __init__(self, real: Link) -> None:
         self.__dict__.update(real.__dict__)
-        self.capacity, self.lossless = _PRACTICE_BYTES, False
+        self.lossless = False
         fd = os.memfd_create("headway-practice")
-        os.ftruncate(fd, PAYLOAD + self.capacity)
+        os.ftruncate(fd, PAYLOAD + _PRACTICE_BYTES)
         self.ring = Ring(fd)
         os.close(fd)
-        self.memory = self.ring.memory
-        self.head = self._tail = self._before = self._noted = self._taken = 0
-
-    def _room(self, pos: int, size: int) -> bool:
-        self._tail = pos
-        return size <= self.capacity
-
-    def _note_free(self) -> bool:
-        self._taken = self._noted
-        return True
+        self.ring.populate()
+        self.pen = pen(self.ring, endless=True)

@@ -18,7 +18,6 @@ import copy
 import fcntl
 import json
 import os
-import struct
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -119,10 +118,7 @@ class Recorder:
                 f"{self._channels[i].topic}: wanted one row of {self._channels[i].dtype}, "
                 f"found {row.dtype} of {row.nbytes} bytes"
             )
-        at = self._reserve(size)
-        if at >= 0:
-            self._link.memory[at : at + size] = row
-        self._note(i, t_ns, size, at >= 0)
+        self._send(i, t_ns, row)
 
     def image(self, topic: str, t_ns: int, pixels: NDArray[Any], frame_id: str = "") -> None:
         """Record (h, w, 3) or (h, w) uint8, (h, w) uint16 depth [mm] or float32 [m]."""
@@ -152,31 +148,17 @@ class Recorder:
             raise ValueError(f"wanted a channel of kind {kind}, found {topic!r}: there are {have}")
         return i
 
-    def _send(self, i: int, t_ns: int, head: bytes, body: bytes | memoryview = b"") -> None:
-        size = len(head) + (body.nbytes if isinstance(body, memoryview) else len(body))
-        at = self._reserve(size)
-        if at >= 0:
-            self._link.memory[at : at + len(head)] = head
-            self._link.memory[at + len(head) : at + size] = body
-        self._note(i, t_ns, size, at >= 0)
-
-    def _reserve(self, size: int) -> int:
+    def _send(self, i: int, t_ns: int, head: Any, body: Any = b"") -> None:
         if self._closed:
             raise ValueError(f"the recording {self.path} is closed")
-        return self._link.reserve(size)
-
-    def _note(self, i: int, t_ns: int, size: int, room: bool) -> None:
-        link, seq = self._link, self._seq[i]
-        try:
-            room = room and link.note(i, ring.MESSAGE, seq, size, t_ns, link.head - size)
-        except struct.error:
-            link.unreserve()
-            raise ValueError(f"wanted a time 0 <= t_ns < 2**64, found {t_ns}") from None
+        if not 0 <= t_ns < 1 << 64:
+            raise ValueError(f"wanted a time 0 <= t_ns < 2**64, found {t_ns}")
+        seq = self._seq[i]
+        sent = self._link.send(i, seq, t_ns, head, body)
         self._seq[i] = seq + 1 & 0xFFFFFFFF  # counts what is dropped, too: a gap is a loss
-        if room:
+        if sent:
             self.written += 1
         else:
-            link.unreserve()
             self.dropped += 1
 
     def flush(self, timeout: float = 10.0) -> None:

@@ -11,12 +11,14 @@ visible. A byte through the doorbell pipe is a system call of both sides, and or
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import struct
 
 HEADER = 4096
 _TEXT = 64
+_MADV_POPULATE_WRITE = 23  # Linux 5.14; Python has no name for it
 
 # channel, op, sequence of the channel, length, time, position
 NOTE = struct.Struct("<HHIIxxxxQQ")
@@ -43,6 +45,17 @@ class Ring:
         self.memory = mmap.mmap(fd, size)
         self._header = memoryview(self.memory)
         self.words = self._header[:_TEXT].cast("Q")
+
+    def populate(self) -> None:
+        """Make every page resident and writable. The first touch of one is a page fault, which
+        costs a tick that has slept 25 to 45 us; locking memory does not do it where it is shared."""
+        try:
+            self.memory.madvise(_MADV_POPULATE_WRITE)
+        except OSError as e:
+            if e.errno != errno.EINVAL:
+                return  # too little memory: page by page then, as it is used
+            for at in range(0, len(self.memory), mmap.PAGESIZE):
+                self.memory[at] = self.memory[at]
 
     @property
     def error(self) -> str:

@@ -1,0 +1,183 @@
+// headway.edge._record: what the loop writes down at every tick (see edge/recording/pen.py and
+// edge/audit.py, which this follows). After 2 ms of sleep nothing of it is in a cache, so what
+// counts is how little code and memory a call touches.
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <sched.h>
+#include <sys/resource.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <string>
+
+namespace nb = nanobind;
+
+namespace {
+
+constexpr std::size_t kHeader = 4096, kNotes = std::size_t(1) << 14;
+enum Word { kConsumed = 0, kNoted = 5, kTaken = 6 };
+
+struct Note {
+  std::uint16_t channel, op;
+  std::uint32_t seq, length, spare;
+  std::uint64_t t_ns, pos;
+};
+static_assert(sizeof(Note) == 32);
+constexpr std::size_t kPayload = kHeader + kNotes * sizeof(Note);
+
+// A Python object's memory, until the end of the block.
+class Bytes {
+ public:
+  Bytes(nb::handle from, int flags) {
+    if (PyObject_GetBuffer(from.ptr(), &view_, flags) != 0) throw nb::python_error();
+  }
+  ~Bytes() { PyBuffer_Release(&view_); }
+  Bytes(const Bytes&) = delete;
+  Bytes& operator=(const Bytes&) = delete;
+  std::uint8_t* data() const { return static_cast<std::uint8_t*>(view_.buf); }
+  std::size_t size() const { return std::size_t(view_.len); }
+
+ private:
+  Py_buffer view_;
+};
+
+class Pen {
+ public:
+  Pen(nb::handle memory, bool endless) : memory_(memory, PyBUF_WRITABLE), endless_(endless) {
+    if (memory_.size() <= kPayload)
+      throw nb::value_error(("wanted more than " + std::to_string(kPayload) + " bytes, found " +
+                             std::to_string(memory_.size())).c_str());
+    capacity_ = memory_.size() - kPayload;
+  }
+
+  bool put(std::uint16_t channel, std::uint32_t seq, std::uint64_t t_ns, nb::handle head,
+           nb::handle body) {
+    const Bytes a(head, PyBUF_SIMPLE), b(body, PyBUF_SIMPLE);
+    const std::size_t size = a.size() + b.size();
+    if (size > capacity_) {
+      if (endless_) return false;
+      throw nb::value_error(("wanted a message of at most " + std::to_string(capacity_) +
+                             " bytes, found " + std::to_string(size) +
+                             ": give Recorder a larger capacity_bytes").c_str());
+    }
+    std::uint64_t pos = head_, at = pos % capacity_;
+    if (at + size > capacity_) {  // a payload lies in one piece
+      pos += capacity_ - at;
+      at = 0;
+    }
+    if (!free() || (pos + size - tail_ > capacity_ && !room(pos, size))) return false;
+    std::uint8_t* to = memory_.data() + kPayload + at;
+    std::memcpy(to, a.data(), a.size());
+    std::memcpy(to + a.size(), b.data(), b.size());
+    head_ = pos + size;
+    note({channel, 0, seq, std::uint32_t(size), 0, t_ns, pos});
+    return true;
+  }
+
+  bool ask(std::uint16_t op, std::uint32_t value) {
+    if (!free()) return false;
+    note({0, op, 0, value, 0, 0, 0});
+    return true;
+  }
+
+ private:
+  std::uint64_t* word(Word w) const { return reinterpret_cast<std::uint64_t*>(memory_.data()) + w; }
+
+  bool room(std::uint64_t pos, std::size_t size) {
+    const std::uint64_t consumed =
+        endless_ ? head_ : __atomic_load_n(word(kConsumed), __ATOMIC_ACQUIRE);
+    tail_ = consumed == head_ ? pos : consumed;  // empty: also the skipped end
+    return pos + size - tail_ <= capacity_;
+  }
+
+  bool free() {
+    if (noted_ - taken_ >= kNotes)
+      taken_ = endless_ ? noted_ : __atomic_load_n(word(kTaken), __ATOMIC_ACQUIRE);
+    return noted_ - taken_ < kNotes;
+  }
+
+  void note(const Note& n) {
+    std::memcpy(memory_.data() + kHeader + noted_ % kNotes * sizeof n, &n, sizeof n);
+    __atomic_store_n(word(kNoted), ++noted_, __ATOMIC_RELEASE);
+  }
+
+  Bytes memory_;
+  bool endless_;
+  std::size_t capacity_ = 0;
+  std::uint64_t head_ = 0, tail_ = 0, noted_ = 0, taken_ = 0;
+};
+
+using Row = nb::ndarray<std::int64_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+
+std::int64_t whole(PyObject* x) {
+  const long long v = PyLong_AsLongLong(x);
+  if (v == -1 && PyErr_Occurred()) throw nb::python_error();
+  return v;
+}
+
+// A row of edge.audit.TIMING: t_ns, late, the stages, missed, begun, spare, the ages, the counters.
+class Tally {
+ public:
+  Tally(Row out, std::size_t stages, std::size_t ages)
+      : out_(std::move(out)), stages_(stages), ages_(ages) {
+    if (out_.shape(0) != 5 + stages + ages + 6)
+      throw nb::value_error(("wanted a row of " + std::to_string(5 + stages + ages + 6) +
+                             " columns, found " + std::to_string(out_.shape(0))).c_str());
+  }
+
+  void begin(std::int64_t gc_ns) {
+    rusage u;
+    getrusage(RUSAGE_THREAD, &u);
+    std::int64_t* to = out_.data() + 5 + stages_ + ages_;
+    to[0] = u.ru_minflt;
+    to[1] = u.ru_majflt;
+    to[2] = u.ru_nvcsw;
+    to[3] = u.ru_nivcsw;
+    to[4] = gc_ns;
+    to[5] = sched_getcpu();
+  }
+
+  void finish(std::int64_t t_ns, std::int64_t late_ns, std::int64_t missed, nb::list stamps,
+              std::int64_t spare_ns, nb::list sampled, std::int64_t at) {
+    if (stamps.size() != stages_ + 1 || sampled.size() != ages_)
+      throw nb::value_error("wanted a stamp per stage and one more, and a time per sample");
+    std::int64_t* to = out_.data();
+    *to++ = t_ns;
+    *to++ = late_ns;
+    const std::int64_t begun = whole(stamps[0].ptr());
+    std::int64_t before = begun;
+    for (std::size_t i = 1; i <= stages_; ++i) {
+      const std::int64_t t = whole(stamps[i].ptr());
+      *to++ = t - before;
+      before = t;
+    }
+    *to++ = missed;
+    *to++ = begun;
+    *to++ = spare_ns;
+    for (std::size_t i = 0; i < ages_; ++i) {
+      const std::int64_t t = whole(sampled[i].ptr());
+      *to++ = t >= 0 ? at - t : -1;
+    }
+  }
+
+ private:
+  Row out_;
+  std::size_t stages_, ages_;
+};
+
+}  // namespace
+
+NB_MODULE(_record, m) {
+  using nb::arg;
+  m.attr("VERSION") = 1;  // edge/recording/pen.py wants this one
+  nb::class_<Pen>(m, "Pen")
+      .def(nb::init<nb::handle, bool>(), arg("memory"), arg("endless"))
+      .def("put", &Pen::put)
+      .def("ask", &Pen::ask);
+  nb::class_<Tally>(m, "Tally")
+      .def(nb::init<Row, std::size_t, std::size_t>(), arg("out").noconvert(), arg("stages"),
+           arg("ages"))
+      .def("begin", &Tally::begin)
+      .def("finish", &Tally::finish);
+}

@@ -1,0 +1,99 @@
+"""What the loop does to the rings for every message: find room, copy, note. In Python, the readable
+reference, and compiled (`edge/cpp/record.cpp`) where there was a compiler: the same bytes.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from headway import compiled
+from headway.edge.recording import ring
+from headway.edge.recording.ring import NOTE, NOTES, PAYLOAD, Ring
+
+VERSION = 1  # of what the compiled module offers
+
+
+class Pen(Protocol):
+    """False where there is no room: then nothing was written. Raises ValueError for a message that
+    is larger than all the room."""
+
+    def put(self, channel: int, seq: int, t_ns: int, head: Any, body: Any, /) -> bool:
+        """A message of two parts, each with the buffer protocol."""
+        ...
+
+    def ask(self, op: int, value: int, /) -> bool:
+        """Something else than a message."""
+        ...
+
+
+class PythonPen:
+    """endless: nobody reads, and there is always room; what is too large is not written."""
+
+    def __init__(self, shared: Ring, endless: bool = False) -> None:
+        self._words, self._memory, self._endless = shared.words, shared.memory, endless
+        self._capacity = shared.capacity
+        self._head = 0  # end of the newest payload
+        self._tail = 0  # everything before it is free; lags behind the writer
+        self._noted = self._taken = 0  # as `_head` and `_tail`, of notes
+
+    def put(self, channel: int, seq: int, t_ns: int, head: Any, body: Any) -> bool:
+        first = memoryview(head).nbytes
+        size = first + memoryview(body).nbytes
+        if size > self._capacity:
+            if self._endless:
+                return False
+            raise ValueError(
+                f"wanted a message of at most {self._capacity} bytes, found {size}: "
+                "give Recorder a larger capacity_bytes"
+            )
+        pos, capacity = self._head, self._capacity
+        at = pos % capacity
+        if at + size > capacity:  # a payload lies in one piece
+            pos += capacity - at
+            at = 0
+        if not (self._free() and self._room(pos + size, pos)):
+            return False
+        at += PAYLOAD
+        self._memory[at : at + first] = head
+        self._memory[at + first : at + size] = body
+        self._head = pos + size
+        self._note(channel, ring.MESSAGE, seq, size, t_ns, pos)
+        return True
+
+    def ask(self, op: int, value: int) -> bool:
+        if not self._free():
+            return False
+        self._note(0, op, 0, value, 0, 0)
+        return True
+
+    def _room(self, end: int, pos: int) -> bool:
+        if end - self._tail > self._capacity:
+            consumed = self._head if self._endless else self._words[ring.CONSUMED]
+            self._tail = pos if consumed == self._head else consumed  # empty: also the skipped end
+        return end - self._tail <= self._capacity
+
+    def _free(self) -> bool:
+        if self._noted - self._taken >= NOTES:
+            self._taken = self._noted if self._endless else self._words[ring.TAKEN]
+        return self._noted - self._taken < NOTES
+
+    def _note(self, channel: int, op: int, seq: int, length: int, t_ns: int, pos: int) -> None:
+        at = ring.HEADER + self._noted % NOTES * NOTE.size
+        NOTE.pack_into(self._memory, at, channel, op, seq, length, t_ns, pos)
+        self._noted = self._words[ring.NOTED] = self._noted + 1
+
+
+def native() -> Any:
+    """The compiled module, or None where it is missing. It also has what `edge.audit` uses."""
+    return compiled.optional("headway.edge._record", VERSION)
+
+
+_compiled = native()  # chosen once
+
+
+def pen(shared: Ring, endless: bool = False) -> Pen:
+    """To be dropped before `shared` is closed."""
+    made: Pen = (
+        PythonPen(shared, endless) if _compiled is None else _compiled.Pen(shared.memory, endless)
+    )
+    return made
