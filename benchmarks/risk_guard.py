@@ -37,11 +37,11 @@ from headway.edge.station import Station
 from headway.errors import ConfigError, HeadwayError, SpecMismatch
 from headway.learn.disturb import Disturbance, Disturbed
 
-PAIRS = 24
+PAIRS = 40
 SUCCESSES = 20  # to calibrate with
 CALIBRATION_SEEDS, TEST_SEEDS = 3_100_000, 3_200_000
 FILE = PRO_BUNDLE.with_suffix(".risk.json")
-SLOW, STOP, SLOWEST = 0.2, 0.05, 0.2  # shares of successes that may be slowed and stopped; speed
+STOP = 0.05  # share of successes that may be stopped
 FAULTS = ("no fault", "one press", "presses")
 PRESS_S, PERIOD_S, DEEPEST = 1.0, 1.6, 0.10  # [s, s, m]
 
@@ -115,7 +115,7 @@ def calibrated(settings: Settings, pro_sha256: str, successes: int) -> tuple[Cal
 def arms(found: Calibration, file: Path) -> dict[str, RiskConfig | None]:
     """What is compared. Stopping wants more successes to calibrate with than slowing down."""
     file.write_bytes(msgspec.json.encode(found))
-    slowed = RiskConfig(calibration=str(file), slow_alpha=SLOW, slowest=SLOWEST)
+    slowed = RiskConfig(calibration=str(file))
     made: dict[str, RiskConfig | None] = {"as planned": None, "slowed": slowed}
     if len(found.peaks) >= risk.fewest(STOP):
         made["slowed and stopped"] = structs.replace(slowed, abort_alpha=STOP)
@@ -188,10 +188,12 @@ def measure(effort: float = 1.0) -> Findings:
         )
         for (fault, name), d in data.items()
     )  # fmt: skip
+    usual = RiskConfig(calibration="")
+    slow, full = (found.threshold(alpha) for alpha in (usual.slow_alpha, usual.full_alpha))
     heads = ("peak p50 [N]", "peak p90 [N]", "successes", "mean seconds", "stopped")
     notes = (
-        f"{pairs} scenes; {source}: slower above a risk of {found.threshold(SLOW):.3f}, down to "
-        f"{SLOWEST:g} of the speed",
+        f"{pairs} scenes; {source}: slower above a risk of {slow:.3f}, down to {usual.slowest:g} "
+        f"of the speed at {full:.3f}",
         "the guard's limit of force is on in all of them",
     )
     tables = [

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway.clock import Tick
-from headway.edge.recording.pen import native
+from headway.edge.tick import native
 from headway.types import Stamp
 
 STAGES = ("read", "telemetry", "pro", "policy", "guard", "command", "log")
@@ -39,7 +39,7 @@ _FRAMES = 64  # observations that a chunk may still come from
 
 
 class PythonTally:
-    """Fills `out`, the numbers of one row of `TIMING`; compiled in `edge/cpp/record.cpp`."""
+    """Fills `out`, the numbers of one row of `TIMING`; compiled in `edge/cpp/tick.cpp`."""
 
     def __init__(self, out: NDArray[np.int64], stages: int, ages: int) -> None:
         self._bytes = out.view(np.uint8).data

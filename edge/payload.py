@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from headway import config
+from headway.edge.tick import native
 from headway.types import Vec, Wrench
 
 _G = 9.80665  # [m/s^2]
@@ -23,14 +24,54 @@ class ToolConfig(config.Struct, frozen=True):
     tcp: tuple[float, float, float] = (0.0, 0.0, 0.0)  # TCP in the sensor frame [m]
 
 
+class PythonTool:
+    """Wrenches of the sensor in plain floats; compiled in `edge/cpp/tick.cpp`."""
+
+    def __init__(self, weight: float, com: Vec, tcp: Vec) -> None:
+        """`weight` along the base's z [N]; centre of mass and TCP in the sensor frame [m]."""
+        self._weight, self._com, self._tcp = weight, com.tolist(), tcp.tolist()
+
+    def at_sensor(self, force: Vec, torque: Vec, bias: Vec, quat: Vec, out: Vec) -> None:
+        """`out` (6,): without weight and bias, at the sensor."""
+        fx, fy, fz = force.tolist()
+        mx, my, mz = torque.tolist()
+        bfx, bfy, bfz, bmx, bmy, bmz = bias.tolist()
+        w, x, y, z = quat.tolist()
+        weight = self._weight  # in the sensor frame: R^T (0, 0, weight), the last row of R times it
+        gx, gy, gz = (
+            2 * weight * (x * z - w * y),
+            2 * weight * (y * z + w * x),
+            weight * (1 - 2 * (x * x + y * y)),
+        )
+        cx, cy, cz = self._com
+        out[:] = (
+            fx - bfx - gx,
+            fy - bfy - gy,
+            fz - bfz - gz,
+            mx - bmx - (cy * gz - cz * gy),
+            my - bmy - (cz * gx - cx * gz),
+            mz - bmz - (cx * gy - cy * gx),
+        )
+
+    def at_tcp(self, force: Vec, torque: Vec, bias: Vec, quat: Vec, out: Vec) -> None:
+        """The same, at the TCP."""
+        self.at_sensor(force, torque, bias, quat, out)
+        fx, fy, fz, mx, my, mz = out.tolist()
+        x, y, z = self._tcp
+        # moment at the TCP = moment at the sensor - tcp x force
+        out[3:] = mx - (y * fz - z * fy), my - (z * fx - x * fz), mz - (x * fy - y * fx)
+
+
+_Tool = getattr(native(), "Tool", PythonTool)  # chosen once
+
+
 class Payload:
     """The external wrench at the TCP, in the TCP frame [N, Nm]. Orientations of the sensor in the
     base frame are unit quaternions wxyz (4,)."""
 
     def __init__(self, cfg: ToolConfig) -> None:
         self.mass = cfg.mass
-        self._weight = -cfg.mass * _G  # along the base's z [N]
-        self._com, self._tcp = cfg.com, cfg.tcp
+        self._tool = _Tool(-cfg.mass * _G, np.array(cfg.com), np.array(cfg.tcp))
         self.bias = np.zeros(6)
 
     def tare(self, samples: list[tuple[Wrench, Vec]]) -> None:
@@ -41,36 +82,11 @@ class Payload:
     def compensate(self, wrench: Wrench, quat: Vec, out: Vec | None = None) -> Vec:
         """(6,), written into `out` where given."""
         out = np.empty(6) if out is None else out
-        fx, fy, fz, mx, my, mz = self._external(wrench, quat)
-        x, y, z = self._tcp
-        # moment at the TCP = moment at the sensor - tcp x force
-        out[:] = (
-            fx, fy, fz, mx - (y * fz - z * fy), my - (z * fx - x * fz), mz - (x * fy - y * fx)
-        )  # fmt: skip
+        self._tool.at_tcp(wrench.force, wrench.torque, self.bias, quat, out)
         return out
 
     def at_sensor(self, wrench: Wrench, quat: Vec) -> Vec:
         """(6,) without weight and bias, at the sensor [N, Nm]."""
-        return np.array(self._external(wrench, quat))
-
-    def _external(self, wrench: Wrench, quat: Vec) -> tuple[float, ...]:
-        """As `at_sensor`, in plain floats: the loop calls this every tick."""
-        fx, fy, fz = wrench.force.tolist()
-        mx, my, mz = wrench.torque.tolist()
-        bfx, bfy, bfz, bmx, bmy, bmz = self.bias.tolist()
-        w, x, y, z = quat.tolist()
-        weight = self._weight  # in the sensor frame: R^T (0, 0, weight), the last row of R times it
-        gx, gy, gz = (
-            2 * weight * (x * z - w * y),
-            2 * weight * (y * z + w * x),
-            weight * (1 - 2 * (x * x + y * y)),
-        )
-        cx, cy, cz = self._com
-        return (
-            fx - bfx - gx,
-            fy - bfy - gy,
-            fz - bfz - gz,
-            mx - bmx - (cy * gz - cz * gy),
-            my - bmy - (cz * gx - cx * gz),
-            mz - bmz - (cx * gy - cy * gx),
-        )
+        out = np.empty(6)
+        self._tool.at_sensor(wrench.force, wrench.torque, self.bias, quat, out)
+        return out

@@ -34,13 +34,13 @@ class RiskConfig(Struct, frozen=True, kw_only=True):
     """The `[risk]` section; without it PRO changes no motion."""
 
     calibration: str  # made by `python -m headway.learn.calibrate`; relative to the config file
-    slow_alpha: float = 0.2  # share of successes that may be slowed at all
-    full_alpha: float = 0.05  # ... and as far as `slowest`
+    slow_alpha: float = 0.3  # share of successes that may be slowed at all
+    full_alpha: float = 0.1  # ... and as far as `slowest`
     abort_alpha: float | None = None  # share of successes that may be stopped; None: never stop
     abort_after_s: float = 0.5  # for so long without a break: a bump that passes is no failure
-    slowest: float = 0.3  # fraction of the planned speed
-    fall_per_s: float = 5.0  # how fast that fraction may fall and rise
-    rise_per_s: float = 0.5
+    slowest: float = 0.4  # fraction of the planned speed
+    fall_per_s: float = 10.0  # how fast that fraction may fall and rise
+    rise_per_s: float = 1.0
 
     def __post_init__(self) -> None:
         for key in ("slow_alpha", "full_alpha", "abort_alpha"):

@@ -4,16 +4,54 @@ from __future__ import annotations
 
 import math
 import struct
+from itertools import chain
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from headway.edge.monitor import TaskMonitor
+from headway.edge.tick import native
 from headway.kernels import telemetry
 from headway.types import ArmState, GripperState, Vec
 
 _LAST = "comms_jitter"  # of the fields that every tick sets: the row's first ones
 _NO_GRIP = GripperState(math.nan, math.nan, math.nan)
+
+
+class PythonCells:
+    """Fills the front of a row, `out`; compiled in `edge/cpp/tick.cpp`."""
+
+    def __init__(self, out: NDArray[np.uint8], joints: int) -> None:
+        # Plain floats packed at once take a third of the time of assigning array by array.
+        self._bytes = out.data
+        places = telemetry.dtype(joints).fields
+        assert places is not None
+        self._pack = struct.Struct(f"=q{places[_LAST][1] // 8}d")
+        self._sizes = (joints, joints, joints, 3, 4, 6, 6)
+        self._before = [math.nan] * joints
+
+    def fill(
+        self, t_ns: int, q_ref: Vec, dt: float, q: Vec | None, dq: Vec | None, *rest: Any
+    ) -> None:
+        """`rest`: tau (n,), pos (3,), quat (4,), twist (6,) and wrench (6,), None where they are
+        not known, then the single values from the jaw's width on."""
+        parts: list[list[float]] = [
+            _floats(v, n) for v, n in zip((q, dq, *rest[:5]), self._sizes, strict=True)
+        ]
+        now = _floats(q_ref, len(self._before))
+        parts[2:2] = now, [(x - before) / dt for x, before in zip(now, self._before, strict=True)]
+        self._before = now
+        self._pack.pack_into(self._bytes, 0, t_ns, *chain(*parts), *rest[5:])
+
+
+def _floats(v: Vec | None, n: int) -> list[float]:
+    if v is not None and v.shape != (n,):
+        raise ValueError(f"wanted {n} numbers, found {v.shape}")
+    return [math.nan] * n if v is None else v.tolist()
+
+
+_Cells = getattr(native(), "Cells", PythonCells)  # chosen once
 
 
 class Row:
@@ -33,13 +71,7 @@ class Row:
         self.view["task"][...] = task
         self.ik_failure = self.clamped = self.watchdog = False
         self.seam_jump = self.chunk_disagreement = 0.0
-        # Plain floats packed at once take a third of the time of assigning array by array.
-        self._bytes = rows.view(np.uint8).data
-        places = rows.dtype.fields
-        assert places is not None
-        self._pack = struct.Struct(f"=q{places[_LAST][1] // 8}d")
-        self._before = [math.nan] * joints
-        self._unknown = [math.nan] * joints
+        self._cells = _Cells(rows.view(np.uint8), joints)
         self._limit, self._protective_stop = limit_s, math.nan
 
     def fill(
@@ -56,26 +88,17 @@ class Row:
     ) -> None:
         """`q_sent` (n,): the last command, so that the row holds only what was known before it;
         `wrench` (6,) at the TCP. What is None is not known."""
-        q_ref, q, dq, tau = q_sent.tolist(), self._unknown, self._unknown, self._unknown
-        dq_ref = [(x - before) / dt for x, before in zip(q_ref, self._before, strict=True)]
-        self._before = q_ref
-        pos, quat, twist = _NAN3, _NAN4, _NAN6
+        q = dq = tau = pos = quat = twist = None
         if state is not None:
-            q, dq, twist = state.q.tolist(), state.dq.tolist(), state.twist.tolist()
-            pos, quat = state.tcp.pos.tolist(), state.tcp.quat.tolist()
-            if state.tau_ext is not None:
-                tau = state.tau_ext.tolist()
-            self._protective_stop = float(state.protective_stop)
-        force = _NAN6 if wrench is None else wrench.tolist()
+            q, dq, tau, twist = state.q, state.dq, state.tau_ext, state.twist
+            pos, quat = state.tcp.pos, state.tcp.quat
+            self._protective_stop = state.protective_stop
         g = _NO_GRIP if grip is None else grip
         phase = monitor.phase
-        self._pack.pack_into(
-            self._bytes, 0, t_ns, *q, *dq, *q_ref, *dq_ref, *tau, *pos, *quat, *twist, *force,
+        self._cells.fill(
+            t_ns, q_sent, dt, q, dq, tau, pos, quat, twist, wrench,
             g.width, g.width_ref, g.force, math.nan if g.vacuum is None else g.vacuum,
             phase, elapsed_s, self._limit, monitor.retries, phase == 7, self._protective_stop,
             self.ik_failure, self.clamped, self.watchdog,
             self.seam_jump, self.chunk_disagreement, jitter_s,
         )  # fmt: skip
-
-
-_NAN3, _NAN4, _NAN6 = ([math.nan] * n for n in (3, 4, 6))

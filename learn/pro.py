@@ -4,11 +4,11 @@
 
 Losses: two-hot cross-entropy of the time-to-go on successes; a ranking of the expected time-to-go
 at equal shares of the episode, clean success < success with retries < failure; binary
-cross-entropy of the station's outcome (completion), of a failure event within 2 s (risk) and of a
-retry within 2 s (1 - stability). Sensor groups are dropped at random, so that a robot without one
-is scored too. Splits are by episode; temperatures are fitted on the validation split, and the
-numbers come from the test split, looked at once. Episodes that were disturbed on purpose are judged
-by themselves.
+cross-entropy of the station's outcome (completion), of a failure event within 2 s or a contact of
+more than 30 N within 1 s (risk), and of a retry within 2 s (1 - stability). Sensor groups are
+dropped at random, so that a robot without one is scored too. Splits are by episode; temperatures
+are fitted on the validation split, and the numbers come from the test split, looked at once.
+Episodes that were disturbed on purpose are judged by themselves.
 """
 
 from __future__ import annotations

@@ -19,6 +19,9 @@ from headway.mcaplog import Recording, open_recording
 # What the controller itself logs when something goes wrong.
 FAILURE_EVENTS = ("item lost", "closed on nothing", "released outside the target", "guard: FORCE")
 RISK_HORIZON_S = 2.0
+# A contact as hard as this is a failure event too, and comes without a warning: within 70 ms from
+# 8 N on. A head that sees it only then cannot spare the arm anything, so it learns to expect it.
+HARD_CONTACT_N, HARD_CONTACT_HORIZON_S = 30.0, 1.0
 STABILITY_HORIZON_S = 2.0
 
 
@@ -31,7 +34,7 @@ class Labelled:
     features: NDArray[np.float32]  # (n, 176)
     mask: NDArray[np.float32]  # (n, M)
     time_to_go: NDArray[np.float32]  # (n,) [s], meaningful on successes
-    risk: NDArray[np.float32]  # (n,) 1: a failure event within RISK_HORIZON_S
+    risk: NDArray[np.float32]  # (n,) 1: a failure event, or a hard contact, within its horizon
     unstable: NDArray[np.float32]  # (n,) 1: a retry or recovery within STABILITY_HORIZON_S
     elapsed: NDArray[np.float32]  # (n,) [s]
     force: NDArray[np.float32]  # (n,) |F| [N]
@@ -79,7 +82,10 @@ def sequence(recording: Recording, path: Path, head_hz: float) -> Labelled | Non
         features=features,
         mask=mask,
         time_to_go=(end - t).astype(np.float32),
-        risk=_within(t, events, RISK_HORIZON_S),
+        risk=np.maximum(
+            _within(t, events, RISK_HORIZON_S),
+            _within(t, hard_contacts(rows), HARD_CONTACT_HORIZON_S),
+        ),
         unstable=_within(t, retries, STABILITY_HORIZON_S),
         elapsed=rows["elapsed"][at].astype(np.float32),
         force=np.nan_to_num(np.linalg.norm(rows["wrench"][at, :3], axis=1)).astype(np.float32),
@@ -99,6 +105,13 @@ def _events(recording: Recording) -> tuple[list[float], list[float]]:
             if not line.text.startswith("guard"):
                 retries.append(line.t_ns / NS)
     return failures, retries
+
+
+def hard_contacts(rows: NDArray[np.void]) -> list[float]:
+    """Times [s] at which |F| of telemetry `rows` (n,) rises above HARD_CONTACT_N."""
+    force = np.nan_to_num(np.linalg.norm(rows["wrench"][:, :3], axis=1))
+    rising = (force[1:] > HARD_CONTACT_N) & (force[:-1] <= HARD_CONTACT_N)
+    return [float(t) / NS for t in rows["t_ns"][1:][rising]]
 
 
 def _within(t: NDArray[np.float64], events: Sequence[float], horizon: float) -> NDArray[np.float32]:

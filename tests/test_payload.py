@@ -1,11 +1,13 @@
 """The tool's weight and the sensor's bias are taken out at any orientation; contact is left."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from headway.drivers.kinematics import mat_to_quat, rotvec_to_mat
-from headway.edge.payload import Payload, ToolConfig
+from headway.edge.payload import Payload, PythonTool, ToolConfig
+from headway.edge.tick import native
 from headway.types import Wrench
 
 MASS, COM, TCP = 1.3, (0.01, -0.02, 0.06), (0.0, 0.01, 0.165)
@@ -31,6 +33,21 @@ def test_what_is_left_is_the_contact_at_the_tcp(at_rest, later, force, torque):
     R = rotvec_to_mat(later)
     found = payload.compensate(measured(R, force, torque), mat_to_quat(R))
     np.testing.assert_allclose(found, [*force, *torque], atol=1e-9)
+
+
+NUMBERS = st.one_of(st.floats(width=64), st.sampled_from([0.0, -0.0, np.inf, np.nan]))
+
+
+@pytest.mark.skipif(native() is None, reason="_tick not built: pip install -e .")
+@given(st.lists(NUMBERS, min_size=16, max_size=16), st.floats(-50, 50), vector, vector)
+def test_compiled_and_python_tools_give_the_same_bits(values, weight, com, tcp):
+    force, torque, bias, quat = np.split(np.array(values), [3, 6, 12])
+    tools = [cls(weight, com, tcp) for cls in (PythonTool, native().Tool)]
+    for name in ("at_sensor", "at_tcp"):
+        a, b = np.zeros(6), np.zeros(6)
+        for tool, out in zip(tools, (a, b), strict=True):
+            getattr(tool, name)(force, torque, bias, quat, out)
+        np.testing.assert_array_equal(a, b)
 
 
 def test_taring_again_starts_afresh_and_averages():

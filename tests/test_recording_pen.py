@@ -13,15 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headway.edge.audit import SAMPLES, STAGES, TIMING, PythonTally
-from headway.edge.recording import pen as module
 from headway.edge.recording import ring
 from headway.edge.recording.pen import Pen, PythonPen
 from headway.edge.recording.ring import NOTE, NOTES, PAYLOAD, Ring
+from headway.edge.tick import native
 
 CAPACITY = 256
-needs_cpp = pytest.mark.skipif(
-    module.native() is None, reason="_record not built: pip install -e ."
-)
+needs_cpp = pytest.mark.skipif(native() is None, reason="_tick not built: pip install -e .")
 
 
 @contextmanager
@@ -68,7 +66,7 @@ def answer(pen: Pen, message: tuple[Any, ...]) -> bool | str:
 @given(STEPS)
 def test_the_same_bytes_and_answers(endless, steps):
     with ring_of() as a, ring_of() as b:
-        pens = [PythonPen(a, endless), module.native().Pen(b.memory, endless)]
+        pens = [PythonPen(a, endless), native().Pen(b.memory, endless)]
         for i, (kind, x, y) in enumerate(steps):
             if kind == "take":
                 take(a, x)
@@ -87,10 +85,10 @@ def test_the_same_bytes_and_answers(endless, steps):
 
 @pytest.mark.parametrize("made", ["python", "compiled"])
 def test_a_full_ring_of_notes_takes_none_until_one_is_taken(made):
-    if made == "compiled" and module.native() is None:
-        pytest.skip("_record not built: pip install -e .")
+    if made == "compiled" and native() is None:
+        pytest.skip("_tick not built: pip install -e .")
     with ring_of() as shared:
-        pen = PythonPen(shared) if made == "python" else module.native().Pen(shared.memory, False)
+        pen = PythonPen(shared) if made == "python" else native().Pen(shared.memory, False)
         assert all(pen.put(0, i, i, b"", b"") for i in range(NOTES))
         assert not pen.put(0, NOTES, 0, b"", b"")
         assert not pen.ask(ring.CLOSE, 0)
@@ -108,7 +106,7 @@ def test_structured_rows_are_copied_as_they_are():
     row = np.zeros((), [("t_ns", np.int64), ("q", np.float64, (3,)), ("mode", np.int32)])
     row["q"] = 1.5, -2.0, np.nan
     with ring_of() as a, ring_of() as b:
-        ours, theirs = PythonPen(a), module.native().Pen(b.memory, False)
+        ours, theirs = PythonPen(a), native().Pen(b.memory, False)
         for value in (row, row[()]):
             assert ours.put(0, 0, 1, value, b"")
             assert theirs.put(0, 0, 1, value, b"")
@@ -120,12 +118,12 @@ def test_structured_rows_are_copied_as_they_are():
 @needs_cpp
 def test_memory_without_room_for_a_byte_is_refused():
     with ring_of(0) as shared, pytest.raises(ValueError, match="wanted more than"):
-        module.native().Pen(shared.memory, False)
+        native().Pen(shared.memory, False)
 
 
 def tallies() -> list[tuple[np.ndarray, PythonTally]]:
     rows = [np.zeros(1, TIMING) for _ in range(2)]
-    made = (PythonTally, module.native().Tally)
+    made = (PythonTally, native().Tally)
     return [
         (row, cls(row.view(np.int64), len(STAGES), len(SAMPLES)))
         for row, cls in zip(rows, made, strict=True)

@@ -91,8 +91,8 @@ def test_what_is_no_calibration_is_an_error_that_says_so(
     ("table", "says"),
     [
         ({"slow_alpha": 0.0}, "slow_alpha"),
-        ({"abort_alpha": 0.3}, "abort_alpha wants at most .* slow down first"),
-        ({"full_alpha": 0.3}, "full_alpha wants at most .* slow down first"),
+        ({"abort_alpha": 0.4}, "abort_alpha wants at most .* slow down first"),
+        ({"full_alpha": 0.4}, "full_alpha wants at most .* slow down first"),
         ({"slowest": 0.0}, "slowest"),
         ({"abort_after_s": -1.0}, "abort_after_s"),
         ({"rise_per_s": -1.0}, "rise_per_s"),
@@ -138,7 +138,8 @@ def test_more_risk_is_never_faster(a: float, b: float, slow: float, full: float)
 
 
 def test_the_scale_falls_rises_and_is_linear_between() -> None:
-    scale = SpeedScale(RiskConfig(calibration="", slowest=0.4), 0.2, 0.6, T)
+    cfg = RiskConfig(calibration="", slowest=0.4, fall_per_s=5.0, rise_per_s=0.5)
+    scale = SpeedScale(cfg, 0.2, 0.6, T)
     assert scale.wanted(0.4) == pytest.approx(0.7)
     steps = [scale.step(signals(0.9)) for _ in range(100)]
     assert steps[9] == pytest.approx(0.9)
@@ -150,17 +151,18 @@ def test_the_scale_falls_rises_and_is_linear_between() -> None:
 
 def test_a_run_takes_its_thresholds_from_the_calibration() -> None:
     peaks = np.arange(1, 100) / 100
-    control = RiskControl(RiskConfig(calibration="", abort_alpha=0.05), made(peaks), T)
+    twenty = RiskConfig(calibration="", slow_alpha=0.2, full_alpha=0.1)
+    control = RiskControl(structs.replace(twenty, abort_alpha=0.05), made(peaks), T)
     assert (control.slow, control.abort) == (pytest.approx(0.8), pytest.approx(0.95))
     assert control.step(signals(0.95)) < 1.0
     control.reset()
     assert control.step(signals(0.8)) == 1.0
-    control = RiskControl(RiskConfig(calibration="", full_alpha=0.1), made(peaks), T)
+    control = RiskControl(twenty, made(peaks), T)
     assert control.abort is None
     steps = [control.step(signals(0.9)) for _ in range(200)]
-    assert steps[-1] == RiskConfig(calibration="").slowest  # as far as it goes at the second
+    assert steps[-1] == twenty.slowest  # as far as it goes at the second
     with pytest.raises(ConfigError, match="wants at least 19 successful"):
-        RiskControl(RiskConfig(calibration=""), made(peaks[:18]), T)
+        RiskControl(structs.replace(twenty, full_alpha=0.05), made(peaks[:18]), T)
 
 
 def test_only_a_risk_that_lasts_is_judged() -> None:

@@ -60,7 +60,9 @@ def episode(path, section, until=9.0):
 def test_the_motion_slows_while_the_risk_is_high_and_recovers(tmp_path):
     _, result, plain = episode(tmp_path / "a.mcap", None)
     assert result.rejected == 0
-    slow = RiskConfig(calibration="", slowest=0.4, rise_per_s=5.0)
+    slow = RiskConfig(
+        calibration="", slow_alpha=0.2, full_alpha=0.05, slowest=0.4, fall_per_s=5.0, rise_per_s=5.0
+    )
     _, result, z = episode(tmp_path / "b.mcap", slow, until=0.9)
     assert (result.end, result.rejected) == ("time limit", 0)
     speed, full = np.diff(z) * 500.0, np.diff(plain) * 500.0

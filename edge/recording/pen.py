@@ -1,16 +1,14 @@
 """What the loop does to the rings for every message: find room, copy, note. In Python, the readable
-reference, and compiled (`edge/cpp/record.cpp`) where there was a compiler: the same bytes.
+reference, and compiled (`edge/cpp/tick.cpp`) where there was a compiler: the same bytes.
 """
 
 from __future__ import annotations
 
 from typing import Any, Protocol
 
-from headway import compiled
 from headway.edge.recording import ring
 from headway.edge.recording.ring import NOTE, NOTES, PAYLOAD, Ring
-
-VERSION = 1  # of what the compiled module offers
+from headway.edge.tick import native
 
 
 class Pen(Protocol):
@@ -81,11 +79,6 @@ class PythonPen:
         at = ring.HEADER + self._noted % NOTES * NOTE.size
         NOTE.pack_into(self._memory, at, channel, op, seq, length, t_ns, pos)
         self._noted = self._words[ring.NOTED] = self._noted + 1
-
-
-def native() -> Any:
-    """The compiled module, or None where it is missing. It also has what `edge.audit` uses."""
-    return compiled.optional("headway.edge._record", VERSION)
 
 
 _compiled = native()  # chosen once

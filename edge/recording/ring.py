@@ -47,8 +47,8 @@ class Ring:
         self.words = self._header[:_TEXT].cast("Q")
 
     def populate(self) -> None:
-        """Make every page resident and writable. The first touch of one is a page fault, which
-        costs a tick that has slept 25 to 45 us; locking memory does not do it where it is shared."""
+        """Make every page resident and writable. The first touch of one is a page fault, 25 to 45
+        us in a tick that has slept; locking memory does not spare it where it is shared."""
         try:
             self.memory.madvise(_MADV_POPULATE_WRITE)
         except OSError as e:

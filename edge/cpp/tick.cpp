@@ -1,17 +1,25 @@
-// headway.edge._record: what the loop writes down at every tick (see edge/recording/pen.py and
-// edge/audit.py, which this follows). After 2 ms of sleep nothing of it is in a cache, so what
-// counts is how little code and memory a call touches.
-#include <nanobind/nanobind.h>
-#include <nanobind/ndarray.h>
+// headway.edge._tick: what every tick does beside the guard (see edge/tick.py; the Python is in
+// edge/recording/pen.py, edge/audit.py, edge/row.py and edge/payload.py, which this follows).
+#include <nanobind/stl/optional.h>
 #include <sched.h>
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <iterator>
+#include <limits>
+#include <optional>
 #include <string>
+#include <vector>
 
-namespace nb = nanobind;
+#include "../../drivers/cpp/arrays.hpp"
+
+using headway::Array, headway::Vector, headway::Three;
+using Four = Array<const double, nb::shape<4>>;
+using Six = Array<const double, nb::shape<6>>;
+using OutSix = Array<double, nb::shape<6>>;
 
 namespace {
 
@@ -108,7 +116,8 @@ class Pen {
   std::uint64_t head_ = 0, tail_ = 0, noted_ = 0, taken_ = 0;
 };
 
-using Row = nb::ndarray<std::int64_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Row = Array<std::int64_t, nb::ndim<1>>;
+using Octets = Array<std::uint8_t, nb::ndim<1>>;
 
 std::int64_t whole(PyObject* x) {
   const long long v = PyLong_AsLongLong(x);
@@ -166,11 +175,100 @@ class Tally {
   std::size_t stages_, ages_;
 };
 
+using Joints = std::optional<Vector>;
+
+// The front of a telemetry row (see edge/row.py): t_ns, then float64 from the joints on.
+class Cells {
+ public:
+  Cells(Octets out, std::size_t joints) : out_(std::move(out)), before_(joints, kNone) {
+    const std::size_t need = 8 * (1 + 5 * joints + kOthers);
+    if (out_.shape(0) < need)
+      throw nb::value_error(("wanted a row of at least " + std::to_string(need) +
+                             " bytes, found " + std::to_string(out_.shape(0))).c_str());
+  }
+
+  void fill(std::int64_t t_ns, const Vector& q_ref, double dt, const Joints& q, const Joints& dq,
+            const Joints& tau, const Joints& pos, const Joints& quat, const Joints& twist,
+            const Joints& wrench, double width, double width_ref, double force, double vacuum,
+            double phase, double elapsed_s, double limit_s, double retries, double recovery,
+            double protective_stop, double ik_failure, double clamped, double watchdog,
+            double seam_jump, double disagreement, double jitter_s) {
+    const std::size_t n = before_.size();
+    headway::want(q_ref.shape(0), n, "numbers");
+    std::memcpy(out_.data(), &t_ns, sizeof t_ns);
+    double* to = reinterpret_cast<double*>(out_.data()) + 1;
+    put(to, q, n);
+    put(to, dq, n);
+    to = std::copy_n(q_ref.data(), n, to);
+    for (std::size_t j = 0; j < n; ++j) *to++ = (q_ref.data()[j] - before_[j]) / dt;
+    std::copy_n(q_ref.data(), n, before_.data());
+    put(to, tau, n);
+    put(to, pos, 3);
+    put(to, quat, 4);
+    put(to, twist, 6);
+    put(to, wrench, 6);
+    const double rest[] = {width,      width_ref, force,    vacuum,
+                           phase,      elapsed_s, limit_s,  retries,
+                           recovery,   protective_stop,     ik_failure,
+                           clamped,    watchdog,  seam_jump, disagreement,
+                           jitter_s};
+    std::copy_n(rest, std::size(rest), to);
+  }
+
+ private:
+  static constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+  static constexpr std::size_t kOthers = 3 + 4 + 6 + 6 + 16;
+
+  static void put(double*& to, const Joints& v, std::size_t n) {
+    if (v) headway::want(v->shape(0), n, "numbers");
+    to = v ? std::copy_n(v->data(), n, to) : std::fill_n(to, n, kNone);
+  }
+
+  Octets out_;
+  std::vector<double> before_;
+};
+
+// The tool's weight and the sensor's bias out of a wrench, operation by operation as in Python.
+class Tool {
+ public:
+  Tool(double weight, const Three& com, const Three& tcp) : weight_(weight) {
+    std::copy_n(com.data(), 3, com_);
+    std::copy_n(tcp.data(), 3, tcp_);
+  }
+
+  void at_sensor(const Three& force, const Three& torque, const Six& bias, const Four& quat,
+                 OutSix& out) const {
+    const double *f = force.data(), *m = torque.data(), *b = bias.data();
+    const double w = quat.data()[0], x = quat.data()[1], y = quat.data()[2], z = quat.data()[3];
+    const double g[] = {2 * weight_ * (x * z - w * y), 2 * weight_ * (y * z + w * x),
+                        weight_ * (1 - 2 * (x * x + y * y))};
+    double* to = out.data();
+    for (int i = 0; i < 3; ++i) to[i] = f[i] - b[i] - g[i];
+    for (int i = 0; i < 3; ++i) {
+      const int j = (i + 1) % 3, k = (i + 2) % 3;
+      to[3 + i] = m[i] - b[3 + i] - (com_[j] * g[k] - com_[k] * g[j]);
+    }
+  }
+
+  void at_tcp(const Three& force, const Three& torque, const Six& bias, const Four& quat,
+              OutSix& out) const {
+    at_sensor(force, torque, bias, quat, out);
+    double* to = out.data();
+    for (int i = 0; i < 3; ++i) {
+      const int j = (i + 1) % 3, k = (i + 2) % 3;
+      to[3 + i] -= tcp_[j] * to[k] - tcp_[k] * to[j];
+    }
+  }
+
+ private:
+  double weight_, com_[3], tcp_[3];
+};
+
 }  // namespace
 
-NB_MODULE(_record, m) {
+NB_MODULE(_tick, m) {
   using nb::arg;
-  m.attr("VERSION") = 1;  // edge/recording/pen.py wants this one
+  m.attr("VERSION") = 1;  // edge/tick.py wants this one
   nb::class_<Pen>(m, "Pen")
       .def(nb::init<nb::handle, bool>(), arg("memory"), arg("endless"))
       .def("put", &Pen::put)
@@ -180,4 +278,19 @@ NB_MODULE(_record, m) {
            arg("ages"))
       .def("begin", &Tally::begin)
       .def("finish", &Tally::finish);
+  const auto maybe = [](const char* name) { return arg(name).none(); };
+  nb::class_<Cells>(m, "Cells")
+      .def(nb::init<Octets, std::size_t>(), arg("out").noconvert(), arg("joints"))
+      .def("fill", &Cells::fill, arg("t_ns"), arg("q_ref"), arg("dt"), maybe("q"),
+           maybe("dq"), maybe("tau"), maybe("pos"), maybe("quat"), maybe("twist"), maybe("wrench"),
+           arg("width"), arg("width_ref"), arg("force"), arg("vacuum"), arg("phase"),
+           arg("elapsed_s"), arg("limit_s"), arg("retries"), arg("recovery"),
+           arg("protective_stop"), arg("ik_failure"), arg("clamped"), arg("watchdog"),
+           arg("seam_jump"), arg("disagreement"), arg("jitter_s"));
+  nb::class_<Tool>(m, "Tool")
+      .def(nb::init<double, const Three&, const Three&>(), arg("weight"), arg("com"), arg("tcp"))
+      .def("at_sensor", &Tool::at_sensor, arg("force"), arg("torque"), arg("bias"), arg("quat"),
+           arg("out").noconvert())
+      .def("at_tcp", &Tool::at_tcp, arg("force"), arg("torque"), arg("bias"), arg("quat"),
+           arg("out").noconvert());
 }
