@@ -10,7 +10,8 @@ seeds, or from the calibration beside the bundle where there is one for this PRO
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+import multiprocessing
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import date
 from pathlib import Path
@@ -20,6 +21,7 @@ import msgspec
 import numpy as np
 from msgspec import structs
 from numpy.typing import NDArray
+from rich.progress import track
 
 from headway import bundle
 from headway.benchmarks._findings import Findings, Number, Table
@@ -37,7 +39,7 @@ from headway.edge.station import Station
 from headway.errors import ConfigError, HeadwayError, SpecMismatch
 from headway.learn.disturb import Disturbance, Disturbed
 
-PAIRS = 40
+PAIRS, BLOCK = 80, 10  # scenes; and of them so many at once per process
 SUCCESSES = 20  # to calibrate with
 CALIBRATION_SEEDS, TEST_SEEDS = 3_100_000, 3_200_000
 FILE = PRO_BUNDLE.with_suffix(".risk.json")
@@ -90,6 +92,17 @@ def cell(settings: Settings) -> Iterator[Cell]:
             yield Cell(built, policy)
         finally:
             built.close()
+
+
+def episodes(job: tuple[str, str, Settings, Sequence[int]]) -> tuple[str, str, list[Result]]:
+    """The results of one job, in a process of its own: fault, name, settings and seeds."""
+    fault, name, settings, seeds = job
+    with cell(settings) as made:
+        return fault, name, [made.run(seed, fault)[0] for seed in seeds]
+
+
+def batched(seeds: range, n: int) -> Iterator[range]:
+    return (seeds[i : i + n] for i in range(0, len(seeds), n))
 
 
 def calibrated(settings: Settings, pro_sha256: str, successes: int) -> tuple[Calibration, str]:
@@ -149,12 +162,17 @@ def measure(effort: float = 1.0) -> Findings:
         found, source = calibrated(settings, sha, successes)
         with TemporaryDirectory() as folder:
             compared = arms(found, Path(folder) / "risk.json")
-            for name, section in compared.items():
-                with cell(structs.replace(settings, risk=section)) as made:
-                    for fault in FAULTS:
-                        results[fault, name] = [
-                            made.run(TEST_SEEDS + i, fault)[0] for i in range(pairs)
-                        ]
+            jobs = [
+                (fault, name, structs.replace(settings, risk=section), block)
+                for name, section in compared.items()
+                for fault in FAULTS
+                for block in batched(range(TEST_SEEDS, TEST_SEEDS + pairs), BLOCK)
+            ]
+            with multiprocessing.get_context("spawn").Pool() as pool:
+                for fault, name, done in track(
+                    pool.imap(episodes, jobs), "risk", total=len(jobs), transient=True
+                ):
+                    results.setdefault((fault, name), []).extend(done)
     except HeadwayError as e:
         return Findings(title, skipped=str(e))
     data = {key: columns(rows) for key, rows in results.items()}
@@ -170,14 +188,17 @@ def measure(effort: float = 1.0) -> Findings:
                 Number(f"{fault}, {name}: mean peak / as planned", ratio, "x", target),
                 Number(f"{fault}, {name}: successes gained", gained, "", 0.0, at_most=False),
             ]
-    changes = tuple(
-        (
-            f"{fault}, {name}",
-            interval(data[fault, name]["peak"] - data[fault, "as planned"]["peak"], rng),
+    changes = {
+        column: tuple(
+            (
+                f"{fault}, {name}",
+                interval(data[fault, name][column] - data[fault, "as planned"][column], rng),
+            )
+            for fault in FAULTS
+            for name in list(compared)[1:]
         )
-        for fault in FAULTS
-        for name in list(compared)[1:]
-    )
+        for column in ("peak", "success")
+    }
     rows = tuple(
         (
             f"{fault}, {name}",
@@ -198,6 +219,7 @@ def measure(effort: float = 1.0) -> Findings:
     )
     tables = [
         Table("episodes", heads, rows),
-        Table("change of the peak, 95 % interval of its mean", ("from", "to"), changes, "N"),
+        Table("mean change of the peak, 95 % interval", ("from", "to"), changes["peak"], "N"),
+        Table("mean change of success, 95 % interval", ("from", "to"), changes["success"]),
     ]
     return Findings(title, numbers, tables, notes)
