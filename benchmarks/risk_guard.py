@@ -43,7 +43,7 @@ PAIRS, BLOCK = 80, 10  # scenes; and of them so many at once per process
 SUCCESSES = 20  # to calibrate with
 CALIBRATION_SEEDS, TEST_SEEDS = 3_100_000, 3_200_000
 FILE = PRO_BUNDLE.with_suffix(".risk.json")
-STOP = 0.05  # share of successes that may be stopped
+STOP = 0.02  # share of successes that may be stopped
 FAULTS = ("no fault", "one press", "presses")
 PRESS_S, PERIOD_S, DEEPEST = 1.0, 1.6, 0.10  # [s, s, m]
 
