@@ -19,8 +19,9 @@ from headway.mcaplog import Recording, open_recording
 # What the controller itself logs when something goes wrong.
 FAILURE_EVENTS = ("item lost", "closed on nothing", "released outside the target", "guard: FORCE")
 RISK_HORIZON_S = 2.0
-# A contact as hard as this is a failure event too, and comes without a warning: within 70 ms from
-# 8 N on. A head that sees it only then cannot spare the arm anything, so it learns to expect it.
+# A contact as hard as this is a failure event too, and comes without a warning: nine times of ten
+# the force needs less than 0.1 s from 8 N on. A head that sees it only then cannot spare the arm
+# anything, so it learns to expect it.
 HARD_CONTACT_N, HARD_CONTACT_HORIZON_S = 30.0, 1.0
 STABILITY_HORIZON_S = 2.0
 
