@@ -101,28 +101,24 @@ def episodes(job: tuple[str, str, Settings, Sequence[int]]) -> tuple[str, str, l
         return fault, name, [made.run(seed, fault)[0] for seed in seeds]
 
 
-def batched(seeds: range, n: int) -> Iterator[range]:
-    return (seeds[i : i + n] for i in range(0, len(seeds), n))
-
-
 def calibrated(settings: Settings, pro_sha256: str, successes: int) -> tuple[Calibration, str]:
     """The shipped calibration, if it is for this model, else one from fresh episodes."""
     if FILE.is_file():
         with suppress(SpecMismatch):
             return risk.load(FILE, pro_sha256), f"thresholds from {FILE.name}"
     peaks: list[float] = []
-    episodes = 0
+    tried = 0
     with cell(settings) as made:
-        while len(peaks) < successes and episodes < 5 * successes:
-            result, peak = made.run(CALIBRATION_SEEDS + episodes, FAULTS[0])
-            episodes += 1
+        while len(peaks) < successes and tried < 5 * successes:
+            result, peak = made.run(CALIBRATION_SEEDS + tried, FAULTS[0])
+            tried += 1
             if result.success:
                 peaks.append(peak)
     found = Calibration(
         kind="risk", pro=PRO_BUNDLE.name, pro_sha256=pro_sha256, policy_sha256="",
-        peaks=tuple(sorted(peaks)), episodes=episodes, data="benchmark", date=str(date.today()),
+        peaks=tuple(sorted(peaks)), episodes=tried, data="benchmark", date=str(date.today()),
     )  # fmt: skip
-    return found, f"thresholds from {len(peaks)} successes of {episodes} episodes"
+    return found, f"thresholds from {len(peaks)} successes of {tried} episodes"
 
 
 def arms(found: Calibration, file: Path) -> dict[str, RiskConfig | None]:
@@ -162,11 +158,12 @@ def measure(effort: float = 1.0) -> Findings:
         found, source = calibrated(settings, sha, successes)
         with TemporaryDirectory() as folder:
             compared = arms(found, Path(folder) / "risk.json")
+            seeds = range(TEST_SEEDS, TEST_SEEDS + pairs)
             jobs = [
-                (fault, name, structs.replace(settings, risk=section), block)
+                (fault, name, structs.replace(settings, risk=section), seeds[i : i + BLOCK])
                 for name, section in compared.items()
                 for fault in FAULTS
-                for block in batched(range(TEST_SEEDS, TEST_SEEDS + pairs), BLOCK)
+                for i in range(0, pairs, BLOCK)
             ]
             with multiprocessing.get_context("spawn").Pool() as pool:
                 for fault, name, done in track(

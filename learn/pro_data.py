@@ -89,7 +89,7 @@ def sequence(recording: Recording, path: Path, head_hz: float) -> Labelled | Non
         ),
         unstable=_within(t, retries, STABILITY_HORIZON_S),
         elapsed=rows["elapsed"][at].astype(np.float32),
-        force=np.nan_to_num(np.linalg.norm(rows["wrench"][at, :3], axis=1)).astype(np.float32),
+        force=_force(rows[at]).astype(np.float32),
         retry_count=rows["retries"][at].astype(np.float32),
         success=success,
         retries=int(result.get("retries", 0)),  # type: ignore[call-overload]
@@ -110,9 +110,14 @@ def _events(recording: Recording) -> tuple[list[float], list[float]]:
 
 def hard_contacts(rows: NDArray[np.void]) -> list[float]:
     """Times [s] at which |F| of telemetry `rows` (n,) rises above HARD_CONTACT_N."""
-    force = np.nan_to_num(np.linalg.norm(rows["wrench"][:, :3], axis=1))
+    force = _force(rows)
     rising = (force[1:] > HARD_CONTACT_N) & (force[:-1] <= HARD_CONTACT_N)
     return [float(t) / NS for t in rows["t_ns"][1:][rising]]
+
+
+def _force(rows: NDArray[np.void]) -> NDArray[np.float64]:
+    """(n,) |F| [N], 0 where it is not known."""
+    return np.nan_to_num(np.linalg.norm(rows["wrench"][:, :3], axis=1))
 
 
 def _within(t: NDArray[np.float64], events: Sequence[float], horizon: float) -> NDArray[np.float32]:
