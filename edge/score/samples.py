@@ -1,0 +1,98 @@
+"""Samples over time that need not fit into memory: ten hours at 500 Hz are gigabytes."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headway.types import Vec
+
+IN_MEMORY = 32 << 20  # bytes of one store; what is more goes to a temporary file
+BLOCK = 1 << 15  # rows read at a time
+
+
+class Store:
+    """Rows (n, `width`) of one dtype, appended in blocks and read in ranges."""
+
+    def __init__(self, width: int, dtype: Any = np.float64) -> None:
+        self.width, self.dtype = width, np.dtype(dtype)
+        self._size = width * self.dtype.itemsize
+        # Deleted with this object: a store lives as long as what reads from it.
+        self._file = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115
+        self._rows = 0
+
+    def __len__(self) -> int:
+        return self._rows
+
+    def append(self, block: NDArray[Any]) -> None:
+        """`block` (m, width)."""
+        data = np.ascontiguousarray(block, self.dtype)
+        assert data.ndim == 2
+        assert data.shape[1] == self.width
+        self._file.seek(0, 2)
+        self._file.write(data.tobytes())
+        self._rows += len(data)
+
+    def read(self, lo: int, hi: int) -> NDArray[Any]:
+        """Rows lo..hi-1, (hi - lo, width), a copy."""
+        self._file.seek(lo * self._size)
+        data = self._file.read(max(hi - lo, 0) * self._size)
+        return np.frombuffer(data, self.dtype).reshape(-1, self.width).copy()
+
+    def blocks(self, size: int = BLOCK) -> Iterator[NDArray[Any]]:
+        for lo in range(0, self._rows, size):
+            yield self.read(lo, min(lo + size, self._rows))
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Values at the rising times `t` (n,) [ns, the file's own clock]. Sample i is row `pick[i]` of
+    `store` (row i where `pick` is None), of which `columns` are taken (None: all)."""
+
+    t: NDArray[np.int64]
+    store: Store
+    pick: NDArray[np.int64] | None = None
+    columns: tuple[int, ...] | None = None
+
+    @property
+    def width(self) -> int:
+        return self.store.width if self.columns is None else len(self.columns)
+
+    def read(self, lo: int, hi: int) -> Vec:
+        """Samples lo..hi-1, (hi - lo, width)."""
+        if hi <= lo:
+            return np.zeros((0, self.width))
+        if self.pick is None:
+            x = self.store.read(lo, hi)
+        else:  # neighbours in time are near each other in the file
+            at = self.pick[lo:hi]
+            first = int(at.min())
+            x = self.store.read(first, int(at.max()) + 1)[at - first]
+        return x if self.columns is None else x[:, list(self.columns)]
+
+    def blocks(self, size: int = BLOCK) -> Iterator[tuple[int, Vec]]:
+        """(index of the first sample, (m, width)) from the start to the end."""
+        for lo in range(0, len(self.t), size):
+            yield lo, self.read(lo, min(lo + size, len(self.t)))
+
+    def thinned(self, every: int) -> Samples:
+        """Each `every`-th sample alone, as a slower sensor would have given them."""
+        pick = np.arange(0, len(self.t), every) if self.pick is None else self.pick[::every]
+        return replace(self, t=self.t[::every], pick=pick)
+
+    def of(self, columns: Sequence[int]) -> Samples:
+        """Some of the columns, in this order."""
+        have = range(self.width) if self.columns is None else self.columns
+        return replace(self, columns=tuple(have[i] for i in columns))
+
+
+def from_arrays(t: NDArray[np.int64], x: Vec) -> Samples:
+    """Of `x` (n, k) at `t` (n,)."""
+    store = Store(x.shape[1])
+    store.append(x)
+    return Samples(np.asarray(t, np.int64), store)

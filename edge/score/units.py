@@ -1,0 +1,120 @@
+"""Units, and the units that names of columns carry: "q1 [deg]", "fx, N", "width_mm"."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+
+from headway.errors import ConfigError
+from headway.kernels.telemetry import FIELDS
+
+ANGLE = {"rad": 1.0, "deg": math.pi / 180}
+LENGTH = {"m": 1.0, "cm": 1e-2, "mm": 1e-3}
+# base unit of a telemetry field -> what may be given instead, and its factor
+FACTORS: dict[str, dict[str, float]] = {
+    "rad": ANGLE,
+    "m": LENGTH,
+    "rad/s": {**{f"{k}/s": v for k, v in ANGLE.items()}, "rpm": math.pi / 30},
+    "m/s": {f"{k}/s": v for k, v in LENGTH.items()},
+    "N": {"N": 1.0, "mN": 1e-3, "kN": 1e3, "kgf": 9.80665},
+    "Nm": {"Nm": 1.0, "mNm": 1e-3, "Nmm": 1e-3},
+    "s": {"s": 1.0, "ms": 1e-3},
+    "0..1": {"1": 1.0, "%": 1e-2},
+}
+TIME = ("s", "ms", "us", "ns")
+KNOWN = {u for units in FACTORS.values() for u in units} | set(TIME)
+_OTHER_WORDS = {
+    "degree": "deg", "degrees": "deg", "°": "deg", "radian": "rad", "radians": "rad",
+    "meter": "m", "metre": "m", "meters": "m", "metres": "m", "sec": "s", "seconds": "s",
+    "second": "s", "milliseconds": "ms", "millisec": "ms", "µs": "us", "microseconds": "us",
+    "nanoseconds": "ns", "newton": "N", "newtons": "N", "n": "N", "nm": "Nm", "n·m": "Nm",
+    "n*m": "Nm", "n.m": "Nm", "n m": "Nm", "rad/sec": "rad/s", "deg/sec": "deg/s", "°/s": "deg/s",
+    "m/sec": "m/s", "r/min": "rpm", "percent": "%",
+}  # fmt: skip
+_BRACKETS = re.compile(r"[\[(]\s*([^\[\]()]+?)\s*[\])]\s*$")
+_COMMA = re.compile(r",\s*([^,]+?)\s*$")
+# Of a name with an underscore only units that mean nothing else: "q_s" may be anything.
+_SUFFIX = re.compile(r"[a-zA-Z0-9]_(deg|rad|mm|cm|rpm|kN|mN|Nmm|mNm|ms|us|ns)$")
+
+
+def plain(word: str) -> str | None:
+    """A unit as this module spells it, None for a word that is none."""
+    word = word.strip().strip("[]()").strip()
+    if word in KNOWN:
+        return word
+    return _OTHER_WORDS.get(word.lower())
+
+
+def of_name(name: str) -> str | None:
+    """The unit that the name of a column carries, None where it carries none."""
+    for pattern in (_BRACKETS, _COMMA, _SUFFIX):
+        if found := pattern.search(name):
+            return plain(found[1])
+    return None
+
+
+def factors(field: str, given: str | list[str] | None, where: str) -> tuple[float, float]:
+    """Of a telemetry field's first three values, and of the rest. Raises ConfigError."""
+    wanted = bases(field)
+    units = [given] if isinstance(given, str) else list(given or [])
+    if len(units) > len(wanted):
+        raise ConfigError(f"{where}: `unit` wants {len(wanted)} of them, found {len(units)}")
+    out = []
+    for i, base in enumerate(wanted):
+        valid = FACTORS.get(base, {base: 1.0})
+        if i >= len(units):
+            out.append(1.0)
+        elif units[i] in valid:
+            out.append(valid[units[i]])
+        else:
+            raise ConfigError(f"{where}: unknown unit `{units[i]}`, valid: {', '.join(valid)}")
+    return out[0], out[-1]
+
+
+def bases(field: str) -> list[str]:
+    """The SI units of a telemetry field: of its first three values, and of the rest."""
+    return FIELDS[field][1].replace("quat wxyz", "rad").split(", ")
+
+
+def agreed(
+    field: str,
+    given: str | list[str] | None,
+    columns: Iterable[tuple[str, str | None]],
+    where: str,
+    notes: list[str],
+) -> str | list[str] | None:
+    """The units to use, from those that the mapping gives and those that the columns (name, unit)
+    carry. Raises ConfigError where the two differ, or a column's unit is none of the field's."""
+    wanted = bases(field)
+    said: list[str | None] = [None] * len(wanted)
+    columns = list(columns)
+    for i, (name, unit) in enumerate(columns):
+        if unit is None:
+            continue
+        part = 0 if len(wanted) == 1 or i < 3 or len(columns) < 4 else 1
+        valid = FACTORS.get(wanted[part], {wanted[part]: 1.0})
+        if unit not in valid:
+            raise ConfigError(
+                f"{where}: `{name}` is in {unit} by its name, {field} wants {', '.join(valid)}: "
+                "check the key"
+            )
+        if said[part] not in (None, unit):
+            raise ConfigError(
+                f"{where}: wanted one unit for all columns, found {said[part]} and {unit} "
+                f"(`{name}`): map them with `scale`, or write the file again"
+            )
+        said[part] = unit
+    if all(s is None for s in said):
+        return given
+    units = [given] if isinstance(given, str) else list(given or [])
+    for i, unit in enumerate(said):
+        if unit is not None and i < len(units) and units[i] != unit:
+            raise ConfigError(
+                f"{where}: the mapping gives the unit {units[i]}, the names of the columns say "
+                f"{unit}: correct `unit`, or leave it out"
+            )
+    if not units and any(s is not None and s != b for s, b in zip(said, wanted, strict=True)):
+        shown = ", ".join(s or b for s, b in zip(said, wanted, strict=True))
+        notes.append(f"{field}: unit {shown}, as the names of the columns say")
+    return units or [s or b for s, b in zip(said, wanted, strict=True)]
