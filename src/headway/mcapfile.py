@@ -1,5 +1,6 @@
 """The records of an MCAP file, from the start and without trust: what is whole is found also where
-the end is missing. `headway.mcaplog` gives them meaning. Format: mcap.dev/spec.
+the end is missing or something in the middle is damaged. `headway.mcaplog` gives them meaning.
+Format: mcap.dev/spec.
 """
 
 from __future__ import annotations
@@ -7,6 +8,7 @@ from __future__ import annotations
 import os
 import struct
 import zlib
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -21,6 +23,8 @@ MAGIC = b"\x89MCAP0\r\n"
 MESSAGE = struct.Struct("<HIQQ")  # channel, sequence, log time, publish time
 _HEAD = struct.Struct("<BQ")
 _CHUNK = struct.Struct("<QQQII")
+_FOOTER = struct.Struct("<QQI")  # summary start, start of the offsets, checksum
+_INDEX = struct.Struct("<HI")  # of a message index: channel, bytes of (time, offset) that follow
 _LARGEST_CHUNK = 1 << 32  # bytes; a length beyond this is damage, not data
 
 # what damaged bytes make the parsers raise
@@ -36,10 +40,24 @@ class Piece(NamedTuple):
     channels: frozenset[int] | None = None
 
 
+class Damage(NamedTuple):
+    """A chunk that cannot be read, as far as its surroundings tell. `counts`: channel -> messages
+    that are lost, `start_ns` and `end_ns` the times of the first and last of them; None where the
+    file does not say."""
+
+    offset: int  # of the chunk's body
+    size: int
+    why: str
+    counts: dict[int, int] | None = None
+    start_ns: int | None = None
+    end_ns: int | None = None
+
+
 @dataclass
 class Contents:
     """What a file declares, and where its messages are. `stopped` is the offset at which a cut file
-    stops to be whole, None for a complete one."""
+    stops to be whole, None for a complete one; `damage` is what was found damaged before that when
+    the file was opened. `no_summary`: the data are complete, the summary behind them is not."""
 
     fd: int
     size: int
@@ -47,78 +65,163 @@ class Contents:
     channels: dict[int, records.Channel] = field(default_factory=dict)
     metadata: dict[str, dict[str, str]] = field(default_factory=dict)
     pieces: list[Piece] = field(default_factory=list)
+    damage: list[Damage] = field(default_factory=list)
     stopped: int | None = None
+    no_summary: bool = False
+
+
+@dataclass
+class _Summary:
+    """Chunks that a summary names, by the offset of their records, and where metadata lie."""
+
+    chunks: dict[int, Piece] = field(default_factory=dict)
+    metadata: list[tuple[int, int]] = field(default_factory=list)  # offset, length of the record
+
+    def learn(self, op: int, body: bytes) -> None:
+        if op == Opcode.CHUNK_INDEX:
+            c = records.ChunkIndex.read(_stream(body))
+            # Empty where the writer made no message index: then the channels are not known.
+            channels = frozenset(c.message_index_offsets) or None
+            at, n = c.chunk_start_offset, c.chunk_length
+            self.chunks[at] = Piece(at + _HEAD.size, n - _HEAD.size, True, channels)
+        elif op == Opcode.METADATA_INDEX:
+            m = records.MetadataIndex.read(_stream(body))
+            self.metadata.append((m.offset, m.length))
 
 
 def read_contents(fd: int) -> Contents:
     """`fd` is an open file that begins with MAGIC."""
     log = Contents(fd, os.fstat(fd).st_size)
     log.stopped = _scan(log)
+    if log.stopped is not None and _resume(log):
+        log.stopped, log.no_summary = None, False
     if log.stopped is not None or not log.channels:
-        log.stopped = _verify(log, log.stopped)
+        _verify(log)
     return log
 
 
 def _scan(log: Contents) -> int | None:
     """Walk over the records from the start; where the file ends early or its summary is damaged,
     the offset of the end of what is whole."""
-    at = len(MAGIC)
-    index: dict[int, frozenset[int]] | None = None  # once in the summary: chunk -> its channels
+    at: int = len(MAGIC)
+    summary: _Summary | None = None  # once the walk is in it
     before = at, dict(log.schemas), dict(log.channels)
     while True:
         head = os.pread(log.fd, _HEAD.size, at)
         if len(head) < _HEAD.size:
             return at
         op, n = _HEAD.unpack(head)
-        body, end = at + _HEAD.size, at + _HEAD.size + n
+        body: int = at + _HEAD.size
+        end: int = body + n
         if op == 0 or end > log.size:
             return at
         try:
-            if op in (Opcode.CHUNK, Opcode.MESSAGE) and index is None:
+            if op in (Opcode.CHUNK, Opcode.MESSAGE) and summary is None:
                 log.pieces.append(Piece(body, n, op == Opcode.CHUNK))
             elif op in (Opcode.SCHEMA, Opcode.CHANNEL, Opcode.METADATA):
                 _learn(log, op, os.pread(log.fd, n, body))
             elif op == Opcode.DATA_END:
-                index, before = {}, (end, dict(log.schemas), dict(log.channels))
-            elif op == Opcode.CHUNK_INDEX and index is not None:
-                chunk = records.ChunkIndex.read(_stream(os.pread(log.fd, n, body)))
-                index[chunk.chunk_start_offset] = frozenset(chunk.message_index_offsets)
+                summary, before = _Summary(), (end, dict(log.schemas), dict(log.channels))
+            elif summary is not None and op in (Opcode.CHUNK_INDEX, Opcode.METADATA_INDEX):
+                summary.learn(op, os.pread(log.fd, n, body))
             elif op == Opcode.FOOTER:
                 _check_summary(log.fd, os.pread(log.fd, n, body), at)
         except DAMAGE:
-            if index is None:
+            if summary is None:
                 return at
-            stopped, log.schemas, log.channels = before
-            return stopped
+            at, log.schemas, log.channels = before
+            log.no_summary = True
+            return at
         at = end
         if op == Opcode.FOOTER:
-            whole = os.pread(log.fd, len(MAGIC), at) == MAGIC
-            return _match(log, index or {}) if whole else at
+            if os.pread(log.fd, len(MAGIC), at) != MAGIC:
+                return at
+            _match(log, summary or _Summary())
+            return None
 
 
-def _check_summary(fd: int, footer: bytes, at: int) -> None:
-    """The summary's checksum covers it and the footer up to the checksum (mcap.dev/spec)."""
-    start, _, crc = struct.unpack("<QQI", footer)
+def _check_summary(fd: int, footer: bytes, at: int) -> int:
+    """Where the summary begins, 0: there is none. Its checksum covers it and the footer up to the
+    checksum (mcap.dev/spec); raises one of DAMAGE where it differs."""
+    start, _, crc = _FOOTER.unpack(footer)
     if crc and start:
         covered = os.pread(fd, at - start + _HEAD.size + 16, start)
         if zlib.crc32(covered) != crc:
             raise ValueError("the summary's checksum differs")
+    return int(start)
 
 
-def _match(log: Contents, index: dict[int, frozenset[int]]) -> int | None:
-    """Let the summary say which channels a chunk holds. A chunk that it names and the walk did not
-    meet is damage: returns its offset, and drops what follows."""
-    if not index:
-        return None
-    met = {p.offset - _HEAD.size for p in log.pieces if p.chunk}
-    lost = min((at for at in index if at not in met), default=None)
-    if lost is not None:
-        log.pieces = [p for p in log.pieces if p.offset < lost]
-    for i, piece in enumerate(log.pieces):
-        channels = index.get(piece.offset - _HEAD.size)
-        if channels:  # empty where the writer made no message index
-            log.pieces[i] = piece._replace(channels=channels)
-    return lost
+def _resume(log: Contents) -> bool:
+    """Where the walk got lost in the middle, go on by the summary at the end of the file, if that
+    is whole and names chunks. Whether it is."""
+    at = log.size - len(MAGIC) - _FOOTER.size - _HEAD.size
+    if at <= len(MAGIC) or os.pread(log.fd, len(MAGIC), log.size - len(MAGIC)) != MAGIC:
+        return False
+    summary = _Summary()
+    found = Contents(log.fd, log.size)
+    try:
+        footer = os.pread(log.fd, _HEAD.size + _FOOTER.size, at)
+        if _HEAD.unpack_from(footer) != (Opcode.FOOTER, _FOOTER.size):
+            return False
+        start = _check_summary(log.fd, footer[_HEAD.size :], at)
+        if not len(MAGIC) <= start < at:
+            return False
+        data = os.pread(log.fd, at - start, start)
+        for op in (Opcode.SCHEMA, Opcode.CHANNEL, Opcode.CHUNK_INDEX, Opcode.METADATA_INDEX):
+            for a, b in records_in(data, op):
+                summary.learn(op, data[a:b])
+                _learn(found, op, data[a:b])
+        for offset, n in summary.metadata:
+            if os.pread(log.fd, 1, offset) == bytes([Opcode.METADATA]):
+                record = os.pread(log.fd, n, offset)
+                _learn(found, Opcode.METADATA, record[_HEAD.size :])
+    except DAMAGE:
+        return False
+    if not summary.chunks:
+        return False
+    log.schemas, log.channels = found.schemas or log.schemas, found.channels or log.channels
+    log.metadata |= found.metadata
+    _match(log, summary)
+    return True
+
+
+def _match(log: Contents, summary: _Summary) -> None:
+    """Let the summary say where the chunks are and which channels each holds. A chunk that it names
+    and the walk did not meet is read all the same; what the walk took for a record and lies in a
+    chunk is none."""
+    if not summary.chunks:
+        return
+    chunks = sorted(summary.chunks.values())
+    starts = [c.offset - _HEAD.size for c in chunks]
+    for met in log.pieces:
+        at = met.offset - _HEAD.size
+        i = bisect_right(starts, at) - 1
+        inside = i >= 0 and at < chunks[i].offset + chunks[i].size
+        if not inside:
+            chunks.append(met)
+    log.pieces = sorted(chunks)
+
+
+def lost(fd: int, piece: Piece, why: str) -> Damage:
+    """What is known of a damaged piece: the message indexes that follow a chunk say how many
+    messages of each channel it held, and when."""
+    counts: dict[int, int] = {}
+    times: list[int] = []
+    at = piece.offset + piece.size
+    while True:
+        head = os.pread(fd, _HEAD.size + _INDEX.size, at)
+        if len(head) < _HEAD.size + _INDEX.size or head[0] != Opcode.MESSAGE_INDEX:
+            break
+        channel, n = _INDEX.unpack_from(head, _HEAD.size)
+        entries = os.pread(fd, n, at + len(head))
+        if n != _HEAD.unpack_from(head)[1] - _INDEX.size or len(entries) < n or n % 16:
+            break
+        counts[channel] = n // 16
+        times += [t for t, _ in struct.iter_unpack("<QQ", entries)]
+        at += len(head) + n
+    if not times:
+        return Damage(piece.offset, piece.size, why)
+    return Damage(piece.offset, piece.size, why, counts, min(times), max(times))
 
 
 def _stream(body: bytes) -> ReadDataStream:
@@ -138,10 +241,12 @@ def _learn(log: Contents, op: int, body: bytes) -> None:
         log.metadata.setdefault(found.name, {}).update(found.metadata)
 
 
-def _verify(log: Contents, stopped: int | None) -> int | None:
-    """Unpack every chunk of a file without a summary: learn its channels, and drop what follows the
-    first damage. Returns where the whole part ends."""
-    for i, piece in enumerate(log.pieces):
+def _verify(log: Contents) -> None:
+    """Unpack every chunk of a file without a summary: learn its channels, and note what is damaged.
+    Damage at the end of a cut file is where it was cut."""
+    good: list[Piece] = []
+    bad: list[tuple[Piece, str]] = []
+    for piece in log.pieces:
         try:
             data = unpack(log.fd, piece)
             for op in (Opcode.SCHEMA, Opcode.CHANNEL):
@@ -149,11 +254,16 @@ def _verify(log: Contents, stopped: int | None) -> int | None:
                     _learn(log, op, data[at:end])
             for at, _ in records_in(data, Opcode.MESSAGE):
                 if MESSAGE.unpack_from(data, at)[0] not in log.channels:
-                    raise ValueError("a message of no channel")
-        except DAMAGE:  # noqa: PERF203 - once per chunk
-            del log.pieces[i:]
-            return piece.offset - _HEAD.size
-    return stopped
+                    raise ValueError("messages of a channel that is declared nowhere else")
+            good.append(piece)
+        except DAMAGE as e:  # noqa: PERF203 - once per chunk
+            bad.append((piece, str(e)))
+    end = good[-1].offset if good else -1
+    log.pieces = good
+    log.damage = [lost(log.fd, piece, why) for piece, why in bad if piece.offset < end]
+    after = [piece for piece, _ in bad if piece.offset > end]
+    if after:
+        log.stopped, log.no_summary = after[0].offset - _HEAD.size, False
 
 
 def unpack(fd: int, piece: Piece) -> bytes:
@@ -168,9 +278,12 @@ def unpack(fd: int, piece: Piece) -> bytes:
     compression = body[_CHUNK.size : at].decode()
     (length,) = struct.unpack_from("<Q", body, at)
     packed = body[at + 8 : at + 8 + length]
-    if size > _LARGEST_CHUNK or len(packed) < length:
+    emptied = not length and len(body) > at + 8  # what zeros over the head of a chunk make of it
+    if size > _LARGEST_CHUNK or len(packed) < length or emptied:
         raise ValueError(f"a chunk of {size} bytes, {length} packed")
     data = _decompress(compression, packed, size)
+    if len(data) != size:
+        raise ValueError(f"a chunk of {size} bytes that holds {len(data)}")
     if crc and zlib.crc32(data) != crc:
         raise ValueError("checksum differs")
     return data

@@ -4,7 +4,8 @@
     rows = log.rows("/telemetry")          # structured array, the bits that were written
 
 A file that was cut (power, a full disk, a copy that stopped) is read up to the last whole chunk;
-`truncated` and `note` say so. Format: mcap.dev/spec.
+`truncated` and `note` say so. A damaged chunk in the middle is skipped, and `damage` says what is
+missing because of it. Format: mcap.dev/spec.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import json
 import os
 import weakref
 from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +24,18 @@ from mcap.opcode import Opcode
 from numpy.typing import NDArray
 
 from headway.errors import RecordingError, Truncated
-from headway.mcapfile import DAMAGE, MAGIC, MESSAGE, Contents, read_contents, records_in, unpack
+from headway.mcapfile import (
+    DAMAGE,
+    MAGIC,
+    MESSAGE,
+    Contents,
+    Piece,
+    lost,
+    read_contents,
+    records_in,
+    unpack,
+)
+from headway.mcapfile import Damage as Lost
 from headway.wire import Layout, Rows, dtype_from_json
 
 _PIXELS = {"rgb8": ("u1", 3), "mono8": ("u1", 0), "16UC1": ("<u2", 0), "32FC1": ("<f4", 0)}
@@ -49,6 +62,21 @@ class Calibration(NamedTuple):
     frame_id: str
 
 
+class Damage(NamedTuple):
+    """A chunk that was skipped because it cannot be read.
+
+    `messages`: topic -> how many are missing, empty where the file does not say. `start_ns`,
+    `end_ns`: recorded times of the first and the last of them, None where the file does not say.
+    `text` says all that for people.
+    """
+
+    offset: int  # of the chunk in the file [bytes]
+    messages: dict[str, int]
+    start_ns: int | None
+    end_ns: int | None
+    text: str
+
+
 class Recording:
     """An opened file; what it returns is in the order of the file. `truncated` when it ends in the
     middle; `note` then says what was recovered."""
@@ -58,7 +86,13 @@ class Recording:
         self._contents = contents
         self.truncated = contents.stopped is not None
         self.note = ""
-        if self.truncated:
+        self._damage = {d.offset: self._described(d) for d in contents.damage}
+        if contents.no_summary:
+            self.note = (
+                f"{path}: the summary at its end is damaged; the messages before it, up to byte "
+                f"{contents.stopped} of {contents.size}, were read without it"
+            )
+        elif self.truncated:
             self.note = (
                 f"{path} ends in the middle: read up to byte {contents.stopped} of {contents.size} "
                 f"({len(contents.pieces)} chunks, {len(self.topics)} topics); the rest is lost, or "
@@ -92,29 +126,76 @@ class Recording:
         """Of the rows of one of our own topics. Raises RecordingError for others."""
         return self._layout(topic).dtype
 
+    @property
+    def damage(self) -> tuple[Damage, ...]:
+        """The chunks that were found damaged so far, in the order of the file. All that concern a
+        topic are known once its messages were read; `verify` finds those of the whole file."""
+        return tuple(self._damage[at] for at in sorted(self._damage))
+
+    @property
+    def notes(self) -> list[str]:
+        """For people: what is missing at the end, and in the middle as far as `damage` knows."""
+        return [*([self.note] if self.note else []), *(d.text for d in self.damage)]
+
+    def verify(self) -> tuple[Damage, ...]:
+        """Read every chunk; returns `damage`, then complete."""
+        for piece in self._contents.pieces:
+            self._records(piece, frozenset())
+        return self.damage
+
     def require_complete(self) -> None:
-        """Raises Truncated."""
+        """Raises Truncated, or RecordingError for damage anywhere in the file."""
         if self.truncated:
             raise Truncated(self.note)
+        if found := self.verify():
+            raise RecordingError(found[0].text)
 
     def messages(self, topic: str) -> Iterator[Message]:
-        """The messages as they lie in the file. Raises RecordingError on damage."""
+        """The messages as they lie in the file; chunks that are damaged are skipped and noted in
+        `damage`."""
         self._channel(topic)
         wanted = {i for i, c in self._contents.channels.items() if c.topic == topic}
         for piece in self._contents.pieces:
             if piece.channels is not None and not piece.channels & wanted:
                 continue
-            try:
-                data = unpack(self._contents.fd, piece)
-                for at, end in records_in(data, Opcode.MESSAGE):
-                    channel, seq, t_ns, _ = MESSAGE.unpack_from(data, at)
-                    if channel in wanted:
-                        yield Message(t_ns, seq, data[at + MESSAGE.size : end])
-            except DAMAGE as e:
-                raise RecordingError(
-                    f"{self.path}: wanted a chunk at byte {piece.offset}, found damage ({e}): "
-                    "copy the file again from where it was made"
-                ) from None
+            yield from self._records(piece, wanted)
+
+    def _records(self, piece: Piece, wanted: AbstractSet[int]) -> list[Message]:
+        """The messages of some channels in a piece of the file; none of a damaged one."""
+        try:
+            data = unpack(self._contents.fd, piece)
+            found = []
+            for at, end in records_in(data, Opcode.MESSAGE):
+                channel, seq, t_ns, _ = MESSAGE.unpack_from(data, at)
+                if channel in wanted:
+                    found.append(Message(t_ns, seq, data[at + MESSAGE.size : end]))
+        except DAMAGE as e:
+            if piece.offset not in self._damage:
+                damage = lost(self._contents.fd, piece, str(e) or type(e).__name__)
+                self._damage[piece.offset] = self._described(damage)
+            return []
+        return found
+
+    def _described(self, d: Lost) -> Damage:
+        counts: dict[str, int] = {}
+        for channel, n in (d.counts or {}).items():
+            known = self._contents.channels.get(channel)
+            topic = known.topic if known is not None else f"channel {channel}"
+            counts[topic] = counts.get(topic, 0) + n
+        what = "how much is missing is not known"
+        if counts:
+            names = ", ".join(f"{n} of {topic}" for topic, n in counts.items())
+            what = f"{sum(counts.values())} messages are missing ({names})"
+        if d.start_ns is not None and d.end_ns is not None:
+            what += f" over {(d.end_ns - d.start_ns) / 1e9:.3f} s"
+            begin = self.metadata.get("start_ns", "")
+            if begin.isdecimal():
+                what += f" from {(d.start_ns - int(begin)) / 1e9:.3f} s of the episode on"
+        text = (
+            f"{self.path}: skipped a damaged chunk at byte {d.offset} ({d.why}): {what}; copy the "
+            "file again from where it was made, if it is whole there"
+        )
+        return Damage(d.offset, counts, d.start_ns, d.end_ns, text)
 
     def rows(self, topic: str) -> Rows:
         """All rows of a struct topic, with the dtype and the bits that were written."""
@@ -132,6 +213,11 @@ class Recording:
                 "`decoded` reads it as any protobuf"
             ) from None
         return np.array([m.t_ns for m in found], np.int64), rows
+
+    def sequence(self, topic: str) -> NDArray[np.int64]:
+        """The numbers (n,) that the recorder gave to the messages of a topic of ours, counting from
+        0 and counting what it dropped: a gap is a loss."""
+        return np.array([m.seq for m in self.messages(topic)], np.int64)
 
     def images(self, topic: str) -> Iterator[tuple[int, NDArray[Any]]]:
         """(t_ns, array) of a foxglove.RawImage topic: (h, w, 3) uint8, (h, w) uint8, uint16 or
