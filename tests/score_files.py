@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from headway.edge.score_input import Channel, Mapping, Time, check, open_source
-from headway.edge.score_rows import telemetry_of
+from headway.edge.score.files import open_source
+from headway.edge.score.mapping import Channel, Mapping, Time, check
+from headway.edge.score.telemetry import telemetry_of
 
 Q = Channel(key="q")
 WRENCH = Channel(key="wrench", frame="tcp", force="on tool")

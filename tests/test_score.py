@@ -19,8 +19,9 @@ from score_files import Q, load, mapping, npz, rows_of
 from headway import kernels
 from headway.edge.recording.recorder import Recorder
 from headway.edge.recording.schema import Channel as Topic
-from headway.edge.score import open_head, score_command, score_file
-from headway.edge.score_input import Channel, Time, load_mapping
+from headway.edge.score.command import score_command
+from headway.edge.score.mapping import Channel, Time, load_mapping
+from headway.edge.score.scoring import open_head, score_file
 from headway.errors import ConfigError, RecordingError
 from headway.kernels import spec
 from headway.kernels.telemetry import dtype
@@ -31,7 +32,7 @@ HIRO = ROOT.parent / "shared" / "data" / "hiro_snap_assembly"
 
 def test_regular_samples_are_taken_as_they_are(tmp_path: Path) -> None:
     path = npz(tmp_path / "a.npz")
-    got = rows_of(path, mapping())
+    got = rows_of(path, mapping(time=Time(key="t", rate_hz=200.0)))
     data = load(path)
     np.testing.assert_array_equal(got.rows["q"], data["q"])
     np.testing.assert_array_equal(got.rows["wrench"], data["wrench"])
@@ -71,7 +72,8 @@ def test_units_scales_columns_and_sign(tmp_path: Path) -> None:
                 key="wrench", frame="tcp", force="by tool", unit=["kN", "Nmm"], tare_s=0.5
             ),
             "width": Channel(key="grip", scale=-85.0 / 255, offset=85.0, unit="mm"),
-        }
+        },
+        time=Time(key="t", rate_hz=200.0),
     )
     got, data = rows_of(path, m), load(path)
     np.testing.assert_allclose(got.rows["q"], np.deg2rad(data["q"][:, [2, 0]]))
@@ -107,7 +109,8 @@ def test_every_pose_layout_means_the_same(tmp_path: Path, layout: Any, columns: 
         {
             "tcp": Channel(key="tcp", layout=layout),
             "wrench": Channel(key="wrench", frame="base", force="on tool"),
-        }
+        },
+        time=Time(key="t", rate_hz=200.0),
     )
     rows = rows_of(path, m).rows
     back = scipy.Rotation.from_quat(rows["tcp"][:, [4, 5, 6, 3]])
@@ -117,31 +120,33 @@ def test_every_pose_layout_means_the_same(tmp_path: Path, layout: Any, columns: 
     np.testing.assert_allclose(rows["wrench"], want, atol=1e-9)
 
 
-def test_irregular_stamps_are_held_causally_and_a_stopped_stream_is_masked(tmp_path: Path) -> None:
+def test_irregular_stamps_are_interpolated_and_a_stopped_stream_is_masked(tmp_path: Path) -> None:
     r = np.random.default_rng(5)
     t = np.cumsum(r.uniform(0.002, 0.008, 400))
     t[200:] += 1.0  # a hole of one second
-    q = np.repeat(np.arange(400.0)[:, None], 6, axis=1)
+    q = np.repeat(3.0 * t[:, None], 6, axis=1)  # a steady motion at 3 rad/s
     path = npz(tmp_path / "a.npz", t=t, q=q, wrench=None)
     got = rows_of(path, mapping({"q": Q}, time=Time(key="t", rate_hz=250.0)))
     grid = t[0] + got.rows["t_ns"] / 1e9
-    at = np.searchsorted(t, grid + 1e-6, side="right") - 1  # the newest that was there
     known = np.isfinite(got.rows["q"][:, 0])
-    np.testing.assert_array_equal(got.rows["q"][known, 0], at[known])
+    hole = (grid > t[199]) & (grid < t[200])
+    np.testing.assert_allclose(got.rows["q"][known & ~hole, 0], 3.0 * grid[known & ~hole])
+    assert (got.rows["q"][known & hole, 0] == q[199, 0]).all()
     assert np.count_nonzero(~known) == pytest.approx(0.9 * 250, abs=4)  # held for 0.1 s, then NaN
-    assert any("zero-order hold" in n for n in got.notes)
-    assert any("no sample young enough" in n for n in got.notes)
+    assert any("interpolated by cubics" in n for n in got.notes)
+    assert any("samples are missing" in n and "1.00" in n for n in got.notes)
 
 
 def test_rate_from_the_stamps_and_from_the_mapping(tmp_path: Path) -> None:
-    assert rows_of(npz(tmp_path / "a.npz", hz=199.8), mapping()).hz == 200.0
+    got = rows_of(npz(tmp_path / "a.npz", hz=199.8), mapping())
+    assert (got.rates, got.hz) == ({"q": 200.0, "wrench": 200.0}, 500.0)
     path = npz(tmp_path / "b.npz", t=None)
     got = rows_of(path, mapping(time=Time(rate_hz=125.0)))
     assert (got.hz, len(got.rows)) == (125.0, 400)
 
 
 def test_phase_outcome_and_events(tmp_path: Path) -> None:
-    from headway.edge.score_input import Events, Outcome, Phase
+    from headway.edge.score.mapping import Events, Outcome, Phase
 
     path = npz(
         tmp_path / "a.npz",
@@ -155,6 +160,7 @@ def test_phase_outcome_and_events(tmp_path: Path) -> None:
         outcome=Outcome(key="label", success=["good"]),
         events=Events(times="at", labels="what"),
         constants={"limit": 5.0},
+        time=Time(key="t", rate_hz=200.0),
     )
     got = rows_of(path, m)
     phase = got.rows["phase"]
@@ -167,7 +173,7 @@ def test_phase_outcome_and_events(tmp_path: Path) -> None:
 
 
 def test_csv_with_gaps_and_words(tmp_path: Path) -> None:
-    from headway.edge.score_input import Events, Outcome
+    from headway.edge.score.mapping import Events, Outcome
 
     path = tmp_path / "a.csv"
     lines = ["time_ms;j1;j2;state;ok"]
@@ -178,7 +184,7 @@ def test_csv_with_gaps_and_words(tmp_path: Path) -> None:
     path.write_text("\n".join(lines) + "\n")
     m = mapping(
         {"q": Channel(key=["j1", "j2"], unit="deg")},
-        time=Time(key="time_ms", unit="ms"),
+        time=Time(key="time_ms", unit="ms", rate_hz=200.0),
         outcome=Outcome(key="ok", success=[True]),
         events=Events(text="state"),
     )
@@ -223,12 +229,14 @@ def test_mcap_json_with_topics_of_different_rates(tmp_path: Path) -> None:
     )
     with pytest.raises(RecordingError, match="the same number of joints everywhere"):
         rows_of(path, m)
-    m = mapping({k: m.channels[k] for k in ("q", "wrench")}, time=Time())
+    m = mapping({k: m.channels[k] for k in ("q", "wrench")}, time=Time(rate_hz=250.0))
     got = rows_of(path, m)
-    assert got.hz == 250.0
+    assert got.rates == {"q": 250.0, "wrench": 50.0}
     np.testing.assert_allclose(got.rows["q"][:, 2], np.arange(200) * 1e-3)
-    assert np.isnan(got.rows["wrench"][0]).all()  # the sample comes 1 ms later: causal
-    np.testing.assert_array_equal(got.rows["wrench"][6], [1, 2, 5, 0, 0, 3])
+    assert np.isnan(got.rows["wrench"][0]).all()  # the first sample comes 1 ms later
+    assert got.ready == 1
+    # samples of z at 21 ms and 41 ms are 5 and 10; the tick is at 24 ms
+    np.testing.assert_allclose(got.rows["wrench"][6], [1, 2, 5.75, 0, 0, 3])
     with pytest.raises(RecordingError, match=r"field of /arm `state.positions`, found position"):
         rows_of(path, mapping({"q": Channel(key="state.positions", topic="/arm")}, time=Time()))
     with pytest.raises(RecordingError, match="topic `/arms`, found /arm, /tool; did you mean"):
@@ -275,21 +283,23 @@ def test_our_own_recording_needs_no_mapping(tmp_path: Path) -> None:
 
 def test_the_head_runs_on_the_nearest_grid_and_says_so(tmp_path: Path) -> None:
     head = open_head(make_head(tmp_path / "head").path)
-    scored = score_file(npz(tmp_path / "a.npz", hz=125.0), mapping(), head)
+    m = mapping(time=Time(key="t", rate_hz=125.0))
+    scored = score_file(npz(tmp_path / "a.npz", hz=125.0), m, head)
     assert np.diff(scored.step).tolist() == [2] * (len(scored.step) - 1)
     assert set(scored.signals) == {*NAMES, "reward"}
     assert all(np.isfinite(v).all() and len(v) == 200 for v in scored.signals.values())
     assert any("62.5 Hz, the nearest to 50 Hz" in n for n in scored.notes)
     assert any("not calibrated" in n and "tiny" in n for n in scored.notes)
-    bare = score_file(npz(tmp_path / "a.npz", hz=125.0), mapping(), None)
+    bare = score_file(npz(tmp_path / "a.npz", hz=125.0), m, None)
     np.testing.assert_array_equal(bare.features, scored.features)
     fast = open_head(make_head(tmp_path / "fast", rate_hz=200.0).path)
+    slow = mapping(time=Time(key="t", rate_hz=50.0))
     with pytest.raises(ConfigError, match=r"set `time.rate_hz = 200`"):
-        score_file(npz(tmp_path / "a.npz", hz=50.0), mapping(), fast)
+        score_file(npz(tmp_path / "a.npz", hz=50.0), slow, fast)
 
 
 def test_limits_of_another_length_are_an_error(tmp_path: Path) -> None:
-    from headway.edge.score_input import Limits
+    from headway.edge.score.mapping import Limits
 
     path = npz(tmp_path / "a.npz")
     with pytest.raises(ConfigError, match=r"`limits.q_min` wants 6 values"):
@@ -314,7 +324,7 @@ def test_one_bad_file_does_not_stop_the_others(tmp_path: Path) -> None:
     console = Console(record=True, width=120)
     out = tmp_path / "out"
     code = score_command([good, bad, same], toml, head, out, console=console)
-    assert code == RecordingError.exit_code
+    assert code == 1
     text = console.export_text()
     assert "not scored" in text
     assert "bad.npz" in text

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from score_files import mapping, npz
 
-from headway.edge.score import score_file
-from headway.edge.score_input import load_mapping
+from headway.edge.score.mapping import load_mapping
+from headway.edge.score.scoring import score_file
 from headway.errors import ConfigError, HeadwayError, RecordingError
 
 
@@ -49,7 +49,7 @@ def test_bad_arrays_say_what_was_wanted(tmp_path: Path, arrays: Any, says: str) 
         ("a.csv", b"", "is the file empty"),
         ("a.csv", b"t,q\n", "0 lines"),
         ("a.csv", b"0.1,0.2\n1,2\n", "distinct column names in the first line"),
-        ("a.csv", b"t,q\n1,2\n1\n", "wanted 2 cells as in the header, found 1 in data line 2"),
+        ("a.csv", b"t,q\n1,2\n1\n", "wanted 2 cells as in the header, found 1 in line 3"),
         ("a.csv", b"\xff\xfe\x00", "wanted a CSV text file"),
         ("a.mcap", b"x", "wanted an MCAP recording"),
         ("a.bag", b"x", r"wanted telemetry as .npz, .csv, .mcap, found .bag"),

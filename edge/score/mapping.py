@@ -2,11 +2,13 @@
 
 A TOML file, strict as every configuration; examples in `examples/score`.
 
-    [time]               # of .npz and CSV; MCAP has its own stamps
-    key = "t"            # column of stamps; or rate_hz alone, where samples are regular
+    [time]               # of .npz and CSV; in MCAP a path such as "header.stamp", else the log's
+    key = "t"            # column of stamps, or ["sec", "nanosec"]; or rate_hz alone, where samples
+                         # are regular
     [channels.q]         # any field of kernels.telemetry.FIELDS
     key = "joint_deg"    # column, or list of columns; in MCAP a dotted path into `topic`
     unit = "deg"
+    names = ["a", "b"]   # in MCAP, of values that have names: which, in which order
     [channels.wrench]
     key = ["fx", "fy", "fz", "tx", "ty", "tz"]
     frame = "tcp"        # or "base"
@@ -21,6 +23,7 @@ from __future__ import annotations
 
 import difflib
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -29,32 +32,22 @@ import msgspec
 import numpy as np
 
 from headway import config
-from headway.edge.score_read import Mcap, Source, Table, no_key, read_csv, read_npz
-from headway.errors import ConfigError, RecordingError
+from headway.edge.score.units import ANGLE, factors
+from headway.errors import ConfigError
 from headway.kernels.telemetry import FIELDS, Scale
 from headway.types import Vec
 
-ANGLE = {"rad": 1.0, "deg": math.pi / 180}
-LENGTH = {"m": 1.0, "cm": 1e-2, "mm": 1e-3}
-FACTORS: dict[str, dict[str, float]] = {
-    "rad": ANGLE,
-    "m": LENGTH,
-    "rad/s": {**{f"{k}/s": v for k, v in ANGLE.items()}, "rpm": math.pi / 30},
-    "m/s": {f"{k}/s": v for k, v in LENGTH.items()},
-    "N": {"N": 1.0, "mN": 1e-3, "kN": 1e3, "kgf": 9.80665},
-    "Nm": {"Nm": 1.0, "mNm": 1e-3, "Nmm": 1e-3},
-    "s": {"s": 1.0, "ms": 1e-3},
-    "0..1": {"1": 1.0, "%": 1e-2},
-}
 LAYOUTS = {"xyz quat wxyz": 7, "xyz quat xyzw": 7, "xyz rpy": 6, "xyz rotvec": 6}
-SUFFIXES = (".npz", ".csv", ".mcap")
+LOWEST_HZ, HIGHEST_HZ = 40.0, 4000.0  # of the ticks that features are computed at
 
 
 class Time(config.Struct, frozen=True):
-    """`rate_hz`: of the grid that features are computed on; None: what the stamps say."""
+    """`key`: column of the stamps, or two of them, seconds and nanoseconds; None: found by its
+    name. `unit`: None is what the column's name says, else seconds. `rate_hz`: of the ticks that
+    features are computed at, and of samples without stamps; None: see `telemetry.tick_rate`."""
 
-    key: str | None = None
-    unit: Literal["s", "ms", "us", "ns"] = "s"
+    key: str | list[str] | None = None
+    unit: Literal["s", "ms", "us", "ns"] | None = None
     rate_hz: float | None = None
     hold_s: float = 0.1  # a sample older than this, and than three of its periods, is missing
 
@@ -62,8 +55,9 @@ class Time(config.Struct, frozen=True):
 class Channel(config.Struct, frozen=True):
     key: str | list[str]
     topic: str | None = None
+    names: list[str] | None = None  # of the values, where messages name them: which, in which order
     columns: list[int] | None = None  # which of them, in which order
-    unit: str | list[str] | None = None  # None: SI; two for tcp, twist and wrench
+    unit: str | list[str] | None = None  # None: SI, or as names say; two for tcp, twist and wrench
     scale: float | list[float] = 1.0
     offset: float | list[float] = 0.0
     optional: bool = False
@@ -72,6 +66,15 @@ class Channel(config.Struct, frozen=True):
     frame: Literal["tcp", "base"] | None = None
     force: Literal["on tool", "by tool"] | None = None
     tare_s: float = 0.0  # the mean over the first seconds is taken out of the wrench
+    # which messages of the topic: path of a field -> its value; where a topic has several schemas
+    # or publishers, the schema's name and the number of the MCAP channel
+    where: dict[str, str | float | bool] = msgspec.field(default_factory=dict)
+    schema: str | None = None
+    publisher: int | None = None
+
+    @property
+    def keys(self) -> list[str]:
+        return [self.key] if isinstance(self.key, str) else self.key
 
 
 class Phase(config.Struct, frozen=True):
@@ -156,9 +159,12 @@ def check(mapping: Mapping, where: str) -> Mapping:
         raise ConfigError(f"{where}: wanted one source for each field, found two of {min(both)}")
     if not mapping.channels:
         raise ConfigError(f"{where}: wanted [channels.FIELD] sections, found none")
-    rate = mapping.time.rate_hz
-    if rate is not None and not (math.isfinite(rate) and rate > 0):
-        raise ConfigError(f"{where}: `time.rate_hz` wants a rate > 0, found {rate}")
+    _check_numbers(mapping, where)
+    if isinstance(mapping.time.key, list) and len(mapping.time.key) not in (1, 2):
+        raise ConfigError(
+            f"{where}: `time.key` wants one column, or seconds and nanoseconds, found "
+            f"{len(mapping.time.key)}"
+        )
     events = mapping.events
     if events is not None and (events.times is None) == (events.text is None):
         raise ConfigError(f"{where}: [events] wants either `times` or `text`")
@@ -185,25 +191,61 @@ def _check_channel(name: str, c: Channel, where: str) -> None:
             raise ConfigError(f"{where}: `{key}` belongs to [channels.{field}]")
     if c.tare_s and name != "wrench":
         raise ConfigError(f"{where}: `tare_s` belongs to [channels.wrench]")
-    factors(name, c, where)
+    if c.names is not None and c.columns is not None:
+        raise ConfigError(f"{where}: wanted `names` or `columns`, found both: names are enough")
+    if c.names is not None and (len(set(c.names)) < len(c.names) or not c.names):
+        raise ConfigError(f"{where}: `names` wants names that differ, found {c.names}")
+    if not c.keys:
+        raise ConfigError(f"{where}: `key` wants at least one, found none")
+    factors(name, c.unit, where)
 
 
-def factors(name: str, c: Channel, where: str) -> tuple[float, float]:
-    """Of the field's first three values, and of the rest. Raises ConfigError."""
-    wanted = FIELDS[name][1].replace("quat wxyz", "rad").split(", ")
-    given = [c.unit] if isinstance(c.unit, str) else list(c.unit or [])
-    if len(given) > len(wanted):
-        raise ConfigError(f"{where}: `unit` wants {len(wanted)} of them, found {len(given)}")
-    out = []
-    for i, base in enumerate(wanted):
-        valid = FACTORS.get(base, {base: 1.0})
-        if i >= len(given):
-            out.append(1.0)
-        elif given[i] in valid:
-            out.append(valid[given[i]])
-        else:
-            raise ConfigError(f"{where}: unknown unit `{given[i]}`, valid: {', '.join(valid)}")
-    return out[0], out[-1]
+def _check_numbers(mapping: Mapping, where: str) -> None:
+    """Raises ConfigError: field, found, wanted."""
+    numbers: list[tuple[str, object, str]] = [
+        ("time.hold_s", mapping.time.hold_s, "a number > 0"),
+        *((f"constants.{k}", v, "a finite number") for k, v in mapping.constants.items()),
+    ]
+    if mapping.time.rate_hz is not None:
+        numbers.append(("time.rate_hz", mapping.time.rate_hz, "a rate > 0"))
+    for name, c in mapping.channels.items():
+        numbers += [
+            (f"channels.{name}.scale", c.scale, "a finite number other than 0"),
+            (f"channels.{name}.offset", c.offset, "a finite number"),
+            (f"channels.{name}.tare_s", c.tare_s, "a number >= 0"),
+        ]
+        if c.hold_s is not None:
+            numbers.append((f"channels.{name}.hold_s", c.hold_s, "a number > 0 or inf"))
+    for name, kind in _LIMITS.items():
+        value = getattr(mapping.limits, name)
+        if value is not None:
+            numbers.append((f"limits.{name}", value, kind))
+    for key, value, kind in numbers:
+        for x in np.atleast_1d(np.asarray(value, np.float64)).tolist():
+            if not _KINDS[kind](x):
+                raise ConfigError(f"{where}: `{key}` wants {kind}, found {x}")
+    low, high = mapping.limits.q_min, mapping.limits.q_max
+    if low is not None and high is not None:
+        pairs = np.broadcast_arrays(np.atleast_1d(low), np.atleast_1d(high))
+        if not (pairs[0] < pairs[1]).all():
+            raise ConfigError(
+                f"{where}: wanted `limits.q_min` < `limits.q_max`, found {low}, {high}"
+            )
+
+
+_KINDS: dict[str, Callable[[float], bool]] = {
+    "a finite number": math.isfinite,
+    "a finite number other than 0": lambda x: math.isfinite(x) and x != 0,
+    "a number > 0": lambda x: math.isfinite(x) and x > 0,
+    "a number > 0 or inf": lambda x: x > 0,
+    "a number >= 0": lambda x: math.isfinite(x) and x >= 0,
+    "a rate > 0": lambda x: math.isfinite(x) and x > 0,
+    "a number": lambda x: not math.isnan(x),
+}
+_LIMITS = {
+    **dict.fromkeys(("q_min", "q_max"), "a number"),
+    **dict.fromkeys(("dq_max", "tau_max", "q_tol", "v_max", "stroke", "force_max"), "a number > 0"),
+}
 
 
 def scale_of(limits: Limits, joints: int, where: str) -> tuple[Scale, list[str]]:
@@ -231,36 +273,7 @@ def scale_of(limits: Limits, joints: int, where: str) -> tuple[Scale, list[str]]
     return replace(scale, **{n: v for n, v in single.items() if v is not None}), assumed
 
 
-def open_source(path: Path, mapping: Mapping | None) -> tuple[Source, Mapping]:
-    """The file, and what maps it: without a mapping, channels that bear the names of telemetry
-    fields in SI units. Raises RecordingError, ConfigError."""
-    suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
-        raise ConfigError(
-            f"{path}: wanted telemetry as {', '.join(SUFFIXES)}, found {suffix or 'no suffix'}: "
-            "convert it to one of them"
-        )
-    if path.is_dir():
-        raise RecordingError(f"{path}: wanted a file, found a folder: name the files in it")
-    if suffix == ".mcap":
-        time = mapping.time if mapping is not None else Time()
-        topic = mapping.topic if mapping is not None else "/telemetry"
-        source: Source = Mcap(path, time.key, time.unit, topic)
-        return source, mapping or plain_mapping(path, source.keys(), None)
-    columns = read_npz(path) if suffix == ".npz" else read_csv(path)
-    mapping = mapping or plain_mapping(path, list(columns), _stamps(path, list(columns)))
-    time = mapping.time
-    return Table(path, columns, time.key, time.unit, time.rate_hz), mapping
-
-
-def _stamps(path: Path, keys: list[str]) -> Time:
-    for key, unit in (("t_ns", "ns"), ("t", "s"), ("time", "s"), ("t_s", "s")):
-        if key in keys:
-            return Time(key=key, unit=unit)  # type: ignore[arg-type]
-    raise no_key(path, "t", keys)
-
-
-def plain_mapping(path: Path, keys: list[str], time: Time | None) -> Mapping:
+def plain_mapping(path: Path, keys: list[str]) -> Mapping:
     """What names itself: keys that are telemetry fields, as `kernels.telemetry` defines them."""
     known = [k for k in keys if k in FIELDS]
     if not known:
@@ -274,15 +287,4 @@ def plain_mapping(path: Path, keys: list[str], time: Time | None) -> Mapping:
         channels["tcp"] = Channel(key="tcp", optional=True, layout="xyz quat wxyz")
     if "wrench" in channels:
         channels["wrench"] = Channel(key="wrench", optional=True, frame="tcp", force="on tool")
-    return Mapping(channels=channels, time=time or Time())
-
-
-__all__ = [
-    "Channel",
-    "Mapping",
-    "check",
-    "load_mapping",
-    "open_source",
-    "plain_mapping",
-    "scale_of",
-]
+    return Mapping(channels=channels)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,9 +23,9 @@ class Store:
     def __init__(self, width: int, dtype: Any = np.float64) -> None:
         self.width, self.dtype = width, np.dtype(dtype)
         self._size = width * self.dtype.itemsize
-        # Deleted with this object: a store lives as long as what reads from it.
         self._file = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115
         self._rows = 0
+        weakref.finalize(self, self._file.close)  # it lives as long as what reads from it
 
     def __len__(self) -> int:
         return self._rows
@@ -42,7 +43,8 @@ class Store:
         """Rows lo..hi-1, (hi - lo, width), a copy."""
         self._file.seek(lo * self._size)
         data = self._file.read(max(hi - lo, 0) * self._size)
-        return np.frombuffer(data, self.dtype).reshape(-1, self.width).copy()
+        rows: NDArray[Any] = np.frombuffer(data, self.dtype).reshape(-1, self.width).copy()
+        return rows
 
     def blocks(self, size: int = BLOCK) -> Iterator[NDArray[Any]]:
         for lo in range(0, self._rows, size):

@@ -25,12 +25,14 @@ class NoSuchKeyError(RecordingError):
 @dataclass(frozen=True)
 class Raw:
     """A channel as the file has it: `columns` are their names and the units that these carry;
-    `rate_hz` None for a single sample."""
+    `rate_hz` None for a single sample; `labels` the names of the values, such as joints, where the
+    file has them."""
 
     samples: Samples
     columns: tuple[tuple[str, str | None], ...]
     rate_hz: float | None
     missing: int = 0
+    labels: tuple[str, ...] | None = None
 
 
 class Source(Protocol):
@@ -38,8 +40,12 @@ class Source(Protocol):
     out because they could not be read."""
 
     path: Path
-    notes: list[str]
-    odd: int
+
+    @property
+    def notes(self) -> list[str]: ...
+
+    @property
+    def odd(self) -> int: ...
 
     def keys(self) -> list[str]: ...
 

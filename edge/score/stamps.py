@@ -124,7 +124,7 @@ def _spread(t: Times, notes: list[str]) -> Times:
     usual = int(np.median(step)) if len(step) else 0
     room = np.append(np.minimum(step, usual), usual)  # a gap is no room
     index = np.arange(len(t)) - np.repeat(starts, length)
-    spread = t + (np.repeat(room, length) * index) // np.repeat(length, length)
+    spread: Times = t + (np.repeat(room, length) * index) // np.repeat(length, length)
     share = 1 - len(starts) / len(t)
     if share < COARSE:
         notes.append(
@@ -163,7 +163,8 @@ def _line(t: Times) -> Times:
     i = np.arange(n) - (n - 1) / 2
     x = (t - t[0]).astype(np.float64)
     slope = float(i @ x) / max(float(i @ i), 1.0)
-    return np.rint(t[0] + x.mean() + slope * i).astype(np.int64)
+    line: Times = t[0] + np.rint(x.mean() + slope * i).astype(np.int64)
+    return line
 
 
 def _period(steps: Times) -> float:
@@ -203,7 +204,9 @@ def numbers_ns(x: NDArray[Any], unit: str, path: Path, key: str) -> Times:
             "`time.unit`"
         )
     whole = np.floor(x)  # seconds since 1970 times 1e9 lose microseconds in float64
-    return whole.astype(np.int64) * factor + np.rint((x - whole) * factor).astype(np.int64)
+    rest = np.rint((x - whole) * factor).astype(np.int64)
+    total: Times = whole.astype(np.int64) * factor + rest
+    return total
 
 
 def dates_ns(words: NDArray[Any], path: Path, key: str) -> Times:
@@ -249,4 +252,3 @@ def is_dates(column: NDArray[Any]) -> bool:
     if column.dtype.kind == "M":
         return True
     return column.dtype.kind in "US" and len(column) > 0 and date_ns(str(column[0])) is not None
-

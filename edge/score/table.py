@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,17 +31,14 @@ STAMPS = {
 
 
 class Columns(Protocol):
-    """What a table is read from."""
+    """Columns with names, and the units that these carry."""
 
-    names: Sequence[str]
     notes: list[str]
-    odd: int
+
+    @property
+    def names(self) -> Sequence[str]: ...
 
     def unit(self, name: str) -> str | None: ...
-
-    def blocks(
-        self, numbers: Sequence[str], words: Sequence[str] = ()
-    ) -> Iterator[tuple[Vec, dict[str, list[str]]]]: ...
 
 
 class Table:
@@ -141,14 +139,12 @@ class Table:
             yield from zip(t.tolist(), cells[key], strict=True)
 
 
-def _time(
-    columns: Columns, time: Time, path: Path
-) -> tuple[tuple[str, ...], str, float | None]:
+def _time(columns: Columns, time: Time, path: Path) -> tuple[tuple[str, ...], str, float | None]:
     """(columns of stamps, their unit, rate where there are none)."""
     names = list(columns.names)
     keys = (time.key,) if isinstance(time.key, str) else tuple(time.key or ())
     guess = next((n for n in STAMPS if n in names), None)
-    if not keys and time.sample_hz is None:
+    if not keys and time.rate_hz is None:
         bare = {n: units.of_name(n) for n in names}
         dated = [n for n, u in bare.items() if u in units.TIME and n.lower().startswith("t")]
         guess = guess or next(iter(dated), None)
@@ -160,7 +156,7 @@ def _time(
         if key not in names:
             raise no_key(path, key, names)
     if not keys:
-        return (), "s", time.sample_hz
+        return (), "s", time.rate_hz
     carried = columns.unit(keys[0]) if len(keys) == 1 else None
     carried = carried if carried in units.TIME else None
     if carried and time.unit and carried != time.unit:
@@ -177,8 +173,9 @@ class ArrayTable:
 
     odd = 0
 
-    def __init__(self, path: Path, arrays: dict[str, NDArray[Any]], time: Time) -> None:
+    def __init__(self, path: Path, arrays: Mapping[str, NDArray[Any]], time: Time) -> None:
         self.path, self._arrays = path, arrays
+        self.names = list(arrays)
         self.notes: list[str] = []
         self._clean: Clean | None = None
         self._keys, self._unit, self._rate = _time(self, time, path)
@@ -186,17 +183,8 @@ class ArrayTable:
         if self._t is not None and not len(self._t):
             raise RecordingError(f"{path}: wanted samples, found an empty file")
 
-    @property
-    def names(self) -> Sequence[str]:
-        return list(self._arrays)
-
     def unit(self, name: str) -> str | None:
         return units.of_name(name)
-
-    def blocks(
-        self, numbers: Sequence[str], words: Sequence[str] = ()
-    ) -> Iterator[tuple[Vec, dict[str, list[str]]]]:
-        raise NotImplementedError("arrays are read whole")
 
     def keys(self) -> list[str]:
         return list(self._arrays)
@@ -303,22 +291,53 @@ class ArrayTable:
             yield from ((None, w) for w in words)
 
 
-def read_npz(path: Path) -> dict[str, NDArray[Any]]:
-    """Raises RecordingError for a file that is no .npz, or holds pickled objects."""
-    try:
-        with path.open("rb") as raw:
+class Npz(Mapping[str, NDArray[Any]]):
+    """The arrays of an .npz, each read when it is asked for: damage to one is damage to one."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises RecordingError for a file that is no .npz."""
+        self._path = path
+        try:
+            raw = path.open("rb")
+        except FileNotFoundError:
+            raise RecordingError(
+                f"wanted telemetry at {path}, found none: check the path"
+            ) from None
+        except OSError as e:
+            raise self._error(e) from None
+        try:
             if raw.read(4) != b"PK\x03\x04":
                 raise ValueError("it is no zip archive")
             raw.seek(0)
-            with np.load(raw, allow_pickle=False) as file:
-                return {k: file[k] for k in file.files}
-    except FileNotFoundError:
-        raise RecordingError(f"wanted telemetry at {path}, found none: check the path") from None
-    except (OSError, ValueError, EOFError, KeyError, TypeError, AttributeError) as e:
-        found: Exception = e
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError) as e:
-        found = e
-    raise RecordingError(
-        f"{path}: wanted an .npz of plain arrays, found one that NumPy cannot read ({found}): save "
-        "it with np.savez, without objects"
-    )
+            self._file = np.load(raw, allow_pickle=False)
+        except _UNREADABLE as e:
+            raw.close()
+            raise self._error(e) from None
+        weakref.finalize(self, raw.close)
+
+    def __getitem__(self, key: str) -> NDArray[Any]:
+        if key not in self._file.files:
+            raise KeyError(key)
+        try:
+            array: NDArray[Any] = self._file[key]
+        except _UNREADABLE as e:
+            raise self._error(e, f" in `{key}`") from None
+        return array
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._file.files)
+
+    def __len__(self) -> int:
+        return len(self._file.files)
+
+    def _error(self, e: Exception, where: str = "") -> RecordingError:
+        return RecordingError(
+            f"{self._path}: wanted an .npz of plain arrays, found one that NumPy cannot read"
+            f"{where} ({e}): save it with np.savez, without objects"
+        )
+
+
+_UNREADABLE = (
+    OSError, ValueError, EOFError, KeyError, TypeError, AttributeError, zipfile.BadZipFile,
+    zlib.error, NotImplementedError,
+)  # fmt: skip

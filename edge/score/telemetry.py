@@ -1,19 +1,26 @@
-"""From a mapped file to telemetry rows on a regular grid: units, frames, resampling.
+"""From a mapped file to telemetry rows on regular ticks, as the loop has them.
 
-Resampling is causal: a tick holds the newest sample at or before it (zero-order hold), and nothing
-once that is too old, so that a stream that stopped is masked instead of frozen.
+Features are computed at `TICK_HZ`, whatever the rate of the file, so that those of files of
+different rates can be compared: windows, derivatives and filters then cover the same times and
+frequencies. Which features a channel's own rate cannot carry is said by `carried`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from headway.clock import NS
-from headway.edge.score_input import LAYOUTS, Channel, Mapping, factors, scale_of
-from headway.edge.score_read import NoSuchKeyError, Series, Source
+from headway.edge.score.convert import Converted, convert
+from headway.edge.score.grid import CUBIC, LINEAR, ROUNDING_NS, Resampled
+from headway.edge.score.mapping import HIGHEST_HZ, LOWEST_HZ, Mapping, scale_of
+from headway.edge.score.samples import BLOCK
+from headway.edge.score.source import NoSuchKeyError, Raw, Source
 from headway.errors import ConfigError, RecordingError
 from headway.kernels import telemetry
 from headway.kernels.derive import rotate
@@ -21,180 +28,248 @@ from headway.kernels.telemetry import FIELDS, Scale
 from headway.types import Vec
 
 Rows = np.ndarray[tuple[int], np.dtype[Any]]
-ROUNDING_NS = 1_000
+TICK_HZ = 500.0  # of the loop that the shipped head learned from
+SLOWEST_HZ = 10.0  # a channel that comes seldomer carries no motion
+JOINT_FIELDS = tuple(n for n, (width, _) in FIELDS.items() if width == "J")
 
 
 @dataclass(frozen=True)
 class Telemetry:
-    """`rows` at `hz`, starting at 0 = the file's `origin_ns`; `events` (t [s], text)."""
+    """`n` rows at `hz`, the first at 0 = the file's `origin_ns`. `rates`: of the channels' own
+    samples [Hz]. `ready`: the first tick at which all channels have come; summaries begin there.
+    `events` (t [s], text). `phases`: when they began [ns], None where nothing says."""
 
-    rows: Rows
+    channels: dict[str, Resampled]
+    rates: dict[str, float]
+    constants: dict[str, float]
+    base_wrench: bool
+    phases: NDArray[np.int64] | None
     hz: float
+    n: int
+    ready: int
+    joints: int
     scale: Scale
     origin_ns: int
     success: bool | None = None
     events: list[tuple[float, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
+    @property
+    def resampled(self) -> list[str]:
+        """The channels whose samples are not the ticks."""
+        return [n for n in self.channels if n not in self._exact]
 
-def telemetry_of(source: Source, mapping: Mapping) -> Telemetry:
+    @cached_property
+    def _exact(self) -> frozenset[str]:
+        return frozenset(n for n, c in self.channels.items() if c.is_exact)
+
+    @cached_property
+    def rows(self) -> Rows:
+        """All rows at once; for files that fit into memory."""
+        return np.concatenate(list(self.blocks()))
+
+    def blocks(self, size: int = BLOCK) -> Iterator[Rows]:
+        """The rows from the first to the last, `size` at a time."""
+        for lo in range(0, self.n, size):
+            yield self._block(lo, min(lo + size, self.n))
+
+    def _block(self, lo: int, hi: int) -> Rows:
+        rows: Rows = telemetry.empty(self.joints, hi - lo)
+        ticks = np.rint(np.arange(lo, hi) * (NS / self.hz)).astype(np.int64)
+        rows["t_ns"] = ticks
+        rows["elapsed"] = ticks / NS
+        columns = {
+            name: c.samples.read(lo, hi) if name in self._exact else c.at(lo, hi)
+            for name, c in self.channels.items()
+        }
+        if self.base_wrench:
+            columns["wrench"] = _in_tcp_frame(columns["tcp"], columns["wrench"])
+        if "q" in columns and "q_ref" in columns:
+            columns["q_ref"] = _same_turn(columns["q"], columns["q_ref"])
+        for name, x in columns.items():
+            rows[name] = x if rows[name].ndim == 2 else x[:, 0]
+        for name, value in self.constants.items():
+            rows[name] = value
+        if self.phases is not None:
+            at = np.searchsorted(self.phases, self.origin_ns + ticks + ROUNDING_NS, side="right")
+            rows["phase"] = np.where(at > 0, at - 1, np.nan)
+        return rows
+
+    def thinned(self, every: int) -> Telemetry:
+        """The same recording as slower sensors would have given it: each `every`-th sample."""
+        channels = {
+            n: replace(c, samples=c.samples.thinned(every), period_ns=c.period_ns * every)
+            if n in CUBIC + LINEAR
+            else c
+            for n, c in self.channels.items()
+        }
+        return replace(self, channels=channels, rates={n: r / every for n, r in self.rates.items()})
+
+
+def tick_rate(mapping: Mapping, head_hz: float, notes: list[str]) -> float:
+    """The rate of the ticks: as the mapping says, else the multiple of the head's rate that is
+    nearest to `TICK_HZ`."""
+    usual = head_hz * max(1, round(TICK_HZ / head_hz))
+    asked = mapping.time.rate_hz
+    if asked is None:
+        return usual
+    if not LOWEST_HZ <= asked <= HIGHEST_HZ:
+        notes.append(
+            f"ticks: {usual:g} Hz, since features want {LOWEST_HZ:g} to {HIGHEST_HZ:g} Hz and the "
+            f"mapping gives {asked:g} Hz"
+        )
+        return usual
+    return asked
+
+
+def telemetry_of(source: Source, mapping: Mapping, head_hz: float = 50.0) -> Telemetry:
     """Raises RecordingError and ConfigError: what was wanted, what the file has, what to do."""
-    notes = [source.note] if source.note else []
-    found: dict[str, Series] = {}
-    for name, channel in mapping.channels.items():
-        try:
-            found[name] = _channel(source, name, channel, notes)
-        except NoSuchKeyError as e:  # noqa: PERF203 - once per channel
-            if not channel.optional:
-                raise
-            notes.append(f"{name}: no {e.what} `{e.key}` in this file")
-    if not found:
-        raise RecordingError(f"{source.path}: wanted channels, found none of the mapped ones")
+    notes: list[str] = []
+    found = _channels(source, mapping, notes)
     joints = _joints(source, mapping, found)
-    hz = _rate(source, mapping, found, notes)
+    rates = {n: c.rate_hz for n, c in found.items() if c.rate_hz is not None}
+    _check_rates(source, rates, found)
+    hz = tick_rate(mapping, head_hz, notes)
     origin, n = _span(source, found, hz)
-    grid = origin + np.rint(np.arange(n) * (NS / hz)).astype(np.int64)
-    rows: Rows = telemetry.empty(joints, n)
-    rows["t_ns"] = grid - origin
-    rows["elapsed"] = rows["t_ns"] / NS
-    columns = _on_grid(mapping, found, grid, hz, notes)
+    channels = {
+        name: Resampled(
+            name, c.samples, origin, hz, n,
+            NS / rates[name] if name in rates else 0.0, _hold(mapping, name, rates.get(name)),
+        )
+        for name, c in found.items()
+    }  # fmt: skip
     wrench = mapping.channels.get("wrench")
-    if "wrench" in columns and wrench is not None and wrench.frame == "base":
-        columns["wrench"] = _in_tcp_frame(source, columns)
-    for name, x in columns.items():
-        rows[name] = x if rows[name].ndim == 2 else x[:, 0]
-    for name, value in mapping.constants.items():
-        rows[name] = value
-    events = _phases(source, mapping, rows, grid, notes) + _events(source, mapping, origin, notes)
-    scale, assumed = scale_of(mapping.limits, joints, str(source.path))
-    if assumed:
-        notes.append(f"limits that the mapping does not give, assumed: {', '.join(assumed)}")
-    success = _outcome(source, mapping, notes)
-    return Telemetry(rows, hz, scale, origin, success, sorted(events), notes)
-
-
-def _channel(source: Source, name: str, c: Channel, notes: list[str]) -> Series:
-    """In SI units and our layout, at its own stamps."""
-    keys = [c.key] if isinstance(c.key, str) else c.key
-    parts = [source.series(k, c.topic) for k in keys]
-    where = f"{source.path}: {name}"
-    if any(len(p.t) != len(parts[0].t) or (p.t != parts[0].t).any() for p in parts):
-        raise RecordingError(f"{where}: wanted `{'`, `'.join(keys)}` at the same times")
-    t, x = parts[0].t, np.hstack([p.x for p in parts])
-    if c.columns is not None:
-        if not c.columns or not all(0 <= i < x.shape[1] for i in c.columns):
-            raise ConfigError(
-                f"{where}: wanted `columns` in 0..{x.shape[1] - 1}, found {c.columns}"
-            )
-        x = x[:, c.columns]
-    width = _width(name, c)
-    if width is not None and x.shape[1] != width:
-        shape = f"{c.layout}: {width}" if name == "tcp" else str(width)
-        raise RecordingError(
-            f"{where}: wanted {shape} values a sample, found {x.shape[1]} in {', '.join(keys)}: "
-            "choose with `columns`"
-        )
-    back = np.flatnonzero(np.diff(t) < 0)
-    if len(back):
-        i = int(back[0])
-        raise RecordingError(
-            f"{where}: wanted times that do not go back, found {t[i] / NS:.6f} s and then "
-            f"{t[i + 1] / NS:.6f} s at sample {i + 1} ({len(back)} such steps): sort the file, or "
-            "cut it where its clock was set"
-        )
-    first, rest = factors(name, c, where)
-    for key, value in (("scale", c.scale), ("offset", c.offset)):
-        if isinstance(value, list) and len(value) != x.shape[1]:
-            raise ConfigError(f"{where}: `{key}` wants {x.shape[1]} values, found {len(value)}")
-    x = x * c.scale + c.offset
-    x[:, :3] *= first
-    if name not in ("tcp", "twist", "wrench"):
-        x[:, 3:] *= first
-    elif not (c.layout or "").startswith("xyz quat"):
-        x[:, 3:] *= rest
-    _say_gaps(name, t, x, where, notes, optional=c.optional)
-    if name == "tcp":
-        x = _pose(x, c.layout or "")
-    if name == "wrench":
-        x = _wrench(t, x, c, notes)
-    return Series(t, x)
-
-
-def _width(name: str, c: Channel) -> int | None:
-    if name == "tcp":
-        return LAYOUTS[c.layout or ""]
-    width = FIELDS[name][0]
-    return None if width == "J" else max(1, int(width))
-
-
-def _say_gaps(name: str, t: Any, x: Vec, where: str, notes: list[str], *, optional: bool) -> None:
-    bad = ~np.isfinite(x).all(axis=1)
-    if bad.all() and not optional:
-        raise RecordingError(
-            f"{where}: wanted finite values, found none in {len(x)} samples: check the key, leave "
-            "the channel out, or mark it `optional = true`"
-        )
-    if bad.all():
-        notes.append(f"{name}: no finite value in this file")
-    elif bad.any():
-        edges = np.flatnonzero(np.diff(np.concatenate(([0], bad.astype(np.int8), [0]))))
-        starts, ends = edges[::2], np.minimum(edges[1::2], len(t) - 1)
-        length = t[ends] - t[starts]
-        i = int(np.argmax(length))
-        notes.append(
-            f"{name}: {bad.sum()} of {len(x)} samples are not finite and masked, the longest run "
-            f"{length[i] / NS:.3f} s at {(t[starts[i]] - t[0]) / NS:.3f} s"
-        )
-
-
-def _wrench(t: Any, x: Vec, c: Channel, notes: list[str]) -> Vec:
-    if c.tare_s > 0:
-        at_rest = x[(t - t[0]) <= c.tare_s * NS]
-        bias = np.nanmean(at_rest, axis=0) if np.isfinite(at_rest).any() else np.zeros(6)
-        x = x - bias
-        notes.append(
-            f"wrench: tared by its mean over the first {c.tare_s:g} s, "
-            f"{np.array2string(bias, precision=3)} [N, Nm]"
-        )
-    return -x if c.force == "by tool" else x
-
-
-def _pose(x: Vec, layout: str) -> Vec:
-    """(n, 7) position and quaternion wxyz. rpy is about the fixed x, y, z in this order (URDF)."""
-    pos, r = x[:, :3], x[:, 3:]
-    if layout == "xyz quat wxyz":
-        q = r
-    elif layout == "xyz quat xyzw":
-        q = r[:, [3, 0, 1, 2]]
-    elif layout == "xyz rotvec":
-        angle = np.sqrt((r * r).sum(axis=1, keepdims=True))
-        q = np.hstack([np.cos(angle / 2), r * 0.5 * np.sinc(angle / (2 * np.pi))])
-    else:
-        (cr, cp, cy), (sr, sp, sy) = np.cos(r.T / 2), np.sin(r.T / 2)
-        q = np.stack(
-            [
-                cr * cp * cy + sr * sp * sy,
-                sr * cp * cy - cr * sp * sy,
-                cr * sp * cy + sr * cp * sy,
-                cr * cp * sy - sr * sp * cy,
-            ],
-            axis=1,
-        )
-    return np.hstack([pos, q / np.maximum(np.sqrt((q * q).sum(axis=1, keepdims=True)), 1e-12)])
-
-
-def _in_tcp_frame(source: Source, columns: dict[str, Vec]) -> Vec:
-    if "tcp" not in columns:
+    base = "wrench" in found and wrench is not None and wrench.frame == "base"
+    if base and "tcp" not in found:
         raise ConfigError(
             f"{source.path}: a wrench in the base frame wants `channels.tcp` to turn it into the "
             'TCP frame, found none: map it, or give `frame = "tcp"` if that is what it is'
         )
-    inverse = columns["tcp"][:, 3:] * np.array([1.0, -1.0, -1.0, -1.0])
-    return rotate(inverse, columns["wrench"].reshape(-1, 2, 3)).reshape(-1, 6)
+    phases, events = _phases(source, mapping, origin, notes)
+    events += _events(source, mapping, origin, notes)
+    scale, assumed = scale_of(mapping.limits, joints, str(source.path))
+    if assumed:
+        notes.append(f"limits that the mapping does not give, assumed: {', '.join(assumed)}")
+    success = _outcome(source, mapping, notes)
+    ready = max((_first_tick(c, origin, hz) for c in found.values()), default=0)
+    made = Telemetry(
+        channels, rates, dict(mapping.constants), base, phases, hz, n, min(ready, n - 1), joints,
+        scale, origin, success, sorted(events), notes,
+    )  # fmt: skip
+    _say_resampling(made, notes)
+    notes[:0] = source.notes
+    return made
 
 
-def _joints(source: Source, mapping: Mapping, found: dict[str, Series]) -> int:
-    widths = {n: s.x.shape[1] for n, s in found.items() if FIELDS[n][0] == "J"}
+def _channels(source: Source, mapping: Mapping, notes: list[str]) -> dict[str, Converted]:
+    found: dict[str, Converted] = {}
+    for name, raw in source.channels(mapping.channels).items():
+        channel = mapping.channels[name]
+        if isinstance(raw, Raw):
+            found[name] = convert(str(source.path), name, channel, raw, notes)
+        elif channel.optional:
+            notes.append(f"{name}: no {raw.what} `{raw.key}` in this file")
+        else:
+            raise raw
+    if not found:
+        raise RecordingError(f"{source.path}: wanted channels, found none of the mapped ones")
+    return _joints_in_one_order(source, found)
+
+
+def _joints_in_one_order(source: Source, found: dict[str, Converted]) -> dict[str, Converted]:
+    """Joints by name: every field of joints in the order of the first one that has names."""
+    named = {n: c for n, c in found.items() if n in JOINT_FIELDS and c.labels is not None}
+    if not named:
+        return found
+    first, order = next((n, c.labels) for n, c in named.items())
+    out = dict(found)
+    for name, c in named.items():
+        labels = c.labels or ()
+        if labels == order:
+            continue
+        if order is None or set(labels) != set(order):
+            raise RecordingError(
+                f"{source.path}: wanted the same joints everywhere, found {', '.join(labels)} in "
+                f"{name} and {', '.join(order or ())} in {first}: choose by `names`"
+            )
+        samples = c.samples.of([labels.index(n) for n in order])
+        out[name] = replace(c, samples=samples, labels=order)
+    return out
+
+
+def _first_tick(c: Converted, origin: int, hz: float) -> int:
+    """The tick at which a channel has its first value."""
+    for lo, x in c.samples.blocks():
+        known = np.flatnonzero(np.isfinite(x).all(axis=1))
+        if len(known):
+            at = int(c.samples.t[lo + int(known[0])]) - origin
+            return -int(-at * hz // NS)
+    return 0
+
+
+def _hold(mapping: Mapping, name: str, rate_hz: float | None) -> float:
+    """How long the last value of a channel counts [ns]."""
+    given = mapping.channels[name].hold_s
+    if given is not None:
+        return given * NS
+    return max(mapping.time.hold_s * NS, 3 * NS / rate_hz if rate_hz else 0.0)
+
+
+def _check_rates(source: Source, rates: dict[str, float], found: dict[str, Converted]) -> None:
+    smooth = {n: r for n, r in rates.items() if n in CUBIC + LINEAR}
+    if not rates:
+        n, c = next(iter(found.items()))
+        raise RecordingError(
+            f"{source.path}: wanted at least two samples at different times, found "
+            f"{len(c.samples.t)} of {n} at {c.samples.t[0] / NS:g} s"
+        )
+    slow = {n: r for n, r in smooth.items() if r < SLOWEST_HZ}
+    if slow:
+        shown = ", ".join(f"{n} {r:.3g} Hz" for n, r in slow.items())
+        raise ConfigError(
+            f"{source.path}: wanted channels of at least {SLOWEST_HZ:g} Hz (features are computed "
+            f"at 40..4000 Hz from them), found {shown}: check `time.unit`, or leave them out"
+        )
+
+
+def _say_resampling(made: Telemetry, notes: list[str]) -> None:
+    rates = ", ".join(f"{n} {r:g} Hz" for n, r in made.rates.items())
+    notes.append(f"rates of the samples: {rates}; features at ticks of {made.hz:g} Hz")
+    moved = [made.channels[n] for n in made.resampled]
+    kinds = (
+        ("interpolated by cubics", [c for c in moved if c.name in CUBIC and not c.decimated]),
+        ("interpolated linearly", [c for c in moved if c.name in LINEAR and not c.decimated]),
+        ("held", [c for c in moved if c.name not in CUBIC + LINEAR]),
+        (
+            "thinned to the newest sample before each tick, of forces the largest in contact",
+            [c for c in moved if c.name in CUBIC + LINEAR and c.decimated],
+        ),
+    )
+    for how, which in kinds:
+        if which:
+            ahead = max(c.lookahead_ns for c in which) / 1e6
+            looks = f", which looks ahead by up to {ahead:.3g} ms" if ahead else ""
+            names = ", ".join(c.name for c in which)
+            notes.append(f"resampled to {made.hz:g} Hz, {how}{looks}: {names}")
+
+
+def _in_tcp_frame(tcp: Vec, wrench: Vec) -> Vec:
+    inverse = tcp[:, 3:] * np.array([1.0, -1.0, -1.0, -1.0])
+    out = rotate(inverse, wrench.reshape(-1, 2, 3)).reshape(-1, 6)
+    out[~np.isfinite(tcp).all(axis=1)] = np.nan  # no orientation, no direction
+    return out
+
+
+def _same_turn(q: Vec, q_ref: Vec) -> Vec:
+    """Commands on the same turn as the joints: both are known up to whole turns where they wrap."""
+    off = q_ref - q
+    turns = np.rint(off / (2 * np.pi))
+    near = np.abs(off - 2 * np.pi * turns) < 0.5
+    return np.where(np.isfinite(off) & near, q_ref - 2 * np.pi * turns, q_ref)
+
+
+def _joints(source: Source, mapping: Mapping, found: dict[str, Converted]) -> int:
+    widths = {n: c.samples.width for n, c in found.items() if n in JOINT_FIELDS}
     if len(set(widths.values())) > 1:
         said = ", ".join(f"{n} {w}" for n, w in widths.items())
         raise RecordingError(
@@ -205,31 +280,12 @@ def _joints(source: Source, mapping: Mapping, found: dict[str, Series]) -> int:
     return next(iter(widths.values()), len(given) if isinstance(given, list) else 1)
 
 
-def _rate(source: Source, mapping: Mapping, found: dict[str, Series], notes: list[str]) -> float:
-    """As the mapping says; else what the median step of the densest channel says."""
-    if mapping.time.rate_hz is not None:
-        return mapping.time.rate_hz
-    densest = max(found.values(), key=lambda s: len(s.t))
-    steps = np.diff(densest.t)
-    steps = steps[steps > 0]
-    if not len(steps):
-        raise RecordingError(
-            f"{source.path}: wanted at least two samples at different times, found "
-            f"{len(densest.t)} at {densest.t[0] / NS:g} s"
-        )
-    hz = NS / float(np.median(steps))
-    whole = float(round(hz))
-    hz = whole if whole and abs(hz / whole - 1) < 0.01 else hz
-    notes.append(f"rate: {hz:g} Hz, from the median step between stamps")
-    return hz
-
-
-def _span(source: Source, found: dict[str, Series], hz: float) -> tuple[int, int]:
-    start = min(int(s.t[0]) for s in found.values())
-    end = max(int(s.t[-1]) for s in found.values())
+def _span(source: Source, found: dict[str, Converted], hz: float) -> tuple[int, int]:
+    start = min(int(c.samples.t[0]) for c in found.values())
+    end = max(int(c.samples.t[-1]) for c in found.values())
     n = int((end - start) * hz / NS + 0.5) + 1
-    samples = max(len(s.t) for s in found.values())
-    if n > 1000 * samples + 1000 or n > 50_000_000:
+    samples = max(len(c.samples.t) for c in found.values())
+    if n > 1000 * samples + 1000 or n > 200_000_000:
         raise ConfigError(
             f"{source.path}: {samples} samples would fill {n} ticks of {hz:g} Hz "
             f"({(end - start) / NS:g} s): check `time.unit` and `time.rate_hz`"
@@ -237,56 +293,27 @@ def _span(source: Source, found: dict[str, Series], hz: float) -> tuple[int, int
     return start, n
 
 
-def _on_grid(
-    mapping: Mapping, found: dict[str, Series], grid: Any, hz: float, notes: list[str]
-) -> dict[str, Vec]:
-    """Each channel at every tick: as it is where its stamps are on the grid to a quarter of a
-    period, else the newest sample at or before the tick."""
-    out, held, late = {}, [], []
-    for name, (t, x) in found.items():
-        c = mapping.channels[name]
-        if len(t) == len(grid) and np.abs(t - grid).max() <= 0.25 * NS / hz:
-            out[name] = x
-            continue
-        held.append(name)
-        period = float(np.median(np.diff(t))) if len(t) > 1 else 0.0
-        hold = max(mapping.time.hold_s * NS, 3 * period) if c.hold_s is None else c.hold_s * NS
-        at = np.searchsorted(t, grid + ROUNDING_NS, side="right") - 1
-        y = x[np.maximum(at, 0)].copy()
-        old = (at < 0) | (grid - t[np.maximum(at, 0)] > hold)
-        y[old] = np.nan
-        out[name] = y
-        if old.any():
-            late.append(f"{name} {old.sum() / hz:.2f} s")
-    if held:
-        notes.append(
-            f"resampled to {hz:g} Hz, causally, each tick holding the newest sample before it "
-            f"(zero-order hold): {', '.join(held)}"
-        )
-    if late:
-        notes.append(f"no sample young enough, masked: {', '.join(late)}")
-    return out
-
-
 def _phases(
-    source: Source, mapping: Mapping, rows: Rows, grid: Any, notes: list[str]
-) -> list[tuple[float, str]]:
+    source: Source, mapping: Mapping, origin: int, notes: list[str]
+) -> tuple[NDArray[np.int64] | None, list[tuple[float, str]]]:
     p = mapping.phase
     if p is None:
-        return []
+        return None, []
     try:
         starts = source.times(p.starts, p.topic)
     except NoSuchKeyError as e:
         if not p.optional:
             raise
         notes.append(f"phase: no {e.what} `{e.key}` in this file")
-        return []
+        return None, []
     if (np.diff(starts) < 0).any():
-        raise RecordingError(f"{source.path}: wanted phase starts in order, found {starts / NS} s")
-    index = np.searchsorted(starts, grid + ROUNDING_NS, side="right") - 1
-    rows["phase"] = np.where(index >= 0, index, np.nan)
+        raise RecordingError(
+            f"{source.path}: wanted phase starts in order in `{p.starts}`, found {starts / NS} s: "
+            "sort them"
+        )
     names = [p.names[i] if i < len(p.names) else f"phase {i}" for i in range(len(starts))]
-    return [((int(t) - int(grid[0])) / NS, n) for t, n in zip(starts, names, strict=True)]
+    events = [((int(t) - origin) / NS, n) for t, n in zip(starts, names, strict=True)]
+    return starts, events
 
 
 def _events(
@@ -298,7 +325,7 @@ def _events(
     try:
         if e.times is not None:
             times = source.times(e.times, e.topic)
-            words = [w for _, w in source.text(e.labels, e.topic)] if e.labels else []
+            words = [w for _, w in source.words(e.labels, e.topic)] if e.labels else []
             if e.labels and len(words) != len(times):
                 raise RecordingError(
                     f"{source.path}: wanted one label for each of {len(times)} event times, found "
@@ -307,7 +334,7 @@ def _events(
             words = words or ["event"] * len(times)
             return [((int(t) - origin) / NS, w) for t, w in zip(times, words, strict=True)]
         out, before = [], ""
-        for stamp, word in source.text(e.text or "", e.topic):
+        for stamp, word in source.words(e.text or "", e.topic):
             if stamp is not None and word not in (before, "", "nan"):
                 out.append(((stamp - origin) / NS, word))
             before = word
@@ -323,14 +350,16 @@ def _outcome(source: Source, mapping: Mapping, notes: list[str]) -> bool | None:
     o = mapping.outcome
     if o is None:
         return None
+    last: str | None = None
     try:
-        words = source.text(o.key, o.topic)
+        for _, word in source.words(o.key, o.topic):
+            last = word
     except NoSuchKeyError as e:
         if not o.optional:
             raise
         notes.append(f"outcome: no {e.what} `{e.key}` in this file")
         return None
-    return any(_same(words[-1][1], s) for s in o.success) if words else None
+    return None if last is None else any(_same(last, s) for s in o.success)
 
 
 def _same(word: str, wanted: str | float | bool) -> bool:

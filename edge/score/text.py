@@ -224,7 +224,9 @@ def sniff(path: Path, head_bytes: int = 1 << 18) -> Dialect:
     except (OSError, UnicodeDecodeError) as e:
         raise RecordingError(f"{path}: wanted a CSV text file with a header line: {e}") from None
     if "\0" in "".join(lines):
-        raise RecordingError(f"{path}: wanted a CSV text file with a header line, found binary data")
+        raise RecordingError(
+            f"{path}: wanted a CSV text file with a header line, found binary data"
+        )
     return _sniff(path, encoding, lines)
 
 
@@ -280,9 +282,7 @@ def _sniff(path: Path, encoding: str, lines: list[str]) -> Dialect:
     )
     if comma:
         notes.append("decimal commas: `1,5` is read as 1.5")
-    return Dialect(
-        encoding, delimiter, comma, tuple(names), tuple(by_column), start, tuple(notes)
-    )
+    return Dialect(encoding, delimiter, comma, tuple(names), tuple(by_column), start, tuple(notes))
 
 
 def _cells(line: str) -> list[str]:
@@ -322,4 +322,3 @@ def _units_row(cells: list[str], names: list[str]) -> list[str | None] | None:
     found = [units.plain(c) for c in cells]
     known = sum(u is not None for u in found)
     return found if known >= max(1, sum(bool(c) for c in cells) // 2) else None
-

@@ -145,12 +145,12 @@ def score(
     """PRO features and signals for telemetry that is not ours (.npz, .csv, .mcap).
 
     Args:
-        files: recordings.
+        files: recordings, or folders of them.
         map: TOML file that says which channel is what (examples in examples/score).
         pro: bundle of a PRO head; without one, features only.
         out: folder for the results.
     """
-    from headway.edge.score import score_command
+    from headway.edge.score.command import score_command
 
     return score_command(files, map, pro, out)
 

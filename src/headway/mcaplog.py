@@ -45,6 +45,14 @@ class Message(NamedTuple):
     t_ns: int
     seq: int
     data: bytes
+    channel: int  # number in the file
+
+
+class ChannelInfo(NamedTuple):
+    """One publisher of a topic: most topics have one channel, some have several."""
+
+    number: int
+    schema: str
 
 
 class LogLine(NamedTuple):
@@ -168,7 +176,7 @@ class Recording:
             for at, end in records_in(data, Opcode.MESSAGE):
                 channel, seq, t_ns, _ = MESSAGE.unpack_from(data, at)
                 if channel in wanted:
-                    found.append(Message(t_ns, seq, data[at + MESSAGE.size : end]))
+                    found.append(Message(t_ns, seq, data[at + MESSAGE.size : end], channel))
         except DAMAGE as e:
             if piece.offset not in self._damage:
                 damage = lost(self._contents.fd, piece, str(e) or type(e).__name__)
@@ -261,18 +269,29 @@ class Recording:
         Protobuf and ROS 2 messages have attributes, JSON gives dicts. Raises RecordingError for
         other encodings, or messages that do not fit their schema.
         """
-        decode = self._decoder(topic)
+        decoders = {c.number: self.decoder(c.number) for c in self.channels(topic)}
         for m in self.messages(topic):
             try:
-                value = decode(m.data)
+                value = decoders[m.channel](m.data)
             except Exception as e:
                 raise RecordingError(
                     f"{self.path}: {topic}: a message does not fit its schema: {e}"
                 ) from None
             yield m.t_ns, value
 
-    def _decoder(self, topic: str) -> Callable[[bytes], Any]:
-        channel = self._channel(topic)
+    def channels(self, topic: str) -> list[ChannelInfo]:
+        """The channels of a topic; their messages may have different schemas."""
+        found = []
+        for number, channel in self._contents.channels.items():
+            if channel.topic == topic:
+                schema = self._contents.schemas.get(channel.schema_id)
+                found.append(ChannelInfo(number, schema.name if schema is not None else ""))
+        return found
+
+    def decoder(self, number: int) -> Callable[[bytes], Any]:
+        """What makes messages out of the bytes of a channel. Raises RecordingError."""
+        channel = self._contents.channels[number]
+        topic = channel.topic
         if channel.message_encoding == "json":
             return json.loads
         schema = self._contents.schemas.get(channel.schema_id)

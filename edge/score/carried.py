@@ -1,0 +1,61 @@
+"""Which features the rate of a channel can carry.
+
+A feature of fast motion or of high frequencies means nothing where samples come too seldom: the
+band from 50 to 200 Hz is not in 100 samples a second, however they are interpolated. Such a
+feature is masked: 0, and named in the results. `tests/test_score_rates.py` holds what is left to
+the same motion at other rates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headway.kernels import spec
+
+# feature (all of its statistics) -> the fields that it is made of, of which the first that is there
+# counts, and the rate [Hz] that it wants of them
+WANTED: dict[str, tuple[tuple[str, ...], float]] = {
+    "ddq": (("dq", "q"), 100.0),
+    "jerk": (("dq", "q"), 200.0),
+    "hf_share": (("dq", "q"), 200.0),
+    "reversals": (("dq", "q"), 50.0),
+    "dtau": (("tau_ext",), 200.0),
+    "ldlj": (("twist", "tcp"), 200.0),
+    "dF": (("wrench",), 200.0),
+    "band": (("wrench",), 400.0),
+    "hf_ratio": (("wrench",), 400.0),
+    "centroid": (("wrench",), 400.0),
+    "skew_fx": (("wrench",), 50.0),
+    "skew_fy": (("wrench",), 50.0),
+    "kurt_fz": (("wrench",), 50.0),
+    "width_rate": (("width",), 100.0),
+    "grip_rate": (("grip_force",), 200.0),
+}
+ENOUGH = 0.8  # of the ticks' rate: samples that come so often are all that the ticks could show
+
+
+def carried(rates: Mapping[str, float], hz: float) -> NDArray[np.bool_]:
+    """Which of the 176 features channels of these `rates` [Hz] carry at ticks of `hz`."""
+    out = np.ones(spec.N_FEATURES, np.bool_)
+    for i, name in enumerate(spec.NAMES):
+        fields, wanted = WANTED.get(name.partition(".")[0], ((), 0.0))
+        rate = next((rates[f] for f in fields if f in rates), None)
+        out[i] = rate is None or rate >= min(wanted, ENOUGH * hz)
+    return out
+
+
+def said(rates: Mapping[str, float], hz: float) -> list[str]:
+    """In words: what is masked because of which rate."""
+    by_field: dict[str, list[str]] = {}
+    for feature, (fields, wanted) in WANTED.items():
+        field = next((f for f in fields if f in rates), None)
+        if field is not None and rates[field] < min(wanted, ENOUGH * hz):
+            by_field.setdefault(field, []).append(f"{feature} ({min(wanted, ENOUGH * hz):g} Hz)")
+    return [
+        f"features masked, since {field} comes at {rates[field]:g} Hz and they want more: "
+        + ", ".join(names)
+        for field, names in by_field.items()
+    ]
