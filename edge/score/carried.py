@@ -18,21 +18,21 @@ from headway.kernels import spec
 # feature (all of its statistics) -> the fields that it is made of, of which the first that is there
 # counts, and the rate [Hz] that it wants of them
 WANTED: dict[str, tuple[tuple[str, ...], float]] = {
-    "ddq": (("dq", "q"), 100.0),
-    "jerk": (("dq", "q"), 200.0),
-    "hf_share": (("dq", "q"), 200.0),
+    "ddq": (("dq", "q"), 50.0),
+    "jerk": (("dq", "q"), 100.0),  # a difference over 10 ms answers most to 50 Hz
+    "hf_share": (("dq", "q"), 100.0),
     "reversals": (("dq", "q"), 50.0),
-    "dtau": (("tau_ext",), 200.0),
-    "ldlj": (("twist", "tcp"), 200.0),
-    "dF": (("wrench",), 200.0),
-    "band": (("wrench",), 400.0),
+    "dtau": (("tau_ext",), 100.0),
+    "ldlj": (("twist", "tcp"), 100.0),
+    "dF": (("wrench",), 200.0),  # a difference over 5 ms
+    "band": (("wrench",), 400.0),  # up to 200 Hz
     "hf_ratio": (("wrench",), 400.0),
     "centroid": (("wrench",), 400.0),
     "skew_fx": (("wrench",), 50.0),
     "skew_fy": (("wrench",), 50.0),
     "kurt_fz": (("wrench",), 50.0),
-    "width_rate": (("width",), 100.0),
-    "grip_rate": (("grip_force",), 200.0),
+    "width_rate": (("width",), 50.0),
+    "grip_rate": (("grip_force",), 100.0),
 }
 ENOUGH = 0.8  # of the ticks' rate: samples that come so often are all that the ticks could show
 

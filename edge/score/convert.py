@@ -141,6 +141,7 @@ class _Conversion:
 
     def _si(self, raw: Vec) -> Vec:
         x: Vec = (raw * self.c.scale + self.c.offset) * self.factor
+        x[~np.isfinite(x)] = np.nan  # infinity is no measurement either
         return x
 
     def _bias(self) -> Vec:

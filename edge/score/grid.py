@@ -128,14 +128,12 @@ class Resampled:
 def _cubic(
     t: Times, x: Vec, ticks: Times, i: NDArray[np.int64], longest: float
 ) -> tuple[Vec, NDArray[np.bool_]]:
-    """The cubic through the samples i-1..i+2 (Lagrange), and where these are there, finite and no
-    further apart than `longest` [ns]."""
-    at = i[:, None] + np.arange(-1, 3)
-    fits = (at[:, 0] >= 0) & (at[:, 3] < len(t))
-    at = np.clip(at, 0, len(t) - 1)
+    """The cubic through the samples i-1..i+2, at the ends through the four nearest (Lagrange), and
+    where these are finite and no further apart than `longest` [ns]."""
+    at = np.clip(i - 1, 0, len(t) - 4)[:, None] + np.arange(4)
     times = (t[at] - ticks[:, None]).astype(np.float64)
-    fits &= (np.diff(times, axis=1) <= longest).all(axis=1)
-    fits &= (np.diff(times, axis=1) > 0).all(axis=1)
+    steps = np.diff(times, axis=1)
+    fits = ((steps > 0) & (steps <= longest)).all(axis=1)
     y = np.zeros((len(ticks), x.shape[1]))
     for a in range(4):
         w = np.ones(len(ticks))

@@ -254,7 +254,7 @@ def _sniff(path: Path, encoding: str, lines: list[str]) -> Dialect:
         behind = behind[:-1]
         notes.append(f"names taken from the comment line `{header:.60}`")
     if behind:
-        notes.append(f"{len(behind)} comment lines before the header skipped")
+        notes.append(f"lines of comment before the header skipped: {len(behind)}")
     delimiter = _delimiter(header, samples)
     if delimiter not in (",", "\t"):
         notes.append(f"columns are taken as separated by {_NAMES[delimiter]}")

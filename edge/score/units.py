@@ -54,6 +54,11 @@ def of_name(name: str) -> str | None:
     return None
 
 
+def is_sure(name: str) -> bool:
+    """Whether the name carries its unit in brackets, where it can be nothing else."""
+    return _BRACKETS.search(name) is not None
+
+
 def factors(field: str, given: str | list[str] | None, where: str) -> tuple[float, float]:
     """Of a telemetry field's first three values, and of the rest. Raises ConfigError."""
     wanted = bases(field)
@@ -95,10 +100,11 @@ def agreed(
         part = 0 if len(wanted) == 1 or i < 3 or len(columns) < 4 else 1
         valid = FACTORS.get(wanted[part], {wanted[part]: 1.0})
         if unit not in valid:
-            raise ConfigError(
-                f"{where}: `{name}` is in {unit} by its name, {field} wants {', '.join(valid)}: "
-                "check the key"
-            )
+            text = f"`{name}` is in {unit} by its name, {field} wants {', '.join(valid)}"
+            if is_sure(name):
+                raise ConfigError(f"{where}: {text}: check the key")
+            notes.append(f"check {field}: {text}: the mapping's unit is taken")
+            continue
         if said[part] not in (None, unit):
             raise ConfigError(
                 f"{where}: wanted one unit for all columns, found {said[part]} and {unit} "

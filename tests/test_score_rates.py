@@ -1,0 +1,204 @@
+"""`headway score` at many rates: the same features of the same motion, or said which it cannot."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from score_files import mapping, npz
+from score_motion import motion, motion_map, sampled
+
+from headway.edge.score.grid import Resampled
+from headway.edge.score.mapping import Channel, Time
+from headway.edge.score.samples import Samples, from_arrays
+from headway.edge.score.scoring import RATE_TOLERANCE, Scored, open_head, score_file
+from headway.edge.score.telemetry import telemetry_of
+from headway.kernels import spec
+
+ROOT = Path(__file__).resolve().parents[1]
+# How far a feature may be from that of 500 samples a second, as a share of the feature's largest
+# value, for 95 % of the time: contacts and closes begin up to one sample later.
+TOLERANCE = {30: 0.05, 50: 0.05, 100: 0.03, 125: 0.03, 200: 0.02, 1000: 0.02}
+FLOOR = 2e-3  # of features that stay at 0 but for rounding
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Scored:
+    path = sampled(tmp_path_factory.mktemp("rates") / "a.npz", 500)
+    return score_file(path, motion_map(), None)
+
+
+@pytest.mark.parametrize("hz", sorted(TOLERANCE))
+def test_features_do_not_depend_on_the_rate_of_the_file(
+    tmp_path: Path, reference: Scored, hz: int
+) -> None:
+    scored = score_file(sampled(tmp_path / "a.npz", hz), motion_map(), None)
+    n = min(len(scored), len(reference)) - 8
+    skip = 30  # steps until the windows are full
+    found, want = scored.features[skip:n], reference.features[skip:n]
+    largest = np.maximum(np.abs(want).max(axis=0), FLOOR)
+    off = np.quantile(np.abs(found - want), 0.95, axis=0) / largest
+    wrong = {
+        name: round(float(o), 3)
+        for name, o, kept in zip(spec.NAMES, off, scored.carried, strict=True)
+        if kept and o > TOLERANCE[hz] and not name.startswith("band")
+    }
+    assert not wrong
+    # The motion has nothing between 50 and 200 Hz: nothing but interpolation could put it there.
+    band = [spec.INDEX[f"band.{s}"] for s in ("last", "mean", "rms", "max")]
+    assert (np.abs(found - want)[:, band] < 0.1).all()  # [N] of a contact of 25 N
+    assert (scored.features[:, ~scored.carried] == 0).all()
+    said = " ".join(scored.notes)
+    for i, name in enumerate(spec.NAMES):
+        assert scored.carried[i] or name.partition(".")[0] + " (" in said
+    assert bool((~scored.carried).any()) == (hz < 400)
+
+
+def test_a_slow_channel_beside_a_fast_one_makes_no_jerk(tmp_path: Path, reference: Scored) -> None:
+    """Joints at 125 Hz beside a sensor of 500 Hz: the steps between samples are not the motion."""
+    t = np.arange(3001) / 500
+    fields = motion(t)
+    source = _Parts(
+        tmp_path / "a.npz",
+        {
+            "q": (t[::4], fields["q"][::4]),
+            "wrench": (t, fields["wrench"]),
+        },
+    )
+    others = tuple(n for n in fields if n not in ("q", "wrench"))
+    data = telemetry_of(source, motion_map(others))
+    assert data.rates == {"q": 125.0, "wrench": 500.0}
+    q = data.rows["q"]
+    known = np.isfinite(q).all(axis=1)
+    assert np.abs(q - fields["q"])[known].max() < 1e-4
+    third = np.diff(q[known], n=3, axis=0)
+    assert np.abs(third).max() < 1.5 * np.abs(np.diff(fields["q"], n=3, axis=0)).max()
+
+
+class _Parts:
+    """A source whose channels have times of their own."""
+
+    notes: list[str] = []  # noqa: RUF012
+    odd = 0
+
+    def __init__(self, path: Path, parts: dict[str, tuple[Any, Any]]) -> None:
+        self.path, self._parts = path, parts
+
+    def keys(self) -> list[str]:
+        return list(self._parts)
+
+    def channels(self, wanted: Any) -> Any:
+        from headway.edge.score.source import Raw
+
+        out = {}
+        for name in wanted:
+            t, x = self._parts[name]
+            made = from_arrays(np.rint(t * 1e9).astype(np.int64), x)
+            rate = float(round((len(t) - 1) / (t[-1] - t[0])))
+            out[name] = Raw(made, ((name, None),) * x.shape[1], rate)
+        return out
+
+    def times(self, key: str, topic: str | None) -> Any:
+        raise AssertionError
+
+    def words(self, key: str, topic: str | None) -> Any:
+        raise AssertionError
+
+
+def test_a_hit_of_one_sample_survives_thinning(tmp_path: Path) -> None:
+    wrench = np.full((1500, 6), 0.1)
+    wrench[703, 0] = 40.0  # 2 ms, between two ticks of 100 Hz
+    path = npz(tmp_path / "a.npz", 1500, 500.0, q=None, wrench=wrench)
+    w = Channel(key="wrench", frame="tcp", force="on tool")
+    scored = score_file(path, mapping({"wrench": w}, time=Time(key="t", rate_hz=100.0)), None)
+    rows = scored.telemetry.rows
+    assert len(rows) == 301
+    assert rows["wrench"][:, 0].max() == 40.0
+    assert np.count_nonzero(rows["wrench"][:, 0] > 1.0) == 1
+    assert scored.summary.force == pytest.approx(40.0, abs=0.01)
+    assert any("the largest in contact" in n for n in scored.notes)
+
+
+@pytest.mark.parametrize("kind", ["10 ms", "float32"])
+def test_stamps_of_a_coarse_clock_lose_no_sample(tmp_path: Path, kind: str) -> None:
+    t = np.arange(1500) / 500.0
+    stamps = np.floor(t * 100) / 100 if kind == "10 ms" else (40_000.0 + t).astype(np.float32)
+    wrench = np.full((1500, 6), 0.1)
+    wrench[700:702, 0] = 40.0
+    path = npz(tmp_path / "a.npz", t=stamps, q=np.sin(t)[:, None] * np.ones(6), wrench=wrench)
+    scored = score_file(path, mapping(), None)
+    assert scored.telemetry.rates["q"] == pytest.approx(500.0, rel=0.005)
+    assert scored.summary.force == pytest.approx(40.0, rel=0.05)
+    assert any("resolution of" in n and "samples a second" in n for n in scored.notes)
+    jerk = scored.feature("jerk.max")[30:]
+    assert jerk.max() < 0.02  # that of the sine is 0.003; of times as they are it would be 50
+
+
+def test_samples_that_are_missing_or_there_twice_are_counted(tmp_path: Path) -> None:
+    t = np.arange(1000) / 100.0
+    q = np.sin(t)[:, None] * np.ones(6)
+    wrench = np.random.default_rng(1).normal(size=(1000, 6))
+    twice = np.sort(np.r_[np.arange(1000), [200, 300, 300]])
+    keep = twice[(twice < 500) | (twice > 520)]
+    path = npz(tmp_path / "a.npz", t=t[keep], q=q[keep], wrench=wrench[keep])
+    notes = " | ".join(score_file(path, mapping(), None).notes)
+    assert "3 of 982 samples are there twice" in notes
+    assert "21 of 1000 samples are missing at 100 Hz, the longest gap 0.220 s at 4.990 s" in notes
+
+
+def test_ticks_before_all_channels_are_there_do_not_count(tmp_path: Path) -> None:
+    w = np.full((1000, 6), 0.1)
+    w[:100, 0] = 77.0  # before the joints come
+    q = np.where(np.arange(1000)[:, None] < 120, np.nan, 0.1 * np.ones((1000, 6)))
+    scored = score_file(npz(tmp_path / "a.npz", 1000, 500.0, q=q, wrench=w), mapping(), None)
+    assert scored.telemetry.ready == 120
+    assert scored.summary.force == pytest.approx(0.1 * 3**0.5)
+    assert scored.summary.onsets == 0
+    assert "q (q)" not in scored.masked
+
+
+@pytest.mark.parametrize("leave_out", [(), ("dq", "twist")])
+def test_signals_agree_between_rates_or_the_tool_says_that_they_cannot(
+    tmp_path: Path, leave_out: tuple[str, ...]
+) -> None:
+    head = open_head(ROOT / "models" / "pick_place_pro")
+    found = {
+        hz: score_file(sampled(tmp_path / f"{hz}.npz", hz, leave_out), motion_map(leave_out), head)
+        for hz in (200, 100, 50, 30)
+    }
+    for a, b in combinations(found, 2):
+        n = min(len(found[a]), len(found[b]))
+        worst = max(
+            float(np.abs(found[a].signals[k][:n] - found[b].signals[k][:n]).max())
+            for k in ("progress", "stability", "completion", "risk")
+        )
+        slower = " ".join(found[min(a, b)].notes)
+        assert worst <= RATE_TOLERANCE or "cannot be told from this file's rate" in slower
+    assert all(any(n.startswith("rate: ") for n in s.notes) for s in found.values())
+
+
+def test_nothing_is_interpolated_across_a_gap() -> None:
+    t = np.r_[0:10, 30:40] * 10_000_000
+    x = np.linspace(0.0, 1.0, 20)[:, None]
+    for name in ("q", "wrench", "phase"):
+        c = Resampled(name, from_arrays(t, x), 0, 500.0, 200, 1e7, 5e7)
+        y = c.at(0, 200)[:, 0]
+        assert (y[46:70] == x[9, 0]).all()  # held for 50 ms
+        assert np.isnan(y[71:150]).all()
+        assert y[150] == x[10, 0]
+
+
+def test_blocks_do_not_show(tmp_path: Path) -> None:
+    t = np.arange(0, 2, 0.0083)
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(len(t), 6))
+    for name in ("q", "wrench", "phase"):
+        for period in (8_300_000.0, 500_000.0):
+            samples: Samples = from_arrays(np.rint(t * period / 0.0083).astype(np.int64), x)
+            c = Resampled(name, samples, 0, 500.0, 100, period, 1e8)
+            whole = c.at(0, 100)
+            parts = np.vstack([c.at(i, min(i + 7, 100)) for i in range(0, 100, 7)])
+            np.testing.assert_array_equal(whole, parts)
