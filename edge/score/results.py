@@ -19,7 +19,7 @@ from headway.errors import RecordingError
 from headway.kernels import spec
 
 SHOWN = ("contact", "band.rms", "dq.rms")  # features drawn in the report
-DRAWN = 200_000  # ticks up to which a report is drawn from all; else from the extremes of buckets
+DRAWN = 50_000  # ticks up to which a report is drawn from all; else from extremes of buckets
 
 
 def write(scored: Scored, out: Path, name: str) -> list[Path]:

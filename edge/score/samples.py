@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from headway.types import Vec
 
-IN_MEMORY = 32 << 20  # bytes of one store; what is more goes to a temporary file
-BLOCK = 1 << 15  # rows read at a time
+IN_MEMORY = 8 << 20  # bytes of one store; what is more goes to a temporary file
+BLOCK = 1 << 12  # rows read at a time
 
 
 class Store:

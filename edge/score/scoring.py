@@ -292,7 +292,7 @@ def _rate_note(head: Head, data: Telemetry, every: int, signals: Store) -> str:
         )
     return (
         f"rate: signals cannot be told from this file's rate: without every second sample {name} "
-        f"changes by up to {worst[name]:.2f}{over} (more than {RATE_TOLERANCE:g}), so more samples "
+        f"changes by up to {worst[name]:.3f}{over} (more than {RATE_TOLERANCE:g}), so more samples "
         "would change them as well: record faster"
     )
 

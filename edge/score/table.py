@@ -18,7 +18,7 @@ from headway.edge.score.mapping import Channel, Time
 from headway.edge.score.samples import Samples, Store
 from headway.edge.score.source import NoSuchKeyError, Raw, no_key
 from headway.edge.score.stamps import Clean, Times, clean, date_ns, dates_ns, is_dates, numbers_ns
-from headway.edge.score.text import TextColumns
+from headway.edge.score.text import ODD, TextColumns
 from headway.errors import ConfigError, RecordingError
 from headway.types import Vec
 
@@ -48,6 +48,7 @@ class Table:
         self.path, self._columns = columns.path, columns
         self.notes = columns.notes
         self._keys, self._unit, self._rate = _time(columns, time, self.path)
+        self._no_time = 0  # lines, in this reading of the file
         self._dates = False
         if len(self._keys) == 1:
             first = next(iter(columns.blocks((), self._keys)), None)
@@ -94,13 +95,24 @@ class Table:
         times: list[Times] = []
         same: list[NDArray[np.bool_]] = []
         last = np.full((1, len(keys)), np.inf)
+        self._no_time = 0
         for t, x, _ in self._timed(keys):
+            if not len(t):
+                continue
             before = np.vstack([last, x[:-1]])
             same.append(((x == before) | (np.isnan(x) & np.isnan(before))).all(axis=1))
             times.append(t)
             rows.append(x)
             last = x[-1:]
-        if not times:
+        found = sum(map(len, times))
+        if self._no_time > ODD * (found + self._no_time):
+            raise RecordingError(
+                f"{self.path}: wanted finite times in `{self._keys[0]}`, found none in "
+                f"{self._no_time} of {found + self._no_time} lines: check the key, or cut them out"
+            )
+        if self._no_time:
+            self.notes.append(f"{self._no_time} lines without a time left out")
+        if not found:
             raise RecordingError(f"{self.path}: wanted samples, found an empty file")
         made = clean(np.concatenate(times), np.concatenate(same), str(self.path))
         self.notes += made.notes
@@ -118,6 +130,7 @@ class Table:
                 done += len(x)
             return
         for x, cells in self._columns.blocks((*self._keys, *keys), words):
+            x, cells = self._with_stamps(x, cells)
             if self._rate is not None:
                 t = np.rint((done + np.arange(len(x))) * (NS / self._rate)).astype(np.int64)
             elif k == 2:  # seconds and nanoseconds
@@ -125,8 +138,17 @@ class Table:
                 t = whole + numbers_ns(x[:, 1], "ns", self.path, self._keys[1])
             else:
                 t = numbers_ns(x[:, 0], self._unit, self.path, self._keys[0])
-            yield t, x[:, k:], cells
             done += len(x)
+            yield t, x[:, k:], cells
+
+    def _with_stamps(self, x: Vec, cells: dict[str, list[str]]) -> tuple[Vec, dict[str, list[str]]]:
+        """Without the lines that have no time: nobody knows when they were."""
+        known = np.isfinite(x[:, : len(self._keys)]).all(axis=1)
+        if known.all():
+            return x, cells
+        self._no_time += int(np.count_nonzero(~known))
+        kept = np.flatnonzero(known).tolist()
+        return x[known], {n: [c[i] for i in kept] for n, c in cells.items()}
 
     def times(self, key: str, topic: str | None) -> Times:
         self._require(key)
@@ -143,15 +165,15 @@ def _time(columns: Columns, time: Time, path: Path) -> tuple[tuple[str, ...], st
     """(columns of stamps, their unit, rate where there are none)."""
     names = list(columns.names)
     keys = (time.key,) if isinstance(time.key, str) else tuple(time.key or ())
-    guess = next((n for n in STAMPS if n in names), None)
-    if not keys and time.rate_hz is None:
+    if not keys:
         bare = {n: units.of_name(n) for n in names}
-        dated = [n for n, u in bare.items() if u in units.TIME and n.lower().startswith("t")]
-        guess = guess or next(iter(dated), None)
-        if guess is None:
+        dated = (n for n, u in bare.items() if u in units.TIME and n.lower().startswith("t"))
+        guess = next((n for n in STAMPS if n in names), None) or next(dated, None)
+        if guess is not None:
+            columns.notes.append(f"stamps are taken from the column `{guess}`, by its name")
+            keys = (guess,)
+        elif time.rate_hz is None:
             raise no_key(path, "t", names)
-        columns.notes.append(f"stamps are taken from the column `{guess}`, by its name")
-        keys = (guess,)
     for key in keys:
         if key not in names:
             raise no_key(path, key, names)

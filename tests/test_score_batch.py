@@ -1,0 +1,175 @@
+"""One odd item does not end the batch, and results do not replace each other."""
+
+from __future__ import annotations
+
+import csv
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from mcap.writer import Writer
+from rich.console import Console
+from score_files import npz
+
+from headway.edge.score import command, results, samples, scoring, text
+from headway.edge.score.command import score_command
+from headway.errors import RecordingError
+
+MAP = """
+[time]
+key = "t"
+[channels.q]
+key = "q"
+[channels.wrench]
+key = "wrench"
+frame = "tcp"
+force = "on tool"
+"""
+
+
+@pytest.fixture
+def map_file(tmp_path: Path) -> Path:
+    path = tmp_path / "map.toml"
+    path.write_text(MAP)
+    return path
+
+
+def run(files: list[Path], map_file: Path | None, out: Path) -> tuple[int, str]:
+    console = Console(record=True, width=160)
+    code = score_command(files, map_file, None, out, console=console)
+    return code, console.export_text()
+
+
+def test_a_stamp_that_is_no_time_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "a.mcap"
+    with path.open("wb") as f:
+        w = Writer(f)
+        w.start()
+        schema = w.register_schema("J", "jsonschema", b"{}")
+        channel = w.register_channel("/x", "json", schema)
+        for i in range(100):
+            t = 2**64 - 5 if i == 50 else 1_700_000_000_000_000_000 + i * 10_000_000
+            w.add_message(channel, t, b'{"q": [0.1, 0.2]}', t)
+        w.finish()
+    map_file = tmp_path / "map.toml"
+    map_file.write_text('topic = "/x"\n[channels.q]\nkey = "q"\n')
+    code, said = run([path, path.with_name("b.mcap")], map_file, tmp_path / "out")
+    assert code == 1
+    assert "1 of 100 messages left out, the first: log time 18446744073709551611 ns" in said
+    assert "not scored" in said
+    assert "1 of 2 files scored, 1 of them without parts that could not be read" in said
+    assert (tmp_path / "out" / "a.features.npz").is_file()
+
+
+def test_a_mistake_of_ours_costs_one_file(
+    tmp_path: Path, map_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad, good = npz(tmp_path / "bad.npz"), npz(tmp_path / "good.npz")
+
+    def fail(path: Path, *rest: Any) -> Any:
+        if path == bad:
+            raise OverflowError("int too big to convert")
+        return scoring.score_file(path, *rest)
+
+    monkeypatch.setattr(command, "score_file", fail)
+    code, said = run([bad, good], map_file, tmp_path / "out")
+    assert code == 1
+    assert "bad.npz: OverflowError: int too big to convert" in said
+    assert "1 of 2 files scored" in said
+
+
+def test_what_was_done_is_said_when_somebody_interrupts(
+    tmp_path: Path, map_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good, second = npz(tmp_path / "good.npz"), npz(tmp_path / "second.npz")
+
+    def fail(path: Path, *rest: Any) -> Any:
+        if path == second:
+            raise KeyboardInterrupt
+        return scoring.score_file(path, *rest)
+
+    monkeypatch.setattr(command, "score_file", fail)
+    console = Console(record=True, width=160)
+    with pytest.raises(KeyboardInterrupt):
+        score_command([good, second], map_file, None, tmp_path / "out", console=console)
+    assert "1 of 2 files scored" in console.export_text()
+
+
+def test_a_folder_is_walked(tmp_path: Path, map_file: Path) -> None:
+    for day in ("day1", "day2"):
+        (tmp_path / "logs" / day).mkdir(parents=True)
+        npz(tmp_path / "logs" / day / "log.npz")
+    (tmp_path / "logs" / "notes.txt").write_text("not telemetry")
+    out = tmp_path / "logs" / "scores"
+    code, said = run([tmp_path / "logs"], map_file, out)
+    assert code == 0
+    assert sorted(p.name for p in out.glob("*.npz")) == [
+        "day1-log.features.npz",
+        "day2-log.features.npz",
+    ]
+    again, said = run([tmp_path / "logs"], map_file, out)  # its own results are no telemetry
+    assert again == 0
+    assert said.count("earlier results of") == 2
+    with pytest.raises(RecordingError, match=r"wanted telemetry .* in the folder, found none"):
+        run([tmp_path / "logs" / "day1", out], map_file, out)
+
+
+def test_results_of_one_name_stay_beside_each_other(tmp_path: Path, map_file: Path) -> None:
+    for day, hz in (("day1", 200.0), ("day2", 100.0)):
+        (tmp_path / day).mkdir()
+        npz(tmp_path / day / "log.npz", hz=hz)
+    out = tmp_path / "out"
+    run([tmp_path / "day1" / "log.npz"], map_file, out)
+    run([tmp_path / "day2" / "log.npz"], map_file, out)
+    _, said = run([tmp_path / "day2" / "log.npz"], map_file, out)
+    assert "earlier results of" in said
+    found = {}
+    for path in out.glob("*.npz"):
+        with np.load(path) as file:
+            found[path.name] = str(file["source"])
+    assert found == {
+        "log.features.npz": str(tmp_path / "day1" / "log.npz"),
+        "day2-log.features.npz": str(tmp_path / "day2" / "log.npz"),
+    }
+
+
+def test_every_error_names_its_file(tmp_path: Path, map_file: Path) -> None:
+    slow = npz(tmp_path / "slow.npz", hz=3.0)
+    short = npz(tmp_path / "short.npz", n=1)
+    words = tmp_path / "words.csv"
+    words.write_text("t,q,wrench\n" + "0.1,a,b\n" * 20)
+    folder = tmp_path / "folder.npz"
+    folder.mkdir()
+    npz(folder / "inner.npz", wrench=None)
+    files = [slow, short, words, folder]
+    code, said = run(files, map_file, tmp_path / "out")
+    assert code == 1
+    lines = [line for line in said.splitlines() if "not scored" in line]
+    assert len(lines) == 4
+    for name, line in zip(("slow", "short", "words", "folder.npz/inner"), lines, strict=True):
+        assert name in line
+
+
+def test_long_files_need_no_more_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three times the samples, nearly the same memory: what grows is the times, 8 bytes a sample,
+    and what is worked out from them. Kept as a whole, this telemetry takes 1.5 kB a sample."""
+    monkeypatch.setattr(samples, "IN_MEMORY", 1 << 18)
+    monkeypatch.setattr(results, "DRAWN", 2_000)
+    monkeypatch.setattr(text, "BLOCK", 2_000)
+    map_file = tmp_path / "map.toml"
+    map_file.write_text('[time]\nkey = "t"\n[channels.q]\nkey = ["a", "b", "c", "d", "e", "f"]\n')
+    peaks = []
+    for n in (40_000, 120_000):
+        path = tmp_path / f"{n}.csv"
+        with path.open("w", newline="") as f:
+            rows = csv.writer(f)
+            rows.writerow("tabcdef")
+            rows.writerows([f"{i / 500:.3f}", *[f"{i % 97 / 100:.2f}"] * 6] for i in range(n))
+        tracemalloc.start()
+        code, said = run([path], map_file, tmp_path / "out")
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert code == 0, said
+    assert (peaks[1] - peaks[0]) / 80_000 < 60.0  # [bytes a sample]
