@@ -36,6 +36,7 @@ _BLIND = frozenset(
         Reason.RISK,
     )
 )  # fmt: skip
+QUAT_TOLERANCE = 0.04  # of the squared length
 _NO_PLAN = frozenset((Reason.NO_COMMAND, Reason.NOT_NUMBERS, Reason.NOT_FINITE, Reason.SHAPE))
 
 
@@ -178,7 +179,7 @@ class Loop:
             state, wrench, grip = senses.read(log)
             stamps[1] = now()
             elapsed = (t_ns - start_ns) / NS
-            contact = self._contact(wrench, state)
+            contact = self._contact(wrench, state, t_ns, log)
             if state is not None and grip is not None:
                 x, y, z = state.tcp.pos.tolist()
                 monitor.step(x, y, z, grip.width, grip.width_ref, dt)
@@ -220,9 +221,20 @@ class Loop:
             self._missed += tick.missed
             yield self._ended(state, elapsed)
 
-    def _contact(self, wrench: Wrench | None, state: ArmState | None) -> Wrench | None:
-        """What touches the tool, at the TCP; refilled at each tick."""
+    def _contact(
+        self, wrench: Wrench | None, state: ArmState | None, t_ns: int, log: NullLog
+    ) -> Wrench | None:
+        """What touches the tool, at the TCP; refilled at each tick. None without an orientation of
+        the tool, whose weight then cannot be told from a contact."""
         if wrench is None or state is None:
+            return None
+        w, x, y, z = state.tcp.quat.tolist()
+        if not abs(w * w + x * x + y * y + z * z - 1.0) < QUAT_TOLERANCE:
+            self.senses.trouble = (
+                f"the arm gives the TCP orientation {w:.4g}, {x:.4g}, {y:.4g}, {z:.4g}, which is no "
+                "unit quaternion: check its driver"
+            )
+            log.once(t_ns, "orientation", self.senses.trouble)
             return None
         contact = self._at_tcp
         self.station.payload.compensate(wrench, state.tcp.quat, self._felt)

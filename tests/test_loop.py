@@ -109,6 +109,15 @@ def nan_joints(usual):
     return lambda: structs.replace(usual(), q=np.full(6, np.nan))
 
 
+def no_orientation(usual):
+    def sample():
+        state = usual()
+        pose = structs.replace(state.tcp, quat=np.zeros(4))
+        return structs.replace(state, tcp=pose)
+
+    return sample
+
+
 def nan_width(usual):
     return lambda: structs.replace(usual(), width=float("nan"))
 
@@ -133,6 +142,7 @@ def fails(error):
         ("arm", "sample", nan_joints, ("BAD_STATE", "nan")),
         ("arm", "read", fails(Stale("no packet")), ("sample of arm", "no packet")),
         ("arm", "read", fails(DeviceError("link down")), ("sample of arm", "link down")),
+        ("arm", "sample", no_orientation, ("the arm gives the TCP orientation 0, 0, 0, 0",)),
         ("arm", "read", invalid, ("arm: invalid sample", "saturated")),
         ("ft", "sample", nan_wrench, ("wants force_z, which no sensor gives",)),
         ("ft", "read", fails(Stale("no frame")), ("NO_WRENCH", "F/T sensor", "no frame")),
