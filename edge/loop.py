@@ -231,8 +231,8 @@ class Loop:
         w, x, y, z = state.tcp.quat.tolist()
         if not abs(w * w + x * x + y * y + z * z - 1.0) < QUAT_TOLERANCE:
             self.senses.trouble = (
-                f"the arm gives the TCP orientation {w:.4g}, {x:.4g}, {y:.4g}, {z:.4g}, which is no "
-                "unit quaternion: check its driver"
+                f"the arm gives the TCP orientation {w:.4g}, {x:.4g}, {y:.4g}, {z:.4g}, which is "
+                "no unit quaternion: check its driver"
             )
             log.once(t_ns, "orientation", self.senses.trouble)
             return None

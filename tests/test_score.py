@@ -17,6 +17,7 @@ from rich.console import Console
 from score_files import Q, load, mapping, npz, rows_of
 
 from headway import kernels
+from headway.edge.build import scale_json
 from headway.edge.recording.recorder import Recorder
 from headway.edge.recording.schema import Channel as Topic
 from headway.edge.score.command import score_command
@@ -24,7 +25,7 @@ from headway.edge.score.mapping import Channel, Time, load_mapping
 from headway.edge.score.scoring import open_head, score_file
 from headway.errors import ConfigError, RecordingError
 from headway.kernels import spec
-from headway.kernels.telemetry import dtype
+from headway.kernels.telemetry import Scale, dtype
 
 ROOT = Path(__file__).resolve().parents[1]
 HIRO = ROOT.parent / "shared" / "data" / "hiro_snap_assembly"
@@ -272,13 +273,19 @@ def test_our_own_recording_needs_no_mapping(tmp_path: Path) -> None:
     rows["t_ns"] = np.arange(300) * 2_000_000
     rows["vacuum"] = np.nan
     path = tmp_path / "a.mcap"
-    with Recorder(path, [Topic("/telemetry", dtype=dtype(6))], lossless=True) as log:
+    one = np.ones(6)
+    facts = {"scale": scale_json(Scale(-3 * one, 3 * one, 2 * one, 9 * one, stroke=0.1))}
+    topics = [Topic("/telemetry", dtype=dtype(6))]
+    with Recorder(path, topics, lossless=True, metadata=facts) as log:
         for row in rows:
             log.write("/telemetry", int(row["t_ns"]), row)
     scored = score_file(path, None, None)
     np.testing.assert_array_equal(scored.telemetry.rows["q"], rows["q"])
     np.testing.assert_array_equal(scored.telemetry.rows["phase"], rows["phase"])
     assert scored.masked == ["vacuum (vacuum)"]
+    scale = scored.telemetry.scale  # the recording says whose limits these are
+    assert (scale.dq_max == 2.0).all()
+    assert scale.stroke == 0.1
 
 
 def test_the_head_runs_on_the_nearest_grid_and_says_so(tmp_path: Path) -> None:

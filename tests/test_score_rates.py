@@ -90,6 +90,9 @@ class _Parts:
     def keys(self) -> list[str]:
         return list(self._parts)
 
+    def scale(self) -> None:
+        return None
+
     def channels(self, wanted: Any) -> Any:
         from headway.edge.score.source import Raw
 

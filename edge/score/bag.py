@@ -16,13 +16,15 @@ from typing import Any
 import numpy as np
 
 from headway.clock import NS
+from headway.edge.replay import scale_of
 from headway.edge.score import messages, units
 from headway.edge.score.columns import ChannelRows
 from headway.edge.score.mapping import Channel, Time
-from headway.edge.score.samples import Samples
+from headway.edge.score.samples import Samples, Store
 from headway.edge.score.source import NoSuchKeyError, Raw, no_key
 from headway.edge.score.stamps import LATEST, UNITS_NS, Times, clean, date_ns
 from headway.errors import ConfigError, RecordingError
+from headway.kernels.telemetry import Scale
 from headway.mcaplog import Message, open_recording
 
 ODD = 0.1  # share of a topic's messages that may not be readable
@@ -88,9 +90,41 @@ class Bag:
             out |= self._of_topic(topic, group)
         return out
 
+    def scale(self) -> Scale | None:
+        """That of the arm, where the recording is one of ours."""
+        return scale_of(self._recording) if "scale" in self._recording.metadata else None
+
+    def _our_rows(
+        self, topic: str, group: Mapping[str, Channel]
+    ) -> dict[str, Raw | NoSuchKeyError] | None:
+        """From the rows of a recording of ours, which need no decoding one by one; None for
+        others."""
+        plain = all(len(c.keys) == 1 and not (c.where or c.names) for c in group.values())
+        if not plain or self._stamp is not None or not self._recording.has_rows(topic):
+            return None
+        t, rows = self._recording.timed_rows(topic)
+        if not len(rows):
+            return None
+        made = clean(t, np.zeros(len(t), np.bool_), f"{self.path}: {topic}")
+        self._notes += [f"{topic}: {n}" for n in made.notes]
+        out: dict[str, Raw | NoSuchKeyError] = {}
+        for name, channel in group.items():
+            key = channel.keys[0]
+            if key not in (rows.dtype.names or ()):
+                out[name] = no_key(self.path, key, rows.dtype.names or (), f"field of {topic}")
+                continue
+            x = rows[key].astype(np.float64).reshape(len(rows), -1)
+            store = Store(x.shape[1])
+            store.append(x)
+            samples = Samples(made.t, store, made.pick)
+            out[name] = Raw(samples, ((key, None),) * x.shape[1], made.rate_hz, made.missing)
+        return out
+
     def _of_topic(
         self, topic: str, group: Mapping[str, Channel]
     ) -> dict[str, Raw | NoSuchKeyError]:
+        if (ours := self._our_rows(topic, group)) is not None:
+            return ours
         rows = {n: ChannelRows(f"{self.path}: {topic}", n, c) for n, c in group.items()}
         publishers = {n: self._publishers(topic, c) for n, c in group.items()}
         frames: set[str] = set()

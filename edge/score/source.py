@@ -12,6 +12,7 @@ from headway.edge.score.mapping import Channel
 from headway.edge.score.samples import Samples
 from headway.edge.score.stamps import Times
 from headway.errors import RecordingError
+from headway.kernels.telemetry import Scale
 
 
 class NoSuchKeyError(RecordingError):
@@ -48,6 +49,9 @@ class Source(Protocol):
     def odd(self) -> int: ...
 
     def keys(self) -> list[str]: ...
+
+    def scale(self) -> Scale | None:
+        """The arm's, where the file itself says."""
 
     def channels(self, wanted: Mapping[str, Channel]) -> dict[str, Raw | NoSuchKeyError]:
         """The channels, each with its values or with why there are none. Raises RecordingError,

@@ -20,6 +20,7 @@ from headway.edge.score.source import NoSuchKeyError, Raw, no_key
 from headway.edge.score.stamps import Clean, Times, clean, date_ns, dates_ns, is_dates, numbers_ns
 from headway.edge.score.text import ODD, TextColumns
 from headway.errors import ConfigError, RecordingError
+from headway.kernels.telemetry import Scale
 from headway.types import Vec
 
 # Columns that are stamps by their names, in order of preference, with their unit.
@@ -61,6 +62,9 @@ class Table:
 
     def keys(self) -> list[str]:
         return list(self._columns.names)
+
+    def scale(self) -> Scale | None:
+        return None
 
     def _require(self, key: str) -> None:
         if key not in self._columns.names:
@@ -210,6 +214,9 @@ class ArrayTable:
 
     def keys(self) -> list[str]:
         return list(self._arrays)
+
+    def scale(self) -> Scale | None:
+        return None
 
     def _stamps(self) -> Times:
         if len(self._keys) == 1:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from headway.clock import NS
 from headway.edge.score.convert import Converted, convert
 from headway.edge.score.grid import CUBIC, LINEAR, ROUNDING_NS, Resampled
-from headway.edge.score.mapping import HIGHEST_HZ, LOWEST_HZ, Mapping, scale_of
+from headway.edge.score.mapping import HIGHEST_HZ, LOWEST_HZ, Limits, Mapping, scale_of
 from headway.edge.score.samples import BLOCK
 from headway.edge.score.source import NoSuchKeyError, Raw, Source
 from headway.errors import ConfigError, RecordingError
@@ -148,7 +148,10 @@ def telemetry_of(source: Source, mapping: Mapping, head_hz: float = 50.0) -> Tel
     phases, events = _phases(source, mapping, origin, notes)
     events += _events(source, mapping, origin, notes)
     scale, assumed = scale_of(mapping.limits, joints, str(source.path))
-    if assumed:
+    own = source.scale() if mapping.limits == Limits() else None
+    if own is not None and len(own.q_min) == joints:
+        scale = own
+    elif assumed:
         notes.append(f"limits that the mapping does not give, assumed: {', '.join(assumed)}")
     success = _outcome(source, mapping, notes)
     ready = max((_first_tick(c, origin, hz) for c in found.values()), default=0)
@@ -233,7 +236,10 @@ def _check_rates(source: Source, rates: dict[str, float], found: dict[str, Conve
 
 
 def _say_resampling(made: Telemetry, notes: list[str]) -> None:
-    rates = ", ".join(f"{n} {r:g} Hz" for n, r in made.rates.items())
+    by_rate: dict[float, list[str]] = {}
+    for name, rate in made.rates.items():
+        by_rate.setdefault(rate, []).append(name)
+    rates = "; ".join(f"{', '.join(names)} {rate:g} Hz" for rate, names in by_rate.items())
     notes.append(f"rates of the samples: {rates}; features at ticks of {made.hz:g} Hz")
     moved = [made.channels[n] for n in made.resampled]
     kinds = (

@@ -205,6 +205,10 @@ class Recording:
         )
         return Damage(d.offset, counts, d.start_ns, d.end_ns, text)
 
+    def has_rows(self, topic: str) -> bool:
+        """Whether a topic holds rows of ours, see `rows`."""
+        return "headway.dtype" in self._channel(topic).metadata
+
     def rows(self, topic: str) -> Rows:
         """All rows of a struct topic, with the dtype and the bits that were written."""
         return self.timed_rows(topic)[1]
