@@ -9,8 +9,12 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import Annotated
+
+from msgspec import Meta
 
 from headway import config
+from headway.config import Fraction, NotNegative, Positive
 
 
 class Phase(IntEnum):
@@ -28,7 +32,7 @@ class ZoneConfig(config.Struct, frozen=True):
     """A box on the table [m]."""
 
     centre: tuple[float, float]
-    half: tuple[float, float]
+    half: tuple[Positive, Positive]
 
 
 class TaskConfig(config.Struct, frozen=True):
@@ -36,14 +40,15 @@ class TaskConfig(config.Struct, frozen=True):
 
     source: ZoneConfig
     target: ZoneConfig
-    index: int = 0  # 0 pick-and-place, 1 box opening, 2 returns
-    limit_s: float = 18.0
+    # 0 pick-and-place, 1 box opening, 2 returns
+    index: Annotated[int, Meta(ge=0, le=2)] = 0
+    limit_s: Positive = 18.0
     clear_z: float = 0.18  # above this the tool passes over everything [m]
     low_z: float = 0.12  # below this it works in a zone
     done_z: float = 0.22  # retreated after placing
-    empty_width: float = 0.004  # jaws closed further than this hold nothing [m]
-    settle_s: float = 0.12  # jaws still for this long have finished closing
-    open_fraction: float = 0.5  # a commanded width below this share of the stroke means "close"
+    empty_width: NotNegative = 0.004  # jaws closed further than this hold nothing [m]
+    settle_s: Annotated[float, Meta(ge=0.0, le=60.0)] = 0.12  # jaws so long still have closed
+    open_fraction: Fraction = 0.5  # a commanded width below this share of the stroke means "close"
 
 
 def _inside(zone: ZoneConfig, x: float, y: float) -> bool:

@@ -35,7 +35,7 @@ class Planner:
         limits = station.arm_device.limits
         self.deadline = Deadline(self.player, limits, dt_s, loop.chunk_max_age_s)
         self._check = cfg.chunk_check if cfg else "off"
-        self._every = round(loop.hz / loop.policy_hz)
+        self._every = round(loop.hz / (loop.policy_hz or 10.0))
         # Halfway between two ticks of PRO's head: no tick has both to do.
         self._phase = min(round(loop.hz / loop.pro_hz) // 2, self._every - 1)
         self._state_vector = StateVector(worker.about.state_names) if worker else None

@@ -8,12 +8,11 @@ from types import TracebackType
 from typing import Any
 
 from headway.clock import Clock, WallClock
-from headway.drivers import Arm, Camera, Context, ForceTorqueSensor, Gripper, open_device
+from headway.drivers import Arm, Camera, Context, ForceTorqueSensor, Gripper, device_config
 from headway.drivers.latest import Latest
 from headway.drivers.lock import DeviceLock
 from headway.edge.payload import Payload
-from headway.edge.settings import Settings
-from headway.errors import ConfigError
+from headway.edge.settings import Settings, cameras
 from headway.kernels.telemetry import Scale
 from headway.types import ArmState, Frame, GripperState, Wrench
 
@@ -30,11 +29,9 @@ class Station:
         # Readers sleep up to their due time: one that spins keeps the interpreter from the loop.
         self.ctx = Context(WallClock(spin_ns=0) if isinstance(clock, WallClock) else clock)
         if settings.cell is not None:
-            from headway import config
-            from headway.drivers.sim.cell import Cell, CellConfig
+            from headway.drivers.sim.cell import Cell, cell_config
 
-            cell_cfg = config.decode(settings.cell, CellConfig, "[cell]")
-            self.cell: Cell | None = Cell(cell_cfg, self.ctx.clock)
+            self.cell: Cell | None = Cell(cell_config(settings.cell, "[cell]"), self.ctx.clock)
             self.ctx.worlds["sim"] = self.cell
         else:
             self.cell = None
@@ -52,9 +49,8 @@ class Station:
         if settings.gripper is not None:
             self.gripper_device = self._open("grippers", "gripper", settings.gripper)
             self.gripper = Latest(self.gripper_device, clock, "gripper")
-        for table in settings.camera:
-            camera: Camera = self._open("cameras", "camera", table)
-            name = str(table.get("name", f"camera{len(self.cameras)}"))
+        for name, (module, cfg) in cameras(settings).items():
+            camera: Camera = module.connect(cfg, self.ctx)
             self.cameras[name] = Latest(camera, clock, f"camera {name}")
             self.has_depth[name] = camera.has_depth
         self._stack = ExitStack()
@@ -65,11 +61,8 @@ class Station:
         self.scale = Scale(limits.q_min, limits.q_max, limits.dq_max, limits.tau_max, stroke=stroke)
 
     def _open(self, folder: str, section: str, table: dict[str, Any]) -> Any:
-        table = dict(table)
-        kind = table.pop("kind", None)
-        if kind is None:
-            raise ConfigError(f'[{section}] wants a key `kind`, for example kind = "sim"')
-        return open_device(folder, str(kind), table, self.ctx, f"[{section}]")
+        module, cfg = device_config(folder, table, f"[{section}]")
+        return module.connect(cfg, self.ctx)
 
     @property
     def sources(self) -> list[Latest[Any]]:

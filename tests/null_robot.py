@@ -143,6 +143,8 @@ def null_table(**changes: Any) -> dict[str, Any]:
             "torque_max": 15.0,
         },
     }
+    if "cell" in changes:  # whose scene says what is asked for
+        del table["instruction"]
     return {**table, **changes}
 
 
