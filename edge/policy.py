@@ -8,7 +8,6 @@ of a real one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from time import monotonic_ns
 from typing import Protocol
 
@@ -21,14 +20,37 @@ from headway.errors import PolicyError
 from headway.types import Chunk, Observation
 
 
+class ImageNeed(msgspec.Struct, frozen=True):
+    """What a policy wants of a camera: its size [px], None for any, and whether depth too."""
+
+    camera: str
+    height: int | None = None
+    width: int | None = None
+    depth: bool = False
+
+
+class Needs(msgspec.Struct, frozen=True):
+    """What a policy is made for, as far as it says.
+
+    `rate_hz`: inferences a second. `chunk_s`: how long its chunks last. `instructions`: those that
+    it knows, () for a policy that takes none, None for free text.
+    """
+
+    rate_hz: float | None = None
+    chunk_s: float | None = None
+    images: tuple[ImageNeed, ...] = ()
+    instructions: tuple[str, ...] | None = None
+
+
 class Policy(Protocol):
     """Observation in, chunk out. `cameras` and `state_names` say what it wants to see,
-    `chunk_shape` is that of its actions (h, d)."""
+    `chunk_shape` is that of its actions (h, d), `needs` what has to hold before a run begins."""
 
     name: str
     cameras: tuple[str, ...]
     state_names: tuple[str, ...]
     chunk_shape: tuple[int, int]
+    needs: Needs
 
     def instruction(self, text: str) -> int:
         """Index of an instruction in the vocabulary. Raises SpecMismatch."""
@@ -49,14 +71,14 @@ class Ready(msgspec.Struct, frozen=True):
     done_ns: int
 
 
-@dataclass(frozen=True, slots=True)
-class About:
+class About(msgspec.Struct, frozen=True):
     """What the policy behind a worker is and wants."""
 
     name: str
     cameras: tuple[str, ...]
     state_names: tuple[str, ...]
     chunk_shape: tuple[int, int]
+    needs: Needs = Needs()
 
 
 class Worker(Protocol):
@@ -82,7 +104,7 @@ class Worker(Protocol):
 
 
 def about(policy: Policy) -> About:
-    return About(policy.name, policy.cameras, policy.state_names, policy.chunk_shape)
+    return About(policy.name, policy.cameras, policy.state_names, policy.chunk_shape, policy.needs)
 
 
 def infer(policy: Policy, chain: Chain, obs: Observation, submitted_ns: int) -> Ready:

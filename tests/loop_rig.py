@@ -9,7 +9,7 @@ from null_robot import HORIZON, null_table
 from headway import config
 from headway.clock import NS, VirtualClock
 from headway.edge.loop import Loop
-from headway.edge.policy import InlineWorker
+from headway.edge.policy import InlineWorker, Needs
 from headway.edge.runner import record_episode
 from headway.edge.settings import Settings
 from headway.edge.station import Station
@@ -26,6 +26,7 @@ class Policy:
     cameras = ("wrist",)
     state_names = ("tcp_x", "width", "force_z")
     chunk_shape = (HORIZON, 7)
+    needs = Needs()
 
     def __init__(self, then=None, when=WHEN):
         self.then, self.when, self.first_ns = then, when, None

@@ -17,6 +17,7 @@ import sys
 import time
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from headway import errors
@@ -151,9 +152,8 @@ def main(argv: list[str]) -> int:
             wire.pack(
                 wire.DESCRIBE,
                 {
-                    "name": known.name, "cameras": known.cameras,
-                    "state_names": known.state_names, "chunk_shape": known.chunk_shape,
-                    "detail": getattr(policy, "detail", ""), "facts": getattr(policy, "facts", {}),
+                    "about": msgspec.to_builtins(known), "detail": getattr(policy, "detail", ""),
+                    "facts": getattr(policy, "facts", {}),
                 },
             )
         )  # fmt: skip

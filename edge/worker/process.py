@@ -19,6 +19,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from headway.child import environment
 from headway.clock import NS
 from headway.drivers.kinematics import Chain
@@ -139,9 +141,7 @@ class ProcessWorker:
         }  # fmt: skip
         sock.send(wire.pack(b"", setup))
         d = self._answer(sock, wire.DESCRIBE)
-        found = About(
-            d["name"], tuple(d["cameras"]), tuple(d["state_names"]), tuple(d["chunk_shape"])
-        )
+        found = msgspec.convert(d["about"], About)
         if self._exchange is None:
             self._allocate(found)
         elif found != self.about:
