@@ -34,6 +34,10 @@ class ZoneConfig(config.Struct, frozen=True):
     centre: tuple[float, float]
     half: tuple[Positive, Positive]
 
+    def holds(self, x: float, y: float) -> bool:
+        """Whether a point (base frame) lies in it."""
+        return abs(x - self.centre[0]) < self.half[0] and abs(y - self.centre[1]) < self.half[1]
+
 
 class TaskConfig(config.Struct, frozen=True):
     """The `[task]` section: one pick from `source` to `target`."""
@@ -49,10 +53,6 @@ class TaskConfig(config.Struct, frozen=True):
     empty_width: NotNegative = 0.004  # jaws closed further than this hold nothing [m]
     settle_s: Annotated[float, Meta(ge=0.0, le=60.0)] = 0.12  # jaws so long still have closed
     open_fraction: Fraction = 0.5  # a commanded width below this share of the stroke means "close"
-
-
-def _inside(zone: ZoneConfig, x: float, y: float) -> bool:
-    return abs(x - zone.centre[0]) < zone.half[0] and abs(y - zone.centre[1]) < zone.half[1]
 
 
 @dataclass(slots=True)
@@ -109,7 +109,7 @@ class TaskMonitor:
             self.holding = True
             self.event("item held")
         if self.holding:
-            if _inside(c.target, x, y):
+            if c.target.holds(x, y):
                 self.phase = Phase.PLACE
             else:
                 self.phase = Phase.TRANSPORT if z > c.clear_z else Phase.LIFT
@@ -117,7 +117,7 @@ class TaskMonitor:
     def _while_open(self, x: float, y: float, z: float) -> None:
         c = self.cfg
         if self._was_closing:
-            if self.holding and _inside(c.target, x, y):
+            if self.holding and c.target.holds(x, y):
                 self.phase = Phase.RETREAT
                 self.event("released over the target")
             elif self.holding:
@@ -130,7 +130,7 @@ class TaskMonitor:
                 self.done = True
                 self.event("done")
             return
-        low = z < c.low_z and _inside(c.source, x, y)
+        low = z < c.low_z and c.source.holds(x, y)
         if self.phase == Phase.RECOVER:
             if z > c.clear_z:
                 self.phase = Phase.APPROACH

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from msgspec import Meta, structs
 
-from headway import config
+from headway import config, plugins
 from headway.config import Hertz, Seconds, SecondsOrNone
 from headway.drivers import device_config
 from headway.edge.chunks import Seam
 from headway.edge.guard import GuardConfig
-from headway.edge.monitor import TaskConfig
+from headway.edge.monitor import TaskConfig, ZoneConfig
 from headway.edge.payload import ToolConfig
 from headway.edge.realtime import RealtimeConfig
 from headway.edge.remote.layout import RemoteConfig
 from headway.edge.risk import RiskConfig
 from headway.errors import ConfigError
+
+if TYPE_CHECKING:
+    from headway.drivers.sim.cell import CellConfig
 
 FilePath = Annotated[str, Meta(min_length=1)]
 LONGEST_TICKS = 10_000_000  # of an episode: five and a half hours at 500 Hz; room is kept for them
@@ -153,10 +156,40 @@ def check_devices(settings: Settings, where: str) -> None:
     if settings.gripper is not None:
         device_config("grippers", settings.gripper, f"{place}[gripper]")
     cameras(settings, place)
-    if settings.cell is not None:
-        from headway.drivers.sim.cell import cell_config
+    cell(settings, place)
 
-        cell_config(settings.cell, f"{place}[cell]")
+
+def cell(settings: Settings, place: str = "") -> CellConfig | None:
+    """The checked `[cell]` section, if there is one. Raises ConfigError, also where the file asks
+    for something else than the cell's scene: that decides what is asked for, and what success is.
+    """
+    if settings.cell is None:
+        return None
+    from headway.drivers.sim.cell import cell_config
+
+    cfg = cell_config(settings.cell, f"{place}[cell]")
+    scene = plugins.load("drivers.sim.scenes", cfg.scene)
+    if settings.instruction is not None:
+        raise ConfigError(
+            f"{place}`instruction` is not followed in a [cell]: in each episode its scene "
+            f"{cfg.scene} asks for one of {', '.join(map(repr, scene.INSTRUCTIONS))}; found "
+            f"{settings.instruction!r}: leave it out"
+        )
+    task = settings.task
+    if task.index != scene.TASK:
+        raise ConfigError(
+            f"{place}`task.index` wants {scene.TASK}, the task of the cell's scene {cfg.scene}, "
+            f"found {task.index}"
+        )
+    for key, zone in (("source", scene.SOURCE), ("target", scene.TARGET)):
+        found: ZoneConfig = getattr(task, key)
+        x, y, _ = zone.centre
+        if not found.holds(x, y):
+            raise ConfigError(
+                f"{place}`task.{key}` wants a zone that holds ({x:g}, {y:g}), where the cell's "
+                f"scene {cfg.scene} has it, found centre {found.centre} and half {found.half}"
+            )
+    return cfg
 
 
 def cameras(settings: Settings, place: str = "") -> dict[str, tuple[ModuleType, Any]]:

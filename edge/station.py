@@ -5,16 +5,19 @@ from __future__ import annotations
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from headway.clock import Clock, WallClock
 from headway.drivers import Arm, Camera, Context, ForceTorqueSensor, Gripper, device_config
 from headway.drivers.latest import Latest
 from headway.drivers.lock import DeviceLock
 from headway.edge.payload import Payload
-from headway.edge.settings import Settings, cameras
+from headway.edge.settings import Settings, cameras, cell
 from headway.kernels.telemetry import Scale
 from headway.types import ArmState, Frame, GripperState, Wrench
+
+if TYPE_CHECKING:
+    from headway.drivers.sim.cell import Cell
 
 
 class Station:
@@ -28,13 +31,12 @@ class Station:
         self.settings, self.clock = settings, clock
         # Readers sleep up to their due time: one that spins keeps the interpreter from the loop.
         self.ctx = Context(WallClock(spin_ns=0) if isinstance(clock, WallClock) else clock)
-        if settings.cell is not None:
-            from headway.drivers.sim.cell import Cell, cell_config
+        self.cell: Cell | None = None
+        cell_cfg = cell(settings)
+        if cell_cfg is not None:
+            from headway.drivers.sim.cell import Cell
 
-            self.cell: Cell | None = Cell(cell_config(settings.cell, "[cell]"), self.ctx.clock)
-            self.ctx.worlds["sim"] = self.cell
-        else:
-            self.cell = None
+            self.cell = self.ctx.worlds["sim"] = Cell(cell_cfg, self.ctx.clock)
         self.arm_device: Arm = self._open("arms", "arm", settings.arm)
         self.chain = self.arm_device.chain
         self.arm: Latest[ArmState] = Latest(self.arm_device, clock, "arm")
