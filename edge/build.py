@@ -104,8 +104,8 @@ class Built:
             what, facts = policy.detail, policy.facts
             worker = InlineWorker(policy, station.chain, cfg.latency_s)
         name = worker.about.name
-        _check_cameras(worker.about, station)
-        note = _check_instruction(worker.about, settings)
+        check_cameras(worker.about, station)
+        note = check_instruction(worker.about, settings)
         if note:
             self.notes.append(note)
         self.chunk_shape = worker.about.chunk_shape
@@ -179,7 +179,7 @@ class Built:
         self._close.close()
 
 
-def _check_cameras(policy: About, station: Station) -> None:
+def check_cameras(policy: About, station: Station) -> None:
     """Whether each camera that the policy wants is there and gives what it wants. One that has sent
     nothing yet is judged when it does. Raises ConfigError."""
     for camera in policy.cameras:
@@ -205,7 +205,7 @@ def _check_cameras(policy: About, station: Station) -> None:
             )
 
 
-def _check_instruction(policy: About, settings: Settings) -> str:
+def check_instruction(policy: About, settings: Settings) -> str:
     """Whether the policy knows the file's instruction; a note where it takes none. A cell asks for
     something else in each episode, which is checked as it begins. Raises ConfigError,
     SpecMismatch."""

@@ -100,11 +100,21 @@ class _StateInput:
             raise ValueError(
                 f"the policy wants state {unknown}, this loop provides {', '.join(STATE_NAMES)}"
             )
-        gains = [units.factor(STATE_UNITS[n], tensor.unit or STATE_UNITS[n]) for n in names]
+        gains = [_gain(n, tensor.unit) for n in names]
         self._buffer, self._scaling = buffer, Scaling(tensor, np.array(gains))
 
     def fill(self, obs: Observation) -> None:
         self._scaling.into(self._buffer[0], obs.state)
+
+
+def _gain(name: str, unit: str) -> float:
+    """What the SI value `name` of the state is multiplied by to be in `unit`; "": SI too."""
+    if not unit:
+        return 1.0
+    try:
+        return 1.0 / units.factor(unit, STATE_UNITS[name])
+    except ValueError as e:
+        raise ValueError(f"for `{name}` {e}: leave the unit out for SI units") from None
 
 
 class _InstructionInput:
@@ -133,7 +143,8 @@ class _ImageInput:
 
     def __init__(self, buffer: NDArray[Any], tensor: Tensor, image: Image) -> None:
         self._buffer, self._image = buffer, image
-        gain = units.factor("mm", tensor.unit or "mm") if image.encoding == "depth_mm" else 1.0
+        depth = image.encoding == "depth_mm"
+        gain = 1.0 / units.factor(tensor.unit, "mm") if depth and tensor.unit else 1.0
         self._scaling = Scaling(tensor, gain)
 
     def fill(self, obs: Observation) -> None:
