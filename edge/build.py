@@ -168,6 +168,11 @@ class Built:
         if "pro_sha256" not in self.facts:
             raise ConfigError("[risk] wants PRO, found no [pro] section: add it, or drop [risk]")
         made = risk.load(cfg.calibration, self.facts["pro_sha256"])
+        if self.facts.get("policy_sha256", "") != made.policy_sha256:
+            self.notes.append(
+                f"risk: {cfg.calibration} was calibrated on episodes of another policy, so its "
+                "shares say nothing sure about this one: `python -m headway.learn.calibrate`"
+            )
         control = RiskControl(cfg, made, 1.0 / settings.loop.hz)
         stop = "never stops" if control.abort is None else f"stops above {control.abort:.3f}"
         text = f"slows above {control.slow:.3f}, {stop}"

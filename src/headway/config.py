@@ -168,9 +168,9 @@ def _takes(kind: Any, data: Any) -> bool:
         return isinstance(origin, type) and issubclass(origin, dict | msgspec.Struct)
     if isinstance(data, list | tuple):
         return origin in (list, tuple)
-    if isinstance(data, float):
-        return origin is float
-    return origin in (int, float) if isinstance(data, int) else origin is type(data)
+    if isinstance(data, int | float) and not isinstance(data, bool):
+        return origin in (int, float)
+    return origin is type(data)
 
 
 def _check_number(value: float, kind: type, metas: tuple[Meta, ...], where: str, key: str) -> None:
@@ -195,5 +195,10 @@ def _check_number(value: float, kind: type, metas: tuple[Meta, ...], where: str,
     if finite and all(inside[sign](limit) for sign, limit in bounds.items()):
         return
     what = "a whole number" if kind is int else "a number" if may_be_infinite else "a finite number"
-    wanted = " ".join([what, " and ".join(f"{s} {x:g}" for s, x in bounds.items())]).strip()
+    limits = " and ".join(f"{sign} {_plain_number(x)}" for sign, x in bounds.items())
+    wanted = f"{what} {limits}".strip()
     raise ConfigError(f"{where}: `{key}` wants {wanted}, found {_short(value)}")
+
+
+def _plain_number(limit: float) -> str:
+    return str(limit) if isinstance(limit, int) else f"{limit:g}"
