@@ -22,6 +22,7 @@ from headway.errors import BadMessage, ConfigError, DeviceError, SpecMismatch
 from headway.types import Chunk, Observation
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
+_IGNORED = ", which describes itself: [policy.remote.layout] is not used"
 _SHOWN = 500  # characters of a server's error
 
 
@@ -95,7 +96,8 @@ class RemotePolicy:
         self.chunk_shape = (known.actions.chunk, 7)
         self.needs = known.needs
         self._dt_ns = round(known.actions.dt_s * NS)
-        self.detail = f"remote ({url})"
+        ignored = described is not None and layout is not None and layout != described
+        self.detail = f"remote ({url}{_IGNORED if ignored else ''})"
         self.facts = {"policy_url": url, "policy_sha256": known.sha256}
 
     def instruction(self, text: str) -> int:
