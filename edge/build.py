@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from contextlib import ExitStack
 from dataclasses import fields
@@ -12,23 +13,30 @@ import msgspec
 
 from headway import bundle
 from headway.clock import NS, Clock
+from headway.drivers.latest import Latest
 from headway.edge import risk
 from headway.edge.bundle_policy import BundlePolicy, instruction_index
 from headway.edge.engine import open_bundle
 from headway.edge.loop import Loop
 from headway.edge.operator import ProOperator
-from headway.edge.policy import About, InlineWorker, Worker
+from headway.edge.policy import (
+    About,
+    FrameShape,
+    InlineWorker,
+    Worker,
+    about,
+    check_cameras,
+)
 from headway.edge.realtime import split
 from headway.edge.rehearsal import Rehearsal
 from headway.edge.risk import RiskControl
 from headway.edge.settings import PolicyConfig, Settings
 from headway.edge.station import Station
 from headway.edge.worker.process import Care, PolicySource, ProcessWorker
-from headway.edge.worker.wire import FrameShape
 from headway.errors import ConfigError, Missing, Stale
 from headway.kernels import choice
 from headway.kernels.telemetry import Scale
-from headway.types import Vec
+from headway.types import Frame, Vec
 
 if TYPE_CHECKING:
     from headway.edge.remote.client import RemotePolicy
@@ -101,10 +109,10 @@ class Built:
             what, facts, worker = f"{beside.detail} in process {beside.pid}", beside.facts, beside
         else:
             policy = self._local(cfg.bundle, cfg.engine) if cfg.bundle else self._remote(cfg)
+            check_cameras(about(policy), station.cameras, _seen(station))
             what, facts = policy.detail, policy.facts
             worker = InlineWorker(policy, station.chain, cfg.latency_s)
         name = worker.about.name
-        check_cameras(worker.about, station)
         note = check_instruction(worker.about, settings)
         if note:
             self.notes.append(note)
@@ -184,32 +192,6 @@ class Built:
         self._close.close()
 
 
-def check_cameras(policy: About, station: Station) -> None:
-    """Whether each camera that the policy wants is there and gives what it wants. One that has sent
-    nothing yet is judged when it does. Raises ConfigError."""
-    for camera in policy.cameras:
-        if camera not in station.cameras:
-            have = ", ".join(station.cameras) or "none"
-            raise ConfigError(f"policy {policy.name} wants camera `{camera}`, found {have}")
-    for need in policy.needs.images:
-        try:
-            frame = station.cameras[need.camera].latest(5 * NS).value
-        except Stale:
-            continue
-        height, width = frame.rgb.shape[:2]
-        if (need.height or height, need.width or width) != (height, width):
-            raise ConfigError(
-                f"policy {policy.name} wants {need.width}x{need.height} from camera "
-                f"`{need.camera}`, found {width}x{height}: set width = {need.width} and height = "
-                f"{need.height} in its [[camera]] section"
-            )
-        if need.depth and frame.depth is None:
-            raise ConfigError(
-                f"policy {policy.name} wants depth from camera `{need.camera}`, which gives none: "
-                "set depth = true in its [[camera]] section, or choose a camera with depth"
-            )
-
-
 def check_instruction(policy: About, settings: Settings) -> str:
     """Whether the policy knows the file's instruction; a note where it takes none. A cell asks for
     something else in each episode, which is checked as it begins. Raises ConfigError,
@@ -231,12 +213,23 @@ def check_instruction(policy: About, settings: Settings) -> str:
 
 def frames(station: Station) -> dict[str, FrameShape]:
     """What the cameras of a running station give. Raises Stale."""
+    return {name: _shape(camera) for name, camera in station.cameras.items()}
+
+
+def _seen(station: Station) -> dict[str, FrameShape]:
+    """The same without the cameras that have sent nothing yet: in lock-step they may begin later,
+    and the policy then looks at each frame."""
     found = {}
     for name, camera in station.cameras.items():
-        frame = camera.latest(5 * NS).value
-        height, width = frame.rgb.shape[:2]
-        found[name] = FrameShape(height, width, frame.depth is not None)
+        with contextlib.suppress(Stale):
+            found[name] = _shape(camera)
     return found
+
+
+def _shape(camera: Latest[Frame]) -> FrameShape:
+    frame = camera.latest(5 * NS).value
+    height, width = frame.rgb.shape[:2]
+    return FrameShape(height, width, frame.depth is not None)
 
 
 def home(station: Station) -> Vec:

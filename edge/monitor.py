@@ -28,10 +28,13 @@ class Phase(IntEnum):
     RECOVER = 7
 
 
+Place = Annotated[float, Meta(ge=-10.0, le=10.0)]  # a coordinate within reach of any arm [m]
+
+
 class ZoneConfig(config.Struct, frozen=True):
     """A box on the table [m]."""
 
-    centre: tuple[float, float]
+    centre: tuple[Place, Place]
     half: tuple[Positive, Positive]
 
     def holds(self, x: float, y: float) -> bool:
@@ -47,9 +50,9 @@ class TaskConfig(config.Struct, frozen=True):
     # 0 pick-and-place, 1 box opening, 2 returns
     index: Annotated[int, Meta(ge=0, le=2)] = 0
     limit_s: Positive = 18.0
-    clear_z: float = 0.18  # above this the tool passes over everything [m]
-    low_z: float = 0.12  # below this it works in a zone
-    done_z: float = 0.22  # retreated after placing
+    clear_z: Place = 0.18  # above this the tool passes over everything [m]
+    low_z: Place = 0.12  # below this it works in a zone
+    done_z: Place = 0.22  # retreated after placing
     empty_width: NotNegative = 0.004  # jaws closed further than this hold nothing [m]
     settle_s: Annotated[float, Meta(ge=0.0, le=60.0)] = 0.12  # jaws so long still have closed
     open_fraction: Fraction = 0.5  # a commanded width below this share of the stroke means "close"

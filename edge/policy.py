@@ -8,15 +8,16 @@ of a real one.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from time import monotonic_ns
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
 from headway.clock import NS
 from headway.drivers.kinematics import Chain
 from headway.edge.chunks import JointChunk, to_joints
-from headway.errors import PolicyError
+from headway.errors import ConfigError, PolicyError
 from headway.types import Chunk, Observation
 
 
@@ -81,6 +82,14 @@ class About(msgspec.Struct, frozen=True):
     needs: Needs = Needs()
 
 
+class FrameShape(NamedTuple):
+    """What a camera's frames look like [px]."""
+
+    height: int
+    width: int
+    depth: bool
+
+
 class Worker(Protocol):
     """`submit` hands over an observation and never waits; `take` returns a finished chunk once, or
     None."""
@@ -105,6 +114,32 @@ class Worker(Protocol):
 
 def about(policy: Policy) -> About:
     return About(policy.name, policy.cameras, policy.state_names, policy.chunk_shape, policy.needs)
+
+
+def check_cameras(
+    policy: About, cameras: Collection[str], frames: Mapping[str, FrameShape]
+) -> None:
+    """Whether each camera that the policy wants is among `cameras`, and gives what it wants where
+    that is among `frames`. Raises ConfigError."""
+    for camera in policy.cameras:
+        if camera not in cameras:
+            have = ", ".join(cameras) or "none"
+            raise ConfigError(f"policy {policy.name} wants camera `{camera}`, found {have}")
+    for need in policy.needs.images:
+        if need.camera not in frames:
+            continue
+        height, width, depth = frames[need.camera]
+        if (need.height or height, need.width or width) != (height, width):
+            raise ConfigError(
+                f"policy {policy.name} wants {need.width}x{need.height} from camera "
+                f"`{need.camera}`, found {width}x{height}: set width = {need.width} and height = "
+                f"{need.height} in its [[camera]] section"
+            )
+        if need.depth and not depth:
+            raise ConfigError(
+                f"policy {policy.name} wants depth from camera `{need.camera}`, which gives none: "
+                "set depth = true in its [[camera]] section, or choose a camera with depth"
+            )
 
 
 def infer(policy: Policy, chain: Chain, obs: Observation, submitted_ns: int) -> Ready:

@@ -70,10 +70,12 @@ class TestRefusals:
         make_pro(tmp_path / "slow", rate_hz=25.0)
         refused(write(pro={"bundle": "slow"}), code=3, says="trained at 25.0 Hz")
 
-    def test_camera_of_another_size(self, write, refused, bundles):
+    @pytest.mark.parametrize("clock", [(), ("--realtime",)])
+    def test_camera_of_another_size(self, write, refused, bundles, clock):
         camera = [{"kind": "null", "name": "wrist", "width": 32, "height": 24}]
         path = write(camera=camera, policy={"bundle": str(bundles / "policy")})
-        refused(path, code=2, says="wants 16x16 from camera `wrist`, found 32x24: set width = 16")
+        says = "wants 16x16 from camera `wrist`, found 32x24: set width = 16 and height = 16"
+        refused(path, *clock, code=2, says=says)
 
     def test_camera_that_is_not_there(self, write, refused, bundles):
         path = write(camera=[], policy={"bundle": str(bundles / "policy")})
