@@ -19,8 +19,10 @@ from typing import Any
 import numpy as np
 
 from headway.benchmarks._child import environment
+from headway.edge.actions import Actions
+from headway.edge.policy import Needs
 from headway.edge.remote import codec
-from headway.edge.remote.layout import Actions, ImageKey, Layout, StateKey, to_metadata
+from headway.edge.remote.layout import ImageKey, Layout, StateKey, to_metadata
 from headway.types import Chunk, Observation
 
 SIZE, STATE, ROWS = 224, 8, 50
@@ -40,6 +42,7 @@ class Null:
     cameras: tuple[str, ...] = CAMERAS
     state_names = LAYOUT.state_names
     chunk_shape = (ROWS, 7)
+    needs = Needs()
 
     def instruction(self, text: str) -> int:
         return 0

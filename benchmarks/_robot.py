@@ -19,7 +19,7 @@ from headway.edge.engine import open_bundle
 from headway.edge.loop import Loop
 from headway.edge.observe import CLONING_STATE
 from headway.edge.operator import ProOperator
-from headway.edge.policy import InlineWorker, Worker
+from headway.edge.policy import InlineWorker, Needs, Worker
 from headway.edge.rehearsal import Rehearsal
 from headway.edge.settings import Settings
 from headway.edge.settings import load as load_settings
@@ -44,6 +44,7 @@ class ToAndFro:
     cameras: tuple[str, ...] = ()
     state_names = CLONING_STATE
     chunk_shape = (_HORIZON, 7)
+    needs = Needs()
     detail = "a straight line"
 
     def instruction(self, text: str) -> int:

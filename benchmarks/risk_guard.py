@@ -83,7 +83,7 @@ class Cell:
 def cell(settings: Settings) -> Iterator[Cell]:
     clock = VirtualClock(1)
     with Station(settings, clock) as station:
-        built = Built(settings, CONFIG.parent, station, clock)
+        built = Built(settings, station, clock)
         try:
             if not isinstance(built.worker, InlineWorker):
                 raise ConfigError(f"wanted a policy in {CONFIG}, found none")

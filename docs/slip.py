@@ -39,7 +39,7 @@ def record(seed: int, path: Path) -> Recording:
     chosen = settings.load(CONFIG)
     clock = VirtualClock(1)
     with Station(chosen, clock) as station:
-        built = Built(chosen, CONFIG.parent, station, clock)
+        built = Built(chosen, station, clock)
         record_episode(built.loop, seed, path, chunk_shape=built.chunk_shape, metadata=built.facts)
     return open_recording(path)
 

@@ -8,11 +8,13 @@ registry: `open_device("cameras", "sim", table, ctx)` loads `drivers/cameras/sim
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from types import ModuleType
+from typing import Any, Protocol
 
 from headway import config, plugins
 from headway.clock import Clock
 from headway.drivers.kinematics import Chain
+from headway.errors import ConfigError
 from headway.types import (
     ArmState,
     Frame,
@@ -89,16 +91,25 @@ class Context:
     worlds: dict[str, Any] = field(default_factory=dict)
 
 
-D = TypeVar("D")
+def device_config(folder: str, table: dict[str, Any], where: str) -> tuple[ModuleType, Any]:
+    """The module of the device that `table` describes, and its checked `Config`. `folder`:
+    "cameras", "ft", "arms" or "grippers"; `where`: the table's place, for errors.
+
+    Raises ConfigError for no kind or an unknown one, an unknown key, or a value that does not fit.
+    """
+    rest = dict(table)
+    kind = rest.pop("kind", None)
+    if kind is None:
+        raise ConfigError(f'{where} wants a key `kind`, for example kind = "sim"')
+    module = plugins.load(f"drivers.{folder}", str(kind))
+    return module, config.decode(rest, module.Config, where)
 
 
 def open_device(
     folder: str, kind: str, table: dict[str, Any], ctx: Context, where: str = ""
 ) -> Any:
-    """The device `kind` of `folder` ("cameras", "ft", "arms", "grippers") from its config table.
-
-    Raises ConfigError for an unknown kind or key.
-    """
-    module = plugins.load(f"drivers.{folder}", kind)
-    cfg = config.decode(table, module.Config, where or f"[{folder}] kind {kind}")
+    """The device `kind` of `folder` from its config table without the kind. Raises what
+    `device_config` raises."""
+    place = where or f"[{folder}] kind {kind}"
+    module, cfg = device_config(folder, {**table, "kind": kind}, place)
     return module.connect(cfg, ctx)

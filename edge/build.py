@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from contextlib import ExitStack
 from dataclasses import fields
@@ -12,23 +13,30 @@ import msgspec
 
 from headway import bundle
 from headway.clock import NS, Clock
+from headway.drivers.latest import Latest
 from headway.edge import risk
-from headway.edge.bundle_policy import BundlePolicy
+from headway.edge.bundle_policy import BundlePolicy, instruction_index
 from headway.edge.engine import open_bundle
 from headway.edge.loop import Loop
 from headway.edge.operator import ProOperator
-from headway.edge.policy import InlineWorker, Worker
+from headway.edge.policy import (
+    About,
+    FrameShape,
+    InlineWorker,
+    Worker,
+    about,
+    check_cameras,
+)
 from headway.edge.realtime import split
 from headway.edge.rehearsal import Rehearsal
 from headway.edge.risk import RiskControl
 from headway.edge.settings import PolicyConfig, Settings
 from headway.edge.station import Station
 from headway.edge.worker.process import Care, PolicySource, ProcessWorker
-from headway.edge.worker.wire import FrameShape
-from headway.errors import ConfigError, Missing
+from headway.errors import ConfigError, Missing, Stale
 from headway.kernels import choice
 from headway.kernels.telemetry import Scale
-from headway.types import Vec
+from headway.types import Frame, Vec
 
 if TYPE_CHECKING:
     from headway.edge.remote.client import RemotePolicy
@@ -41,14 +49,14 @@ class Built:
     def __init__(
         self,
         settings: Settings,
-        root: Path,
         station: Station,
         clock: Clock,
         *,
         require: tuple[str, ...] = (),
     ) -> None:
-        """`root`: bundle paths are relative to it. `require`: names that must be among the choices,
-        such as "ort" or "cpp". Raises what loading bundles raises."""
+        """`require`: names that must be among the choices, such as "ort" or "cpp". Raises what
+        loading bundles raises, and ConfigError or SpecMismatch for a policy that this station and
+        these settings do not fit."""
         limits = station.arm_device.limits
         self.facts: dict[str, str] = {
             "scale": scale_json(station.scale),
@@ -59,9 +67,12 @@ class Built:
         self.choices: list[str] = []
         self.notes: list[str] = []
         with ExitStack() as self._close:
-            worker = self._policy(settings, root, station, clock)
-            pro = self._pro(settings, root, station)
-            self.loop = Loop(station, worker, pro, self._risk(settings, root))
+            worker = self._policy(settings, station, clock)
+            pro = self._pro(settings, station)
+            self.loop = Loop(station, worker, pro, self._risk(settings))
+            pace = self.loop.planner.pace
+            if pace is not None and pace.note:
+                self.notes.append(pace.note)
             if clock.realtime and settings.realtime.rehearse:
                 rehearsal = self.loop.rehearsal = Rehearsal(self.loop)
                 self._close.callback(rehearsal.close)
@@ -80,16 +91,14 @@ class Built:
     def worker(self) -> Worker | None:
         return self.loop.worker
 
-    def _policy(
-        self, settings: Settings, root: Path, station: Station, clock: Clock
-    ) -> Worker | None:
+    def _policy(self, settings: Settings, station: Station, clock: Clock) -> Worker | None:
         self.chunk_shape: tuple[int, int] | None = None
         cfg = settings.policy
         if cfg is None:
             return None
         worker: Worker
         if clock.realtime:
-            source = self._source(cfg, root)
+            source = self._source(cfg)
             hang_s = cfg.hang_s
             if cfg.remote is not None:  # it gives up, and says why, before it counts as hung
                 hang_s = max(hang_s, 2 * cfg.remote.timeout_s + cfg.remote.connect_s + 1.0)
@@ -99,24 +108,24 @@ class Built:
             self._close.callback(beside.close)
             what, facts, worker = f"{beside.detail} in process {beside.pid}", beside.facts, beside
         else:
-            policy = self._local(root / cfg.bundle, cfg.engine) if cfg.bundle else self._remote(cfg)
+            policy = self._local(cfg.bundle, cfg.engine) if cfg.bundle else self._remote(cfg)
+            check_cameras(about(policy), station.cameras, _seen(station))
             what, facts = policy.detail, policy.facts
             worker = InlineWorker(policy, station.chain, cfg.latency_s)
         name = worker.about.name
-        for camera in worker.about.cameras:
-            if camera not in station.cameras:
-                have = ", ".join(station.cameras) or "none"
-                raise ConfigError(f"policy {name} wants camera `{camera}`, found {have}")
+        note = check_instruction(worker.about, settings)
+        if note:
+            self.notes.append(note)
         self.chunk_shape = worker.about.chunk_shape
         self.facts |= {"policy": name, **facts}
         self.choices.append(f"policy {name} on {what}")
         return worker
 
     @staticmethod
-    def _source(cfg: PolicyConfig, root: Path) -> PolicySource:
+    def _source(cfg: PolicyConfig) -> PolicySource:
         """What the policy's own process opens."""
         if cfg.bundle is not None:
-            where = str((root / cfg.bundle).resolve())
+            where = str(Path(cfg.bundle).resolve())
             return PolicySource(
                 "headway.edge.bundle_policy:open_policy", {"bundle": where, "engine": cfg.engine}
             )
@@ -125,7 +134,7 @@ class Built:
         )
 
     @staticmethod
-    def _local(path: Path, engine_kind: str) -> BundlePolicy:
+    def _local(path: str, engine_kind: str) -> BundlePolicy:
         made = bundle.load(path)
         return BundlePolicy(made, open_bundle(made, engine_kind))
 
@@ -136,11 +145,11 @@ class Built:
         self._close.callback(policy.close)
         return policy
 
-    def _pro(self, settings: Settings, root: Path, station: Station) -> ProOperator | None:
+    def _pro(self, settings: Settings, station: Station) -> ProOperator | None:
         cfg = settings.pro
         if cfg is None:
             return None
-        made = bundle.load(root / cfg.bundle)
+        made = bundle.load(cfg.bundle)
         manifest = made.manifest
         engine = open_bundle(made, cfg.engine)
         loop = settings.loop
@@ -160,13 +169,18 @@ class Built:
             self.notes.append(f"features: {note}")
         return pro
 
-    def _risk(self, settings: Settings, root: Path) -> RiskControl | None:
+    def _risk(self, settings: Settings) -> RiskControl | None:
         cfg = settings.risk
         if cfg is None:
             return None
         if "pro_sha256" not in self.facts:
             raise ConfigError("[risk] wants PRO, found no [pro] section: add it, or drop [risk]")
-        made = risk.load(root / cfg.calibration, self.facts["pro_sha256"])
+        made = risk.load(cfg.calibration, self.facts["pro_sha256"])
+        if self.facts.get("policy_sha256", "") != made.policy_sha256:
+            self.notes.append(
+                f"risk: {cfg.calibration} was calibrated on episodes of another policy, so its "
+                "shares say nothing sure about this one: `python -m headway.learn.calibrate`"
+            )
         control = RiskControl(cfg, made, 1.0 / settings.loop.hz)
         stop = "never stops" if control.abort is None else f"stops above {control.abort:.3f}"
         text = f"slows above {control.slow:.3f}, {stop}"
@@ -178,14 +192,44 @@ class Built:
         self._close.close()
 
 
+def check_instruction(policy: About, settings: Settings) -> str:
+    """Whether the policy knows the file's instruction; a note where it takes none. A cell asks for
+    something else in each episode, which is checked as it begins. Raises ConfigError,
+    SpecMismatch."""
+    known, text = policy.needs.instructions, settings.instruction
+    if settings.cell is not None or known is None:
+        return ""
+    if not known:
+        said = f"policy {policy.name} takes no instruction: {text!r} is only recorded"
+        return said if text else ""
+    if text is None:
+        raise ConfigError(
+            f"policy {policy.name} wants an instruction, found none: set `instruction` at the top "
+            f"of the file to {', or '.join(map(repr, known))}"
+        )
+    instruction_index(text, known, policy.name)
+    return ""
+
+
 def frames(station: Station) -> dict[str, FrameShape]:
     """What the cameras of a running station give. Raises Stale."""
+    return {name: _shape(camera) for name, camera in station.cameras.items()}
+
+
+def _seen(station: Station) -> dict[str, FrameShape]:
+    """The same without the cameras that have sent nothing yet: in lock-step they may begin later,
+    and the policy then looks at each frame."""
     found = {}
     for name, camera in station.cameras.items():
-        frame = camera.latest(5 * NS).value
-        height, width = frame.rgb.shape[:2]
-        found[name] = FrameShape(height, width, frame.depth is not None)
+        with contextlib.suppress(Stale):
+            found[name] = _shape(camera)
     return found
+
+
+def _shape(camera: Latest[Frame]) -> FrameShape:
+    frame = camera.latest(5 * NS).value
+    height, width = frame.rgb.shape[:2]
+    return FrameShape(height, width, frame.depth is not None)
 
 
 def home(station: Station) -> Vec:

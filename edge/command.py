@@ -72,7 +72,7 @@ def run_command(config: Path, run: RunOptions) -> int:
     faults.install(station)
     done: list[Episode] = []
     with _viewer(run.view, console) as viewer, station:
-        built = Built(settings, config.parent, station, clock, require=run.require)
+        built = Built(settings, station, clock, require=run.require)
         try:
             for line in (*built.choices, *built.notes):
                 console.print(f"[dim]{escape(line)}[/dim]")

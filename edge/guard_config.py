@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Annotated, Literal
 
-from headway.config import Struct
+from headway.config import INFINITE, Struct
 from headway.drivers.capsules import Capsule, Xyz
+
+# Infinity is "no limit" for these.
+Limit = Annotated[float, INFINITE]
+Corner = tuple[Limit, Limit, Limit]
 
 
 class CapsuleConfig(Struct, frozen=True, kw_only=True):
@@ -66,10 +70,10 @@ def _numbers(name: str, *values: tuple[float, ...]) -> None:
 class GuardConfig(Struct, frozen=True, kw_only=True):
     """What the guard allows. The box is in the base frame [m] and holds the TCP position."""
 
-    workspace_min: Xyz
-    workspace_max: Xyz
-    force_max: float  # |force| [N] that trips
-    torque_max: float  # |torque| [Nm] that trips
+    workspace_min: Corner
+    workspace_max: Corner
+    force_max: Limit  # |force| [N] that trips
+    torque_max: Limit  # |torque| [Nm] that trips
     force_release: float = 0.5  # a trip ends below this fraction of both
     require_wrench: bool = True
     mode: Literal["reject", "clamp"] = "reject"  # clamp: follow as far as the joint limits allow
@@ -80,8 +84,8 @@ class GuardConfig(Struct, frozen=True, kw_only=True):
     dq_scale: float = 1.0  # fractions of the arm's own limits, 0 < x <= 1
     ddq_scale: float = 1.0
     dddq_scale: float = 1.0
-    lever_m: float = 1.5  # farthest the TCP gets from any joint axis; only saves time
-    power_max: float | None = None  # |force . TCP velocity| [W] that trips
+    lever_m: Limit = 1.5  # farthest the TCP gets from any joint axis; only saves time
+    power_max: Limit | None = None  # |force . TCP velocity| [W] that trips
     # PRO risk that stops the robot until `acknowledge`; None: PRO does not stop it
     risk_max: float | None = None
     # The arm against itself and what stands around it, where its chain has a body.

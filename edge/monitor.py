@@ -9,8 +9,12 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import Annotated
+
+from msgspec import Meta
 
 from headway import config
+from headway.config import Fraction, NotNegative, Positive
 
 
 class Phase(IntEnum):
@@ -24,11 +28,18 @@ class Phase(IntEnum):
     RECOVER = 7
 
 
+Place = Annotated[float, Meta(ge=-10.0, le=10.0)]  # a coordinate within reach of any arm [m]
+
+
 class ZoneConfig(config.Struct, frozen=True):
     """A box on the table [m]."""
 
-    centre: tuple[float, float]
-    half: tuple[float, float]
+    centre: tuple[Place, Place]
+    half: tuple[Positive, Positive]
+
+    def holds(self, x: float, y: float) -> bool:
+        """Whether a point (base frame) lies in it."""
+        return abs(x - self.centre[0]) < self.half[0] and abs(y - self.centre[1]) < self.half[1]
 
 
 class TaskConfig(config.Struct, frozen=True):
@@ -36,18 +47,15 @@ class TaskConfig(config.Struct, frozen=True):
 
     source: ZoneConfig
     target: ZoneConfig
-    index: int = 0  # 0 pick-and-place, 1 box opening, 2 returns
-    limit_s: float = 18.0
-    clear_z: float = 0.18  # above this the tool passes over everything [m]
-    low_z: float = 0.12  # below this it works in a zone
-    done_z: float = 0.22  # retreated after placing
-    empty_width: float = 0.004  # jaws closed further than this hold nothing [m]
-    settle_s: float = 0.12  # jaws still for this long have finished closing
-    open_fraction: float = 0.5  # a commanded width below this share of the stroke means "close"
-
-
-def _inside(zone: ZoneConfig, x: float, y: float) -> bool:
-    return abs(x - zone.centre[0]) < zone.half[0] and abs(y - zone.centre[1]) < zone.half[1]
+    # 0 pick-and-place, 1 box opening, 2 returns
+    index: Annotated[int, Meta(ge=0, le=2)] = 0
+    limit_s: Positive = 18.0
+    clear_z: Place = 0.18  # above this the tool passes over everything [m]
+    low_z: Place = 0.12  # below this it works in a zone
+    done_z: Place = 0.22  # retreated after placing
+    empty_width: NotNegative = 0.004  # jaws closed further than this hold nothing [m]
+    settle_s: Annotated[float, Meta(ge=0.0, le=60.0)] = 0.12  # jaws so long still have closed
+    open_fraction: Fraction = 0.5  # a commanded width below this share of the stroke means "close"
 
 
 @dataclass(slots=True)
@@ -104,7 +112,7 @@ class TaskMonitor:
             self.holding = True
             self.event("item held")
         if self.holding:
-            if _inside(c.target, x, y):
+            if c.target.holds(x, y):
                 self.phase = Phase.PLACE
             else:
                 self.phase = Phase.TRANSPORT if z > c.clear_z else Phase.LIFT
@@ -112,7 +120,7 @@ class TaskMonitor:
     def _while_open(self, x: float, y: float, z: float) -> None:
         c = self.cfg
         if self._was_closing:
-            if self.holding and _inside(c.target, x, y):
+            if self.holding and c.target.holds(x, y):
                 self.phase = Phase.RETREAT
                 self.event("released over the target")
             elif self.holding:
@@ -125,7 +133,7 @@ class TaskMonitor:
                 self.done = True
                 self.event("done")
             return
-        low = z < c.low_z and _inside(c.source, x, y)
+        low = z < c.low_z and c.source.holds(x, y)
         if self.phase == Phase.RECOVER:
             if z > c.clear_z:
                 self.phase = Phase.APPROACH

@@ -42,6 +42,15 @@ _SCALARS: dict[str, Callable[[Row, Pose], float]] = {
     "force_y": lambda r, b: r["wrench"][1],
     "force_z": lambda r, b: r["wrench"][2],
 }
+_LENGTHS = ("tcp_x", "tcp_y", "tcp_z", "width", "width_ref", "lead_x", "lead_y", "lead_z")
+_FORCES = ("grip_force", "force_x", "force_y", "force_z")
+# Of each number of the state, as `headway.units` names them.
+STATE_UNITS = (
+    dict.fromkeys(_SCALARS, "1")
+    | dict.fromkeys(_LENGTHS, "m")
+    | dict.fromkeys(("vx", "vy", "vz"), "m/s")
+    | dict.fromkeys(_FORCES, "N")
+)
 _FIELDS = ("tcp", "twist", "wrench", "width", "width_ref", "grip_force", "retries")
 STATE_NAMES = tuple(_SCALARS)
 # What a cloned policy should not see: where it is going already. Given its own velocity it learns

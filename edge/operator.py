@@ -12,7 +12,8 @@ from functools import cache, partial
 
 import numpy as np
 
-from headway.bundle import Bundle
+from headway.bundle import Bundle, Tensor
+from headway.config import suggest
 from headway.edge.engine import Engine
 from headway.errors import SpecMismatch
 from headway.kernels import feature_stream, spec
@@ -66,6 +67,7 @@ class ProOperator:
                 f"bundle {bundle.path} was trained at {info.rate_hz} Hz, the loop runs its head at "
                 f"{head_hz} Hz: set loop.pro_hz = {info.rate_hz}"
             )
+        _check_manifest(bundle)
         self.info, self.engine = info, engine
         self._make_stream = partial(feature_stream, features, scale, joints, hz)  # type: ignore[arg-type]
         self.stream = self._make_stream()
@@ -133,3 +135,52 @@ class ProOperator:
         info = self.info
         shaped = info.gamma * phi - before
         return shaped - info.risk_weight * risk - info.stability_weight * (1 - stability)
+
+
+def _check_manifest(bundle: Bundle) -> None:
+    """Whether a head's inputs and outputs are those that are filled and read here, as they are.
+    Raises SpecMismatch."""
+    manifest, where = bundle.manifest, bundle.path
+    info = manifest.pro
+    assert info is not None
+    n, m, hidden = len(spec.NAMES), len(spec.MASKS), info.hidden
+    filled = {"features": (1, n), "mask": (1, m), "h": (1, hidden)}
+    read = {**dict.fromkeys(OUTPUTS, (1, 1)), "h_out": (1, hidden)}
+    for tensors, wanted, what in (
+        (manifest.inputs, filled, "filled"),
+        (manifest.outputs, read, "read"),
+    ):
+        found = {t.name: t for t in tensors}
+        if set(found) != set(wanted):
+            raise SpecMismatch(
+                f"{where}: wanted a head whose {', '.join(wanted)} are {what}, found "
+                f"{', '.join(found)}: train it again with `make models`"
+            )
+        for name, shape in wanted.items():
+            _check_tensor(found[name], shape, str(where))
+    if info.masks and info.masks != spec.MASKS:
+        raise SpecMismatch(
+            f"{where}: wanted pro.masks {', '.join(spec.MASKS)} in this order, found "
+            f"{', '.join(info.masks)}: train it again with `make models`"
+        )
+    for key, values in (("temperature", info.temperature), ("thresholds", info.thresholds)):
+        unknown = [name for name in values if name not in OUTPUTS]
+        if unknown:
+            raise SpecMismatch(
+                f"{where}: pro.{key} wants names of signals, found `{unknown[0]}`: "
+                f"{suggest(unknown[0], OUTPUTS)}"
+            )
+
+
+def _check_tensor(tensor: Tensor, shape: tuple[int, ...], where: str) -> None:
+    unit = "s" if tensor.name == "time_to_go" else "1"
+    if tensor.shape != shape or tensor.dtype != "float32" or tensor.unit not in ("", unit):
+        raise SpecMismatch(
+            f"{where}: wanted `{tensor.name}` as float32 {shape} in {unit!r}, found {tensor.dtype} "
+            f"{tensor.shape} in {tensor.unit!r}: export the head again"
+        )
+    if tensor.mean is not None:
+        raise SpecMismatch(
+            f"{where}: `{tensor.name}` has mean and std, which nobody applies to a PRO head: "
+            "normalise inside the graph"
+        )

@@ -7,21 +7,26 @@ not removed: at the accelerations of this arm they are below 3 N with a 1.2 kg t
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import numpy as np
+from msgspec import Meta
 
 from headway import config
 from headway.edge.tick import native
 from headway.types import Vec, Wrench
 
 _G = 9.80665  # [m/s^2]
+Length = Annotated[float, Meta(ge=-5.0, le=5.0)]  # [m]; millimetres typed by mistake are refused
 
 
 class ToolConfig(config.Struct, frozen=True):
     """The `[tool]` section; the sensor frame is aligned with the TCP frame."""
 
-    mass: float = 0.0  # beyond the sensor's measuring face [kg]
-    com: tuple[float, float, float] = (0.0, 0.0, 0.0)  # in the sensor frame [m]
-    tcp: tuple[float, float, float] = (0.0, 0.0, 0.0)  # TCP in the sensor frame [m]
+    # beyond the sensor's measuring face [kg]
+    mass: Annotated[float, Meta(ge=0.0, le=1000.0)] = 0.0
+    com: tuple[Length, Length, Length] = (0.0, 0.0, 0.0)  # in the sensor frame [m]
+    tcp: tuple[Length, Length, Length] = (0.0, 0.0, 0.0)  # TCP in the sensor frame [m]
 
 
 class PythonTool:

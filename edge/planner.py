@@ -12,6 +12,7 @@ from headway.edge.deadline import Deadline, Mode
 from headway.edge.guard import Guard, Reason
 from headway.edge.log import NullLog
 from headway.edge.observe import StateVector
+from headway.edge.pace import pace
 from headway.edge.policy import Ready, Worker
 from headway.edge.row import Row
 from headway.edge.senses import Senses
@@ -35,7 +36,9 @@ class Planner:
         limits = station.arm_device.limits
         self.deadline = Deadline(self.player, limits, dt_s, loop.chunk_max_age_s)
         self._check = cfg.chunk_check if cfg else "off"
-        self._every = round(loop.hz / loop.policy_hz)
+        latency_s = cfg.latency_s if cfg and not station.clock.realtime else 0.0
+        self.pace = pace(loop, worker.about, latency_s) if worker else None
+        self._every = self.pace.every if self.pace else 1
         # Halfway between two ticks of PRO's head: no tick has both to do.
         self._phase = min(round(loop.hz / loop.pro_hz) // 2, self._every - 1)
         self._state_vector = StateVector(worker.about.state_names) if worker else None

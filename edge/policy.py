@@ -8,27 +8,50 @@ of a real one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
 from time import monotonic_ns
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
 from headway.clock import NS
 from headway.drivers.kinematics import Chain
 from headway.edge.chunks import JointChunk, to_joints
-from headway.errors import PolicyError
+from headway.errors import ConfigError, PolicyError
 from headway.types import Chunk, Observation
+
+
+class ImageNeed(msgspec.Struct, frozen=True):
+    """What a policy wants of a camera: its size [px], None for any, and whether depth too."""
+
+    camera: str
+    height: int | None = None
+    width: int | None = None
+    depth: bool = False
+
+
+class Needs(msgspec.Struct, frozen=True):
+    """What a policy is made for, as far as it says.
+
+    `rate_hz`: inferences a second. `chunk_s`: how long its chunks last. `instructions`: those that
+    it knows, () for a policy that takes none, None for free text.
+    """
+
+    rate_hz: float | None = None
+    chunk_s: float | None = None
+    images: tuple[ImageNeed, ...] = ()
+    instructions: tuple[str, ...] | None = None
 
 
 class Policy(Protocol):
     """Observation in, chunk out. `cameras` and `state_names` say what it wants to see,
-    `chunk_shape` is that of its actions (h, d)."""
+    `chunk_shape` is that of its actions (h, d), `needs` what has to hold before a run begins."""
 
     name: str
     cameras: tuple[str, ...]
     state_names: tuple[str, ...]
     chunk_shape: tuple[int, int]
+    needs: Needs
 
     def instruction(self, text: str) -> int:
         """Index of an instruction in the vocabulary. Raises SpecMismatch."""
@@ -49,14 +72,22 @@ class Ready(msgspec.Struct, frozen=True):
     done_ns: int
 
 
-@dataclass(frozen=True, slots=True)
-class About:
+class About(msgspec.Struct, frozen=True):
     """What the policy behind a worker is and wants."""
 
     name: str
     cameras: tuple[str, ...]
     state_names: tuple[str, ...]
     chunk_shape: tuple[int, int]
+    needs: Needs = Needs()
+
+
+class FrameShape(NamedTuple):
+    """What a camera's frames look like [px]."""
+
+    height: int
+    width: int
+    depth: bool
 
 
 class Worker(Protocol):
@@ -82,7 +113,33 @@ class Worker(Protocol):
 
 
 def about(policy: Policy) -> About:
-    return About(policy.name, policy.cameras, policy.state_names, policy.chunk_shape)
+    return About(policy.name, policy.cameras, policy.state_names, policy.chunk_shape, policy.needs)
+
+
+def check_cameras(
+    policy: About, cameras: Collection[str], frames: Mapping[str, FrameShape]
+) -> None:
+    """Whether each camera that the policy wants is among `cameras`, and gives what it wants where
+    that is among `frames`. Raises ConfigError."""
+    for camera in policy.cameras:
+        if camera not in cameras:
+            have = ", ".join(cameras) or "none"
+            raise ConfigError(f"policy {policy.name} wants camera `{camera}`, found {have}")
+    for need in policy.needs.images:
+        if need.camera not in frames:
+            continue
+        height, width, depth = frames[need.camera]
+        if (need.height or height, need.width or width) != (height, width):
+            raise ConfigError(
+                f"policy {policy.name} wants {need.width}x{need.height} from camera "
+                f"`{need.camera}`, found {width}x{height}: set width = {need.width} and height = "
+                f"{need.height} in its [[camera]] section"
+            )
+        if need.depth and not depth:
+            raise ConfigError(
+                f"policy {policy.name} wants depth from camera `{need.camera}`, which gives none: "
+                "set depth = true in its [[camera]] section, or choose a camera with depth"
+            )
 
 
 def infer(policy: Policy, chain: Chain, obs: Observation, submitted_ns: int) -> Ready:

@@ -11,6 +11,9 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import Annotated
+
+from msgspec import Meta
 
 from headway import config
 from headway.edge.environment import cores_of, ranges, read
@@ -26,14 +29,18 @@ class RealtimeConfig(config.Struct, frozen=True):
     """The `[realtime]` section; only `headway run --realtime` looks at it."""
 
     fifo: bool = True  # run first: SCHED_FIFO
-    priority: int = 50  # above ordinary threads, below the kernel's interrupt threads
+    priority: Annotated[int, Meta(ge=1, le=99)] = (
+        50  # above ordinary threads, below the kernel's interrupt threads
+    )
     pin: bool = True  # the loop has a core, all else the others
-    core: int = -1  # which; -1: an isolated one, else the last
+    core: Annotated[int, Meta(ge=-1, le=65_535)] = -1  # which; -1: an isolated one, else the last
     lock_memory: bool = True  # no page of the process is ever fetched again
     keep_memory: bool = True  # malloc gives nothing back to the kernel, so it never asks again
-    prefault_mib: int = 32  # ... and has this much at hand from the start
+    # ... and has this much at hand from the start
+    prefault_mib: Annotated[int, Meta(ge=0, le=4096)] = 32
     no_huge_pages: bool = True  # none is put together, or taken apart, under the loop
-    switch_interval_s: float = 0.0002  # after which a Python thread lets the loop go on; 0: as is
+    # after which a Python thread lets the loop go on; 0: as is
+    switch_interval_s: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.0002
     no_idle_states: bool = True  # cores wake at once: /dev/cpu_dma_latency
     rehearse: bool = True  # each tick once for nothing just before it is due: caches are warm
 

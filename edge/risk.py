@@ -19,34 +19,33 @@ import math
 from bisect import bisect_right
 from collections import deque
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import structs
+from msgspec import Meta, structs
 
 from headway import config
-from headway.config import Struct
+from headway.config import Fraction, Positive, SecondsOrNone, Struct
 from headway.errors import ConfigError, SpecMismatch
 from headway.types import Signals
+
+Alpha = Annotated[float, Meta(gt=0.0, lt=1.0)]  # a share of successes
 
 
 class RiskConfig(Struct, frozen=True, kw_only=True):
     """The `[risk]` section; without it PRO changes no motion."""
 
     calibration: str  # made by `python -m headway.learn.calibrate`; relative to the config file
-    slow_alpha: float = 0.3  # share of successes that may be slowed at all
-    full_alpha: float = 0.1  # ... and as far as `slowest`
-    abort_alpha: float | None = None  # share of successes that may be stopped; None: never stop
-    abort_after_s: float = 0.5  # for so long without a break: a bump that passes is no failure
-    slowest: float = 0.4  # fraction of the planned speed
-    fall_per_s: float = 10.0  # how fast that fraction may fall and rise
-    rise_per_s: float = 1.0
+    slow_alpha: Alpha = 0.3  # share of successes that may be slowed at all
+    full_alpha: Alpha = 0.1  # ... and as far as `slowest`
+    abort_alpha: Alpha | None = None  # share of successes that may be stopped; None: never stop
+    # for so long without a break: a bump that passes is no failure
+    abort_after_s: SecondsOrNone = 0.5
+    slowest: Fraction = 0.4  # of the planned speed
+    fall_per_s: Positive = 10.0  # how fast that fraction may fall and rise
+    rise_per_s: Positive = 1.0
 
     def __post_init__(self) -> None:
-        for key in ("slow_alpha", "full_alpha", "abort_alpha"):
-            alpha = getattr(self, key)
-            if alpha is not None and not 0.0 < alpha < 1.0:
-                raise ValueError(f"{key} wants 0 < alpha < 1, found {alpha}")
         for key in ("full_alpha", "abort_alpha"):
             alpha = getattr(self, key)
             if alpha is not None and alpha > self.slow_alpha:
@@ -54,13 +53,6 @@ class RiskConfig(Struct, frozen=True, kw_only=True):
                     f"{key} wants at most slow_alpha = {self.slow_alpha}, found {alpha}: "
                     "slow down first"
                 )
-        if not 0.0 < self.slowest <= 1.0:
-            raise ValueError(f"slowest wants 0 < x <= 1, found {self.slowest}")
-        if not 0.0 <= self.abort_after_s < math.inf:
-            raise ValueError(f"abort_after_s wants 0 or more, found {self.abort_after_s}")
-        for key in ("fall_per_s", "rise_per_s"):
-            if not 0.0 < getattr(self, key) < math.inf:
-                raise ValueError(f"{key} wants a positive number, found {getattr(self, key)}")
 
 
 class Calibration(Struct, frozen=True, kw_only=True):
@@ -71,15 +63,14 @@ class Calibration(Struct, frozen=True, kw_only=True):
     pro: str  # name of the bundle
     pro_sha256: str  # of its model
     policy_sha256: str
-    peaks: tuple[float, ...]
-    episodes: int
+    peaks: tuple[Annotated[float, Meta(ge=0.0, le=1.0)], ...]
+    episodes: Annotated[int, Meta(ge=0)]
     data: str
     date: str
 
     def __post_init__(self) -> None:
-        in_order = all(a <= b for a, b in zip(self.peaks, self.peaks[1:], strict=False))
-        if not (in_order and all(0.0 <= x <= 1.0 for x in self.peaks)):
-            raise ValueError("peaks want to be risks 0..1 in rising order")
+        if not all(a <= b for a, b in zip(self.peaks, self.peaks[1:], strict=False)):
+            raise ValueError("peaks want to be risks in rising order")
         if len(self.peaks) > self.episodes:
             raise ValueError(f"found {len(self.peaks)} successes in {self.episodes} episodes")
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from headway.clock import Clock, WallClock
-from headway.drivers import Arm, Camera, Context, ForceTorqueSensor, Gripper, open_device
+from headway.drivers import Arm, Camera, Context, ForceTorqueSensor, Gripper, device_config
 from headway.drivers.latest import Latest
 from headway.drivers.lock import DeviceLock
 from headway.edge.payload import Payload
-from headway.edge.settings import Settings
-from headway.errors import ConfigError
+from headway.edge.settings import Settings, cameras, cell
 from headway.kernels.telemetry import Scale
 from headway.types import ArmState, Frame, GripperState, Wrench
+
+if TYPE_CHECKING:
+    from headway.drivers.sim.cell import Cell
 
 
 class Station:
@@ -29,15 +31,12 @@ class Station:
         self.settings, self.clock = settings, clock
         # Readers sleep up to their due time: one that spins keeps the interpreter from the loop.
         self.ctx = Context(WallClock(spin_ns=0) if isinstance(clock, WallClock) else clock)
-        if settings.cell is not None:
-            from headway import config
-            from headway.drivers.sim.cell import Cell, CellConfig
+        self.cell: Cell | None = None
+        cell_cfg = cell(settings)
+        if cell_cfg is not None:
+            from headway.drivers.sim.cell import Cell
 
-            cell_cfg = config.decode(settings.cell, CellConfig, "[cell]")
-            self.cell: Cell | None = Cell(cell_cfg, self.ctx.clock)
-            self.ctx.worlds["sim"] = self.cell
-        else:
-            self.cell = None
+            self.cell = self.ctx.worlds["sim"] = Cell(cell_cfg, self.ctx.clock)
         self.arm_device: Arm = self._open("arms", "arm", settings.arm)
         self.chain = self.arm_device.chain
         self.arm: Latest[ArmState] = Latest(self.arm_device, clock, "arm")
@@ -52,9 +51,8 @@ class Station:
         if settings.gripper is not None:
             self.gripper_device = self._open("grippers", "gripper", settings.gripper)
             self.gripper = Latest(self.gripper_device, clock, "gripper")
-        for table in settings.camera:
-            camera: Camera = self._open("cameras", "camera", table)
-            name = str(table.get("name", f"camera{len(self.cameras)}"))
+        for name, (module, cfg) in cameras(settings).items():
+            camera: Camera = module.connect(cfg, self.ctx)
             self.cameras[name] = Latest(camera, clock, f"camera {name}")
             self.has_depth[name] = camera.has_depth
         self._stack = ExitStack()
@@ -65,11 +63,8 @@ class Station:
         self.scale = Scale(limits.q_min, limits.q_max, limits.dq_max, limits.tau_max, stroke=stroke)
 
     def _open(self, folder: str, section: str, table: dict[str, Any]) -> Any:
-        table = dict(table)
-        kind = table.pop("kind", None)
-        if kind is None:
-            raise ConfigError(f'[{section}] wants a key `kind`, for example kind = "sim"')
-        return open_device(folder, str(kind), table, self.ctx, f"[{section}]")
+        module, cfg = device_config(folder, table, f"[{section}]")
+        return module.connect(cfg, self.ctx)
 
     @property
     def sources(self) -> list[Latest[Any]]:

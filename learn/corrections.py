@@ -49,7 +49,7 @@ class TakingTurns:
         self.policy, self.expert, self.share = policy, expert, policy_share
         self.cameras = policy.cameras
         self.state_names = expert.state_names
-        self.chunk_shape = policy.chunk_shape
+        self.chunk_shape, self.needs = policy.chunk_shape, policy.needs
         self._pick = [expert.state_names.index(n) for n in policy.state_names]
         self.seed = 0
         self.reset()
@@ -85,7 +85,7 @@ def run(job: Job) -> list[Result]:
     chosen = msgspec.structs.replace(settings.load(config), pro=None)
     with Station(chosen, clock) as station:
         assert station.cell is not None
-        built = Built(chosen, config.parent, station, clock)
+        built = Built(chosen, station, clock)
         assert isinstance(built.worker, InlineWorker)
         policy = built.worker.policy
         assert isinstance(policy, BundlePolicy)

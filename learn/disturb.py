@@ -90,6 +90,7 @@ class Disturbed:
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
         self.name, self.chunk_shape = policy.name, policy.chunk_shape
+        self.needs = policy.needs
         self.cameras, self.state_names = policy.cameras, policy.state_names
         self.instruction = policy.instruction
         self._begun: int | None = None

@@ -43,7 +43,7 @@ def run(job: Job) -> list[Result]:
     config = Path(job.config)
     chosen = msgspec.structs.replace(settings.load(config), pro=None)
     with Station(chosen, clock) as station:
-        built = Built(chosen, config.parent, station, clock)
+        built = Built(chosen, station, clock)
         before: Callable[[int], None] = lambda seed: None  # noqa: E731
         if job.disturbed:
             assert isinstance(built.worker, InlineWorker)

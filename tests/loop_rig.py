@@ -8,8 +8,9 @@ from null_robot import HORIZON, null_table
 
 from headway import config
 from headway.clock import NS, VirtualClock
+from headway.edge.build import Built
 from headway.edge.loop import Loop
-from headway.edge.policy import InlineWorker
+from headway.edge.policy import InlineWorker, Needs
 from headway.edge.runner import record_episode
 from headway.edge.settings import Settings
 from headway.edge.station import Station
@@ -26,6 +27,7 @@ class Policy:
     cameras = ("wrist",)
     state_names = ("tcp_x", "width", "force_z")
     chunk_shape = (HORIZON, 7)
+    needs = Needs()
 
     def __init__(self, then=None, when=WHEN):
         self.then, self.when, self.first_ns = then, when, None
@@ -130,3 +132,15 @@ def sim_table():
 
 
 TABLES = {"null": null_table, "sim": sim_table}
+
+
+def played(table, path):
+    """The recording, at `path`, of one episode in lock-step of the run that `table` describes."""
+    clock = VirtualClock(1)
+    with Station(config.decode(table, Settings, "test"), clock) as station:
+        built = Built(station.settings, station, clock)
+        try:
+            record_episode(built.loop, 3, path, chunk_shape=built.chunk_shape, metadata={})
+        finally:
+            built.close()
+    return open_recording(path)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from headway import bundle
 from headway.__main__ import main
@@ -18,6 +19,7 @@ from headway.kernels import spec
 
 HORIZON = 6
 STATE = ("tcp_x", "tcp_z", "width", "force_z")
+UNITS = ("m",) * 3 + ("rad",) * 3 + ("closed 0..1",)
 SENTENCES = tuple(f"put the {c} item in the tote" for c in ("red", "green", "blue", "yellow"))
 # A test asks nothing of the operating system that the process would keep.
 NO_REALTIME = dict.fromkeys(
@@ -48,8 +50,15 @@ def onnx_model(
     return bytes(model.SerializeToString())
 
 
-def make_policy(path: Path, actions: Any = None, size: int = 16) -> Path:
-    """A policy of one camera that always says `actions` (HORIZON, 7), by default: slowly down."""
+def make_policy(
+    path: Path,
+    actions: Any = None,
+    size: int = 16,
+    policy: dict[str, Any] | None = None,
+    tensors: dict[str, dict[str, Any]] | None = None,
+) -> Path:
+    """A policy of one camera that always says `actions` (HORIZON, 7), by default: slowly down.
+    `policy` and `tensors` (by name) replace fields of the manifest."""
     import onnx.helper as h
 
     if actions is None:
@@ -68,16 +77,20 @@ def make_policy(path: Path, actions: Any = None, size: int = 16) -> Path:
         h.make_node("Add", ["constant", "zero"], ["actions"]),
     ]
     constants = {"nothing": np.float32(0.0), "constant": np.float32(actions)[None]}
+    model = onnx_model(nodes, inputs, outputs, constants)
+    inputs, outputs = (
+        tuple(structs.replace(t, **(tensors or {}).get(t.name, {})) for t in some)
+        for some in (inputs, outputs)
+    )
+    info = Policy(
+        action_names=ACTION_NAMES, action_units=UNITS, frame="tcp", chunk=HORIZON, dt_s=0.1,
+        rate_hz=10.0, images=(Image(camera="wrist", input="rgb", height=size, width=size),),
+        state_names=STATE, instructions=SENTENCES,
+    )  # fmt: skip
     manifest = Manifest(
         kind="policy", name="tiny", onnx="p.onnx", inputs=inputs, outputs=outputs, provenance=_FROM,
-        policy=Policy(
-            action_names=ACTION_NAMES, action_units=("m",) * 3 + ("rad",) * 3 + ("closed 0..1",),
-            frame="tcp", chunk=HORIZON, dt_s=0.1, rate_hz=10.0,
-            images=(Image(camera="wrist", input="rgb", height=size, width=size),),
-            state_names=STATE, instructions=SENTENCES,
-        ),
+        policy=structs.replace(info, **(policy or {})),
     )  # fmt: skip
-    model = onnx_model(nodes, inputs, outputs, constants)
     return bundle.save(path, manifest, {"p.onnx": model}).path
 
 
@@ -143,6 +156,8 @@ def null_table(**changes: Any) -> dict[str, Any]:
             "torque_max": 15.0,
         },
     }
+    if "cell" in changes:  # whose scene says what is asked for
+        del table["instruction"]
     return {**table, **changes}
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from headway.edge.policy import Needs
 from headway.errors import BundleError, Missing
 from headway.types import Chunk
 
@@ -22,7 +23,7 @@ class Scripted:
     """
 
     name, cameras, state_names, chunk_shape = "scripted", ("wrist",), ("tcp_x", "width"), (4, 7)
-    detail = "no engine"
+    detail, needs = "no engine", Needs()
 
     def __init__(self, gate: str = "", camera: bool = True) -> None:
         self.gate = Path(gate)

@@ -12,8 +12,9 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync import client, server
 
 from headway.clock import NS
+from headway.edge.actions import Actions
 from headway.edge.remote.codec import decode, encode
-from headway.edge.remote.layout import Actions, ImageKey, Layout, StateKey, to_metadata
+from headway.edge.remote.layout import ImageKey, Layout, StateKey, to_metadata
 from headway.edge.remote.server import PolicyServer
 from headway.types import Chunk, Frame, Observation, Pose
 

@@ -24,8 +24,8 @@ def manifest(**changes: Any) -> Manifest:
         kind="pro",
         name="head",
         onnx="model.onnx",
-        inputs=(Tensor(name="features", shape=(1, 4), unit="spec"),),
-        outputs=(Tensor(name="risk", shape=(1, 1), unit="0..1"),),
+        inputs=(Tensor(name="features", shape=(1, 4), unit="1"),),
+        outputs=(Tensor(name="risk", shape=(1, 1), unit="1"),),
         pro=Pro(spec_hash="ab" * 32, rate_hz=50.0, hidden=8, temperature={"risk": 1.3}),
         provenance=Provenance(command="make models", seed=7, data="none", date="2026-01-01"),
     )

@@ -156,7 +156,7 @@ def test_what_cannot_be_checked_is_named() -> None:
                         "radius": -0.1}]}, "radius"),
         ({"boxes": [{"name": "bin", "lower": [0, 0, 1], "upper": [1, 1, 0]}]}, "lower <= upper"),
         ({"fixed_capsules": [{"name": "pole", "a": [0, 0, float("inf")], "b": [0, 0, 1],
-                              "radius": 0.1}]}, "pole: wants finite"),
+                              "radius": 0.1}]}, r"`fixed_capsules\[0\]\.a\[2\]` wants a finite"),
     ],
 )  # fmt: skip
 def test_senseless_obstacles_are_named(table: Any, says: str) -> None:

@@ -1,6 +1,9 @@
 """A configuration that does not fit: an error with the file, the key and the nearest valid key."""
 
+from typing import Annotated
+
 import pytest
+from msgspec import Meta
 from null_robot import null_table
 
 from headway import config, plugins
@@ -73,7 +76,7 @@ def test_free_tables_are_left_to_whoever_decodes_them(tmp_path):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("speed = 'fast'", r"Expected `float`, got `str` - at key `speed`"),
+        ("speed = 'fast'", r"Expected `float`, got `str` - at key `speed`, found 'fast'"),
         ("name = 'x'", "missing required field `speed`"),
         ("speed = 1.0\n[inner]\nwidth = true", r"got `bool` - at key `inner\.width`"),
         ("speed = 1.0\nmany = 3", r"Expected `array`, got `int` - at key `many`"),
@@ -84,6 +87,71 @@ def test_a_wrong_type_is_named_with_its_key(tmp_path, text, says):
     with pytest.raises(ConfigError, match=says) as e:
         config.load(path, Outer)
     assert str(path) in str(e.value)
+
+
+class Bounded(Struct, frozen=True):
+    """One field of each sort of number."""
+
+    plain: float = 0.0
+    positive: config.Positive = 1.0
+    share: config.Fraction = 1.0
+    limit: Annotated[float, Meta(gt=0.0), config.INFINITE] = 1.0
+    maybe: config.Positive | None = None
+    count: Annotated[int, Meta(ge=1, le=10)] = 1
+    place: tuple[float, float] = (0.0, 0.0)
+    many: tuple[config.Positive, ...] = ()
+    named: dict[str, float] = {}  # noqa: RUF012 - msgspec copies defaults
+
+
+class Sections(Struct, frozen=True):
+    part: Bounded = Bounded()
+    parts: list[Bounded] = []  # noqa: RUF012 - msgspec copies defaults
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("plain = nan", "`part.plain` wants a finite number, found nan"),
+        ("plain = -inf", "`part.plain` wants a finite number, found -inf"),
+        ("positive = nan", "`part.positive` wants a finite number > 0, found nan"),
+        ("positive = 0", "`part.positive` wants a finite number > 0, found 0"),
+        ("share = 1.5", "`part.share` wants a finite number > 0 and <= 1, found 1.5"),
+        ("limit = nan", "`part.limit` wants a number > 0, found nan"),
+        ("limit = -1.0", "`part.limit` wants a number > 0, found -1.0"),
+        ("maybe = nan", "`part.maybe` wants a finite number > 0, found nan"),
+        ("count = 11", "`part.count` wants a whole number >= 1 and <= 10, found 11"),
+        ("place = [0.0, nan]", "`part.place[1]` wants a finite number, found nan"),
+        ("many = [1.0, 0.0]", "`part.many[1]` wants a finite number > 0, found 0.0"),
+        ("named = { a = inf }", "`part.named.a` wants a finite number, found inf"),
+    ],
+)
+def test_a_number_that_is_none_or_out_of_bounds_is_shown_with_what_is_wanted(tmp_path, text, says):
+    path = write(tmp_path, f"[part]\n{text}\n")
+    with pytest.raises(ConfigError) as e:
+        config.load(path, Sections)
+    assert str(e.value) == f"{path}: {says}"
+    path.write_text(f"[[parts]]\n[[parts]]\n{text}\n")
+    with pytest.raises(ConfigError) as e:
+        config.load(path, Sections)
+    assert str(e.value) == f"{path}: {says.replace('part.', 'parts[1].')}"
+
+
+def test_infinity_is_a_number_where_the_type_says_so(tmp_path):
+    path = write(tmp_path, "[part]\nlimit = inf\n")
+    assert config.load(path, Sections).part.limit == float("inf")
+
+
+@pytest.mark.parametrize("digits", [400, 5000])
+def test_a_number_too_long_for_a_float_is_not_written_out(digits):
+    with pytest.raises(ConfigError, match="wants a finite number > 0, found") as e:
+        config.decode({"positive": 10**digits}, Bounded, "robot")
+    assert len(str(e.value)) < 150
+
+
+def test_a_byte_order_mark_is_no_part_of_the_file(tmp_path):
+    path = tmp_path / "robot.toml"
+    path.write_bytes(b"\xef\xbb\xbfspeed = 2.5\n")
+    assert config.load(path, Outer).speed == 2.5
 
 
 def test_files_that_cannot_be_read(tmp_path):
@@ -122,9 +190,12 @@ class TestRunConfiguration:
             "workspace_max=[1,1,1]\nforce_max=1\ntorque_max=1\n[loop]\nhz=500\n"
         )
         assert settings.load(write(tmp_path, text + "policy_hz=25\n")).loop.policy_hz == 25.0
-        for bad in ("policy_hz=30", "pro_hz=0", "pro_hz=-5", "policy_hz=1000", "pro_hz=nan"):
-            with pytest.raises(ConfigError, match=r"wants a divisor of loop\.hz = 500"):
+        for bad in ("policy_hz=30", "policy_hz=1000"):
+            with pytest.raises(ConfigError, match=r"wants a divisor of hz = 500"):
+                settings.load(write(tmp_path, text + bad))
+        for bad in ("pro_hz=0", "pro_hz=-5", "pro_hz=nan"):
+            with pytest.raises(ConfigError, match=r"`loop\.pro_hz` wants a finite number > 0"):
                 settings.load(write(tmp_path, text + bad))
         for bad in ("hz=0", "hz=-1", "hz=inf", "hz=nan"):
-            with pytest.raises(ConfigError, match=r"`loop\.hz` wants a positive number"):
+            with pytest.raises(ConfigError, match=r"`loop\.hz` wants a finite number >= 1"):
                 settings.load(write(tmp_path, text.replace("hz=500", bad)))

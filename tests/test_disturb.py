@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from headway.clock import NS
+from headway.edge.policy import Needs
 from headway.learn.disturb import KINDS, Disturbance, Disturbed, drawn
 from headway.types import Chunk, Observation, Pose
 
@@ -78,6 +79,7 @@ def test_the_draw_is_the_seeds_alone_and_of_every_kind():
 
 class Still:
     name, cameras, state_names, chunk_shape = "still", (), ("tcp_x",), (H, 7)
+    needs = Needs()
 
     def instruction(self, text):
         return 3

@@ -16,9 +16,9 @@ import pytest
 from headway.clock import NS
 from headway.drivers.arms import _ur5e as ur
 from headway.drivers.kinematics import Chain
+from headway.edge.policy import FrameShape
 from headway.edge.worker.process import Care, PolicySource, ProcessWorker
-from headway.edge.worker.wire import FrameShape
-from headway.errors import BundleError, Missing, PolicyError
+from headway.errors import BundleError, ConfigError, Missing, PolicyError
 from headway.types import Frame, Observation
 
 CHAIN = Chain(ur.DH, ur.BASE_YAW, (0.0, 0.0, 0.185))
@@ -244,7 +244,7 @@ def test_one_that_cannot_be_opened_says_why(factory, error, says):
 
 
 def test_a_camera_that_is_not_there(start):
-    with pytest.raises(PolicyError, match="wants camera 'wrist', found none"):
+    with pytest.raises(ConfigError, match="wants camera `wrist`, found none"):
         start(frames={})
 
 

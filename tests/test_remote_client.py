@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import queue
 import shutil
 import socket
@@ -29,9 +30,10 @@ from remote_rig import (
 )
 
 from headway.clock import NS
+from headway.edge.actions import Actions
 from headway.edge.remote.client import RemotePolicy, open_policy
 from headway.edge.remote.codec import decode, encode
-from headway.edge.remote.layout import Actions, to_metadata
+from headway.edge.remote.layout import to_metadata
 from headway.edge.remote.request import to_message
 from headway.edge.remote.server import PolicyServer
 from headway.errors import ConfigError, DeviceError, SpecMismatch
@@ -65,6 +67,14 @@ def test_the_factory_takes_plain_data():
         policy.close()
         with pytest.raises(ConfigError, match=r"layout\]: unknown key `nmae`"):
             open_policy(url=url, layout={**layout, "nmae": ""})
+
+
+def test_a_layout_that_the_server_replaces_is_said_to_be_unused(opened):
+    with serving(Gate()) as server:
+        url = f"ws://127.0.0.1:{server.port}"
+        assert opened(url).detail == opened(url, LAYOUT).detail == f"remote ({url})"
+        other = structs.replace(LAYOUT, name="other")
+        assert "[policy.remote.layout] is not used" in opened(url, other).detail
 
 
 def test_a_server_that_says_nothing_about_itself_wants_a_layout(opened):
@@ -240,7 +250,9 @@ def test_tls(opened, tls, monkeypatch):
             opened(url)
 
 
-@pytest.mark.parametrize("changes", [{"timeout_s": 0.0}, {"connect_s": -1.0}, {"max_bytes": 0}])
+@pytest.mark.parametrize(
+    "changes", [{"timeout_s": 0.0}, {"timeout_s": math.nan}, {"connect_s": -1.0}, {"max_bytes": 0}]
+)
 def test_numbers_that_cannot_be(changes):
     with pytest.raises(ConfigError, match="> 0, found"):
         RemotePolicy("ws://127.0.0.1:1", **changes)

@@ -14,16 +14,16 @@ from remote_rig import BASE, DT_S, LAYOUT, H, message, observation
 
 from headway import bundle, config
 from headway.drivers.kinematics import mat_to_quat, mat_to_rotvec, quat_to_mat, rotvec_to_mat
+from headway.edge.actions import Actions
 from headway.edge.chunks import ACTION_NAMES
 from headway.edge.observe import StateVector
 from headway.edge.remote.codec import decode, encode
 from headway.edge.remote.layout import (
-    Actions,
     ImageKey,
     StateKey,
+    finite_actions,
     from_metadata,
     of_bundle,
-    to_actions,
     to_metadata,
 )
 from headway.edge.remote.request import rows, to_message, to_observation
@@ -163,6 +163,7 @@ def test_a_bundle_describes_itself(bundles):
     )
     assert (layout.state_names, layout.instructions) == (STATE, SENTENCES)
     assert layout.actions == Actions(chunk=HORIZON, dt_s=0.1)
+    assert layout.rate_hz == 10.0
     assert layout.sha256 == made.manifest.files["p.onnx"].sha256
     assert from_metadata(decode(encode(to_metadata(layout))), "x") == layout
     with pytest.raises(SpecMismatch, match="of kind policy, found pro"):
@@ -181,9 +182,9 @@ def test_metadata_of_others():
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"chunk": 0}, "chunk of 1 to 4096"),
+        ({"chunk": 0}, "`chunk` wants a whole number >= 1 and <= 4096, found 0"),
         ({"chunk": 5000}, "found 5000"),
-        ({"dt_s": 0.0}, "dt_s > 0"),
+        ({"dt_s": 0.0}, "`dt_s` wants a finite number > 0"),
         ({"names": ["dx", "dy"]}, "wanted the names dx, dy, dz"),
         ({"names": [*ACTION_NAMES, "dx"]}, "wanted the names"),
         ({"scale": [1.0]}, "7 names, 1 scales"),
@@ -203,7 +204,7 @@ class TestActions:
         sent = np.float32(np.random.default_rng(0).normal(size=(9, 7)))
         spec = Actions(chunk=H, dt_s=DT_S)
         assert spec.plain
-        found = to_actions(sent, spec, BASE)
+        found = finite_actions(sent, spec, BASE)
         assert found.tobytes() == sent[:H].tobytes()
         assert found.base is None  # its own memory, not the message's
 
@@ -214,7 +215,7 @@ class TestActions:
             scale=(1, 1, 0.5, 0.5, 0.5, 0.05, 0.05, 0.05), grip_open=-1.0, grip_closed=1.0,
         )  # fmt: skip
         row = [-1.0, 99.0, 0.6, 0.4, 0.2, 3.0, 2.0, 1.0]
-        found = to_actions(np.array([row, [0.0, *row[1:]]]), spec, BASE)
+        found = finite_actions(np.array([row, [0.0, *row[1:]]]), spec, BASE)
         want = [0.05, 0.10, 0.15, 0.1, 0.2, 0.3, 0.0]
         np.testing.assert_allclose(found, [want, [*want[:6], 0.5]], rtol=1e-6)
         assert found.dtype == np.float32
@@ -227,7 +228,7 @@ class TestActions:
         base = Pose(rng.normal(size=3), mat_to_quat(R0))
         spec = Actions(chunk=H, dt_s=DT_S, axes=axes, relative_to="previous" if steps else "chunk")
         p, R = base.pos, R0
-        for row, found in zip(sent, to_actions(sent, spec, base), strict=True):
+        for row, found in zip(sent, finite_actions(sent, spec, base), strict=True):
             p_from, R_from = (p, R) if steps else (base.pos, R0)
             step = rotvec_to_mat(row[3:6])
             p = p_from + (R_from @ row[:3] if axes == "tcp" else row[:3])
@@ -241,7 +242,7 @@ class TestActions:
         """What the property above would not see if both sides were wrong the same way."""
         quarter = Pose(np.zeros(3), mat_to_quat(rotvec_to_mat(np.array([0, 0, np.pi / 2]))))
         spec = Actions(chunk=1, dt_s=DT_S, axes="base")
-        found = to_actions(np.array([[1.0, 0, 0, 0.3, 0, 0, 0]]), spec, quarter)
+        found = finite_actions(np.array([[1.0, 0, 0, 0.3, 0, 0, 0]]), spec, quarter)
         # the base's x axis is the TCP's -y axis
         np.testing.assert_allclose(found[0], [0, -1, 0, 0, -0.3, 0, 0], atol=1e-6)
         assert mat_to_rotvec(quat_to_mat(quarter.quat))[2] == pytest.approx(np.pi / 2)
@@ -254,9 +255,9 @@ class TestActions:
             sent = np.zeros((H + 1, 7))
             sent[H - 1, k] = value
             with pytest.raises(BadMessage, match="finite"):
-                to_actions(sent, spec, BASE)
+                finite_actions(sent, spec, BASE)
             sent[H - 1, k], sent[H, k] = 0.0, value  # a row that nobody plays
-            assert not to_actions(sent, spec, BASE).any()
+            assert not finite_actions(sent, spec, BASE).any()
 
 
 @pytest.mark.parametrize(
@@ -274,4 +275,4 @@ def test_the_examples_are_valid(path):
     assert to_observation(there, layout, NUMBER).state.shape == sent.state.shape
     rows = np.zeros((layout.actions.chunk, 7))
     rows[:, 6] = layout.actions.grip_closed
-    assert (to_actions(rows, layout.actions, BASE)[:, 6] == 1).all()
+    assert (finite_actions(rows, layout.actions, BASE)[:, 6] == 1).all()

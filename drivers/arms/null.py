@@ -18,7 +18,7 @@ from headway.types import ArmState, Sent, Vec
 
 
 class Config(config.Struct, frozen=True):
-    rate_hz: float = 500.0
+    rate_hz: config.Hertz = 500.0
     threaded: bool = False  # read by a thread of its own, as a device that is waited for
     q: tuple[float, float, float, float, float, float] = (0.0, -1.9, 1.9, -1.57, -1.57, 0.0)
     tool: tuple[float, float, float] = (0.0, 0.0, 0.185)  # TCP in the flange frame [m]

@@ -15,7 +15,7 @@ from headway.types import ArmState, Info, Sent, Vec
 
 
 class Config(config.Struct, frozen=True):
-    rate_hz: float = 500.0
+    rate_hz: config.Hertz = 500.0
 
 
 class SimArm(SimSource[ArmState]):

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import numpy as np
+from msgspec import Meta
 
 from headway import config
 from headway.clock import Clock
 from headway.drivers import Context
+from headway.drivers.cameras import CameraName, Pixels
 from headway.drivers.null_source import NullSource
 from headway.types import Frame
 
 
 class Config(config.Struct, frozen=True):
-    name: str = "wrist"
-    width: int = 96  # [px]
-    height: int = 96
-    rate_hz: float = 30.0
+    name: CameraName = "wrist"
+    width: Pixels = 96  # [px]
+    height: Pixels = 96
+    rate_hz: config.Hertz = 30.0
     threaded: bool = False  # read by a thread of its own, as a device that is waited for
     depth: bool = True
-    depth_mm: int = 500
+    depth_mm: Annotated[int, Meta(ge=0, le=65535)] = 500
 
 
 class NullCamera(NullSource[Frame]):

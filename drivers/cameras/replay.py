@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from headway import config
 from headway.drivers import Context
+from headway.drivers.cameras import CameraName
 from headway.drivers.replay_source import ReplaySource, Tape, info, tape_of
 from headway.errors import RecordingError
 from headway.types import Frame
@@ -17,7 +18,7 @@ from headway.types import Frame
 
 class Config(config.Struct, frozen=True):
     path: str
-    name: str = "wrist"
+    name: CameraName = "wrist"
 
 
 class ReplayCamera(ReplaySource[Frame]):

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import math
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from msgspec import Meta
 
 from headway import config
 from headway.drivers import Context
+from headway.drivers.cameras import CameraName, Pixels
 from headway.drivers.sim import cell_of
 from headway.drivers.sim.cell import Cell
 from headway.drivers.sim.gl import context_class, import_mujoco
 from headway.drivers.sim.source import SimDevice
-from headway.errors import Missing
+from headway.errors import ConfigError, Missing
 from headway.types import Frame, Info, Sample
 
 
 class Config(config.Struct, frozen=True):
-    name: str = "wrist"  # a camera of the scene: wrist or overview
-    width: int = 96
-    height: int = 96
-    rate_hz: float = 30.0
-    rgb_noise: float = 2.0  # 1 sigma of 255
+    name: CameraName = "wrist"  # a camera of the scene: wrist or overview
+    width: Pixels = 96
+    height: Pixels = 96
+    rate_hz: config.Hertz = 30.0
+    rgb_noise: Annotated[float, Meta(ge=0.0, le=255.0)] = 2.0  # 1 sigma of 255
     depth: bool = True
 
 
@@ -34,6 +36,7 @@ class SimCamera(SimDevice[Frame]):
     waits = True  # for the renderer
 
     def __init__(self, cell: Cell, cfg: Config) -> None:
+        self._check_name(cell, cfg.name)
         super().__init__(cell, Info("sim", f"{cfg.name} camera (MuJoCo)", cfg.name), cfg.rate_hz)
         self.cfg = cfg
         self.has_depth = cfg.depth
@@ -53,6 +56,16 @@ class SimCamera(SimDevice[Frame]):
             / math.tan(math.radians(cell.cfg.wrist_fovy if cfg.name == "wrist" else 42) / 2)
         )
         self._K = np.array([[focal, 0, cfg.width / 2], [0, focal, cfg.height / 2], [0, 0, 1]])
+
+    @staticmethod
+    def _check_name(cell: Cell, name: str) -> None:
+        """Raises ConfigError for a camera that the scene has not."""
+        have = [cell.model.camera(i).name for i in range(cell.model.ncam)]
+        if name not in have:
+            raise ConfigError(
+                f"[[camera]] `name` wants a camera of the scene, found `{name}`: "
+                f"{config.suggest(name, have)}"
+            )
 
     def read(self, timeout_s: float) -> Sample[Frame]:
         self._pace(timeout_s)

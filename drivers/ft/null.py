@@ -14,7 +14,7 @@ Triple = tuple[float, float, float]
 
 
 class Config(config.Struct, frozen=True):
-    rate_hz: float = 500.0
+    rate_hz: config.Hertz = 500.0
     threaded: bool = False  # read by a thread of its own, as a device that is waited for
     force: Triple = (0.0, 0.0, 0.0)  # [N]
     torque: Triple = (0.0, 0.0, 0.0)  # [Nm]

@@ -11,7 +11,7 @@ from headway.types import Info, Wrench
 
 
 class Config(config.Struct, frozen=True):
-    rate_hz: float = 500.0
+    rate_hz: config.Hertz = 500.0
 
 
 class SimForceTorque(SimSource[Wrench]):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from typing import Annotated
+
+from msgspec import Meta
 
 from headway import config
 from headway.clock import Clock
@@ -13,9 +16,9 @@ from headway.types import GripperState
 
 
 class Config(config.Struct, frozen=True):
-    rate_hz: float = 500.0
+    rate_hz: config.Hertz = 500.0
     threaded: bool = False  # read by a thread of its own, as a device that is waited for
-    stroke: float = 0.085  # [m]
+    stroke: Annotated[float, Meta(gt=0.0, le=1.0)] = 0.085  # [m]
 
 
 class NullGripper(NullSource[GripperState]):

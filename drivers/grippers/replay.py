@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from typing import Annotated
+
+from msgspec import Meta
 
 from headway import config
 from headway.drivers import Context
@@ -14,7 +17,7 @@ from headway.types import GripperState
 class Config(config.Struct, frozen=True):
     path: str
     topic: str = "/telemetry"
-    stroke: float = 0.085  # of the recorded gripper [m]
+    stroke: Annotated[float, Meta(gt=0.0, le=1.0)] = 0.085  # of the recorded gripper [m]
 
 
 class ReplayGripper(ReplaySource[GripperState]):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from typing import Annotated
+
+from msgspec import Meta
 
 from headway import config
 from headway.drivers import Context
@@ -15,9 +18,9 @@ from headway.types import GripperState, Info
 
 
 class Config(config.Struct, frozen=True):
-    rate_hz: float = 500.0
-    force_noise: float = 0.4  # [N]
-    width_noise: float = 1e-4  # [m]
+    rate_hz: config.Hertz = 500.0
+    force_noise: Annotated[float, Meta(ge=0.0, le=1000.0)] = 0.4  # [N]
+    width_noise: Annotated[float, Meta(ge=0.0, le=1.0)] = 1e-4  # [m]
 
 
 class SimGripper(SimSource[GripperState]):

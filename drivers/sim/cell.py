@@ -11,9 +11,10 @@ from __future__ import annotations
 import math
 import threading
 from collections import deque
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from msgspec import Meta
 
 from headway import config, plugins
 from headway.clock import NS, Clock
@@ -32,24 +33,40 @@ _FOLLOW_LATE_NS = 2_000_000
 _FINGER_SPEED = 0.06  # of each jaw [m/s]
 
 
+Noise = Annotated[float, Meta(ge=0.0, le=1000.0)]  # standard deviation
+
+
 class CellConfig(config.Struct, frozen=True):
     """The `[cell]` section."""
 
     scene: str = "pick_place"
-    timestep: float = 0.002  # [s]
+    timestep: Annotated[float, Meta(ge=1e-4, le=0.02)] = 0.002  # [s]
     home: tuple[float, float, float] = (0.42, -0.13, 0.30)  # TCP at the start, tool down [m]
-    home_spread: float = 0.02  # [m]
+    home_spread: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.02  # [m]
     scene_config: dict[str, Any] = {}  # noqa: RUF012 - msgspec copies defaults
-    force_noise: float = 0.25  # upper end of the F/T noise drawn per episode [N]
-    torque_noise: float = 0.01  # [Nm]
-    force_bias: float = 1.5  # residual bias after taring, 1 sigma [N]
-    torque_bias: float = 0.05  # [Nm]
-    ft_delay_s: float = 0.004
-    joint_noise: float = 2e-5  # encoder noise [rad]
-    wrist_fovy: float = 75.0  # [deg]
+    force_noise: Noise = 0.25  # upper end of the F/T noise drawn per episode [N]
+    torque_noise: Noise = 0.01  # [Nm]
+    force_bias: Noise = 1.5  # residual bias after taring, 1 sigma [N]
+    torque_bias: Noise = 0.05  # [Nm]
+    ft_delay_s: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.004
+    joint_noise: Annotated[float, Meta(ge=0.0, le=1.0)] = 2e-5  # encoder noise [rad]
+    wrist_fovy: Annotated[float, Meta(ge=1.0, le=170.0)] = 75.0  # [deg]
     # The robot's own protective stop: force at the wrist beyond the tool's weight, mean over about
     # 10 ms [N]. Far above what the guard allows.
-    protective_force: float = 150.0
+    protective_force: Annotated[float, Meta(gt=0.0), config.INFINITE] = 150.0
+
+
+def cell_config(table: dict[str, Any], where: str) -> CellConfig:
+    """The checked `[cell]` section, its scene's own keys included. Raises ConfigError."""
+    cfg = config.decode(table, CellConfig, where)
+    scene_config(cfg, where)
+    return cfg
+
+
+def scene_config(cfg: CellConfig, where: str) -> Any:
+    """The scene's own checked `Config`. Raises ConfigError."""
+    scenes = plugins.load("drivers.sim.scenes", cfg.scene)
+    return config.decode(cfg.scene_config, scenes.Config, f"{where} scene_config of {cfg.scene}")
 
 
 class Cell:
@@ -61,9 +78,7 @@ class Cell:
         self.lock = threading.RLock()
         self.step_ns = round(cfg.timestep * NS)
         self._scenes = plugins.load("drivers.sim.scenes", cfg.scene)
-        self.scene_cfg = config.decode(
-            cfg.scene_config, self._scenes.Config, f"[cell] scene_config of {cfg.scene}"
-        )
+        self.scene_cfg = scene_config(cfg, "[cell]")
         self.episode = -1
         self.model: Any = None
         self.reset(0)

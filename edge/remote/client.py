@@ -14,7 +14,7 @@ from headway.clock import NS
 from headway.edge.bundle_policy import instruction_index
 from headway.edge.remote import MAX_BYTES
 from headway.edge.remote.codec import TEXT, Encoder, decode
-from headway.edge.remote.layout import Layout, from_metadata, to_actions
+from headway.edge.remote.layout import Layout, finite_actions, from_metadata
 from headway.edge.remote.link import Gone, InvalidURI, Link, connect
 from headway.edge.remote.memory import keep_memory
 from headway.edge.remote.request import printable, rows, to_message
@@ -22,6 +22,7 @@ from headway.errors import BadMessage, ConfigError, DeviceError, SpecMismatch
 from headway.types import Chunk, Observation
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
+_IGNORED = ", which describes itself: [policy.remote.layout] is not used"
 _SHOWN = 500  # characters of a server's error
 
 
@@ -64,7 +65,7 @@ class RemotePolicy:
     ) -> None:
         if not url.startswith(("ws://", "wss://")):
             raise ConfigError(f"wanted a policy server as ws://HOST:PORT, found {url!r}")
-        if timeout_s <= 0 or connect_s <= 0 or max_bytes < 1:
+        if not (timeout_s > 0 and connect_s > 0 and max_bytes >= 1):
             raise ConfigError(
                 f"wanted timeout_s, connect_s and max_bytes > 0, found {timeout_s}, {connect_s}, "
                 f"{max_bytes}"
@@ -93,8 +94,10 @@ class RemotePolicy:
         self.cameras = tuple(dict.fromkeys(i.camera for i in known.images))
         self.state_names = known.state_names
         self.chunk_shape = (known.actions.chunk, 7)
+        self.needs = known.needs
         self._dt_ns = round(known.actions.dt_s * NS)
-        self.detail = f"remote ({url})"
+        ignored = described is not None and layout is not None and layout != described
+        self.detail = f"remote ({url}{_IGNORED if ignored else ''})"
         self.facts = {"policy_url": url, "policy_sha256": known.sha256}
 
     def instruction(self, text: str) -> int:
@@ -121,7 +124,7 @@ class RemotePolicy:
         with self._lock:
             found = self._ask(self._encode(message))
             try:
-                actions = to_actions(found, self.layout.actions, obs.base)
+                actions = finite_actions(found, self.layout.actions, obs.base)
             except BadMessage as e:
                 raise self._failed(f"{self.url}: {e}", BadMessage) from None
         self._pause_s = 0.0

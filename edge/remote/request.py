@@ -11,6 +11,8 @@ from headway.edge.remote.layout import ImageKey, Layout
 from headway.errors import BadMessage, SpecMismatch
 from headway.types import Frame, Observation, Pose
 
+# Axes along the base's: a policy whose actions are in those of the base gives them unchanged, and
+# whoever asked turns them into those of the TCP.
 _NOWHERE = Pose(np.zeros(3), np.array([1.0, 0.0, 0.0, 0.0]))
 _NO_LENS = np.eye(3)
 _NO_FRAME = Frame(np.zeros((0, 0, 3), np.uint8), None, _NO_LENS)

@@ -17,11 +17,12 @@ import sys
 import time
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from headway import errors
 from headway.drivers.kinematics import Chain
-from headway.edge.policy import About, Policy, about, infer
+from headway.edge.policy import About, FrameShape, Policy, about, infer
 from headway.edge.worker import wire
 from headway.edge.worker.exchange import say
 from headway.edge.worker.tensors import Tensors
@@ -46,7 +47,7 @@ class Child:
         message, fds, _, _ = socket.recv_fds(sock, wire.LONGEST, 2)
         setup = wire.unpack(message)
         self.chain = Chain(tuple(map(tuple, setup["dh"])), setup["base_yaw"], tuple(setup["tool"]))
-        self.cameras = {k: wire.FrameShape(*v) for k, v in setup["cameras"].items()}
+        self.cameras = {k: FrameShape(*v) for k, v in setup["cameras"].items()}
         joints, state = len(self.chain.dh), len(known.state_names)
         fields = wire.observation_fields(self.cameras, state, joints)
         self.seen = Tensors(fields, setup["slots"], fds[0])
@@ -151,9 +152,8 @@ def main(argv: list[str]) -> int:
             wire.pack(
                 wire.DESCRIBE,
                 {
-                    "name": known.name, "cameras": known.cameras,
-                    "state_names": known.state_names, "chunk_shape": known.chunk_shape,
-                    "detail": getattr(policy, "detail", ""), "facts": getattr(policy, "facts", {}),
+                    "about": msgspec.to_builtins(known), "detail": getattr(policy, "detail", ""),
+                    "facts": getattr(policy, "facts", {}),
                 },
             )
         )  # fmt: skip

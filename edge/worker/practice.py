@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 from msgspec import structs
@@ -31,7 +30,7 @@ class Practice:
     trouble = ""
 
     def __init__(self, about: About, joints: int, awaited: Callable[[], bool]) -> None:
-        self.about = replace(about, cameras=())
+        self.about = structs.replace(about, cameras=())
         self._awaited = awaited
         seen = Tensors(wire.observation_fields({}, len(about.state_names), joints), SLOTS)
         said = Tensors(wire.chunk_fields(about.chunk_shape, joints), SLOTS)

@@ -19,10 +19,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from headway.child import environment
 from headway.clock import NS
 from headway.drivers.kinematics import Chain
-from headway.edge.policy import About, Ready
+from headway.edge.policy import About, FrameShape, Ready, check_cameras
 from headway.edge.worker import wire
 from headway.edge.worker.child import raised
 from headway.edge.worker.exchange import SLOTS, Exchange
@@ -55,14 +57,15 @@ class Care:
 class ProcessWorker:
     """`frames`: what each camera that the policy wants gives. `q` (n,): joints to warm up at.
 
-    Raises what opening the policy raises, and PolicyError when its process does not start.
+    Raises what opening the policy raises, ConfigError for cameras that do not fit it, and
+    PolicyError when its process does not start.
     """
 
     def __init__(
         self,
         source: PolicySource,
         chain: Chain,
-        frames: Mapping[str, wire.FrameShape],
+        frames: Mapping[str, FrameShape],
         q: Vec,
         care: Care | None = None,
     ) -> None:
@@ -139,9 +142,7 @@ class ProcessWorker:
         }  # fmt: skip
         sock.send(wire.pack(b"", setup))
         d = self._answer(sock, wire.DESCRIBE)
-        found = About(
-            d["name"], tuple(d["cameras"]), tuple(d["state_names"]), tuple(d["chunk_shape"])
-        )
+        found = msgspec.convert(d["about"], About)
         if self._exchange is None:
             self._allocate(found)
         elif found != self.about:
@@ -164,10 +165,7 @@ class ProcessWorker:
             self._answer(sock, wire.ANSWER)
 
     def _allocate(self, found: About) -> None:
-        missing = [c for c in found.cameras if c not in self._frames]
-        if missing:
-            have = ", ".join(self._frames) or "none"
-            raise PolicyError(f"policy {found.name} wants camera {missing[0]!r}, found {have}")
+        check_cameras(found, self._frames, self._frames)
         self.about = found
         frames = {name: self._frames[name] for name in found.cameras}
         n = len(self._q)

@@ -7,12 +7,12 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from headway.edge.chunks import JointChunk
-from headway.edge.policy import Ready
+from headway.edge.policy import FrameShape, Ready
 from headway.edge.worker.tensors import Fields
 from headway.types import Chunk, Frame, Observation, Pose
 
@@ -22,14 +22,6 @@ CHUNK, ERROR, ANSWER = b"C", b"E", b"A"  # policy -> loop
 LONGEST = 1 << 16
 
 SLOT = struct.Struct("<cxHIQQ")  # kind, slot, episode, number, spare
-
-
-class FrameShape(NamedTuple):
-    """What a camera's frames look like."""
-
-    height: int
-    width: int
-    depth: bool
 
 
 def pack(kind: bytes, content: Mapping[str, Any]) -> bytes:

@@ -16,11 +16,13 @@ import math
 
 import numpy as np
 
+from headway.clock import NS
 from headway.drivers.kinematics import mat_to_rotvec, quat_to_mat, tool_down
 from headway.drivers.sim.arm_model import STROKE
 from headway.drivers.sim.cell import Cell
 from headway.drivers.sim.scenes.pick_place import BIN, INSTRUCTIONS, TOTE
 from headway.edge.observe import STATE_NAMES
+from headway.edge.policy import Needs
 from headway.types import Chunk, Observation, Vec
 
 HORIZON, DT_NS = 6, 100_000_000
@@ -34,6 +36,7 @@ class Expert:
     name = "scripted expert"
     state_names = STATE_NAMES
     chunk_shape = (HORIZON, 7)
+    needs = Needs(NS / DT_NS, HORIZON * DT_NS / NS, instructions=INSTRUCTIONS)
 
     def __init__(
         self, cell: Cell, seed: int, *, disturb: float = 0.0, cameras: tuple[str, ...] = ()

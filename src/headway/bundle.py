@@ -14,13 +14,14 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
+from msgspec import Meta
 
-from headway import config
-from headway.config import Struct
+from headway import config, units
+from headway.config import Hertz, NotNegative, Seconds, Struct
 from headway.errors import BundleError, ConfigError
 
 MANIFEST = "bundle.json"
@@ -29,8 +30,13 @@ DTYPES = ("float32", "float64", "float16", "int64", "int32", "uint8", "uint16", 
 
 
 class Tensor(Struct, frozen=True, kw_only=True):
-    """An input or output of the ONNX graph. `mean` and `std` (one value, or one per element of the
-    last axis) are applied by whoever fills it; None: the graph does it itself."""
+    """An input or output of the ONNX graph, and what its values are to whoever fills or reads it.
+
+    `unit`: of its values, among `headway.units.UNITS`; "": the one that Headway uses for what is
+    filled in. `mean` and `std` (one value, or one per element of the last axis; of tensors of
+    floats only): an input is given (x - mean) / std, an output y means y std + mean; None: the
+    graph does it itself.
+    """
 
     name: str
     shape: tuple[int, ...]
@@ -44,8 +50,18 @@ class Tensor(Struct, frozen=True, kw_only=True):
             raise ValueError(f"tensor {self.name}: dtype {self.dtype}, valid: {', '.join(DTYPES)}")
         if any(d < 1 for d in self.shape):
             raise ValueError(f"tensor {self.name}: wanted dimensions >= 1, found {self.shape}")
+        if self.unit:
+            try:
+                units.check(self.unit)
+            except ValueError as e:
+                raise ValueError(f"tensor {self.name}: {e}") from None
         if (self.mean is None) != (self.std is None):
             raise ValueError(f"tensor {self.name}: mean and std come together")
+        if self.mean is not None and not self.floats:
+            raise ValueError(
+                f"tensor {self.name}: mean and std want a tensor of floats, found {self.dtype}: "
+                "normalise inside the graph"
+            )
         for key, values in (("mean", self.mean), ("std", self.std)):
             if values is None:
                 continue
@@ -56,27 +72,64 @@ class Tensor(Struct, frozen=True, kw_only=True):
             if not np.isfinite(values).all() or (key == "std" and min(values) <= 0.0):
                 raise ValueError(f"tensor {self.name}: {key} wants finite values, std > 0")
 
+    @property
+    def floats(self) -> bool:
+        """Whether its elements are floating-point numbers."""
+        return self.dtype.startswith("float")
+
 
 class Image(Struct, frozen=True, kw_only=True):
-    """An image input: from which camera, resized to `height` x `width` [px]."""
+    """An image input: from which camera, which has to give `height` x `width` [px]. Its tensor is
+    (1, h, w, 3) of uint8 for rgb8, (1, h, w) of uint16 [mm] for depth_mm; or of floats, with the
+    same values."""
 
     camera: str
     input: str  # name of the tensor
-    height: int
-    width: int
+    height: Annotated[int, Meta(ge=1)]
+    width: Annotated[int, Meta(ge=1)]
     channels: int = 3
-    encoding: Literal["rgb8", "depth_mm"] = "rgb8"  # uint8 (h, w, 3), uint16 (h, w)
+    encoding: Literal["rgb8", "depth_mm"] = "rgb8"
+
+    def check(self, tensor: Tensor) -> None:
+        """Raises ValueError where the tensor is not made for this image."""
+        rgb = self.encoding == "rgb8"
+        channels, dtype, unit = (3, "uint8", "1") if rgb else (1, "uint16", "mm")
+        what = f"image of camera {self.camera} ({self.encoding})"
+        if self.channels != channels:
+            raise ValueError(f"{what}: wanted channels = {channels}, found {self.channels}")
+        shape = (1, self.height, self.width, *((3,) if rgb else ()))
+        if tensor.shape != shape or not (tensor.dtype == dtype or tensor.floats):
+            raise ValueError(
+                f"{what}: wanted its input `{tensor.name}` as {dtype} or floats {shape}, found "
+                f"{tensor.dtype} {tensor.shape}"
+            )
+        if tensor.unit and not tensor.floats and tensor.unit != unit:
+            raise ValueError(
+                f"{what}: wanted whole numbers with the unit {unit!r}, found {tensor.unit!r}"
+            )
+        if rgb and tensor.unit not in ("", "1"):
+            raise ValueError(f"{what}: wanted no unit (0 to 255), found {tensor.unit!r}")
+
+
+# In whose axes actions are: those of the TCP at the chunk's start, or of the robot's base.
+FRAMES: dict[str, Literal["tcp", "base"]] = {
+    "tcp": "tcp",
+    "tcp at the chunk's start": "tcp",
+    "tcp commanded at the observation": "tcp",
+    "base": "base",
+}
 
 
 class Policy(Struct, frozen=True, kw_only=True):
-    """What an action-chunk policy sees and says."""
+    """What an action-chunk policy sees and says. Actions are motion relative to the TCP pose at the
+    chunk's start, in the axes of `frame` (a key of `FRAMES`)."""
 
     action_names: tuple[str, ...]
-    action_units: tuple[str, ...]
-    frame: str  # of the actions, such as "base" or "tcp at the chunk's start"
-    chunk: int  # actions per inference
-    dt_s: float  # between actions
-    rate_hz: float  # inferences
+    action_units: tuple[str, ...]  # as `headway.edge.actions` lists them
+    frame: str
+    chunk: Annotated[int, Meta(ge=1, le=4096)]  # actions per inference
+    dt_s: Seconds  # between actions
+    rate_hz: Hertz  # inferences a second
     images: tuple[Image, ...] = ()
     state_names: tuple[str, ...] = ()
     instructions: tuple[str, ...] = ()  # vocabulary; the policy is given the index
@@ -86,11 +139,16 @@ class Policy(Struct, frozen=True, kw_only=True):
             raise ValueError(
                 f"policy: {len(self.action_names)} action names, {len(self.action_units)} units"
             )
-        if self.chunk < 1 or not self.dt_s > 0.0 or not self.rate_hz > 0.0:
+        if self.frame not in FRAMES:
             raise ValueError(
-                f"policy: wanted chunk >= 1, dt_s > 0, rate_hz > 0, found {self.chunk}, "
-                f"{self.dt_s}, {self.rate_hz}"
+                f"policy: frame wants {', '.join(map(repr, FRAMES))}, found {self.frame!r}: "
+                f"{config.suggest(self.frame, FRAMES)}"
             )
+
+    @property
+    def axes(self) -> Literal["tcp", "base"]:
+        """Whose axes the actions are in."""
+        return FRAMES[self.frame]
 
 
 class Pro(Struct, frozen=True, kw_only=True):
@@ -98,22 +156,17 @@ class Pro(Struct, frozen=True, kw_only=True):
     gamma * Phi(t+1) - Phi(t) - risk_weight * risk - stability_weight * (1 - stability)."""
 
     spec_hash: str  # of the feature definition, headway.kernels.spec
-    rate_hz: float
-    hidden: int
+    rate_hz: Hertz
+    hidden: Annotated[int, Meta(ge=1)]
     masks: tuple[str, ...] = ()  # channel groups, in the order of the mask input
     # By output; already applied inside the graph, given for the record.
     temperature: dict[str, float] = msgspec.field(default_factory=dict)
-    # Alarm levels by signal, from a calibration split.
+    # Alarm levels by signal that the metrics in `provenance` were counted at, for the record.
+    # A run takes its own from a calibration: headway.edge.risk.
     thresholds: dict[str, float] = msgspec.field(default_factory=dict)
-    gamma: float = 1.0
-    risk_weight: float = 0.0
-    stability_weight: float = 0.0
-
-    def __post_init__(self) -> None:
-        if not self.rate_hz > 0.0 or self.hidden < 1:
-            raise ValueError(
-                f"pro: wanted rate_hz > 0 and hidden >= 1, found {self.rate_hz}, {self.hidden}"
-            )
+    gamma: Annotated[float, Meta(ge=0.0, le=1.0)] = 1.0
+    risk_weight: NotNegative = 0.0
+    stability_weight: NotNegative = 0.0
 
 
 class Provenance(Struct, frozen=True, kw_only=True):
@@ -155,9 +208,15 @@ class Manifest(Struct, frozen=True, kw_only=True):
         names = [t.name for t in (*self.inputs, *self.outputs)]
         if len(set(names)) != len(names) or not self.inputs or not self.outputs:
             raise ValueError(f"wanted inputs and outputs with distinct names, found {names}")
-        for image in self.policy.images if self.policy else ():
-            if image.input not in {t.name for t in self.inputs}:
+        inputs = {t.name: t for t in self.inputs}
+        images = self.policy.images if self.policy else ()
+        for image in images:
+            if image.input not in inputs:
                 raise ValueError(f"image of camera {image.camera}: no input is named {image.input}")
+            image.check(inputs[image.input])
+        twice = [i.input for i in images if [j.input for j in images].count(i.input) > 1]
+        if twice:
+            raise ValueError(f"two images want to be the input {twice[0]}: give each its own")
 
 
 @dataclass(frozen=True, slots=True)

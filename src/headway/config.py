@@ -1,15 +1,31 @@
 """Strict TOML configuration: a file is decoded into typed structs, and whatever does not fit is an
-error that names the file, the key and the nearest valid key."""
+error that names the file, the key, what was found there and what is wanted, or the nearest valid
+key.
+
+Numbers are finite everywhere unless their type says otherwise, and their bounds stand in their
+types, so a section needs no checks of its own for them:
+
+    class LoopConfig(Struct, frozen=True):
+        hz: Annotated[float, Meta(ge=1.0, le=10_000.0)] = 500.0
+        max_age_s: Positive = 0.02
+        force_max: Annotated[float, Meta(gt=0.0), INFINITE]
+
+Bounds are checked where data are decoded, not where a struct is made by a program.
+"""
 
 from __future__ import annotations
 
 import difflib
+import math
+import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from types import UnionType
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
+from msgspec import Meta
 
 from headway.errors import ConfigError
 
@@ -19,6 +35,16 @@ else:  # the same parser, by the same author, for 3.10
     import tomli as tomllib
 
 S = TypeVar("S")
+
+# Types of numbers for configuration fields; NaN is none of them.
+Positive = Annotated[float, Meta(gt=0.0)]
+NotNegative = Annotated[float, Meta(ge=0.0)]
+Fraction = Annotated[float, Meta(gt=0.0, le=1.0)]
+Hertz = Annotated[float, Meta(gt=0.0, le=10_000.0)]
+Seconds = Annotated[float, Meta(gt=0.0, le=86_400.0)]  # a time to wait: more than 0, a day at most
+SecondsOrNone = Annotated[float, Meta(ge=0.0, le=86_400.0)]  # 0: none
+INFINITE = Meta(extra={"infinite": True})  # beside the bounds: infinity is a value too
+_LONGEST = 60  # characters of a found value that a message shows
 
 
 class Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -31,10 +57,11 @@ def load(path: Path | str, kind: type[S]) -> S:
 
 
 def read_toml(path: Path | str) -> dict[str, Any]:
-    """Parse a TOML file. Raises ConfigError when it is missing or not TOML."""
+    """Parse a TOML file, with or without a byte order mark. Raises ConfigError when it is missing
+    or not TOML."""
     path = Path(path)
     try:
-        table: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+        table: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8-sig"))
         return table
     except FileNotFoundError:
         near = sorted(p.name for p in path.parent.glob("*.toml")) if path.parent.is_dir() else []
@@ -48,52 +75,130 @@ def read_toml(path: Path | str) -> dict[str, Any]:
 
 def decode(data: Any, kind: type[S], where: str) -> S:
     """Turn plain data into `kind`; `where` names the source in errors. Raises ConfigError."""
-    _check_keys(data, kind, where, "")
+    _check(data, kind, where, "")
     try:
         return msgspec.convert(data, kind)
     except msgspec.ValidationError as e:
-        raise ConfigError(f"{where}: {_in_toml_terms(str(e))}") from None
+        raise ConfigError(f"{where}: {_in_toml_terms(str(e), data)}") from None
 
 
-def _in_toml_terms(message: str) -> str:
-    return message.replace("`$.", "key `").replace("`$`", "the file")
+def suggest(found: str, valid: Iterable[str], prefix: str = "") -> str:
+    """The end of an error about a word that is not among `valid`: the nearest of them after
+    `prefix`, else all."""
+    valid = list(valid)
+    near = difflib.get_close_matches(found, valid, n=1, cutoff=0.5)
+    return f"did you mean `{prefix}{near[0]}`?" if near else f"valid: {', '.join(valid)}"
 
 
-def _check_keys(data: Any, kind: Any, where: str, prefix: str) -> None:
-    """Unknown keys first, since msgspec names the key but not its neighbours."""
-    kind = _without_none(kind)
-    if isinstance(data, list):
-        inner = [a for a in get_args(kind) if _struct_in(a)]
+def _in_toml_terms(message: str, data: Any) -> str:
+    """msgspec's message with the key as TOML has it, and the value that was found there."""
+    path = re.search(r"`\$([^`]*)`$", message)
+    found = ""
+    if path is not None and (value := _at(data, path[1])) is not None:
+        found = f", found {_short(value)}"
+    return message.replace("`$.", "key `").replace("`$`", "the file") + found
+
+
+def _at(data: Any, path: str) -> Any:
+    """The number or text at `.key[index].key`; None where it is neither, or not to be found."""
+    for key, index in re.findall(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]", path):
+        if key and isinstance(data, dict):
+            data = data.get(key)
+        elif index.isdigit() and isinstance(data, list | tuple) and int(index) < len(data):
+            data = data[int(index)]
+        else:
+            return None
+    return data if isinstance(data, str | int | float) else None
+
+
+def _short(value: Any) -> str:
+    try:
+        text = repr(value)
+    except ValueError:  # Python does not write out whole numbers of thousands of digits
+        text = "a number of thousands of digits"
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+
+
+def _check(data: Any, kind: Any, where: str, key: str) -> None:
+    """Unknown keys, numbers that are not finite or out of bounds: msgspec names neither what was
+    found nor a neighbour, and takes NaN and infinity for any float."""
+    kind, metas = _plain(kind, data)
+    if isinstance(data, int | float) and not isinstance(data, bool):
+        if kind in (int, float):
+            _check_number(data, kind, metas, where, key)
+    elif isinstance(data, list | tuple):
+        inner = get_args(kind)
         for i, item in enumerate(data):
             if inner:
-                _check_keys(item, inner[0], where, f"{prefix.rstrip('.')}[{i}].")
+                fixed = len(inner) > i and Ellipsis not in inner
+                _check(item, inner[i] if fixed else inner[0], where, f"{key}[{i}]")
+    elif isinstance(data, dict):
+        prefix = f"{key}." if key else ""
+        if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+            hints = get_type_hints(kind, include_extras=True)
+            valid = {f.encode_name: hints[f.name] for f in msgspec.structs.fields(kind)}
+            for name, value in data.items():
+                if name not in valid:
+                    hint = suggest(str(name), valid, prefix)
+                    raise ConfigError(f"{where}: unknown key `{prefix}{name}`: {hint}")
+                _check(value, valid[name], where, f"{prefix}{name}")
+        elif get_origin(kind) is dict:
+            for name, value in data.items():
+                _check(value, get_args(kind)[1], where, f"{prefix}{name}")
+
+
+def _plain(kind: Any, data: Any) -> tuple[Any, tuple[Meta, ...]]:
+    """`kind` without Annotated and the other members of a union, and what Annotated said."""
+    metas: tuple[Meta, ...] = ()
+    while True:
+        if get_origin(kind) is Annotated:
+            metas += tuple(m for m in kind.__metadata__ if isinstance(m, Meta))
+            kind = kind.__origin__
+        elif get_origin(kind) in (Union, UnionType):
+            kind = next((a for a in get_args(kind) if _takes(a, data)), None)
+        else:
+            return kind, metas
+
+
+def _takes(kind: Any, data: Any) -> bool:
+    """Whether data of this type belong to that member of a union."""
+    kind = _plain(kind, data)[0]
+    origin = get_origin(kind) or kind
+    if isinstance(data, dict):
+        return isinstance(origin, type) and issubclass(origin, dict | msgspec.Struct)
+    if isinstance(data, list | tuple):
+        return origin in (list, tuple)
+    if isinstance(data, int | float) and not isinstance(data, bool):
+        return origin in (int, float)
+    return origin is type(data)
+
+
+def _check_number(value: float, kind: type, metas: tuple[Meta, ...], where: str, key: str) -> None:
+    bounds = {
+        sign: limit
+        for meta in metas
+        for sign, limit in ((">", meta.gt), (">=", meta.ge), ("<", meta.lt), ("<=", meta.le))
+        if limit is not None
+    }
+    may_be_infinite = any((m.extra or {}).get("infinite") for m in metas)
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    inside = {
+        ">": lambda x: number > x,
+        ">=": lambda x: number >= x,
+        "<": lambda x: number < x,
+        "<=": lambda x: number <= x,
+    }
+    finite = math.isfinite(number) or (may_be_infinite and not math.isnan(number))
+    if finite and all(inside[sign](limit) for sign, limit in bounds.items()):
         return
-    struct = _struct_in(kind)
-    if not isinstance(data, dict):
-        return
-    if struct is None:
-        inner = [a for a in get_args(kind) if _struct_in(a)]
-        for key, value in data.items() if inner else ():
-            _check_keys(value, inner[0], where, f"{prefix}{key}.")
-        return
-    hints = get_type_hints(struct)
-    valid = {f.encode_name: hints[f.name] for f in msgspec.structs.fields(struct)}
-    for key, value in data.items():
-        if key not in valid:
-            near = difflib.get_close_matches(key, valid, n=1, cutoff=0.5)
-            hint = f"did you mean `{prefix}{near[0]}`?" if near else f"valid: {', '.join(valid)}"
-            raise ConfigError(f"{where}: unknown key `{prefix}{key}`: {hint}")
-        _check_keys(value, valid[key], where, f"{prefix}{key}.")
+    what = "a whole number" if kind is int else "a number" if may_be_infinite else "a finite number"
+    limits = " and ".join(f"{sign} {_plain_number(x)}" for sign, x in bounds.items())
+    wanted = f"{what} {limits}".strip()
+    raise ConfigError(f"{where}: `{key}` wants {wanted}, found {_short(value)}")
 
 
-def _without_none(kind: Any) -> Any:
-    """`X` of `X | None`."""
-    if get_origin(kind) not in (Union, UnionType):
-        return kind
-    found = [a for a in get_args(kind) if a is not type(None)]
-    return found[0] if len(found) == 1 else kind
-
-
-def _struct_in(kind: Any) -> type[msgspec.Struct] | None:
-    kind = _without_none(kind)
-    return kind if isinstance(kind, type) and issubclass(kind, msgspec.Struct) else None
+def _plain_number(limit: float) -> str:
+    return str(limit) if isinstance(limit, int) else f"{limit:g}"

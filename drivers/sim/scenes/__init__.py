@@ -1,4 +1,7 @@
-"""Scenes; each module is a kind with `Config` and `build(cfg, rng) -> Scene`."""
+"""Scenes; each module is a kind with `Config` and `build(cfg, rng) -> Scene`. It also says what the
+run's `[task]` has to fit: `TASK`, its `index`; the zones `SOURCE` and `TARGET`; and `INSTRUCTIONS`,
+one of which each scene asks for.
+"""
 
 from __future__ import annotations
 

@@ -8,9 +8,10 @@ the tote's scale and item identification: the asked-for item is in, and no other
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from msgspec import Meta
 
 from headway import config
 from headway.drivers.sim.scenes import Scene, Zone
@@ -24,16 +25,29 @@ COLOURS = {
 INSTRUCTIONS = tuple(f"put the {c} item in the tote" for c in COLOURS)
 BIN = Zone((0.45, -0.17, 0.0), (0.13, 0.11, 0.03))
 TOTE = Zone((0.45, 0.20, 0.0), (0.11, 0.11, 0.04))
+TASK, SOURCE, TARGET = 0, BIN, TOTE
+
+
+Items = Annotated[int, Meta(ge=1, le=len(COLOURS))]
+Mass = Annotated[float, Meta(gt=0.0, le=100.0)]
+Friction = Annotated[float, Meta(gt=0.0, le=10.0)]
 
 
 class Config(config.Struct, frozen=True):
-    items_min: int = 2
-    items_max: int = 4
-    mass_min: float = 0.05  # [kg]
-    mass_max: float = 0.9
-    friction_min: float = 0.10
-    friction_max: float = 0.9
-    clutter: float = 0.07  # smallest distance between item centres [m]
+    items_min: Items = 2
+    items_max: Items = 4
+    mass_min: Mass = 0.05  # [kg]
+    mass_max: Mass = 0.9
+    friction_min: Friction = 0.10
+    friction_max: Friction = 0.9
+    # smallest distance between item centres [m]
+    clutter: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.07
+
+    def __post_init__(self) -> None:
+        for name in ("items", "mass", "friction"):
+            least, most = getattr(self, f"{name}_min"), getattr(self, f"{name}_max")
+            if least > most:
+                raise ValueError(f"{name}_min wants at most {name}_max = {most}, found {least}")
 
 
 def build(cfg: Config, rng: np.random.Generator) -> Scene:

@@ -1,0 +1,48 @@
+"""Units that bundles may name, and the factors between them."""
+
+from __future__ import annotations
+
+import math
+
+from headway import config
+
+# Dimension, and how many of the SI unit of that dimension one of these is.
+_UNITS = {
+    "1": ("number", 1.0),
+    "%": ("number", 0.01),
+    "m": ("length", 1.0),
+    "cm": ("length", 1e-2),
+    "mm": ("length", 1e-3),
+    "rad": ("angle", 1.0),
+    "deg": ("angle", math.pi / 180.0),
+    "s": ("time", 1.0),
+    "ms": ("time", 1e-3),
+    "m/s": ("speed", 1.0),
+    "cm/s": ("speed", 1e-2),
+    "mm/s": ("speed", 1e-3),
+    "rad/s": ("angular speed", 1.0),
+    "deg/s": ("angular speed", math.pi / 180.0),
+    "N": ("force", 1.0),
+    "kN": ("force", 1e3),
+    "Nm": ("torque", 1.0),
+    "Nmm": ("torque", 1e-3),
+}
+UNITS = tuple(_UNITS)
+
+
+def check(unit: str) -> None:
+    """Raises ValueError for a unit that is not among `UNITS`."""
+    if unit not in _UNITS:
+        raise ValueError(f"wanted a unit, found {unit!r}: {config.suggest(unit, UNITS)}")
+
+
+def factor(found: str, wanted: str) -> float:
+    """What values in `found` are multiplied by to be in `wanted`: 0.001 for "mm" and "m". Raises
+    ValueError for an unknown unit, and for two of different dimensions."""
+    check(found)
+    check(wanted)
+    (dimension, size), (other, unit) = _UNITS[found], _UNITS[wanted]
+    if dimension != other:
+        valid = ", ".join(u for u, (d, _) in _UNITS.items() if d == other)
+        raise ValueError(f"wanted a unit of {other} ({valid}), found {found!r}")
+    return size / unit

@@ -1,0 +1,267 @@
+"""Every field of `bundle.json` and of a run's TOML is read by code that acts on it.
+
+The structs are found from those that files are decoded into, so a new field is looked for without
+being listed. `exercise` runs what there is; whatever stays unread must be in `DOCUMENTATION`, with
+the reason.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from declared import Field, Reads, check_all_read, fields, nested
+from echo_policy import Echo, observation
+from loop_rig import Policy as Spoken
+from loop_rig import Rig
+from null_robot import NO_REALTIME, STATE, make_policy, make_pro, null_table, run, toml
+
+from headway import bundle, config, plugins
+from headway.bundle import File, Manifest, Pro, Provenance, Tensor
+from headway.clock import NS, VirtualClock
+from headway.config import Struct
+from headway.drivers import Context, open_device
+from headway.drivers.kinematics import Chain
+from headway.edge import risk
+from headway.edge.bundle_policy import open_policy as open_bundle_policy
+from headway.edge.guard import Guard
+from headway.edge.guard_config import GuardConfig
+from headway.edge.monitor import TaskMonitor
+from headway.edge.realtime import RealtimeConfig, realtime
+from headway.edge.remote.client import open_policy
+from headway.edge.remote.layout import Layout, RemoteConfig, of_bundle
+from headway.edge.remote.server import PolicyServer
+from headway.edge.risk import Calibration
+from headway.edge.settings import PolicyConfig, Settings
+from headway.edge.system import System
+from headway.errors import SpecMismatch
+
+mujoco = pytest.importorskip("mujoco", reason="the cell's configuration is part of a run's")
+
+FOLDERS = ("arms", "ft", "grippers", "cameras", "sim.scenes")
+ROOTS = (
+    Settings,
+    Manifest,
+    Calibration,
+    plugins.load("drivers.sim", "cell").CellConfig,
+    *(
+        plugins.load(f"drivers.{folder}", kind).Config
+        for folder in FOLDERS
+        for kind in plugins.kinds(f"drivers.{folder}")
+    ),
+)
+_REMOTE = "an argument of edge.remote.client.open_policy, which the test below compares"
+_RECORD = "says how the model or the numbers came to be, for whoever looks at the file"
+DOCUMENTATION: dict[Field, str] = {
+    **{(RemoteConfig, f.name): _REMOTE for f in msgspec.structs.fields(RemoteConfig)},
+    **{(Provenance, f.name): _RECORD for f in msgspec.structs.fields(Provenance)},
+    (Manifest, "provenance"): _RECORD,
+    (Manifest, "schema"): "compared before the file is decoded into a struct",
+    (Calibration, "kind"): "one value is valid: it tells the file from a bundle",
+    (Calibration, "episodes"): _RECORD,
+    (Calibration, "data"): _RECORD,
+    (Calibration, "date"): _RECORD,
+}
+
+
+class Machine(System):
+    """Grants everything and does nothing."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def scheduler(self) -> tuple[int, int]:
+        return 0, 0
+
+    def affinity(self, tid: int) -> set[int]:
+        return {0, 1}
+
+    def lock_limit(self) -> int | None:
+        return None
+
+    def hold_latency(self, us: int) -> Any:
+        return lambda: None
+
+    def helpers(self) -> list[int]:
+        return []
+
+    def _nothing(self, *_: Any) -> None: ...
+
+    set_scheduler = set_affinity = mlockall = munlockall = mallopt = huge_pages = _nothing
+
+
+def exercise(tmp_path: Path) -> None:
+    """Run everything that acts on a configuration, once."""
+    policy, pro = make_policy(tmp_path / "policy"), make_pro(tmp_path / "pro")
+    recording = runs(tmp_path, policy, pro)
+    devices(recording)
+    the_loop(tmp_path)
+    the_guard()
+    a_server(tmp_path)
+    with realtime(RealtimeConfig(), Machine(tmp_path)):
+        pass
+
+
+def runs(tmp_path: Path, policy: Path, pro: Path) -> Path:
+    """A run in the cell, and one of null devices in real time; a recording."""
+    made = bundle.load(pro).manifest
+    calibration = {
+        "kind": "risk", "pro": made.name, "pro_sha256": made.files["p.onnx"].sha256,
+        "policy_sha256": "", "peaks": [i / 40 for i in range(40)], "episodes": 40,
+        "data": "none", "date": "2026-01-01",
+    }  # fmt: skip
+    (tmp_path / "risk.json").write_bytes(msgspec.json.encode(calibration))
+    zones = {k: v for k, v in null_table()["task"].items() if k != "limit_s"}
+    with_models = {
+        "policy": {"bundle": str(policy)},
+        "pro": {"bundle": str(pro), "features": "numpy"},
+        "risk": {"calibration": "risk.json", "abort_alpha": 0.05},
+        "task": {**zones, "limit_s": 0.3},
+    }
+    sim = {"kind": "sim"}
+    camera = {"kind": "sim", "name": "wrist", "width": 16, "height": 16}
+    table = null_table(cell={}, arm=sim, ft=sim, gripper=sim, camera=[camera], **with_models)
+    assert run(written(tmp_path / "cell.toml", table), tmp_path / "cell") == 0
+    table = null_table(realtime=NO_REALTIME, **with_models)
+    path = written(tmp_path / "null.toml", table)
+    assert run(path, tmp_path / "null", "--realtime") in (0, 1)
+    with pytest.raises(SpecMismatch, match="was made for PRO model"):
+        risk.load(tmp_path / "risk.json", "0" * 64)
+    return tmp_path / "cell" / "episode_0.mcap"
+
+
+def written(path: Path, table: dict[str, Any]) -> Path:
+    path.write_text("".join(f"{k} = {toml(v)}\n" for k, v in table.items()))
+    return path
+
+
+def devices(recording: Path) -> None:
+    """Those that play a recording back."""
+    ctx = Context(VirtualClock(1))
+    for folder in ("arms", "ft", "grippers", "cameras"):
+        device = open_device(folder, "replay", {"path": str(recording)}, ctx)
+        device.open(1.0)
+        ctx.clock.sleep_until(ctx.clock.now() + NS // 10)
+        device.read(0.0)
+        device.close()
+
+
+def the_loop(tmp_path: Path) -> None:
+    """What only some episodes reach: a whole task, a policy that is started again."""
+    settings = config.decode(null_table(), Settings, "test")
+    monitor = TaskMonitor(settings.task, 0.085)
+    source, target = (0.45, -0.17), (0.45, 0.20)
+    place = [(source, 0.3, 0.085), (source, 0.05, 0.085), (source, 0.05, 0.03)]
+    place += [(source, 0.3, 0.03), (target, 0.3, 0.03), (target, 0.05, 0.085), (target, 0.3, 0.085)]
+    for (x, y), z, width in place:
+        for _ in range(200):
+            monitor.step(x, y, z, width, 0.0 if width < 0.05 else 0.085, 0.002)
+    assert monitor.done
+    rig = Rig(null_table(), Spoken())
+    rig.worker.trouble = "it is started again"
+    assert rig.run(tmp_path / "restart.mcap").ticks > 1
+
+
+def the_guard() -> None:
+    """Every check, with every kind of obstacle."""
+    capsule = {"name": "x", "a": [0.0, 0.0, 5.0], "b": [0.0, 0.0, 6.0], "radius": 0.01}
+    table = null_table()["guard"] | {
+        "floor_z": 0.0, "power_max": 50.0, "risk_max": 0.9,
+        "capsules": [{**capsule, "frame": 6}], "fixed_capsules": [capsule],
+        "boxes": [{"name": "box", "lower": [5.0, 5.0, 5.0], "upper": [6.0, 6.0, 6.0]}],
+    }  # fmt: skip
+    arm = open_device("arms", "null", {}, Context(VirtualClock(1)))
+    chain: Chain = arm.chain
+    guard = Guard(config.decode(table, GuardConfig, "test"), arm.limits, 0.002, chain)
+    q = np.array([0.0, -1.9, 1.9, -1.57, -1.57, 0.0])
+    guard.reset(q)
+    decision = guard.apply(q, state=None, wrench=None, now_ns=0, command_t_ns=0)
+    assert decision.changed
+
+
+def a_server(tmp_path: Path) -> None:
+    """Asked by its own description, as `headway serve` and `headway run` do."""
+    path = Echo(tmp_path / "echo").make()
+    policy = open_bundle_policy(str(path))
+    layout = of_bundle(bundle.load(path).manifest)
+    with PolicyServer(policy, layout, port=0) as server, contextlib.ExitStack() as stack:
+        remote = open_policy(f"ws://127.0.0.1:{server.port}", timeout_s=30.0)
+        stack.callback(remote.close)
+        assert remote.needs.rate_hz == 10.0
+        remote.instruction("put the green item in the tote")
+        chunk = remote.infer(observation(size=2))
+    np.testing.assert_allclose(chunk.actions[0, : len(STATE)], observation().state, rtol=1e-6)
+    assert chunk.dt_ns == NS // 10
+
+
+def test_every_field_is_read(tmp_path: Path) -> None:
+    structs = nested(*ROOTS)
+    assert {Layout, File, Pro, Tensor, PolicyConfig} <= set(structs)
+    with Reads(structs) as reads:
+        exercise(tmp_path)
+    check_all_read(reads, DOCUMENTATION)
+
+
+def test_a_policy_server_is_opened_with_every_key_of_its_section() -> None:
+    keys = {f.name for f in msgspec.structs.fields(RemoteConfig)}
+    assert set(inspect.signature(open_policy).parameters) == keys
+
+
+class Inner(Struct, frozen=True):
+    hz: float = 1.0
+    name: str = ""
+
+
+class Outer(Struct, frozen=True):
+    """`hz` is read of another struct, `checked` only looked at as it is made."""
+
+    inner: tuple[Inner, ...] | None = None
+    hz: float = 1.0
+    checked: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.checked < 0.0:
+            raise ValueError("checked wants 0 or more")
+
+
+class TestTheRuleItself:
+    """It finds fields that nobody reads, whatever else has the same name."""
+
+    def found(self, unread: dict[Field, str]) -> None:
+        with Reads(nested(Outer)) as reads:
+            outer = config.decode({"inner": [{"hz": 2.0}]}, Outer, "test")
+            msgspec.to_builtins(outer)  # to copy is not to read
+            assert outer.inner is not None
+            assert outer.inner[0].hz == 2.0
+        check_all_read(reads, unread)
+
+    def test_structs_are_found_through_any_type(self) -> None:
+        assert nested(Outer) == [Outer, Inner]
+        assert len(fields([Outer, Inner])) == 5
+
+    def test_what_nobody_reads_is_named(self) -> None:
+        with pytest.raises(AssertionError, match=r"Inner\.name, .*Outer\.checked, .*Outer\.hz$"):
+            self.found({})
+
+    def test_exceptions_are_for_what_is_not_read(self) -> None:
+        exceptions: dict[Field, str] = {
+            (Inner, "name"): "r", (Outer, "checked"): "r", (Outer, "hz"): "r"
+        }  # fmt: skip
+        self.found(exceptions)
+        with pytest.raises(AssertionError, match=r"exceptions that are none: .*Inner\.hz"):
+            self.found(exceptions | {(Inner, "hz"): "r"})
+        with pytest.raises(AssertionError, match="wants a reason"):
+            self.found(exceptions | {(Outer, "hz"): ""})
+
+    def test_structs_are_as_before_afterwards(self) -> None:
+        before = dict(vars(Inner))
+        with Reads([Inner]) as reads:
+            assert Inner(hz=3.0).hz == 3.0
+        assert dict(vars(Inner)) == before
+        assert Inner().hz == 1.0
+        assert reads.seen == {(Inner, "hz")}

@@ -1,0 +1,65 @@
+"""How often a policy is asked, and whether its chunks last until the next one is there."""
+
+import pytest
+
+from headway import config
+from headway.edge.pace import USUAL_HZ, pace
+from headway.edge.policy import About, Needs
+from headway.edge.settings import LoopConfig
+from headway.errors import ConfigError
+
+
+def found(loop, latency_s=0.02, **needs):
+    policy = About("tiny", (), (), (6, 7), Needs(**needs))
+    return pace(config.decode(loop, LoopConfig, "[loop]"), policy, latency_s)
+
+
+@pytest.mark.parametrize(
+    ("loop", "rate_hz", "every"),
+    [
+        ({}, None, 500 / USUAL_HZ),
+        ({}, 10.0, 50),
+        ({}, 25.0, 20),
+        ({"policy_hz": 10.0}, 10.0, 50),
+        ({"policy_hz": 5.0}, None, 100),
+        ({}, 30.0, 17),  # 29.4 a second: no whole number of ticks is nearer
+        ({"policy_hz": 31.25}, 30.0, 16),
+        ({"hz": 10.0, "policy_hz": 10.0, "pro_hz": 10.0, "watchdog_s": 0.0}, 10.0, 1),
+    ],
+)
+def test_a_policy_is_asked_as_often_as_it_is_made_for(loop, rate_hz, every):
+    at = found(loop, rate_hz=rate_hz)
+    assert at.every == every
+    assert at.hz == loop.get("hz", 500.0) / every
+    assert at.note == ""
+
+
+@pytest.mark.parametrize("policy_hz", [50.0, 5.0])
+def test_another_rate_than_it_is_made_for_is_refused(policy_hz):
+    says = f"made to be asked 10 times a second, found loop.policy_hz = {policy_hz:g}: leave"
+    with pytest.raises(ConfigError, match=says):
+        found({"policy_hz": policy_hz}, rate_hz=10.0)
+
+
+def test_a_rate_that_the_loop_cannot_come_near(tmp_path):
+    with pytest.raises(ConfigError, match=r"number of ticks of loop\.hz = 100 comes near that"):
+        found({"hz": 100.0}, rate_hz=70.0)
+
+
+@pytest.mark.parametrize(
+    ("loop", "chunk_s", "says"),
+    [
+        ({}, 0.05, r"asked every 0\.1 s, but its chunks last 0\.05 s.*policy_hz to 20"),
+        ({"chunk_max_age_s": 0.05}, 0.6, r"but loop\.chunk_max_age_s allows 0\.05 s.*it to more"),
+    ],
+)
+def test_chunks_that_end_before_the_next_is_asked_for(loop, chunk_s, says):
+    with pytest.raises(ConfigError, match=says):
+        found(loop, rate_hz=10.0, chunk_s=chunk_s)
+
+
+def test_chunks_that_end_before_the_next_has_come_are_said():
+    note = found({}, rate_hz=10.0, chunk_s=0.1).note
+    assert note.startswith("the arm will stop between chunks: policy tiny is asked every 0.1 s and")
+    assert found({}, rate_hz=10.0, chunk_s=0.1, latency_s=0.0).note == ""
+    assert found({}, rate_hz=10.0, chunk_s=0.6).note == ""
