@@ -151,7 +151,7 @@ def load(
     """The successful demonstrations and all the corrected episodes in `folder`, by file name."""
     parts = []
     for index, path in enumerate(sorted(folder.glob("*.mcap"))[:limit]):
-        recording = open_recording(path)
+        recording = open_recording(path, strict=True)
         if not (outcome(recording).get("success") or _taught(recording.rows("/chunk")).any()):
             continue
         parts.append(

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from damage import damage
 from kernels_rows import Rows, scale, wild
 from pro_head import make_head
 from rich.console import Console
@@ -256,3 +257,54 @@ def test_the_command_says_equal_or_what_differs(whole: Path, head: Path, tmp_pat
     assert "risk" in text
     assert "0.25" in text
     assert "120" in text  # the tick
+
+
+@pytest.mark.parametrize("which", [(2,), (2, 4), (4,)])
+def test_a_damaged_recording_is_compared_up_to_the_damage(
+    whole: Path, head: Path, tmp_path: Path, which: tuple[int, ...]
+) -> None:
+    path = tmp_path / "bad.mcap"
+    path.write_bytes(whole.read_bytes())
+    damage(path, *which)
+    report = replay(path, head)
+    assert report.equal
+    assert (report.damaged, report.exit_code) == (len(which), 1)
+    assert report.steps == {2: 50, 4: 100}[which[0]]
+    assert [("skipped a damaged chunk" in n) for n in report.notes] == [True] * len(which) + [False]
+    assert f"compared {report.ticks} ticks and {report.steps} head steps" in report.notes[-1]
+    console = Console(record=True, width=300)
+    assert replay_command(path, head, console=console) == 1
+    assert "equal as far as it is whole" in console.export_text()
+
+
+def test_damage_at_the_beginning_leaves_nothing_to_compare(
+    whole: Path, head: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "bad.mcap"
+    path.write_bytes(whole.read_bytes())
+    report = replay(damage(path, 0), head)
+    assert (report.steps, report.exit_code) == (0, 1)
+
+
+def test_two_recordings_are_compared_record_for_record(
+    whole: Path, head: Path, tmp_path: Path
+) -> None:
+    def change(i: int, row: np.void) -> None:
+        row["risk"] += 0.25 * (i == 60)
+
+    console = Console(record=True, width=300)
+    kwargs: dict[str, Any] = {"chunk_bytes": 1 << 18}
+    same = record(tmp_path / "same.mcap", ticks(1500), head, **kwargs)
+    assert replay_command(whole, None, same, console=console) == 0
+    assert "the same" in console.export_text()
+    for name, other, says in (
+        ("one value", {"change": change}, f"message 60 on /pro at {START + 600 * 2_000_000} ns"),
+        ("metadata", {"metadata": {"seed": "8"}}, "metadata 'headway' differ"),
+    ):
+        path = record(tmp_path / f"{name}.mcap", ticks(1500), head, **kwargs, **other)
+        assert replay_command(whole, None, path, console=console) == 1
+        assert says in console.export_text()
+    cut = tmp_path / "cut.mcap"
+    cut.write_bytes(whole.read_bytes()[:-30000])
+    assert replay_command(whole, None, cut, console=console) == 1
+    assert "ends in the middle" in console.export_text()

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from damage import chunks, damage
 from report_page import Page
 
 from headway import mcaplog
+from headway.__main__ import main
 from headway.edge.audit import STAGES, TIMING
 from headway.edge.guard import Reason
 from headway.edge.log import command_dtype
@@ -247,6 +249,34 @@ def test_recording_that_was_cut(tmp_path: Path) -> None:
     assert 0 < float(said[1]) < 2.9
     assert "ends in the middle" in page.text
     assert "NO RESULT" in page.text
+
+
+def test_a_damaged_chunk_costs_itself_and_not_the_page(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = damage(record(tmp_path / "e.mcap", timing="topic", clock="wall"), 2, 3)
+    assert main(["report", str(path)]) == 1
+    said = capsys.readouterr()
+    assert said.out == f"{tmp_path / 'e.html'}\n"
+    assert said.err.count("skipped a damaged chunk at byte") == 2
+    assert "/telemetry" in said.err
+    page = Page(tmp_path / "e.html")
+    assert page.text.count("A part of this recording is damaged.") == 2
+    assert "SUCCESS" in page.text
+    assert str(tmp_path) not in page.text
+    (lane,) = [x for x in page.data["lanes"] if x["label"] == "not readable"]
+    start, end = lane["spans"][0][0], lane["spans"][-1][1]
+    t = page.times("Force on the tool")
+    assert end - start > 0.1
+    assert not ((t > start + 0.002) & (t < end - 0.002)).any()  # a chunk ends between topics
+    assert t[-1] == pytest.approx(2.998)
+
+
+def test_damage_that_holds_the_result_is_named_for_it(tmp_path: Path) -> None:
+    path = record(tmp_path / "e.mcap")
+    damage(path, len(chunks(path.read_bytes())) - 1)
+    page = Page(write_report(path))
+    assert "No result: it may be among what is missing." in " ".join(page.text.split())
 
 
 def test_cut_before_the_first_row_says_so(tmp_path: Path) -> None:

@@ -27,7 +27,8 @@ class Commands:
 
 def commands(recording: Recording, hz: float) -> Commands | None:
     """None where the recording does not say what the limits were. Differences are over one period,
-    from a start at rest, as the guard defines them."""
+    from a start at rest, as the guard defines them; none are taken across commands that are missing
+    in the recording."""
     text = recording.metadata.get("limits")
     if text is None or "/command" not in recording.topics:
         return None
@@ -35,12 +36,16 @@ def commands(recording: Recording, hz: float) -> Commands | None:
     q = recording.rows("/command")["sent"]
     if not len(q):
         return None
+    # Commands before which one is missing: no difference is known across the hole.
+    holes = np.flatnonzero(np.diff(recording.sequence("/command")) != 1) + 1
     lo, hi = limits["q_min"], limits["q_max"]
     bad = ~np.isfinite(q) | (q < lo - 1e-9) | (q > hi + 1e-9)
     outside, most = {"position": int(bad.any(axis=1).sum())}, {}
     q = np.concatenate([q[:1]] * 3 + [q])
     for order, name in enumerate(_NAMES[1:], start=1):
         found = np.abs(np.diff(q, order, axis=0))[3 - order :] * hz**order
+        across = (holes[:, None] + np.arange(order)).ravel()
+        found[across[across < len(found)]] = 0.0
         limit = limits["d" * order + "q_max"]
         # what rounding of positions alone can make of a difference
         noise = 2.0**order * 2.0**-52 * np.abs(q).max() * hz**order

@@ -121,6 +121,13 @@ def timeline(episode: Episode, timing: Rows | None) -> Timeline:
 
 def _lanes(e: Episode) -> dict[str, list[Span]]:
     lanes: dict[str, list[Span]] = {}
+    lost = [
+        Span((d.start_ns - e.t0_ns) / 1e9, (d.end_ns - e.t0_ns) / 1e9, "damaged chunk", "bandbad")
+        for d in e.recording.damage
+        if d.start_ns is not None and d.end_ns is not None
+    ]
+    if lost:
+        lanes["not readable"] = merge(lost)
     phase = e.column("phase")
     if known(phase):
         codes = np.where(np.isfinite(phase), phase, -1).astype(np.int64)

@@ -224,6 +224,17 @@ def lost(fd: int, piece: Piece, why: str) -> Damage:
     return Damage(piece.offset, piece.size, why, counts, min(times), max(times))
 
 
+def record_head(fd: int, at: int) -> tuple[int, int, int]:
+    """Code, begin and end of the body of the record at `at`. Raises one of DAMAGE at the end."""
+    op, n = _HEAD.unpack(os.pread(fd, _HEAD.size, at))
+    return op, at + _HEAD.size, at + _HEAD.size + n
+
+
+def metadata_name(body: bytes) -> str:
+    """Of a metadata record. Raises one of DAMAGE."""
+    return str(records.Metadata.read(_stream(body)).name)
+
+
 def _stream(body: bytes) -> ReadDataStream:
     return ReadDataStream(BytesIO(body))
 

@@ -79,14 +79,17 @@ class Damage(NamedTuple):
 
 class Recording:
     """An opened file; what it returns is in the order of the file. `truncated` when it ends in the
-    middle; `note` then says what was recovered."""
+    middle; `note` then says what was recovered. `strict`: see `open_recording`."""
 
-    def __init__(self, path: Path, contents: Contents) -> None:
+    def __init__(self, path: Path, contents: Contents, strict: bool = False) -> None:
         self.path = path
+        self._strict = strict
         self._contents = contents
         self.truncated = contents.stopped is not None
         self.note = ""
-        self._damage = {d.offset: self._described(d) for d in contents.damage}
+        self._damage: dict[int, Damage] = {}
+        for lost_here in contents.damage:
+            self._found(lost_here)
         if contents.no_summary:
             self.note = (
                 f"{path}: the summary at its end is damaged; the messages before it, up to byte "
@@ -105,6 +108,11 @@ class Recording:
         return self._contents.metadata.get("headway", {})
 
     @property
+    def run(self) -> dict[str, str]:
+        """When and where it was recorded, see `headway.edge.origin`; empty in older recordings."""
+        return self._contents.metadata.get("headway.run", {})
+
+    @property
     def end(self) -> dict[str, str]:
         """How the recording ended, and how many messages were written and dropped."""
         return self._contents.metadata.get("headway.end", {})
@@ -112,6 +120,11 @@ class Recording:
     @property
     def topics(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(c.topic for c in self._contents.channels.values()))
+
+    def topic_of(self, channel: int) -> str:
+        """Topic of the channel with this number in the file."""
+        known = self._contents.channels.get(channel)
+        return known.topic if known is not None else f"channel {channel}"
 
     def schema(self, topic: str) -> str:
         """Name of the schema, such as "foxglove.RawImage"; "" where the channel has none."""
@@ -152,7 +165,7 @@ class Recording:
 
     def messages(self, topic: str) -> Iterator[Message]:
         """The messages as they lie in the file; chunks that are damaged are skipped and noted in
-        `damage`."""
+        `damage`, or raise RecordingError (`strict`)."""
         self._channel(topic)
         wanted = {i for i, c in self._contents.channels.items() if c.topic == topic}
         for piece in self._contents.pieces:
@@ -171,16 +184,23 @@ class Recording:
                     found.append(Message(t_ns, seq, data[at + MESSAGE.size : end]))
         except DAMAGE as e:
             if piece.offset not in self._damage:
-                damage = lost(self._contents.fd, piece, str(e) or type(e).__name__)
-                self._damage[piece.offset] = self._described(damage)
+                self._found(lost(self._contents.fd, piece, str(e) or type(e).__name__))
             return []
         return found
+
+    def _found(self, d: Lost) -> None:
+        """Note a damaged chunk. Raises RecordingError when `strict`."""
+        if self._strict:
+            raise RecordingError(
+                f"{self.path}: wanted a chunk at byte {d.offset}, found damage ({d.why}): copy the "
+                "file again from where it was made"
+            ) from None
+        self._damage[d.offset] = self._described(d)
 
     def _described(self, d: Lost) -> Damage:
         counts: dict[str, int] = {}
         for channel, n in (d.counts or {}).items():
-            known = self._contents.channels.get(channel)
-            topic = known.topic if known is not None else f"channel {channel}"
+            topic = self.topic_of(channel)
             counts[topic] = counts.get(topic, 0) + n
         what = "how much is missing is not known"
         if counts:
@@ -319,8 +339,9 @@ def _factories() -> list[Any]:
     return [Protobuf(), Ros2()]
 
 
-def open_recording(path: Path | str) -> Recording:
-    """Open an MCAP file. Raises RecordingError where there is none."""
+def open_recording(path: Path | str, *, strict: bool = False) -> Recording:
+    """Open an MCAP file. `strict`: a damaged chunk raises RecordingError when it is met, for those
+    who cannot do with a part; else it is skipped. Raises RecordingError where there is no file."""
     path = Path(path)
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -336,7 +357,7 @@ def open_recording(path: Path | str) -> Recording:
                 f"wanted an MCAP recording at {path}, found {found} at its start: "
                 "give a file that `headway run` wrote, or another .mcap"
             )
-        recording = Recording(path, read_contents(fd))
+        recording = Recording(path, read_contents(fd), strict)
     except OSError as e:  # a folder, for one
         os.close(fd)
         raise RecordingError(f"wanted a recording at {path}: {e.strerror}") from None
