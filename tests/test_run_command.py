@@ -105,7 +105,7 @@ def test_a_second_run_on_the_same_recording_is_busy(write, tmp_path, monkeypatch
     assert open_recording(out / "episode_0.mcap").end["end"] == "closed"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGXCPU])
 def test_a_signal_ends_the_run_cleanly(write, tmp_path, monkeypatch, capsys, number):
     usual = command.record_episode
     before = signal.getsignal(number)
@@ -127,7 +127,7 @@ def test_a_signal_ends_the_run_cleanly(write, tmp_path, monkeypatch, capsys, num
     files = sorted(p.name for p in (tmp_path / "out").glob("*.mcap"))
     assert files == ["episode_0.mcap"]
     assert (
-        '"end": "interrupted"'
+        '"end": "interrupted", "success": null'
         in list(open_recording(tmp_path / "out" / files[0]).logs("/log"))[-1].text
     )
 

@@ -14,7 +14,6 @@ import contextlib
 import json
 import os
 import select
-import signal
 import sys
 import time
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from headway.child import outlive
 from headway.edge.recording import messages, ring
 from headway.edge.recording.quick import QuickWriter
 from headway.edge.recording.ring import NOTE, Ring
@@ -196,8 +196,7 @@ def _wake(status: int) -> None:
 def main(argv: list[str]) -> int:
     memory, bell, status, fd, parent = (int(a) for a in argv[:5])
     tap = Tap(Feed(int(argv[5]), float(argv[6]))) if argv[5:] else None
-    for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # the loop's end is ours
-        signal.signal(s, signal.SIG_IGN)
+    outlive()
     with contextlib.suppress(OSError):  # never at the loop's real-time priority
         os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
     shared = Ring(memory)

@@ -15,6 +15,7 @@ from headway.edge.report import page
 from headway.edge.report.episode import Episode, read_episode, timeline
 from headway.edge.report.frames import strips, strips_html
 from headway.edge.report.latency import latency_html
+from headway.edge.result import INTERRUPTED, success_of
 from headway.errors import RecordingError
 from headway.mcaplog import Recording, open_recording
 
@@ -112,7 +113,10 @@ def _verdict(e: Episode) -> tuple[str, str]:
     """Class of the badge, and its text."""
     if not e.result:
         return "", "NO RESULT"
-    success = e.result.get("success")
+    end = str(e.result.get("end", ""))
+    if end == INTERRUPTED:
+        return "", "INTERRUPTED"
+    success = success_of(end, e.result.get("success"))
     if success is True:
         return "good", "SUCCESS"
     return ("bad", "FAILED") if success is False else ("", "NO VERDICT")
