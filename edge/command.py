@@ -19,6 +19,7 @@ from rich.progress import (
 )
 
 from headway.clock import VirtualClock, WallClock
+from headway.edge import origin
 from headway.edge import settings as settings_module
 from headway.edge.build import Built
 from headway.edge.ending import INTERRUPTED, Ending, Outlet
@@ -86,6 +87,7 @@ def _run(config: Path, run: RunOptions, ending: Ending, console: Console) -> int
         settings = settings_module.with_policy_server(settings, run.policy)
     out = run.out or Path("runs") / f"{config.stem}-{run.seed}"
     clock = WallClock() if run.realtime else VirtualClock(1)
+    origin.place()  # asks git, while nothing moves yet
     station = Station(settings, clock)
     faults = Faults(tuple(map(parse, run.inject)), clock)
     faults.install(station)

@@ -27,6 +27,7 @@ from headway.edge.recording.quick import QuickWriter
 from headway.edge.recording.ring import NOTE, Ring
 from headway.edge.recording.schema import Channel, struct_schema
 from headway.edge.recording.tap import Feed, Tap, Topic
+from headway.mcapfile import RUN
 from headway.wire import Layout
 
 AGE_NS = 500_000_000
@@ -77,6 +78,8 @@ class Log:
         self.mcap: Any = QuickWriter(self.file, chunk_size=1 << 62)  # type: ignore[arg-type]
         self.mcap.start(library=setup["library"])
         self.mcap.add_metadata("headway", setup["metadata"])
+        if setup["run"]:
+            self.mcap.add_metadata(RUN, setup["run"])
         self.chunk_bytes = int(setup["chunk_bytes"])
         channels = [Channel.from_json(c) for c in setup["channels"]]
         topics: list[Topic] = []

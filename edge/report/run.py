@@ -19,6 +19,7 @@ from headway.edge.result import INTERRUPTED, success_of
 from headway.errors import RecordingError
 from headway.mcaplog import Recording, open_recording
 
+RUN_FACTS = (("started", "recorded"), ("host", "host"), ("revision", "revision"))
 SHOWN = 5  # damaged chunks that a page names one by one
 
 
@@ -105,7 +106,12 @@ def _head(e: Episode) -> str:
         out += page.banner("info", "Not in this recording:", f"{', '.join(missing)}.")
     out += page.facts(_facts(e))
     return out + page.details(
-        "Recording", {**log.metadata, **{f"end: {k}": v for k, v in log.end.items()}}
+        "Recording",
+        {
+            **log.metadata,
+            **{f"run: {k}": v for k, v in log.run.items()},
+            **{f"end: {k}": v for k, v in log.end.items()},
+        },
     )
 
 
@@ -149,6 +155,7 @@ def _facts(e: Episode) -> list[tuple[str, str]]:
     if e.pro is not None:
         shown.append(("reward (sum)", n(facts.get("reward"))))
     shown += [("seed", meta.get("seed", "-")), ("clock", meta.get("clock", "-"))]
+    shown += [(word, run[k]) for k, word in RUN_FACTS if (run := e.recording.run).get(k)]
     shown += [(k, meta[k]) for k in ("policy", "pro", "bundle", "headway") if meta.get(k)]
     return shown
 

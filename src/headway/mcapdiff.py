@@ -15,11 +15,9 @@ from typing import NamedTuple
 
 from mcap.opcode import Opcode
 
-from headway.mcapfile import DAMAGE, MAGIC, MESSAGE, Piece, metadata_name, record_head, unpack
+from headway.mcapfile import DAMAGE, MAGIC, MESSAGE, RUN, Piece, metadata_name, record_head, unpack
 from headway.mcapfile import records_in as bodies
 from headway.mcaplog import Recording, open_recording
-
-RUN = "headway.run"  # the metadata record that says when and where
 
 
 class _Record(NamedTuple):

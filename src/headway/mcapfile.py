@@ -20,6 +20,7 @@ from mcap.exceptions import McapError
 from mcap.opcode import Opcode
 
 MAGIC = b"\x89MCAP0\r\n"
+RUN = "headway.run"  # the metadata record that says when and where, see `headway.mcapdiff`
 MESSAGE = struct.Struct("<HIQQ")  # channel, sequence, log time, publish time
 _HEAD = struct.Struct("<BQ")
 _CHUNK = struct.Struct("<QQQII")

@@ -28,6 +28,7 @@ from headway.mcapfile import (
     DAMAGE,
     MAGIC,
     MESSAGE,
+    RUN,
     Contents,
     Piece,
     lost,
@@ -110,7 +111,7 @@ class Recording:
     @property
     def run(self) -> dict[str, str]:
         """When and where it was recorded, see `headway.edge.origin`; empty in older recordings."""
-        return self._contents.metadata.get("headway.run", {})
+        return self._contents.metadata.get(RUN, {})
 
     @property
     def end(self) -> dict[str, str]:
