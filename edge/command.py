@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
@@ -27,32 +26,16 @@ from headway.edge.inject import Faults, parse
 from headway.edge.panel import Panel
 from headway.edge.realtime import realtime as realtime_setup
 from headway.edge.result import Result
+from headway.edge.run_options import RunOptions as RunOptions
+from headway.edge.run_options import check, enough_files
 from headway.edge.runner import record_episode
 from headway.edge.settings import Settings
 from headway.edge.station import Station
 from headway.edge.summary import Episode, separation, success_line
 from headway.edge.view.viewer import Viewer, ViewOptions
 from headway.edge.watchdog import Watchdog
-from headway.errors import ConfigError
 
 STOPPED = ("fault", "protective stop")
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """What `headway run` is asked for beside its configuration."""
-
-    episodes: int = 1
-    seed: int = 0  # of the first episode
-    out: Path | None = None
-    realtime: bool = False
-    panel: bool = False
-    view: ViewOptions = field(default_factory=ViewOptions)
-    report: bool = False
-    overwrite: bool = False
-    require: tuple[str, ...] = ()
-    policy: str | None = None  # URL of a policy server, instead of what the configuration names
-    inject: tuple[str, ...] = ()  # faults, see headway.edge.inject
 
 
 def run_command(config: Path, run: RunOptions) -> int:
@@ -65,7 +48,8 @@ def run_command(config: Path, run: RunOptions) -> int:
         outlet = Outlet(console.file, ending)
         console.file = outlet.as_file()
         try:
-            code = _run(config, run, ending, console)
+            with enough_files():
+                code = _run(config, run, ending, console)
         except KeyboardInterrupt:
             if not ending.why:  # not by a signal
                 raise
@@ -80,12 +64,11 @@ def run_command(config: Path, run: RunOptions) -> int:
 
 
 def _run(config: Path, run: RunOptions, ending: Ending, console: Console) -> int:
-    if run.episodes < 1:
-        raise ConfigError(f"wanted --episodes of at least 1, found {run.episodes}")
+    out = run.out or Path("runs") / f"{config.stem}-{run.seed}"
+    check(run, out)
     settings = settings_module.load(config)
     if run.policy is not None:
         settings = settings_module.with_policy_server(settings, run.policy)
-    out = run.out or Path("runs") / f"{config.stem}-{run.seed}"
     clock = WallClock() if run.realtime else VirtualClock(1)
     origin.place()  # asks git, while nothing moves yet
     station = Station(settings, clock)
@@ -97,6 +80,8 @@ def _run(config: Path, run: RunOptions, ending: Ending, console: Console) -> int
         try:
             for line in (*built.choices, *built.notes):
                 console.print(f"[dim]{escape(line)}[/dim]")
+            for line in faults.notes(settings.task.limit_s):
+                console.print(f"[yellow]{escape(line)}[/yellow]", soft_wrap=True)
             faults.attach(built.loop)
             ending.watch(built.loop)
             progress = Progress(

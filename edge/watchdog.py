@@ -77,12 +77,17 @@ class Watchdog:
                 env=environment(),
             )
         except OSError as e:
-            raise DeviceError(f"wanted a watchdog process: {e.strerror}") from None
+            raise DeviceError(
+                f"wanted a watchdog process, found that none can be started: {e.strerror}; see "
+                "`ulimit -n`, `ulimit -u` and the free memory"
+            ) from None
         finally:
             os.close(memory)
         assert self._process.stdout is not None
         if self._process.stdout.readline() != b"ready\n":
-            raise DeviceError("wanted a watchdog process, found that it ended at once")
+            raise DeviceError(
+                "wanted a watchdog process, found that it ended at once: what it printed says why"
+            )
 
     @property
     def pid(self) -> int:
