@@ -8,7 +8,7 @@ signals are held to the bit in either case.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -89,16 +89,25 @@ def replay(recording: Path, pro: Path | None) -> ReplayReport:
             )
     _same_spec(log)
     scale, hz, head_hz = scale_of(log), _number(log, "hz"), _number(log, "pro_hz")
+    if head_hz > hz or abs(hz / head_hz - round(hz / head_hz)) > 1e-9:
+        raise RecordingError(_lacks(log, "pro_hz", f"a divisor of `hz` = {hz:g}"))
     rows, want = log.rows("/telemetry"), log.rows("/pro")
     if rows.dtype != dtype(len(scale.q_min)):
         raise SpecMismatch(
-            f"{recording}: wanted telemetry of {len(scale.q_min)} joints as this version has it, "
-            f"found {rows.dtype.names}: replay it with headway {meta.get('headway', 'unknown')}"
+            f"{recording}: wanted /telemetry of {len(scale.q_min)} joints as this version has it, "
+            f"found {_unlike(rows.dtype, dtype(len(scale.q_min)))}: replay it with headway "
+            f"{meta.get('headway', 'unknown')}, which recorded it"
+        )
+    if len(rows) and not np.isfinite(rows["elapsed"][0]):
+        raise RecordingError(
+            f"{recording}: wanted the time since the episode's begin as `elapsed` in the first row "
+            f"of /telemetry, found {rows['elapsed'][0]}: record with `headway run`"
         )
     if log.damage:
         rows, want, said = _before_damage(log, rows, want)
         notes += [*(d.text for d in log.damage), said]
-    dropped = int(log.end.get("dropped", "0") or 0)
+    said = log.end.get("dropped", "0")
+    dropped = int(said) if said.isdecimal() else 0
     if dropped:
         notes.append(
             f"{dropped} messages were dropped while recording: after a lost tick of telemetry the "
@@ -176,7 +185,7 @@ def _before_damage(
 def _number(log: Recording, key: str) -> float:
     try:
         value = float(log.metadata[key])
-        if value > 0:
+        if 0 < value < np.inf:
             return value
     except (KeyError, ValueError):
         pass
@@ -198,13 +207,26 @@ def scale_of(log: Recording) -> Scale:
         plain = json.loads(log.metadata["scale"])
         if set(plain) != {f.name for f in fields(Scale)}:
             raise ValueError(f"fields {sorted(plain)}")
+        arrays = {f.name for f in fields(Scale) if f.default is MISSING}
         values: dict[str, Any] = {
-            k: np.array(v, np.float64) if isinstance(v, list) else float(v)
-            for k, v in plain.items()
+            k: np.array(v, np.float64) if k in arrays else float(v) for k, v in plain.items()
         }
+        if {values[k].shape for k in arrays} != {(len(values["q_min"]),)}:
+            raise ValueError("arrays of different lengths")
         return Scale(**values)
-    except (KeyError, ValueError, TypeError):
+    except (KeyError, ValueError, TypeError, AttributeError):
         raise RecordingError(_lacks(log, "scale", "JSON of kernels.telemetry.Scale")) from None
+
+
+def _unlike(found: np.dtype[np.void], want: np.dtype[np.void]) -> str:
+    """The columns that differ."""
+    names = dict.fromkeys((*(found.names or ()), *(want.names or ())))
+    said = []
+    for name in names:
+        have, wanted = (d[name] if name in (d.names or ()) else None for d in (found, want))
+        if have != wanted:
+            said.append(f"`{name}` as {have or 'nothing'} for {wanted or 'nothing'}")
+    return ", ".join(said) or "the same columns in another order"
 
 
 def _same_spec(log: Recording) -> None:

@@ -106,3 +106,18 @@ def test_what_is_missing_in_a_damaged_recording_is_no_jump_of_the_arm(write, bot
     text = console.file.getvalue()
     assert f"{len(sent)} commands, none outside the arm's limits" in text
     assert "skipped a damaged chunk" in text
+
+
+@pytest.mark.parametrize("text", ["x", "[]", '{"q_min": 1}', "short"])
+def test_limits_that_cannot_be_cost_only_themselves(tmp_path, text):
+    from test_report import record
+
+    if text == "short":
+        text = json.dumps({k: [1.0] for k in LIMITS})
+    path = record(tmp_path / "e.mcap", 300, more={"limits": text})
+    found = analyse(path)
+    assert found.commands is None
+    (note,) = [n for n in found.notes if "limits" in n]
+    assert str(path) in note
+    assert "the commands were not checked" in note
+    assert found.ticks == 300

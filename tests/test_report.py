@@ -40,6 +40,7 @@ def record(
     end: bool = True,
     clock: str = "virtual",
     text: str = "put the red item in the tote",
+    more: dict[str, str] | None = None,
 ) -> Path:
     """An episode of `n` ticks at 500 Hz as the loop would record it, made up."""
     channels = [
@@ -76,6 +77,7 @@ def record(
     durations["read"][-1] = 9_000_000
     durations["late"] = 4321
     meta = {"instruction": text, "seed": "7", "hz": "500.0", "clock": clock, "headway": "0.1.0"}
+    meta |= more or {}
     with Recorder(path, channels, metadata=meta, lossless=True, chunk_bytes=1 << 16) as log:
         log.log(0, "warning", "wrist: no sample yet")
         for i in range(n):

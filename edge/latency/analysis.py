@@ -102,7 +102,10 @@ def analyse_recording(recording: Recording, late_us: float | None = None) -> Lat
         lateness = line("lateness", late_ns(rows, period))
         jitter = _jitter(rows, period)
     motion, why = _motion(recording, rows, wall)
-    inside = commands(recording, hz)
+    try:
+        inside = commands(recording, hz)
+    except RecordingError as e:
+        inside, why = None, [*why, str(e)]
     return Latency(
         path=recording.path, clock=recording.metadata.get("clock", "unknown"), hz=hz, source=source,
         ticks=len(rows), missed=missed, threshold_us=threshold / 1e3, stages=tuple(lines),

@@ -100,7 +100,8 @@ def _in_order(recording: Recording, topic: str) -> Rows | None:
     rows = recording.rows(topic)
     if "t_ns" not in (rows.dtype.names or ()):
         raise RecordingError(
-            f"{recording.path}: {topic}: wanted a column t_ns, found {rows.dtype.names}"
+            f"{recording.path}: {topic}: wanted a column t_ns, found {rows.dtype.names}: record it "
+            "with `headway run`"
         )
     if len(rows) > 1 and (np.diff(rows["t_ns"]) < 0).any():
         rows = rows[np.argsort(rows["t_ns"], kind="stable")]

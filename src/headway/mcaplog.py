@@ -230,8 +230,8 @@ class Recording:
             rows = layout.decode([m.data for m in found])
         except ValueError as e:
             raise RecordingError(
-                f"{self.path}: {topic} does not hold the rows that it declares: {e}; "
-                "`decoded` reads it as any protobuf"
+                f"{self.path}: {topic} does not hold the rows that it declares: {e}: another "
+                "program wrote into it; `Recording.decoded` reads it as any protobuf"
             ) from None
         return np.array([m.t_ns for m in found], np.int64), rows
 
@@ -247,14 +247,18 @@ class Recording:
         for t_ns, m in self.decoded(topic):
             if m.encoding not in _PIXELS:
                 raise RecordingError(
-                    f"{self.path}: {topic}: wanted {', '.join(_PIXELS)}, found {m.encoding!r}"
+                    f"{self.path}: {topic}: wanted images as {', '.join(_PIXELS)}, found "
+                    f"{m.encoding!r} at {t_ns} ns: convert them where they are recorded"
                 )
             kind, depth = _PIXELS[m.encoding]
             shape = (m.height, m.width, depth) if depth else (m.height, m.width)
             try:
                 yield t_ns, np.frombuffer(m.data, kind).reshape(shape)
             except ValueError as e:
-                raise RecordingError(f"{self.path}: {topic}: {e}") from None
+                raise RecordingError(
+                    f"{self.path}: {topic}: wanted {m.height} x {m.width} pixels of {m.encoding} "
+                    f"in the image at {t_ns} ns, found {len(m.data)} bytes ({e}): record it again"
+                ) from None
 
     def calibration(self, topic: str) -> Calibration:
         """The first foxglove.CameraCalibration of `topic`."""
@@ -263,7 +267,10 @@ class Recording:
             k = np.array(m.K, np.float64)
             if k.size == 9:
                 return Calibration(k.reshape(3, 3), m.height, m.width, m.frame_id)
-        raise RecordingError(f"{self.path}: {topic}: wanted a calibration with K, found none")
+        raise RecordingError(
+            f"{self.path}: {topic}: wanted a calibration with the nine numbers of K, found none: "
+            "record the camera's calibration once per episode"
+        )
 
     def logs(self, topic: str = "/log") -> list[LogLine]:
         """Lines of a foxglove.Log topic; none where the recording has no such topic."""
@@ -288,7 +295,9 @@ class Recording:
                 value = decode(m.data)
             except Exception as e:
                 raise RecordingError(
-                    f"{self.path}: {topic}: a message does not fit its schema: {e}"
+                    f"{self.path}: {topic}: the message at {m.t_ns} ns does not fit its schema "
+                    f"{self.schema(topic) or '(none)'}: {e}: leave the topic out, or record it "
+                    "again"
                 ) from None
             yield m.t_ns, value
 
@@ -303,10 +312,15 @@ class Recording:
                 if decode is not None:
                     return decode  # type: ignore[no-any-return]
         except Exception as e:
-            raise RecordingError(f"{self.path}: {topic}: cannot use its schema: {e}") from None
+            raise RecordingError(
+                f"{self.path}: {topic}: wanted a schema that can be read, found "
+                f"{self.schema(topic)!r} with {type(e).__name__}: {e}: leave the topic out, "
+                "or record it again"
+            ) from None
         raise RecordingError(
             f"{self.path}: {topic}: wanted protobuf, ROS 2 cdr or json messages, found "
-            f"{channel.message_encoding!r} with schema {schema.encoding if schema else None!r}"
+            f"{channel.message_encoding!r} with schema {schema.encoding if schema else None!r}: "
+            "leave the topic out, or record it in one of these"
         )
 
     def _channel(self, topic: str) -> records.Channel:
@@ -314,13 +328,17 @@ class Recording:
             if channel.topic == topic:
                 return channel
         raise RecordingError(
-            f"{self.path}: wanted topic {topic!r}, found {', '.join(self.topics) or 'no topics'}"
+            f"{self.path}: wanted topic {topic!r}, found {', '.join(self.topics) or 'no topics'}: "
+            "choose one that is there"
         )
 
     def _require(self, topic: str, schema: str) -> None:
         found = self.schema(topic)
         if found != schema:
-            raise RecordingError(f"{self.path}: {topic}: wanted {schema}, found {found or 'none'}")
+            raise RecordingError(
+                f"{self.path}: {topic}: wanted {schema}, found {found or 'none'}: choose a "
+                "topic of that kind"
+            )
 
     def _layout(self, topic: str) -> Layout:
         text = self._channel(topic).metadata.get("headway.dtype")
@@ -330,7 +348,10 @@ class Recording:
             found = f"{self.schema(topic)} of another program: read it with `decoded`"
         except (ValueError, MemoryError) as e:
             found = str(e)
-        raise RecordingError(f"{self.path}: {topic}: wanted rows that Headway wrote, found {found}")
+        raise RecordingError(
+            f"{self.path}: {topic}: wanted rows that Headway wrote, found {found}: record it with "
+            "`headway run`, or score it with `headway score`"
+        )
 
 
 def _factories() -> list[Any]:
