@@ -23,7 +23,7 @@ from null_robot import NO_REALTIME, null_table
 
 from headway.edge.ending import INTERRUPTED
 from headway.edge.log import RESULT
-from headway.edge.result import Result
+from headway.edge.result import Result, success_of
 from headway.edge.summary import success_line
 from headway.mcaplog import open_recording
 
@@ -119,6 +119,23 @@ def robot(write, both):
     return lambda **loop_too: write(
         task=task, loop=loop | {"watchdog_s": 10.0} | loop_too, realtime=NO_REALTIME, **both
     )
+
+
+def test_which_episodes_count():
+    """Only those that were asked to end have no outcome."""
+
+    def one(end, success):
+        return Result(end, success, 1.0, 500, 0, 0, 0, 0.0, 0.0)
+
+    ends = ("done", "time limit", "protective stop", "fault")
+    for end in ends:
+        for said in (True, False, None):
+            assert success_of(end, said) is said
+    for said in (True, False, None):
+        assert success_of("interrupted", said) is None
+    asked = [one("interrupted", True), one("interrupted", False)]
+    assert success_line(asked) == ""
+    assert success_line([*asked, one("fault", False), one("done", True)]).startswith("success 1/2")
 
 
 ASKS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGTSTP")

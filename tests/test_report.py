@@ -38,6 +38,7 @@ def record(
     camera: bool = True,
     timing: str = "beside",
     end: bool = True,
+    how: str = "done",
     clock: str = "virtual",
     text: str = "put the red item in the tote",
     more: dict[str, str] | None = None,
@@ -102,7 +103,7 @@ def record(
             if i == n // 2:
                 log.log(t, "info", "item held")
         if end:
-            result = {"end": "done", "success": True, "seconds": 2.998, "ticks": n, "retries": 1}
+            result = {"end": how, "success": True, "seconds": 2.998, "ticks": n, "retries": 1}
             result |= {"rejected": 40, "missed": 3, "peak_force": 13.0, "reward": -1.25}
             log.log(int(rows["t_ns"][-1]), "info", "result " + json.dumps(result))
     if timing == "beside":
@@ -293,6 +294,13 @@ def test_run_without_result(tmp_path: Path) -> None:
     assert "No result" in page.text
     assert re.search(r"commands rejected\s+40", page.text)
     assert re.search(r"peak force\s+13 N", page.text)
+
+
+def test_an_episode_that_was_asked_to_end_has_no_verdict(tmp_path: Path) -> None:
+    """Also in recordings of older versions, which hold the station's word."""
+    page = Page(write_report(record(tmp_path / "e.mcap", 300, how="interrupted")))
+    assert "INTERRUPTED" in page.text
+    assert "SUCCESS" not in page.text
 
 
 def test_recordings_of_others_are_sent_to_score(tmp_path: Path) -> None:
