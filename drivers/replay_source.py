@@ -30,7 +30,7 @@ class Tape:
     """An opened recording and the moment on our clock at which it was started."""
 
     def __init__(self, path: Path, clock: Clock) -> None:
-        self.log: Recording = open_recording(path)
+        self.log: Recording = open_recording(path, strict=True)
         self.clock = clock
         self.start_ns = 0
         self.origin_ns = self._origin()

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 
 from rich.console import Console
 from rich.markup import escape
@@ -22,51 +18,59 @@ from rich.progress import (
 )
 
 from headway.clock import VirtualClock, WallClock
+from headway.edge import origin
 from headway.edge import settings as settings_module
 from headway.edge.build import Built
+from headway.edge.ending import INTERRUPTED, Ending, Outlet
 from headway.edge.inject import Faults, parse
 from headway.edge.panel import Panel
 from headway.edge.realtime import realtime as realtime_setup
 from headway.edge.result import Result
+from headway.edge.run_options import RunOptions as RunOptions
+from headway.edge.run_options import check, enough_files
 from headway.edge.runner import record_episode
 from headway.edge.settings import Settings
 from headway.edge.station import Station
 from headway.edge.summary import Episode, separation, success_line
 from headway.edge.view.viewer import Viewer, ViewOptions
 from headway.edge.watchdog import Watchdog
-from headway.errors import ConfigError
 
 STOPPED = ("fault", "protective stop")
 
 
-@dataclass(frozen=True)
-class RunOptions:
-    """What `headway run` is asked for beside its configuration."""
-
-    episodes: int = 1
-    seed: int = 0  # of the first episode
-    out: Path | None = None
-    realtime: bool = False
-    panel: bool = False
-    view: ViewOptions = field(default_factory=ViewOptions)
-    report: bool = False
-    overwrite: bool = False
-    require: tuple[str, ...] = ()
-    policy: str | None = None  # URL of a policy server, instead of what the configuration names
-    inject: tuple[str, ...] = ()  # faults, see headway.edge.inject
-
-
 def run_command(config: Path, run: RunOptions) -> int:
-    """Returns the exit code: 0, 1 when an episode ended in a fault or a protective stop, 130 when
-    interrupted."""
-    if run.episodes < 1:
-        raise ConfigError(f"wanted --episodes of at least 1, found {run.episodes}")
+    """Returns the exit code: 0, 1 when an episode ended in a fault or a protective stop, or
+    INTERRUPTED when the run was asked to end (`headway.edge.ending`). Raises HeadwayError, and
+    OSError for output that could not be written, after the arm was stopped and the recording
+    closed."""
     console = Console()
+    with Ending(realtime=run.realtime) as ending:
+        outlet = Outlet(console.file, ending)
+        console.file = outlet.as_file()
+        try:
+            with enough_files():
+                code = _run(config, run, ending, console)
+        except KeyboardInterrupt:
+            if not ending.why:  # not by a signal
+                raise
+            console.print(f"interrupted by {ending.why} before the first episode", highlight=False)
+            return INTERRUPTED
+    if outlet.error is not None:
+        if ending.why.startswith("SIG"):
+            outlet.give_up()
+        else:
+            raise outlet.error
+    return code
+
+
+def _run(config: Path, run: RunOptions, ending: Ending, console: Console) -> int:
+    out = run.out or Path("runs") / f"{config.stem}-{run.seed}"
+    check(run, out)
     settings = settings_module.load(config)
     if run.policy is not None:
         settings = settings_module.with_policy_server(settings, run.policy)
-    out = run.out or Path("runs") / f"{config.stem}-{run.seed}"
     clock = WallClock() if run.realtime else VirtualClock(1)
+    origin.place()  # asks git, while nothing moves yet
     station = Station(settings, clock)
     faults = Faults(tuple(map(parse, run.inject)), clock)
     faults.install(station)
@@ -76,14 +80,16 @@ def run_command(config: Path, run: RunOptions) -> int:
         try:
             for line in (*built.choices, *built.notes):
                 console.print(f"[dim]{escape(line)}[/dim]")
+            for line in faults.notes(settings.task.limit_s):
+                console.print(f"[yellow]{escape(line)}[/yellow]", soft_wrap=True)
             faults.attach(built.loop)
-            stop = _stop_on_signals(built)
+            ending.watch(built.loop)
             progress = Progress(
                 TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
                 TimeElapsedColumn(), TimeRemainingColumn(), console=console, disable=run.panel,
             )  # fmt: skip
             first = realtime_setup(settings.realtime) if run.realtime else nullcontext(None)
-            with progress, stop, _watched(settings, built, run.realtime), first as setup:
+            with progress, _watched(settings, built, run.realtime), first as setup:
                 for line in setup.lines if setup else ():
                     progress.console.print(f"[dim]{escape(line)}[/dim]", soft_wrap=True)
                 bar = progress.add_task("episodes", total=run.episodes)
@@ -111,8 +117,9 @@ def run_command(config: Path, run: RunOptions) -> int:
             built.close()
     _summary(console, done, out)
     if built.loop.stop_requested:
-        console.print("interrupted: what was recorded is complete and closed")
-        return 130
+        by = f" by {ending.why}" if ending.why else ""
+        console.print(f"interrupted{by}: what was recorded is complete and closed", soft_wrap=True)
+        return INTERRUPTED
     return int(any(e.result.end in STOPPED for e in done))
 
 
@@ -147,29 +154,6 @@ def _viewer(options: ViewOptions, console: Console) -> Iterator[Viewer | None]:
                 )
         yield viewer
     console.print(f"[dim]{viewer.report}[/dim]", soft_wrap=True)
-
-
-class _stop_on_signals:  # noqa: N801 - reads as a statement
-    """First Ctrl-C or SIGTERM: the loop stops the arm and closes the recording. A second one ends
-    the process."""
-
-    def __init__(self, built: Built) -> None:
-        self._loop = built.loop
-        self._before: dict[int, object] = {}
-
-    def __enter__(self) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._request)
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
-
-    def _request(self, number: int, frame: FrameType | None) -> None:
-        if self._loop.stop_requested:
-            signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
-        self._loop.stop_requested = True
 
 
 def _line(seed: int, r: Result) -> str:

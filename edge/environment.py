@@ -5,7 +5,7 @@ alone, and what is not there is left out. Names begin with "env.". On a Jetson t
 clocks and the throttling counters come from the files that `nvpmodel -q` and `tegrastats` read.
 
 Only runs on the wall clock carry them: in lock-step the recording is a function of the seed alone,
-and stays the same bytes on every machine.
+but for the record that says when and where it was made (`edge.origin`).
 """
 
 from __future__ import annotations

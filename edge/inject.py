@@ -45,6 +45,7 @@ KINDS = {
     "overrun": "one tick takes FOR seconds (0.05)",
     "sigterm": "the run is asked to end, as by SIGTERM",
 }
+_DEVICES = {"ft": "F/T sensor", "camera": "camera"}  # that a run may lack, by their kinds' names
 _USUAL_S = {"policy_late": 0.5, "overrun": 0.05}
 _FORM = re.compile(r"(?P<kind>\w+)@(?P<at>[\d.]+)s?(:(?P<span>[\d.]+)s?)?")
 
@@ -71,15 +72,31 @@ def parse(text: str) -> Injection:
         near = difflib.get_close_matches(kind, KINDS, n=1)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(KINDS)}"
         raise ConfigError(f"--inject wanted a fault to inject, found {kind!r}: {hint}")
-    try:
-        assert found is not None
-        span = float(found["span"]) if found["span"] else _USUAL_S.get(kind, math.inf)
-        return Injection(kind, float(found["at"]), span)
-    except (AssertionError, ValueError):
+    one = _injection(found) if found else None
+    if one is None:
         raise ConfigError(
-            f"--inject wanted KIND@SECONDS or KIND@SECONDS:FOR, found {text!r}: for example "
-            "policy_hang@5s or ft_stall@2:0.3"
-        ) from None
+            f"--inject wanted KIND@SECONDS or KIND@SECONDS:FOR with times from 0 on, found "
+            f"{text!r}: for example policy_hang@5s or ft_stall@2:0.3"
+        )
+    if one.for_s == 0:
+        raise ConfigError(
+            f"--inject wanted a fault that lasts, found {text!r} with a duration of 0: leave the "
+            "duration out for one until the end, or give more than 0"
+        )
+    return one
+
+
+def _injection(found: re.Match[str]) -> Injection | None:
+    """None where a time is no finite number."""
+    try:
+        at = float(found["at"])
+        span = float(found["span"]) if found["span"] else None
+    except ValueError:
+        return None
+    if not math.isfinite(at) or (span is not None and not math.isfinite(span)):
+        return None
+    usual = _USUAL_S.get(found["kind"], math.inf)
+    return Injection(found["kind"], at, usual if span is None else span)
 
 
 class Faults:
@@ -90,6 +107,15 @@ class Faults:
         self._begun = clock.now()
         self._said: set[Injection] = set()
         self._log: NullLog | None = None
+
+    def notes(self, limit_s: float) -> list[str]:
+        """About faults that no episode of at most `limit_s` [s] will see."""
+        return [
+            f"--inject {one.kind}@{one.at_s:g}: this fault will not happen, an episode ends after "
+            f"{limit_s:g} s at the latest (task.limit_s): give an earlier time"
+            for one in self.wanted
+            if one.at_s >= limit_s
+        ]
 
     def begin(self, log: NullLog) -> None:
         self._begun, self._log = self.clock.now(), log
@@ -131,7 +157,11 @@ class Faults:
         worker = loop.worker
         for one in self.wanted:
             if worker is None or not there.get(one.kind.partition("_")[0], True):
-                raise ConfigError(f"--inject {one.kind}: this run has nothing that could fail so")
+                lacks = "policy" if worker is None else _DEVICES[one.kind.partition("_")[0]]
+                raise ConfigError(
+                    f"--inject {one.kind}: this run has nothing that could fail so, there is no "
+                    f"{lacks}: leave it out, or configure one"
+                )
         assert worker is not None
         loop.planner.worker = FaultyWorker(worker, self, loop)
         loop.begun = self.begin

@@ -10,9 +10,10 @@
 | /log | events | as foxglove.Log |
 | /timing | every tick | stages, ages, counters (`edge.audit`), wall clock |
 
-On a virtual clock the same seed gives the same bytes, so what never repeats stays out of the
-recording: /timing goes to `NAME.timing.npy` beside it, and chunks are without the stamps of their
-way (`stamped`). On the wall clock both are in it.
+On a virtual clock the same seed gives the same bytes in every record but one, `headway.run`, which
+says when and where it was (`edge.origin`). What else never repeats stays out of the recording:
+/timing goes to `NAME.timing.npy` beside it, and chunks are without the stamps of their way
+(`stamped`). On the wall clock both are in it.
 """
 
 from __future__ import annotations
@@ -156,10 +157,11 @@ class EpisodeLog(NullLog):
         realtime: bool,
         max_ticks: int,
         metadata: Mapping[str, str],
+        run: Mapping[str, str] | None = None,
         overwrite: bool = False,
         view: Callable[[], Feed | None] | None = None,
     ) -> None:
-        """`cameras`: name -> whether it gives depth. `view`: see `Recorder`."""
+        """`cameras`: name -> whether it gives depth. `run` and `view`: see `Recorder`."""
         super().__init__()
         self.path = path
         units = {name: unit for name, (_, unit) in telemetry.FIELDS.items()}
@@ -196,8 +198,9 @@ class EpisodeLog(NullLog):
         self._timings = np.zeros(0 if realtime else max_ticks, TIMING)
         self._n = 0
         self.recorder = Recorder(
-            path, channels, metadata=metadata, lossless=not realtime, overwrite=overwrite, view=view
-        )
+            path, channels, metadata=metadata, run=run, lossless=not realtime,
+            overwrite=overwrite, view=view,
+        )  # fmt: skip
         self.audit = Audit(realtime)
 
     def practice(self) -> NullLog:

@@ -21,7 +21,7 @@ from headway.edge.monitor import TaskMonitor
 from headway.edge.operator import ProOperator
 from headway.edge.planner import Planner
 from headway.edge.policy import Worker
-from headway.edge.result import Result, Trace
+from headway.edge.result import INTERRUPTED, Result, Trace, success_of
 from headway.edge.risk import RiskControl
 from headway.edge.row import Row
 from headway.edge.senses import Senses
@@ -115,8 +115,7 @@ class Loop:
         station.arm_device.stop()
         if self._why:
             log.event(station.clock.now(), "error", f"{end}: {self._why}")
-        success = station.outcome()
-        result = self._result(end, success, tick)
+        result = self._result(end, success_of(end, station.outcome()), tick)
         log.end(station.clock.now(), result)
         return result
 
@@ -296,7 +295,7 @@ class Loop:
             return "protective stop"
         if self._why:
             return "fault"
-        return "interrupted" if self.stop_requested else ""
+        return INTERRUPTED if self.stop_requested else ""
 
     def _result(self, end: str, success: bool | None, tick: Tick) -> Result:
         return Result(

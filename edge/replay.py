@@ -8,7 +8,7 @@ signals are held to the bit in either case.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from headway import bundle as bundles
-from headway.bundle import Bundle
 from headway.clock import NS
-from headway.edge.engine import open_bundle
-from headway.edge.operator import OUTPUTS, ProOperator, pro_dtype
+from headway.edge.operator import OUTPUTS, pro_dtype
+from headway.edge.replay_head import open_head, signals_of
 from headway.errors import Missing, RecordingError, SpecMismatch
-from headway.kernels import FLOATS, FeatureStream, feature_stream, resolve, spec
+from headway.kernels import FeatureStream, feature_stream, resolve, spec
 from headway.kernels.telemetry import Scale, dtype
+from headway.mcapdiff import first_difference
 from headway.mcaplog import Recording, open_recording
 
 RELATIVE, ABSOLUTE = 1e-4, 1e-5  # of kernels' twins against each other, per feature
@@ -60,6 +59,7 @@ class ReplayReport:
     checked: tuple[str, ...]
     differences: list[Difference] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    damaged: int = 0  # chunks that could not be read: only what is before them was compared
 
     @property
     def equal(self) -> bool:
@@ -67,45 +67,16 @@ class ReplayReport:
 
     @property
     def exit_code(self) -> int:
-        return 0 if self.equal else 1
-
-
-class _Recorded:
-    """A feature stream that says what was recorded."""
-
-    impl = "recorded"
-
-    def __init__(self, rows: NDArray[np.void]) -> None:
-        self._rows, self._at = rows, -1
-
-    def push(self, row: np.void, /) -> None:
-        self._at += 1
-
-    def features(
-        self, out_features: FLOATS | None = None, out_mask: FLOATS | None = None
-    ) -> tuple[FLOATS, FLOATS]:
-        assert out_features is not None
-        assert out_mask is not None
-        out_features[:] = self._rows[self._at]["features"]
-        out_mask[:] = self._rows[self._at]["mask"]
-        return out_features, out_mask
-
-    def bind(self, out_features: FLOATS, out_mask: FLOATS, /) -> None:
-        self._bound = out_features, out_mask
-
-    def step(self, row: np.void, /) -> tuple[FLOATS, FLOATS]:
-        self.push(row)
-        return self.features(*self._bound)
-
-    def reset(self) -> None:
-        self._at = -1
+        return 0 if self.equal and not self.damaged else 1
 
 
 def replay(recording: Path, pro: Path | None) -> ReplayReport:
     """Compute PRO again. Without a head (`pro`), features and mask only.
 
-    Raises RecordingError for a recording without PRO or without what it takes, SpecMismatch for
-    another feature definition or another head than the recorded one, BundleError.
+    Where a part of the recording is damaged, what is before it is compared: features and signals
+    depend on all that was before them. Raises RecordingError for a recording without PRO or without
+    what it takes, SpecMismatch for another feature definition or another head than the recorded
+    one, BundleError.
     """
     log = open_recording(recording)
     meta = log.metadata
@@ -118,13 +89,25 @@ def replay(recording: Path, pro: Path | None) -> ReplayReport:
             )
     _same_spec(log)
     scale, hz, head_hz = scale_of(log), _number(log, "hz"), _number(log, "pro_hz")
+    if head_hz > hz or abs(hz / head_hz - round(hz / head_hz)) > 1e-9:
+        raise RecordingError(_lacks(log, "pro_hz", f"a divisor of `hz` = {hz:g}"))
     rows, want = log.rows("/telemetry"), log.rows("/pro")
     if rows.dtype != dtype(len(scale.q_min)):
         raise SpecMismatch(
-            f"{recording}: wanted telemetry of {len(scale.q_min)} joints as this version has it, "
-            f"found {rows.dtype.names}: replay it with headway {meta.get('headway', 'unknown')}"
+            f"{recording}: wanted /telemetry of {len(scale.q_min)} joints as this version has it, "
+            f"found {_unlike(rows.dtype, dtype(len(scale.q_min)))}: replay it with headway "
+            f"{meta.get('headway', 'unknown')}, which recorded it"
         )
-    dropped = int(log.end.get("dropped", "0") or 0)
+    if len(rows) and not np.isfinite(rows["elapsed"][0]):
+        raise RecordingError(
+            f"{recording}: wanted the time since the episode's begin as `elapsed` in the first row "
+            f"of /telemetry, found {rows['elapsed'][0]}: record with `headway run`"
+        )
+    if log.damage:
+        rows, want, said = _before_damage(log, rows, want)
+        notes += [*(d.text for d in log.damage), said]
+    said = log.end.get("dropped", "0")
+    dropped = int(said) if said.isdecimal() else 0
     if dropped:
         notes.append(
             f"{dropped} messages were dropped while recording: after a lost tick of telemetry the "
@@ -163,8 +146,8 @@ def replay(recording: Path, pro: Path | None) -> ReplayReport:
                 f"/pro lacks the step at {(lost[0] - rows['t_ns'][0]) / NS:.3f} s, without which "
                 f"the head's state is not known: signals compared on the {n} steps before it"
             )
-        head = _open_head(recording, meta, pro, notes)
-        signals = _signals(head, want[:n], scale, hz, head_hz)
+        head = open_head(recording, meta, pro, notes)
+        signals = signals_of(head, want[:n], scale, hz, head_hz)
         checked += SIGNALS
         differences += [_difference(s, signals[s], want[:n], tick[:n], True) for s in SIGNALS]
     return ReplayReport(
@@ -177,13 +160,32 @@ def replay(recording: Path, pro: Path | None) -> ReplayReport:
         checked=checked,
         differences=[d for d in differences if d is not None],
         notes=notes,
+        damaged=len(log.damage),
     )
+
+
+def _before_damage(
+    log: Recording, rows: NDArray[np.void], want: NDArray[np.void]
+) -> tuple[NDArray[np.void], NDArray[np.void], str]:
+    """The rows of /telemetry and /pro before the first one that is missing, and what to say."""
+    upto = [
+        int(np.append(np.flatnonzero(seq != np.arange(len(seq))), len(seq))[0])
+        for seq in (log.sequence("/telemetry"), log.sequence("/pro"))
+    ]
+    before, steps = rows[: upto[0]], want[: upto[1]]
+    steps = steps[steps["t_ns"] <= (before["t_ns"][-1] if len(before) else -1)]
+    # The damage may begin between a tick and its step: no tick behind the last step that is known.
+    before = before[before["t_ns"] <= (steps["t_ns"][-1] if len(steps) else -1)]
+    return before, steps, (
+        f"compared {len(before)} ticks and {len(steps)} head steps, those before the first damage; "
+        f"{len(rows) - len(before)} ticks and {len(want) - len(steps)} steps behind it were not"
+    )  # fmt: skip
 
 
 def _number(log: Recording, key: str) -> float:
     try:
         value = float(log.metadata[key])
-        if value > 0:
+        if 0 < value < np.inf:
             return value
     except (KeyError, ValueError):
         pass
@@ -205,13 +207,26 @@ def scale_of(log: Recording) -> Scale:
         plain = json.loads(log.metadata["scale"])
         if set(plain) != {f.name for f in fields(Scale)}:
             raise ValueError(f"fields {sorted(plain)}")
+        arrays = {f.name for f in fields(Scale) if f.default is MISSING}
         values: dict[str, Any] = {
-            k: np.array(v, np.float64) if isinstance(v, list) else float(v)
-            for k, v in plain.items()
+            k: np.array(v, np.float64) if k in arrays else float(v) for k, v in plain.items()
         }
+        if {values[k].shape for k in arrays} != {(len(values["q_min"]),)}:
+            raise ValueError("arrays of different lengths")
         return Scale(**values)
-    except (KeyError, ValueError, TypeError):
+    except (KeyError, ValueError, TypeError, AttributeError):
         raise RecordingError(_lacks(log, "scale", "JSON of kernels.telemetry.Scale")) from None
+
+
+def _unlike(found: np.dtype[np.void], want: np.dtype[np.void]) -> str:
+    """The columns that differ."""
+    names = dict.fromkeys((*(found.names or ()), *(want.names or ())))
+    said = []
+    for name in names:
+        have, wanted = (d[name] if name in (d.names or ()) else None for d in (found, want))
+        if have != wanted:
+            said.append(f"`{name}` as {have or 'nothing'} for {wanted or 'nothing'}")
+    return ", ".join(said) or "the same columns in another order"
 
 
 def _same_spec(log: Recording) -> None:
@@ -290,43 +305,6 @@ def _difference(
     return Difference(name, count, float(size.max()), int(tick[first]), t, detail)
 
 
-def _open_head(recording: Path, meta: dict[str, str], pro: Path, notes: list[str]) -> Bundle:
-    made = bundles.load(pro)
-    manifest = made.manifest
-    have, recorded = manifest.files[manifest.onnx].sha256, meta.get("pro_sha256")
-    if recorded is None:
-        notes.append("the recording does not say which head it used: assumed the given one")
-    elif recorded != have:
-        raise SpecMismatch(
-            f"{recording} was recorded with the head {meta.get('pro', 'unknown')} "
-            f"({recorded[:12]}), found {manifest.name} ({have[:12]}) in {pro}: give the bundle "
-            "that it was recorded with as --pro"
-        )
-    return made
-
-
-def _signals(
-    head: Bundle, want: NDArray[np.void], scale: Scale, hz: float, head_hz: float
-) -> NDArray[np.void]:
-    """Signals by the operator of the loop, from the recorded features."""
-    joints = len(scale.q_min)
-    engine = open_bundle(head)
-    try:
-        operator = ProOperator(
-            head, engine, scale, joints, hz=hz, head_hz=head_hz, features="numpy"
-        )
-        operator.stream = _Recorded(want)
-        operator.reset()
-        out = np.zeros(len(want), pro_dtype())
-        row = np.zeros(1, dtype(joints))[0]
-        for i in range(len(want)):
-            operator.step(row, 0)
-            out[i] = operator.record
-    finally:
-        engine.close()
-    return out
-
-
 def render(report: ReplayReport, console: Any) -> None:
     """The verdict, what differs, and what is worth knowing."""
     r = report
@@ -335,7 +313,8 @@ def render(report: ReplayReport, console: Any) -> None:
     how = f"features by {r.computed_with}, recorded by {r.recorded_with}; {r.tolerance}"
     what = f"{r.steps} head steps of {r.ticks} ticks: {', '.join(r.checked)}"
     if r.equal:
-        console.print(f"[green]equal[/green] {escape(f'{what} ({how})')}", soft_wrap=True)
+        word = "[yellow]equal as far as it is whole[/yellow]" if r.damaged else "[green]equal[/]"
+        console.print(f"{word} {escape(f'{what} ({how})')}", soft_wrap=True)
         return
     if not r.steps:
         console.print("[red]nothing to compare[/red]: no head step is both recorded and computed")
@@ -351,8 +330,26 @@ def render(report: ReplayReport, console: Any) -> None:
     console.print(table)
 
 
-def replay_command(recording: Path, pro: Path | None, *, console: Any = None) -> int:
-    """0: PRO equals what was recorded; 1: it differs. Raises what `replay` raises."""
+def replay_command(
+    recording: Path, pro: Path | None, against: Path | None = None, *, console: Any = None
+) -> int:
+    """0: PRO equals what was recorded; 1: it differs, or a part of the recording is damaged. With
+    `against`, another recording, that is compared instead: record for record, but for the one that
+    says when and where. Raises what `replay` raises."""
+    if against is not None:
+        return _compare(recording, against, console or Console())
     report = replay(recording, pro)
     render(report, console or Console())
     return report.exit_code
+
+
+def _compare(a: Path, b: Path, console: Any) -> int:
+    found = first_difference(a, b)
+    if found:
+        console.print(f"[red]differs[/red] {escape(found)}", soft_wrap=True)
+        return 1
+    console.print(
+        f"[green]the same[/green] {escape(f'{a} and {b}: every record but when and where')}",
+        soft_wrap=True,
+    )
+    return 0

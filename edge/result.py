@@ -1,4 +1,4 @@
-"""How an episode ended, and PRO's signals along it."""
+"""How an episode ended, what counts as success, and PRO's signals along it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,24 @@ import numpy as np
 
 from headway.types import Signals, Vec
 
+INTERRUPTED = "interrupted"
+
+
+def success_of(end: str, said: bool | None) -> bool | None:
+    """Whether an episode counts as a success, a failure, or not at all (None). The one rule for
+    success rates, calibration and labels:
+
+    an episode that was asked to end has no outcome, wherever the item was by then; in all others,
+    time limits, faults and protective stops included, the station's word `said` counts, None where
+    no station says.
+    """
+    return None if end == INTERRUPTED else said
+
 
 @dataclass(frozen=True)
 class Result:
     """How an episode ended. `end`: done | time limit | protective stop | fault | interrupted;
-    `why`: what the fault was; `success` is the station's word, None where no station says."""
+    `why`: what the fault was; `success`: see `success_of`."""
 
     end: str
     success: bool | None

@@ -10,6 +10,7 @@ import headway
 from headway.edge import environment
 from headway.edge.log import EpisodeLog
 from headway.edge.loop import Loop
+from headway.edge.origin import origin
 from headway.edge.realtime import Setup
 from headway.edge.recording.tap import Feed
 from headway.edge.result import Result
@@ -49,7 +50,7 @@ def record_episode(
         **metadata,
     }
     realtime = station.clock.realtime
-    if realtime:  # else the bytes are the seed's alone
+    if realtime:  # else all but the record of `origin` is the seed's alone
         facts |= environment.facts() | (setup.facts if setup else {})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -66,6 +67,7 @@ def record_episode(
         realtime=realtime,
         max_ticks=round(loop.task.limit_s * loop.cfg.hz) + 2,
         metadata=facts,
+        run=origin(),
         overwrite=overwrite,
         view=view,
     ) as log:

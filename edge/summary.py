@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from rich.table import Table
 
-from headway.edge.result import Result, Trace
+from headway.edge.result import Result, Trace, success_of
 from headway.edge.statistics import auroc, wilson
 
 LEAD_S = 2.0
@@ -23,8 +23,8 @@ class Episode:
 
 
 def success_line(results: Sequence[Result]) -> str:
-    """Success rate with its Wilson interval; "" where no station says."""
-    known = [r for r in results if r.success is not None]
+    """Success rate of the episodes with an outcome, with its Wilson interval; "" where none has."""
+    known = [r for r in results if success_of(r.end, r.success) is not None]
     if not known:
         return ""
     good = sum(bool(r.success) for r in known)

@@ -3,8 +3,10 @@
 A loop that is stuck in a driver's call cannot stop anything, and one that comes back after seconds
 must not go on with what it meant to send then. So the watchdog kills it, after stopping the arm
 where its driver offers a way that does not go through the loop (`remote_stop(table)` in the
-driver's module); the end of the command stream makes the arm's own watchdog stop it as well. The
-recorder outlives the loop and closes the recording; `NAME.watchdog.txt` beside it says why.
+driver's module); the end of the command stream makes the arm's own watchdog stop it as well. A loop
+whose process ends in the middle of an episode (a crash, no memory, SIGKILL) could not stop the arm
+either: then the same is tried. The recorder outlives the loop and closes the recording;
+`NAME.watchdog.txt` beside it says why.
 
 It counts its own looks, not seconds: a machine that was stopped as a whole is not a stuck loop.
 The loop in turn counts its ticks between those looks: a watchdog that was killed, or hangs, ends
@@ -20,6 +22,7 @@ import mmap
 import os
 import select
 import signal
+import struct
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -27,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from headway import plugins
-from headway.child import environment
+from headway.child import environment, outlive
 from headway.errors import DeviceError
 
 LOOKS = 5  # without a tick
@@ -36,6 +39,7 @@ _SIZE = 4096
 # Words of the shared page; from byte 64 on the recording's path.
 _BEAT, _ARMED, _LENGTH, _LOOK = range(4)
 _TEXT = 64
+_WORD = struct.Struct("=Q")
 
 
 class Beats:
@@ -73,12 +77,17 @@ class Watchdog:
                 env=environment(),
             )
         except OSError as e:
-            raise DeviceError(f"wanted a watchdog process: {e.strerror}") from None
+            raise DeviceError(
+                f"wanted a watchdog process, found that none can be started: {e.strerror}; see "
+                "`ulimit -n`, `ulimit -u` and the free memory"
+            ) from None
         finally:
             os.close(memory)
         assert self._process.stdout is not None
         if self._process.stdout.readline() != b"ready\n":
-            raise DeviceError("wanted a watchdog process, found that it ended at once")
+            raise DeviceError(
+                "wanted a watchdog process, found that it ended at once: what it printed says why"
+            )
 
     @property
     def pid(self) -> int:
@@ -108,7 +117,7 @@ class Watchdog:
 
     def __exit__(self, *_: object) -> None:
         self.disarm()
-        self._process.terminate()
+        self._process.kill()  # it has nothing to clear away, and hears no other signal
         self._process.wait()
         assert self._process.stdout is not None
         self._process.stdout.close()
@@ -126,18 +135,34 @@ def watch(page: mmap.mmap, setup: dict[str, Any]) -> int:
     while not poll.poll(1000 * setup["stall_s"] / LOOKS):
         words[_LOOK] += 1
         if beats.look(words[_BEAT], bool(words[_ARMED])):
-            recording = Path(os.fsdecode(page[_TEXT : _TEXT + words[_LENGTH]]))
             said = act(loop, setup)
-            text = f"no tick for {setup['stall_s']} s, after {words[_BEAT]}: {said}"
-            print(f"headway watchdog: {text}", file=sys.stderr, flush=True)
-            with contextlib.suppress(OSError):  # a full disk is no reason to fail here
-                recording.with_suffix(".watchdog.txt").write_text(text + "\n")
+            tell(page, f"no tick for {setup['stall_s']} s, after {words[_BEAT]}: {said}")
             return 1
+    if words[_ARMED]:
+        tell(page, f"the loop's process ended, after tick {words[_BEAT]}: {stop_arm(setup)}")
+        return 1
     return 0
+
+
+def tell(page: mmap.mmap, text: str) -> None:
+    """On stderr and beside the recording; a full disk or a lost terminal is no reason to fail."""
+    (length,) = _WORD.unpack_from(page, 8 * _LENGTH)
+    recording = Path(os.fsdecode(page[_TEXT : _TEXT + length]))
+    with contextlib.suppress(OSError):
+        recording.with_suffix(".watchdog.txt").write_text(text + "\n")
+    with contextlib.suppress(OSError):
+        print(f"headway watchdog: {text}", file=sys.stderr, flush=True)
 
 
 def act(loop: int, setup: dict[str, Any]) -> str:
     """Stop the arm, if that can be done without the loop, then end the loop. In words."""
+    said = stop_arm(setup)
+    signal.pidfd_send_signal(loop, signal.SIGKILL)
+    return f"{said}; the loop's process was killed"
+
+
+def stop_arm(setup: dict[str, Any]) -> str:
+    """Stop it without the loop, if there is a way. In words."""
     try:
         stop = getattr(plugins.load("drivers.arms", setup["kind"]), "remote_stop", None)
         said = f"the arm of kind {setup['kind']} has no stop but through the loop"
@@ -146,14 +171,12 @@ def act(loop: int, setup: dict[str, Any]) -> str:
             said = "the arm was stopped"
     except Exception as e:  # whatever a driver raises: the loop is ended all the same
         said = f"the arm was not stopped ({type(e).__name__}: {e})"
-    signal.pidfd_send_signal(loop, signal.SIGKILL)
-    return f"{said}; the loop's process was killed"
+    return said
 
 
 def main(argv: list[str]) -> int:
     memory, setup = int(argv[0]), json.loads(argv[1])
-    for s in (signal.SIGINT, signal.SIGHUP):  # the loop says when to end
-        signal.signal(s, signal.SIG_IGN)
+    outlive()
     page = mmap.mmap(memory, _SIZE)
     os.close(memory)
     return watch(page, setup)

@@ -62,7 +62,7 @@ def calibrate(recordings: Sequence[Recording], data: str) -> Calibration:
 def main(recordings: Path, out: Path) -> None:
     """Write the calibration, and print what it allows."""
     files = sorted(recordings.glob("*.mcap"))
-    made = calibrate([open_recording(p) for p in files], f"{len(files)} recordings")
+    made = calibrate([open_recording(p, strict=True) for p in files], f"{len(files)} recordings")
     out.write_bytes(msgspec.json.format(msgspec.json.encode(made), indent=2) + b"\n")
     print(f"{len(made.peaks)} successes in {made.episodes} episodes")
     for alpha in LEVELS:

@@ -12,6 +12,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ from headway.drivers.kinematics import Chain, mat_to_rotvec, quat_to_mat
 from headway.edge.chunks import filter_delay_s
 from headway.edge.log import RESULT
 from headway.edge.observe import StateVector
+from headway.edge.result import success_of
 from headway.mcaplog import Recording, open_recording
 from headway.types import Pose, Vec
 from headway.wire import Rows
@@ -47,8 +49,10 @@ def outcome(recording: Recording) -> dict[str, object]:
     """The episode's result as it was logged; {} for a recording that was cut short."""
     for line in reversed(recording.logs()):
         if line.text.startswith(RESULT):
-            result: dict[str, object] = json.loads(line.text[len(RESULT) :])
-            return result
+            result: dict[str, Any] = json.loads(line.text[len(RESULT) :])
+            # Older versions wrote the station's word for interrupted episodes, too.
+            success = success_of(result.get("end", ""), result.get("success"))
+            return result | {"success": success}
     return {}
 
 
@@ -151,7 +155,7 @@ def load(
     """The successful demonstrations and all the corrected episodes in `folder`, by file name."""
     parts = []
     for index, path in enumerate(sorted(folder.glob("*.mcap"))[:limit]):
-        recording = open_recording(path)
+        recording = open_recording(path, strict=True)
         if not (outcome(recording).get("success") or _taught(recording.rows("/chunk")).any()):
             continue
         parts.append(

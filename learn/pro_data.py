@@ -131,7 +131,7 @@ def load(folder: Path, head_hz: float) -> list[Labelled]:
     """Every episode with an outcome in `folder`, in the order of the file names."""
     found = []
     for path in sorted(folder.glob("*.mcap")):
-        item = sequence(open_recording(path), path, head_hz)
+        item = sequence(open_recording(path, strict=True), path, head_hz)
         if item is not None:
             found.append(item)
     if not found:

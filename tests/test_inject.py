@@ -38,6 +38,17 @@ def test_faults_are_written_as(text, is_):
         ("policy_hang", "KIND@SECONDS"),
         ("policy_hang@soon", "KIND@SECONDS"),
         ("policy_hang@1.2.3", "KIND@SECONDS"),
+        ("policy_hang@nan", "KIND@SECONDS"),
+        ("policy_hang@inf", "KIND@SECONDS"),
+        ("policy_hang@-1", "KIND@SECONDS"),
+        ("policy_hang@", "KIND@SECONDS"),
+        ("policy_hang@.", "KIND@SECONDS"),
+        ("policy_hang@" + "9" * 400, "KIND@SECONDS"),
+        ("overrun@1:" + "9" * 400, "KIND@SECONDS"),
+        ("policy_hang@1:", "KIND@SECONDS"),
+        ("ft_stall@1:0", "a duration of 0"),
+        ("overrun@1s:0.0s", "a duration of 0"),
+        ("", "there are policy_hang"),
     ],
 )
 def test_what_is_no_fault(text, says):
@@ -125,7 +136,10 @@ def test_an_overrun_is_a_missed_deadline_and_no_burst(tmp_path):
 def test_faults_that_this_run_cannot_have(tmp_path):
     rig = Rig(null_table(camera=[]), None)
     faults = Faults((parse("camera_stall@1"),), rig.clock)
-    with pytest.raises(ConfigError, match="camera_stall: this run has nothing"):
+    with pytest.raises(ConfigError, match=r"camera_stall: this run has nothing .* no policy"):
+        faults.attach(rig.loop)
+    rig = Rig(null_table(camera=[]), Policy())
+    with pytest.raises(ConfigError, match=r"camera_stall: this run has nothing .* no camera"):
         faults.attach(rig.loop)
 
 
@@ -133,7 +147,10 @@ def test_on_the_command_line(write, both, tmp_path, capsys):
     path = write(**both)
     code = run(path, tmp_path / "o", "--episodes", 1, "--inject", "policy_hang@0.3", "ft_nan@5")
     assert code == 1
-    assert "fault" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "fault" in said
+    assert "--inject ft_nan@5: this fault will not happen, an episode ends after 1.3 s" in said
+    assert "policy_hang@0.3: this fault" not in said
     check_log(tmp_path / "o" / "episode_0.mcap", "inject: the policy gives no answer")
     assert run(path, tmp_path / "p", "--inject", "nonsense@3") == 2
 

@@ -7,6 +7,7 @@ import json
 
 import numpy as np
 import pytest
+from damage import damage
 from loop_rig import Policy, Rig
 from null_robot import null_table
 from rich.console import Console
@@ -31,6 +32,9 @@ class Tampered:
 
     def rows(self, topic):
         return self._rows
+
+    def sequence(self, topic):
+        return np.arange(len(self._rows["sent"]))
 
 
 LIMITS = {"q_min": -1.0, "q_max": 1.0, "dq_max": 1.0, "ddq_max": 10.0, "dddq_max": 1000.0}
@@ -85,3 +89,35 @@ def test_a_run_is_inside_and_several_are_summed_up(write, both, tmp_path):
     assert text.count("651 commands, none outside the arm's limits") == 2
     assert "2 recordings, 3 s: 1302 ticks" in text
     assert "1302 commands, none outside" in text
+
+
+def test_what_is_missing_in_a_damaged_recording_is_no_jump_of_the_arm(write, both, tmp_path):
+    from null_robot import run
+
+    assert run(write(**both), tmp_path / "o", "--episodes", 1) == 0
+    path = damage(tmp_path / "o" / "episode_0.mcap", 1)
+    recording = open_recording(path)
+    sent, holes = recording.rows("/command")["sent"], np.diff(recording.sequence("/command")) != 1
+    assert holes.sum() == 1
+    limit = json.loads(recording.metadata["limits"])["dq_max"]
+    assert (np.abs(np.diff(sent, axis=0))[holes] * HZ > limit).any()  # across the hole
+    console = Console(file=io.StringIO(), width=300)
+    assert latency_command([path], console=console) == 1
+    text = console.file.getvalue()
+    assert f"{len(sent)} commands, none outside the arm's limits" in text
+    assert "skipped a damaged chunk" in text
+
+
+@pytest.mark.parametrize("text", ["x", "[]", '{"q_min": 1}', "short"])
+def test_limits_that_cannot_be_cost_only_themselves(tmp_path, text):
+    from test_report import record
+
+    if text == "short":
+        text = json.dumps({k: [1.0] for k in LIMITS})
+    path = record(tmp_path / "e.mcap", 300, more={"limits": text})
+    found = analyse(path)
+    assert found.commands is None
+    (note,) = [n for n in found.notes if "limits" in n]
+    assert str(path) in note
+    assert "the commands were not checked" in note
+    assert found.ticks == 300

@@ -1,11 +1,11 @@
 """Recordings that were cut, altered, or made by others."""
 
 import json
-import struct
 
 import lz4.frame  # noqa: F401 - the case below needs it
 import numpy as np
 import pytest
+from damage import chunks, damage
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mcap.writer import CompressionType, Writer
@@ -92,18 +92,6 @@ def test_altered_bytes_never_crash_the_reader(whole, tmp_path_factory, altered, 
     assert len(found) == len(whole[1]) or log.notes  # and nothing is lost in silence
 
 
-CHUNK = struct.Struct("<BQQQQII")  # opcode, length, times, size, checksum, length of "zstd"
-
-
-def chunks(data):
-    """Offsets of the chunk records of a recording."""
-    magic, at, found = b"\x28\xb5\x2f\xfd", -1, []
-    while (at := data.find(magic, at + 1)) >= 0:
-        found.append(at - 8 - 4 - CHUNK.size)
-        assert data[found[-1]] == 0x06
-    return found
-
-
 @pytest.mark.parametrize("summary", [True, False])
 def test_a_damaged_chunk_is_skipped_and_what_is_missing_is_said(whole, tmp_path, summary):
     """Also in a file that was cut afterwards."""
@@ -117,13 +105,13 @@ def test_a_damaged_chunk_is_skipped_and_what_is_missing_is_said(whole, tmp_path,
     found = log.rows("/x")
     assert found.tobytes() == np.delete(rows, np.arange(100, 150)).tobytes()
     assert log.sequence("/x").tolist() == [*range(100), *range(150, 300)]
-    (damage,) = log.damage
-    assert damage.offset == at[2] + 9
-    assert damage.messages == {"/x": 50, "/camera": 1, "/log": 1}
-    assert (damage.start_ns, damage.end_ns) == (1000 * MS, 1490 * MS)
+    (one,) = log.damage
+    assert one.offset == at[2] + 9
+    assert one.messages == {"/x": 50, "/camera": 1, "/log": 1}
+    assert (one.start_ns, one.end_ns) == (1000 * MS, 1490 * MS)
     for text in ("bad.mcap: skipped a damaged chunk at byte", "52 messages are missing (50 of /x",
                  "over 0.490 s", "copy the file again"):  # fmt: skip
-        assert text in damage.text
+        assert text in one.text
     assert [t for t, _ in log.images("/camera")] == [0, 2000 * MS]
     assert len(log.damage) == 1  # of each chunk once, whichever topic is read
     with pytest.raises(RecordingError, match=r"ends in the middle|skipped a damaged chunk"):
@@ -136,15 +124,25 @@ def test_damage_of_topics_that_are_not_asked_for_is_found_by_verify(tmp_path):
         r.log(0, "info", "the only line")
         for i in range(200):
             r.write("/x", i * 10 * MS, np.zeros((), ROW))
-    raw = bytearray(path.read_bytes())
-    raw[(chunks(bytes(raw))[-1] + 60)] ^= 1
-    path.write_bytes(raw)
+    damage(path, 3)
     log = open_recording(path)
     assert [line.text for line in log.logs()] == ["the only line"]
     assert log.damage == ()
-    (damage,) = log.verify()
-    assert damage.messages == {"/x": 50}
-    assert log.damage == (damage,)
+    (found,) = log.verify()
+    assert found.messages == {"/x": 50}
+    assert log.damage == (found,)
+
+
+def test_who_cannot_do_with_a_part_is_told(whole, tmp_path):
+    """Training data, and devices that play a recording back."""
+    path = tmp_path / "bad.mcap"
+    path.write_bytes(whole[0])
+    damage(path, 2)
+    with pytest.raises(RecordingError, match=r"wanted a chunk at byte \d+, found damage"):
+        open_recording(path, strict=True).rows("/x")
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(RecordingError, match=r"wanted a chunk at byte \d+, found damage"):
+        open_recording(path, strict=True)
 
 
 @pytest.mark.parametrize("part", ["opcode", "length", "much too long", "zeros"])

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from damage import damage
 from kernels_rows import Rows, scale, wild
 from pro_head import make_head
 from rich.console import Console
@@ -22,6 +23,7 @@ from headway.edge.replay import Difference, replay, replay_command
 from headway.errors import BundleError, Missing, RecordingError, SpecMismatch
 from headway.kernels import native, spec
 from headway.kernels.telemetry import Scale, dtype
+from headway.mcaplog import open_recording
 
 HZ, HEAD_HZ, START = 500.0, 50.0, 7_000_000
 
@@ -256,3 +258,102 @@ def test_the_command_says_equal_or_what_differs(whole: Path, head: Path, tmp_pat
     assert "risk" in text
     assert "0.25" in text
     assert "120" in text  # the tick
+
+
+@pytest.mark.parametrize("which", [(2,), (2, 4), (4,)])
+def test_a_damaged_recording_is_compared_up_to_the_damage(
+    whole: Path, head: Path, tmp_path: Path, which: tuple[int, ...]
+) -> None:
+    path = tmp_path / "bad.mcap"
+    path.write_bytes(whole.read_bytes())
+    damage(path, *which)
+    report = replay(path, head)
+    assert report.equal
+    assert (report.damaged, report.exit_code) == (len(which), 1)
+    assert report.steps == {2: 50, 4: 100}[which[0]]
+    assert [("skipped a damaged chunk" in n) for n in report.notes] == [True] * len(which) + [False]
+    assert f"compared {report.ticks} ticks and {report.steps} head steps" in report.notes[-1]
+    console = Console(record=True, width=300)
+    assert replay_command(path, head, console=console) == 1
+    assert "equal as far as it is whole" in console.export_text()
+
+
+def test_damage_at_the_beginning_leaves_nothing_to_compare(
+    whole: Path, head: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "bad.mcap"
+    path.write_bytes(whole.read_bytes())
+    report = replay(damage(path, 0), head)
+    assert (report.steps, report.exit_code) == (0, 1)
+
+
+def test_two_recordings_are_compared_record_for_record(
+    whole: Path, head: Path, tmp_path: Path
+) -> None:
+    def change(i: int, row: np.void) -> None:
+        row["risk"] += 0.25 * (i == 60)
+
+    console = Console(record=True, width=300)
+    kwargs: dict[str, Any] = {"chunk_bytes": 1 << 18}
+    same = record(tmp_path / "same.mcap", ticks(1500), head, **kwargs)
+    assert replay_command(whole, None, same, console=console) == 0
+    assert "the same" in console.export_text()
+    for name, other, says in (
+        ("one value", {"change": change}, f"message 60 on /pro at {START + 600 * 2_000_000} ns"),
+        ("metadata", {"metadata": {"seed": "8"}}, "metadata 'headway' differ"),
+    ):
+        path = record(tmp_path / f"{name}.mcap", ticks(1500), head, **kwargs, **other)
+        assert replay_command(whole, None, path, console=console) == 1
+        assert says in console.export_text()
+    cut = tmp_path / "cut.mcap"
+    cut.write_bytes(whole.read_bytes()[:-30000])
+    assert replay_command(whole, None, cut, console=console) == 1
+    assert "ends in the middle" in console.export_text()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *(("hz", v) for v in ("inf", "nan", "-500")),
+        *(("pro_hz", v) for v in ("1000", "37", "0")),
+        *(("scale", v) for v in ("[1]", "null")),
+        ("scale", json.loads(scale_json(scale())) | {"q_min": 1.0}),
+        ("scale", json.loads(scale_json(scale())) | {"q_min": [1.0, 2.0]}),
+        ("scale", json.loads(scale_json(scale())) | {"q_max": "much"}),
+        ("scale", json.loads(scale_json(scale())) | {"q_max": [[1.0]] * 6}),
+    ],
+)
+def test_facts_that_cannot_be_are_named_with_what_was_found(
+    tmp_path: Path, head: Path, key: str, value: Any
+) -> None:
+    text = value if isinstance(value, str) else json.dumps(value)
+    path = record(tmp_path / "a.mcap", ticks(60), head, metadata={key: text})
+    with pytest.raises(RecordingError) as e:
+        replay(path, head)
+    assert str(e.value).startswith(f"{path}: replay wants `{key}` (")
+    assert f"found {text!r}"[:60] in str(e.value)
+    assert "record with `headway run`" in str(e.value)
+
+
+def test_telemetry_of_another_version_is_named_by_its_columns(tmp_path: Path, head: Path) -> None:
+    row = np.zeros((), [("t_ns", "<i8"), ("q", "<f8", (7,))])
+    channels = [Channel("/telemetry", dtype=row.dtype), Channel("/pro", dtype=pro_dtype())]
+    facts = {"hz": "500.0", "pro_hz": "50.0", "scale": scale_json(scale()), "headway": "9.9"}
+    with Recorder(tmp_path / "a.mcap", channels, lossless=True, metadata=facts) as log:
+        log.write("/telemetry", 0, row)
+    with pytest.raises(SpecMismatch, match=r"found `q` as .*\(7,\).* for .*\(6,\).*headway 9\.9"):
+        replay(tmp_path / "a.mcap", head)
+
+
+def test_a_first_tick_without_its_time(tmp_path: Path, head: Path) -> None:
+    rows = ticks(60)
+    path = record(tmp_path / "a.mcap", rows, head)
+    rows["elapsed"][0] = np.nan
+    facts = open_recording(path).metadata
+    channels = [Channel("/telemetry", dtype=dtype(6)), Channel("/pro", dtype=pro_dtype())]
+    with Recorder(tmp_path / "b.mcap", channels, lossless=True, metadata=facts) as log:
+        log.write("/telemetry", START, rows[0])
+    with pytest.raises(
+        RecordingError, match=r"`elapsed` in the first row of /telemetry, found nan"
+    ):
+        replay(tmp_path / "b.mcap", head)

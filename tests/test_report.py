@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from damage import chunks, damage
 from report_page import Page
 
 from headway import mcaplog
+from headway.__main__ import main
 from headway.edge.audit import STAGES, TIMING
 from headway.edge.guard import Reason
 from headway.edge.log import command_dtype
@@ -36,8 +38,10 @@ def record(
     camera: bool = True,
     timing: str = "beside",
     end: bool = True,
+    how: str = "done",
     clock: str = "virtual",
     text: str = "put the red item in the tote",
+    more: dict[str, str] | None = None,
 ) -> Path:
     """An episode of `n` ticks at 500 Hz as the loop would record it, made up."""
     channels = [
@@ -74,6 +78,7 @@ def record(
     durations["read"][-1] = 9_000_000
     durations["late"] = 4321
     meta = {"instruction": text, "seed": "7", "hz": "500.0", "clock": clock, "headway": "0.1.0"}
+    meta |= more or {}
     with Recorder(path, channels, metadata=meta, lossless=True, chunk_bytes=1 << 16) as log:
         log.log(0, "warning", "wrist: no sample yet")
         for i in range(n):
@@ -98,7 +103,7 @@ def record(
             if i == n // 2:
                 log.log(t, "info", "item held")
         if end:
-            result = {"end": "done", "success": True, "seconds": 2.998, "ticks": n, "retries": 1}
+            result = {"end": how, "success": True, "seconds": 2.998, "ticks": n, "retries": 1}
             result |= {"rejected": 40, "missed": 3, "peak_force": 13.0, "reward": -1.25}
             log.log(int(rows["t_ns"][-1]), "info", "result " + json.dumps(result))
     if timing == "beside":
@@ -249,6 +254,34 @@ def test_recording_that_was_cut(tmp_path: Path) -> None:
     assert "NO RESULT" in page.text
 
 
+def test_a_damaged_chunk_costs_itself_and_not_the_page(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = damage(record(tmp_path / "e.mcap", timing="topic", clock="wall"), 2, 3)
+    assert main(["report", str(path)]) == 1
+    said = capsys.readouterr()
+    assert said.out == f"{tmp_path / 'e.html'}\n"
+    assert said.err.count("skipped a damaged chunk at byte") == 2
+    assert "/telemetry" in said.err
+    page = Page(tmp_path / "e.html")
+    assert page.text.count("A part of this recording is damaged.") == 2
+    assert "SUCCESS" in page.text
+    assert str(tmp_path) not in page.text
+    (lane,) = [x for x in page.data["lanes"] if x["label"] == "not readable"]
+    start, end = lane["spans"][0][0], lane["spans"][-1][1]
+    t = page.times("Force on the tool")
+    assert end - start > 0.1
+    assert not ((t > start + 0.002) & (t < end - 0.002)).any()  # a chunk ends between topics
+    assert t[-1] == pytest.approx(2.998)
+
+
+def test_damage_that_holds_the_result_is_named_for_it(tmp_path: Path) -> None:
+    path = record(tmp_path / "e.mcap")
+    damage(path, len(chunks(path.read_bytes())) - 1)
+    page = Page(write_report(path))
+    assert "No result: it may be among what is missing." in " ".join(page.text.split())
+
+
 def test_cut_before_the_first_row_says_so(tmp_path: Path) -> None:
     path = record(tmp_path / "e.mcap")
     path.write_bytes(path.read_bytes()[:40])
@@ -261,6 +294,13 @@ def test_run_without_result(tmp_path: Path) -> None:
     assert "No result" in page.text
     assert re.search(r"commands rejected\s+40", page.text)
     assert re.search(r"peak force\s+13 N", page.text)
+
+
+def test_an_episode_that_was_asked_to_end_has_no_verdict(tmp_path: Path) -> None:
+    """Also in recordings of older versions, which hold the station's word."""
+    page = Page(write_report(record(tmp_path / "e.mcap", 300, how="interrupted")))
+    assert "INTERRUPTED" in page.text
+    assert "SUCCESS" not in page.text
 
 
 def test_recordings_of_others_are_sent_to_score(tmp_path: Path) -> None:

@@ -113,11 +113,11 @@ def _plain(calibration):
     return {f: getattr(calibration, f) for f in calibration.__struct_fields__}
 
 
-def recording(success, peak, **facts):
+def recording(success, peak, end="time limit", **facts):
     """What `calibrate` looks at in a recording."""
     rows = np.zeros(4, [("risk", float)])
     rows["risk"][2] = peak
-    line = SimpleNamespace(text=RESULT + json.dumps({"success": success}))
+    line = SimpleNamespace(text=RESULT + json.dumps({"end": end, "success": success}))
     return SimpleNamespace(
         path="e.mcap",
         metadata={"pro": "tiny", "pro_sha256": "a" * 64, "policy_sha256": "b" * 64, **facts},
@@ -129,6 +129,8 @@ def recording(success, peak, **facts):
 
 def test_a_calibration_holds_the_peaks_of_the_successes():
     logs = [recording(True, 0.3), recording(False, 0.9), recording(True, 0.1), recording(None, 0.5)]
+    # what older versions wrote for an episode that was asked to end
+    logs += [recording(False, 0.7, "interrupted"), recording(True, 0.8, "interrupted")]
     found = calibrate(logs, "four")
     assert found.peaks == (0.1, 0.3)
     assert (found.episodes, found.pro_sha256, found.policy_sha256) == (3, "a" * 64, "b" * 64)

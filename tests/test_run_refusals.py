@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 
 import pytest
 from null_robot import make_pro, run
@@ -42,6 +45,81 @@ class TestRefusals:
     @pytest.mark.parametrize("episodes", [0, -3])
     def test_episodes(self, write, refused, episodes):
         refused(write(), "--episodes", episodes, code=2, says="--episodes of at least 1")
+
+    @pytest.mark.parametrize("seed", [-1, -(10**30)])
+    def test_seed(self, write, refused, seed):
+        refused(write(), "--seed", seed, code=2, says=f"--seed of at least 0, found {seed}")
+
+    @pytest.mark.parametrize("option", [("--view-port", 99999), ("--view-port", -1)])
+    def test_view_port(self, write, refused, option):
+        """Also where no view was asked for: a value that is ignored is no better."""
+        refused(write(), *option, code=2, says="--view-port from 0 to 65535")
+        refused(write(), *option, "--view", code=2, says="0 takes a free one")
+
+    @pytest.mark.parametrize("rate", ["nan", "0", "-5", "inf"])
+    def test_view_rate(self, write, refused, rate):
+        refused(write(), "--view-hz", rate, code=2, says="--view-hz above 0")
+
+    def test_view_host(self, write, refused):
+        refused(write(), "--view", "--view-host", "", code=2, says="--view-host, found ''")
+        says = "wanted to serve the view at no.such.host.invalid:0"
+        host = ("--view-host", "no.such.host.invalid")
+        refused(write(), "--view", "--view-port", 0, *host, code=2, says=says)
+
+    def test_rerun_file_in_no_folder(self, write, refused, tmp_path):
+        path = tmp_path / "none" / "a.rrd"
+        refused(write(), "--rerun-save", path, code=2, says=f"and no folder {path.parent}")
+        refused(write(), "--rerun-save", tmp_path, code=2, says=f"found {tmp_path}, a folder")
+
+    @pytest.mark.parametrize(
+        "url",
+        ["", "x", "http://a:1", "ws://", "ws://:1", "ws://a:99999", "ws://a:b", "ws://a:0",
+         "ws://[::1", "ws://a b:1", "ws://a\n:1", "//a:1", "WS//a"],
+    )  # fmt: skip
+    def test_policy_that_is_no_address(self, write, refused, url):
+        refused(write(), "--policy", url, code=2, says=f"as ws://HOST:PORT, found {url!r}")
+
+    @pytest.mark.parametrize("name", ["out", "out/deeper"])
+    def test_recordings_below_a_file(self, write, tmp_path, capsys, name):
+        (tmp_path / "out").write_text("mine")
+        assert run(write(), tmp_path / name) == 4
+        error = capsys.readouterr().err
+        assert f"found a file at {tmp_path / 'out'}: choose another --out" in error
+        assert (tmp_path / "out").read_text() == "mine"
+
+    def test_a_later_recording_that_is_there_is_found_at_once(self, write, tmp_path, capsys):
+        out = tmp_path / "out"
+        out.mkdir()
+        (out / "episode_12.mcap").write_text("mine")
+        assert run(write(), out, "--seed", 10, "--episodes", 10**9) == 4
+        assert "found one: choose another name" in capsys.readouterr().err
+        assert [p.name for p in out.iterdir()] == ["episode_12.mcap"]
+
+    def test_a_folder_that_may_not_be_written(self, write, tmp_path, capsys, monkeypatch):
+        """Root may write everywhere, so the answer of the system is made up."""
+        monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.W_OK)
+        assert run(write(), tmp_path / "new" / "out") == 4
+        error = capsys.readouterr().err
+        assert f"found that {tmp_path} may not be written: choose another --out" in error
+        assert not (tmp_path / "new").exists()
+
+    def test_a_limit_of_open_files_that_is_too_low(self, write, tmp_path, both):
+        """Whatever the number, it is a message or a run that is complete."""
+        codes = set()
+        for most in (7, 9, 11, 13, 64):
+            done = subprocess.run(
+                ["bash", "-c", f'ulimit -n {most}; exec "$@"', "bash", sys.executable, "-m",
+                 "headway", "run", "--config", write(**both), "--episodes", "1", "--out",
+                 tmp_path / f"o{most}"],
+                capture_output=True, text=True, timeout=100,
+            )  # fmt: skip
+            codes.add(done.returncode)
+            assert "Traceback" not in done.stderr, (most, done.stderr)
+            if done.returncode:
+                assert "`ulimit -n" in done.stderr, (most, done.stderr)
+            else:
+                assert not open_recording(tmp_path / f"o{most}" / "episode_0.mcap").truncated
+        assert codes == {0, 5}
 
     def test_missing_bundle(self, write, refused, tmp_path):
         path = write(policy={"bundle": "models/none"})

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from headway.edge.engine import Buffers, Engine, TensorSpec
+from headway.edge.onnx_runtime import onnxruntime
 from headway.errors import BundleError, SpecMismatch
 
 RANK = 10
@@ -24,8 +25,12 @@ _DTYPES = {
     "tensor(float16)": "float16",
     "tensor(int64)": "int64",
     "tensor(int32)": "int32",
-    "tensor(uint8)": "uint8",
+    "tensor(int16)": "int16",
+    "tensor(int8)": "int8",
+    "tensor(uint64)": "uint64",
+    "tensor(uint32)": "uint32",
     "tensor(uint16)": "uint16",
+    "tensor(uint8)": "uint8",
     "tensor(bool)": "bool",
 }
 
@@ -37,10 +42,9 @@ def missing() -> str:
 def open_engine(
     path: Path, inputs: Mapping[str, TensorSpec], outputs: Mapping[str, TensorSpec]
 ) -> Engine:
-    """Raises BundleError for a file that is no model or does not run, SpecMismatch for a dimension
-    that nobody fixes."""
-    import onnxruntime as ort
-
+    """Raises BundleError for a file that is no model, does not run, or whose inputs and outputs are
+    not arrays of numbers of fixed shapes; SpecMismatch for a dimension that nobody fixes."""
+    ort = onnxruntime()
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
@@ -50,18 +54,70 @@ def open_engine(
     try:
         session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as e:  # ORT's errors share no base of their own
-        raise BundleError(f"{path} is no model that ONNX Runtime can load: {_line(e)}") from None
+        raise BundleError(
+            f"{path} is no model that ONNX Runtime {ort.__version__} can load: {_line(e)}: export "
+            "it again, and keep all its files together"
+        ) from None
+    _numbers(session, path)
     found = _inputs(session, inputs, path)
+    return OrtEngine(session, found, _outputs(session, found, path), path)
+
+
+def _numbers(session: Any, path: Path) -> None:
+    """Raises BundleError for an input or output that is no array of numbers."""
+    for what, tensors in (("input", session.get_inputs()), ("output", session.get_outputs())):
+        for t in tensors:
+            if t.type not in _DTYPES:
+                raise BundleError(
+                    f"{path}: wanted every {what} to be one of {', '.join(_DTYPES)}, found "
+                    f"`{t.name}` of {t.type}: export the model without it, or with a cast"
+                )
+
+
+def _outputs(session: Any, inputs: Mapping[str, TensorSpec], path: Path) -> dict[str, TensorSpec]:
+    """Their shapes, as runs on made-up inputs find them. Raises BundleError where a run fails, or
+    where the shapes depend on what is in the inputs."""
     names = [o.name for o in session.get_outputs()]
+
+    def shapes(fill: int) -> dict[str, TensorSpec]:
+        made = {n: np.full(s.shape, fill, s.dtype) for n, s in inputs.items()}
+        for a in made.values():  # not all alike, so that what counts or selects has something to do
+            a.reshape(-1)[1::3] = 0
+        out = session.run(names, made)
+        return {n: TensorSpec(x.shape, str(x.dtype)) for n, x in zip(names, out, strict=True)}
+
     try:
-        first = session.run(names, {n: np.zeros(s.shape, s.dtype) for n, s in found.items()})
+        found = shapes(0)
     except Exception as e:
-        raise BundleError(f"{path} does not run on inputs of {found}: {_line(e)}") from None
-    odd = [n for n, x in zip(names, first, strict=True) if not isinstance(x, np.ndarray)]
-    if odd:
-        raise BundleError(f"{path}: wanted outputs that are arrays, found others: {', '.join(odd)}")
-    shapes = {n: TensorSpec(x.shape, str(x.dtype)) for n, x in zip(names, first, strict=True)}
-    return OrtEngine(session, found, shapes, path)
+        given = ", ".join(f"`{n}` {s.dtype} {s.shape}" for n, s in inputs.items())
+        raise BundleError(
+            f"{path} does not run on inputs of zeros, {given or 'none'}: {_line(e)}: export it "
+            "again, and try it there with these shapes"
+        ) from None
+    fixed = all(isinstance(d, int) for o in session.get_outputs() for d in o.shape)
+    for fill in () if fixed else (1, 2):
+        try:
+            other = shapes(fill)
+        except Exception:  # an index out of range, for one, is no fault of the model
+            continue
+        for n, spec in found.items():
+            if other[n] != spec:
+                raise BundleError(
+                    f"{path}: wanted outputs of fixed shapes, found `{n}` as {spec.shape} on zeros "
+                    f"and {other[n].shape} on other inputs: export the model without what depends "
+                    "on the data (NonZero, Unique, NonMaxSuppression, ...), or pad its output"
+                )
+    for n, spec in found.items():
+        _holds_something("output", n, spec.shape, path)
+    return found
+
+
+def _holds_something(what: str, name: str, shape: tuple[int, ...], path: Path) -> None:
+    if 0 in shape:
+        raise BundleError(
+            f"{path}: wanted tensors that hold something, found {what} `{name}` of shape {shape}: "
+            f"export the model without that {what}"
+        )
 
 
 def _inputs(session: Any, want: Mapping[str, TensorSpec], path: Path) -> dict[str, TensorSpec]:
@@ -70,12 +126,10 @@ def _inputs(session: Any, want: Mapping[str, TensorSpec], path: Path) -> dict[st
     batch = {i.shape[0] for i in session.get_inputs() if i.shape and isinstance(i.shape[0], str)}
     specs = {}
     for i in session.get_inputs():
-        if i.type not in _DTYPES:
-            raise BundleError(f"{path}: input `{i.name}` is {i.type}, valid: {', '.join(_DTYPES)}")
         given = want[i.name].shape if i.name in want else ()
         shape = []
         for k, d in enumerate(i.shape):
-            if isinstance(d, int) and d > 0:
+            if isinstance(d, int) and d >= 0:
                 shape.append(d)
             elif len(given) == len(i.shape):
                 shape.append(given[k])
@@ -86,6 +140,7 @@ def _inputs(session: Any, want: Mapping[str, TensorSpec], path: Path) -> dict[st
                     f"{path}: dimension {k} of input `{i.name}` is open ({d}): wanted a fixed size "
                     "in the model or in the bundle"
                 )
+        _holds_something("input", i.name, tuple(shape), path)
         specs[i.name] = TensorSpec(tuple(shape), _DTYPES[i.type])
     return specs
 
@@ -117,7 +172,10 @@ class OrtEngine(Buffers):
         try:
             self._session.run_with_iobinding(self._binding)
         except Exception as e:
-            raise BundleError(f"{self._where} failed while running: {_line(e)}") from None
+            raise BundleError(
+                f"{self._where} failed while running: {_line(e)}: it ran when it was opened, so "
+                "look at what it was given, and at outputs whose shapes depend on that"
+            ) from None
 
     def close(self) -> None:
         self._binding = self._session = None

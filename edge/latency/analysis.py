@@ -59,6 +59,7 @@ class Latency:
     late: tuple[LateTick, ...]
     environment: dict[str, str]
     notes: tuple[str, ...]
+    damaged: int  # chunks of the recording that could not be read
 
 
 def analyse(path: Path, late_us: float | None = None) -> Latency:
@@ -74,7 +75,7 @@ def analyse_recording(recording: Recording, late_us: float | None = None) -> Lat
             f"{recording.path}: wanted the timing of a run, found none ({source}): give a "
             "recording of `headway run`, with its .timing.npy beside it"
         )
-    notes = [recording.note] if recording.note else []
+    notes = []
     hz = hz_of(recording.metadata)
     if hz is None:
         steps = np.diff(rows["t_ns"])
@@ -101,14 +102,19 @@ def analyse_recording(recording: Recording, late_us: float | None = None) -> Lat
         lateness = line("lateness", late_ns(rows, period))
         jitter = _jitter(rows, period)
     motion, why = _motion(recording, rows, wall)
+    try:
+        inside = commands(recording, hz)
+    except RecordingError as e:
+        inside, why = None, [*why, str(e)]
     return Latency(
         path=recording.path, clock=recording.metadata.get("clock", "unknown"), hz=hz, source=source,
         ticks=len(rows), missed=missed, threshold_us=threshold / 1e3, stages=tuple(lines),
         budget={x.name: x.p99 * 1e3 / period for x in lines}, over=int((total > period).sum()),
         lateness=lateness, jitter=jitter, ages=_ages(rows),
         chains=(*_way(rows, chunks), *_reaction(rows)) if wall else (),
-        commands=commands(recording, hz), motion=motion,
-        late=tuple(late), environment=_environment(recording.metadata), notes=(*notes, *why),
+        commands=inside, motion=motion,
+        late=tuple(late), environment=_environment(recording.metadata),
+        notes=(*recording.notes, *notes, *why), damaged=len(recording.damage),
     )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ evidence supports is the one named; it is the likeliest, not a proof.
 |         | its median: device read, policy adoption or hand-over, recorder, ... |
 | rehearsal | it was over after the deadline (`edge.rehearsal`) |
 | wake-up | the tick before was done in time: the timer, the host, or Python's lock |
-| unknown | the recording lacks the counters |
+| unknown | the recording lacks the counters, or the tick before |
 """
 
 from __future__ import annotations
@@ -52,20 +52,28 @@ def late_ticks(rows: Rows, period_ns: int, threshold_ns: float, adopted: Ns) -> 
     total, took_over = total_ns(rows), set(adopted.tolist())
     out = []
     for i in found:
-        cause = _cause(rows, int(i), int(late[i]), total, medians, took_over)
+        cause = _cause(rows, int(i), int(late[i]), period_ns, total, medians, took_over)
         t_s = float(rows["t_ns"][i] - rows["t_ns"][0]) / 1e9
         out.append(LateTick(int(i), t_s, float(late[i]) / 1e3, int(missed[i]), cause))
     return out
 
 
 def _cause(
-    rows: Rows, i: int, late: int, total: Ns, medians: dict[str, float], adopted: set[int]
+    rows: Rows,
+    i: int,
+    late: int,
+    period_ns: int,
+    total: Ns,
+    medians: dict[str, float],
+    adopted: set[int],
 ) -> str:
     if i == 0:
         return "start"
-    if not has(rows, *_NEEDS):
-        return "unknown"
     now, before = rows[i], rows[i - 1]
+    missed = int(now["missed"]) if has(rows, "missed") else 0
+    apart = int(now["t_ns"]) - int(before["t_ns"])
+    if not has(rows, *_NEEDS) or apart > (missed + 1.5) * period_ns:
+        return "unknown"
 
     def grown(name: str) -> int:
         return int(now[name] - before[name])

@@ -141,7 +141,8 @@ class Link:
             if ended or (rest is not None and rest <= 0):
                 raise RecordingError(
                     f"wanted the recorder of {self.path} to {what} within {timeout} s, it did not: "
-                    "the disk may be too slow; what it acknowledged is in the file"
+                    "the disk may be too slow; what it acknowledged is in the file: choose a "
+                    "faster place, or free this one of other work"
                 )
             poll.poll(None if rest is None else rest * 1000)
 
@@ -159,7 +160,10 @@ class Link:
             )
         code = self._writer.returncode
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
-        raise RecordingError(f"the recorder of {self.path} ended with {how}; {kept}: run again")
+        raise RecordingError(
+            f"wanted the recorder of {self.path} to outlive the run, found that it ended with "
+            f"{how}; {kept}: look for what ended it (too little memory?), then run again"
+        )
 
     def close(self, dropped: int, written: int) -> None:
         """Let the writer finish and wait for it. Raises RecordingError."""

@@ -41,8 +41,9 @@ class Recorder:
     """Records `channels` to a new MCAP file at `path`.
 
     lossless: wait while the ring is full (lock-step); else never wait, and count in `dropped` what
-    found no room (wall clock). metadata: run configuration, seeds, versions. The file's bytes
-    depend on nothing but the arguments and what is written. view: opens the feed of a live view,
+    found no room (wall clock). metadata: run configuration, seeds, versions. run: when and where, a
+    metadata record of its own (`headway.edge.origin`). The file's bytes depend on nothing but the
+    arguments and what is written. view: opens the feed of a live view,
     which the writer process serves as far as the view keeps up; None where there is none.
 
     Raises RecordingError (path not writable, exists without `overwrite`), Busy (another process
@@ -55,6 +56,7 @@ class Recorder:
         channels: Sequence[Channel],
         *,
         metadata: Mapping[str, str] | None = None,
+        run: Mapping[str, str] | None = None,
         lossless: bool,
         overwrite: bool = False,
         capacity_bytes: int = 32 << 20,
@@ -72,6 +74,7 @@ class Recorder:
         setup = {
             "channels": [c.to_json() for c in channels],
             "metadata": {str(k): str(v) for k, v in (metadata or {}).items()},
+            "run": {str(k): str(v) for k, v in (run or {}).items()},
             "library": f"headway {headway.__version__}",
             "chunk_bytes": chunk_bytes,
         }

@@ -14,7 +14,6 @@ import contextlib
 import json
 import os
 import select
-import signal
 import sys
 import time
 from dataclasses import dataclass
@@ -22,11 +21,13 @@ from typing import Any
 
 import numpy as np
 
+from headway.child import outlive
 from headway.edge.recording import messages, ring
 from headway.edge.recording.quick import QuickWriter
 from headway.edge.recording.ring import NOTE, Ring
 from headway.edge.recording.schema import Channel, struct_schema
 from headway.edge.recording.tap import Feed, Tap, Topic
+from headway.mcapfile import RUN
 from headway.wire import Layout
 
 AGE_NS = 500_000_000
@@ -77,6 +78,8 @@ class Log:
         self.mcap: Any = QuickWriter(self.file, chunk_size=1 << 62)  # type: ignore[arg-type]
         self.mcap.start(library=setup["library"])
         self.mcap.add_metadata("headway", setup["metadata"])
+        if setup["run"]:
+            self.mcap.add_metadata(RUN, setup["run"])
         self.chunk_bytes = int(setup["chunk_bytes"])
         channels = [Channel.from_json(c) for c in setup["channels"]]
         topics: list[Topic] = []
@@ -196,8 +199,7 @@ def _wake(status: int) -> None:
 def main(argv: list[str]) -> int:
     memory, bell, status, fd, parent = (int(a) for a in argv[:5])
     tap = Tap(Feed(int(argv[5]), float(argv[6]))) if argv[5:] else None
-    for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # the loop's end is ours
-        signal.signal(s, signal.SIG_IGN)
+    outlive()
     with contextlib.suppress(OSError):  # never at the loop's real-time priority
         os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
     shared = Ring(memory)

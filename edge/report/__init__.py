@@ -4,5 +4,6 @@
 no network for anything, and carry uPlot (MIT, static/uPlot.LICENSE) for their plots.
 """
 
+from headway.edge.report.run import report_command as report_command
 from headway.edge.report.run import write_report as write_report
 from headway.edge.report.score import write_score_report as write_score_report

@@ -100,7 +100,8 @@ def _in_order(recording: Recording, topic: str) -> Rows | None:
     rows = recording.rows(topic)
     if "t_ns" not in (rows.dtype.names or ()):
         raise RecordingError(
-            f"{recording.path}: {topic}: wanted a column t_ns, found {rows.dtype.names}"
+            f"{recording.path}: {topic}: wanted a column t_ns, found {rows.dtype.names}: record it "
+            "with `headway run`"
         )
     if len(rows) > 1 and (np.diff(rows["t_ns"]) < 0).any():
         rows = rows[np.argsort(rows["t_ns"], kind="stable")]
@@ -121,6 +122,13 @@ def timeline(episode: Episode, timing: Rows | None) -> Timeline:
 
 def _lanes(e: Episode) -> dict[str, list[Span]]:
     lanes: dict[str, list[Span]] = {}
+    lost = [
+        Span((d.start_ns - e.t0_ns) / 1e9, (d.end_ns - e.t0_ns) / 1e9, "damaged chunk", "bandbad")
+        for d in e.recording.damage
+        if d.start_ns is not None and d.end_ns is not None
+    ]
+    if lost:
+        lanes["not readable"] = merge(lost)
     phase = e.column("phase")
     if known(phase):
         codes = np.where(np.isfinite(phase), phase, -1).astype(np.int64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from html import escape
 from pathlib import Path
 
@@ -14,24 +15,42 @@ from headway.edge.report import page
 from headway.edge.report.episode import Episode, read_episode, timeline
 from headway.edge.report.frames import strips, strips_html
 from headway.edge.report.latency import latency_html
+from headway.edge.result import INTERRUPTED, success_of
 from headway.errors import RecordingError
-from headway.mcaplog import open_recording
+from headway.mcaplog import Recording, open_recording
+
+RUN_FACTS = (("started", "recorded"), ("host", "host"), ("revision", "revision"))
+SHOWN = 5  # damaged chunks that a page names one by one
 
 
 def write_report(recording: Path, out: Path | None = None) -> Path:
     """Write one self-contained page about `recording` to `out` (default: beside it, .html), and
     return where it is.
 
-    A recording that was cut gives a page of what can be read, which says so. Raises RecordingError
-    where nothing can be read or `out` cannot be written.
+    A recording that was cut or damaged gives a page of what can be read, which says so. Raises
+    RecordingError where nothing can be read or `out` cannot be written.
     """
-    recording = Path(recording)
+    return _write(open_recording(recording), out)
+
+
+def report_command(recording: Path, out: Path | None) -> int:
+    """`headway report`: 0, 1 when a part of the recording is damaged. Raises what `write_report`
+    raises."""
+    log = open_recording(recording)
+    print(_write(log, out))
+    for note in log.notes:
+        print(note, file=sys.stderr)
+    return int(bool(log.damage))
+
+
+def _write(log: Recording, out: Path | None) -> Path:
+    recording = log.path
     out = Path(out) if out is not None else recording.with_suffix(".html")
-    if out.exists() and recording.exists() and out.samefile(recording):
+    if out.exists() and out.samefile(recording):
         raise RecordingError(
             f"wanted a path for the page, found the recording itself, {out}: give another --out"
         )
-    log = open_recording(recording)
+    log.verify()
     episode = read_episode(log)
     timing, source = timings(log)
     over_time = timeline(episode, timing)
@@ -67,7 +86,14 @@ def _head(e: Episode) -> str:
         last = f"{e.t[-1]:.3f} s of the episode" if len(e.t) else "before the first tick"
         note = log.note.replace(str(log.path), log.path.name)  # pages are passed on, folders not
         out += page.banner("bad", "This recording is cut.", f"Read up to {last}. {note}.")
-    elif not result:
+    for damage in log.damage[:SHOWN]:
+        text = damage.text.replace(str(log.path), log.path.name)
+        out += page.banner("bad", "A part of this recording is damaged.", f"{text}.")
+    if len(log.damage) > SHOWN:
+        out += page.banner("bad", "Damaged as well:", f"{len(log.damage) - SHOWN} further chunks.")
+    if not result and log.damage:
+        out += page.banner("warn", "No result:", "it may be among what is missing.")
+    elif not result and not log.truncated:
         out += page.banner("warn", "No result:", "the run ended before it could say how it went.")
     dropped = log.end.get("dropped", "0")
     if dropped != "0":
@@ -80,7 +106,12 @@ def _head(e: Episode) -> str:
         out += page.banner("info", "Not in this recording:", f"{', '.join(missing)}.")
     out += page.facts(_facts(e))
     return out + page.details(
-        "Recording", {**log.metadata, **{f"end: {k}": v for k, v in log.end.items()}}
+        "Recording",
+        {
+            **log.metadata,
+            **{f"run: {k}": v for k, v in log.run.items()},
+            **{f"end: {k}": v for k, v in log.end.items()},
+        },
     )
 
 
@@ -88,7 +119,10 @@ def _verdict(e: Episode) -> tuple[str, str]:
     """Class of the badge, and its text."""
     if not e.result:
         return "", "NO RESULT"
-    success = e.result.get("success")
+    end = str(e.result.get("end", ""))
+    if end == INTERRUPTED:
+        return "", "INTERRUPTED"
+    success = success_of(end, e.result.get("success"))
     if success is True:
         return "good", "SUCCESS"
     return ("bad", "FAILED") if success is False else ("", "NO VERDICT")
@@ -121,6 +155,7 @@ def _facts(e: Episode) -> list[tuple[str, str]]:
     if e.pro is not None:
         shown.append(("reward (sum)", n(facts.get("reward"))))
     shown += [("seed", meta.get("seed", "-")), ("clock", meta.get("clock", "-"))]
+    shown += [(word, run[k]) for k, word in RUN_FACTS if (run := e.recording.run).get(k)]
     shown += [(k, meta[k]) for k in ("policy", "pro", "bundle", "headway") if meta.get(k)]
     return shown
 

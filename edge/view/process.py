@@ -10,12 +10,12 @@ import asyncio
 import contextlib
 import json
 import os
-import signal
 import socket
 import sys
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from headway.child import outlive
 from headway.edge.recording import tap
 from headway.edge.recording.tap import Topic
 from headway.errors import HeadwayError
@@ -122,8 +122,7 @@ async def _run(control: socket.socket, options: dict[str, Any]) -> dict[str, int
 
 
 def main(argv: list[str]) -> int:
-    for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # the run's end is ours
-        signal.signal(s, signal.SIG_IGN)
+    outlive()
     with contextlib.suppress(OSError):  # never at the loop's real-time priority, nor in its way
         os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
         os.nice(10)

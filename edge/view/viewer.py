@@ -51,7 +51,7 @@ class Viewer:
     """
 
     def __init__(self, options: ViewOptions) -> None:
-        _check(options)
+        check(options)
         self._hz = options.hz
         self.url, self.public = "", False  # of the server; whether other machines reach it
         self.report = ""  # set by `close`
@@ -156,15 +156,30 @@ class Viewer:
         self.close()
 
 
-def _check(o: ViewOptions) -> None:
+def check(o: ViewOptions) -> None:
+    """Raises ConfigError for options that do not fit, Missing for a package that they need."""
     if not 0 < o.hz <= 10_000:
-        raise ConfigError(f"wanted --view-hz above 0 and up to 10000, found {o.hz:g}")
+        raise ConfigError(
+            f"wanted --view-hz above 0 and up to 10000, found {o.hz:g}: 50 is the usual rate"
+        )
     if not 0 <= o.port < 1 << 16:
-        raise ConfigError(f"wanted --view-port from 0 to 65535, found {o.port}")
+        raise ConfigError(f"wanted --view-port from 0 to 65535, found {o.port}: 0 takes a free one")
+    if not o.host.strip():
+        raise ConfigError(
+            f"wanted an address as --view-host, found {o.host!r}: 127.0.0.1 for this machine alone"
+        )
     if sum((o.rerun, o.rerun_connect is not None, o.rerun_save is not None)) > 1:
         raise ConfigError(
             "wanted one of --rerun, --rerun-connect and --rerun-save, found more: choose one"
         )
+    if o.rerun_save is not None:
+        folder = o.rerun_save.absolute().parent
+        if o.rerun_save.is_dir() or not folder.is_dir():
+            raise ConfigError(
+                f"wanted a file to write as --rerun-save, found {o.rerun_save}, "
+                f"{'a folder' if o.rerun_save.is_dir() else f'and no folder {folder}'}: make the "
+                "folder, or give another path"
+            )
     if o.wants_rerun and importlib.util.find_spec("rerun") is None:
         raise Missing(
             "wanted the package rerun-sdk for --rerun, found none: pip install 'headway[rerun]'"

@@ -21,6 +21,7 @@ import msgspec
 import numpy as np
 
 from headway import errors
+from headway.child import outlive
 from headway.drivers.kinematics import Chain
 from headway.edge.policy import About, FrameShape, Policy, about, infer
 from headway.edge.worker import wire
@@ -138,8 +139,7 @@ def raised(found: dict[str, str]) -> HeadwayError:
 
 def main(argv: list[str]) -> int:
     sock = socket.socket(fileno=int(argv[0]))
-    for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # the loop says when to end
-        signal.signal(s, signal.SIG_IGN)
+    outlive()
     with contextlib.suppress(OSError, AttributeError):  # also in the middle of an inference
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     try:

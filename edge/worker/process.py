@@ -116,7 +116,10 @@ class ProcessWorker:
             )
         except OSError as e:
             ours.close()
-            raise PolicyError(f"wanted a process for the policy: {e.strerror}") from None
+            raise PolicyError(
+                f"wanted a process for the policy, found that none can be started: {e.strerror}; "
+                "see `ulimit -n`, `ulimit -u` and the free memory"
+            ) from None
         finally:
             theirs.close()
         try:

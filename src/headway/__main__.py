@@ -124,16 +124,19 @@ def doctor(
     return doctor_command(json)
 
 
-def replay(recording: tyro.conf.Positional[Path], pro: Path = DEFAULT_PRO) -> int:
+def replay(
+    recording: tyro.conf.Positional[Path], pro: Path = DEFAULT_PRO, against: Path | None = None
+) -> int:
     """Recompute PRO from a recording and say whether it equals what was recorded.
 
     Args:
         recording: MCAP file of a run with PRO.
         pro: bundle of the head that it was recorded with.
+        against: instead, another recording: the same, but for when and where it was made?
     """
     from headway.edge.replay import replay_command
 
-    return replay_command(recording, pro)
+    return replay_command(recording, pro, against)
 
 
 def score(
@@ -162,10 +165,9 @@ def report(recording: tyro.conf.Positional[Path], out: Path | None = None) -> in
         recording: MCAP file.
         out: the page [beside the recording].
     """
-    from headway.edge.report import write_report
+    from headway.edge.report import report_command
 
-    print(write_report(recording, out))
-    return 0
+    return report_command(recording, out)
 
 
 def latency(

@@ -20,6 +20,7 @@ from mcap.exceptions import McapError
 from mcap.opcode import Opcode
 
 MAGIC = b"\x89MCAP0\r\n"
+RUN = "headway.run"  # the metadata record that says when and where, see `headway.mcapdiff`
 MESSAGE = struct.Struct("<HIQQ")  # channel, sequence, log time, publish time
 _HEAD = struct.Struct("<BQ")
 _CHUNK = struct.Struct("<QQQII")
@@ -222,6 +223,17 @@ def lost(fd: int, piece: Piece, why: str) -> Damage:
     if not times:
         return Damage(piece.offset, piece.size, why)
     return Damage(piece.offset, piece.size, why, counts, min(times), max(times))
+
+
+def record_head(fd: int, at: int) -> tuple[int, int, int]:
+    """Code, begin and end of the body of the record at `at`. Raises one of DAMAGE at the end."""
+    op, n = _HEAD.unpack(os.pread(fd, _HEAD.size, at))
+    return op, at + _HEAD.size, at + _HEAD.size + n
+
+
+def metadata_name(body: bytes) -> str:
+    """Of a metadata record. Raises one of DAMAGE."""
+    return str(records.Metadata.read(_stream(body)).name)
 
 
 def _stream(body: bytes) -> ReadDataStream:

@@ -28,6 +28,7 @@ from headway.mcapfile import (
     DAMAGE,
     MAGIC,
     MESSAGE,
+    RUN,
     Contents,
     Piece,
     lost,
@@ -87,14 +88,17 @@ class Damage(NamedTuple):
 
 class Recording:
     """An opened file; what it returns is in the order of the file. `truncated` when it ends in the
-    middle; `note` then says what was recovered."""
+    middle; `note` then says what was recovered. `strict`: see `open_recording`."""
 
-    def __init__(self, path: Path, contents: Contents) -> None:
+    def __init__(self, path: Path, contents: Contents, strict: bool = False) -> None:
         self.path = path
+        self._strict = strict
         self._contents = contents
         self.truncated = contents.stopped is not None
         self.note = ""
-        self._damage = {d.offset: self._described(d) for d in contents.damage}
+        self._damage: dict[int, Damage] = {}
+        for lost_here in contents.damage:
+            self._found(lost_here)
         if contents.no_summary:
             self.note = (
                 f"{path}: the summary at its end is damaged; the messages before it, up to byte "
@@ -113,6 +117,11 @@ class Recording:
         return self._contents.metadata.get("headway", {})
 
     @property
+    def run(self) -> dict[str, str]:
+        """When and where it was recorded, see `headway.edge.origin`; empty in older recordings."""
+        return self._contents.metadata.get(RUN, {})
+
+    @property
     def end(self) -> dict[str, str]:
         """How the recording ended, and how many messages were written and dropped."""
         return self._contents.metadata.get("headway.end", {})
@@ -120,6 +129,11 @@ class Recording:
     @property
     def topics(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(c.topic for c in self._contents.channels.values()))
+
+    def topic_of(self, channel: int) -> str:
+        """Topic of the channel with this number in the file."""
+        known = self._contents.channels.get(channel)
+        return known.topic if known is not None else f"channel {channel}"
 
     def schema(self, topic: str) -> str:
         """Name of the schema, such as "foxglove.RawImage"; "" where the channel has none."""
@@ -160,7 +174,7 @@ class Recording:
 
     def messages(self, topic: str) -> Iterator[Message]:
         """The messages as they lie in the file; chunks that are damaged are skipped and noted in
-        `damage`."""
+        `damage`, or raise RecordingError (`strict`)."""
         self._channel(topic)
         wanted = {i for i, c in self._contents.channels.items() if c.topic == topic}
         for piece in self._contents.pieces:
@@ -179,16 +193,23 @@ class Recording:
                     found.append(Message(t_ns, seq, data[at + MESSAGE.size : end], channel))
         except DAMAGE as e:
             if piece.offset not in self._damage:
-                damage = lost(self._contents.fd, piece, str(e) or type(e).__name__)
-                self._damage[piece.offset] = self._described(damage)
+                self._found(lost(self._contents.fd, piece, str(e) or type(e).__name__))
             return []
         return found
+
+    def _found(self, d: Lost) -> None:
+        """Note a damaged chunk. Raises RecordingError when `strict`."""
+        if self._strict:
+            raise RecordingError(
+                f"{self.path}: wanted a chunk at byte {d.offset}, found damage ({d.why}): copy the "
+                "file again from where it was made"
+            ) from None
+        self._damage[d.offset] = self._described(d)
 
     def _described(self, d: Lost) -> Damage:
         counts: dict[str, int] = {}
         for channel, n in (d.counts or {}).items():
-            known = self._contents.channels.get(channel)
-            topic = known.topic if known is not None else f"channel {channel}"
+            topic = self.topic_of(channel)
             counts[topic] = counts.get(topic, 0) + n
         what = "how much is missing is not known"
         if counts:
@@ -221,8 +242,8 @@ class Recording:
             rows = layout.decode([m.data for m in found])
         except ValueError as e:
             raise RecordingError(
-                f"{self.path}: {topic} does not hold the rows that it declares: {e}; "
-                "`decoded` reads it as any protobuf"
+                f"{self.path}: {topic} does not hold the rows that it declares: {e}: another "
+                "program wrote into it; `Recording.decoded` reads it as any protobuf"
             ) from None
         return np.array([m.t_ns for m in found], np.int64), rows
 
@@ -238,14 +259,18 @@ class Recording:
         for t_ns, m in self.decoded(topic):
             if m.encoding not in _PIXELS:
                 raise RecordingError(
-                    f"{self.path}: {topic}: wanted {', '.join(_PIXELS)}, found {m.encoding!r}"
+                    f"{self.path}: {topic}: wanted images as {', '.join(_PIXELS)}, found "
+                    f"{m.encoding!r} at {t_ns} ns: convert them where they are recorded"
                 )
             kind, depth = _PIXELS[m.encoding]
             shape = (m.height, m.width, depth) if depth else (m.height, m.width)
             try:
                 yield t_ns, np.frombuffer(m.data, kind).reshape(shape)
             except ValueError as e:
-                raise RecordingError(f"{self.path}: {topic}: {e}") from None
+                raise RecordingError(
+                    f"{self.path}: {topic}: wanted {m.height} x {m.width} pixels of {m.encoding} "
+                    f"in the image at {t_ns} ns, found {len(m.data)} bytes ({e}): record it again"
+                ) from None
 
     def calibration(self, topic: str) -> Calibration:
         """The first foxglove.CameraCalibration of `topic`."""
@@ -254,7 +279,10 @@ class Recording:
             k = np.array(m.K, np.float64)
             if k.size == 9:
                 return Calibration(k.reshape(3, 3), m.height, m.width, m.frame_id)
-        raise RecordingError(f"{self.path}: {topic}: wanted a calibration with K, found none")
+        raise RecordingError(
+            f"{self.path}: {topic}: wanted a calibration with the nine numbers of K, found none: "
+            "record the camera's calibration once per episode"
+        )
 
     def logs(self, topic: str = "/log") -> list[LogLine]:
         """Lines of a foxglove.Log topic; none where the recording has no such topic."""
@@ -279,7 +307,9 @@ class Recording:
                 value = decoders[m.channel](m.data)
             except Exception as e:
                 raise RecordingError(
-                    f"{self.path}: {topic}: a message does not fit its schema: {e}"
+                    f"{self.path}: {topic}: the message at {m.t_ns} ns does not fit its schema "
+                    f"{self.schema(topic) or '(none)'}: {e}: leave the topic out, or record it "
+                    "again"
                 ) from None
             yield m.t_ns, value
 
@@ -305,10 +335,15 @@ class Recording:
                 if decode is not None:
                     return decode  # type: ignore[no-any-return]
         except Exception as e:
-            raise RecordingError(f"{self.path}: {topic}: cannot use its schema: {e}") from None
+            raise RecordingError(
+                f"{self.path}: {topic}: wanted a schema that can be read, found "
+                f"{self.schema(topic)!r} with {type(e).__name__}: {e}: leave the topic out, "
+                "or record it again"
+            ) from None
         raise RecordingError(
             f"{self.path}: {topic}: wanted protobuf, ROS 2 cdr or json messages, found "
-            f"{channel.message_encoding!r} with schema {schema.encoding if schema else None!r}"
+            f"{channel.message_encoding!r} with schema {schema.encoding if schema else None!r}: "
+            "leave the topic out, or record it in one of these"
         )
 
     def _channel(self, topic: str) -> records.Channel:
@@ -316,13 +351,17 @@ class Recording:
             if channel.topic == topic:
                 return channel
         raise RecordingError(
-            f"{self.path}: wanted topic {topic!r}, found {', '.join(self.topics) or 'no topics'}"
+            f"{self.path}: wanted topic {topic!r}, found {', '.join(self.topics) or 'no topics'}: "
+            "choose one that is there"
         )
 
     def _require(self, topic: str, schema: str) -> None:
         found = self.schema(topic)
         if found != schema:
-            raise RecordingError(f"{self.path}: {topic}: wanted {schema}, found {found or 'none'}")
+            raise RecordingError(
+                f"{self.path}: {topic}: wanted {schema}, found {found or 'none'}: choose a "
+                "topic of that kind"
+            )
 
     def _layout(self, topic: str) -> Layout:
         text = self._channel(topic).metadata.get("headway.dtype")
@@ -332,7 +371,10 @@ class Recording:
             found = f"{self.schema(topic)} of another program: read it with `decoded`"
         except (ValueError, MemoryError) as e:
             found = str(e)
-        raise RecordingError(f"{self.path}: {topic}: wanted rows that Headway wrote, found {found}")
+        raise RecordingError(
+            f"{self.path}: {topic}: wanted rows that Headway wrote, found {found}: record it with "
+            "`headway run`, or score it with `headway score`"
+        )
 
 
 def _factories() -> list[Any]:
@@ -342,8 +384,9 @@ def _factories() -> list[Any]:
     return [Protobuf(), Ros2()]
 
 
-def open_recording(path: Path | str) -> Recording:
-    """Open an MCAP file. Raises RecordingError where there is none."""
+def open_recording(path: Path | str, *, strict: bool = False) -> Recording:
+    """Open an MCAP file. `strict`: a damaged chunk raises RecordingError when it is met, for those
+    who cannot do with a part; else it is skipped. Raises RecordingError where there is no file."""
     path = Path(path)
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -359,7 +402,7 @@ def open_recording(path: Path | str) -> Recording:
                 f"wanted an MCAP recording at {path}, found {found} at its start: "
                 "give a file that `headway run` wrote, or another .mcap"
             )
-        recording = Recording(path, read_contents(fd))
+        recording = Recording(path, read_contents(fd), strict)
     except OSError as e:  # a folder, for one
         os.close(fd)
         raise RecordingError(f"wanted a recording at {path}: {e.strerror}") from None
