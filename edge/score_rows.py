@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from headway.clock import NS
 from headway.edge.score_input import LAYOUTS, Channel, Mapping, factors, scale_of
@@ -20,7 +21,7 @@ from headway.kernels.derive import rotate
 from headway.kernels.telemetry import FIELDS, Scale
 from headway.types import Vec
 
-Rows = np.ndarray[tuple[int], np.dtype[Any]]
+Rows = NDArray[Any]
 ROUNDING_NS = 1_000
 
 

@@ -4,17 +4,19 @@ validation split, and calibration. What a clock could do is printed next to it."
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
 from headway.edge.statistics import auroc
 from headway.learn.pro_data import Labelled
 
-Signals = dict[str, np.ndarray]
+Signals = dict[str, NDArray[Any]]
 Judged = tuple[list[Labelled], list[Signals]]
-Score = Callable[[Labelled, Signals], np.ndarray]
+Score = Callable[[Labelled, Signals], NDArray[Any]]
 
 LEADS_S = (0.5, 1.0, 2.0, 3.0)
 FALSE_ALARMS = 0.1  # allowed share of successes with an alarm
@@ -129,7 +131,7 @@ def _order(console: Console, test: Judged) -> dict[str, float]:
     return found
 
 
-def _spearman(values: np.ndarray) -> float:
+def _spearman(values: NDArray[Any]) -> float:
     if np.ptp(values) == 0:
         return 0.0
     ranks = np.argsort(np.argsort(values)).astype(float)
