@@ -61,6 +61,8 @@ def run_command(config: Path, run: RunOptions) -> int:
     interrupted."""
     if run.episodes < 1:
         raise ConfigError(f"wanted --episodes of at least 1, found {run.episodes}")
+    if run.seed < 0:
+        raise ConfigError(f"wanted --seed of at least 0, found {run.seed}: scenes count up from 0")
     console = Console()
     settings = settings_module.load(config)
     if run.policy is not None:

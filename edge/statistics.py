@@ -8,6 +8,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 
+# An AUROC of fewer of either kind says nothing: from 5 and 5, one of 1.0 comes about by chance once in
+# 252 orders; from 1 and 2, once in 3.
+FEWEST = 5
+
+
 def wilson(successes: int, n: int, z: float = 1.959964) -> tuple[float, float]:
     """Wilson score interval of a proportion (Wilson 1927); 95 % by default."""
     if n == 0:

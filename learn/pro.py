@@ -222,7 +222,7 @@ def save(net: ProHead, args: Args, items: list[Labelled], metrics: dict[str, flo
             hidden=HIDDEN,
             masks=spec.MASKS,
             temperature=dict(zip(names, net.temperature.tolist(), strict=True)),
-            thresholds={"risk": metrics["risk_threshold"]},
+            thresholds={"risk": metrics["risk_threshold"]} if "risk_threshold" in metrics else {},
             gamma=args.gamma,
             risk_weight=args.risk_weight,
             stability_weight=args.stability_weight,

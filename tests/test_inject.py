@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from properties import examples
 from loop_rig import Policy, Rig, check_log
 from null_robot import null_table, run
 
@@ -152,7 +153,7 @@ faults_at = st.tuples(
 )
 
 
-@settings(max_examples=25)
+@examples(25)
 @given(wanted=st.lists(faults_at, min_size=1, max_size=8), seed=st.integers(0, 99))
 def test_no_sequence_of_faults_gets_a_bad_command_through(tmp_path_factory, wanted, seed):
     """Thousands of ticks of a policy that wanders, with faults that come and go: whatever happens,

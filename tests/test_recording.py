@@ -12,8 +12,9 @@ import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from properties import examples
 from mcap.reader import make_reader
 from mcap_protobuf.decoder import DecoderFactory
 
@@ -182,7 +183,7 @@ def tables(draw):
     return dtype, rows
 
 
-@settings(max_examples=80, deadline=None)
+@examples(80)
 @given(tables())
 def test_rows_survive_the_wire_and_are_protobuf(table):
     dtype, rows = table

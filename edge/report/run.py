@@ -26,12 +26,12 @@ def write_report(recording: Path, out: Path | None = None) -> Path:
     where nothing can be read or `out` cannot be written.
     """
     recording = Path(recording)
+    log = open_recording(recording)
     out = Path(out) if out is not None else recording.with_suffix(".html")
-    if out.exists() and recording.exists() and out.samefile(recording):
+    if out.exists() and out.samefile(recording):
         raise RecordingError(
             f"wanted a path for the page, found the recording itself, {out}: give another --out"
         )
-    log = open_recording(recording)
     episode = read_episode(log)
     timing, source = timings(log)
     over_time = timeline(episode, timing)
