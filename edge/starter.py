@@ -20,12 +20,12 @@ Made by `headway init`. Run it from here:
 | file | what it is |
 |---|---|
 | `{config}` | the run: cell, devices, task, loop, policy, PRO, guard; every key is checked |
-| `models/{policy}` | the policy: `bundle.json` says what it sees, what it says and how it was made |
+| `models/{policy}` | the policy: `bundle.json` says what it sees and how it was made |
 | `models/{pro}` | the PRO head that watches the run |
 | `models/{risk}` | calibration of PRO's risk, for a `[risk]` section |
 
-Recordings go to `runs/`. `headway run` without `--config` uses the configuration inside the package,
-not this one. What to try first:
+Recordings go to `runs/`. `headway run` without `--config` uses the configuration inside the
+package, not this one. What to try first:
 
 - `[task] limit_s = 10.0`, the time that an episode may take
 - `[cell] scene_config = {{ mass_max = 0.6 }}`, lighter items

@@ -7,9 +7,8 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-
-# An AUROC of fewer of either kind says nothing: from 5 and 5, one of 1.0 comes about by chance once in
-# 252 orders; from 1 and 2, once in 3.
+# An AUROC of fewer of either kind says nothing: from 5 and 5, chance gives one of 1.0 once in 252
+# orders; from 1 and 2, once in 3.
 FEWEST = 5
 
 

@@ -45,8 +45,8 @@ def separation(episodes: Sequence[Episode]) -> Table | str | None:
     failed = np.array([not e.result.success for e in known])
     if min(failed.sum(), (~failed).sum()) < FEWEST:
         return (
-            f"no AUROC of failure: it wants at least {FEWEST} failures and {FEWEST} successes, found "
-            f"{failed.sum()} and {(~failed).sum()}: run more --episodes"
+            f"no AUROC of failure: it wants at least {FEWEST} failures and {FEWEST} successes, "
+            f"found {failed.sum()} and {(~failed).sum()}: run more --episodes"
         )
     common = min(e.trace.t[-1] for e in known)
     moments = {

@@ -42,8 +42,8 @@ def judge(validation: Judged, test: Judged, hz: float) -> dict[str, float]:
     if min(failures, len(items) - failures) < FEWEST:
         console.print(
             f"no AUROC of failure and no share of alarms: the test split wants at least {FEWEST} "
-            f"failures and {FEWEST} successes, found {failures} and {len(items) - failures}: record "
-            "more episodes"
+            f"failures and {FEWEST} successes, found {failures} and {len(items) - failures}: "
+            "record more episodes"
         )
     else:
         metrics |= _separation(console, test, hz)

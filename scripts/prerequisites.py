@@ -2,8 +2,6 @@
 go on. With --pip-failed it says what may be done about that, also with exit status 1. It is written
 so that a Python which is too old can read it and say so."""
 
-from __future__ import print_function
-
 import os
 import sys
 import sysconfig
@@ -12,10 +10,11 @@ OLDEST = (3, 10)
 COMPILERS = ("c++", "g++", "clang++")
 PIP_FAILED = """
 pip could not install what is needed; its own message is above.
-- If it found no index: go online, or name one by PIP_INDEX_URL, or a folder of wheels by PIP_FIND_LINKS.
-- If it failed to compile a package, that package has no wheel for Python %d.%d on this machine: take
-  another Python from 3.10 to 3.14 (make clean, then make PYTHON=python3.12 run), or install what
-  compiles it (Debian and Ubuntu: apt-get install g++ python3-dev)."""
+- If it found no index: go online, or name one by PIP_INDEX_URL, or a folder of wheels by
+  PIP_FIND_LINKS.
+- If it failed to compile a package, that package has no wheel for Python %d.%d on this machine:
+  take another Python from 3.10 to 3.14 (make clean, then make PYTHON=python3.12 run), or install
+  what compiles it (Debian and Ubuntu: apt-get install g++ python3-dev)."""
 
 
 def lacking(version, modules):
@@ -47,9 +46,9 @@ def slower(version, compiler, headers):
         return ""
     what = "C++ compiler" if not compiler else "Python.h"
     return (
-        "found no %s: Headway is installed without its compiled parts. Everything works, more slowly: "
-        "fine for a\nfirst look, not for 500 Hz. To have them (on Debian and Ubuntu), and install "
-        "again:\n  apt-get install %s && make clean" % (what, " ".join(packages))
+        "found no %s: Headway is installed without its compiled parts. Everything works, but more\n"
+        "slowly: fine for a first look, not for 500 Hz. To have them (on Debian and Ubuntu), and\n"
+        "install again:\n  apt-get install %s && make clean" % (what, " ".join(packages))
     )
 
 

@@ -2,8 +2,8 @@
 
     python scripts/pythons.py [--only oldest|newest|ends] [--constraints FILE] [TARGET ...]
 
-Each interpreter gets a virtual environment of its own, `.venv-3.10` and so on. At the end a line for
-each version says what came of it; the exit status is 1 when one failed or none was found.
+Each interpreter gets a virtual environment of its own, `.venv-3.10` and so on. At the end a line
+for each version says what came of it; the exit status is 1 when one failed or none was found.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 VERSIONS = ((3, 10), (3, 11), (3, 12), (3, 13), (3, 14))
-# Run in each candidate: a pyenv shim whose version is not chosen, or a Python without venv, is none.
-QUESTION = "import ensurepip, platform, sys, venv; print(*sys.version_info[:2], platform.python_version())"
+# Asked of each candidate: a pyenv shim without its version and a Python without venv do not count.
+QUESTION = (
+    "import ensurepip, platform, sys, venv; print(*sys.version_info[:2], platform.python_version())"
+)
 
 
 def candidates(version: tuple[int, int]) -> Iterator[Path]:
@@ -105,9 +107,8 @@ def main() -> int:
         word = "passed" if code == 0 else f"FAILED (make exited with {code})"
         failed |= code != 0
         lines.append(f"Python {full}: {word}, {(time.monotonic() - start) / 60:.1f} min ({python})")
-    for version in VERSIONS:
-        if version not in found:
-            lines.append("Python {}.{}: not found on PATH or in pyenv".format(*version))
+    missing = [v for v in VERSIONS if v not in found]
+    lines += ["Python {}.{}: not found on PATH or in pyenv".format(*v) for v in missing]
     print(f"{' '.join(args.targets)}:", *sorted(lines), sep="\n  ")
     return int(failed)
 

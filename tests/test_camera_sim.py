@@ -231,7 +231,7 @@ class TestWithoutRenderer:
         assert e.value.exit_code == 5
         Cell(CellConfig(), VirtualClock())  # the cell itself needs no renderer
 
-    # EGL without a library of OpenGL's functions, as on a Debian with libegl1 alone, is no renderer.
+    # EGL without a library of OpenGL's functions, as with Debian's libegl1 alone, draws nothing.
     @pytest.mark.parametrize(
         ("absent", "found"),
         [

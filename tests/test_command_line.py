@@ -89,7 +89,9 @@ def test_a_full_disk_under_the_output_is_said_in_one_line(args):
     ]
 
 
-@pytest.mark.parametrize("args", [["--version"], [], ["run", "--help"], ["doctor"], ["doctor", "--json"]])
+@pytest.mark.parametrize(
+    "args", [["--version"], [], ["run", "--help"], ["doctor"], ["doctor", "--json"]]
+)
 def test_a_reader_that_has_had_enough_is_no_error(args):
     here, there = os.pipe()
     os.close(here)
@@ -102,7 +104,9 @@ def test_a_reader_that_has_had_enough_is_no_error(args):
 
 
 def test_without_any_output_a_command_still_does_its_work(tmp_path):
-    command = f"{shlex.quote(sys.executable)} -m headway init {shlex.quote(str(tmp_path / 'x'))} >&-"
+    command = (
+        f"{shlex.quote(sys.executable)} -m headway init {shlex.quote(str(tmp_path / 'x'))} >&-"
+    )
     done = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, timeout=WAIT)
     assert (done.returncode, done.stderr) == (0, b"")
     assert (tmp_path / "x" / "README.md").is_file()

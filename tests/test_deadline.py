@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from properties import examples
 from loop_rig import WHEN, Policy, Rig, check_log
 from null_robot import null_table
+from properties import examples
 
 from headway.clock import NS
 from headway.drivers.arms import _ur5e as ur

@@ -29,9 +29,9 @@ from guard_rig import (
 from guard_rig import impl as impl
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
-from properties import examples
 from hypothesis.extra import numpy as hnp
 from msgspec import structs
+from properties import examples
 
 from headway.drivers.arms import _ur5e as ur
 from headway.drivers.kinematics import Impl

@@ -11,8 +11,8 @@ from guard_rig import CHAIN, HOME, IDLE, WIDE, T, make, needs_cpp, send
 from guard_rig import impl as impl
 from hypothesis import given
 from hypothesis import strategies as st
-from properties import examples
 from hypothesis.extra import numpy as hnp
+from properties import examples
 
 from headway.drivers.arms import _ur5e as ur
 from headway.drivers.kinematics import Impl

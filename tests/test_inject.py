@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from properties import examples
 from loop_rig import Policy, Rig, check_log
 from null_robot import null_table, run
+from properties import examples
 
 from headway.clock import VirtualClock
 from headway.edge.deadline import Mode

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from properties import examples
 from kernels_cuda import agree, by_oracle, needs_host, single
 from kernels_rows import quiet, scale, wild
+from properties import examples
 
 from headway.errors import ConfigError, SpecMismatch
 from headway.kernels import native, oracle, spec

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from properties import examples
 from kernels_rows import IMPLS, Rows, quiet, scale, wild
+from properties import examples
 
 from headway import kernels
 from headway.errors import ConfigError, SpecMismatch

@@ -150,8 +150,8 @@ REACH = sum(abs(a) for a, _, _ in ur.DH)  # [m] upper arm and forearm
 
 
 def stretch(xyz):
-    """Distance [m] from the shoulder to the first wrist joint while the tool points down at `xyz`: at
-    most REACH. Above the tool's tip are the tool and the last link (d6); the link before it (d5)
+    """Distance [m] from the shoulder to the first wrist joint while the tool points down at `xyz`:
+    at most REACH. Above the tool's tip are the tool and the last link (d6); the link before it (d5)
     is level, away from the shoulder; d4 is the wrist's offset to the side."""
     d1, _, _, d4, d5, d6 = (d for _, d, _ in ur.DH)
     radius = math.sqrt(xyz[0] ** 2 + xyz[1] ** 2 - d4**2)

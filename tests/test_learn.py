@@ -163,7 +163,9 @@ def test_pro_learns_what_is_there_and_is_judged(tmp_path: Path) -> None:
 def test_a_head_is_not_judged_on_a_handful_of_episodes(capsys: pytest.CaptureFixture[str]) -> None:
     rng = np.random.default_rng(0)
     few = [_labelled(i, success=i != 0, n=60, rng=rng) for i in range(6)]
-    said = [{k: rng.uniform(size=60) for k in ("completion", "risk", "stability", "time_to_go")}] * 6
+    said = [
+        {k: rng.uniform(size=60) for k in ("completion", "risk", "stability", "time_to_go")}
+    ] * 6
     many = [_labelled(i, success=True, n=60, rng=rng) for i in range(12)]
     metrics = pro.judge((few, said), (few, said), 50)
     assert not {k for k in metrics if k.startswith(("auroc", "alarm", "risk_threshold"))}

@@ -1,5 +1,5 @@
-"""The files that say what is installed agree with each other, and what `make` says to a machine that
-lacks something."""
+"""The files that say what is installed agree with each other, and `make` says what a machine
+lacks."""
 
 from __future__ import annotations
 
@@ -142,7 +142,10 @@ class TestPythons:
             fake_python(versions / name / "bin" / "python3.13", f"3 13 {name}")
         fake_python(versions / "mine" / "bin" / "python3.14", "3 14 3.14.0")
         found = pythons.interpreters()
-        assert {v: full for v, (_, full) in found.items()} == {(3, 13): "3.13.10", (3, 14): "3.14.0"}
+        assert {v: full for v, (_, full) in found.items()} == {
+            (3, 13): "3.13.10",
+            (3, 14): "3.14.0",
+        }
 
     @pytest.mark.parametrize(
         ("only", "want"),
@@ -156,7 +159,9 @@ class TestPythons:
         for minor in (10, 12):
             fake_python(machine / "a" / f"python3.{minor}", f"3 {minor} 3.{minor}.1")
         make = machine / "make"
-        make.write_text('#!/bin/sh\nfor x; do echo "got $x"; done\ncase $* in *3.12*) exit 2;; esac\n')
+        make.write_text(
+            '#!/bin/sh\nfor x; do echo "got $x"; done\ncase $* in *3.12*) exit 2;; esac\n'
+        )
         make.chmod(0o755)
         done = subprocess.run(
             [sys.executable, SCRIPTS / "pythons.py", "--constraints", "c/lowest.txt", "test"],

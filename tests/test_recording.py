@@ -14,9 +14,9 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
 from hypothesis import given
 from hypothesis import strategies as st
-from properties import examples
 from mcap.reader import make_reader
 from mcap_protobuf.decoder import DecoderFactory
+from properties import examples
 
 from headway.edge.recording.recorder import Recorder
 from headway.edge.recording.schema import Channel, message_name, struct_schema

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from properties import examples
 from mcap.writer import CompressionType, Writer
 from mcap_ros2.writer import Writer as Ros2Writer
+from properties import examples
 
 from headway.edge.recording.recorder import Recorder
 from headway.edge.recording.schema import Channel

@@ -67,7 +67,9 @@ def test_the_summary_separates_by_risk_and_not_by_the_clock_at_a_common_time():
     assert rows["PRO risk"] == [1.0, 1.0]
     assert rows["elapsed time only"] == [1.0, 0.5]  # the failure is the one that lasts
     assert rows["retry count only"] == rows["last wrench only (|F|)"] == [0.5, 0.5]
-    assert success_line([e.result for e in episodes]).startswith("success 6/11 = 54.5%, 95 % Wilson")
+    assert success_line([e.result for e in episodes]).startswith(
+        "success 6/11 = 54.5%, 95 % Wilson"
+    )
 
 
 @pytest.mark.parametrize(("failures", "successes"), [(1, 2), (0, 3), (4, 60), (60, 4), (2, 0)])

@@ -10,8 +10,8 @@ from typing import Any
 
 from headway.errors import Missing
 
-# Of each renderer, the libraries that it needs, any one of each group, and Debian's packages of them.
-# Besides EGL, PyOpenGL loads the library of the OpenGL functions themselves.
+# Of each renderer, the libraries that it needs, any one of each group, and Debian's packages of
+# them. Besides EGL, PyOpenGL loads the library of the OpenGL functions themselves.
 _CANDIDATES = {
     "egl": (
         (("libEGL.so.1",), ("libOpenGL.so.0", "libGL.so.1")),

@@ -254,7 +254,9 @@ def _help() -> str:
     lines = []
     for name, command in COMMANDS.items():
         what = (command.__doc__ or "").splitlines()[0]
-        lines.append(textwrap.fill(what, 79, initial_indent=f"  {name:9}", subsequent_indent=" " * 11))
+        lines.append(
+            textwrap.fill(what, 79, initial_indent=f"  {name:9}", subsequent_indent=" " * 11)
+        )
     return HELP.format(commands="\n".join(lines))
 
 

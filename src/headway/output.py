@@ -4,6 +4,7 @@ output that cannot be written (a full disk, a pipe whose reader has gone)."""
 from __future__ import annotations
 
 import codecs
+import contextlib
 import io
 import os
 import sys
@@ -55,7 +56,5 @@ def discard() -> None:
 
 def complain(line: str) -> None:
     """Print to stderr; when that fails as well, there is nobody to tell."""
-    try:
+    with contextlib.suppress(OSError):
         print(line, file=sys.stderr, flush=True)
-    except OSError:
-        pass
