@@ -35,11 +35,12 @@ test-pythons:
 test-lowest:
 	$(PYTHON) scripts/pythons.py --only oldest --constraints constraints/lowest.txt run test
 
-# What a user gets: sdist, the wheel made from it, installed into an empty environment.
+# What a user gets: sdist, the wheel made from it, installed into an empty environment. Without the
+# CUDA kernels, which take minutes and which test-nvcc compiles.
 WHEEL_VENV := .venv-wheel
 test-wheel: $(VENV)/.test gl
 	rm -rf $(WHEEL_VENV) build/wheel
-	$(PY) -m build --outdir build/wheel . || $(PIP_FAILED)
+	$(PY) -m build --config-setting=cmake.define.HEADWAY_CUDA=OFF --outdir build/wheel . || $(PIP_FAILED)
 	$(PYTHON) -m venv $(WHEEL_VENV)
 	wheel=$$(echo build/wheel/*.whl) && $(WHEEL_VENV)/bin/python $(PIP) "$$wheel[sim]" || $(PIP_FAILED)
 	$(PY) -m pytest -m wheel -rs --wheel-venv $(WHEEL_VENV)
