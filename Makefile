@@ -1,35 +1,73 @@
 # make run    install what it needs, run 3 episodes in the simulated cell, write reports
 # make test   install and pass the tests
+# make lint   ruff, mypy and import-linter, in an environment of their own
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
+LINT := .venv-lint
+# A file of versions that pip must take, as constraints/lowest.txt; none: the newest that fit.
+CONSTRAINTS ?=
+PIP := -m pip install --quiet --disable-pip-version-check
+HEADWAY := $(PIP) $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS)) --editable
+PIP_FAILED = $(PYTHON) scripts/prerequisites.py --pip-failed
 SOURCES := pyproject.toml CMakeLists.txt $(wildcard kernels/cpp/* kernels/cuda/*.[ch]* kernels/cuda/params.py kernels/spec.py drivers/cpp/* edge/cpp/*)
 
-.PHONY: run test test-slow test-nvcc test-hardware bench gpu cuda lint docs models torch gl clean
+.PHONY: run test test-slow test-nvcc test-hardware test-pythons test-lowest test-wheel fuzz lint bench
+.PHONY: gpu cuda docs models torch gl clean
 
 run: $(VENV)/.run gl
 	$(PY) -m headway run --episodes 3 --seed 5 --out runs/first --overwrite --report
 
-test: $(VENV)/.dev gl lint
+test: $(VENV)/.test gl
 	$(PY) -m pytest -m "not slow and not hardware" --durations=8
 
-test-slow: $(VENV)/.dev gl
+# Property tests on inputs drawn at random, ten times as many as in `make test`, which always draws the
+# same ones. SEED=N repeats a run.
+fuzz: $(VENV)/.test gl
+	$(PY) -m pytest -m "hypothesis and not hardware" --hypothesis-profile=fuzz $(if $(SEED),--hypothesis-seed=$(SEED))
+
+# `make run` and `make test` with every Python from 3.10 to 3.14 that is on PATH or in pyenv, each in
+# its own environment. ONLY=oldest, newest or ends (both) takes fewer.
+test-pythons:
+	$(PYTHON) scripts/pythons.py $(if $(ONLY),--only $(ONLY)) run test
+
+# The lowest versions that pyproject.toml allows, on the oldest Python.
+test-lowest:
+	$(PYTHON) scripts/pythons.py --only oldest --constraints constraints/lowest.txt run test
+
+# What a user gets: sdist, the wheel made from it, installed into an empty environment. Without the
+# CUDA kernels, which take minutes and which test-nvcc compiles.
+WHEEL_VENV := .venv-wheel
+test-wheel: $(VENV)/.test gl
+	rm -rf $(WHEEL_VENV) build/wheel
+	$(PY) -m build --config-setting=cmake.define.HEADWAY_CUDA=OFF --outdir build/wheel . || $(PIP_FAILED)
+	$(PYTHON) -m venv $(WHEEL_VENV)
+	wheel=$$(echo build/wheel/*.whl) && $(WHEEL_VENV)/bin/python $(PIP) "$$wheel[sim]" || $(PIP_FAILED)
+	$(PY) -m pytest -m wheel -rs --wheel-venv $(WHEEL_VENV)
+
+test-slow: $(VENV)/.test gl
 	$(PY) -m pytest -m slow
 
 # The CUDA kernels compiled for every device they are made for, minutes of nvcc; skips without it.
-test-nvcc: $(VENV)/.dev
+test-nvcc: $(VENV)/.test
 	$(PY) -m pytest -m slow -rs tests/test_kernels_cuda_build.py
 
-test-hardware: $(VENV)/.dev
+test-hardware: $(VENV)/.test
 	$(PY) -m pytest -m hardware
 
-lint: $(VENV)/.dev
-	$(VENV)/bin/ruff check .
-	$(VENV)/bin/ruff format --check .
-	$(PY) -m mypy
-	$(VENV)/bin/lint-imports --no-cache
+lint: $(LINT)/.lint
+	$(LINT)/bin/ruff check .
+	$(LINT)/bin/ruff format --check .
+	$(LINT)/bin/python -m mypy
+	PYTHONPATH=src $(LINT)/bin/lint-imports --no-cache
 
-bench: $(VENV)/.dev gl
+$(LINT)/.lint: constraints/lint.txt
+	@$(PYTHON) scripts/prerequisites.py >/dev/null
+	$(PYTHON) -m venv --clear $(LINT)
+	$(LINT)/bin/python $(PIP) --no-deps --requirement constraints/lint.txt || $(PIP_FAILED)
+	@touch $@
+
+bench: $(VENV)/.test gl
 	$(PY) -m headway.benchmarks
 
 # On a machine with a CUDA device: tests, then the kernels checked and measured, into
@@ -43,7 +81,7 @@ gpu:
 	then PYTHONPATH=src:tests $(PYTHON) -m pytest -m gpu -rs --noconftest tests/test_gpu.py || [ $$? -eq 5 ]; \
 	else echo 'no pytest here: parity was checked above, compute-sanitizer was not run'; fi
 else
-gpu: $(VENV)/.dev
+gpu: $(VENV)/.test
 	$(PY) -m headway doctor
 	$(PY) -m pytest -m gpu -rs || [ $$? -eq 5 ]
 	$(PY) -m headway.kernels.cuda --out benchmarks/results
@@ -54,7 +92,7 @@ cuda:
 	$(PYTHON) kernels/cuda/build.py build/cuda --report benchmarks/results/cuda-resources.json
 
 # The pictures, from episodes that are recorded for them, and the tables of docs/features.md.
-docs: $(VENV)/.dev gl
+docs: $(VENV)/.test gl
 	$(PY) docs/picture.py
 	$(PY) docs/slip.py
 	$(PY) docs/features.py
@@ -65,7 +103,7 @@ docs: $(VENV)/.dev gl
 # every large tensor back to the system.
 models: export MALLOC_MMAP_THRESHOLD_ = 4000000000
 models: export MALLOC_TRIM_THRESHOLD_ = 8000000000
-models: $(VENV)/.dev torch gl
+models: $(VENV)/.test torch gl
 	$(PY) -m headway.learn.collect --out runs/demos --config configs/pick_place_demos.toml --episodes 500
 	$(PY) -m headway.learn.behaviour_cloning --demos runs/demos --out models/pick_place_policy --work runs/train_first
 	$(PY) -m headway.learn.corrections --out runs/corrections --config configs/pick_place_demos.toml --episodes 150
@@ -79,31 +117,32 @@ models: $(VENV)/.dev torch gl
 torch: $(VENV)/.learn
 
 $(VENV)/bin/python:
-	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 10) and f"Headway wants Python 3.10 or newer, found {v.major}.{v.minor}: call make PYTHON=python3.12, for example")'
-	$(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install --quiet --upgrade pip
+	@command -v $(PYTHON) >/dev/null || { echo 'Headway wants Python 3.10 or newer, found no $(PYTHON): install one (Debian: apt-get install python3 python3-venv), or name it: make PYTHON=/path/to/python3'; exit 1; }
+	@$(PYTHON) scripts/prerequisites.py
+	$(PYTHON) -m venv --clear $(VENV) || { rm -rf $(VENV); exit 1; }
+	$(PY) $(PIP) --upgrade pip || $(PIP_FAILED)
 
-$(VENV)/.run: $(VENV)/bin/python $(SOURCES)
-	$(PY) -m pip install --quiet --editable '.[sim]'
+$(VENV)/.run: $(VENV)/bin/python $(SOURCES) $(CONSTRAINTS)
+	$(PY) $(HEADWAY) '.[sim]' || $(PIP_FAILED)
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/bin/python $(SOURCES)
-	$(PY) -m pip install --quiet --editable '.[sim,dev]'
+$(VENV)/.test: $(VENV)/bin/python $(SOURCES) $(CONSTRAINTS)
+	$(PY) $(HEADWAY) '.[sim,test]' || $(PIP_FAILED)
 	@touch $@ $(VENV)/.run
 
 # PyTorch only for learning. On machines where this brings CUDA packages that are not wanted,
 # install a CPU build of it into .venv first.
-$(VENV)/.learn: $(VENV)/.dev
-	$(PY) -m pip install --quiet torch==2.13.0
-	$(PY) -m pip install --quiet --editable '.[sim,dev,learn]'
+$(VENV)/.learn: $(VENV)/.test
+	$(PY) $(PIP) torch==2.13.0 || $(PIP_FAILED)
+	$(PY) $(HEADWAY) '.[sim,test,learn]' || $(PIP_FAILED)
 	@touch $@
 
 # The simulated camera renders through EGL or OSMesa, which are system libraries.
 gl: $(VENV)/.run
 	@$(PY) -c 'from headway.drivers.sim import gl; import sys; sys.exit(gl.backend() is None)' \
 	|| { command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] && apt-get update -qq \
-	     && apt-get install -y -qq libegl1 libegl-mesa0 libgl1-mesa-dri; } \
-	|| echo 'no EGL and no OSMesa: the simulated camera will not render; on Debian and Ubuntu: sudo apt-get install libegl1 libegl-mesa0 libgl1-mesa-dri'
+	     && apt-get install -y -qq libegl1 libegl-mesa0 libgl1-mesa-dri libopengl0; } \
+	|| echo 'no EGL and no OSMesa: the simulated camera will not render; on Debian and Ubuntu: sudo apt-get install libegl1 libegl-mesa0 libgl1-mesa-dri libopengl0'
 
 clean:
-	rm -rf $(VENV) build dist
+	rm -rf $(VENV) $(LINT) $(WHEEL_VENV) .venv-3.* build dist

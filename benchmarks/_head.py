@@ -25,7 +25,9 @@ def untrained_head(path: Path, seed: int = 0) -> bundle.Bundle:
     n, m, d = spec.N_FEATURES, spec.N_MASKS, _HIDDEN
     rng = np.random.default_rng(seed)
     weights = {"embed": (n + m, d), "wi": (d, 3 * d), "wh": (d, 3 * d), "out": (d, 5)}
-    drawn = {k: rng.normal(0, 0.1, s).astype(np.float32) for k, s in weights.items()}
+    drawn: dict[str, Any] = {
+        k: rng.normal(0, 0.1, s).astype(np.float32) for k, s in weights.items()
+    }
     drawn |= {"one": np.ones((1, 1), np.float32), "low": np.float32(-6.0), "high": np.float32(6.0)}
     node = helper.make_node
     split: dict[str, Any] = {"axis": 1, "num_outputs": 3}

@@ -14,6 +14,7 @@ from time import perf_counter, perf_counter_ns
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from headway import kernels
 from headway.benchmarks._findings import PERCENTILES, Findings, Number, Table, percentiles
@@ -30,7 +31,7 @@ LIM = ur.LIMITS
 SCALE = Scale(LIM.q_min, LIM.q_max, LIM.dq_max, LIM.tau_max)
 CHANNELS = len(spec.CHANNELS) - spec.N_MASKS + JOINTS  # derived channels that statistics are over
 TICKS, WINDOWS = 50_000, 512
-Rows = np.ndarray[tuple[int], np.dtype[Any]]
+Rows = NDArray[Any]
 
 
 def telemetry_rows(n: int) -> Rows:

@@ -23,6 +23,7 @@ import tyro
 from numpy.typing import NDArray
 
 from headway.clock import NS
+from headway.edge.statistics import FEWEST
 from headway.kernels import spec
 from headway.mcaplog import Recording, open_recording
 
@@ -127,15 +128,18 @@ def aurocs(
 
 
 def measure(folder: Path) -> dict[str, object]:
-    """Raises ValueError where nothing slipped, or nothing was held well."""
+    """Raises ValueError where fewer than FEWEST items slipped, or were held well."""
     found: list[Hold] = []
     files = sorted(folder.glob("*.mcap"))
     for path in files:
         found += holds(open_recording(path))
     slips = [h for h in found if h.slip_s is not None]
     controls = [h for h in found if h.slip_s is None]
-    if not slips or not controls:
-        raise ValueError(f"wanted slips and holds in {folder}, found {len(slips)}, {len(controls)}")
+    if min(len(slips), len(controls)) < FEWEST:
+        raise ValueError(
+            f"wanted at least {FEWEST} slips and holds in {folder}, found {len(slips)} and "
+            f"{len(controls)}: record more episodes"
+        )
     everything = np.concatenate([h.features for h in found])
     gone = [(s, s.slip_s) for s in slips if s.slip_s is not None]
     result: dict[str, object] = {

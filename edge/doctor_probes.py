@@ -301,8 +301,8 @@ def simulation(host: Host) -> list[Finding]:
     name = host.python(RENDERER)
     if name == "none":
         step = (
-            "for the simulated camera: sudo apt-get install libegl1 libegl-mesa0 libgl1-mesa-dri, "
-            "or libosmesa6"
+            "for the simulated camera: sudo apt-get install libegl1 libegl-mesa0 libgl1-mesa-dri "
+            "libopengl0, or libosmesa6"
         )
         found = "neither EGL nor OSMesa"
         return [*out, Finding(SOFT, "off-screen renderer", "missing", found, step)]

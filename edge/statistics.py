@@ -7,6 +7,10 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
+# An AUROC of fewer of either kind says nothing: from 5 and 5, chance gives one of 1.0 once in 252
+# orders; from 1 and 2, once in 3.
+FEWEST = 5
+
 
 def wilson(successes: int, n: int, z: float = 1.959964) -> tuple[float, float]:
     """Wilson score interval of a proportion (Wilson 1927); 95 % by default."""

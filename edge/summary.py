@@ -10,7 +10,7 @@ import numpy as np
 from rich.table import Table
 
 from headway.edge.result import Result, Trace, success_of
-from headway.edge.statistics import auroc, wilson
+from headway.edge.statistics import FEWEST, auroc, wilson
 
 LEAD_S = 2.0
 
@@ -35,13 +35,19 @@ def success_line(results: Sequence[Result]) -> str:
     )
 
 
-def separation(episodes: Sequence[Episode]) -> Table | None:
+def separation(episodes: Sequence[Episode]) -> Table | str | None:
     """AUROC of failure at two moments: LEAD_S before each episode's end, and at a fixed time when
-    all episodes still run, where a clock knows nothing. None without both outcomes or PRO."""
+    all episodes still run, where a clock knows nothing. A sentence instead of the table when there
+    are fewer than FEWEST failures or successes, None where no station judges or PRO is off."""
     known = [e for e in episodes if e.result.success is not None and len(e.trace.t)]
-    failed = np.array([not e.result.success for e in known])
-    if not failed.any() or failed.all():
+    if not known:
         return None
+    failed = np.array([not e.result.success for e in known])
+    if min(failed.sum(), (~failed).sum()) < FEWEST:
+        return (
+            f"no AUROC of failure: it wants at least {FEWEST} failures and {FEWEST} successes, "
+            f"found {failed.sum()} and {(~failed).sum()}: run more --episodes"
+        )
     common = min(e.trace.t[-1] for e in known)
     moments = {
         f"{LEAD_S:g} s before the end": [max(0.0, e.trace.t[-1] - LEAD_S) for e in known],

@@ -65,7 +65,7 @@ def feature_stream(impl: Impl, scale: Scale, joints: int, rate_hz: float) -> Fea
 
 
 def batch(
-    rows: np.ndarray[tuple[int], np.dtype[Any]],
+    rows: NDArray[Any],
     scale: Scale,
     rate_hz: float,
     every: int = 1,
@@ -78,7 +78,7 @@ def batch(
 
 
 def features_batch(
-    windows: np.ndarray[tuple[int, int], np.dtype[Any]],
+    windows: NDArray[Any],
     scale: Scale,
     rate_hz: float,
     impl: Impl = "auto",

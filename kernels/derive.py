@@ -94,7 +94,7 @@ class Derive:
         self._done = self._head = self.history  # rows [done, head) are not derived yet
         self._full = n
         self._seen: Any = self.dtype
-        self._sign = np.zeros((1, self.joints))
+        self._sign: Vec = np.zeros((1, self.joints))
         self.ring = np.zeros((len(ROW) + self.joints, 2 * self.win.long))
         self.count = 0
         dt = 1.0 / self.rate

@@ -128,7 +128,7 @@ def _flat(rows: np.ndarray[Any, np.dtype[Any]], joints: int) -> Any:
 
 
 def batch(
-    rows: np.ndarray[tuple[int], np.dtype[Any]],
+    rows: NDArray[Any],
     scale: Scale,
     rate_hz: float,
     every: int = 1,
@@ -145,7 +145,7 @@ def batch(
 
 
 def features_batch(
-    windows: np.ndarray[tuple[int, int], np.dtype[Any]],
+    windows: NDArray[Any],
     scale: Scale,
     rate_hz: float,
     threads: int | None = None,

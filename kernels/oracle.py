@@ -262,16 +262,14 @@ class FeatureStream:
 
 
 def batch(
-    rows: np.ndarray[tuple[int], np.dtype[Any]], scale: Scale, rate_hz: float, every: int = 1
+    rows: NDArray[Any], scale: Scale, rate_hz: float, every: int = 1
 ) -> tuple[FLOATS, FLOATS]:
     """Features (n // every, 176) and masks (n // every, 16) of a recording: after each `every` rows
     exactly what a stream gives then."""
     return play(FeatureStream(scale, rows["q"].shape[1], rate_hz), rows, every)
 
 
-def play(
-    stream: Any, rows: np.ndarray[tuple[int], np.dtype[Any]], every: int
-) -> tuple[FLOATS, FLOATS]:
+def play(stream: Any, rows: NDArray[Any], every: int) -> tuple[FLOATS, FLOATS]:
     """As `batch`, by a stream that is there, of whatever implementation."""
     n = len(rows) // every
     features = np.zeros((n, spec.N_FEATURES), np.float32)
@@ -283,9 +281,7 @@ def play(
     return features, masks
 
 
-def features_batch(
-    windows: np.ndarray[tuple[int, int], np.dtype[Any]], scale: Scale, rate_hz: float
-) -> tuple[FLOATS, FLOATS]:
+def features_batch(windows: NDArray[Any], scale: Scale, rate_hz: float) -> tuple[FLOATS, FLOATS]:
     """Features (B, 176) and masks (B, 16) after the last row of each of B windows (B, T), each a
     stream that began with its first row."""
     features = np.zeros((len(windows), spec.N_FEATURES), np.float32)

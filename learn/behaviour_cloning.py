@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from headway.drivers.sim import arm_model
@@ -104,7 +105,7 @@ def train(args: Args) -> tuple[ChunkPolicy, Report]:
     return net, evaluate(net, data, test_idx, args.steps)
 
 
-def _network(data: dataset.Samples, idx: np.ndarray) -> ChunkPolicy:
+def _network(data: dataset.Samples, idx: NDArray[Any]) -> ChunkPolicy:
     x, y, z = arm_model.WRIST_CAMERA
     tx, ty, tz = arm_model.TCP
     camera = wrist_camera(
@@ -122,7 +123,7 @@ def _network(data: dataset.Samples, idx: np.ndarray) -> ChunkPolicy:
     return net
 
 
-def _weights(data: dataset.Samples, idx: np.ndarray) -> np.ndarray:
+def _weights(data: dataset.Samples, idx: NDArray[Any]) -> NDArray[Any]:
     """Sampling probability: most frames are taken when the tool is above its target already, and
     say little about where to look; those from afar count three times."""
     far = np.linalg.norm(np.nan_to_num(data.grasp[idx, :2]), axis=1) > 0.02
@@ -130,7 +131,7 @@ def _weights(data: dataset.Samples, idx: np.ndarray) -> np.ndarray:
     return np.asarray(weights / weights.sum())
 
 
-def _batch(data: dataset.Samples, idx: np.ndarray) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _batch(data: dataset.Samples, idx: NDArray[Any]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return (
         torch.from_numpy(data.rgb[idx]),
         torch.from_numpy(data.depth[idx].astype(np.float32)),
@@ -140,7 +141,7 @@ def _batch(data: dataset.Samples, idx: np.ndarray) -> tuple[Tensor, Tensor, Tens
 
 
 def _loss(
-    net: ChunkPolicy, data: dataset.Samples, idx: np.ndarray, rng: np.random.Generator
+    net: ChunkPolicy, data: dataset.Samples, idx: NDArray[Any], rng: np.random.Generator
 ) -> Tensor:
     rgb, depth, state, instruction = _batch(data, idx)
     # Lamps and exposure differ between cells: brightness and colour balance vary per sample.
@@ -161,7 +162,7 @@ def _loss(
 
 
 @torch.no_grad()
-def evaluate(net: ChunkPolicy, data: dataset.Samples, idx: np.ndarray, steps: int) -> Report:
+def evaluate(net: ChunkPolicy, data: dataset.Samples, idx: NDArray[Any], steps: int) -> Report:
     net.eval()
     out = torch.cat([net(*_batch(data, part)) for part in _parts(idx)])
     truth = torch.from_numpy(data.actions[idx])
@@ -174,7 +175,7 @@ def evaluate(net: ChunkPolicy, data: dataset.Samples, idx: np.ndarray, steps: in
     return Report(steps, len(data), error, grip, grasp * 1000)
 
 
-def _parts(idx: np.ndarray) -> list[np.ndarray]:
+def _parts(idx: NDArray[Any]) -> list[NDArray[Any]]:
     return np.array_split(idx, max(1, len(idx) // 256))
 
 

@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from rich.progress import Progress
 
+from headway import shipped
 from headway.clock import VirtualClock
 from headway.edge import settings
 from headway.edge.loop import Loop
@@ -104,7 +105,7 @@ def run(job: Job) -> list[Result]:
 
 def main(
     out: Path = Path("runs/demos"),
-    config: Path = Path("configs/pick_place_sim.toml"),
+    config: Path = shipped.CONFIG,
     episodes: int = 500,
     workers: int = 2,
     disturb: float = 0.04,

@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 from msgspec import structs
 
+from headway import shipped
 from headway.clock import VirtualClock
 from headway.edge import settings
 from headway.edge.build import Built
@@ -101,7 +102,7 @@ def run(job: Job) -> list[Result]:
 
 def main(
     out: Path = Path("runs/corrections"),
-    config: Path = Path("configs/pick_place_sim.toml"),
+    config: Path = shipped.CONFIG,
     episodes: int = 200,
     workers: int = 2,
     policy_share: float = 0.7,

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from msgspec import structs
+from numpy.typing import NDArray
 
 from headway.clock import NS
 from headway.edge.policy import Policy
@@ -44,7 +46,7 @@ class Disturbance:
             return 0.0
         return 1.0 + count * self.growth
 
-    def apply(self, actions: np.ndarray, t: float) -> np.ndarray:
+    def apply(self, actions: NDArray[Any], t: float) -> NDArray[Any]:
         """Waypoints (h, 7) as `headway.edge.chunks.ACTION_NAMES` at `t` [s]."""
         share = self.share(t)
         if not share:

@@ -17,10 +17,12 @@ import sys
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from rich.progress import track
 from torch import Tensor
 
@@ -69,7 +71,7 @@ class Batch:
 def collate(items: list[Labelled]) -> Batch:
     n = max(len(s.features) for s in items)
 
-    def pad(parts: list[np.ndarray]) -> Tensor:
+    def pad(parts: list[NDArray[Any]]) -> Tensor:
         out = np.zeros((len(parts), n, *parts[0].shape[1:]), np.float32)
         for row, part in zip(out, parts, strict=True):
             row[: len(part)] = part
@@ -108,7 +110,7 @@ def loss_of(net: ProHead, b: Batch, generator: torch.Generator) -> Tensor:
     return 0.3 * to_go + flags + 0.2 * _ranking(net, logits, b, generator)
 
 
-def _scales(features: np.ndarray) -> np.ndarray:
+def _scales(features: NDArray[Any]) -> NDArray[Any]:
     """What to divide features (n, 176) by: their standard deviation, not less than a thousandth.
     One that never moved taught nothing, so that where it moves later it must not count: inf."""
     still = features.max(axis=0) == features.min(axis=0)
@@ -163,7 +165,7 @@ def train(args: Args, items: list[Labelled]) -> ProHead:
 
 
 @torch.no_grad()
-def outputs(net: ProHead, items: list[Labelled]) -> list[dict[str, np.ndarray]]:
+def outputs(net: ProHead, items: list[Labelled]) -> list[dict[str, NDArray[Any]]]:
     """Calibrated signals per episode, each (n,)."""
     net.eval()
     found = []
@@ -220,7 +222,7 @@ def save(net: ProHead, args: Args, items: list[Labelled], metrics: dict[str, flo
             hidden=HIDDEN,
             masks=spec.MASKS,
             temperature=dict(zip(names, net.temperature.tolist(), strict=True)),
-            thresholds={"risk": metrics["risk_threshold"]},
+            thresholds={"risk": metrics["risk_threshold"]} if "risk_threshold" in metrics else {},
             gamma=args.gamma,
             risk_weight=args.risk_weight,
             stability_weight=args.stability_weight,

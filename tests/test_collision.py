@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from guard_rig import CHAIN, HOME, IDLE, WIDE, T
 from guard_rig import impl as impl
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
+from properties import examples
 
 from headway import config
 from headway.drivers.arms import _ur5e as ur
@@ -58,7 +59,7 @@ def along(s: Any, n: int) -> Vec:
 @example(((0, 0, 0), (1, 0, 0)), ((0, 0, 0.5), (1, 0, 0.5)))  # parallel
 @example(((0, 0, 0), (1, 0, 0)), ((2, 0, 0), (3, 0, 0)))  # in line
 @example(((-1, 0, 0), (1, 0, 0)), ((0, -1, 0), (0, 1, 0)))  # crossing
-@settings(max_examples=300)
+@examples(300)
 def test_two_segments_are_as_far_apart_as_their_nearest_points(one: Any, two: Any) -> None:
     d = np.sqrt(collision.segments_apart(*one, *two))
     assert d == pytest.approx(np.sqrt(collision.segments_apart(*two, *one)), abs=1e-7)
@@ -72,7 +73,7 @@ def test_two_segments_are_as_far_apart_as_their_nearest_points(one: Any, two: An
 @example(((-1, 0.2, 0.2), (1, 0.2, 0.2)), ((-0.5, 0, 0), (0.5, 1, 1)))  # through it
 @example(((-1, 0.5, 2), (1, 0.5, 2)), ((-0.5, 0, 0), (0.5, 1, 1)))  # along a face
 @example(((1, 0, 0), (-0.609375, 1e-7, 0)), ((-0.6012440863553511, 1e-7, 0), (0, 1, 0)))  # nearly
-@settings(max_examples=300)
+@examples(300)
 def test_a_segment_is_as_far_from_a_box_as_its_nearest_point(one: Any, two: Any) -> None:
     d = np.sqrt(collision.box_apart(*one, *two))
     x = along(one, 2001)

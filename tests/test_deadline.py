@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from loop_rig import WHEN, Policy, Rig, check_log
 from null_robot import null_table
+from properties import examples
 
 from headway.clock import NS
 from headway.drivers.arms import _ur5e as ur
@@ -82,7 +83,7 @@ def test_it_holds_until_there_is_a_chunk():
     np.testing.assert_array_equal(run.sent, [HOME] * 20)
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(
     seed=st.integers(0, 10_000),
     dt=st.sampled_from([0.001, 0.002, 0.008]),

@@ -27,10 +27,11 @@ from guard_rig import (
     wrenches,
 )  # fmt: skip
 from guard_rig import impl as impl
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from msgspec import structs
+from properties import examples
 
 from headway.drivers.arms import _ur5e as ur
 from headway.drivers.kinematics import Impl
@@ -38,7 +39,7 @@ from headway.edge.guard import Guard, GuardConfig, Reason
 from headway.types import Limits, Pose, Signals, Vec, Wrench
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@examples(120, suppress_health_check=[HealthCheck.too_slow])
 @given(mode=modes, data=st.lists(st.tuples(steps, st.integers(1, 40)), min_size=1, max_size=12))
 def test_nothing_gets_an_unsafe_command_through(mode: str, data: list[Any]) -> None:
     guard = make(mode=mode)
@@ -72,7 +73,7 @@ def test_nothing_gets_an_unsafe_command_through(mode: str, data: list[Any]) -> N
     check_sent(rows)
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(
     mode=modes,
     data=st.lists(
@@ -100,7 +101,7 @@ signals = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(
     mode=modes,
     data=st.lists(
@@ -137,7 +138,7 @@ def test_no_mix_of_inputs_moves_a_real_arm_outside_its_limits(
     np.testing.assert_array_equal(rows[-1], rows[-2])
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(
     v=st.floats(0.05, 20), a=st.floats(0.1, 200), j=st.floats(5, 20_000), mode=modes,
     period=st.sampled_from([0.001, 0.002, 0.01]), data=st.data(),

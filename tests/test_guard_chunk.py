@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from guard_rig import CHAIN, HOME, IDLE, WIDE, T, make, needs_cpp, send
 from guard_rig import impl as impl
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from properties import examples
 
 from headway.drivers.arms import _ur5e as ur
 from headway.drivers.kinematics import Impl
@@ -113,7 +114,7 @@ def test_a_chunk_that_folds_the_arm_into_itself_is_refused(impl: Impl) -> None:
 
 
 @needs_cpp
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(
     hnp.arrays(np.float64, st.tuples(st.integers(0, 6), st.just(3)), elements=st.floats()),
     st.floats(1e-3, 10.0),
@@ -124,7 +125,7 @@ def test_any_chunk_gets_the_same_verdict(q: Vec, dt: float) -> None:
 
 
 @needs_cpp
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.integers(0, 10**6), st.floats(0.005, 0.3))
 def test_chunks_of_a_real_arm_get_the_same_verdict(seed: int, step: float) -> None:
     rng = np.random.default_rng(seed)

@@ -26,8 +26,9 @@ from guard_rig import (
     steps,
     wrenches,
 )
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
+from properties import examples
 
 from headway.drivers.arms import _ur5e as ur
 from headway.edge import guard_native
@@ -59,7 +60,7 @@ def next_q(kind: str, value: Any, rows: list[Vec], limits: Limits, period: float
 
 
 @needs_cpp
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@examples(150, suppress_health_check=[HealthCheck.too_slow])
 @given(
     mode=modes,
     data=st.lists(st.tuples(steps, st.integers(1, 40), wrenches, states), min_size=1, max_size=10),
@@ -120,7 +121,7 @@ def walk_a_real_arm(
 
 
 @needs_cpp
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(
     mode=modes,
     seed=st.integers(0, 10**6),
@@ -153,7 +154,7 @@ CAGE: dict[str, Any] = {
 
 
 @needs_cpp
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(mode=modes, seed=st.integers(0, 10**6), python=st.sampled_from(["python", "cpp"]))
 def test_collisions_are_the_same(mode: str, seed: int, python: Any) -> None:
     chain = dataclasses.replace(CHAIN, impl=python)
@@ -167,7 +168,7 @@ def test_such_walks_reach_collisions() -> None:
 
 
 @needs_cpp
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(
     v=st.floats(0.05, 20), a=st.floats(0.1, 200), j=st.floats(5, 20_000), mode=modes,
     period=st.sampled_from([0.001, 0.002, 0.01]), seed=st.integers(0, 1000),

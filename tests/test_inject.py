@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from loop_rig import Policy, Rig, check_log
 from null_robot import null_table, run
+from properties import examples
 
 from headway.clock import VirtualClock
 from headway.edge.deadline import Mode
@@ -169,7 +170,7 @@ faults_at = st.tuples(
 )
 
 
-@settings(max_examples=25)
+@examples(25)
 @given(wanted=st.lists(faults_at, min_size=1, max_size=8), seed=st.integers(0, 99))
 def test_no_sequence_of_faults_gets_a_bad_command_through(tmp_path_factory, wanted, seed):
     """Thousands of ticks of a policy that wanders, with faults that come and go: whatever happens,

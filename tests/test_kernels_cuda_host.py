@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from kernels_cuda import agree, by_oracle, needs_host, single
 from kernels_rows import quiet, scale, wild
+from properties import examples
 
 from headway.errors import ConfigError, SpecMismatch
 from headway.kernels import native, oracle, spec
@@ -161,7 +162,7 @@ def test_random_gaps(share: float) -> None:
     check(windows)
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(data=st.data())
 def test_any_value_anywhere(data: st.DataObject) -> None:
     rows = wild(70, 11)

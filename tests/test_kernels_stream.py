@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from kernels_rows import IMPLS, Rows, quiet, scale, wild
+from properties import examples
 
 from headway import kernels
 from headway.errors import ConfigError, SpecMismatch
@@ -191,7 +192,7 @@ def test_a_gap_masks_then_holds_and_makes_no_spike(impl: Any) -> None:
 
 
 @each_impl
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(data=st.data())
 def test_invalid_input_never_leaves_its_group(impl: Any, data: st.DataObject) -> None:
     clean = wild(70, 11)

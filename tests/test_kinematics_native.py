@@ -8,8 +8,9 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
+from properties import examples
 from test_kinematics import TCP, joints, rotvec
 
 from headway.drivers import native, rotations
@@ -84,7 +85,7 @@ def test_quaternions_and_matrices_are_the_same(r):
 
 @needs_cpp
 @given(joints, st.tuples(*[st.floats(-0.1, 0.1)] * 6))
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_inverse_kinematics_converges_to_the_same(q, step):
     R, p = PYTHON.fk(q)
     target = R @ rotvec_to_mat(np.array(step[3:])), p + step[:3]
@@ -134,7 +135,7 @@ def test_what_is_not_finite_ends_a_chunk(impl, column, value, left):
 @pytest.mark.parametrize("impl", ["python", pytest.param("cpp", marks=needs_cpp)])
 @given(st.lists(st.tuples(*[st.floats(width=64)] * 7), min_size=1, max_size=4))
 @example([(0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0), (1.1e305, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)])
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_no_action_whatever_makes_it_raise(impl, rows):
     chain = Chain(ur.DH, ur.BASE_YAW, TCP, impl=impl)
     q, worst = chain.ik_chunk(*chain.fk(HOME), np.array(rows), HOME)

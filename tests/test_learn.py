@@ -10,7 +10,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="learning needs PyTorch: make torch")
 pytest.importorskip("mujoco", reason="the cell needs mujoco: make test installs it")
 
-from headway import bundle  # noqa: E402
+from headway import bundle, shipped  # noqa: E402
 from headway.clock import VirtualClock  # noqa: E402
 from headway.drivers.sim import gl  # noqa: E402
 from headway.drivers.sim.arm_model import STROKE  # noqa: E402
@@ -25,7 +25,7 @@ from headway.learn.pro_data import Labelled  # noqa: E402
 from headway.learn.pro_head import HIDDEN, ProHead  # noqa: E402
 from headway.mcaplog import open_recording  # noqa: E402
 
-CONFIG = Path(__file__).parent.parent / "configs" / "pick_place_sim.toml"
+CONFIG = shipped.CONFIG
 needs_gl = pytest.mark.skipif(gl.backend() is None, reason="no EGL and no OSMesa on this machine")
 
 
@@ -146,7 +146,7 @@ def test_pro_head_steps_as_it_was_trained() -> None:
 
 def test_pro_learns_what_is_there_and_is_judged(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    items = [_labelled(i, success=i % 3 != 0, n=120, rng=rng) for i in range(45)]
+    items = [_labelled(i, success=i % 3 != 0, n=120, rng=rng) for i in range(90)]
     args = pro.Args(out=tmp_path / "pro", steps=60, batch=8, lr=1e-2)
     net = pro.train(args, items)
     _, validation, test = pro.split(items)
@@ -158,6 +158,23 @@ def test_pro_learns_what_is_there_and_is_judged(tmp_path: Path) -> None:
     made = bundle.load(pro.save(net, args, items, metrics))
     assert made.manifest.pro is not None
     assert made.manifest.pro.spec_hash == spec.spec_hash()
+
+
+def test_a_head_is_not_judged_on_a_handful_of_episodes(capsys: pytest.CaptureFixture[str]) -> None:
+    rng = np.random.default_rng(0)
+    few = [_labelled(i, success=i != 0, n=60, rng=rng) for i in range(6)]
+    said = [
+        {k: rng.uniform(size=60) for k in ("completion", "risk", "stability", "time_to_go")}
+    ] * 6
+    many = [_labelled(i, success=True, n=60, rng=rng) for i in range(12)]
+    metrics = pro.judge((few, said), (few, said), 50)
+    assert not {k for k in metrics if k.startswith(("auroc", "alarm", "risk_threshold"))}
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "at least 5 failures and 5 successes, found 1 and 5" in printed
+    assert "at least 9 successes in the validation split, found 5" in printed
+    metrics = pro.judge((many, said * 2), (few, said), 50)
+    assert 0 < metrics["risk_threshold"] < 1
+    assert not {k for k in metrics if k.startswith(("auroc", "alarm"))}
 
 
 def test_splits_share_no_episode() -> None:

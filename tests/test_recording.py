@@ -12,10 +12,11 @@ import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from mcap.reader import make_reader
 from mcap_protobuf.decoder import DecoderFactory
+from properties import examples
 
 from headway.edge.recording.recorder import Recorder
 from headway.edge.recording.schema import Channel, message_name, struct_schema
@@ -182,7 +183,7 @@ def tables(draw):
     return dtype, rows
 
 
-@settings(max_examples=80, deadline=None)
+@examples(80)
 @given(tables())
 def test_rows_survive_the_wire_and_are_protobuf(table):
     dtype, rows = table

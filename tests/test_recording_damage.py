@@ -6,10 +6,11 @@ import lz4.frame  # noqa: F401 - the case below needs it
 import numpy as np
 import pytest
 from damage import chunks, damage
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from mcap.writer import CompressionType, Writer
 from mcap_ros2.writer import Writer as Ros2Writer
+from properties import examples
 
 from headway.edge.recording.recorder import Recorder
 from headway.edge.recording.schema import Channel
@@ -74,7 +75,7 @@ def test_a_cut_file_is_read_up_to_the_cut(whole, tmp_path):
 ALTERED = st.lists(st.tuples(st.integers(0, 1 << 20), st.integers(0, 255)), min_size=1, max_size=4)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(altered=ALTERED, cut=st.none() | st.integers(0, 1 << 20))
 def test_altered_bytes_never_crash_the_reader(whole, tmp_path_factory, altered, cut):
     raw = bytearray(whole[0])

@@ -57,7 +57,8 @@ def text(table):
 
 
 def test_the_summary_separates_by_risk_and_not_by_the_clock_at_a_common_time():
-    episodes = [episode(1, True, 5.0, 0.1), episode(1, True, 6.0, 0.2), episode(1, False, 9.0, 0.9)]
+    good = [episode(1, True, 5.0 + i / 10, 0.1 + i / 100) for i in range(6)]
+    episodes = [*good, *(episode(1, False, 9.0, 0.9 - i / 100) for i in range(5))]
     rows = {
         line.split("│")[1].strip(): [float(x) for x in line.split("│")[2:4]]
         for line in text(separation(episodes)).splitlines()
@@ -66,11 +67,22 @@ def test_the_summary_separates_by_risk_and_not_by_the_clock_at_a_common_time():
     assert rows["PRO risk"] == [1.0, 1.0]
     assert rows["elapsed time only"] == [1.0, 0.5]  # the failure is the one that lasts
     assert rows["retry count only"] == rows["last wrench only (|F|)"] == [0.5, 0.5]
-    assert success_line([e.result for e in episodes]).startswith("success 2/3 = 66.7%, 95 % Wilson")
+    assert success_line([e.result for e in episodes]).startswith(
+        "success 6/11 = 54.5%, 95 % Wilson"
+    )
 
 
-def test_without_both_outcomes_nothing_is_separated():
-    assert separation([episode(1, True, 5.0, 0.1)]) is None
+@pytest.mark.parametrize(("failures", "successes"), [(1, 2), (0, 3), (4, 60), (60, 4), (2, 0)])
+def test_too_few_of_a_kind_are_counted_and_not_separated(failures, successes):
+    episodes = [episode(1, i >= failures, 5.0, 0.1) for i in range(failures + successes)]
+    said = separation(episodes)
+    assert isinstance(said, str)
+    assert "at least 5 failures and 5 successes" in said
+    assert f"found {failures} and {successes}" in said
+
+
+def test_where_nobody_judges_nothing_is_said():
+    assert separation([]) is None
     assert separation([episode(1, None, 5.0, 0.1)]) is None
     assert success_line([episode(1, None, 5.0, 0.1).result]) == ""
 

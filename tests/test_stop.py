@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -34,7 +34,6 @@ def table(stop: StopTrajectory) -> np.ndarray:
     return np.array(rows)
 
 
-@settings(deadline=None)
 @given(share, share, st.sampled_from([1, 2]))
 def test_samples_keep_the_limits_and_end_at_rest(
     v: np.ndarray, a: np.ndarray, category: int

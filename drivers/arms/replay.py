@@ -6,6 +6,7 @@ from importlib import import_module
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from headway import config
 from headway.drivers import Context
@@ -67,9 +68,7 @@ class ReplayArm(ReplaySource[ArmState]):
         self._active = category == 2
 
 
-def _model(
-    name: str, rows: np.ndarray[tuple[int], np.dtype[np.void]], path: str
-) -> tuple[Limits, Chain]:
+def _model(name: str, rows: NDArray[np.void], path: str) -> tuple[Limits, Chain]:
     """Raises ConfigError for a model that is unknown or not the recorded arm's."""
     try:
         model = import_module(f"headway.drivers.arms._{name}")

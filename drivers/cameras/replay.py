@@ -33,7 +33,7 @@ class ReplayCamera(ReplaySource[Frame]):
             raise RecordingError(f"wanted images on {self._rgb} of {log.path}, found none")
         super().__init__(tape, info(tape, f"{cfg.name} camera"), times)
         self._frame_id = cfg.name
-        self._K = np.full((3, 3), np.nan)
+        self._K: NDArray[np.float64] = np.full((3, 3), np.nan)
         if f"{base}/calibration" in log.topics:
             self._K = log.calibration(f"{base}/calibration").intrinsics
         self._index = -1

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import numpy as np
 from msgspec import Meta
+from numpy.typing import NDArray
 
 from headway import config
 from headway.drivers import Context
@@ -98,7 +99,7 @@ class SimCamera(SimDevice[Frame]):
             self._scene,
         )
         mj.mjr_render(self._rect, self._scene, self._context)
-        rgb = np.empty((cfg.height, cfg.width, 3), np.uint8)
+        rgb: NDArray[np.uint8] = np.empty((cfg.height, cfg.width, 3), np.uint8)
         mj.mjr_readPixels(rgb, self._depth_buffer if cfg.depth else None, self._rect, self._context)
         rgb = rgb[::-1]  # OpenGL's rows start at the bottom
         if cfg.rgb_noise > 0:

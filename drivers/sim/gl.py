@@ -10,9 +10,14 @@ from typing import Any
 
 from headway.errors import Missing
 
+# Of each renderer, the libraries that it needs, any one of each group, and Debian's packages of
+# them. Besides EGL, PyOpenGL loads the library of the OpenGL functions themselves.
 _CANDIDATES = {
-    "egl": ("libEGL.so.1", "libegl1 libegl-mesa0 libgl1-mesa-dri"),
-    "osmesa": ("libOSMesa.so.8", "libosmesa6"),
+    "egl": (
+        (("libEGL.so.1",), ("libOpenGL.so.0", "libGL.so.1")),
+        "libegl1 libegl-mesa0 libgl1-mesa-dri libopengl0",
+    ),
+    "osmesa": ((("libOSMesa.so.8",),), "libosmesa6"),
 }
 
 
@@ -21,13 +26,18 @@ def backend() -> str | None:
     chosen = os.environ.get("MUJOCO_GL")
     if chosen:
         return chosen
-    for name, (library, _) in _CANDIDATES.items():
-        try:
-            ctypes.CDLL(library)
-        except OSError:
-            continue
-        return name
+    for name, (groups, _) in _CANDIDATES.items():
+        if all(any(map(_loads, libraries)) for libraries in groups):
+            return name
     return None
+
+
+def _loads(library: str) -> bool:
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return False
+    return True
 
 
 def context_class() -> Any:

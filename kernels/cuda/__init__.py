@@ -43,7 +43,7 @@ def features_batch(rows: NDArray[np.void], scale: Scale, rate_hz: float) -> tupl
 
 
 def batch(
-    rows: np.ndarray[tuple[int], np.dtype[Any]], scale: Scale, rate_hz: float, every: int = 1
+    rows: NDArray[Any], scale: Scale, rate_hz: float, every: int = 1
 ) -> tuple[FLOATS, FLOATS]:
     """As `oracle.batch`."""
     made = feature_stream(scale, rows["q"].shape[1], rate_hz)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from headway.errors import SpecMismatch
 from headway.kernels import spec
-from headway.kernels.cuda.driver import Driver, Graph
+from headway.kernels.cuda.driver import Argument, Driver, Graph
 from headway.kernels.cuda.layout import THREADS, Layout, layout, pack
 from headway.kernels.cuda.params import INBOX_ROWS
 from headway.kernels.telemetry import Scale, dtype
@@ -90,7 +90,10 @@ class FeatureStream:
         self._head, self._want_graph = head, graph
         self._graph: Graph | None = None
         self._n = 0
-        self._bound = np.zeros(spec.N_FEATURES, np.float32), np.zeros(spec.N_MASKS, np.float32)
+        self._bound: tuple[FLOATS, FLOATS] = (
+            np.zeros(spec.N_FEATURES, np.float32),
+            np.zeros(spec.N_MASKS, np.float32),
+        )
         self.reset()
 
     def _own(self, n: int) -> int:
@@ -196,7 +199,7 @@ class Batch:
     def run(self, windows: int, n: int, features: int, masks: int) -> None:
         """Enqueue: device pointers of (n, columns, pitch), (n, 176), (n, 16) float32."""
         made, robot = self.layout, self._robot
-        arguments = (
+        arguments: tuple[Argument, ...] = (
             *pointers(robot.params, robot.turn, windows),
             np.int32(n),
             *pointers(features, masks, self._workspace),

@@ -56,7 +56,7 @@ class Expert:
         self.rng = np.random.default_rng([self._seed, 7])
         self.speed = self.rng.uniform(0.22, 0.32)  # [m/s]
         self._rising = False
-        self._push = (0, np.zeros(3))
+        self._push: tuple[int, Vec] = (0, np.zeros(3))
         self._attempt = 0
         self._look()
         self._bad_look = self.disturb > 0 and self.rng.random() < 0.25

@@ -1,4 +1,4 @@
-"""The command line: `headway run | serve | doctor | replay | score | report | latency`.
+"""The command line: `headway run | init | serve | doctor | replay | score | report | latency`.
 
 Errors that Headway raises on purpose are printed as one line; the exit code says which kind (see
 `headway.errors`). Nothing heavy is imported before a command needs it.
@@ -7,20 +7,36 @@ Errors that Headway raises on purpose are printed as one line; the exit code say
 from __future__ import annotations
 
 import sys
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
 
 import tyro
 
-from headway.errors import HeadwayError
+from headway import __version__, output, shipped
+from headway.errors import HeadwayError, OutputError
 
-DEFAULT_CONFIG = Path("configs/pick_place_sim.toml")
-DEFAULT_PRO = Path("models/pick_place_pro")
+HELP = """\
+Headway runs learned manipulation policies on the robot's own computer. A guard
+checks every command before it reaches the arm, and a learned Process-Reward
+Operator (PRO) watches how the task goes.
+
+First steps:
+  headway doctor        what this machine has, what is missing, how to get it
+  headway run --report  3 episodes in the simulated cell, recorded, with a page
+                        of curves and pictures for each
+  headway init my_cell  a folder with the configuration and models, to edit
+
+Commands (headway COMMAND --help says what one takes):
+{commands}
+
+headway --version says which release this is.
+"""
+BROKEN_PIPE = 128 + 13  # what a shell reports for a program that SIGPIPE ended
 
 
 def run(
-    config: Path = DEFAULT_CONFIG,
+    config: Path | None = None,
     episodes: int = 3,
     seed: int = 0,
     out: Path | None = None,
@@ -42,7 +58,7 @@ def run(
     """Run episodes with the configured policy, PRO and guard, and record them.
 
     Args:
-        config: run configuration (TOML).
+        config: run configuration (TOML) [the simulated cell that Headway comes with].
         episodes: how many.
         seed: of the first episode's scene; the next ones count up.
         out: folder for the recordings [runs/NAME-SEED].
@@ -65,6 +81,9 @@ def run(
     from headway.edge.view.viewer import ViewOptions
 
     options = ViewOptions(view, view_host, view_port, view_hz, rerun, rerun_connect, rerun_save)
+    if config is None:
+        config = shipped.CONFIG
+        print(f"configuration {config} (`headway init DIR` makes a copy to edit)")
     return run_command(
         config,
         RunOptions(
@@ -81,6 +100,18 @@ def run(
             inject,
         ),
     )
+
+
+def init(folder: tyro.conf.Positional[Path], overwrite: bool = False) -> int:
+    """Make a folder to start from: the shipped configuration and models, to edit and run.
+
+    Args:
+        folder: where; it is made if it is not there.
+        overwrite: replace files of the same names that are there.
+    """
+    from headway.edge.starter import init_command
+
+    return init_command(folder, overwrite)
 
 
 def serve(
@@ -125,18 +156,18 @@ def doctor(
 
 
 def replay(
-    recording: tyro.conf.Positional[Path], pro: Path = DEFAULT_PRO, against: Path | None = None
+    recording: tyro.conf.Positional[Path], pro: Path | None = None, against: Path | None = None
 ) -> int:
     """Recompute PRO from a recording and say whether it equals what was recorded.
 
     Args:
         recording: MCAP file of a run with PRO.
-        pro: bundle of the head that it was recorded with.
+        pro: bundle of the head that it was recorded with [the one that Headway comes with].
         against: instead, another recording: the same, but for when and where it was made?
     """
     from headway.edge.replay import replay_command
 
-    return replay_command(recording, pro, against)
+    return replay_command(recording, shipped.PRO if pro is None else pro, against)
 
 
 def score(
@@ -189,6 +220,7 @@ def latency(
 
 COMMANDS: dict[str, Callable[..., int]] = {
     "run": run,
+    "init": init,
     "serve": serve,
     "doctor": doctor,
     "replay": replay,
@@ -198,21 +230,53 @@ COMMANDS: dict[str, Callable[..., int]] = {
 }
 
 
-def main(args: Annotated[list[str] | None, tyro.conf.Suppress] = None) -> int:
+def main(args: list[str] | None = None) -> int:
     """Entry point; returns the exit code."""
+    output.prepare()
     try:
-        code: int = tyro.extras.subcommand_cli_from_dict(
-            COMMANDS,
-            prog="headway",
-            description=__doc__,
-            args=args,
+        try:
+            return _command(sys.argv[1:] if args is None else args)
+        finally:
+            if (lost := output.failure()) is not None:
+                raise lost
+    except OSError:
+        if (lost := output.failure(probe=True)) is None:
+            raise  # of something else than the output
+    output.discard()
+    if isinstance(lost, BrokenPipeError):  # `headway doctor | head -1`: its reader has had enough
+        return BROKEN_PIPE
+    output.complain(
+        f"headway: cannot write to the standard output: {lost.strerror}: make room, or redirect it "
+        "to where there is some"
+    )
+    return OutputError.exit_code
+
+
+def _help() -> str:
+    lines = []
+    for name, command in COMMANDS.items():
+        what = (command.__doc__ or "").splitlines()[0]
+        lines.append(
+            textwrap.fill(what, 79, initial_indent=f"  {name:9}", subsequent_indent=" " * 11)
         )
+    return HELP.format(commands="\n".join(lines))
+
+
+def _command(args: list[str]) -> int:
+    if args in ([], ["-h"], ["--help"]):
+        print(_help(), end="")
+        return 0
+    if args == ["--version"]:
+        print(f"headway {__version__}")
+        return 0
+    try:
+        code: int = tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="headway", args=args)
         return code
     except HeadwayError as e:
-        print(f"headway: {e}", file=sys.stderr)
+        output.complain(f"headway: {e}")
         return e.exit_code
     except KeyboardInterrupt:
-        print("headway: interrupted", file=sys.stderr)
+        output.complain("headway: interrupted")
         return 130
 
 

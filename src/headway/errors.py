@@ -12,7 +12,8 @@ HeadwayError
 │   ├── BadMessage         a message of another program: malformed, too large or unsafe
 │   └── Missing            a package or system library that the device needs
 ├── PolicyError            a policy that failed to answer, or whose process is gone
-└── CommandRejected        a command that the guard did not let through
+├── CommandRejected        a command that the guard did not let through
+└── OutputError            what is printed cannot be written: a full disk, a closed terminal
 
 Each message says what was wanted, what was found and what to do next. `exit_code` is what the
 command line returns for it; `headway run` also returns 1 when an episode ended in a fault or in a
@@ -74,3 +75,7 @@ class PolicyError(HeadwayError):
 
 class CommandRejected(HeadwayError):
     exit_code = 6
+
+
+class OutputError(HeadwayError):
+    exit_code = 8

@@ -1,0 +1,17 @@
+"""What comes with the package beside its code: run configurations and the models that they name.
+
+In the repository both lie at the root and are linked from `src/headway`; a wheel contains them as
+`headway/configs` and `headway/models`. A configuration names its models relative to itself, so the
+same file works in both places.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+ROOT = Path(__file__).parent
+CONFIG = ROOT / "configs" / "pick_place_sim.toml"  # what `headway run` runs when no file is named
+POLICY = ROOT / "models" / "pick_place_policy"
+PRO = ROOT / "models" / "pick_place_pro"
+RISK = ROOT / "models" / "pick_place_pro.risk.json"
+EDITABLE = (CONFIG, POLICY, PRO, RISK)  # what `headway init` copies

@@ -1,0 +1,172 @@
+"""What every command shares: the first screen, the release, terminals without Unicode, output that
+cannot be written; and `headway init`."""
+
+from __future__ import annotations
+
+import io
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from null_robot import run
+
+import headway
+from headway import bundle, output, shipped
+from headway.__main__ import COMMANDS, main
+from headway.edge import settings
+
+WAIT = 120
+
+
+def headway_process(*args, **kwargs):
+    return subprocess.run(
+        [sys.executable, "-m", "headway", *args], stderr=subprocess.PIPE, timeout=WAIT, **kwargs
+    )
+
+
+@pytest.mark.parametrize("args", [[], ["-h"], ["--help"]])
+def test_the_first_screen_says_what_headway_does_and_how_to_begin(args, capsys):
+    assert main(args) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("Headway runs learned manipulation policies")
+    for command in ("headway doctor", "headway run --report", "headway init my_cell"):
+        assert f"\n  {command} " in said
+    listed = {line.split()[0] for line in said.splitlines() if line.startswith("  ")}
+    assert set(COMMANDS) <= listed
+    assert max(map(len, said.splitlines())) < 80
+
+
+def test_the_release_is_the_packages(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"headway {headway.__version__}\n"
+
+
+@pytest.mark.parametrize("command", [[], *([name, "--help"] for name in COMMANDS)])
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_help_is_readable_on_a_terminal_without_unicode(command, encoding):
+    env = os.environ | {"PYTHONIOENCODING": f"{encoding}:strict", "TERM": "dumb"}
+    done = headway_process(*command, env=env, stdout=subprocess.PIPE)
+    assert (done.returncode, done.stderr) == (0, b"")
+    said = done.stdout.decode(encoding)
+    assert "headway" in said
+    assert "?" not in said
+
+
+def test_tables_and_errors_are_readable_there_as_well(tmp_path):
+    env = os.environ | {"PYTHONIOENCODING": "ascii:strict", "TERM": "dumb"}
+    done = headway_process("doctor", env=env, stdout=subprocess.PIPE)
+    assert b"UnicodeEncodeError" not in done.stderr
+    assert "run is possible here" in done.stdout.decode("ascii")
+    done = headway_process("report", str(tmp_path / "größe.mcap"), env=env, stdout=subprocess.PIPE)
+    assert done.returncode == 4
+    assert "gr??e.mcap" in done.stderr.decode("ascii")
+
+
+def test_signs_that_have_an_ascii_form_take_it():
+    raw = io.BytesIO()
+    stream, before = io.TextIOWrapper(raw, encoding="ascii"), sys.stdout
+    sys.stdout = stream
+    try:
+        output.prepare()
+        print("╭─┼│ ± … → 3 °C 漢", flush=True)
+    finally:
+        sys.stdout = before
+    assert raw.getvalue() == b"+-+| +- ... -> 3 degC ?\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="wants /dev/full")
+@pytest.mark.parametrize("args", [["--version"], [], ["run", "--help"], ["doctor"]])
+def test_a_full_disk_under_the_output_is_said_in_one_line(args):
+    with open("/dev/full", "w") as full:
+        done = headway_process(*args, stdout=full)
+    assert done.returncode == 8
+    assert done.stderr.decode().splitlines() == [
+        "headway: cannot write to the standard output: No space left on device: make room, or "
+        "redirect it to where there is some"
+    ]
+
+
+@pytest.mark.parametrize(
+    "args", [["--version"], [], ["run", "--help"], ["doctor"], ["doctor", "--json"]]
+)
+def test_a_reader_that_has_had_enough_is_no_error(args):
+    here, there = os.pipe()
+    os.close(here)
+    try:
+        done = headway_process(*args, stdout=there)
+    finally:
+        os.close(there)
+    assert done.stderr == b""
+    assert done.returncode in (1, 141)  # 1: rich leaves so by itself
+
+
+def test_without_any_output_a_command_still_does_its_work(tmp_path):
+    command = (
+        f"{shlex.quote(sys.executable)} -m headway init {shlex.quote(str(tmp_path / 'x'))} >&-"
+    )
+    done = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, timeout=WAIT)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert (tmp_path / "x" / "README.md").is_file()
+
+
+def test_an_error_of_the_system_that_is_not_the_outputs_is_not_hidden(monkeypatch):
+    def broken():
+        raise BrokenPipeError(32, "of a device")
+
+    monkeypatch.setitem(COMMANDS, "doctor", broken)
+    with pytest.raises(BrokenPipeError, match="of a device"):
+        main(["doctor"])
+
+
+def test_a_seed_that_no_scene_has_is_refused(write, tmp_path, capsys):
+    assert run(write(), tmp_path / "out", "--seed", -1) == 2
+    assert "wanted --seed of at least 0, found -1" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("path", ["/", ".", ".."])
+def test_a_folder_is_no_recording_to_report_on(path, capsys):
+    assert main(["report", path]) == 4
+    assert f"wanted a recording at {path}" in capsys.readouterr().err
+
+
+class TestInit:
+    def test_it_writes_a_folder_that_loads_and_says_how_to_run_it(self, tmp_path, capsys):
+        folder = tmp_path / "my cell"
+        assert main(["init", str(folder)]) == 0
+        config = folder / "configs" / "pick_place_sim.toml"
+        said = capsys.readouterr().out
+        assert f"cd '{folder}' && headway run --config configs/pick_place_sim.toml" in said
+        assert config.read_bytes() == shipped.CONFIG.read_bytes()
+        made = settings.load(config)
+        assert made.policy is not None
+        assert made.pro is not None
+        for name in (made.policy.bundle, made.pro.bundle):
+            assert bundle.load(config.parent / name).manifest
+        text = (folder / "README.md").read_text()
+        for line in text.splitlines():
+            if line.startswith("| `"):
+                assert (folder / line.split("`")[1]).exists(), line
+        assert not [p for p in folder.rglob("*") if p.is_symlink() or p.name.endswith(".part")]
+
+    def test_what_is_there_is_kept_unless_told_otherwise(self, tmp_path, capsys):
+        assert main(["init", str(tmp_path)]) == 0
+        config = tmp_path / "configs" / "pick_place_sim.toml"
+        config.write_text("# mine\n")
+        (tmp_path / "README.md").unlink()
+        assert main(["init", str(tmp_path)]) == 2
+        said = capsys.readouterr().err
+        assert "configs/pick_place_sim.toml" in said
+        assert "--overwrite" in said
+        assert config.read_text() == "# mine\n"
+        assert not (tmp_path / "README.md").exists()
+        assert main(["init", str(tmp_path), "--overwrite"]) == 0
+        assert config.read_bytes() == shipped.CONFIG.read_bytes()
+
+    def test_a_place_that_cannot_be_written_is_said(self, tmp_path, capsys):
+        (tmp_path / "file").write_text("")
+        assert main(["init", str(tmp_path / "file")]) == 2
+        assert "cannot write" in capsys.readouterr().err
