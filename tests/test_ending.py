@@ -194,7 +194,9 @@ def test_before_the_first_episode_what_was_begun_is_given_up(robot, tmp_path):
 def test_a_second_signal_ends_a_loop_that_is_stuck_and_the_arm_is_told_to_stop(robot, tmp_path):
     """The driver never comes back from a call; the watchdog is far away."""
     extra = """
+        from headway.edge import ending
         from headway.edge.ending import Ending
+        ending.AGAIN_S = 0.0
         def at(n):
             if n == 100:
                 while True:
@@ -208,9 +210,9 @@ def test_a_second_signal_ends_a_loop_that_is_stuck_and_the_arm_is_told_to_stop(r
     run = Started(robot(), tmp_path / "o", extra=extra).until(100)
     os.kill(run.process.pid, signal.SIGTERM)
     run.until(101)  # asked once; nothing comes of it
-    os.kill(run.process.pid, signal.SIGHUP)
+    os.kill(run.process.pid, signal.SIGQUIT)
     code, said = run.end()
-    assert code == -signal.SIGHUP, said
+    assert code == -signal.SIGQUIT, said
     assert run.told.endswith(b"cAS")
     path = tmp_path / "o" / "episode_0.mcap"
     for _ in range(200_000):  # its own process closes it now
@@ -219,6 +221,33 @@ def test_a_second_signal_ends_a_loop_that_is_stuck_and_the_arm_is_told_to_stop(r
         os.sched_yield()
     assert log.end["end"] == "the loop's process ended"
     assert len(log.rows("/telemetry")) == 100
+
+
+def test_what_asks_once_and_sends_twice_asks_once(robot, tmp_path):
+    """SIGHUP by the kernel and by the shell; `timeout` to a process and to its group."""
+    extra = """
+        from headway.edge import ending
+        ending.AGAIN_S = 100.0
+    """
+    run = Started(robot(), tmp_path / "o", extra=extra).until(MOVING)
+    for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        os.kill(run.process.pid, number)
+        os.killpg(run.process.pid, number)
+    assert run.end()[0] == INTERRUPTED
+    run.check()
+
+
+def test_a_hangup_is_no_second_request(robot, tmp_path):
+    extra = """
+        from headway.edge import ending
+        ending.AGAIN_S = 0.0
+    """
+    run = Started(robot(), tmp_path / "o", extra=extra).until(MOVING)
+    for _ in range(3):
+        os.kill(run.process.pid, signal.SIGHUP)
+        os.killpg(run.process.pid, signal.SIGHUP)
+    assert run.end()[0] == INTERRUPTED
+    run.check()
 
 
 def test_a_signal_that_was_ignored_stays_ignored(write, both, tmp_path):
