@@ -138,7 +138,8 @@ def test_which_episodes_count():
     assert success_line([*asked, one("fault", False), one("done", True)]).startswith("success 1/2")
 
 
-ASKS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGTSTP")
+SLOW = pytest.mark.slow  # of several of one kind, most run with `make test-slow`
+ASKS = (pytest.param("SIGINT", marks=SLOW), "SIGTERM", "SIGHUP", "SIGQUIT", "SIGTSTP")
 
 
 @pytest.mark.parametrize("name", ASKS)
@@ -153,7 +154,7 @@ def test_a_signal_to_the_runs_group_stops_the_arm_and_closes_the_recording(robot
     assert not (tmp_path / "o" / "episode_1.mcap").exists()
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGQUIT"])
+@pytest.mark.parametrize("name", [pytest.param("SIGTERM", marks=SLOW), "SIGQUIT"])
 def test_so_does_one_to_every_process_of_the_run(robot, tmp_path, name):
     """As a service manager sends it: recorder, policy, view and watchdog outlive the loop."""
     run = Started(robot(), tmp_path / "o", "--view", "--view-port", 0).until(MOVING)
@@ -283,7 +284,7 @@ class Terminal:
         os.close(self.ours)
 
 
-@pytest.mark.parametrize("panel", [(), ("--panel",)])
+@pytest.mark.parametrize("panel", [(), pytest.param(("--panel",), marks=SLOW)])
 def test_a_terminal_that_is_closed(robot, tmp_path, panel):
     """SIGHUP comes, and all that is printed from then on fails."""
     terminal = Terminal()
@@ -295,7 +296,9 @@ def test_a_terminal_that_is_closed(robot, tmp_path, panel):
     assert "Traceback" not in said
 
 
-@pytest.mark.parametrize(("key", "name"), [(b"\x1c", "SIGQUIT"), (b"\x1a", "SIGTSTP")])
+@pytest.mark.parametrize(
+    ("key", "name"), [pytest.param(b"\x1c", "SIGQUIT", marks=SLOW), (b"\x1a", "SIGTSTP")]
+)
 def test_keys(robot, tmp_path, key, name):
     """Ctrl-\\, and Ctrl-Z, which would leave a moving arm to itself."""
     terminal = Terminal()
