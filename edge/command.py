@@ -54,12 +54,11 @@ def run_command(config: Path, run: RunOptions) -> int:
             if not ending.why:  # not by a signal
                 raise
             console.print(f"interrupted by {ending.why} before the first episode", highlight=False)
-            return INTERRUPTED
+            code = INTERRUPTED
     if outlet.error is not None:
-        if ending.why.startswith("SIG"):
-            outlet.give_up()
-        else:
+        if not ending.by_signal:
             raise outlet.error
+        outlet.give_up()
     return code
 
 

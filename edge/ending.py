@@ -9,9 +9,13 @@
 
 Asked once: before the first episode, what was begun is given up; during an episode, its loop stops
 the arm and closes the recording (`"end": "interrupted"`, no outcome); then the run ends, with exit
-code INTERRUPTED. Asked again: the arm is told to stop once more, for at most STOP_S, and the
-process ends by that signal; its recorder, a process of its own, still closes the recording. A
-signal that was ignored when the run began (`nohup`) stays ignored.
+code INTERRUPTED. Asked again by a signal: the arm is told to stop once more, for at most STOP_S,
+and the process ends by that signal; its recorder, a process of its own, still closes the recording.
+A signal that was ignored when the run began (`nohup`) stays ignored.
+
+What asks once often sends twice: of a terminal that closes, SIGHUP comes from the kernel and from
+the shell, and `timeout` signals a process and its group. So what comes within AGAIN_S of the first
+signal is the same request, and SIGHUP is never a second one.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ import contextlib
 import os
 import signal
 import threading
+import time
 from types import FrameType
 from typing import IO, Any, cast
 
@@ -27,6 +32,7 @@ from headway.child import ENDS
 from headway.edge.loop import Loop
 
 INTERRUPTED = 130  # exit code, whatever asked
+AGAIN_S = 0.5
 STOP_S = 1.0  # what a stop of the arm may take when the process is to end at once
 # A background process that reads or writes its terminal would be suspended.
 _SUSPENDS = (signal.SIGTTIN, signal.SIGTTOU)
@@ -38,6 +44,8 @@ class Ending:
 
     def __init__(self, *, realtime: bool) -> None:
         self.why = ""  # what asked first, in words; "": nothing did
+        self.by_signal = False  # whether a signal did
+        self._first_s = 0.0  # when, on the monotonic clock
         self._loop: Loop | None = None
         self._realtime = realtime
         self._before: dict[int, Any] = {}
@@ -67,8 +75,12 @@ class Ending:
             self._loop.stop_requested = True
 
     def _signalled(self, number: int, frame: FrameType | None) -> None:
-        if self.why:
-            self._at_once(number)
+        now = time.monotonic()
+        if self.by_signal:
+            if number != signal.SIGHUP and now - self._first_s > AGAIN_S:
+                self._at_once(number)
+            return
+        self.by_signal, self._first_s = True, now
         self.ask(signal.Signals(number).name)
         if self._loop is None:
             raise KeyboardInterrupt  # there is no loop yet that could end: give up what is begun

@@ -77,7 +77,16 @@ def _check_url(url: str) -> None:
 
 def _check_folder(out: Path) -> None:
     """What of `out` is there must be folders that can be written."""
-    there = next(p for p in (out, *out.absolute().parents) if p.exists() or p.is_symlink())
+    try:
+        there = next(p for p in (out, *out.absolute().parents) if os.path.lexists(p))
+        os.stat(out / "episode_0.mcap")
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except (OSError, ValueError) as e:  # too long a name, a folder that may not be entered, ...
+        raise RecordingError(
+            f"wanted a folder for recordings at {str(out)!r}, found: {getattr(e, 'strerror', e)}: "
+            "choose another --out"
+        ) from None
     if not there.is_dir():
         raise RecordingError(
             f"wanted a folder for recordings at {out}, found a file at {there}: choose another "

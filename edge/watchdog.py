@@ -22,7 +22,6 @@ import mmap
 import os
 import select
 import signal
-import struct
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -39,7 +38,6 @@ _SIZE = 4096
 # Words of the shared page; from byte 64 on the recording's path.
 _BEAT, _ARMED, _LENGTH, _LOOK = range(4)
 _TEXT = 64
-_WORD = struct.Struct("=Q")
 
 
 class Beats:
@@ -136,18 +134,18 @@ def watch(page: mmap.mmap, setup: dict[str, Any]) -> int:
         words[_LOOK] += 1
         if beats.look(words[_BEAT], bool(words[_ARMED])):
             said = act(loop, setup)
-            tell(page, f"no tick for {setup['stall_s']} s, after {words[_BEAT]}: {said}")
-            return 1
-    if words[_ARMED]:
-        tell(page, f"the loop's process ended, after tick {words[_BEAT]}: {stop_arm(setup)}")
-        return 1
-    return 0
+            text = f"no tick for {setup['stall_s']} s, after {words[_BEAT]}: {said}"
+            break
+    else:
+        if not words[_ARMED]:
+            return 0
+        text = f"the loop's process ended, after tick {words[_BEAT]}: {stop_arm(setup)}"
+    tell(Path(os.fsdecode(page[_TEXT : _TEXT + words[_LENGTH]])), text)
+    return 1
 
 
-def tell(page: mmap.mmap, text: str) -> None:
+def tell(recording: Path, text: str) -> None:
     """On stderr and beside the recording; a full disk or a lost terminal is no reason to fail."""
-    (length,) = _WORD.unpack_from(page, 8 * _LENGTH)
-    recording = Path(os.fsdecode(page[_TEXT : _TEXT + length]))
     with contextlib.suppress(OSError):
         recording.with_suffix(".watchdog.txt").write_text(text + "\n")
     with contextlib.suppress(OSError):

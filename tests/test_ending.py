@@ -138,7 +138,8 @@ def test_which_episodes_count():
     assert success_line([*asked, one("fault", False), one("done", True)]).startswith("success 1/2")
 
 
-ASKS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGTSTP")
+SLOW = pytest.mark.slow  # of several of one kind, most run with `make test-slow`
+ASKS = (pytest.param("SIGINT", marks=SLOW), "SIGTERM", "SIGHUP", "SIGQUIT", "SIGTSTP")
 
 
 @pytest.mark.parametrize("name", ASKS)
@@ -153,7 +154,7 @@ def test_a_signal_to_the_runs_group_stops_the_arm_and_closes_the_recording(robot
     assert not (tmp_path / "o" / "episode_1.mcap").exists()
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGQUIT"])
+@pytest.mark.parametrize("name", [pytest.param("SIGTERM", marks=SLOW), "SIGQUIT"])
 def test_so_does_one_to_every_process_of_the_run(robot, tmp_path, name):
     """As a service manager sends it: recorder, policy, view and watchdog outlive the loop."""
     run = Started(robot(), tmp_path / "o", "--view", "--view-port", 0).until(MOVING)
@@ -194,7 +195,9 @@ def test_before_the_first_episode_what_was_begun_is_given_up(robot, tmp_path):
 def test_a_second_signal_ends_a_loop_that_is_stuck_and_the_arm_is_told_to_stop(robot, tmp_path):
     """The driver never comes back from a call; the watchdog is far away."""
     extra = """
+        from headway.edge import ending
         from headway.edge.ending import Ending
+        ending.AGAIN_S = 0.0
         def at(n):
             if n == 100:
                 while True:
@@ -208,9 +211,9 @@ def test_a_second_signal_ends_a_loop_that_is_stuck_and_the_arm_is_told_to_stop(r
     run = Started(robot(), tmp_path / "o", extra=extra).until(100)
     os.kill(run.process.pid, signal.SIGTERM)
     run.until(101)  # asked once; nothing comes of it
-    os.kill(run.process.pid, signal.SIGHUP)
+    os.kill(run.process.pid, signal.SIGQUIT)
     code, said = run.end()
-    assert code == -signal.SIGHUP, said
+    assert code == -signal.SIGQUIT, said
     assert run.told.endswith(b"cAS")
     path = tmp_path / "o" / "episode_0.mcap"
     for _ in range(200_000):  # its own process closes it now
@@ -219,6 +222,33 @@ def test_a_second_signal_ends_a_loop_that_is_stuck_and_the_arm_is_told_to_stop(r
         os.sched_yield()
     assert log.end["end"] == "the loop's process ended"
     assert len(log.rows("/telemetry")) == 100
+
+
+def test_what_asks_once_and_sends_twice_asks_once(robot, tmp_path):
+    """SIGHUP by the kernel and by the shell; `timeout` to a process and to its group."""
+    extra = """
+        from headway.edge import ending
+        ending.AGAIN_S = 100.0
+    """
+    run = Started(robot(), tmp_path / "o", extra=extra).until(MOVING)
+    for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        os.kill(run.process.pid, number)
+        os.killpg(run.process.pid, number)
+    assert run.end()[0] == INTERRUPTED
+    run.check()
+
+
+def test_a_hangup_is_no_second_request(robot, tmp_path):
+    extra = """
+        from headway.edge import ending
+        ending.AGAIN_S = 0.0
+    """
+    run = Started(robot(), tmp_path / "o", extra=extra).until(MOVING)
+    for _ in range(3):
+        os.kill(run.process.pid, signal.SIGHUP)
+        os.killpg(run.process.pid, signal.SIGHUP)
+    assert run.end()[0] == INTERRUPTED
+    run.check()
 
 
 def test_a_signal_that_was_ignored_stays_ignored(write, both, tmp_path):
@@ -254,7 +284,7 @@ class Terminal:
         os.close(self.ours)
 
 
-@pytest.mark.parametrize("panel", [(), ("--panel",)])
+@pytest.mark.parametrize("panel", [(), pytest.param(("--panel",), marks=SLOW)])
 def test_a_terminal_that_is_closed(robot, tmp_path, panel):
     """SIGHUP comes, and all that is printed from then on fails."""
     terminal = Terminal()
@@ -266,7 +296,9 @@ def test_a_terminal_that_is_closed(robot, tmp_path, panel):
     assert "Traceback" not in said
 
 
-@pytest.mark.parametrize(("key", "name"), [(b"\x1c", "SIGQUIT"), (b"\x1a", "SIGTSTP")])
+@pytest.mark.parametrize(
+    ("key", "name"), [pytest.param(b"\x1c", "SIGQUIT", marks=SLOW), (b"\x1a", "SIGTSTP")]
+)
 def test_keys(robot, tmp_path, key, name):
     """Ctrl-\\, and Ctrl-Z, which would leave a moving arm to itself."""
     terminal = Terminal()

@@ -87,6 +87,13 @@ class TestRefusals:
         assert f"found a file at {tmp_path / 'out'}: choose another --out" in error
         assert (tmp_path / "out").read_text() == "mine"
 
+    @pytest.mark.parametrize("name", ["n" * 300, "n/" * 3000, "a\0b"])
+    def test_a_folder_that_cannot_be(self, write, capsys, name):
+        assert run(write(), name) == 4
+        error = capsys.readouterr().err
+        assert "wanted a folder for recordings at" in error
+        assert error.endswith(": choose another --out\n")
+
     def test_a_later_recording_that_is_there_is_found_at_once(self, write, tmp_path, capsys):
         out = tmp_path / "out"
         out.mkdir()

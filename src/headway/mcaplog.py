@@ -405,7 +405,9 @@ def open_recording(path: Path | str, *, strict: bool = False) -> Recording:
         recording = Recording(path, read_contents(fd), strict)
     except OSError as e:  # a folder, for one
         os.close(fd)
-        raise RecordingError(f"wanted a recording at {path}: {e.strerror}") from None
+        raise RecordingError(
+            f"wanted a recording at {path}, found: {e.strerror}: give an .mcap file"
+        ) from None
     except BaseException:
         os.close(fd)
         raise
