@@ -11,6 +11,7 @@ import pytest
 from null_robot import make_pro, run
 
 from headway.kernels import cuda, spec
+from headway.mcaplog import open_recording
 
 
 class TestRefusals:

@@ -86,7 +86,10 @@ def test_pickles_are_not_opened(tmp_path: Path) -> None:
         ('[channels.q]\nkey = "q"\nframe = "tcp"', r"`frame` belongs to \[channels.wrench\]"),
         ('[channels.q]\nkey = "q"\n[constants]\nq = 1', "`constants.q` has several values"),
         ('[channels.phase]\nkey = "q"\n[phase]\nstarts = "s"', "found two of phase"),
-        ('[channels.q]\nkey = "q"\n[time]\nrate_hz = -1', "wants a rate > 0"),
+        (
+            '[channels.q]\nkey = "q"\n[time]\nrate_hz = -1',
+            "`time.rate_hz` wants a finite number > 0",
+        ),
         ('[channels.q]\nkey = "q"\n[time]\nunit = "min"', "min"),
         ('[channels.q]\nkey = "q"\n[events]\nlabels = "s"', "either `times` or `text`"),
         ("robot = 'x'", "wanted .channels.FIELD. sections"),

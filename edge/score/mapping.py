@@ -23,15 +23,16 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 import numpy as np
+from msgspec import Meta
 
 from headway import config
+from headway.config import INFINITE, NotNegative, Positive
 from headway.edge.score.units import ANGLE, factors
 from headway.errors import ConfigError
 from headway.kernels.telemetry import FIELDS, Scale
@@ -48,8 +49,8 @@ class Time(config.Struct, frozen=True):
 
     key: str | list[str] | None = None
     unit: Literal["s", "ms", "us", "ns"] | None = None
-    rate_hz: float | None = None
-    hold_s: float = 0.1  # a sample older than this, and than three of its periods, is missing
+    rate_hz: Positive | None = None
+    hold_s: Positive = 0.1  # a sample older than this, and than three of its periods, is missing
 
 
 class Channel(config.Struct, frozen=True):
@@ -61,11 +62,13 @@ class Channel(config.Struct, frozen=True):
     scale: float | list[float] = 1.0
     offset: float | list[float] = 0.0
     optional: bool = False
-    hold_s: float | None = None  # inf: until the next sample, for values sent on change
+    hold_s: Annotated[float, Meta(gt=0.0), INFINITE] | None = (
+        None  # inf: until the next sample, for values sent on change
+    )
     layout: Literal["xyz quat wxyz", "xyz quat xyzw", "xyz rpy", "xyz rotvec"] | None = None
     frame: Literal["tcp", "base"] | None = None
     force: Literal["on tool", "by tool"] | None = None
-    tare_s: float = 0.0  # the mean over the first seconds is taken out of the wrench
+    tare_s: NotNegative = 0.0  # the mean over the first seconds is taken out of the wrench
     # which messages of the topic: path of a field -> its value; where a topic has several schemas
     # or publishers, the schema's name and the number of the MCAP channel
     where: dict[str, str | float | bool] = msgspec.field(default_factory=dict)
@@ -105,18 +108,21 @@ class Events(config.Struct, frozen=True):
     optional: bool = False
 
 
+_Angle = Annotated[float, INFINITE]  # a continuous joint has no limits
+
+
 class Limits(config.Struct, frozen=True):
     """Of the arm, per joint or one for all; what is None takes the default of `DEFAULTS`."""
 
     unit: Literal["rad", "deg"] = "rad"
-    q_min: float | list[float] | None = None
-    q_max: float | list[float] | None = None
-    dq_max: float | list[float] | None = None
-    tau_max: float | list[float] | None = None  # [Nm]
-    q_tol: float | None = None
-    v_max: float | None = None  # [m/s]
-    stroke: float | None = None  # [m]
-    force_max: float | None = None  # [N]
+    q_min: _Angle | list[_Angle] | None = None
+    q_max: _Angle | list[_Angle] | None = None
+    dq_max: Positive | list[Positive] | None = None
+    tau_max: Positive | list[Positive] | None = None  # [Nm]
+    q_tol: Positive | None = None
+    v_max: Positive | None = None  # [m/s]
+    stroke: Positive | None = None  # [m]
+    force_max: Positive | None = None  # [N]
 
 
 class Mapping(config.Struct, frozen=True):
@@ -201,51 +207,21 @@ def _check_channel(name: str, c: Channel, where: str) -> None:
 
 
 def _check_numbers(mapping: Mapping, where: str) -> None:
-    """Raises ConfigError: field, found, wanted."""
-    numbers: list[tuple[str, object, str]] = [
-        ("time.hold_s", mapping.time.hold_s, "a number > 0"),
-        *((f"constants.{k}", v, "a finite number") for k, v in mapping.constants.items()),
-    ]
-    if mapping.time.rate_hz is not None:
-        numbers.append(("time.rate_hz", mapping.time.rate_hz, "a rate > 0"))
+    """What the types of the fields cannot say. Raises ConfigError: field, wanted, found."""
     for name, c in mapping.channels.items():
-        numbers += [
-            (f"channels.{name}.scale", c.scale, "a finite number other than 0"),
-            (f"channels.{name}.offset", c.offset, "a finite number"),
-            (f"channels.{name}.tare_s", c.tare_s, "a number >= 0"),
-        ]
-        if c.hold_s is not None:
-            numbers.append((f"channels.{name}.hold_s", c.hold_s, "a number > 0 or inf"))
-    for name, kind in _LIMITS.items():
-        value = getattr(mapping.limits, name)
-        if value is not None:
-            numbers.append((f"limits.{name}", value, kind))
-    for key, value, kind in numbers:
-        for x in np.atleast_1d(np.asarray(value, np.float64)).tolist():
-            if not _KINDS[kind](x):
-                raise ConfigError(f"{where}: `{key}` wants {kind}, found {x}")
+        for x in c.scale if isinstance(c.scale, list) else [c.scale]:
+            if x == 0.0:
+                raise ConfigError(
+                    f"{where}: `channels.{name}.scale` wants a number other than 0, found {x}"
+                )
     low, high = mapping.limits.q_min, mapping.limits.q_max
-    if low is not None and high is not None:
-        pairs = np.broadcast_arrays(np.atleast_1d(low), np.atleast_1d(high))
-        if not (pairs[0] < pairs[1]).all():
-            raise ConfigError(
-                f"{where}: wanted `limits.q_min` < `limits.q_max`, found {low}, {high}"
-            )
-
-
-_KINDS: dict[str, Callable[[float], bool]] = {
-    "a finite number": math.isfinite,
-    "a finite number other than 0": lambda x: math.isfinite(x) and x != 0,
-    "a number > 0": lambda x: math.isfinite(x) and x > 0,
-    "a number > 0 or inf": lambda x: x > 0,
-    "a number >= 0": lambda x: math.isfinite(x) and x >= 0,
-    "a rate > 0": lambda x: math.isfinite(x) and x > 0,
-    "a number": lambda x: not math.isnan(x),
-}
-_LIMITS = {
-    **dict.fromkeys(("q_min", "q_max"), "a number"),
-    **dict.fromkeys(("dq_max", "tau_max", "q_tol", "v_max", "stroke", "force_max"), "a number > 0"),
-}
+    if low is None or high is None:
+        return
+    of_one_length = len({np.size(low), np.size(high)} - {1}) < 2
+    if of_one_length and not (np.asarray(low) < np.asarray(high)).all():
+        raise ConfigError(
+            f"{where}: wanted `limits.q_min` < `limits.q_max`, found {low} and {high}"
+        )
 
 
 def scale_of(limits: Limits, joints: int, where: str) -> tuple[Scale, list[str]]:

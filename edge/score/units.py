@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable
 
+from headway import units
 from headway.errors import ConfigError
 from headway.kernels.telemetry import FIELDS
 
-ANGLE = {"rad": 1.0, "deg": math.pi / 180}
-LENGTH = {"m": 1.0, "cm": 1e-2, "mm": 1e-3}
+ANGLE = units.alternatives("rad")
 # base unit of a telemetry field -> what may be given instead, and its factor
-FACTORS: dict[str, dict[str, float]] = {
-    "rad": ANGLE,
-    "m": LENGTH,
-    "rad/s": {**{f"{k}/s": v for k, v in ANGLE.items()}, "rpm": math.pi / 30},
-    "m/s": {f"{k}/s": v for k, v in LENGTH.items()},
-    "N": {"N": 1.0, "mN": 1e-3, "kN": 1e3, "kgf": 9.80665},
-    "Nm": {"Nm": 1.0, "mNm": 1e-3, "Nmm": 1e-3},
-    "s": {"s": 1.0, "ms": 1e-3},
-    "0..1": {"1": 1.0, "%": 1e-2},
-}
-TIME = ("s", "ms", "us", "ns")
-KNOWN = {u for units in FACTORS.values() for u in units} | set(TIME)
+FACTORS = {
+    base: units.alternatives(base) for base in ("rad", "m", "rad/s", "m/s", "N", "Nm", "s")
+} | {"0..1": units.alternatives("1")}
+TIME = tuple(units.alternatives("s"))
 _OTHER_WORDS = {
     "degree": "deg", "degrees": "deg", "°": "deg", "radian": "rad", "radians": "rad",
     "meter": "m", "metre": "m", "meters": "m", "metres": "m", "sec": "s", "seconds": "s",
@@ -41,7 +32,7 @@ _SUFFIX = re.compile(r"[a-zA-Z0-9]_(deg|rad|mm|cm|rpm|kN|mN|Nmm|mNm|ms|us|ns)$")
 def plain(word: str) -> str | None:
     """A unit as this module spells it, None for a word that is none."""
     word = word.strip().strip("[]()").strip()
-    if word in KNOWN:
+    if word in units.UNITS:
         return word
     return _OTHER_WORDS.get(word.lower())
 
@@ -62,18 +53,18 @@ def is_sure(name: str) -> bool:
 def factors(field: str, given: str | list[str] | None, where: str) -> tuple[float, float]:
     """Of a telemetry field's first three values, and of the rest. Raises ConfigError."""
     wanted = bases(field)
-    units = [given] if isinstance(given, str) else list(given or [])
-    if len(units) > len(wanted):
-        raise ConfigError(f"{where}: `unit` wants {len(wanted)} of them, found {len(units)}")
+    named = [given] if isinstance(given, str) else list(given or [])
+    if len(named) > len(wanted):
+        raise ConfigError(f"{where}: `unit` wants {len(wanted)} of them, found {len(named)}")
     out = []
     for i, base in enumerate(wanted):
         valid = FACTORS.get(base, {base: 1.0})
-        if i >= len(units):
+        if i >= len(named):
             out.append(1.0)
-        elif units[i] in valid:
-            out.append(valid[units[i]])
+        elif named[i] in valid:
+            out.append(valid[named[i]])
         else:
-            raise ConfigError(f"{where}: unknown unit `{units[i]}`, valid: {', '.join(valid)}")
+            raise ConfigError(f"{where}: unknown unit `{named[i]}`, valid: {', '.join(valid)}")
     return out[0], out[-1]
 
 
@@ -113,14 +104,14 @@ def agreed(
         said[part] = unit
     if all(s is None for s in said):
         return given
-    units = [given] if isinstance(given, str) else list(given or [])
+    named = [given] if isinstance(given, str) else list(given or [])
     for i, unit in enumerate(said):
-        if unit is not None and i < len(units) and units[i] != unit:
+        if unit is not None and i < len(named) and named[i] != unit:
             raise ConfigError(
-                f"{where}: the mapping gives the unit {units[i]}, the names of the columns say "
+                f"{where}: the mapping gives the unit {named[i]}, the names of the columns say "
                 f"{unit}: correct `unit`, or leave it out"
             )
-    if not units and any(s is not None and s != b for s, b in zip(said, wanted, strict=True)):
+    if not named and any(s is not None and s != b for s, b in zip(said, wanted, strict=True)):
         shown = ", ".join(s or b for s, b in zip(said, wanted, strict=True))
         notes.append(f"{field}: unit {shown}, as the names of the columns say")
-    return units or [s or b for s, b in zip(said, wanted, strict=True)]
+    return named or [s or b for s, b in zip(said, wanted, strict=True)]

@@ -1,4 +1,4 @@
-"""Units that bundles may name, and the factors between them."""
+"""Units that bundles and mappings may name, and the factors between them."""
 
 from __future__ import annotations
 
@@ -17,14 +17,20 @@ _UNITS = {
     "deg": ("angle", math.pi / 180.0),
     "s": ("time", 1.0),
     "ms": ("time", 1e-3),
+    "us": ("time", 1e-6),
+    "ns": ("time", 1e-9),
     "m/s": ("speed", 1.0),
     "cm/s": ("speed", 1e-2),
     "mm/s": ("speed", 1e-3),
     "rad/s": ("angular speed", 1.0),
     "deg/s": ("angular speed", math.pi / 180.0),
+    "rpm": ("angular speed", math.pi / 30.0),
     "N": ("force", 1.0),
+    "mN": ("force", 1e-3),
     "kN": ("force", 1e3),
+    "kgf": ("force", 9.80665),
     "Nm": ("torque", 1.0),
+    "mNm": ("torque", 1e-3),
     "Nmm": ("torque", 1e-3),
 }
 UNITS = tuple(_UNITS)
@@ -34,6 +40,14 @@ def check(unit: str) -> None:
     """Raises ValueError for a unit that is not among `UNITS`."""
     if unit not in _UNITS:
         raise ValueError(f"wanted a unit, found {unit!r}: {config.suggest(unit, UNITS)}")
+
+
+def alternatives(wanted: str) -> dict[str, float]:
+    """Every unit that may stand for `wanted`, itself included, with its factor. Raises ValueError
+    for an unknown unit."""
+    check(wanted)
+    dimension = _UNITS[wanted][0]
+    return {u: factor(u, wanted) for u, (d, _) in _UNITS.items() if d == dimension}
 
 
 def factor(found: str, wanted: str) -> float:
