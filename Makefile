@@ -43,7 +43,7 @@ test-wheel: $(VENV)/.test gl
 	$(PY) -m build --config-setting=cmake.define.HEADWAY_CUDA=OFF --outdir build/wheel . || $(PIP_FAILED)
 	$(PYTHON) -m venv $(WHEEL_VENV)
 	wheel=$$(echo build/wheel/*.whl) && $(WHEEL_VENV)/bin/python $(PIP) "$$wheel[sim]" || $(PIP_FAILED)
-	$(PY) -m pytest -m wheel -rs --wheel-venv $(WHEEL_VENV)
+	$(PY) -m pytest tests/test_wheel.py -rs --wheel-venv=$(WHEEL_VENV)
 
 test-slow: $(VENV)/.test gl
 	$(PY) -m pytest -m slow

@@ -100,7 +100,7 @@ def test_a_reader_that_has_had_enough_is_no_error(args):
     finally:
         os.close(there)
     assert done.stderr == b""
-    assert done.returncode in (1, 141)  # 1: rich leaves so by itself
+    assert done.returncode in (0, 1, 141)  # 0 or 1 where tyro or rich has noticed it before
 
 
 def test_without_any_output_a_command_still_does_its_work(tmp_path):
