@@ -24,6 +24,7 @@ from mcap.opcode import Opcode
 from numpy.typing import NDArray
 
 from headway.errors import RecordingError, Truncated
+from headway.mcapdecode import decoder
 from headway.mcapfile import (
     DAMAGE,
     MAGIC,
@@ -325,26 +326,7 @@ class Recording:
     def decoder(self, number: int) -> Callable[[bytes], Any]:
         """What makes messages out of the bytes of a channel. Raises RecordingError."""
         channel = self._contents.channels[number]
-        topic = channel.topic
-        if channel.message_encoding == "json":
-            return json.loads
-        schema = self._contents.schemas.get(channel.schema_id)
-        try:
-            for factory in _factories():
-                decode = factory.decoder_for(channel.message_encoding, schema)
-                if decode is not None:
-                    return decode  # type: ignore[no-any-return]
-        except Exception as e:
-            raise RecordingError(
-                f"{self.path}: {topic}: wanted a schema that can be read, found "
-                f"{self.schema(topic)!r} with {type(e).__name__}: {e}: leave the topic out, "
-                "or record it again"
-            ) from None
-        raise RecordingError(
-            f"{self.path}: {topic}: wanted protobuf, ROS 2 cdr or json messages, found "
-            f"{channel.message_encoding!r} with schema {schema.encoding if schema else None!r}: "
-            "leave the topic out, or record it in one of these"
-        )
+        return decoder(self.path, channel, self._contents.schemas.get(channel.schema_id))
 
     def _channel(self, topic: str) -> records.Channel:
         for channel in self._contents.channels.values():
@@ -375,13 +357,6 @@ class Recording:
             f"{self.path}: {topic}: wanted rows that Headway wrote, found {found}: record it with "
             "`headway run`, or score it with `headway score`"
         )
-
-
-def _factories() -> list[Any]:
-    from mcap_protobuf.decoder import DecoderFactory as Protobuf
-    from mcap_ros2.decoder import DecoderFactory as Ros2
-
-    return [Protobuf(), Ros2()]
 
 
 def open_recording(path: Path | str, *, strict: bool = False) -> Recording:
