@@ -67,11 +67,6 @@ class TestRefusals:
         host = ("--view-host", "no.such.host.invalid")
         refused(write(), "--view", "--view-port", 0, *host, code=2, says=says)
 
-    def test_rerun_file_in_no_folder(self, write, refused, tmp_path):
-        path = tmp_path / "none" / "a.rrd"
-        refused(write(), "--rerun-save", path, code=2, says=f"and no folder {path.parent}")
-        refused(write(), "--rerun-save", tmp_path, code=2, says=f"found {tmp_path}, a folder")
-
     @pytest.mark.parametrize(
         "url",
         ["", "x", "http://a:1", "ws://", "ws://:1", "ws://a:99999", "ws://a:b", "ws://a:0",

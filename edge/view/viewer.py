@@ -172,14 +172,6 @@ def check(o: ViewOptions) -> None:
         raise ConfigError(
             "wanted one of --rerun, --rerun-connect and --rerun-save, found more: choose one"
         )
-    if o.rerun_save is not None:
-        folder = o.rerun_save.absolute().parent
-        if o.rerun_save.is_dir() or not folder.is_dir():
-            raise ConfigError(
-                f"wanted a file to write as --rerun-save, found {o.rerun_save}, "
-                f"{'a folder' if o.rerun_save.is_dir() else f'and no folder {folder}'}: make the "
-                "folder, or give another path"
-            )
     if o.wants_rerun and importlib.util.find_spec("rerun") is None:
         raise Missing(
             "wanted the package rerun-sdk for --rerun, found none: pip install 'headway[rerun]'"
