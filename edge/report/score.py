@@ -58,8 +58,6 @@ def write_score_report(
     head += page.facts(
         [
             ("duration", page.number(duration, "s")),
-            ("samples", str(len(t))),
-            ("rate", page.number((len(t) - 1) / duration, "Hz") if duration > 0 else "-"),
             ("t = 0 is", page.number(zero, "s", 6)),
         ]
     )
