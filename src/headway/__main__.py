@@ -163,7 +163,7 @@ def replay(
     Args:
         recording: MCAP file of a run with PRO.
         pro: bundle of the head that it was recorded with [the one that Headway comes with].
-        against: instead, another recording: the same, but for when and where it was made?
+        against: instead, compare with this recording, but for when and where they were made.
     """
     from headway.edge.replay import replay_command
 
