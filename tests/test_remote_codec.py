@@ -165,7 +165,14 @@ def test_arrays_that_lie(changes, says):
 
 
 def test_scalars_that_lie():
-    for data, dtype in (("1", "<f4"), (300, "|u1"), ([1], "<f4"), (float("inf"), "<i4")):
+    for data, dtype in (
+        ("1", "<f4"),
+        (300, "|u1"),
+        (-1, "|u1"),
+        ([1], "<f4"),
+        (float("inf"), "<i4"),
+        (float("nan"), "<i4"),
+    ):
         with pytest.raises(BadMessage, match="NumPy scalar"):
             decode(msgpack.packb({b"__npgeneric__": True, b"data": data, b"dtype": dtype}))
 

@@ -126,6 +126,8 @@ def _unpack(found: dict[Any, Any]) -> Any:
     dtype = _dtype(name)
     if not isinstance(data, (bool, int, float)):
         raise BadMessage(f"wanted a number in a NumPy scalar, found {type(data).__name__}")
+    if dtype.kind in "iu" and not np.iinfo(dtype).min <= data <= np.iinfo(dtype).max:
+        raise BadMessage(f"wanted a value of {dtype} in a NumPy scalar, found {data}")
     try:
         return dtype.type(data)
     except (OverflowError, ValueError) as e:
