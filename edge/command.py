@@ -17,6 +17,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from headway import output
 from headway.clock import VirtualClock, WallClock
 from headway.edge import origin
 from headway.edge import settings as settings_module
@@ -45,7 +46,8 @@ def run_command(config: Path, run: RunOptions) -> int:
     closed."""
     console = Console()
     with Ending(realtime=run.realtime) as ending:
-        outlet = Outlet(console.file, ending)
+        screen = console.file
+        outlet = Outlet(screen, ending)
         console.file = outlet.as_file()
         try:
             with enough_files():
@@ -58,7 +60,7 @@ def run_command(config: Path, run: RunOptions) -> int:
     if outlet.error is not None:
         if not ending.by_signal:
             raise outlet.error
-        outlet.give_up()
+        output.discard(screen)
     return code
 
 

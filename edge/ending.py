@@ -129,13 +129,6 @@ class Outlet:
         self.error = e
         self._ending.ask(f"output that cannot be written ({e.strerror})")
 
-    def give_up(self) -> None:
-        """Let the interpreter not try once more, at its end, to write what is left."""
-        with contextlib.suppress(OSError, ValueError):
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, self._file.fileno())
-            os.close(nowhere)
-
     def as_file(self) -> IO[str]:
         """For `rich.console.Console`: all that is not above is the file's own."""
         return cast("IO[str]", self)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +21,15 @@ hypothesis.settings.register_profile(
     "fuzz", deadline=None, max_examples=1000, database=None, print_blob=True
 )
 hypothesis.settings.load_profile("headway")
+
+# A shell that runs `make test &` in a script has it ignore Ctrl-C, and a run respects what it is
+# started with: the tests of signals start theirs with what a terminal gives.
+for number, usual in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGQUIT, signal.SIG_DFL),
+):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, usual)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

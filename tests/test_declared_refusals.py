@@ -60,7 +60,7 @@ def echo(tmp_path):
         ({"tensors": {"state": {"unit": "furlong"}}}, "tensor state: wanted a unit, found 'furl"),
         (
             {"tensors": {"state": {"unit": "mm"}}},
-            r"for `force_z` wanted a unit of force \(N, kN\), found 'mm'",
+            r"for `force_z` wanted a unit of force \(N, mN, kN, kgf\), found 'mm'",
         ),
         ({"tensors": {"state": {"dtype": "int64"}}}, "wanted floats .* found int64"),
         ({"tensors": {"instruction": {"dtype": "float32"}}}, "one whole number without a unit"),

@@ -25,11 +25,12 @@ def write_score_report(
     masked: Sequence[str],
     notes: Sequence[str],
     events: Sequence[tuple[float, str]],
+    hz: float | None = None,
 ) -> Path:
     """Write one self-contained page to `out`, and return `out`.
 
-    `t_s` (n,) [s], not decreasing, from any origin; `signals` name -> (n,); `channels` name -> (n,)
-    or (n, k), by preference with the names and units of `kernels.telemetry.FIELDS`; NaN where
+    `t_s` (n,) [s], not decreasing, from any origin; `hz`: rate of the telemetry, None: that of
+    `t_s`; `signals` name -> (n,); `channels` name -> (n,) or (n, k), by preference with the names and units of `kernels.telemetry.FIELDS`; NaN where
     there is no value. `masked`: what this telemetry lacks. `events`: (time on the clock of `t_s`,
     text). Raises ValueError for arrays that do not fit together, RecordingError if `out` cannot be
     written.
@@ -44,6 +45,8 @@ def write_score_report(
                 f"{np.shape(values)}"
             )
     zero = float(t[0]) if len(t) else 0.0
+    if hz is None and len(t) > 1 and t[-1] > zero:
+        hz = (len(t) - 1) / (float(t[-1]) - zero)
     t = t - zero
     timeline = Timeline(
         panels=[
@@ -58,6 +61,7 @@ def write_score_report(
     head += page.facts(
         [
             ("duration", page.number(duration, "s")),
+            ("rate", page.number(hz, "Hz") if hz is not None else "-"),
             ("t = 0 is", page.number(zero, "s", 6)),
         ]
     )

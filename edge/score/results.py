@@ -125,6 +125,7 @@ def _write_report(scored: Scored, path: Path, name: str) -> Path:
         masked=scored.masked,
         notes=notes,
         events=scored.telemetry.events,
+        hz=scored.telemetry.hz,
     )
 
 

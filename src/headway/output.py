@@ -8,6 +8,7 @@ import contextlib
 import io
 import os
 import sys
+from typing import IO
 
 # For terminals without Unicode: frames of tables and the few signs that help and reports use.
 ASCII = {
@@ -47,11 +48,14 @@ def failure(*, probe: bool = False) -> OSError | None:
     return None
 
 
-def discard() -> None:
-    """Give up stdout, so that the interpreter does not try to write the rest again at its end."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
+def discard(stream: IO[str] | None = None) -> None:
+    """Give up `stream` (stdout), so that the interpreter does not try to write the rest of it again
+    at its end."""
+    with contextlib.suppress(OSError, ValueError):  # closed already, or no file at all
+        number = (stream or sys.stdout).fileno()
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, number)
+        os.close(nowhere)
 
 
 def complain(line: str) -> None:
