@@ -30,10 +30,10 @@ def write_score_report(
     """Write one self-contained page to `out`, and return `out`.
 
     `t_s` (n,) [s], not decreasing, from any origin; `hz`: rate of the telemetry, None: that of
-    `t_s`; `signals` name -> (n,); `channels` name -> (n,) or (n, k), by preference with the names and units of `kernels.telemetry.FIELDS`; NaN where
-    there is no value. `masked`: what this telemetry lacks. `events`: (time on the clock of `t_s`,
-    text). Raises ValueError for arrays that do not fit together, RecordingError if `out` cannot be
-    written.
+    `t_s`; `signals` name -> (n,); `channels` name -> (n,) or (n, k), by preference with the names
+    and units of `kernels.telemetry.FIELDS`; NaN where there is no value. `masked`: what this
+    telemetry lacks. `events`: (time on the clock of `t_s`, text). Raises ValueError for arrays that
+    do not fit together, RecordingError if `out` cannot be written.
     """
     t = np.asarray(t_s, np.float64)
     if t.ndim != 1 or not np.isfinite(t).all() or (np.diff(t) < 0).any():
