@@ -10,7 +10,7 @@ CONSTRAINTS ?=
 PIP := -m pip install --quiet --disable-pip-version-check
 HEADWAY := $(PIP) $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS)) --editable
 PIP_FAILED = $(PYTHON) scripts/prerequisites.py --pip-failed
-SOURCES := pyproject.toml CMakeLists.txt $(wildcard kernels/cpp/* kernels/cuda/*.[ch]* kernels/cuda/params.py kernels/spec.py drivers/cpp/* edge/cpp/*)
+SOURCES := pyproject.toml CMakeLists.txt $(wildcard kernels/cpp/* kernels/cuda/*.[ch]* kernels/cuda/params.py kernels/spec.py drivers/cpp/* edge/*/cpp/*)
 
 .PHONY: run test test-slow test-nvcc test-hardware test-pythons test-lowest test-wheel fuzz lint bench
 .PHONY: gpu cuda docs models torch gl clean

@@ -9,7 +9,7 @@ import numpy as np
 
 from headway import bundle
 from headway.bundle import Manifest, Pro, Provenance, Tensor
-from headway.edge.operator import OUTPUTS
+from headway.edge.pro.operator import OUTPUTS
 from headway.errors import Missing
 from headway.kernels import spec
 

@@ -14,7 +14,7 @@ HEAVY = ("torch", "mujoco", "onnxruntime")
 
 def peaks(arguments: list[str]) -> dict[str, Any]:
     """`headway run`; then the high-water marks of this process and of its recorder's [MB]."""
-    from headway.edge.log import EpisodeLog
+    from headway.edge.control.log import EpisodeLog
 
     writer = []
     original = EpisodeLog.end
@@ -32,10 +32,10 @@ def peaks(arguments: list[str]) -> dict[str, Any]:
 def marks(arguments: list[str], born_ns: int) -> dict[str, float]:
     """`headway run` until its first tick is over; seconds since `born_ns` (CLOCK_MONOTONIC)."""
     at = {"interpreter": time.monotonic_ns()}
-    from headway.edge.build import Built
-    from headway.edge.command import run_command  # noqa: F401 - imported as the command does
-    from headway.edge.log import EpisodeLog
-    from headway.edge.station import Station
+    from headway.edge.control.build import Built
+    from headway.edge.control.log import EpisodeLog
+    from headway.edge.control.station import Station
+    from headway.tools.run.command import run_command  # noqa: F401 - imported as the command does
 
     at["imports"] = time.monotonic_ns()
     _mark_after(at, "devices", Station, "__enter__")

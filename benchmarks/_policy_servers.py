@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 
 from headway.benchmarks._child import environment
-from headway.edge.actions import Actions
-from headway.edge.policy import Needs
-from headway.edge.remote import codec
-from headway.edge.remote.layout import ImageKey, Layout, StateKey, to_metadata
+from headway.edge.motion.actions import Actions
+from headway.edge.policy.policy import Needs
+from headway.edge.policy.remote import codec
+from headway.edge.policy.remote.layout import ImageKey, Layout, StateKey, to_metadata
 from headway.types import Chunk, Observation
 
 SIZE, STATE, ROWS = 224, 8, 50
@@ -81,8 +81,8 @@ def process(kind: str) -> Iterator[str]:
 def serve(kind: str) -> None:
     """Until standard input ends."""
     if kind == "headway":
-        from headway.edge.remote.memory import keep_memory
-        from headway.edge.remote.server import PolicyServer
+        from headway.edge.policy.remote.memory import keep_memory
+        from headway.edge.policy.remote.server import PolicyServer
 
         keep_memory()
         with PolicyServer(Null(), LAYOUT, port=0) as server:

@@ -14,17 +14,17 @@ from msgspec import structs
 from headway import bundle, config
 from headway.benchmarks._head import untrained_head
 from headway.clock import Clock
-from headway.edge.build import home
-from headway.edge.engine import open_bundle
-from headway.edge.loop import Loop
-from headway.edge.observe import CLONING_STATE
-from headway.edge.operator import ProOperator
-from headway.edge.policy import InlineWorker, Needs, Worker
-from headway.edge.rehearsal import Rehearsal
-from headway.edge.settings import Settings
-from headway.edge.settings import load as load_settings
-from headway.edge.station import Station
-from headway.edge.worker.process import Care, PolicySource, ProcessWorker
+from headway.edge.control.build import home
+from headway.edge.control.loop import Loop
+from headway.edge.control.rehearsal import Rehearsal
+from headway.edge.control.settings import Settings
+from headway.edge.control.settings import load as load_settings
+from headway.edge.control.station import Station
+from headway.edge.engines.engine import open_bundle
+from headway.edge.policy.observation import CLONING_STATE
+from headway.edge.policy.policy import InlineWorker, Needs, Worker
+from headway.edge.policy.worker.process import Care, PolicySource, ProcessWorker
+from headway.edge.pro.operator import ProOperator
 from headway.errors import Missing
 from headway.types import Chunk, Observation
 

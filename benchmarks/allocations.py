@@ -15,7 +15,7 @@ import numpy as np
 from headway.benchmarks._findings import Findings, Number
 from headway.benchmarks._robot import null_settings, robot
 from headway.clock import Tick, VirtualClock
-from headway.edge.log import NullLog
+from headway.edge.control.log import NullLog
 
 TICKS = 100_000
 _EVERY = 500

@@ -19,10 +19,10 @@ from headway.benchmarks import _child
 from headway.benchmarks._findings import PERCENTILES, Findings, Number, Table, percentiles
 from headway.benchmarks._robot import ToAndFro, cell_settings, robot
 from headway.clock import VirtualClock
-from headway.edge.audit import STAGES
-from headway.edge.log import EpisodeLog, NullLog
-from headway.edge.loop import Loop
-from headway.edge.result import Result
+from headway.edge.control.audit import STAGES
+from headway.edge.control.log import EpisodeLog, NullLog
+from headway.edge.control.loop import Loop
+from headway.edge.control.result import Result
 from headway.errors import Missing
 
 EPISODE_S = 10.0  # simulated

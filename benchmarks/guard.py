@@ -19,8 +19,8 @@ from headway.benchmarks.parts import timed
 from headway.drivers.arms import _ur5e as ur
 from headway.drivers.kinematics import Chain
 from headway.drivers.sim import arm_model
-from headway.edge import guard_native
-from headway.edge.guard import Guard, GuardConfig, Reason
+from headway.edge.guard import native as guard_native
+from headway.edge.guard.guard import Guard, GuardConfig, Reason
 
 CALLS = 4000
 DT = 0.1  # [s] between waypoints

@@ -21,11 +21,11 @@ from headway.benchmarks import _child
 from headway.benchmarks._findings import Findings, Number, Table
 from headway.benchmarks._robot import ToAndFro, null_settings, robot
 from headway.clock import Tick, WallClock
-from headway.edge.log import EpisodeLog
-from headway.edge.loop import Loop
-from headway.edge.realtime import realtime
-from headway.edge.view.viewer import Viewer, ViewOptions
+from headway.edge.control.log import EpisodeLog
+from headway.edge.control.loop import Loop
+from headway.edge.host.realtime import realtime
 from headway.mcaplog import open_recording
+from headway.tools.view.viewer import Viewer, ViewOptions
 from headway.types import Frame
 
 HZ = 500.0

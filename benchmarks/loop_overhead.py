@@ -6,8 +6,8 @@ with the real recorder. The overhead is from the beginning of a tick to its very
 part and the audit's included. Turns alternate between an idle machine and one where a process
 saturates the other cores; the ratio is that of the medians over the turns of each turn's p99
 lateness. Ticks back to back on a virtual clock say how much of the overhead is that caches and
-predictors are cold after 2 ms of sleep; turns without rehearsals (`headway.edge.rehearsal`) how
-much of that those take away.
+predictors are cold after 2 ms of sleep; turns without rehearsals (`headway.edge.control.rehearsal`)
+how much of that those take away.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from numpy.typing import NDArray
 from headway.benchmarks._findings import PERCENTILES, Findings, Number, Table, percentiles
 from headway.benchmarks._robot import ToAndFro, null_settings, policy_process, robot
 from headway.clock import Tick, VirtualClock, WallClock
-from headway.edge.audit import STAGES
-from headway.edge.log import EpisodeLog, NullLog
-from headway.edge.realtime import Setup, realtime
+from headway.edge.control.audit import STAGES
+from headway.edge.control.log import EpisodeLog, NullLog
+from headway.edge.host.realtime import Setup, realtime
 
 HZ, TURNS = 500.0, 6
 NULL, RECORDED = "no recording", "recorder"

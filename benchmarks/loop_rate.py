@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from headway.benchmarks._findings import Findings, Number, Table
 from headway.benchmarks._robot import null_settings, policy_process, robot
 from headway.clock import NS, Rate, Tick, WallClock
-from headway.edge.log import NullLog
-from headway.edge.realtime import Setup, realtime
-from headway.edge.settings import Settings
+from headway.edge.control.log import NullLog
+from headway.edge.control.settings import Settings
+from headway.edge.host.realtime import Setup, realtime
 
 RATES = (500.0, 1000.0)
 TURNS = 8

@@ -30,7 +30,11 @@ def imported(what: str, repeats: int) -> tuple[float, float, list[str]]:
 def measure(effort: float = 1.0) -> Findings:
     repeats = max(1, round(7 * effort))
     numbers = []
-    for what, target in (("headway", 0.2), ("headway.__main__", None), ("headway.edge.loop", None)):
+    for what, target in (
+        ("headway", 0.2),
+        ("headway.__main__", None),
+        ("headway.edge.control.loop", None),
+    ):
         with_it, without, brought = imported(what, repeats)
         numbers.append(Number(f"import {what}", with_it - without, "s", target))
         if target is not None:

@@ -19,7 +19,7 @@ from headway.benchmarks import _pacers
 from headway.benchmarks._findings import Findings, Number, Table
 from headway.benchmarks._pacers import Begun, Pacer
 from headway.clock import NS
-from headway.edge.realtime import realtime
+from headway.edge.host.realtime import realtime
 from headway.errors import Missing
 
 RATES = (100.0, 500.0, 1000.0)

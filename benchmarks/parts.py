@@ -25,12 +25,12 @@ from headway.drivers import native
 from headway.drivers.arms import _ur5e as ur
 from headway.drivers.kinematics import Chain, Impl
 from headway.drivers.sim import arm_model
-from headway.edge import guard_native
-from headway.edge.audit import SAMPLES, STAGES, Audit
-from headway.edge.engine import open_engine
-from headway.edge.guard import Guard, GuardConfig
-from headway.edge.guard_core import Fk
-from headway.edge.operator import pro_dtype
+from headway.edge.control.audit import SAMPLES, STAGES, Audit
+from headway.edge.engines.engine import open_engine
+from headway.edge.guard import native as guard_native
+from headway.edge.guard.core import Fk
+from headway.edge.guard.guard import Guard, GuardConfig
+from headway.edge.pro.operator import pro_dtype
 from headway.edge.recording.recorder import Recorder
 from headway.edge.recording.schema import Channel
 from headway.errors import Missing

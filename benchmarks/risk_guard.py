@@ -27,15 +27,15 @@ from headway import bundle
 from headway.benchmarks._findings import Findings, Number, Table
 from headway.benchmarks._robot import CONFIG, PRO_BUNDLE
 from headway.clock import VirtualClock
-from headway.edge import risk
-from headway.edge.build import Built
-from headway.edge.log import NullLog
-from headway.edge.policy import InlineWorker
-from headway.edge.result import Result
-from headway.edge.risk import Calibration, RiskConfig
-from headway.edge.settings import Settings
-from headway.edge.settings import load as load_settings
-from headway.edge.station import Station
+from headway.edge.control.build import Built
+from headway.edge.control.log import NullLog
+from headway.edge.control.result import Result
+from headway.edge.control.settings import Settings
+from headway.edge.control.settings import load as load_settings
+from headway.edge.control.station import Station
+from headway.edge.policy.policy import InlineWorker
+from headway.edge.pro import risk
+from headway.edge.pro.risk import Calibration, RiskConfig
 from headway.errors import ConfigError, HeadwayError, SpecMismatch
 from headway.learn.disturb import Disturbance, Disturbed
 

@@ -34,9 +34,9 @@ def measure(effort: float = 1.0) -> Findings:
             openpi_codec,
             process,
         )
-        from headway.edge.remote.client import open_policy
-        from headway.edge.remote.codec import decode, encode
-        from headway.edge.remote.request import to_message
+        from headway.edge.policy.remote.client import open_policy
+        from headway.edge.policy.remote.codec import decode, encode
+        from headway.edge.policy.remote.request import to_message
     except Missing as e:
         return Findings(TITLE, skipped=str(e))
     from websockets.sync.client import connect

@@ -17,10 +17,10 @@ import numpy as np
 import tyro
 
 from headway.clock import NS, VirtualClock
-from headway.edge import settings
-from headway.edge.build import Built
-from headway.edge.runner import record_episode
-from headway.edge.station import Station
+from headway.edge.control import settings
+from headway.edge.control.build import Built
+from headway.edge.control.runner import record_episode
+from headway.edge.control.station import Station
 from headway.mcaplog import Recording, open_recording
 
 SIGNALS = {

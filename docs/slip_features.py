@@ -23,9 +23,9 @@ import tyro
 from numpy.typing import NDArray
 
 from headway.clock import NS
-from headway.edge.statistics import FEWEST
 from headway.kernels import spec
 from headway.mcaplog import Recording, open_recording
+from headway.tools.statistics import FEWEST
 
 OUT = Path(__file__).with_name("slip_features.json")
 GAVE = 1e-3  # [m]

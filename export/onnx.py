@@ -13,7 +13,7 @@ import onnx
 import torch
 
 from headway.bundle import Tensor
-from headway.edge.backends import ort
+from headway.edge.engines.backends import ort
 from headway.errors import BundleError
 
 OPSET = 20

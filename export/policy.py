@@ -12,7 +12,7 @@ import torch
 from headway import bundle
 from headway.bundle import Image, Manifest, Policy, Provenance
 from headway.drivers.sim.scenes.pick_place import INSTRUCTIONS
-from headway.edge.observe import CLONING_STATE
+from headway.edge.policy.observation import CLONING_STATE
 from headway.export.onnx import export
 
 ACTIONS = ("dx", "dy", "dz", "rx", "ry", "rz", "grip")

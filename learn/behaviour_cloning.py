@@ -26,7 +26,7 @@ from headway.drivers.sim import arm_model
 from headway.drivers.sim.arm_model import STROKE
 from headway.drivers.sim.cell import CHAIN, CellConfig
 from headway.drivers.sim.scenes.pick_place import INSTRUCTIONS
-from headway.edge.observe import CLONING_STATE
+from headway.edge.policy.observation import CLONING_STATE
 from headway.learn import dataset
 from headway.learn.experts.pick_place import HORIZON
 from headway.learn.networks import ChunkPolicy, wrist_camera

@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from headway.edge.risk import Calibration, fewest
+from headway.edge.pro.risk import Calibration, fewest
 from headway.errors import RecordingError
 from headway.learn.dataset import outcome
 from headway.mcaplog import Recording, open_recording

@@ -17,14 +17,14 @@ from rich.progress import Progress
 
 from headway import shipped
 from headway.clock import VirtualClock
-from headway.edge import settings
-from headway.edge.loop import Loop
-from headway.edge.policy import InlineWorker
-from headway.edge.result import Result
-from headway.edge.runner import record_episode
-from headway.edge.station import Station
-from headway.edge.summary import success_line
+from headway.edge.control import settings
+from headway.edge.control.loop import Loop
+from headway.edge.control.result import Result
+from headway.edge.control.runner import record_episode
+from headway.edge.control.station import Station
+from headway.edge.policy.policy import InlineWorker
 from headway.learn.experts.pick_place import HORIZON, Expert
+from headway.tools.run.summary import success_line
 
 # Seeds never meet: `headway run` counts from 0, training data from millions.
 DEMO_SEEDS = 1_000_000

@@ -18,16 +18,16 @@ from msgspec import structs
 
 from headway import shipped
 from headway.clock import VirtualClock
-from headway.edge import settings
-from headway.edge.build import Built
-from headway.edge.bundle_policy import BundlePolicy
-from headway.edge.loop import Loop
-from headway.edge.policy import InlineWorker
-from headway.edge.result import Result
-from headway.edge.station import Station
-from headway.edge.summary import success_line
+from headway.edge.control import settings
+from headway.edge.control.build import Built
+from headway.edge.control.loop import Loop
+from headway.edge.control.result import Result
+from headway.edge.control.station import Station
+from headway.edge.policy.kinds.bundle import BundlePolicy
+from headway.edge.policy.policy import InlineWorker
 from headway.learn.collect import LATENCY_S, record_seeds, share
 from headway.learn.experts.pick_place import Expert
+from headway.tools.run.summary import success_line
 from headway.types import Chunk, Observation
 
 CORRECTION_SEEDS = 1_500_000

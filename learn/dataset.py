@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from headway.clock import NS
 from headway.drivers.kinematics import Chain, mat_to_rotvec, quat_to_mat
-from headway.edge.chunks import filter_delay_s
-from headway.edge.log import RESULT
-from headway.edge.observe import StateVector
-from headway.edge.result import success_of
+from headway.edge.control.log import RESULT
+from headway.edge.control.result import success_of
+from headway.edge.motion.chunks import filter_delay_s
+from headway.edge.policy.observation import StateVector
 from headway.mcaplog import Recording, open_recording
 from headway.types import Pose, Vec
 from headway.wire import Rows

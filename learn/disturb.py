@@ -16,7 +16,7 @@ from msgspec import structs
 from numpy.typing import NDArray
 
 from headway.clock import NS
-from headway.edge.policy import Policy
+from headway.edge.policy.policy import Policy
 from headway.types import Chunk, Observation
 
 KINDS = {"press": 0.5, "aside": 0.2, "open": 0.15, "still": 0.15}  # and how often
@@ -47,7 +47,7 @@ class Disturbance:
         return 1.0 + count * self.growth
 
     def apply(self, actions: NDArray[Any], t: float) -> NDArray[Any]:
-        """Waypoints (h, 7) as `headway.edge.chunks.ACTION_NAMES` at `t` [s]."""
+        """Waypoints (h, 7) as `headway.edge.motion.chunks.ACTION_NAMES` at `t` [s]."""
         share = self.share(t)
         if not share:
             return actions

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from headway import bundle
 from headway.bundle import Manifest, Pro, Provenance
-from headway.edge.operator import OUTPUTS
+from headway.edge.pro.operator import OUTPUTS
 from headway.export.onnx import export
 from headway.kernels import spec
 from headway.learn import pro_data

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway.clock import NS
-from headway.edge.replay import scale_of
 from headway.kernels import feature_stream
 from headway.learn.dataset import outcome
 from headway.mcaplog import Recording, open_recording
+from headway.tools.replay.replay import scale_of
 
 # What the controller itself logs when something goes wrong.
 FAILURE_EVENTS = ("item lost", "closed on nothing", "released outside the target", "guard: FORCE")

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from headway.edge.statistics import FEWEST, auroc
 from headway.learn.pro_data import Labelled
+from headway.tools.statistics import FEWEST, auroc
 
 Signals = dict[str, NDArray[Any]]
 Judged = tuple[list[Labelled], list[Signals]]

@@ -18,14 +18,14 @@ import msgspec
 
 from headway import shipped
 from headway.clock import VirtualClock
-from headway.edge import settings
-from headway.edge.build import Built
-from headway.edge.policy import InlineWorker
-from headway.edge.result import Result
-from headway.edge.station import Station
-from headway.edge.summary import success_line
+from headway.edge.control import settings
+from headway.edge.control.build import Built
+from headway.edge.control.result import Result
+from headway.edge.control.station import Station
+from headway.edge.policy.policy import InlineWorker
 from headway.learn.collect import record_seeds, share
 from headway.learn.disturb import Disturbed
+from headway.tools.run.summary import success_line
 
 ROLLOUT_SEEDS, DISTURBED_SEEDS = 2_000_000, 2_500_000
 

@@ -12,7 +12,7 @@ import tomli
 from null_robot import make_policy, make_pro, null_table, toml
 
 from headway import config
-from headway.edge.settings import Settings
+from headway.edge.control.settings import Settings
 
 # The same examples for everybody, on every run; `make fuzz` chooses the other profile and draws at
 # random. How long an example takes depends on what else the machine does: no verdict hangs on it.
@@ -80,7 +80,7 @@ def opened():
     """`opened(url)`: a policy, closed at the end."""
     from remote_rig import WAIT, Time
 
-    from headway.edge.remote.client import RemotePolicy
+    from headway.edge.policy.remote.client import RemotePolicy
 
     made = []
 

@@ -12,8 +12,8 @@ from null_robot import SENTENCES, STATE, UNITS, onnx_model
 
 from headway import bundle
 from headway.bundle import Image, Manifest, Policy, Provenance, Tensor
-from headway.edge.bundle_policy import BundlePolicy, open_policy
-from headway.edge.chunks import ACTION_NAMES
+from headway.edge.motion.chunks import ACTION_NAMES
+from headway.edge.policy.kinds.bundle import BundlePolicy, open_policy
 from headway.types import Frame, Observation, Pose
 
 DOWN = Pose(np.array([0.4, -0.1, 0.3]), np.array([0.0, 1.0, 0.0, 0.0]))  # tool down

@@ -14,9 +14,9 @@ from msgspec import structs
 from headway.drivers.arms import _ur5e as ur
 from headway.drivers.kinematics import Chain, Impl
 from headway.drivers.sim import arm_model
-from headway.edge import guard_native
-from headway.edge.guard import Decision, Guard, GuardConfig, Reason
-from headway.edge.guard_core import Fk
+from headway.edge.guard import native as guard_native
+from headway.edge.guard.core import Fk
+from headway.edge.guard.guard import Decision, Guard, GuardConfig, Reason
 from headway.types import ArmState, Limits, Pose, Vec, Wrench
 
 N = 3

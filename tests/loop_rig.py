@@ -8,12 +8,12 @@ from null_robot import HORIZON, null_table
 
 from headway import config
 from headway.clock import NS, VirtualClock
-from headway.edge.build import Built
-from headway.edge.loop import Loop
-from headway.edge.policy import InlineWorker, Needs
-from headway.edge.runner import record_episode
-from headway.edge.settings import Settings
-from headway.edge.station import Station
+from headway.edge.control.build import Built
+from headway.edge.control.loop import Loop
+from headway.edge.control.runner import record_episode
+from headway.edge.control.settings import Settings
+from headway.edge.control.station import Station
+from headway.edge.policy.policy import InlineWorker, Needs
 from headway.mcaplog import open_recording
 from headway.types import Chunk
 

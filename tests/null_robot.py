@@ -13,8 +13,8 @@ from msgspec import structs
 from headway import bundle
 from headway.__main__ import main
 from headway.bundle import Image, Manifest, Policy, Pro, Provenance, Tensor
-from headway.edge.chunks import ACTION_NAMES
-from headway.edge.operator import OUTPUTS
+from headway.edge.motion.chunks import ACTION_NAMES
+from headway.edge.pro.operator import OUTPUTS
 from headway.kernels import spec
 
 HORIZON = 6

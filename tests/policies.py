@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from headway.edge.policy import Needs
+from headway.edge.policy.policy import Needs
 from headway.errors import BundleError, Missing
 from headway.types import Chunk
 

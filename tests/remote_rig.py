@@ -12,10 +12,10 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync import client, server
 
 from headway.clock import NS
-from headway.edge.actions import Actions
-from headway.edge.remote.codec import decode, encode
-from headway.edge.remote.layout import ImageKey, Layout, StateKey, to_metadata
-from headway.edge.remote.server import PolicyServer
+from headway.edge.motion.actions import Actions
+from headway.edge.policy.remote.codec import decode, encode
+from headway.edge.policy.remote.layout import ImageKey, Layout, StateKey, to_metadata
+from headway.edge.policy.remote.server import PolicyServer
 from headway.types import Chunk, Frame, Observation, Pose
 
 WAIT = 30.0  # seconds that only a broken test waits

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from headway.edge.score.files import open_source
-from headway.edge.score.mapping import Channel, Mapping, Time, check
-from headway.edge.score.telemetry import telemetry_of
+from headway.tools.score.files import open_source
+from headway.tools.score.mapping import Channel, Mapping, Time, check
+from headway.tools.score.telemetry import telemetry_of
 
 Q = Channel(key="q")
 WRENCH = Channel(key="wrench", frame="tcp", force="on tool")

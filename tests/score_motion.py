@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from headway.edge.score.mapping import Channel, Mapping, Time, check
+from headway.tools.score.mapping import Channel, Mapping, Time, check
 
 SECONDS = 6.0
 PHASE = np.array([0.0, 0.6, 1.2, 1.9, 2.5, 3.3])

@@ -17,7 +17,7 @@ from headway import plugins
 from headway.config import Struct
 
 ROOT = Path(__file__).resolve().parent.parent
-ROOMS = ("benchmarks", "drivers", "edge", "export", "hil", "kernels", "learn")
+ROOMS = ("benchmarks", "drivers", "edge", "export", "hil", "kernels", "learn", "tools")
 SHIPPED = ("configs", "models")  # data that the package comes with
 DEVICES = ("arms", "cameras", "ft", "grippers")
 LINES = 400
@@ -51,6 +51,25 @@ def test_no_source_file_is_longer_than_400_lines(files):
         if p.suffix in SOURCES and (n := len(p.read_text().splitlines())) > LINES
     }
     assert long == {}
+
+
+def test_no_file_lies_loose_in_edge(files):
+    """Each belongs in one of its rooms."""
+    loose = {p.name for p in files if p.parent == ROOT / "edge"}
+    assert loose == {"__init__.py"}
+
+
+def test_rich_and_tyro_are_for_people_only(files):
+    """What runs on the robot neither draws tables nor reads a command line."""
+    people = {"tools", "learn", "benchmarks", "tests", "docs", "scripts", "src"}
+    found = {
+        str(p.relative_to(ROOT))
+        for p in files
+        if p.suffix == ".py"
+        and p.relative_to(ROOT).parts[0] not in people
+        and re.search(r"^\s*(?:import|from) (?:rich|tyro)\b", p.read_text(), re.MULTILINE)
+    }
+    assert found == set()
 
 
 @pytest.mark.parametrize("module", ["headway", "headway.__main__"])
@@ -97,11 +116,11 @@ def test_every_kind_of_device_has_a_strict_configuration_and_an_opener(folder):
 
 
 def test_every_backend_says_its_rank_what_it_misses_and_how_it_opens():
-    kinds = plugins.kinds("edge.backends")
+    kinds = plugins.kinds("edge.engines.backends")
     assert {"null", "ort"} <= set(kinds)
     ranks = []
     for kind in kinds:
-        module = plugins.load("edge.backends", kind)
+        module = plugins.load("edge.engines.backends", kind)
         assert module.RANK is None or isinstance(module.RANK, int), kind
         assert isinstance(module.missing(), str), kind
         assert module.open_engine.__code__.co_varnames[:3] == ("path", "inputs", "outputs"), kind

@@ -8,7 +8,8 @@ from properties import examples
 
 from headway.drivers.arms import _ur5e as ur
 from headway.drivers.kinematics import Chain
-from headway.edge.chunks import (
+from headway.edge.guard.guard import Guard, GuardConfig, Reason
+from headway.edge.motion.chunks import (
     BLEND_S,
     TAPS_S,
     ChunkPlayer,
@@ -16,7 +17,6 @@ from headway.edge.chunks import (
     filter_delay_s,
     to_joints,
 )
-from headway.edge.guard import Guard, GuardConfig, Reason
 from headway.errors import SpecMismatch
 from headway.types import ArmState, Chunk
 

@@ -16,9 +16,10 @@ from headway import config
 from headway.drivers.arms import _ur5e as ur
 from headway.drivers.capsules import Capsule
 from headway.drivers.kinematics import Chain, Impl
-from headway.edge import collision, guard_native
-from headway.edge.guard import Decision, Guard, GuardConfig, Reason
-from headway.edge.guard_config import Box, FixedCapsule
+from headway.edge.guard import collision
+from headway.edge.guard import native as guard_native
+from headway.edge.guard.config import Box, FixedCapsule
+from headway.edge.guard.guard import Decision, Guard, GuardConfig, Reason
 from headway.errors import ConfigError
 from headway.types import Vec
 

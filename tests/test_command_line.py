@@ -16,7 +16,7 @@ from null_robot import run
 import headway
 from headway import bundle, output, shipped
 from headway.__main__ import COMMANDS, main
-from headway.edge import settings
+from headway.edge.control import settings
 
 WAIT = 120
 

@@ -8,8 +8,8 @@ from null_robot import null_table
 
 from headway import config, plugins
 from headway.config import Struct
-from headway.edge import settings
-from headway.edge.settings import Settings
+from headway.edge.control import settings
+from headway.edge.control.settings import Settings
 from headway.errors import ConfigError
 
 

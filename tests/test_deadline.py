@@ -12,9 +12,9 @@ from properties import examples
 from headway.clock import NS
 from headway.drivers.arms import _ur5e as ur
 from headway.drivers.kinematics import Chain
-from headway.edge.chunks import ChunkPlayer, JointChunk
-from headway.edge.deadline import Deadline, Mode
-from headway.edge.guard import Guard, GuardConfig
+from headway.edge.guard.guard import Guard, GuardConfig
+from headway.edge.motion.chunks import ChunkPlayer, JointChunk
+from headway.edge.motion.deadline import Deadline, Mode
 from headway.types import ArmState
 
 CHAIN = Chain(ur.DH, ur.BASE_YAW, (0.0, 0.0, 0.185))

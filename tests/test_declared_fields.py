@@ -27,18 +27,18 @@ from headway.clock import NS, VirtualClock
 from headway.config import Struct
 from headway.drivers import Context, open_device
 from headway.drivers.kinematics import Chain
-from headway.edge import risk
-from headway.edge.bundle_policy import open_policy as open_bundle_policy
-from headway.edge.guard import Guard
-from headway.edge.guard_config import GuardConfig
-from headway.edge.monitor import TaskMonitor
-from headway.edge.realtime import RealtimeConfig, realtime
-from headway.edge.remote.client import open_policy
-from headway.edge.remote.layout import Layout, RemoteConfig, of_bundle
-from headway.edge.remote.server import PolicyServer
-from headway.edge.risk import Calibration
-from headway.edge.settings import PolicyConfig, Settings
-from headway.edge.system import System
+from headway.edge.control.settings import PolicyConfig, Settings
+from headway.edge.control.tasks.pick_place import TaskMonitor
+from headway.edge.guard.config import GuardConfig
+from headway.edge.guard.guard import Guard
+from headway.edge.host.realtime import RealtimeConfig, realtime
+from headway.edge.host.system import System
+from headway.edge.policy.kinds.bundle import open_policy as open_bundle_policy
+from headway.edge.policy.remote.client import open_policy
+from headway.edge.policy.remote.layout import Layout, RemoteConfig, of_bundle
+from headway.edge.policy.remote.server import PolicyServer
+from headway.edge.pro import risk
+from headway.edge.pro.risk import Calibration
 from headway.errors import SpecMismatch
 
 mujoco = pytest.importorskip("mujoco", reason="the cell's configuration is part of a run's")

@@ -13,10 +13,10 @@ from loop_rig import played, sim_table
 from null_robot import HORIZON, SENTENCES, STATE, UNITS, make_policy, null_table
 
 from headway import bundle
-from headway.edge.bundle_policy import BundlePolicy, open_policy
-from headway.edge.chunks import ACTION_NAMES
-from headway.edge.remote.layout import finite_actions, of_bundle
-from headway.edge.remote.request import to_observation
+from headway.edge.motion.chunks import ACTION_NAMES
+from headway.edge.policy.kinds.bundle import BundlePolicy, open_policy
+from headway.edge.policy.remote.layout import finite_actions, of_bundle
+from headway.edge.policy.remote.request import to_observation
 from headway.types import Frame
 
 STEP = 0.003  # [m] along z per action, as declared by the bundles below

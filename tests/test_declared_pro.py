@@ -12,9 +12,9 @@ from null_robot import make_policy, make_pro, null_table
 
 from headway import bundle, config
 from headway.clock import VirtualClock
-from headway.edge.build import Built
-from headway.edge.settings import Settings
-from headway.edge.station import Station
+from headway.edge.control.build import Built
+from headway.edge.control.settings import Settings
+from headway.edge.control.station import Station
 from headway.errors import BundleError
 from headway.kernels import spec
 

@@ -15,11 +15,11 @@ from null_robot import STATE, UNITS, make_policy, null_table
 from headway import bundle, config
 from headway.bundle import Tensor
 from headway.clock import VirtualClock
-from headway.edge.build import Built, check_instruction
-from headway.edge.chunks import ACTION_NAMES
-from headway.edge.policy import About
-from headway.edge.settings import Settings
-from headway.edge.station import Station
+from headway.edge.control.build import Built, check_instruction
+from headway.edge.control.settings import Settings
+from headway.edge.control.station import Station
+from headway.edge.motion.chunks import ACTION_NAMES
+from headway.edge.policy.policy import About
 from headway.errors import BundleError, ConfigError, SpecMismatch
 
 

@@ -10,10 +10,10 @@ from declared import Reads, check_all_read, nested
 from mcap.writer import Writer
 
 from headway import config
-from headway.edge.score import mapping as score_mapping
-from headway.edge.score.command import score_command
-from headway.edge.score.mapping import Mapping, load_mapping
-from headway.edge.score.scoring import score_file
+from headway.tools.score import mapping as score_mapping
+from headway.tools.score.command import score_command
+from headway.tools.score.mapping import Mapping, load_mapping
+from headway.tools.score.scoring import score_file
 
 TABLE = """
 robot = "arm"

@@ -13,8 +13,8 @@ from msgspec import Meta
 from null_robot import null_table, run
 
 from headway import config, plugins
-from headway.edge import settings
-from headway.edge.settings import Settings
+from headway.edge.control import settings
+from headway.edge.control.settings import Settings
 from headway.errors import ConfigError
 
 pytest.importorskip("mujoco", reason="the cell's configuration is part of a run's")
@@ -85,7 +85,10 @@ def decoded(struct: Any, name: str, length: int, value: float) -> None:
 
 def test_there_are_fields_to_try() -> None:
     names = {p.id for p in NUMBERS}
-    assert {"headway.edge.settings.fault_after_s", "headway.edge.payload.tcp"} <= names
+    assert {
+        "headway.edge.control.settings.fault_after_s",
+        "headway.edge.control.payload.tcp",
+    } <= names
     assert len(names) > 80
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from headway.clock import NS
-from headway.edge.policy import Needs
+from headway.edge.policy.policy import Needs
 from headway.learn.disturb import KINDS, Disturbance, Disturbed, drawn
 from headway.types import Chunk, Observation, Pose
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from headway import config
-from headway.edge.operator import pro_dtype
+from headway.edge.pro.operator import pro_dtype
 from headway.kernels import spec, telemetry
 from headway.mcaplog import LogLine
 

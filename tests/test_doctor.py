@@ -10,8 +10,9 @@ from fnmatch import fnmatch
 import pytest
 from rich.console import Console
 
-from headway.edge import doctor, doctor_probes
-from headway.edge.doctor import Finding, Host, diagnose, doctor_command, exit_code
+from headway.tools.doctor import doctor
+from headway.tools.doctor import probes as doctor_probes
+from headway.tools.doctor.doctor import Finding, Host, diagnose, doctor_command, exit_code
 
 H200 = "driver 12 8\ngpu 9 0 143771 NVIDIA H200\n"
 CPUINFO = "".join(f"processor\t: {i}\nmodel name\t: Cortex-A78AE\n\n" for i in range(4))

@@ -11,9 +11,9 @@ from rich.console import Console
 from test_realtime import Fake
 
 from headway.clock import VirtualClock
-from headway.edge.cyclic import punctuality
-from headway.edge.doctor_rt import doctor_rt_command, measure, rates_of
 from headway.errors import ConfigError
+from headway.tools.doctor.cyclic import punctuality
+from headway.tools.doctor.rt import doctor_rt_command, measure, rates_of
 
 
 class Late(VirtualClock):

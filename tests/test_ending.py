@@ -21,11 +21,11 @@ from pathlib import Path
 import pytest
 from null_robot import NO_REALTIME, null_table
 
-from headway.edge.ending import INTERRUPTED
-from headway.edge.log import RESULT
-from headway.edge.result import Result, success_of
-from headway.edge.summary import success_line
+from headway.edge.control.ending import INTERRUPTED
+from headway.edge.control.log import RESULT
+from headway.edge.control.result import Result, success_of
 from headway.mcaplog import open_recording
+from headway.tools.run.summary import success_line
 
 PRELUDE = """
 import os, signal, sys, time
@@ -177,7 +177,7 @@ def test_on_a_virtual_clock_too(robot, tmp_path):
 def test_before_the_first_episode_what_was_begun_is_given_up(robot, tmp_path):
     """While models are opened, for one."""
     extra = """
-        from headway.edge import build
+        from headway.edge.control import build
         def load(path):
             os.write(TOLD, b"b")
             time.sleep(100)
@@ -195,8 +195,8 @@ def test_before_the_first_episode_what_was_begun_is_given_up(robot, tmp_path):
 def test_a_second_signal_ends_a_loop_that_is_stuck_and_the_arm_is_told_to_stop(robot, tmp_path):
     """The driver never comes back from a call; the watchdog is far away."""
     extra = """
-        from headway.edge import ending
-        from headway.edge.ending import Ending
+        from headway.edge.control import ending
+        from headway.edge.control.ending import Ending
         ending.AGAIN_S = 0.0
         def at(n):
             if n == 100:
@@ -227,7 +227,7 @@ def test_a_second_signal_ends_a_loop_that_is_stuck_and_the_arm_is_told_to_stop(r
 def test_what_asks_once_and_sends_twice_asks_once(robot, tmp_path):
     """SIGHUP by the kernel and by the shell; `timeout` to a process and to its group."""
     extra = """
-        from headway.edge import ending
+        from headway.edge.control import ending
         ending.AGAIN_S = 100.0
     """
     run = Started(robot(), tmp_path / "o", extra=extra).until(MOVING)
@@ -240,7 +240,7 @@ def test_what_asks_once_and_sends_twice_asks_once(robot, tmp_path):
 
 def test_a_hangup_is_no_second_request(robot, tmp_path):
     extra = """
-        from headway.edge import ending
+        from headway.edge.control import ending
         ending.AGAIN_S = 0.0
     """
     run = Started(robot(), tmp_path / "o", extra=extra).until(MOVING)

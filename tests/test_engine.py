@@ -17,8 +17,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from headway import plugins
 from headway.bundle import Tensor
-from headway.edge import engine
-from headway.edge.engine import Engine, open_engine
+from headway.edge.engines import engine
+from headway.edge.engines.engine import Engine, open_engine
 from headway.errors import BundleError, ConfigError, Missing, SpecMismatch
 
 INPUTS = (Tensor(name="x", shape=(1, 4)), Tensor(name="h", shape=(1, 3)))
@@ -180,7 +180,9 @@ def test_auto_says_what_it_chose_and_require_holds_it_to_that(
         open_engine("null", model, require="ort", inputs=INPUTS, outputs=OUTPUTS)
     with pytest.raises(ConfigError, match="did you mean `ort`"):
         open_engine("orrt", model)
-    monkeypatch.setattr(plugins.load("edge.backends", "ort"), "missing", lambda: "not installed")
+    monkeypatch.setattr(
+        plugins.load("edge.engines.backends", "ort"), "missing", lambda: "not installed"
+    )
     with pytest.raises(Missing, match="`ort`, which cannot run here: not installed"):
         open_engine("ort", model)
     # Nothing able: an error that lists why, not the null engine.
@@ -201,9 +203,9 @@ def test_null_engine_has_the_bundles_shapes_and_returns_zeros(model: Path) -> No
         open_engine("null", model)
 
 
-@pytest.mark.parametrize("kind", plugins.kinds("edge.backends"))
+@pytest.mark.parametrize("kind", plugins.kinds("edge.engines.backends"))
 def test_every_backend_that_can_run_keeps_the_contract(kind: str, model: Path) -> None:
-    module = plugins.load("edge.backends", kind)
+    module = plugins.load("edge.engines.backends", kind)
     assert module.RANK is None or isinstance(module.RANK, int)
     if why := module.missing():
         pytest.skip(f"{kind}: {why}")
@@ -233,7 +235,8 @@ def test_running_does_not_grow_memory(model: Path) -> None:
 
 def test_importing_the_engines_does_not_import_their_libraries() -> None:
     code = (
-        "import sys, headway.edge.engine, headway.edge.backends.ort, headway.edge.guard\n"
+        "import sys, headway.edge.engines.engine, headway.edge.engines.backends.ort\n"
+        "import headway.edge.guard.guard\n"
         "print(sorted({'onnxruntime', 'torch', 'mujoco'} & set(sys.modules)))"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

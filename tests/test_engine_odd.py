@@ -13,7 +13,7 @@ from onnx import helper as h
 from onnx import numpy_helper
 
 from headway.bundle import Tensor
-from headway.edge.engine import open_engine
+from headway.edge.engines.engine import open_engine
 from headway.errors import BundleError
 
 FLOAT8 = [getattr(T, n) for n in ("FLOAT8E4M3FN", "FLOAT8E4M3FNUZ", "FLOAT8E5M2", "FLOAT8E5M2FNUZ")]

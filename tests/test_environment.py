@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from headway.edge import environment
-from headway.edge.environment import changes, cores_of, facts, power_mode, ranges, throttled
+from headway.edge.host import environment
+from headway.edge.host.environment import changes, cores_of, facts, power_mode, ranges, throttled
 
 CONF = """
 < PARAM TYPE=FILE NAME=CPU_ONLINE >

@@ -35,7 +35,7 @@ from properties import examples
 
 from headway.drivers.arms import _ur5e as ur
 from headway.drivers.kinematics import Impl
-from headway.edge.guard import Guard, GuardConfig, Reason
+from headway.edge.guard.guard import Guard, GuardConfig, Reason
 from headway.types import Limits, Pose, Signals, Vec, Wrench
 
 

@@ -7,7 +7,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headway.edge.brake import Stop, release_velocity
+from headway.edge.guard.brake import Stop, release_velocity
 
 periods = st.sampled_from([0.001, 0.002, 0.008])
 share = st.floats(-1.0, 1.0)

@@ -16,7 +16,7 @@ from properties import examples
 
 from headway.drivers.arms import _ur5e as ur
 from headway.drivers.kinematics import Impl
-from headway.edge.guard import Guard, GuardConfig, Reason
+from headway.edge.guard.guard import Guard, GuardConfig, Reason
 from headway.types import Vec
 
 DT = 0.1

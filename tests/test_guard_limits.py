@@ -11,7 +11,7 @@ from guard_rig import impl as impl
 
 from headway import config
 from headway.drivers.kinematics import Chain, Impl
-from headway.edge.guard import Guard, GuardConfig, Reason
+from headway.edge.guard.guard import Guard, GuardConfig, Reason
 from headway.errors import CommandRejected, ConfigError
 from headway.types import Limits, Vec
 

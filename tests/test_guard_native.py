@@ -31,10 +31,10 @@ from hypothesis import strategies as st
 from properties import examples
 
 from headway.drivers.arms import _ur5e as ur
-from headway.edge import guard_native
-from headway.edge.guard import Decision, Guard, GuardConfig, Reason
-from headway.edge.guard_config import Box, CapsuleConfig, FixedCapsule
-from headway.edge.guard_core import PythonCore
+from headway.edge.guard import native as guard_native
+from headway.edge.guard.config import Box, CapsuleConfig, FixedCapsule
+from headway.edge.guard.core import PythonCore
+from headway.edge.guard.guard import Decision, Guard, GuardConfig, Reason
 from headway.errors import Missing
 from headway.types import Limits, Signals, Vec, Wrench
 
@@ -239,7 +239,7 @@ def test_a_guard_and_its_kinematics_are_freed() -> None:
 def test_asking_for_what_is_not_built_says_how_to_build_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(sys.modules, "headway.edge._guard", None)
+    monkeypatch.setitem(sys.modules, "headway.edge.guard._guard", None)
     with pytest.raises(Missing, match="pip install -e"):
         make(impl="cpp")
     guard = make(impl="auto")

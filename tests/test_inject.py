@@ -12,10 +12,10 @@ from null_robot import null_table, run
 from properties import examples
 
 from headway.clock import VirtualClock
-from headway.edge.deadline import Mode
-from headway.edge.inject import KINDS, Faults, Injection, parse
+from headway.edge.motion.deadline import Mode
 from headway.errors import ConfigError, SpecMismatch
 from headway.mcaplog import open_recording
+from headway.tools.run.inject import KINDS, Faults, Injection, parse
 
 
 @pytest.mark.parametrize(

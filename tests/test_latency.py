@@ -14,18 +14,18 @@ from rich.console import Console
 
 from headway.clock import Tick
 from headway.drivers.latest import Latest
-from headway.edge.audit import SAMPLES, STAGES, TIMING, Audit
-from headway.edge.latency.analysis import analyse
-from headway.edge.latency.causes import by_cause, late_ticks
-from headway.edge.latency.command import latency_command
-from headway.edge.latency.motion import delay
-from headway.edge.latency.rows import late_ns, until_ns
-from headway.edge.log import CHAIN, EpisodeLog, chunk_dtype
+from headway.edge.control.audit import SAMPLES, STAGES, TIMING, Audit
+from headway.edge.control.log import CHAIN, EpisodeLog, chunk_dtype
 from headway.edge.recording.recorder import Recorder
 from headway.edge.recording.schema import Channel
 from headway.errors import ConfigError, RecordingError
 from headway.mcapdiff import first_difference
 from headway.mcaplog import open_recording
+from headway.tools.latency.analysis import analyse
+from headway.tools.latency.causes import by_cause, late_ticks
+from headway.tools.latency.command import latency_command
+from headway.tools.latency.motion import delay
+from headway.tools.latency.rows import late_ns, until_ns
 from headway.types import Stamp
 
 PERIOD = 2_000_000

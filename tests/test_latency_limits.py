@@ -12,10 +12,10 @@ from loop_rig import Policy, Rig
 from null_robot import null_table
 from rich.console import Console
 
-from headway.edge.latency.analysis import analyse
-from headway.edge.latency.command import latency_command
-from headway.edge.latency.limits import commands
 from headway.mcaplog import open_recording
+from headway.tools.latency.analysis import analyse
+from headway.tools.latency.command import latency_command
+from headway.tools.latency.limits import commands
 
 HZ = 500.0
 

@@ -16,7 +16,7 @@ from msgspec import structs
 from null_robot import null_table
 
 from headway.clock import NS
-from headway.edge.log import EpisodeLog
+from headway.edge.control.log import EpisodeLog
 from headway.errors import CommandRejected, DeviceError, HeadwayError, RecordingError, Stale
 from headway.mcaplog import open_recording
 from headway.types import Wrench
@@ -266,7 +266,7 @@ def recorders(monkeypatch):
             super().__init__(*args, **kwargs)
             made.append(self.recorder)
 
-    monkeypatch.setattr("headway.edge.runner.EpisodeLog", Log)
+    monkeypatch.setattr("headway.edge.control.runner.EpisodeLog", Log)
     return made
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headway.edge.monitor import Phase, TaskConfig, TaskMonitor, ZoneConfig
+from headway.edge.control.tasks.pick_place import Phase, TaskConfig, TaskMonitor, ZoneConfig
 
 SOURCE, TARGET = (0.45, -0.17), (0.45, 0.20)
 CFG = TaskConfig(

@@ -13,11 +13,11 @@ from null_robot import null_table
 from report_page import Page
 
 import headway
-from headway.edge import origin
-from headway.edge.report import write_report
+from headway.edge.host import origin
 from headway.mcapdiff import first_difference
 from headway.mcapfile import RUN
 from headway.mcaplog import open_recording
+from headway.tools.report import write_report
 
 
 def test_a_recording_says_when_and_where_it_was_made(tmp_path):

@@ -3,9 +3,9 @@
 import pytest
 
 from headway import config
-from headway.edge.pace import USUAL_HZ, pace
-from headway.edge.policy import About, Needs
-from headway.edge.settings import LoopConfig
+from headway.edge.control.pace import USUAL_HZ, pace
+from headway.edge.control.settings import LoopConfig
+from headway.edge.policy.policy import About, Needs
 from headway.errors import ConfigError
 
 

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headway.drivers.kinematics import mat_to_quat, rotvec_to_mat
-from headway.edge.payload import Payload, PythonTool, ToolConfig
-from headway.edge.tick import native
+from headway.edge.control.payload import Payload, PythonTool, ToolConfig
+from headway.edge.recording.tick import native
 from headway.types import Wrench
 
 MASS, COM, TCP = 1.3, (0.01, -0.02, 0.06), (0.0, 0.01, 0.165)

@@ -9,9 +9,9 @@ from null_robot import null_table
 
 from headway import config
 from headway.clock import VirtualClock
-from headway.edge.policy import InlineWorker
-from headway.edge.settings import Settings
-from headway.edge.station import Station
+from headway.edge.control.settings import Settings
+from headway.edge.control.station import Station
+from headway.edge.policy.policy import InlineWorker
 from headway.errors import PolicyError
 from headway.types import Observation
 

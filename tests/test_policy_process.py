@@ -16,8 +16,8 @@ import pytest
 from headway.clock import NS
 from headway.drivers.arms import _ur5e as ur
 from headway.drivers.kinematics import Chain
-from headway.edge.policy import FrameShape
-from headway.edge.worker.process import Care, PolicySource, ProcessWorker
+from headway.edge.policy.policy import FrameShape
+from headway.edge.policy.worker.process import Care, PolicySource, ProcessWorker
 from headway.errors import BundleError, ConfigError, Missing, PolicyError
 from headway.types import Frame, Observation
 
@@ -28,7 +28,7 @@ CAMERA = {"wrist": FrameShape(8, 6, True)}
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr("headway.edge.worker.process._BACKOFF_S", (0.0,))
+    monkeypatch.setattr("headway.edge.policy.worker.process._BACKOFF_S", (0.0,))
 
 
 @pytest.fixture

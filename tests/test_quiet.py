@@ -17,8 +17,8 @@ import pytest
 from null_robot import NO_REALTIME, make_pro, null_table
 from test_architecture import ROOT, tracked
 
-from headway.edge import doctor_probes
-from headway.edge.onnx_runtime import SWITCH
+from headway.edge.engines.onnx_runtime import SWITCH
+from headway.tools.doctor import probes as doctor_probes
 
 
 def at_home(home, *argv, check=True):
@@ -38,9 +38,8 @@ def test_without_the_switch_onnx_runtime_would_leave_traces(tmp_path):
     code = "import onnxruntime, sys; onnxruntime.InferenceSession(sys.argv[1])"
     if not at_home(tmp_path / "home", "-c", code, model):
         pytest.skip("this build of ONNX Runtime has no telemetry")
-    code = (
-        "from headway.edge.engine import open_engine; import sys; open_engine('ort', sys.argv[1])"
-    )
+    opening = "from headway.edge.engines.engine import open_engine"
+    code = f"import sys; {opening}; open_engine('ort', sys.argv[1])"
     assert at_home(tmp_path / "quiet", "-c", code, model) == []
 
 
@@ -84,5 +83,5 @@ def test_one_module_imports_onnx_runtime():
         for p in tracked()
         if p.suffix in (".py", ".toml", ".yml", "") and wanted.search(p.read_text(errors="replace"))
     }
-    assert found - {"tests/test_quiet.py"} == {"edge/onnx_runtime.py"}
-    assert Path(ROOT / "edge/onnx_runtime.py").is_file()
+    assert found - {"tests/test_quiet.py"} == {"edge/engines/onnx_runtime.py"}
+    assert Path(ROOT / "edge/engines/onnx_runtime.py").is_file()

@@ -10,9 +10,9 @@ import sys
 
 import pytest
 
-from headway.edge.environment import ranges
-from headway.edge.realtime import RealtimeConfig, realtime, split
-from headway.edge.system import MALLOC_DEFAULTS, MALLOC_KEEP, System
+from headway.edge.host.environment import ranges
+from headway.edge.host.realtime import RealtimeConfig, realtime, split
+from headway.edge.host.system import MALLOC_DEFAULTS, MALLOC_KEEP, System
 
 STEPS = (
     "malloc", "huge pages off", "locked memory", "thread switching", "idle states off", "core",

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headway.edge.audit import SAMPLES, STAGES, TIMING, PythonTally
+from headway.edge.control.audit import SAMPLES, STAGES, TIMING, PythonTally
 from headway.edge.recording import ring
 from headway.edge.recording.pen import Pen, PythonPen
 from headway.edge.recording.ring import NOTE, NOTES, PAYLOAD, Ring
-from headway.edge.tick import native
+from headway.edge.recording.tick import native
 
 CAPACITY = 256
 needs_cpp = pytest.mark.skipif(native() is None, reason="_tick not built: pip install -e .")

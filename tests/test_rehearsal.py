@@ -14,19 +14,19 @@ from pro_head import make_head
 
 from headway import config
 from headway.clock import NS, Tick, VirtualClock
-from headway.edge.deadline import Mode
-from headway.edge.engine import open_bundle
-from headway.edge.latency.analysis import analyse
-from headway.edge.log import EpisodeLog, NullLog
-from headway.edge.loop import Loop
-from headway.edge.operator import ProOperator
-from headway.edge.policy import About
-from headway.edge.rehearsal import Rehearsal
-from headway.edge.settings import Settings
-from headway.edge.station import Station
-from headway.edge.worker.practice import Practice
+from headway.edge.control.log import EpisodeLog, NullLog
+from headway.edge.control.loop import Loop
+from headway.edge.control.rehearsal import Rehearsal
+from headway.edge.control.settings import Settings
+from headway.edge.control.station import Station
+from headway.edge.engines.engine import open_bundle
+from headway.edge.motion.deadline import Mode
+from headway.edge.policy.policy import About
+from headway.edge.policy.worker.practice import Practice
+from headway.edge.pro.operator import ProOperator
 from headway.errors import DeviceError
 from headway.mcaplog import open_recording
+from headway.tools.latency.analysis import analyse
 
 PERIOD = 2_000_000
 

@@ -30,12 +30,12 @@ from remote_rig import (
 )
 
 from headway.clock import NS
-from headway.edge.actions import Actions
-from headway.edge.remote.client import RemotePolicy, open_policy
-from headway.edge.remote.codec import decode, encode
-from headway.edge.remote.layout import to_metadata
-from headway.edge.remote.request import to_message
-from headway.edge.remote.server import PolicyServer
+from headway.edge.motion.actions import Actions
+from headway.edge.policy.remote.client import RemotePolicy, open_policy
+from headway.edge.policy.remote.codec import decode, encode
+from headway.edge.policy.remote.layout import to_metadata
+from headway.edge.policy.remote.request import to_message
+from headway.edge.policy.remote.server import PolicyServer
 from headway.errors import ConfigError, DeviceError, SpecMismatch
 
 

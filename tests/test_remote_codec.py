@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from headway.edge.remote import codec
-from headway.edge.remote.codec import DEPTH, DTYPES, ITEMS, OVERHEAD, TEXT, decode, encode
+from headway.edge.policy.remote import codec
+from headway.edge.policy.remote.codec import DEPTH, DTYPES, ITEMS, OVERHEAD, TEXT, decode, encode
 from headway.errors import BadMessage
 
 arrays = hnp.arrays(

@@ -17,9 +17,9 @@ from remote_rig import (
     observation,
 )
 
-from headway.edge.remote.client import FIRST_PAUSE_S, LONGEST_PAUSE_S
-from headway.edge.remote.codec import decode, encode
-from headway.edge.remote.layout import to_metadata
+from headway.edge.policy.remote.client import FIRST_PAUSE_S, LONGEST_PAUSE_S
+from headway.edge.policy.remote.codec import decode, encode
+from headway.edge.policy.remote.layout import to_metadata
 from headway.errors import BadMessage, DeviceError, SpecMismatch
 
 

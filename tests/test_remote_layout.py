@@ -14,11 +14,12 @@ from remote_rig import BASE, DT_S, LAYOUT, H, message, observation
 
 from headway import bundle, config
 from headway.drivers.kinematics import mat_to_quat, mat_to_rotvec, quat_to_mat, rotvec_to_mat
-from headway.edge.actions import Actions
-from headway.edge.chunks import ACTION_NAMES
-from headway.edge.observe import StateVector
-from headway.edge.remote.codec import decode, encode
-from headway.edge.remote.layout import (
+from headway.edge.control.settings import PolicyConfig
+from headway.edge.motion.actions import Actions
+from headway.edge.motion.chunks import ACTION_NAMES
+from headway.edge.policy.observation import StateVector
+from headway.edge.policy.remote.codec import decode, encode
+from headway.edge.policy.remote.layout import (
     ImageKey,
     StateKey,
     finite_actions,
@@ -26,8 +27,7 @@ from headway.edge.remote.layout import (
     of_bundle,
     to_metadata,
 )
-from headway.edge.remote.request import rows, to_message, to_observation
-from headway.edge.settings import PolicyConfig
+from headway.edge.policy.remote.request import rows, to_message, to_observation
 from headway.errors import BadMessage, ConfigError, SpecMismatch
 from headway.types import Frame, Pose
 
@@ -233,7 +233,7 @@ class TestActions:
             step = rotvec_to_mat(row[3:6])
             p = p_from + (R_from @ row[:3] if axes == "tcp" else row[:3])
             R = R_from @ step if axes == "tcp" else step @ R_from
-            # as the loop plays it, `headway.edge.chunks.to_joints`
+            # as the loop plays it, `headway.edge.motion.chunks.to_joints`
             np.testing.assert_allclose(base.pos + R0 @ found[:3], p, atol=1e-5)
             np.testing.assert_allclose(R0 @ rotvec_to_mat(found[3:6]), R, atol=1e-5)
             assert found[6] == np.float32(row[6])

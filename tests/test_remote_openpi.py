@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from remote_rig import LAYOUT, WAIT, Gate, H, fake, message, observation, serving
 
-from headway.edge.remote.client import RemotePolicy
-from headway.edge.remote.codec import decode, encode
-from headway.edge.remote.layout import from_metadata, to_metadata
+from headway.edge.policy.remote.client import RemotePolicy
+from headway.edge.policy.remote.codec import decode, encode
+from headway.edge.policy.remote.layout import from_metadata, to_metadata
 
 # It asks for NumPy 1, without needing it.
 WANTS = "wants openpi-client: pip install --no-deps openpi-client"

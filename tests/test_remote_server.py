@@ -24,9 +24,9 @@ from remote_rig import (
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from headway.edge.remote.codec import decode, encode
-from headway.edge.remote.layout import from_metadata
-from headway.edge.remote.server import PolicyServer
+from headway.edge.policy.remote.codec import decode, encode
+from headway.edge.policy.remote.layout import from_metadata
+from headway.edge.policy.remote.server import PolicyServer
 from headway.errors import Busy, ConfigError
 
 
@@ -286,7 +286,7 @@ def test_stopping_says_goodbye():
 
 
 def test_stopping_does_not_wait_for_an_inference_that_hangs(monkeypatch):
-    monkeypatch.setattr("headway.edge.remote.server.GRACE_S", 0.05)
+    monkeypatch.setattr("headway.edge.policy.remote.server.GRACE_S", 0.05)
     policy = Gate(wait=True)
     with contextlib.ExitStack() as stack:
         with serving(policy) as server:

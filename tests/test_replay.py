@@ -14,16 +14,16 @@ from kernels_rows import Rows, scale, wild
 from pro_head import make_head
 from rich.console import Console
 
-from headway.edge import replay as replay_module
-from headway.edge.engine import open_engine
-from headway.edge.operator import ProOperator, pro_dtype
+from headway.edge.engines.engine import open_engine
+from headway.edge.pro.operator import ProOperator, pro_dtype
 from headway.edge.recording.recorder import Recorder
 from headway.edge.recording.schema import Channel
-from headway.edge.replay import Difference, replay, replay_command
 from headway.errors import BundleError, Missing, RecordingError, SpecMismatch
 from headway.kernels import native, spec
 from headway.kernels.telemetry import Scale, dtype
 from headway.mcaplog import open_recording
+from headway.tools.replay import replay as replay_module
+from headway.tools.replay.replay import Difference, replay, replay_command
 
 HZ, HEAD_HZ, START = 500.0, 50.0, 7_000_000
 

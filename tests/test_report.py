@@ -13,16 +13,16 @@ from report_page import Page
 
 from headway import mcaplog
 from headway.__main__ import main
-from headway.edge.audit import STAGES, TIMING
-from headway.edge.guard import Reason
-from headway.edge.log import command_dtype
-from headway.edge.operator import OUTPUTS, pro_dtype
+from headway.edge.control.audit import STAGES, TIMING
+from headway.edge.control.log import command_dtype
+from headway.edge.guard.guard import Reason
+from headway.edge.pro.operator import OUTPUTS, pro_dtype
 from headway.edge.recording.recorder import Recorder
 from headway.edge.recording.schema import Channel
-from headway.edge.report import write_report, write_score_report
-from headway.edge.report.series import LIMIT
 from headway.errors import RecordingError
 from headway.kernels import telemetry
+from headway.tools.report import write_report, write_score_report
+from headway.tools.report.series import LIMIT
 
 T0 = 5_000_000_000
 HOSTILE = '</script><script>alert(1)</script><img src=x onerror="alert(2)">&\u2028'

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from report_page import Page
 
-from headway.edge.report import write_score_report
-from headway.edge.report.series import LIMIT, Span, decimate, merge, spans_of
+from headway.tools.report import write_score_report
+from headway.tools.report.series import LIMIT, Span, decimate, merge, spans_of
 
 
 def test_decimation_keeps_peaks_ends_and_gaps() -> None:
@@ -111,7 +111,7 @@ def test_score_report_of_almost_nothing(tmp_path: Path, n: int) -> None:
 
 
 def test_static_files_ship_with_their_licence() -> None:
-    folder = files("headway.edge.report") / "static"
+    folder = files("headway.tools.report") / "static"
     assert "v1.6.32" in (folder / "uPlot.iife.min.js").read_text(encoding="utf-8")[:80]
     assert "MIT" in (folder / "uPlot.LICENSE").read_text(encoding="utf-8")
     for name in ("uPlot.min.css", "report.css", "report.js"):

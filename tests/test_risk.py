@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from headway import config
-from headway.edge import risk
-from headway.edge.risk import Calibration, PlayClock, RiskConfig, RiskControl, SpeedScale
+from headway.edge.motion.play_clock import PlayClock
+from headway.edge.pro import risk
+from headway.edge.pro.risk import Calibration, RiskConfig, RiskControl, SpeedScale
 from headway.errors import ConfigError, SpecMismatch
 from headway.types import Signals
 

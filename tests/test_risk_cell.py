@@ -13,8 +13,8 @@ pytest.importorskip("mujoco", reason="the cell needs mujoco: make test installs 
 
 from headway.benchmarks import risk_guard
 from headway.drivers.sim import gl
-from headway.edge.risk import RiskConfig
-from headway.edge.settings import load
+from headway.edge.control.settings import load
+from headway.edge.pro.risk import RiskConfig
 
 SCENES = range(3_600_000, 3_600_024)
 

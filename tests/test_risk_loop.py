@@ -10,12 +10,12 @@ import pytest
 from loop_rig import WHEN, Policy, Rig, check_log
 from null_robot import make_pro, null_table, run
 
-from headway.edge import risk
-from headway.edge.guard import Guard
-from headway.edge.log import RESULT
-from headway.edge.loop import Loop
-from headway.edge.operator import pro_dtype
-from headway.edge.risk import Calibration, RiskConfig, RiskControl
+from headway.edge.control.log import RESULT
+from headway.edge.control.loop import Loop
+from headway.edge.guard.guard import Guard
+from headway.edge.pro import risk
+from headway.edge.pro.operator import pro_dtype
+from headway.edge.pro.risk import Calibration, RiskConfig, RiskControl
 from headway.errors import RecordingError
 from headway.learn.calibrate import calibrate, main
 from headway.types import Signals

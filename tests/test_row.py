@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headway.edge.jitter import Jitter
-from headway.edge.monitor import TaskConfig, TaskMonitor, ZoneConfig
-from headway.edge.row import PythonCells, Row
-from headway.edge.tick import native
+from headway.edge.control.jitter import Jitter
+from headway.edge.control.row import PythonCells, Row
+from headway.edge.control.tasks.pick_place import TaskConfig, TaskMonitor, ZoneConfig
+from headway.edge.recording.tick import native
 from headway.kernels import telemetry
 from headway.types import ArmState, GripperState, Pose, Stamp
 

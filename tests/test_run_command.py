@@ -14,13 +14,13 @@ from rich.console import Console
 
 from headway.__main__ import main
 from headway.clock import VirtualClock
-from headway.edge import command
-from headway.edge.command import RunOptions, run_command
-from headway.edge.panel import Panel
-from headway.edge.station import Station
+from headway.edge.control.station import Station
 from headway.errors import Busy
 from headway.mcapdiff import first_difference
 from headway.mcaplog import open_recording
+from headway.tools.run import command
+from headway.tools.run.command import RunOptions, run_command
+from headway.tools.run.panel import Panel
 
 
 def test_a_run_records_its_episodes_and_says_what_ran(write, both, tmp_path, capsys):
@@ -173,7 +173,7 @@ def test_the_live_panel_shows_the_episode_and_its_signals(write, both, tmp_path,
 
 
 def test_a_panel_before_the_first_episode_says_so(null_settings):
-    from headway.edge.loop import Loop
+    from headway.edge.control.loop import Loop
 
     loop = Loop(Station(null_settings(), VirtualClock()), None, None)
     console = Console(file=io.StringIO(), width=80)

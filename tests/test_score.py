@@ -17,15 +17,15 @@ from rich.console import Console
 from score_files import Q, load, mapping, npz, rows_of
 
 from headway import kernels
-from headway.edge.build import scale_json
+from headway.edge.control.build import scale_json
 from headway.edge.recording.recorder import Recorder
 from headway.edge.recording.schema import Channel as Topic
-from headway.edge.score.command import score_command
-from headway.edge.score.mapping import Channel, Time, load_mapping
-from headway.edge.score.scoring import open_head, score_file
 from headway.errors import ConfigError, RecordingError
 from headway.kernels import spec
 from headway.kernels.telemetry import Scale, dtype
+from headway.tools.score.command import score_command
+from headway.tools.score.mapping import Channel, Time, load_mapping
+from headway.tools.score.scoring import open_head, score_file
 
 ROOT = Path(__file__).resolve().parents[1]
 HIRO = ROOT.parent / "shared" / "data" / "hiro_snap_assembly"
@@ -147,7 +147,7 @@ def test_rate_from_the_stamps_and_from_the_mapping(tmp_path: Path) -> None:
 
 
 def test_phase_outcome_and_events(tmp_path: Path) -> None:
-    from headway.edge.score.mapping import Events, Outcome, Phase
+    from headway.tools.score.mapping import Events, Outcome, Phase
 
     path = npz(
         tmp_path / "a.npz",
@@ -174,7 +174,7 @@ def test_phase_outcome_and_events(tmp_path: Path) -> None:
 
 
 def test_csv_with_gaps_and_words(tmp_path: Path) -> None:
-    from headway.edge.score.mapping import Events, Outcome
+    from headway.tools.score.mapping import Events, Outcome
 
     path = tmp_path / "a.csv"
     lines = ["time_ms;j1;j2;state;ok"]
@@ -306,7 +306,7 @@ def test_the_head_runs_on_the_nearest_grid_and_says_so(tmp_path: Path) -> None:
 
 
 def test_limits_of_another_length_are_an_error(tmp_path: Path) -> None:
-    from headway.edge.score.mapping import Limits
+    from headway.tools.score.mapping import Limits
 
     path = npz(tmp_path / "a.npz")
     with pytest.raises(ConfigError, match=r"`limits.q_min` wants 6 values"):

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from score_files import mapping, npz
 
-from headway.edge.score.mapping import load_mapping
-from headway.edge.score.scoring import score_file
 from headway.errors import ConfigError, HeadwayError, RecordingError
+from headway.tools.score.mapping import load_mapping
+from headway.tools.score.scoring import score_file
 
 
 @pytest.mark.parametrize(

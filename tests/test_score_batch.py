@@ -13,9 +13,9 @@ from mcap.writer import Writer
 from rich.console import Console
 from score_files import npz
 
-from headway.edge.score import command, results, samples, scoring, text
-from headway.edge.score.command import score_command
 from headway.errors import RecordingError
+from headway.tools.score import command, results, samples, scoring, text
+from headway.tools.score.command import score_command
 
 MAP = """
 [time]

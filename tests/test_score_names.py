@@ -13,8 +13,8 @@ from mcap.writer import Writer
 from mcap_ros2.writer import Writer as Ros2Writer
 from score_files import mapping, npz, rows_of
 
-from headway.edge.score.mapping import Channel, Time
 from headway.errors import ConfigError, HeadwayError, RecordingError
+from headway.tools.score.mapping import Channel, Time
 
 JOINT_STATE = """std_msgs/Header header
 string[] name

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from score_files import mapping, npz, rows_of
 
-from headway.edge.score.mapping import Channel, Limits, Time, check, load_mapping
-from headway.edge.score.scoring import score_file
 from headway.errors import ConfigError
+from headway.tools.score.mapping import Channel, Limits, Time, check, load_mapping
+from headway.tools.score.scoring import score_file
 
 AT = Time(key="t", rate_hz=200.0)
 POSE = Channel(key="tcp", layout="xyz quat wxyz")

@@ -11,12 +11,12 @@ import pytest
 from score_files import mapping, npz
 from score_motion import motion, motion_map, sampled
 
-from headway.edge.score.grid import Resampled
-from headway.edge.score.mapping import Channel, Time
-from headway.edge.score.samples import Samples, from_arrays
-from headway.edge.score.scoring import RATE_TOLERANCE, Scored, open_head, score_file
-from headway.edge.score.telemetry import telemetry_of
 from headway.kernels import spec
+from headway.tools.score.grid import Resampled
+from headway.tools.score.mapping import Channel, Time
+from headway.tools.score.samples import Samples, from_arrays
+from headway.tools.score.scoring import RATE_TOLERANCE, Scored, open_head, score_file
+from headway.tools.score.telemetry import telemetry_of
 
 ROOT = Path(__file__).resolve().parents[1]
 # How far a feature may be from that of 500 samples a second, as a share of the feature's largest
@@ -94,7 +94,7 @@ class _Parts:
         return None
 
     def channels(self, wanted: Any) -> Any:
-        from headway.edge.score.source import Raw
+        from headway.tools.score.source import Raw
 
         out = {}
         for name in wanted:

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from score_files import mapping, rows_of
 
-from headway.edge.score.mapping import Channel, Time
-from headway.edge.score.stamps import date_ns
-from headway.edge.score.text import sniff
 from headway.errors import HeadwayError
+from headway.tools.score.mapping import Channel, Time
+from headway.tools.score.stamps import date_ns
+from headway.tools.score.text import sniff
 
 N = 100
 Q = np.column_stack([np.linspace(0, 0.5, N), np.linspace(1, 0.25, N)])

@@ -14,14 +14,14 @@ from remote_rig import BASE, WAIT
 
 from headway import bundle
 from headway.__main__ import main
-from headway.edge.bundle_policy import BundlePolicy
-from headway.edge.engine import open_bundle
-from headway.edge.remote import command
-from headway.edge.remote.client import RemotePolicy
-from headway.edge.remote.command import is_loopback, serve_command
-from headway.edge.remote.layout import of_bundle
-from headway.edge.remote.server import PolicyServer
+from headway.edge.engines.engine import open_bundle
+from headway.edge.policy.kinds.bundle import BundlePolicy
+from headway.edge.policy.remote import command
+from headway.edge.policy.remote.client import RemotePolicy
+from headway.edge.policy.remote.layout import of_bundle
+from headway.edge.policy.remote.server import PolicyServer
 from headway.mcaplog import open_recording
+from headway.tools.serve import is_loopback, serve_command
 from headway.types import Frame, Observation
 
 

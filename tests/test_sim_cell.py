@@ -17,7 +17,7 @@ from headway.drivers.sim import arm_model
 from headway.drivers.sim.cell import CHAIN, Cell, CellConfig
 from headway.drivers.sim.scenes import Zone
 from headway.drivers.sim.scenes.pick_place import BIN, TOTE
-from headway.edge.payload import Payload, ToolConfig
+from headway.edge.control.payload import Payload, ToolConfig
 from headway.errors import ConfigError, DeviceError
 from headway.types import Wrench
 

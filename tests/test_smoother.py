@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headway.edge import smoother as module
-from headway.edge.smoother import PythonSmoother, python_waypoint
+from headway.edge.motion import smoother as module
+from headway.edge.motion.smoother import PythonSmoother, python_waypoint
 
 needs_cpp = pytest.mark.skipif(
     module.native() is None, reason="_chunks not built: pip install -e ."

@@ -13,8 +13,8 @@ from null_robot import null_table, run
 from headway import config, plugins
 from headway.clock import VirtualClock
 from headway.drivers.lock import DeviceLock, folder
-from headway.edge.settings import Settings
-from headway.edge.station import Station
+from headway.edge.control.settings import Settings
+from headway.edge.control.station import Station
 from headway.errors import Busy, DeviceError
 from headway.types import Info
 

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from headway.edge.result import Result, Trace
-from headway.edge.statistics import auroc, wilson
-from headway.edge.summary import Episode, separation, success_line
+from headway.edge.control.result import Result, Trace
+from headway.tools.run.summary import Episode, separation, success_line
+from headway.tools.statistics import auroc, wilson
 from headway.types import Signals
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from headway.edge.stop import StopTrajectory
+from headway.edge.motion.stop import StopTrajectory
 from headway.errors import CommandRejected
 from headway.types import Limits
 

@@ -15,13 +15,13 @@ from mcap.reader import make_reader
 from null_robot import null_table, run
 from view_client import Client
 
-from headway.edge import command
 from headway.edge.recording.recorder import Recorder
 from headway.edge.recording.schema import Channel
-from headway.edge.view.viewer import Viewer, ViewOptions
 from headway.errors import Busy, ConfigError, DeviceError, Missing
 from headway.mcapdiff import first_difference
 from headway.mcaplog import open_recording
+from headway.tools.run import command
+from headway.tools.view.viewer import Viewer, ViewOptions
 
 LIMITED = ("/telemetry", "/command", "/timing")  # 500 Hz in the file, 50 in the view
 TOPICS = {
@@ -229,7 +229,7 @@ def test_ctrl_c_does_not_end_the_view_and_its_end_is_reported(tmp_path):
 def test_the_viewer_ends_with_the_process_of_the_run():
     code = """
         import os, sys
-        from headway.edge.view.viewer import Viewer, ViewOptions
+        from headway.tools.view.viewer import Viewer, ViewOptions
         viewer = Viewer(ViewOptions(foxglove=True, port=0))
         print(viewer.pid, flush=True)
         sys.stdin.read()

@@ -14,9 +14,9 @@ from null_robot import run
 from headway.edge.recording import messages, ring
 from headway.edge.recording.schema import Channel
 from headway.edge.recording.tap import Topic
-from headway.edge.view.rerun import RerunSink, open_rerun
 from headway.errors import DeviceError
 from headway.mcaplog import open_recording
+from headway.tools.view.rerun import RerunSink, open_rerun
 from headway.wire import Layout
 
 ROW = np.dtype([("t_ns", "<i8"), ("risk", "<f4"), ("q", "<f8", (6,)), ("features", "<f4", (176,))])

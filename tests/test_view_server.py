@@ -11,8 +11,8 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from headway.edge.recording.tap import Topic
-from headway.edge.view import foxglove
-from headway.edge.view.foxglove import DATA, PROTOCOLS, TIME, FoxgloveServer
+from headway.tools.view import foxglove
+from headway.tools.view.foxglove import DATA, PROTOCOLS, TIME, FoxgloveServer
 
 MS = 1_000_000
 A = Topic("/a", "struct", "headway.A", b"schema of a")

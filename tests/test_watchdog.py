@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from loop_rig import Policy, Rig, check_log
 from null_robot import null_table
 
-from headway.edge.watchdog import LOOKS, Beats, Watchdog
+from headway.edge.host.watchdog import LOOKS, Beats, Watchdog
 from headway.mcaplog import open_recording
 
 
@@ -35,7 +35,7 @@ def loop(body, tmp_path):
     script = textwrap.dedent("""
         import sys
         from pathlib import Path
-        from headway.edge.watchdog import Watchdog
+        from headway.edge.host.watchdog import Watchdog
         dog = Watchdog(0.1, 500.0, {kind!r}, {{"a": 1}}).__enter__()
         print(dog.pid, flush=True)
         dog.arm(Path({path!r}))
@@ -66,7 +66,7 @@ def test_a_stop_that_needs_no_loop_is_used_first(tmp_path, monkeypatch):
         f"    Path({str(tmp_path / 'stopped')!r}).write_text(str(table))\n"
     )
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
-    from headway.edge import watchdog
+    from headway.edge.host import watchdog
 
     monkeypatch.setattr(watchdog.plugins, "load", lambda folder, kind: __import__(kind))
     child = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])
@@ -79,7 +79,7 @@ def test_a_stop_that_needs_no_loop_is_used_first(tmp_path, monkeypatch):
 
 
 def test_a_stop_that_fails_does_not_save_the_loop(monkeypatch):
-    from headway.edge import watchdog
+    from headway.edge.host import watchdog
 
     def fails(folder, kind):
         raise OSError("no route to host")

@@ -188,7 +188,8 @@ class Link:
 
 
 class Practice(Link):
-    """For `headway.edge.rehearsal`: memory of its own, which is never full and nobody reads."""
+    """For `headway.edge.control.rehearsal`: memory of its own, which is never full and nobody
+    reads."""
 
     def __init__(self, real: Link) -> None:
         self.__dict__.update(real.__dict__)

@@ -1,5 +1,5 @@
 """What the loop does to the rings for every message: find room, copy, note. In Python, the readable
-reference, and compiled (`edge/cpp/tick.cpp`) where there was a compiler: the same bytes.
+reference, and compiled (`edge/recording/cpp/tick.cpp`) where there was a compiler: the same bytes.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from headway.edge.recording import ring
 from headway.edge.recording.ring import NOTE, NOTES, PAYLOAD, Ring
-from headway.edge.tick import native
+from headway.edge.recording.tick import native
 
 
 class Pen(Protocol):

@@ -42,9 +42,9 @@ class Recorder:
 
     lossless: wait while the ring is full (lock-step); else never wait, and count in `dropped` what
     found no room (wall clock). metadata: run configuration, seeds, versions. run: when and where, a
-    metadata record of its own (`headway.edge.origin`). The file's bytes depend on nothing but the
-    arguments and what is written. view: opens the feed of a live view,
-    which the writer process serves as far as the view keeps up; None where there is none.
+    metadata record of its own (`headway.edge.host.origin`). The file's bytes depend on nothing but
+    the arguments and what is written. view: opens the feed of a live view, which the writer process
+    serves as far as the view keeps up; None where there is none.
 
     Raises RecordingError (path not writable, exists without `overwrite`), Busy (another process
     records there), ValueError (channels that cannot be recorded).
@@ -99,7 +99,7 @@ class Recorder:
         return self._link.pid
 
     def practice(self) -> Recorder:
-        """One for `edge.rehearsal`: the same calls, and nothing is recorded."""
+        """One for `edge.control.rehearsal`: the same calls, and nothing is recorded."""
         other = copy.copy(self)
         other._seq = [0] * len(self._seq)
         other._link = Practice(self._link)

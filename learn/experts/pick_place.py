@@ -21,8 +21,8 @@ from headway.drivers.kinematics import mat_to_rotvec, quat_to_mat, tool_down
 from headway.drivers.sim.arm_model import STROKE
 from headway.drivers.sim.cell import Cell
 from headway.drivers.sim.scenes.pick_place import BIN, INSTRUCTIONS, TOTE
-from headway.edge.observe import STATE_NAMES
-from headway.edge.policy import Needs
+from headway.edge.policy.observation import STATE_NAMES
+from headway.edge.policy.policy import Needs
 from headway.types import Chunk, Observation, Vec
 
 HORIZON, DT_NS = 6, 100_000_000

@@ -77,8 +77,8 @@ def run(
         policy: ws://HOST:PORT of a policy server, instead of the configured policy.
         inject: faults, KIND@SECONDS or KIND@SECONDS:FOR, e.g. policy_hang@5s ft_stall@2:0.3.
     """
-    from headway.edge.command import RunOptions, run_command
-    from headway.edge.view.viewer import ViewOptions
+    from headway.tools.run.command import RunOptions, run_command
+    from headway.tools.view.viewer import ViewOptions
 
     options = ViewOptions(view, view_host, view_port, view_hz, rerun, rerun_connect, rerun_save)
     if config is None:
@@ -109,7 +109,7 @@ def init(folder: tyro.conf.Positional[Path], overwrite: bool = False) -> int:
         folder: where; it is made if it is not there.
         overwrite: replace files of the same names that are there.
     """
-    from headway.edge.starter import init_command
+    from headway.tools.starter import init_command
 
     return init_command(folder, overwrite)
 
@@ -130,7 +130,7 @@ def serve(
         engine: what runs it.
         max_clients: at a time; further ones are refused.
     """
-    from headway.edge.remote.command import serve_command
+    from headway.tools.serve import serve_command
 
     return serve_command(bundle, host, port, engine, max_clients)
 
@@ -147,10 +147,10 @@ def doctor(
         hz: with --rt, the rates.
     """
     if rt:
-        from headway.edge.doctor_rt import doctor_rt_command
+        from headway.tools.doctor.rt import doctor_rt_command
 
         return doctor_rt_command(seconds, hz, json)
-    from headway.edge.doctor import doctor_command
+    from headway.tools.doctor.doctor import doctor_command
 
     return doctor_command(json)
 
@@ -165,7 +165,7 @@ def replay(
         pro: bundle of the head that it was recorded with [the one that Headway comes with].
         against: instead, compare with this recording, but for when and where they were made.
     """
-    from headway.edge.replay import replay_command
+    from headway.tools.replay.replay import replay_command
 
     return replay_command(recording, shipped.PRO if pro is None else pro, against)
 
@@ -184,7 +184,7 @@ def score(
         pro: bundle of a PRO head; without one, features only.
         out: folder for the results.
     """
-    from headway.edge.score.command import score_command
+    from headway.tools.score.command import score_command
 
     return score_command(files, map, pro, out)
 
@@ -196,7 +196,7 @@ def report(recording: tyro.conf.Positional[Path], out: Path | None = None) -> in
         recording: MCAP file.
         out: the page [beside the recording].
     """
-    from headway.edge.report import report_command
+    from headway.tools.report import report_command
 
     return report_command(recording, out)
 
@@ -213,7 +213,7 @@ def latency(
         late_us: list ticks that began later than this [a tenth of the period].
         json: machine-readable.
     """
-    from headway.edge.latency.command import latency_command
+    from headway.tools.latency.command import latency_command
 
     return latency_command(recordings, late_us, json)
 

@@ -125,7 +125,7 @@ class Policy(Struct, frozen=True, kw_only=True):
     chunk's start, in the axes of `frame` (a key of `FRAMES`)."""
 
     action_names: tuple[str, ...]
-    action_units: tuple[str, ...]  # as `headway.edge.actions` lists them
+    action_units: tuple[str, ...]  # as `headway.edge.motion.actions` lists them
     frame: str
     chunk: Annotated[int, Meta(ge=1, le=4096)]  # actions per inference
     dt_s: Seconds  # between actions
@@ -162,7 +162,7 @@ class Pro(Struct, frozen=True, kw_only=True):
     # By output; already applied inside the graph, given for the record.
     temperature: dict[str, float] = msgspec.field(default_factory=dict)
     # Alarm levels by signal that the metrics in `provenance` were counted at, for the record.
-    # A run takes its own from a calibration: headway.edge.risk.
+    # A run takes its own from a calibration: headway.edge.pro.risk.
     thresholds: dict[str, float] = msgspec.field(default_factory=dict)
     gamma: Annotated[float, Meta(ge=0.0, le=1.0)] = 1.0
     risk_weight: NotNegative = 0.0

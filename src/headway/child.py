@@ -6,8 +6,8 @@ import os
 import signal
 import sys
 
-# What may ask a run to end (`headway.edge.ending`): all that ends a process and can be caught, but
-# for what tells of a crash.
+# What may ask a run to end (`headway.edge.control.ending`): all that ends a process and can be
+# caught, but for what tells of a crash.
 ENDS = (
     signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2,
     signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF, signal.SIGXCPU, signal.SIGPWR,

@@ -1,8 +1,8 @@
 """Are two recordings the same, record for record?
 
 In lock-step the same seed gives the same bytes in every record but `headway.run`, which says when
-and where a run was (`headway.edge.origin`). Its length differs from host to host, and with it the
-offsets in a file's summary; so the records of the data section are compared, not the files.
+and where a run was (`headway.edge.host.origin`). Its length differs from host to host, and with it
+the offsets in a file's summary; so the records of the data section are compared, not the files.
 """
 
 from __future__ import annotations

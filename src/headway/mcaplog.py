@@ -119,7 +119,8 @@ class Recording:
 
     @property
     def run(self) -> dict[str, str]:
-        """When and where it was recorded, see `headway.edge.origin`; empty in older recordings."""
+        """When and where it was recorded, see `headway.edge.host.origin`; empty in older
+        recordings."""
         return self._contents.metadata.get(RUN, {})
 
     @property

@@ -1,0 +1,1 @@
+"""The loop and what one episode of it is made of."""

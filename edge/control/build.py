@@ -1,0 +1,243 @@
+"""From settings to a loop: bundles checked, engines opened, choices said aloud."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from contextlib import ExitStack
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from headway import bundle
+from headway.clock import NS, Clock
+from headway.drivers.latest import Latest
+from headway.edge.control.loop import Loop
+from headway.edge.control.rehearsal import Rehearsal
+from headway.edge.control.settings import PolicyConfig, Settings
+from headway.edge.control.station import Station
+from headway.edge.engines.engine import open_bundle
+from headway.edge.host.realtime import split
+from headway.edge.policy.kinds.bundle import BundlePolicy, instruction_index
+from headway.edge.policy.policy import (
+    About,
+    FrameShape,
+    InlineWorker,
+    Worker,
+    about,
+    check_cameras,
+)
+from headway.edge.policy.worker.process import Care, PolicySource, ProcessWorker
+from headway.edge.pro import risk
+from headway.edge.pro.operator import ProOperator
+from headway.edge.pro.risk import RiskControl
+from headway.errors import ConfigError, Missing, Stale
+from headway.kernels import choice
+from headway.kernels.telemetry import Scale
+from headway.types import Frame, Vec
+
+if TYPE_CHECKING:
+    from headway.edge.policy.remote.client import RemotePolicy
+
+
+class Built:
+    """A loop with what it was made of. `facts` goes into every recording; `choices`, and
+    `notes` on how they came about, are printed."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        station: Station,
+        clock: Clock,
+        *,
+        require: tuple[str, ...] = (),
+    ) -> None:
+        """`require`: names that must be among the choices, such as "ort" or "cpp". Raises what
+        loading bundles raises, and ConfigError or SpecMismatch for a policy that this station and
+        these settings do not fit."""
+        limits = station.arm_device.limits
+        self.facts: dict[str, str] = {
+            "scale": scale_json(station.scale),
+            "limits": json.dumps(
+                {f.name: getattr(limits, f.name).tolist() for f in fields(limits)}
+            ),
+        }
+        self.choices: list[str] = []
+        self.notes: list[str] = []
+        with ExitStack() as self._close:
+            worker = self._policy(settings, station, clock)
+            pro = self._pro(settings, station)
+            self.loop = Loop(station, worker, pro, self._risk(settings))
+            pace = self.loop.planner.pace
+            if pace is not None and pace.note:
+                self.notes.append(pace.note)
+            if clock.realtime and settings.realtime.rehearse:
+                rehearsal = self.loop.rehearsal = Rehearsal(self.loop)
+                self._close.callback(rehearsal.close)
+            guard, chain = self.loop.guard.computed_by, station.chain.computed_by
+            self.notes.append(f"guard in {guard}, kinematics in {chain}")
+            chosen = {word for line in self.choices for word in line.split()}
+            for name in require:
+                if name not in chosen:
+                    raise Missing(
+                        f"--require {name}: this run would use {'; '.join(self.choices)}: install "
+                        f"what {name} needs (see `headway doctor`), or do not require it"
+                    )
+            self._close = self._close.pop_all()
+
+    @property
+    def worker(self) -> Worker | None:
+        return self.loop.worker
+
+    def _policy(self, settings: Settings, station: Station, clock: Clock) -> Worker | None:
+        self.chunk_shape: tuple[int, int] | None = None
+        cfg = settings.policy
+        if cfg is None:
+            return None
+        worker: Worker
+        if clock.realtime:
+            source = self._source(cfg)
+            hang_s = cfg.hang_s
+            if cfg.remote is not None:  # it gives up, and says why, before it counts as hung
+                hang_s = max(hang_s, 2 * cfg.remote.timeout_s + cfg.remote.connect_s + 1.0)
+            _, others = split(settings.realtime)
+            care = Care(hang_s=hang_s, restarts=cfg.restarts, warm_up=cfg.warm_up, cores=others)
+            beside = ProcessWorker(source, station.chain, frames(station), home(station), care)
+            self._close.callback(beside.close)
+            what, facts, worker = f"{beside.detail} in process {beside.pid}", beside.facts, beside
+        else:
+            policy = self._local(cfg.bundle, cfg.engine) if cfg.bundle else self._remote(cfg)
+            check_cameras(about(policy), station.cameras, _seen(station))
+            what, facts = policy.detail, policy.facts
+            worker = InlineWorker(policy, station.chain, cfg.latency_s)
+        name = worker.about.name
+        note = check_instruction(worker.about, settings)
+        if note:
+            self.notes.append(note)
+        self.chunk_shape = worker.about.chunk_shape
+        self.facts |= {"policy": name, **facts}
+        self.choices.append(f"policy {name} on {what}")
+        return worker
+
+    @staticmethod
+    def _source(cfg: PolicyConfig) -> PolicySource:
+        """What the policy's own process opens."""
+        if cfg.bundle is not None:
+            where = str(Path(cfg.bundle).resolve())
+            return PolicySource(
+                "headway.edge.policy.kinds.bundle:open_policy",
+                {"bundle": where, "engine": cfg.engine},
+            )
+        return PolicySource(
+            "headway.edge.policy.remote.client:open_policy", msgspec.to_builtins(cfg.remote)
+        )
+
+    @staticmethod
+    def _local(path: str, engine_kind: str) -> BundlePolicy:
+        made = bundle.load(path)
+        return BundlePolicy(made, open_bundle(made, engine_kind))
+
+    def _remote(self, cfg: PolicyConfig) -> RemotePolicy:
+        from headway.edge.policy.remote.client import open_policy
+
+        policy = open_policy(**msgspec.to_builtins(cfg.remote))
+        self._close.callback(policy.close)
+        return policy
+
+    def _pro(self, settings: Settings, station: Station) -> ProOperator | None:
+        cfg = settings.pro
+        if cfg is None:
+            return None
+        made = bundle.load(cfg.bundle)
+        manifest = made.manifest
+        engine = open_bundle(made, cfg.engine)
+        loop = settings.loop
+        pro = ProOperator(
+            made, engine, station.scale, station.joints,
+            hz=loop.hz, head_hz=loop.pro_hz, features=cfg.features,
+        )  # fmt: skip
+        self.facts |= {
+            "pro": manifest.name,
+            "pro_sha256": manifest.files[manifest.onnx].sha256,
+            "features": pro.stream.impl,
+        }
+        self.choices.append(
+            f"PRO {manifest.name} on {engine.kind} ({engine.device}), features on {pro.stream.impl}"
+        )
+        if cfg.features == "auto" and (note := choice.note()):
+            self.notes.append(f"features: {note}")
+        return pro
+
+    def _risk(self, settings: Settings) -> RiskControl | None:
+        cfg = settings.risk
+        if cfg is None:
+            return None
+        if "pro_sha256" not in self.facts:
+            raise ConfigError("[risk] wants PRO, found no [pro] section: add it, or drop [risk]")
+        made = risk.load(cfg.calibration, self.facts["pro_sha256"])
+        if self.facts.get("policy_sha256", "") != made.policy_sha256:
+            self.notes.append(
+                f"risk: {cfg.calibration} was calibrated on episodes of another policy, so its "
+                "shares say nothing sure about this one: `python -m headway.learn.calibrate`"
+            )
+        control = RiskControl(cfg, made, 1.0 / settings.loop.hz)
+        stop = "never stops" if control.abort is None else f"stops above {control.abort:.3f}"
+        text = f"slows above {control.slow:.3f}, {stop}"
+        self.facts["risk"] = text
+        self.choices.append(f"risk {text} (n = {len(made.peaks)})")
+        return control
+
+    def close(self) -> None:
+        self._close.close()
+
+
+def check_instruction(policy: About, settings: Settings) -> str:
+    """Whether the policy knows the file's instruction; a note where it takes none. A cell asks for
+    something else in each episode, which is checked as it begins. Raises ConfigError,
+    SpecMismatch."""
+    known, text = policy.needs.instructions, settings.instruction
+    if settings.cell is not None or known is None:
+        return ""
+    if not known:
+        said = f"policy {policy.name} takes no instruction: {text!r} is only recorded"
+        return said if text else ""
+    if text is None:
+        raise ConfigError(
+            f"policy {policy.name} wants an instruction, found none: set `instruction` at the top "
+            f"of the file to {', or '.join(map(repr, known))}"
+        )
+    instruction_index(text, known, policy.name)
+    return ""
+
+
+def frames(station: Station) -> dict[str, FrameShape]:
+    """What the cameras of a running station give. Raises Stale."""
+    return {name: _shape(camera) for name, camera in station.cameras.items()}
+
+
+def _seen(station: Station) -> dict[str, FrameShape]:
+    """The same without the cameras that have sent nothing yet: in lock-step they may begin later,
+    and the policy then looks at each frame."""
+    found = {}
+    for name, camera in station.cameras.items():
+        with contextlib.suppress(Stale):
+            found[name] = _shape(camera)
+    return found
+
+
+def _shape(camera: Latest[Frame]) -> FrameShape:
+    frame = camera.latest(5 * NS).value
+    height, width = frame.rgb.shape[:2]
+    return FrameShape(height, width, frame.depth is not None)
+
+
+def home(station: Station) -> Vec:
+    """Where the arm of a running station stands: (n,) [rad]."""
+    return station.arm.latest(5 * NS).value.q
+
+
+def scale_json(scale: Scale) -> str:
+    values = {f.name: getattr(scale, f.name) for f in fields(scale)}
+    return json.dumps({k: v if isinstance(v, float) else v.tolist() for k, v in values.items()})

@@ -1,0 +1,329 @@
+"""What a run records per episode, and where: topics, row layouts, and the timing beside them.
+
+| topic | rate | what |
+|---|---|---|
+| /telemetry | every tick | all that PRO sees (`kernels.telemetry`) |
+| /command | every tick | what was wanted, what the guard sent, and why |
+| /pro | PRO rate | features, mask and signals |
+| /chunk | per chunk | the policy's actions as inferred |
+| /camera/NAME/rgb, /depth | policy rate | the frames that the policy saw |
+| /log | events | as foxglove.Log |
+| /timing | every tick | stages, ages, counters (`edge.control.audit`), wall clock |
+
+On a virtual clock the same seed gives the same bytes in every record but one, `headway.run`, which
+says when and where it was (`edge.host.origin`). What else never repeats stays out of the recording:
+/timing goes to `NAME.timing.npy` beside it, and chunks are without the stamps of their way
+(`stamped`). On the wall clock both are in it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import json
+import struct
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from time import monotonic_ns, perf_counter_ns
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from headway.clock import Tick
+from headway.edge.control.audit import STAGES, TIMING, UNITS, Audit
+from headway.edge.guard.guard import Decision
+from headway.edge.motion.deadline import Mode
+from headway.edge.policy.policy import Ready
+from headway.edge.pro.operator import ProOperator, pro_dtype
+from headway.edge.recording.recorder import Recorder
+from headway.edge.recording.schema import Channel
+from headway.edge.recording.tap import Feed
+from headway.errors import RecordingError, SpecMismatch
+from headway.kernels import telemetry
+from headway.types import Frame, Stamp, Vec
+
+if TYPE_CHECKING:
+    from headway.edge.control.result import Result
+
+RESULT = "result "  # of the log line that holds an episode's Result as JSON
+# The way of a chunk on CLOCK_MONOTONIC: the oldest image exposed and arrived, the observation
+# handed over, inference begun and done, the chunk taken over by the loop. -1: not known.
+CHAIN = ("exposure_ns", "arrival_ns", "submitted_ns", "started_ns", "done_ns", "adopted_ns")
+
+
+def command_dtype(joints: int) -> np.dtype[np.void]:
+    return np.dtype(
+        [
+            ("t_ns", np.int64),
+            ("wanted", np.float64, (joints,)),
+            ("sent", np.float64, (joints,)),
+            ("reason", np.int32),  # guard.Reason
+            ("changed", np.int32),
+            ("mode", np.int32),  # deadline.Mode
+            ("missed", np.int32),  # deadlines skipped before this tick
+        ]
+    )
+
+
+def chunk_dtype(horizon: int, width: int, stamped: bool = False) -> np.dtype[np.void]:
+    """`stamped`: with the columns CHAIN."""
+    return np.dtype(
+        [
+            ("t_ns", np.int64),
+            ("t0_ns", np.int64),
+            ("dt_ns", np.int64),
+            ("base", np.float64, (7,)),
+            ("residual", np.float64),
+            ("demonstration", np.int32),  # 0: a disturbance, not to be imitated
+            ("actions", np.float32, (horizon, width)),
+            ("label", np.float32, (horizon, width)),  # a teacher's actions, else NaN
+            *((name, np.int64) for name in CHAIN if stamped),
+        ]
+    )
+
+
+class NullLog:
+    """Keeps the time stamps and forgets the rest: for benchmarks, and runs without a recording."""
+
+    path = Path()
+
+    def __init__(self) -> None:
+        self.stamps = [0] * (len(STAGES) + 1)
+        self.events: list[tuple[int, str, str]] = []
+        self._said: set[str] = set()
+        self.spare_ns = 0  # see `edge.control.audit`
+
+    def practice(self) -> NullLog:
+        """One for `edge.control.rehearsal`: the same calls, and nothing is kept."""
+        return NullLog()
+
+    def begin(self) -> None:
+        """First thing in a tick."""
+        self.stamps[0] = perf_counter_ns()
+
+    @property
+    def sampled(self) -> Callable[[str, Stamp], None]:
+        """To be called with the name of a source and the stamp of its sample that a tick uses."""
+        return _forget
+
+    def once(self, t_ns: int, key: str, text: str) -> None:
+        """Log a condition when it first appears, not 500 times a second."""
+        if key not in self._said:
+            self._said.add(key)
+            self.event(t_ns, "warning", text)
+
+    def event(self, t_ns: int, level: str, text: str) -> None:
+        self.events.append((t_ns, level, text))
+
+    def tick(
+        self,
+        t_ns: int,
+        wanted: Vec,
+        sent: Decision,
+        mode: Mode,
+        pro: ProOperator | None,
+        tick: Tick,
+    ) -> None:
+        pass
+
+    def telemetry(self, t_ns: int, row: np.void) -> None:
+        pass
+
+    def chunk(self, t_ns: int, ready: Ready) -> None:
+        pass
+
+    def image(self, t_ns: int, name: str, frame: Frame) -> None:
+        pass
+
+    def timing(self, t_ns: int, tick: Tick) -> None:
+        pass
+
+    def end(self, t_ns: int, result: Result) -> None:
+        pass
+
+
+class EpisodeLog(NullLog):
+    """`with EpisodeLog(path, ...) as log:`; leaving the block closes the recording."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        joints: int,
+        cameras: Mapping[str, bool],
+        chunk_shape: tuple[int, int] | None,
+        pro: ProOperator | None,
+        realtime: bool,
+        max_ticks: int,
+        metadata: Mapping[str, str],
+        run: Mapping[str, str] | None = None,
+        overwrite: bool = False,
+        view: Callable[[], Feed | None] | None = None,
+    ) -> None:
+        """`cameras`: name -> whether it gives depth. `run` and `view`: see `Recorder`."""
+        super().__init__()
+        self.path = path
+        units = {name: unit for name, (_, unit) in telemetry.FIELDS.items()}
+        self._command = np.zeros((), command_dtype(joints))
+        self._pack = struct.Struct(f"=q{2 * joints}d4i")
+        self._bytes = self._command.reshape(1).view(np.uint8).data
+        assert self._pack.size == len(self._bytes)
+        channels = [
+            Channel("/telemetry", dtype=telemetry.dtype(joints), units=units),
+            Channel("/command", dtype=self._command.dtype, units={"wanted": "rad", "sent": "rad"}),
+            Channel("/log", kind="log"),
+            Channel(
+                "/tf", kind="transform", source="/telemetry", column="tcp",
+                frame_id="base", child_frame_id="tcp",
+            ),
+        ]  # fmt: skip
+        if chunk_shape is not None:
+            self._chunk = np.zeros((), chunk_dtype(*chunk_shape, stamped=realtime))
+            channels.append(Channel("/chunk", dtype=self._chunk.dtype))
+        if pro is not None:
+            channels.append(Channel("/pro", dtype=pro_dtype(), units={"time_to_go": "s"}))
+        for name, depth in cameras.items():
+            channels.append(Channel(f"/camera/{name}/rgb", kind="image", frame_id=name))
+            channels.append(
+                Channel(f"/camera/{name}/calibration", kind="calibration", frame_id=name)
+            )
+            if depth:
+                channels.append(Channel(f"/camera/{name}/depth", kind="image", frame_id=name))
+        if realtime:
+            channels.append(Channel("/timing", dtype=TIMING, units=UNITS))
+        self._topics = {c.topic for c in channels}
+        self._calibrated: set[str] = set()
+        self._realtime = realtime
+        self._timings = np.zeros(0 if realtime else max_ticks, TIMING)
+        self._n = 0
+        self.recorder = Recorder(
+            path, channels, metadata=metadata, run=run, lossless=not realtime,
+            overwrite=overwrite, view=view,
+        )  # fmt: skip
+        self.audit = Audit(realtime)
+
+    def practice(self) -> NullLog:
+        # Stamps, rows and the audit are written afresh in every tick before they are read: they may
+        # be shared, and are then warm as well.
+        other = copy.copy(self)
+        other.events, other._said = [], set()
+        other.recorder = self.recorder.practice()
+        return other
+
+    def __enter__(self) -> EpisodeLog:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        hide = [RecordingError] if value is not None else []  # the first error is the one to show
+        with contextlib.suppress(*hide):
+            self.close()
+
+    def close(self) -> None:
+        """Raises RecordingError for what could not be written."""
+        self.audit.close()
+        self.recorder.close()
+        if not self._realtime and self._n:
+            beside = self.path.with_suffix(".timing.npy")
+            try:
+                np.save(beside, self._timings[: self._n])
+            except OSError as e:
+                raise RecordingError(
+                    f"cannot write {beside}: {e.strerror or e}; the recording itself is complete: "
+                    "free space or choose another place"
+                ) from None
+
+    def begin(self) -> None:
+        self.stamps[0] = perf_counter_ns()
+        if self._realtime:  # faults and switches only matter where there are deadlines
+            self.audit.begin()
+
+    @property
+    def sampled(self) -> Callable[[str, Stamp], None]:
+        return self.audit.sampled
+
+    def event(self, t_ns: int, level: str, text: str) -> None:
+        super().event(t_ns, level, text)
+        self.recorder.log(t_ns, level, text)
+
+    def telemetry(self, t_ns: int, row: np.void) -> None:
+        self.recorder.write("/telemetry", t_ns, row)
+
+    def tick(
+        self,
+        t_ns: int,
+        wanted: Vec,
+        sent: Decision,
+        mode: Mode,
+        pro: ProOperator | None,
+        tick: Tick,
+    ) -> None:
+        self._pack.pack_into(
+            self._bytes, 0, t_ns, *wanted.tolist(), *sent.q.tolist(),
+            sent.reason, sent.changed, mode, tick.missed,
+        )  # fmt: skip
+        self.recorder.write("/command", t_ns, self._command)
+        if pro is not None and pro.updated:
+            self.recorder.write("/pro", t_ns, pro.record)
+
+    def chunk(self, t_ns: int, ready: Ready) -> None:
+        c = self._chunk
+        if ready.chunk.actions.shape != c["actions"].shape:
+            raise SpecMismatch(
+                f"wanted chunks of actions {c['actions'].shape} as the recording was made for, "
+                f"found {ready.chunk.actions.shape}: check the policy"
+            )
+        base = ready.chunk.base
+        c["t_ns"], c["t0_ns"], c["dt_ns"] = t_ns, ready.chunk.t0_ns, ready.chunk.dt_ns
+        c["base"][:3] = base.pos
+        c["base"][3:] = base.quat
+        c["residual"] = ready.joints.residual
+        c["demonstration"] = ready.chunk.meta.get("demonstration", 1.0)
+        c["actions"] = ready.chunk.actions
+        c["label"] = np.nan if ready.chunk.label is None else ready.chunk.label
+        if self._realtime:
+            seen = self.audit.frame(ready.chunk.t0_ns, t_ns)
+            frame = (-1, -1) if seen is None else (seen.t_ns, seen.arrival_ns)
+            way = (*frame, ready.submitted_ns, ready.started_ns, ready.done_ns, monotonic_ns())
+            for name, t in zip(CHAIN, way, strict=True):
+                c[name] = t
+        self.recorder.write("/chunk", t_ns, c)
+
+    def image(self, t_ns: int, name: str, frame: Frame) -> None:
+        if f"/camera/{name}/rgb" not in self._topics:
+            return
+        h, w = frame.rgb.shape[:2]
+        if name not in self._calibrated:
+            self._calibrated.add(name)
+            self.recorder.calibration(f"/camera/{name}/calibration", t_ns, frame.intrinsics, h, w)
+        self.recorder.image(f"/camera/{name}/rgb", t_ns, frame.rgb, frame.frame_id)
+        if frame.depth is not None and f"/camera/{name}/depth" in self._topics:
+            self.recorder.image(f"/camera/{name}/depth", t_ns, frame.depth, frame.frame_id)
+
+    def timing(self, t_ns: int, tick: Tick) -> None:
+        audit = self.audit
+        audit.finish(t_ns, tick, self.stamps, self.spare_ns)
+        if self._realtime:
+            self.recorder.write("/timing", t_ns, audit.rows[0])
+        elif self._n < len(self._timings):
+            self._timings[self._n] = audit.rows[0]
+            self._n += 1
+        # A full disk or a dead writer ends the run: an unrecorded robot does not move.
+        if tick.index % 50 == 25:  # where neither PRO's head nor the policy has its turn
+            self.recorder.check()
+
+    def end(self, t_ns: int, result: Result) -> None:
+        self.event(t_ns, "info", RESULT + json.dumps(_plain(result)))
+
+
+def _forget(source: str, stamp: Stamp) -> None:
+    pass
+
+
+def _plain(result: Result) -> dict[str, Any]:
+    return {k: getattr(result, k) for k in result.__dataclass_fields__}

@@ -1,0 +1,73 @@
+"""How often the policy is asked, from what it is made for and what `[loop]` says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from headway.edge.control.settings import LoopConfig
+from headway.edge.policy.policy import About
+from headway.errors import ConfigError
+
+USUAL_HZ = 10.0  # where neither the policy nor the file says
+FITS = 0.1  # share by which the rate may differ from the one that the policy is made for
+
+
+@dataclass(frozen=True)
+class Pace:
+    """The policy is asked every `every` ticks, which is `hz` times a second. `note`: what the user
+    should know about it, else ""."""
+
+    hz: float
+    every: int
+    note: str
+
+
+def pace(loop: LoopConfig, policy: About, latency_s: float) -> Pace:
+    """The pace of `policy` in a loop. `latency_s`: from an observation to its chunk, as far as it
+    is known before the run.
+
+    Raises ConfigError where the file asks for another rate than the policy is made for, where no
+    whole number of ticks comes near it, and where a chunk ends before the next one is asked for.
+    """
+    made_for = policy.needs.rate_hz
+    wanted = loop.policy_hz or made_for or USUAL_HZ
+    every = max(1, round(loop.hz / wanted))
+    hz = loop.hz / every
+    if made_for is not None and abs(hz - made_for) > FITS * made_for:
+        if loop.policy_hz is not None:
+            raise ConfigError(
+                f"policy {policy.name} is made to be asked {made_for:g} times a second, found "
+                f"loop.policy_hz = {loop.policy_hz:g}: leave loop.policy_hz out, or name a policy "
+                "of that rate"
+            )
+        raise ConfigError(
+            f"policy {policy.name} is made to be asked {made_for:g} times a second, but no whole "
+            f"number of ticks of loop.hz = {loop.hz:g} comes near that: set loop.hz to a multiple"
+        )
+    return Pace(hz, every, _chunks_meet(loop, policy, every / loop.hz, latency_s))
+
+
+def _chunks_meet(loop: LoopConfig, policy: About, period_s: float, latency_s: float) -> str:
+    """A note where the arm would stop between chunks because of the latency alone. Raises
+    ConfigError where it would stop however fast the policy is."""
+    if policy.needs.chunk_s is None:
+        return ""
+    lasts = min(policy.needs.chunk_s, loop.chunk_max_age_s)
+    limit = "its chunks last" if lasts == policy.needs.chunk_s else "loop.chunk_max_age_s allows"
+    if lasts < period_s * (1.0 - 1e-9):
+        raise ConfigError(
+            f"policy {policy.name} is asked every {period_s:g} s, but {limit} {lasts:g} s: the arm "
+            f"would stop in between: set {_remedy(loop, policy, lasts)}"
+        )
+    if lasts < (period_s + latency_s) * (1.0 - 1e-9):
+        return (
+            f"the arm will stop between chunks: policy {policy.name} is asked every {period_s:g} s "
+            f"and answers {latency_s:g} s later, but {limit} {lasts:g} s"
+        )
+    return ""
+
+
+def _remedy(loop: LoopConfig, policy: About, lasts_s: float) -> str:
+    if lasts_s < (policy.needs.chunk_s or 0.0):
+        return "it to more"
+    return f"loop.policy_hz to {1.0 / lasts_s:g} or more, with a policy of that rate"

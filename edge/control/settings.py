@@ -1,0 +1,211 @@
+"""The run configuration: one TOML file says which robot, task, policy and limits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from msgspec import Meta, structs
+
+from headway import config, plugins
+from headway.config import Hertz, Seconds, SecondsOrNone
+from headway.drivers import device_config
+from headway.edge.control.payload import ToolConfig
+from headway.edge.control.tasks.pick_place import TaskConfig, ZoneConfig
+from headway.edge.guard.guard import GuardConfig
+from headway.edge.host.realtime import RealtimeConfig
+from headway.edge.motion.chunks import Seam
+from headway.edge.policy.remote.layout import RemoteConfig
+from headway.edge.pro.risk import RiskConfig
+from headway.errors import ConfigError
+
+if TYPE_CHECKING:
+    from headway.drivers.sim.cell import CellConfig
+
+FilePath = Annotated[str, Meta(min_length=1)]
+LONGEST_TICKS = 10_000_000  # of an episode: five and a half hours at 500 Hz; room is kept for them
+
+
+class LoopConfig(config.Struct, frozen=True):
+    """The `[loop]` section."""
+
+    hz: Annotated[float, Meta(ge=1.0, le=10_000.0)] = 500.0
+    policy_hz: Hertz | None = None  # None: the policy's own rate
+    pro_hz: Hertz = 50.0
+    max_age_s: Seconds = 0.02  # of arm, wrench and gripper samples
+    # wrenches equal in every bit for so long are no wrench; 0: they are
+    ft_stuck_s: SecondsOrNone = 0.0
+    camera_max_age_s: Seconds = 0.25
+    # a chunk made from an observation older than this is not followed
+    chunk_max_age_s: Seconds = 1.0
+    grip_force: Annotated[float, Meta(gt=0.0, le=10_000.0)] = 15.0  # [N]
+    tare_s: Annotated[float, Meta(ge=0.0, le=60.0)] = 0.1  # at rest before each episode
+    # Without a sensor that the guard needs, or without a plan, the arm brakes and holds; after this
+    # long the episode ends as a fault.
+    fault_after_s: Seconds = 2.0
+    # real time: no tick for so long, and the loop is killed; 0: never
+    watchdog_s: SecondsOrNone = 0.5
+    restart_s: Seconds = 20.0  # the same while a policy that crashed is being started again
+
+    def __post_init__(self) -> None:
+        for key in ("policy_hz", "pro_hz"):
+            rate = getattr(self, key)
+            if rate is not None and not divides(rate, self.hz):
+                raise ValueError(f"{key} wants a divisor of hz = {self.hz}, found {rate}")
+        if 0.0 < self.watchdog_s < 2.0 / self.hz:
+            raise ValueError(
+                f"watchdog_s wants 0 or at least two ticks, {2.0 / self.hz:g} s, found "
+                f"{self.watchdog_s}"
+            )
+
+
+def divides(rate: float, hz: float) -> bool:
+    """Whether something that happens `rate` times a second falls on every n-th tick of `hz`."""
+    return 0.0 < rate <= hz and abs(hz / rate - round(hz / rate)) < 1e-9
+
+
+class PolicyConfig(config.Struct, frozen=True):
+    """Either a bundle, which runs here, or a server: `[policy.remote]`."""
+
+    bundle: FilePath | None = None
+    engine: str = "auto"
+    seam: Seam = (
+        "blend"  # how a new chunk takes over from the one before, see edge/motion/chunks.py
+    )
+    ensemble_decay: Annotated[float, Meta(ge=-10.0, le=10.0)] = 0.01  # of seam = "ensemble"
+    # Every chunk is looked at whole before it is followed: limits, speed, workspace, collisions.
+    # flag: said in the log; refuse: not followed; the guard checks each command all the same.
+    chunk_check: Literal["off", "flag", "refuse"] = "flag"
+    # in lock-step only: when a chunk becomes available
+    latency_s: Annotated[float, Meta(ge=0.0, le=60.0)] = 0.02
+    # in real time only, for the policy's own process
+    hang_s: Seconds = 1.0  # an observation not answered for so long: killed and started again
+    restarts: Annotated[int, Meta(ge=0, le=1000)] = 3  # per episode; then the policy is gone
+    warm_up: Annotated[int, Meta(ge=0, le=1000)] = 3  # inferences that nobody sees
+    remote: RemoteConfig | None = None
+
+    def __post_init__(self) -> None:
+        if (self.bundle is None) == (self.remote is None):
+            raise ValueError("[policy] wants either `bundle` or [policy.remote]")
+
+
+class ProConfig(config.Struct, frozen=True):
+    bundle: FilePath
+    engine: str = "auto"
+    features: Literal["auto", "cuda", "cpp", "numpy"] = "auto"
+
+
+class Settings(config.Struct, frozen=True):
+    """`[arm]`, `[ft]`, `[gripper]`, `[[camera]]`: `kind`, then that driver's own keys."""
+
+    arm: dict[str, Any]
+    task: TaskConfig
+    guard: GuardConfig
+    ft: dict[str, Any] | None = None
+    gripper: dict[str, Any] | None = None
+    camera: list[dict[str, Any]] = []  # noqa: RUF012 - msgspec copies defaults
+    cell: dict[str, Any] | None = None
+    tool: ToolConfig = ToolConfig()
+    loop: LoopConfig = LoopConfig()
+    policy: PolicyConfig | None = None
+    pro: ProConfig | None = None
+    risk: RiskConfig | None = None
+    realtime: RealtimeConfig = RealtimeConfig()
+    instruction: str | None = None  # where no [cell] asks for something itself
+
+    def __post_init__(self) -> None:
+        if self.task.limit_s * self.loop.hz > LONGEST_TICKS:
+            raise ValueError(
+                f"task.limit_s wants at most {LONGEST_TICKS / self.loop.hz:g} s at loop.hz = "
+                f"{self.loop.hz:g}, found {self.task.limit_s:g}: room is kept for every tick"
+            )
+
+
+def with_policy_server(settings: Settings, url: str) -> Settings:
+    """The same run with the policy server at `url` instead of what `[policy]` names."""
+    old = settings.policy
+    if old is None:
+        new = PolicyConfig(remote=RemoteConfig(url))
+    else:
+        remote = structs.replace(old.remote, url=url) if old.remote else RemoteConfig(url)
+        new = structs.replace(old, bundle=None, remote=remote)
+    return structs.replace(settings, policy=new)
+
+
+def load(path: Path | str) -> Settings:
+    """Read a run configuration. Paths in it are relative to the file, for a link to the file that
+    it leads to; those of the result are absolute. Raises ConfigError."""
+    settings = config.load(path, Settings)
+    folder = Path(path).resolve().parent
+    for part, key in (("policy", "bundle"), ("pro", "bundle"), ("risk", "calibration")):
+        section = getattr(settings, part)
+        if section is not None and getattr(section, key) is not None:
+            absolute = str(folder / getattr(section, key))
+            section = structs.replace(section, **{key: absolute})
+            settings = structs.replace(settings, **{part: section})
+    check_devices(settings, str(path))
+    return settings
+
+
+def check_devices(settings: Settings, where: str) -> None:
+    """Decode the tables of all devices and of the cell, so that whatever does not fit is named with
+    its file before anything is opened. Raises ConfigError."""
+    place = f"{where}: "
+    device_config("arms", settings.arm, f"{place}[arm]")
+    if settings.ft is not None:
+        device_config("ft", settings.ft, f"{place}[ft]")
+    if settings.gripper is not None:
+        device_config("grippers", settings.gripper, f"{place}[gripper]")
+    cameras(settings, place)
+    cell(settings, place)
+
+
+def cell(settings: Settings, place: str = "") -> CellConfig | None:
+    """The checked `[cell]` section, if there is one. Raises ConfigError, also where the file asks
+    for something else than the cell's scene: that decides what is asked for, and what success is.
+    """
+    if settings.cell is None:
+        return None
+    from headway.drivers.sim.cell import cell_config
+
+    cfg = cell_config(settings.cell, f"{place}[cell]")
+    scene = plugins.load("drivers.sim.scenes", cfg.scene)
+    if settings.instruction is not None:
+        raise ConfigError(
+            f"{place}`instruction` is not followed in a [cell]: in each episode its scene "
+            f"{cfg.scene} asks for one of {', '.join(map(repr, scene.INSTRUCTIONS))}; found "
+            f"{settings.instruction!r}: leave it out"
+        )
+    task = settings.task
+    if task.index != scene.TASK:
+        raise ConfigError(
+            f"{place}`task.index` wants {scene.TASK}, the task of the cell's scene {cfg.scene}, "
+            f"found {task.index}"
+        )
+    for key, zone in (("source", scene.SOURCE), ("target", scene.TARGET)):
+        found: ZoneConfig = getattr(task, key)
+        x, y, _ = zone.centre
+        if not found.holds(x, y):
+            raise ConfigError(
+                f"{place}`task.{key}` wants a zone that holds ({x:g}, {y:g}), where the cell's "
+                f"scene {cfg.scene} has it, found centre {found.centre} and half {found.half}"
+            )
+    return cfg
+
+
+def cameras(settings: Settings, place: str = "") -> dict[str, tuple[ModuleType, Any]]:
+    """Driver module and checked `Config` of each camera, by its name. `place` comes before the
+    section in errors. Raises ConfigError, also for two cameras of one name."""
+    found: dict[str, tuple[ModuleType, Any]] = {}
+    for i, table in enumerate(settings.camera):
+        where = f"{place}[[camera]] {i + 1}"
+        module, cfg = device_config("cameras", table, where)
+        name = str(getattr(cfg, "name", f"camera{i}"))
+        if name in found:
+            raise ConfigError(
+                f"{where} is named `{name}` as one before it: policies and recordings tell cameras "
+                "apart by `name`, give it another"
+            )
+        found[name] = module, cfg
+    return found

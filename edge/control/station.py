@@ -1,0 +1,113 @@
+"""The devices of one run, opened from the configuration and closed in reverse."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from headway.clock import Clock, WallClock
+from headway.drivers import Arm, Camera, Context, ForceTorqueSensor, Gripper, device_config
+from headway.drivers.latest import Latest
+from headway.drivers.lock import DeviceLock
+from headway.edge.control.payload import Payload
+from headway.edge.control.settings import Settings, cameras, cell
+from headway.kernels.telemetry import Scale
+from headway.types import ArmState, Frame, GripperState, Wrench
+
+if TYPE_CHECKING:
+    from headway.drivers.sim.cell import Cell
+
+
+class Station:
+    """`with Station(settings, clock) as station:` opens everything; nothing moves. A device with an
+    address (`info.uri`) is then held against other processes: Busy.
+
+    `outcome()` asks the station whether the task ended well; None where there is nobody to ask.
+    """
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        self.settings, self.clock = settings, clock
+        # Readers sleep up to their due time: one that spins keeps the interpreter from the loop.
+        self.ctx = Context(WallClock(spin_ns=0) if isinstance(clock, WallClock) else clock)
+        self.cell: Cell | None = None
+        cell_cfg = cell(settings)
+        if cell_cfg is not None:
+            from headway.drivers.sim.cell import Cell
+
+            self.cell = self.ctx.worlds["sim"] = Cell(cell_cfg, self.ctx.clock)
+        self.arm_device: Arm = self._open("arms", "arm", settings.arm)
+        self.chain = self.arm_device.chain
+        self.arm: Latest[ArmState] = Latest(self.arm_device, clock, "arm")
+        self.ft: Latest[Wrench] | None = None
+        self.gripper: Latest[GripperState] | None = None
+        self.gripper_device: Gripper | None = None
+        self.cameras: dict[str, Latest[Frame]] = {}
+        self.has_depth: dict[str, bool] = {}
+        if settings.ft is not None:
+            ft: ForceTorqueSensor = self._open("ft", "ft", settings.ft)
+            self.ft = Latest(ft, clock, "F/T sensor")
+        if settings.gripper is not None:
+            self.gripper_device = self._open("grippers", "gripper", settings.gripper)
+            self.gripper = Latest(self.gripper_device, clock, "gripper")
+        for name, (module, cfg) in cameras(settings).items():
+            camera: Camera = module.connect(cfg, self.ctx)
+            self.cameras[name] = Latest(camera, clock, f"camera {name}")
+            self.has_depth[name] = camera.has_depth
+        self._stack = ExitStack()
+        self.payload = Payload(settings.tool)
+        limits = self.arm_device.limits
+        stroke = self.gripper_device.stroke if self.gripper_device is not None else 0.085
+        self.stroke = stroke
+        self.scale = Scale(limits.q_min, limits.q_max, limits.dq_max, limits.tau_max, stroke=stroke)
+
+    def _open(self, folder: str, section: str, table: dict[str, Any]) -> Any:
+        module, cfg = device_config(folder, table, f"[{section}]")
+        return module.connect(cfg, self.ctx)
+
+    @property
+    def sources(self) -> list[Latest[Any]]:
+        optional = [s for s in (self.ft, self.gripper) if s is not None]
+        return [self.arm, *optional, *self.cameras.values()]
+
+    @property
+    def joints(self) -> int:
+        return len(self.arm_device.limits.q_min)
+
+    def __enter__(self) -> Station:
+        with ExitStack() as stack:
+            held = set()
+            for source in self.sources:
+                device = source.source.info
+                address = (device.uri, device.serial)
+                # Once for all that share it; a plain file, such as a recording, is nobody's alone.
+                if device.uri and address not in held and not Path(device.uri).is_file():
+                    stack.enter_context(DeviceLock(device))
+                    held.add(address)
+                source.start()
+                stack.callback(source.close)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        """Closes all, whatever one of them does. An error that is under way is the one to show."""
+        try:
+            self._stack.close()
+        except Exception:
+            if value is None:
+                raise
+
+    def reset(self, seed: int) -> str | None:
+        """Prepare an episode; returns the station's instruction, if it gives one."""
+        if self.cell is None:
+            return self.settings.instruction
+        return self.cell.reset(seed).instruction
+
+    def outcome(self) -> bool | None:
+        return self.cell.outcome() if self.cell is not None else None

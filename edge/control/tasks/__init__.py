@@ -1,0 +1,1 @@
+"""Tasks as the robot's own sensors tell them; a module each."""

@@ -1,0 +1,1 @@
+"""Inference engines; the folder `backends` is the registry."""

@@ -1,0 +1,37 @@
+"""An engine that computes nothing: all outputs stay zero. For measuring a loop without its model,
+and as the shortest complete example of a backend."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from headway.edge.engines.engine import Buffers, Engine, TensorSpec
+from headway.errors import SpecMismatch
+
+RANK = None  # never chosen by "auto"
+
+
+def missing() -> str:
+    return ""
+
+
+def open_engine(
+    path: Path, inputs: Mapping[str, TensorSpec], outputs: Mapping[str, TensorSpec]
+) -> Engine:
+    """The shapes are the bundle's; the file is not read. Raises SpecMismatch without them."""
+    if not inputs or not outputs:
+        raise SpecMismatch(f"the null engine wants the inputs and outputs of {path}, found none")
+    return NullEngine(inputs, outputs, str(path))
+
+
+class NullEngine(Buffers):
+    kind = "null"
+    device = "none"
+
+    def run(self) -> None:
+        for name in self.outputs:
+            self._arrays[name].fill(0)
+
+    def close(self) -> None:
+        pass

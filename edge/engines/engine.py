@@ -1,0 +1,183 @@
+"""Inference engines behind one Protocol; the folder `edge/engines/backends` is the registry.
+
+A backend is a module with `open_engine(path, inputs, outputs) -> Engine`, `missing() -> str` (why
+it cannot run here, "" when it can) and `RANK` (among those that can, "auto" takes the highest;
+None: never by itself). What was chosen, and why the others were not, is in `Engine.chosen`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headway import plugins
+from headway.bundle import Bundle, Tensor
+from headway.errors import BundleError, Missing, SpecMismatch
+
+FOLDER = "edge.engines.backends"
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """Shape and NumPy dtype name of an input or output; every dimension is fixed."""
+
+    shape: tuple[int, ...]
+    dtype: str
+
+
+class Engine(Protocol):
+    """A model with buffers that are bound once: write the inputs, `run`, read the outputs."""
+
+    kind: str
+    device: str
+    chosen: str
+    inputs: Mapping[str, TensorSpec]
+    outputs: Mapping[str, TensorSpec]
+
+    def bind(self, name: str) -> NDArray[Any]:
+        """The buffer of an input or output; the same array for the engine's whole life. Values
+        assigned to its elements are cast by NumPy. Raises SpecMismatch for an unknown name."""
+
+    def write(self, name: str, value: NDArray[Any]) -> None:
+        """Copy `value` into an input. Raises SpecMismatch unless shape and dtype are exactly right;
+        the buffer is then as it was."""
+
+    def run(self) -> None:
+        """Outputs from inputs, in place. Raises BundleError; allocates nothing of ours."""
+
+    def close(self) -> None:
+        """Idempotent."""
+
+
+class Buffers:
+    """The part of an engine that all backends share: named arrays of fixed shapes, all zero."""
+
+    chosen = ""
+
+    def __init__(
+        self, inputs: Mapping[str, TensorSpec], outputs: Mapping[str, TensorSpec], where: str
+    ) -> None:
+        self.inputs: Mapping[str, TensorSpec] = dict(inputs)
+        self.outputs: Mapping[str, TensorSpec] = dict(outputs)
+        self._where = where
+        self._arrays: dict[str, NDArray[Any]] = {
+            name: np.zeros(spec.shape, spec.dtype)
+            for name, spec in (*self.inputs.items(), *self.outputs.items())
+        }
+
+    def bind(self, name: str) -> NDArray[Any]:
+        if name not in self._arrays:
+            near = difflib.get_close_matches(name, self._arrays, n=1)
+            hint = f"did you mean `{near[0]}`?" if near else f"it has {', '.join(self._arrays)}"
+            raise SpecMismatch(f"wanted the tensor `{name}` of {self._where}, found none: {hint}")
+        return self._arrays[name]
+
+    def write(self, name: str, value: NDArray[Any]) -> None:
+        spec = self.inputs.get(name)
+        if spec is None:
+            self.bind(name)
+            raise SpecMismatch(f"`{name}` of {self._where} is an output: it is read, not written")
+        array = np.asarray(value)
+        if array.shape != spec.shape or array.dtype != np.dtype(spec.dtype):
+            raise SpecMismatch(
+                f"input `{name}` of {self._where} wants {spec.dtype} {spec.shape}, found "
+                f"{array.dtype} {array.shape}: convert it where it is made"
+            )
+        np.copyto(self._arrays[name], array)
+
+
+def specs(tensors: Sequence[Tensor]) -> dict[str, TensorSpec]:
+    """Of a bundle's inputs or outputs."""
+    return {t.name: TensorSpec(tuple(t.shape), t.dtype) for t in tensors}
+
+
+def check(found: Mapping[str, TensorSpec], want: Mapping[str, TensorSpec], where: str) -> None:
+    """Raises SpecMismatch unless both have the same tensors of the same shapes and dtypes."""
+    for name, spec in want.items():
+        if name not in found:
+            raise SpecMismatch(
+                f"{where}: the bundle wants a tensor `{name}`, the model has {', '.join(found)}: "
+                "export it again"
+            )
+        if found[name] != spec:
+            raise SpecMismatch(
+                f"{where}: the bundle wants `{name}` as {spec.dtype} {spec.shape}, the model has "
+                f"{found[name].dtype} {found[name].shape}: export it again"
+            )
+    extra = [name for name in found if name not in want]
+    if extra:
+        raise SpecMismatch(
+            f"{where}: the model has tensors that the bundle does not name: {', '.join(extra)}: "
+            "export it again"
+        )
+
+
+def open_engine(
+    kind: str,
+    onnx_path: Path | str,
+    *,
+    require: str | None = None,
+    inputs: Sequence[Tensor] = (),
+    outputs: Sequence[Tensor] = (),
+) -> Engine:
+    """Open a model with the backend `kind`, or with the best that this machine has ("auto").
+
+    `inputs` and `outputs` are what a bundle says the model has; it is held to them. Raises
+    ConfigError for an unknown kind, Missing when it cannot run here or is not the one `require`
+    names, BundleError for a file that is no model, SpecMismatch for another model.
+    """
+    path = Path(onnx_path)
+    kind, chosen = _choose(kind)
+    if require is not None and kind != require:
+        raise Missing(
+            f"wanted the engine `{require}`, found `{kind}` ({chosen}): install what it needs, or "
+            "do not require it"
+        )
+    if not path.is_file():
+        raise BundleError(f"wanted an ONNX model at {path}, found none: check the bundle's folder")
+    want_in, want_out = specs(inputs), specs(outputs)
+    engine: Engine = plugins.load(FOLDER, kind).open_engine(path, want_in, want_out)
+    try:
+        if want_in:
+            check(engine.inputs, want_in, f"{path} inputs")
+        if want_out:
+            check(engine.outputs, want_out, f"{path} outputs")
+    except SpecMismatch:
+        engine.close()
+        raise
+    engine.chosen = chosen
+    return engine
+
+
+def _choose(kind: str) -> tuple[str, str]:
+    """The backend's name, and the choice in words."""
+    if kind != "auto":
+        if why := plugins.load(FOLDER, kind).missing():
+            raise Missing(f"wanted the engine `{kind}`, which cannot run here: {why}")
+        return kind, f"{kind}: as configured"
+    able, notes = [], []
+    for name in plugins.kinds(FOLDER):
+        module = plugins.load(FOLDER, name)
+        if module.RANK is None:
+            continue
+        if why := module.missing():
+            notes.append(f"{name}: {why}")
+        else:
+            able.append((module.RANK, name))
+    if not able:
+        raise Missing(f"wanted an inference engine, found none that can run: {'; '.join(notes)}")
+    name = max(able)[1]
+    return name, "; ".join([f"{name}: best that can run here", *notes])
+
+
+def open_bundle(bundle: Bundle, kind: str = "auto") -> Engine:
+    """The engine of a bundle's model, held to the inputs and outputs of its manifest. Raises what
+    `open_engine` raises."""
+    m = bundle.manifest
+    return open_engine(kind, bundle.onnx, inputs=m.inputs, outputs=m.outputs)

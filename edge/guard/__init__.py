@@ -1,0 +1,1 @@
+"""What may reach the arm: `guard` decides, `core` and `joint` bound, `collision` looks around."""

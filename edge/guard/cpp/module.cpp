@@ -1,0 +1,191 @@
+// headway.edge.guard._guard: the guard's arithmetic for Python (see edge/guard/core.py).
+//
+// The command, and what is sent instead, lie in memory that Python owns: a tick is two calls without
+// arguments to speak of. Forward kinematics is the compiled chain's, or a Python function's.
+#include <algorithm>
+#include <optional>
+#include <stdexcept>
+#include <string>
+
+#include "../../../drivers/cpp/arrays.hpp"
+#include "../../../drivers/cpp/kinematics.hpp"
+#include "guard.hpp"
+
+using headway::Array, headway::Vector, headway::Three, headway::Rows, headway::OutVector;
+using headway::want;
+using Six = Array<const double, nb::shape<6>>;
+
+namespace {
+
+headway::Segment segment(const double* r) { return {{r[0], r[1], r[2]}, {r[3], r[4], r[5]}}; }
+
+// Forward kinematics: the chain's, else `call`, which reads `q` and writes `p`.
+struct Where {
+  std::optional<headway::Chain> chain;
+  nb::object call;
+  std::optional<OutVector> q, p;
+  nb::object* error;
+
+  bool operator()(const double* at, headway::Look& look) {
+    if (chain) {
+      chain->frames(at, look.frames);
+      chain->tcp(look.frames[chain->n()], look.tcp.data());
+      return true;
+    }
+    std::copy_n(at, q->shape(0), q->data());
+    try {
+      call();
+    } catch (nb::python_error& e) {
+      if (!e.matches(PyExc_Exception)) throw;  // an interrupt is not the kinematics' fault
+      *error = nb::borrow(e.value());
+      return false;
+    }
+    std::copy_n(p->data(), 3, look.tcp.data());
+    return true;
+  }
+};
+
+class PyGuard {
+ public:
+  nb::object error = nb::none();  // why forward kinematics failed
+
+  PyGuard(const Rows& joints, double period_s, const Rows& box, double lever_m, bool clamp,
+          OutVector command, OutVector out, nb::object fk, const nb::object& scene)
+      : command_(std::move(command)), out_(std::move(out)),
+        guard_(limits(joints), period_s, corners(box), lever_m, clamp,
+               where(fk, joints.shape(0)), parts(scene)),
+        releases_(nb::len(fk) == 4) {
+    want(command_.shape(0), guard_.n(), "commanded positions");
+    want(out_.shape(0), guard_.n(), "positions to send");
+  }
+
+  void start() { guard_.start(out_.data()); }
+  bool finite() const {
+    return std::all_of(command_.data(), command_.data() + guard_.n(),
+                       [](double x) { return std::isfinite(x); });
+  }
+  void pass_over(bool known) { guard_.pass_over(known ? command_.data() : nullptr); }
+  bool propose() { return guard_.propose(command_.data()); }
+  // (row, (reason, at, values)); other threads may run meanwhile if no Python is needed
+  nb::tuple check_chunk(const Rows& q, double dt) {
+    want(q.shape(1), guard_.n(), "joint positions");
+    const int h = static_cast<int>(q.shape(0));
+    std::pair<int, headway::Found> found;
+    if (releases_) {
+      nb::gil_scoped_release unlocked;
+      found = guard_.check_chunk(q.data(), h, dt);
+    } else {
+      found = guard_.check_chunk(q.data(), h, dt);
+    }
+    return nb::make_tuple(found.first, tuple(found.second));
+  }
+  void send(bool braking) { guard_.send(braking, out_.data()); }
+  nb::tuple soft() const { return tuple(guard_.soft); }
+  nb::tuple hard() const { return tuple(guard_.hard); }
+
+ private:
+  static nb::tuple tuple(const headway::Found& f) {
+    const auto& v = f.values;
+    return nb::make_tuple(f.reason, f.at, nb::make_tuple(v[0], v[1], v[2], v[3]));
+  }
+
+  static std::vector<headway::JointLimits> limits(const Rows& rows) {
+    want(rows.shape(1), 8, "numbers per joint");
+    std::vector<headway::JointLimits> out;
+    for (std::size_t i = 0; i < rows.shape(0); ++i) {
+      const double* r = rows.data() + 8 * i;
+      out.push_back({r[0], r[1], r[2], r[3], r[4], r[5], r[6], r[7]});
+    }
+    return out;
+  }
+
+  static headway::Box corners(const Rows& box) {
+    want(box.shape(0), 3, "axes of the workspace");
+    want(box.shape(1), 2, "faces per axis");
+    return {{box(0, 0), box(1, 0), box(2, 0)}, {box(0, 1), box(1, 1), box(2, 1)}};
+  }
+
+  // (capsules (m, 8), fixed (s, 6), boxes (b, 6), pairs (p, 5), floor, margin): edge/guard/collision.py
+  static std::optional<headway::Scene> parts(const nb::object& given) {
+    if (given.is_none()) return {};
+    const nb::tuple t = nb::cast<nb::tuple>(given);
+    headway::Scene scene{{}, {}, {}, nb::cast<double>(t[4]), nb::cast<double>(t[5]), {}};
+    each(t[0], 8, [&](const double* r) {
+      scene.capsules.push_back({static_cast<int>(r[0]), segment(r + 1)});
+    });
+    each(t[1], 6, [&](const double* r) { scene.fixed.push_back(segment(r)); });
+    each(t[2], 6, [&](const double* r) { scene.boxes.push_back(segment(r)); });
+    each(t[3], 5, [&](const double* r) {
+      scene.pairs.push_back({static_cast<headway::Pair::Kind>(static_cast<int>(r[0])),
+                             static_cast<int>(r[1]), static_cast<int>(r[2]), r[3], r[4]});
+    });
+    return scene;
+  }
+
+  template <class Take>
+  static void each(const nb::object& given, std::size_t width, Take take) {
+    const auto rows = nb::cast<Rows>(given);
+    want(rows.shape(1), width, "numbers per row");
+    for (std::size_t i = 0; i < rows.shape(0); ++i) take(rows.data() + i * width);
+  }
+
+  // (links (n, 4), cos, sin, tool (3,)) of a chain, or (function, q (n,), p (3,))
+  Where where(const nb::object& fk, std::size_t n) {
+    nb::tuple given = nb::cast<nb::tuple>(fk);
+    Where w{{}, nb::none(), {}, {}, &error};
+    if (given.size() == 4) {
+      const auto links = nb::cast<Rows>(given[0]);
+      const auto tool = nb::cast<Three>(given[3]);
+      want(links.shape(0), n, "joints in the chain");
+      want(links.shape(1), 4, "numbers per link");
+      if (n > headway::MAX_JOINTS) throw nb::value_error("too many joints");
+      w.chain.emplace(headway::Chain{{},
+                                     nb::cast<double>(given[1]),
+                                     nb::cast<double>(given[2]),
+                                     {tool(0), tool(1), tool(2)}});
+      for (std::size_t i = 0; i < n; ++i)
+        w.chain->links.push_back({links(i, 0), links(i, 1), links(i, 2), links(i, 3)});
+    } else {
+      w.call = nb::borrow(given[0]);
+      w.q.emplace(nb::cast<OutVector>(given[1]));
+      w.p.emplace(nb::cast<OutVector>(given[2]));
+      want(w.q->shape(0), n, "joint positions");
+      want(w.p->shape(0), 3, "coordinates");
+    }
+    return w;
+  }
+
+  OutVector command_, out_;
+  headway::Guard<Where> guard_;
+  bool releases_;
+};
+
+}  // namespace
+
+NB_MODULE(_guard, m) {
+  using nb::arg;
+  nb::set_leak_warnings(false);  // a guard's function may refer back to it
+  m.attr("VERSION") = 2;  // edge/guard/native.py wants this one
+  // squared distances [m^2] of a segment (two ends) to another, and to a box (two corners)
+  m.def("segments_apart", [](const Six& a, const Six& b) {
+    return headway::segments_apart(segment(a.data()), segment(b.data()));
+  });
+  m.def("box_apart", [](const Six& a, const Six& b) {
+    return headway::box_apart(segment(a.data()), segment(b.data()));
+  });
+  nb::class_<PyGuard>(m, "Core")
+      .def(nb::init<const Rows&, double, const Rows&, double, bool, OutVector, OutVector,
+                    nb::object, const nb::object&>(),
+           arg("joints"), arg("period_s"), arg("box"), arg("lever_m"), arg("clamp"),
+           arg("command").noconvert(), arg("out").noconvert(), arg("fk"),
+           arg("scene").none())
+      .def("start", &PyGuard::start)
+      .def("finite", &PyGuard::finite)
+      .def("pass_over", &PyGuard::pass_over, arg("known"))
+      .def("propose", &PyGuard::propose)
+      .def("check_chunk", &PyGuard::check_chunk, arg("q"), arg("dt"))
+      .def("send", &PyGuard::send, arg("braking"))
+      .def("soft", &PyGuard::soft)
+      .def("hard", &PyGuard::hard)
+      .def_ro("error", &PyGuard::error);
+}

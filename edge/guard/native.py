@@ -1,0 +1,72 @@
+"""The compiled guard, imported on first use."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headway import compiled
+from headway.drivers.kinematics import Chain, Impl
+from headway.edge.guard.collision import Scene
+from headway.edge.guard.core import Core, Fk, PythonCore, position
+from headway.edge.guard.joint import Joint
+from headway.types import Vec
+
+NAME, VERSION = "headway.edge.guard._guard", 2  # of what the compiled module offers
+
+
+def module() -> Any:
+    """The compiled module. Raises Missing when it was not built, or from other sources."""
+    return compiled.load(NAME, VERSION, "the compiled guard")
+
+
+def optional() -> Any:
+    """The compiled module, or None where it is missing."""
+    return compiled.optional(NAME, VERSION)
+
+
+def make(
+    impl: Impl,
+    joints: list[Joint],
+    period_s: float,
+    box: NDArray[np.float64],
+    lever_m: float,
+    clamp: bool,
+    command: Vec,
+    out: Vec,
+    fk: Fk,
+    scene: Scene | None,
+) -> Core:
+    """The compiled core for "cpp", and for "auto" where it is built; else the Python one, of the
+    same arguments. Raises Missing, and ValueError for a chain of another number of joints."""
+    if isinstance(fk, Chain) and len(fk.dh) != len(joints):
+        raise ValueError(
+            f"guard wants a chain of its {len(joints)} joints, found one of {len(fk.dh)}"
+        )
+    compiled = module() if impl == "cpp" else optional() if impl == "auto" else None
+    if compiled is None:
+        return PythonCore(joints, period_s, box, lever_m, clamp, command, out, fk, scene)
+    where: tuple[Any, ...]
+    if isinstance(fk, Chain):
+        where = (
+            fk.links, math.cos(fk.base_yaw), math.sin(fk.base_yaw), np.array(fk.tool, np.float64)
+        )  # fmt: skip
+    else:
+        where = _filled(fk, len(joints))
+    rows = np.array([joint.constants() for joint in joints])
+    parts = None if scene is None else (*scene.rows(), scene.floor, scene.margin)
+    core: Core = compiled.Core(rows, period_s, box, lever_m, clamp, command, out, where, parts)
+    return core
+
+
+def _filled(fk: Any, n: int) -> tuple[Any, Vec, Vec]:
+    """`fk` as a function that reads one buffer and writes another."""
+    q, p = np.zeros(n), np.zeros(3)
+
+    def call() -> None:
+        p[:] = position(fk, q)
+
+    return call, q, p

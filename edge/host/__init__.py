@@ -1,0 +1,1 @@
+"""What the loop asks of the machine that it runs on."""

@@ -1,0 +1,233 @@
+"""What the loop asks of the operating system in real time.
+
+Each step is tried by itself; one that is refused is said, with how to allow it, and the run goes on
+without. All are taken back at the end, except that malloc keeps what it has.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Annotated
+
+from msgspec import Meta
+
+from headway import config
+from headway.edge.host.environment import cores_of, ranges, read
+from headway.edge.host.system import MALLOC_DEFAULTS, MALLOC_KEEP, System
+
+_LIMITS = (
+    "add `@realtime - {} {}` to /etc/security/limits.d/99-realtime.conf, join that group, log in "
+    "again; in a container: {}"
+)
+
+
+class RealtimeConfig(config.Struct, frozen=True):
+    """The `[realtime]` section; only `headway run --realtime` looks at it."""
+
+    fifo: bool = True  # run first: SCHED_FIFO
+    priority: Annotated[int, Meta(ge=1, le=99)] = (
+        50  # above ordinary threads, below the kernel's interrupt threads
+    )
+    pin: bool = True  # the loop has a core, all else the others
+    core: Annotated[int, Meta(ge=-1, le=65_535)] = -1  # which; -1: an isolated one, else the last
+    lock_memory: bool = True  # no page of the process is ever fetched again
+    keep_memory: bool = True  # malloc gives nothing back to the kernel, so it never asks again
+    # ... and has this much at hand from the start
+    prefault_mib: Annotated[int, Meta(ge=0, le=4096)] = 32
+    no_huge_pages: bool = True  # none is put together, or taken apart, under the loop
+    # after which a Python thread lets the loop go on; 0: as is
+    switch_interval_s: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.0002
+    no_idle_states: bool = True  # cores wake at once: /dev/cpu_dma_latency
+    rehearse: bool = True  # each tick once for nothing just before it is due: caches are warm
+
+
+@dataclass(frozen=True)
+class Granted:
+    """One step: what was granted, or why it was refused and how to allow it."""
+
+    name: str
+    ok: bool
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.name}: {'granted' if self.ok else 'refused'}{self.text and ': '}{self.text}"
+
+
+Undo = Callable[[], object]
+Step = Callable[[RealtimeConfig, System], tuple[str, Undo]]  # raises OSError
+
+
+class Setup:
+    """What was granted. `core`: the loop's, None where it has none of its own; `others`: those of
+    all else."""
+
+    def __init__(
+        self,
+        granted: tuple[Granted, ...],
+        core: int | None,
+        others: tuple[int, ...],
+        system: System,
+    ) -> None:
+        self.granted, self.core, self.others, self._system = granted, core, others, system
+
+    @property
+    def lines(self) -> list[str]:
+        return [str(g) for g in self.granted]
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """For a recording, as `edge.host.environment` names them."""
+        ok = ", ".join(g.name for g in self.granted if g.ok)
+        refused = ", ".join(g.name for g in self.granted if not g.ok)
+        core = "" if self.core is None else str(self.core)
+        named = {"env.rt_granted": ok, "env.rt_refused": refused, "env.loop_core": core}
+        return {k: v for k, v in named.items() if v}
+
+    @contextmanager
+    def pinned(self) -> Iterator[None]:
+        """The calling thread has its core inside the block; the process's children are moved to
+        the other cores. What is started inside inherits the loop's core, so start it before.
+
+        The process's other threads, readers of devices, stay where they may run: they share
+        Python's lock with the loop, so one that waits for a busy core makes the loop wait.
+        """
+        if self.core is None:
+            yield
+            return
+        system = self._system
+        before = {tid: system.affinity(tid) for tid in (*system.helpers(), 0)}
+        wanted = {tid: set(self.others) for tid in before} | {0: {self.core}}
+        try:
+            for tid, cores in wanted.items():
+                system.set_affinity(tid, cores)
+            yield
+        finally:
+            for tid, cores in before.items():
+                system.set_affinity(tid, cores)
+
+
+@contextmanager
+def realtime(cfg: RealtimeConfig | None = None, system: System | None = None) -> Iterator[Setup]:
+    """Ask for everything that `cfg` says; the loop's thread enters this."""
+    cfg, system = cfg or RealtimeConfig(), system or System()
+    granted = []
+    with ExitStack() as undo:
+        for name, wanted, step in _steps(cfg):
+            if not wanted:
+                continue
+            try:
+                text, back = step(cfg, system)
+            except OSError as e:
+                granted.append(Granted(name, False, e.strerror or str(e)))
+            else:
+                undo.callback(back)
+                granted.append(Granted(name, True, text))
+        core, others = split(cfg, system)
+        pinned = any(g.ok and g.name == "core" for g in granted)
+        if not pinned:
+            core, others = None, ()
+        yield Setup(tuple(granted), core, others, system)
+
+
+def split(cfg: RealtimeConfig, system: System | None = None) -> tuple[int | None, tuple[int, ...]]:
+    """The loop's core, and the cores of all else; (None, ()) where they are not to be told apart
+    or there is only one."""
+    system = system or System()
+    allowed = system.affinity(0)
+    if not cfg.pin:
+        return None, ()
+    try:
+        isolated = cores_of(read(system.root / "sys/devices/system/cpu/isolated"))
+    except ValueError:
+        isolated = set()
+    core = cfg.core if cfg.core >= 0 else min(isolated, default=max(allowed))
+    others = tuple(sorted(allowed - {core} - isolated)) or tuple(sorted(allowed - {core}))
+    return (core, others) if others else (None, ())
+
+
+def _steps(cfg: RealtimeConfig) -> list[tuple[str, bool, Step]]:
+    """In this order: memory is taken before it is locked, and ordinary work is over before the
+    thread runs first."""
+    return [
+        ("malloc", cfg.keep_memory, _keep_memory),
+        ("huge pages off", cfg.no_huge_pages, _no_huge_pages),
+        ("locked memory", cfg.lock_memory, _lock_memory),
+        ("thread switching", cfg.switch_interval_s > 0, _switch_interval),
+        ("idle states off", cfg.no_idle_states, _no_idle_states),
+        ("core", cfg.pin, _pin),
+        ("SCHED_FIFO", cfg.fifo, _fifo),
+    ]
+
+
+def _keep_memory(cfg: RealtimeConfig, system: System) -> tuple[str, Undo]:
+    for option, value in MALLOC_KEEP:
+        system.mallopt(option, value)
+    bytearray(cfg.prefault_mib << 20)  # written with zeros, freed, kept
+
+    def back() -> None:
+        for option, value in MALLOC_DEFAULTS:
+            system.mallopt(option, value)
+
+    return f"gives nothing back, {cfg.prefault_mib} MiB at hand", back
+
+
+def _no_huge_pages(cfg: RealtimeConfig, system: System) -> tuple[str, Undo]:
+    system.huge_pages(False)
+    return "", lambda: system.huge_pages(True)
+
+
+def _lock_memory(cfg: RealtimeConfig, system: System) -> tuple[str, Undo]:
+    """With a finite limit and no privilege, locking may be granted now and every allocation beyond
+    the limit fail later: then rather not."""
+    how = _LIMITS.format("memlock", "unlimited", "--ulimit memlock=-1")
+    limit = system.lock_limit()
+    if limit is not None:
+        raise OSError(0, f"the limit is {limit >> 20} MiB; {how}")
+    try:
+        system.mlockall()
+    except OSError as e:
+        raise OSError(e.errno, f"{e.strerror}; {how}") from None
+    return "what was touched, and what is to come", system.munlockall
+
+
+def _switch_interval(cfg: RealtimeConfig, system: System) -> tuple[str, Undo]:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(cfg.switch_interval_s)
+    return f"{cfg.switch_interval_s * 1e6:.0f} us", lambda: sys.setswitchinterval(before)
+
+
+def _no_idle_states(cfg: RealtimeConfig, system: System) -> tuple[str, Undo]:
+    try:
+        held = system.hold_latency(0)
+    except OSError as e:
+        how = "as root: chmod g+rw /dev/cpu_dma_latency for a group of yours"
+        raise OSError(e.errno, f"{e.strerror}; {how}") from None
+    return "", held
+
+
+def _pin(cfg: RealtimeConfig, system: System) -> tuple[str, Undo]:
+    core, others = split(cfg, system)
+    if core is None:
+        raise OSError(0, "there is one core only; the loop wants one and all else another")
+    before = system.affinity(0)
+    try:
+        system.set_affinity(0, {core})  # whether it may
+    except OSError as e:
+        raise OSError(e.errno, f"{core}: {e.strerror}; set `realtime.core`") from None
+    system.set_affinity(0, before)
+    return f"{core} for the loop, {ranges(set(others))} for all else", lambda: None
+
+
+def _fifo(cfg: RealtimeConfig, system: System) -> tuple[str, Undo]:
+    """Threads and processes that the loop's thread starts do not inherit it."""
+    before = system.scheduler()
+    try:
+        system.set_scheduler(os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, cfg.priority)
+    except OSError as e:
+        how = _LIMITS.format("rtprio", 95, "--cap-add SYS_NICE --ulimit rtprio=95")
+        raise OSError(e.errno, f"{e.strerror}; {how}") from None
+    return f"priority {cfg.priority}", lambda: system.set_scheduler(*before)

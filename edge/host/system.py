@@ -1,0 +1,108 @@
+"""The system calls behind `edge.host.realtime`, which a test replaces. All raise OSError."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import resource
+import struct
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from headway.edge.host.environment import read
+
+# mallopt(3): M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX; the defaults are glibc's.
+_TRIM, _PAD, _MMAPS = -1, -2, -4
+MALLOC_KEEP = ((_TRIM, (1 << 31) - 1), (_PAD, 16 << 20), (_MMAPS, 0))
+MALLOC_DEFAULTS = ((_TRIM, 128 << 10), (_PAD, 128 << 10), (_MMAPS, 65536))
+_MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
+_PR_SET_THP_DISABLE = 41
+_CAP_IPC_LOCK = 14
+
+
+class System:
+    """`root`: below which files are read."""
+
+    root = Path("/")
+
+    def scheduler(self) -> tuple[int, int]:
+        """Policy and priority of the calling thread."""
+        return os.sched_getscheduler(0), os.sched_getparam(0).sched_priority
+
+    def set_scheduler(self, policy: int, priority: int) -> None:
+        os.sched_setscheduler(0, policy, os.sched_param(priority))
+
+    def affinity(self, tid: int) -> set[int]:
+        """Of a thread, 0: the calling one. Empty for one that is gone."""
+        with contextlib.suppress(ProcessLookupError):
+            return os.sched_getaffinity(tid)
+        return set()
+
+    def set_affinity(self, tid: int, cores: set[int]) -> None:
+        """A thread of somebody else's, or one that is gone, is left alone."""
+        if tid == 0:
+            os.sched_setaffinity(0, cores)
+        elif cores:
+            with contextlib.suppress(OSError):
+                os.sched_setaffinity(tid, cores)
+
+    def helpers(self) -> list[int]:
+        """The threads of this process's children."""
+        own = os.getpid()
+        children = [int(c) for t in self._threads(own) for c in self._children(own, t)]
+        return [t for c in children for t in self._threads(c)]
+
+    def _threads(self, pid: int) -> Iterator[int]:
+        with contextlib.suppress(OSError):
+            yield from (int(t) for t in os.listdir(self.root / f"proc/{pid}/task"))
+
+    def _children(self, pid: int, tid: int) -> list[str]:
+        return read(self.root / f"proc/{pid}/task/{tid}/children").split()
+
+    def lock_limit(self) -> int | None:
+        """Bytes that may be locked, None for any number."""
+        limit = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0]
+        if limit == resource.RLIM_INFINITY:
+            return None
+        status = (self.root / "proc/self/status").read_text().splitlines()
+        caps = next((int(x.split()[1], 16) for x in status if x.startswith("CapEff")), 0)
+        return None if caps >> _CAP_IPC_LOCK & 1 else limit
+
+    def mlockall(self) -> None:
+        """What was touched stays resident; libraries are not read in whole for it."""
+        _call("mlockall", _MCL_CURRENT | _MCL_FUTURE | _MCL_ONFAULT)
+
+    def munlockall(self) -> None:
+        _call("munlockall")
+
+    def mallopt(self, option: int, value: int) -> None:
+        if _function("mallopt")(option, value) != 1:
+            raise OSError(0, f"mallopt({option}, {value}) was refused")
+
+    def huge_pages(self, on: bool) -> None:
+        _call("prctl", _PR_SET_THP_DISABLE, *(ctypes.c_ulong(x) for x in (not on, 0, 0, 0)))
+
+    def hold_latency(self, us: int) -> Callable[[], None]:
+        """Ask for cores that wake within `us`; returns what ends that."""
+        fd = os.open(self.root / "dev/cpu_dma_latency", os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(fd, struct.pack("i", us))
+        except BaseException:
+            os.close(fd)
+            raise
+        return lambda: os.close(fd)
+
+
+def _function(name: str) -> Callable[..., int]:
+    try:
+        found: Callable[..., int] = getattr(ctypes.CDLL(None, use_errno=True), name)
+    except AttributeError:
+        raise OSError(0, f"this C library has no {name}") from None
+    return found
+
+
+def _call(name: str, *arguments: object) -> None:
+    if _function(name)(*arguments):
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))

@@ -1,0 +1,228 @@
+"""From action chunks to a joint reference at every tick.
+
+A chunk's waypoints are interpolated linearly in joint space and smoothed by three moving averages
+(FIR trajectory generation, Biagiotti & Melchiorri 2012): a velocity step dv becomes an acceleration
+of dv/T1 and a jerk of dv/(T1*T2), so waypoints of ordinary speed stay inside the guard's limits.
+The arm follows `filter_delay_s` behind the waypoints; chunks are planned from the waypoint
+reference (`raw`), not from the delayed one.
+
+A new chunk is adopted at the tick where it arrived, at its own time index there: what ran meanwhile
+ran, nothing is estimated. How it takes over is the `seam`:
+- blend: at once; the jump is blended out over `BLEND_S`.
+- rtc: what the chunk before would have done fades out over all of their overlap, with the soft
+  mask of real-time chunking (Black, Galliker & Levine 2025, eq. 5): weight c (e^c - 1) / (e - 1),
+  where c falls from 1 at the adoption to 0 at the old chunk's end (`BLEND_S` later at least). Their
+  mask conditions the denoising; here it weights the waypoints, so it works with any policy.
+- ensemble: mean of all chunks that cover the tick, weighted exp(-decay i) with i = 0 the oldest
+  (temporal ensembling, Zhao et al. 2023), each fading in its last `BLEND_S`.
+Whatever jump the seam leaves is blended out as well, so the reference never steps.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from typing import Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from headway.clock import NS
+from headway.drivers.kinematics import Chain, quat_to_mat
+from headway.edge.motion.play_clock import PlayClock
+from headway.edge.motion.smoother import smoother, waypoint
+from headway.errors import SpecMismatch
+from headway.types import Chunk, Vec
+
+BLEND_S = 0.1
+ACTION_NAMES = ("dx", "dy", "dz", "rx", "ry", "rz", "grip")
+TAPS_S = (0.08, 0.06, 0.02)  # [s]
+Seam = Literal["blend", "rtc", "ensemble"]
+_KEPT = 8  # chunks of an ensemble
+
+
+def filter_delay_s(dt: float) -> float:
+    """How far the smoothed reference lags behind the waypoints [s]."""
+    return sum(_taps(t, dt) - 1 for t in TAPS_S) / 2 * dt
+
+
+def _taps(seconds: float, dt: float) -> int:
+    return max(1, round(seconds / dt))
+
+
+class JointChunk(msgspec.Struct, frozen=True):
+    """Waypoints `q` (h + 1, n) [rad] at t0 + k * dt, the first one the base; `grip` (h + 1,) 0 open
+    to 1 closed; `residual` the worst inverse-kinematics error, position [m] or rotation [rad]."""
+
+    t0_ns: int
+    dt_ns: int
+    q: NDArray[np.float64]
+    grip: NDArray[np.float64]
+    residual: float
+
+
+def to_joints(chunk: Chunk, chain: Chain, q0: Vec) -> JointChunk:
+    """Solve a chunk of TCP actions (h, 7): position [m] and rotation vector [rad] in the TCP frame
+    of the chunk's base pose, and grip 0..1. `q0` (n,): joints of the base pose. Raises SpecMismatch
+    for anything else."""
+    given = np.asarray(chunk.actions)
+    if given.dtype.kind != "f" or given.ndim != 2 or given.shape[1] != len(ACTION_NAMES):
+        raise SpecMismatch(
+            f"wanted a chunk of actions (h, {len(ACTION_NAMES)}) of floats: "
+            f"{', '.join(ACTION_NAMES)}; found {given.shape} of {given.dtype}: check the policy"
+        )
+    if not len(given) or chunk.dt_ns <= 0:
+        raise SpecMismatch(
+            f"wanted a chunk of at least one action, dt > 0; found {len(given)} actions, dt "
+            f"{chunk.dt_ns} ns: check the policy"
+        )
+    actions = given.astype(np.float64)
+    # What is not finite becomes NaN joints: the guard rejects them and says so.
+    q, worst = chain.ik_chunk(quat_to_mat(chunk.base.quat), chunk.base.pos, actions, q0)
+    grip = np.concatenate([actions[:1, 6], actions[:, 6]])
+    return JointChunk(chunk.t0_ns, chunk.dt_ns, q, grip, worst)
+
+
+class ChunkPlayer:
+    """Holds the chunk that runs. `sample` is called once per tick and returns the joint reference,
+    or None when no chunk is young enough: its last waypoint is behind us. Chunks are played at
+    `scale` of their speed; `mark` every observation that a chunk will be made from."""
+
+    def __init__(
+        self, n: int, dt_s: float, seam: Seam = "blend", ensemble_decay: float = 0.01
+    ) -> None:
+        self.seam, self._decay = seam, ensemble_decay
+        self._older: deque[JointChunk] = deque(maxlen=_KEPT if seam == "ensemble" else 1)
+        self._adopted = self._made_ns = 0
+        self._smoother = smoother(n, [_taps(t, dt_s) for t in TAPS_S])
+        self._out = np.zeros(n)
+        self._nothing = np.zeros(n)
+        self._chunk: JointChunk | None = None
+        self._clock = PlayClock(round(dt_s * NS))  # chunks are in its time
+        self._offset = np.zeros(n)
+        self._offset_t0 = 0
+        self.raw = np.zeros(n)  # (n,) [rad], the waypoint reference before smoothing
+        self.seam_jump = 0.0  # [rad]
+        self.disagreement = 0.0  # [rad]
+        self.grip = 0.0
+
+    def reset(self, q: Vec) -> None:
+        """Stand still at `q`, with no chunk."""
+        self._rest(q)
+        self._clock.reset()
+        self._chunk = None
+        self._older.clear()
+        self._offset[:] = 0.0
+        self.seam_jump = self.disagreement = self.grip = 0.0
+
+    def resync(self, q: Vec, t_ns: int) -> None:
+        """The guard sent `q` instead: go on from there, blending back to the chunk."""
+        self._rest(q)
+        self._older.clear()
+        now = self._clock.now(t_ns)
+        if self._chunk is not None and now < self._end(self._chunk):
+            self._offset[:] = q - self._raw_at(self._chunk, now)
+            self._offset_t0 = t_ns
+
+    def mark(self, t_ns: int) -> None:
+        """An observation was made at `t_ns`, from which a chunk may come."""
+        self._clock.mark(t_ns)
+
+    def adopt(self, chunk: JointChunk, t_ns: int) -> bool:
+        """Take over at `t_ns`. False (and nothing changes) when the chunk is already over."""
+        now = self._clock.now(t_ns)
+        made_ns = chunk.t0_ns
+        chunk = JointChunk(
+            self._clock.played(made_ns), chunk.dt_ns, chunk.q, chunk.grip, chunk.residual
+        )
+        if now >= self._end(chunk):
+            return False
+        jump = _minus(self.raw, self._raw_at(chunk, now))
+        size = sum(map(abs, jump))
+        self.seam_jump = max(map(abs, jump)) if math.isfinite(size) else size
+        old = self._chunk
+        if old is not None and now < self._end(old):
+            self.disagreement = self._difference(old, chunk, now)
+        if old is not None and self.seam != "blend":
+            self._older.append(old)
+        self._chunk, self._adopted, self._made_ns = chunk, now, made_ns
+        self._offset[:] = jump if self.seam == "blend" else self.raw - self._seam_at(chunk, now)
+        self._offset_t0 = t_ns
+        return True
+
+    def age_ns(self, t_ns: int) -> int | None:
+        """How old at `t_ns` the observation is that the running chunk was made from, else None."""
+        return None if self._chunk is None else t_ns - self._made_ns
+
+    def sample(self, t_ns: int, scale: float = 1.0) -> Vec | None:
+        """Joint reference (n,) [rad] for `t_ns`, in an array that the next call overwrites; also
+        sets `grip`. `scale` 0..1 is the fraction of the planned speed since the last tick."""
+        self._clock.advance(scale)
+        now = self._clock.now(t_ns)
+        chunk = self._chunk
+        if chunk is None or now > self._end(chunk):
+            return None
+        k, rest = divmod(max(0, now - chunk.t0_ns), chunk.dt_ns)
+        left = 1.0 - (t_ns - self._offset_t0) / (BLEND_S * NS)
+        if not self._older:
+            waypoint(chunk.q, k, rest / chunk.dt_ns, self._offset, left, self.raw)
+        else:
+            self.raw[:] = self._seam_at(chunk, now)
+            if left > 0:
+                self.raw += self._offset * left
+        self.grip = float(chunk.grip[min(k + 1, len(chunk.grip) - 1)])
+        self._smoother.step(self.raw, self._out)
+        return self._out
+
+    def _seam_at(self, chunk: JointChunk, t_ns: int) -> Vec:
+        """The waypoints of `chunk` with what the older ones add to them."""
+        older = self._older
+        until = self._adopted + round(BLEND_S * NS) if self.seam == "rtc" else 0
+        while older and t_ns >= max(self._end(older[0]), until):
+            older.popleft()
+        new = self._raw_at(chunk, t_ns)
+        if not older:
+            return new
+        if self.seam == "rtc":
+            end = max(self._end(older[0]), until)
+            c = (end - t_ns) / (end - self._adopted)
+            w = c * math.expm1(c) / (math.e - 1)
+            mixed: Vec = w * self._raw_at(older[0], t_ns) + (1 - w) * new
+            return mixed
+        whole = math.exp(-self._decay * len(older))
+        total = new * whole
+        for i, one in enumerate(older):
+            # one that is about to end leaves step by step
+            w = math.exp(-self._decay * i) * min(1.0, (self._end(one) - t_ns) / (BLEND_S * NS))
+            total += w * self._raw_at(one, t_ns)
+            whole += w
+        mean: Vec = total / whole
+        return mean
+
+    def _difference(self, old: JointChunk, new: JointChunk, now: int) -> float:
+        """RMS of what two chunks say of now and the next two waypoints [rad]."""
+        gaps: list[float] = []
+        for t in range(now, min(now + 3 * new.dt_ns, self._end(old)), new.dt_ns):
+            gaps += _minus(self._raw_at(old, t), self._raw_at(new, min(t, self._end(new))))
+        return math.sqrt(sum(x * x for x in gaps) / len(gaps))
+
+    def _rest(self, q: Vec) -> None:
+        self._smoother.rest(q)
+        self.raw[:] = q
+
+    @staticmethod
+    def _end(chunk: JointChunk) -> int:
+        return chunk.t0_ns + (len(chunk.q) - 1) * chunk.dt_ns
+
+    def _raw_at(self, chunk: JointChunk, t_ns: int) -> Vec:
+        k, rest = divmod(max(0, t_ns - chunk.t0_ns), chunk.dt_ns)
+        here = np.empty_like(self.raw)
+        waypoint(chunk.q, k, rest / chunk.dt_ns, self._nothing, 0.0, here)
+        return here
+
+
+def _minus(a: Vec, b: Vec) -> list[float]:
+    """In plain floats: chunks come ten times a second, and NumPy that was not called for 100 ms
+    takes microseconds per call."""
+    return [x - y for x, y in zip(a.tolist(), b.tolist(), strict=True)]

@@ -1,0 +1,1 @@
+"""The kinds of policies; a module each."""

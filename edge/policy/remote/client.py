@@ -1,0 +1,216 @@
+"""A policy that a server runs: `headway serve`, openpi's, or any other of that protocol."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from numpy.typing import NDArray
+
+from headway import config
+from headway.clock import NS
+from headway.edge.policy.kinds.bundle import instruction_index
+from headway.edge.policy.remote import MAX_BYTES
+from headway.edge.policy.remote.codec import TEXT, Encoder, decode
+from headway.edge.policy.remote.layout import Layout, finite_actions, from_metadata
+from headway.edge.policy.remote.link import Gone, InvalidURI, Link, connect
+from headway.edge.policy.remote.memory import keep_memory
+from headway.edge.policy.remote.request import printable, rows, to_message
+from headway.errors import BadMessage, ConfigError, DeviceError, SpecMismatch
+from headway.types import Chunk, Observation
+
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
+_IGNORED = ", which describes itself: [policy.remote.layout] is not used"
+_SHOWN = 500  # characters of a server's error
+
+
+def open_policy(
+    url: str,
+    layout: dict[str, Any] | None = None,
+    timeout_s: float = 2.0,
+    connect_s: float = 5.0,
+    max_bytes: int = MAX_BYTES,
+) -> RemotePolicy:
+    """Connect to the policy server at `url`; every argument is plain data.
+
+    `layout`: see `headway.edge.policy.remote.layout.Layout`; needed when the server does not
+    describe itself, unused when it does. Raises ConfigError, SpecMismatch, and DeviceError when no
+    policy server answers.
+    """
+    keep_memory()
+    known = config.decode(layout, Layout, "[policy.remote.layout]") if layout is not None else None
+    return RemotePolicy(url, known, timeout_s=timeout_s, connect_s=connect_s, max_bytes=max_bytes)
+
+
+class RemotePolicy:
+    """Asks the server in `infer`, which blocks for `timeout_s` at most, twice that while data flow,
+    and `connect_s` more when it has to connect [s].
+
+    Whatever goes wrong - no server, no answer in time, an error, an answer that does not fit - is a
+    HeadwayError from `infer`; the next one connects anew, after a pause that doubles up to 5 s
+    until an answer is good again. `reset` sends nothing: the protocol has no such message.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        layout: Layout | None = None,
+        *,
+        timeout_s: float = 2.0,
+        connect_s: float = 5.0,
+        max_bytes: int = MAX_BYTES,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if not url.startswith(("ws://", "wss://")):
+            raise ConfigError(f"wanted a policy server as ws://HOST:PORT, found {url!r}")
+        if not (timeout_s > 0 and connect_s > 0 and max_bytes >= 1):
+            raise ConfigError(
+                f"wanted timeout_s, connect_s and max_bytes > 0, found {timeout_s}, {connect_s}, "
+                f"{max_bytes}"
+            )
+        self.url = url
+        self._timeout_s, self._connect_s, self._max_bytes = timeout_s, connect_s, max_bytes
+        self._clock = clock
+        self._encode = Encoder(max_bytes)
+        self._link: Link | None = None
+        self._lock = threading.Lock()  # held while a link is used
+        self._closed = False
+        self._pause_s = self._retry_at = 0.0
+        self._why = ""
+        self._texts: list[str] = []  # a free prompt's index is its place here
+        _, self.metadata, described = self._connect()
+        self._described = described
+        known = described or layout
+        if known is None:
+            self.close()
+            raise ConfigError(
+                f"{url} does not say which keys it wants: describe them in [policy.remote.layout] "
+                "(examples/serve)"
+            )
+        self.layout = known
+        self.name = known.name
+        self.cameras = tuple(dict.fromkeys(i.camera for i in known.images))
+        self.state_names = known.state_names
+        self.chunk_shape = (known.actions.chunk, 7)
+        self.needs = known.needs
+        self._dt_ns = round(known.actions.dt_s * NS)
+        ignored = described is not None and layout is not None and layout != described
+        self.detail = f"remote ({url}{_IGNORED if ignored else ''})"
+        self.facts = {"policy_url": url, "policy_sha256": known.sha256}
+
+    def instruction(self, text: str) -> int:
+        """Index in the server's vocabulary; any text where it has none. Raises SpecMismatch."""
+        if self.layout.instructions:
+            return instruction_index(text, self.layout.instructions, self.name)
+        if len(text.encode()) > TEXT:
+            raise SpecMismatch(f"wanted an instruction of at most {TEXT} bytes, found a longer one")
+        if text not in self._texts:
+            self._texts.append(text)
+        return self._texts.index(text)
+
+    def reset(self) -> None:
+        """Nothing is kept between inferences, here or there."""
+
+    def infer(self, obs: Observation) -> Chunk:
+        """The server's chunk. Raises SpecMismatch for an observation that does not fit the layout,
+        DeviceError for the server."""
+        texts = self.layout.instructions or self._texts
+        if not 0 <= obs.instruction < len(texts) and self.layout.prompt is not None:
+            raise SpecMismatch(f"wanted an instruction's index, found {obs.instruction}")
+        prompt = texts[obs.instruction] if self.layout.prompt is not None else ""
+        message = to_message(obs, self.layout, prompt)
+        with self._lock:
+            found = self._ask(self._encode(message))
+            try:
+                actions = finite_actions(found, self.layout.actions, obs.base)
+            except BadMessage as e:
+                raise self._failed(f"{self.url}: {e}", BadMessage) from None
+        self._pause_s = 0.0
+        return Chunk(obs.t_ns, self._dt_ns, actions, obs.base)
+
+    def close(self) -> None:
+        """Idempotent; an `infer` that is under way raises."""
+        self._closed = True
+        if self._lock.acquire(blocking=False):
+            link, self._link = self._link, None
+            if link is not None:
+                link.close()
+            self._lock.release()
+        elif (link := self._link) is not None:
+            link.abort()
+
+    def _ask(self, message: bytes) -> NDArray[Any]:
+        """The rows of the answer to `message`. Raises DeviceError."""
+        link = self._connected()
+        begun = time.monotonic()
+        try:
+            link.send(message, self._timeout_s)
+            left = max(1e-3, begun + self._timeout_s - time.monotonic())
+            answer = link.recv(left, self._timeout_s)
+            if not isinstance(answer, str):
+                return rows(decode(answer, self._max_bytes), self.layout)
+        except TimeoutError:
+            raise self._failed(
+                f"{self.url}: wanted an answer within {self._timeout_s:g} s, found none: is the "
+                "server busy? Else raise `timeout_s`"
+            ) from None
+        except Gone as e:
+            raise self._failed(f"{self.url} closed the connection: {e}") from None
+        except BadMessage as e:
+            raise self._failed(f"{self.url}: {e}", BadMessage) from None
+        # openpi sends a traceback; its last line says what it was.
+        lines = [line for line in answer.splitlines() if line.strip()] or ["it does not say which"]
+        raise self._failed(f"{self.url} answered with an error: {lines[-1][:_SHOWN]}")
+
+    def _connected(self) -> Link:
+        """The link, made again when the server has closed it meanwhile."""
+        if self._closed:
+            raise DeviceError(f"{self.url}: this policy was closed: open it again")
+        if self._link is not None and self._link.fresh():
+            return self._link
+        self._drop()
+        wait = self._retry_at - self._clock()
+        if wait > 0:
+            raise DeviceError(
+                f"{self.url}: no connection, next try in {wait:.1f} s: {self._why[:_SHOWN]}"
+            )
+        link, _, described = self._connect()
+        if described != self._described:
+            raise self._failed(
+                f"{self.url} serves another policy than when this run began: start the run again",
+                SpecMismatch,
+            )
+        return link
+
+    def _connect(self) -> tuple[Link, dict[Any, Any], Layout | None]:
+        """Connect and read the metadata. Raises DeviceError, SpecMismatch."""
+        try:
+            link = self._link = connect(self.url, self._max_bytes, self._connect_s)
+            first = link.recv(self._connect_s, self._connect_s)
+            metadata = decode(first, self._max_bytes) if not isinstance(first, str) else None
+        except (OSError, ValueError, InvalidURI, Gone, BadMessage) as e:
+            raise self._failed(
+                f"wanted a policy server at {self.url}, found none "
+                f"({str(e) or type(e).__name__}): is it running? (`headway serve BUNDLE`)"
+            ) from None
+        if not isinstance(metadata, dict):
+            raise self._failed(f"{self.url}: wanted metadata as a map, found other data")
+        try:
+            return link, metadata, from_metadata(metadata, self.url)
+        except SpecMismatch as e:
+            raise self._failed(str(e), SpecMismatch) from None
+
+    def _failed(self, why: str, kind: type[Exception] = DeviceError) -> Exception:
+        """Drop the connection, whose next answer would be to an old question; back off."""
+        self._drop()
+        why = printable(why)
+        self._pause_s = min(max(2 * self._pause_s, FIRST_PAUSE_S), LONGEST_PAUSE_S)
+        self._retry_at, self._why = self._clock() + self._pause_s, why
+        return kind(why)
+
+    def _drop(self) -> None:
+        link, self._link = self._link, None
+        if link is not None:
+            link.close(timeout_s=0.0)

@@ -1,0 +1,153 @@
+"""Which keys of an observation a policy server wants, and what its actions mean.
+
+`headway serve` puts its `Layout` into the metadata that every client is sent first, under the key
+`headway`; for other servers it stands in the run configuration as `[policy.remote.layout]`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+import numpy as np
+from msgspec import Meta
+from numpy.typing import NDArray
+
+from headway import config
+from headway.bundle import Manifest
+from headway.config import Hertz, Seconds
+from headway.edge.motion.actions import Actions, to_actions
+from headway.edge.policy.policy import ImageNeed, Needs
+from headway.edge.policy.remote import MAX_BYTES
+from headway.errors import BadMessage, ConfigError, SpecMismatch
+from headway.types import Pose
+
+SECTION = "headway"  # of the metadata
+
+
+Size = Annotated[int, Meta(ge=1, le=65_535)]  # [px]
+
+
+class ImageKey(config.Struct, frozen=True, kw_only=True):
+    """Where a camera's picture goes: (h, w, 3) uint8, or (h, w) uint16 [mm] for depth. `order`
+    "chw" sends (3, h, w). A dot in a key leads into a nested map: "images.cam_high"."""
+
+    camera: str
+    key: str
+    encoding: Literal["rgb8", "depth_mm"] = "rgb8"
+    order: Literal["hwc", "chw"] = "hwc"
+    height: Size | None = None  # None: any, which servers that resize by themselves accept
+    width: Size | None = None
+
+
+class StateKey(config.Struct, frozen=True, kw_only=True):
+    """Where part of the state goes, as a vector of float32; names as in
+    `headway.edge.policy.observation`."""
+
+    key: str
+    names: tuple[str, ...]
+
+
+class Layout(config.Struct, frozen=True, kw_only=True):
+    """`instructions`: what the policy was taught; empty: the prompt is free text. `prompt`: its
+    key; None: the server wants none. `rate_hz`: inferences a second that the policy is made for;
+    None: any."""
+
+    actions: Actions
+    images: tuple[ImageKey, ...] = ()
+    state: tuple[StateKey, ...] = ()
+    prompt: str | None = "prompt"
+    instructions: tuple[str, ...] = ()
+    rate_hz: Hertz | None = None
+    name: str = "remote"
+    sha256: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.name.isprintable() or len(self.name) > 200:
+            raise ValueError("layout: wanted a name of at most 200 printable characters")
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        return tuple(n for part in self.state for n in part.names)
+
+    @property
+    def needs(self) -> Needs:
+        """What has to hold before a run begins."""
+        if self.prompt is None:
+            instructions: tuple[str, ...] | None = ()
+        else:
+            instructions = self.instructions or None
+        return Needs(
+            rate_hz=self.rate_hz,
+            chunk_s=self.actions.chunk * self.actions.dt_s,
+            images=tuple(
+                ImageNeed(i.camera, i.height, i.width, i.encoding == "depth_mm")
+                for i in self.images
+            ),
+            instructions=instructions,
+        )
+
+
+class RemoteConfig(config.Struct, frozen=True):
+    """`[policy.remote]`. `layout` is for servers that do not describe themselves; one that does is
+    believed instead."""
+
+    url: str  # ws://HOST:PORT or wss://HOST:PORT
+    timeout_s: Seconds = 2.0  # of an inference, the way there and back included
+    connect_s: Seconds = 5.0
+    max_bytes: Annotated[int, Meta(ge=1, le=1 << 31)] = MAX_BYTES  # of a message
+    layout: Layout | None = None
+
+
+def of_bundle(manifest: Manifest) -> Layout:
+    """The keys by which `headway serve` is asked, and what it answers. The state goes over the wire
+    in SI units, actions in m, rad and grip 0..1: the bundle's own units, mean and standard
+    deviation are the server's to apply. The axes stay the bundle's, since the protocol does not
+    tell the server the pose of the TCP. Raises SpecMismatch for a bundle that is no policy."""
+    info = manifest.policy
+    if info is None:
+        raise SpecMismatch(
+            f"wanted a bundle of kind policy, found {manifest.kind}: {manifest.name}"
+        )
+    folder = {"rgb8": "image", "depth_mm": "depth"}
+    return Layout(
+        name=manifest.name,
+        sha256=manifest.files[manifest.onnx].sha256,
+        images=tuple(
+            ImageKey(
+                camera=i.camera, key=f"observation/{folder[i.encoding]}/{i.camera}",
+                encoding=i.encoding, height=i.height, width=i.width,
+            )
+            for i in info.images
+        ),
+        state=(StateKey(key="observation/state", names=info.state_names),),
+        prompt="prompt" if info.instructions else None,
+        instructions=info.instructions,
+        rate_hz=info.rate_hz,
+        actions=Actions(chunk=info.chunk, dt_s=info.dt_s, axes=info.axes),
+    )  # fmt: skip
+
+
+def to_metadata(layout: Layout) -> dict[str, Any]:
+    """Plain data, as it goes over the wire."""
+    data: dict[str, Any] = msgspec.to_builtins(layout)
+    return {SECTION: data}
+
+
+def from_metadata(metadata: dict[Any, Any], where: str) -> Layout | None:
+    """None when the server does not describe itself. Raises SpecMismatch."""
+    if SECTION not in metadata:
+        return None
+    try:
+        return config.decode(metadata[SECTION], Layout, f"{where}: metadata `{SECTION}`")
+    except (ConfigError, TypeError) as e:  # TypeError: keys that are no strings
+        raise SpecMismatch(f"{e}: use the same version of Headway on both sides") from None
+
+
+def finite_actions(rows: NDArray[Any], spec: Actions, base: Pose) -> NDArray[np.float32]:
+    """Rows (>= chunk, d) as a server sent them -> actions (chunk, 7) as Headway plays them, at the
+    TCP pose `base`. Raises BadMessage for NaN or infinity."""
+    actions = to_actions(rows, spec, base)
+    if not np.isfinite(actions).all():
+        raise BadMessage("wanted finite actions, found NaN or infinity: check the policy")
+    return actions

@@ -1,0 +1,159 @@
+"""An observation as the map that a policy server is sent, and back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headway.edge.policy.remote.layout import ImageKey, Layout
+from headway.errors import BadMessage, SpecMismatch
+from headway.types import Frame, Observation, Pose
+
+# Axes along the base's: a policy whose actions are in those of the base gives them unchanged, and
+# whoever asked turns them into those of the TCP.
+_NOWHERE = Pose(np.zeros(3), np.array([1.0, 0.0, 0.0, 0.0]))
+_NO_LENS = np.eye(3)
+_NO_FRAME = Frame(np.zeros((0, 0, 3), np.uint8), None, _NO_LENS)
+
+
+def to_message(obs: Observation, layout: Layout, prompt: str) -> dict[str, Any]:
+    """What `layout` wants to see of `obs`. Raises SpecMismatch for a picture of another size."""
+    message: dict[str, Any] = {}
+    for image in layout.images:
+        _put(message, image.key, _pixels(obs.images[image.camera], image))
+    at = 0
+    for part in layout.state:
+        _put(message, part.key, obs.state[at : at + len(part.names)])
+        at += len(part.names)
+    if layout.prompt is not None:
+        _put(message, layout.prompt, prompt)
+    return message
+
+
+def to_observation(
+    message: Any, layout: Layout, number: dict[str, int], t_ns: int = 0
+) -> Observation:
+    """What a client asks about; the policy sees no base pose, since the protocol has none.
+
+    `number`: an instruction's index, by its text. Raises BadMessage for what is not there, of
+    another type or shape, not finite, or no instruction that was taught.
+    """
+    if not isinstance(message, dict):
+        raise BadMessage(f"wanted a map with the observation, found {type(message).__name__}")
+    images: dict[str, Frame] = {}
+    for image in layout.images:
+        pixels = _array(message, image.key)
+        if image.order == "chw" and pixels.ndim == 3:
+            pixels = pixels.transpose(1, 2, 0)
+        _check_pixels(pixels, image)
+        had = images.get(image.camera, _NO_FRAME)
+        if image.encoding == "rgb8":
+            frame = Frame(pixels, had.depth, _NO_LENS, image.camera)
+        else:
+            frame = Frame(had.rgb, pixels, _NO_LENS, image.camera)
+        images[image.camera] = frame
+    state = [_numbers(message, part.key, len(part.names)) for part in layout.state]
+    vector = np.concatenate(state) if state else np.zeros(0, np.float32)
+    index = 0
+    if layout.prompt is not None:
+        text = _get(message, layout.prompt)
+        if not isinstance(text, str):
+            raise BadMessage(f"wanted text in `{layout.prompt}`, found {type(text).__name__}")
+        if text not in number:
+            known = ", ".join(map(repr, list(number)[:8]))
+            raise BadMessage(
+                f"wanted an instruction that {layout.name} was taught, found {text[:80]!r}: it "
+                f"knows {known}{', ...' if len(number) > 8 else ''}"
+            )
+        index = number[text]
+    return Observation(t_ns, images, vector, index, np.zeros(0), _NOWHERE)
+
+
+def rows(answer: Any, layout: Layout) -> NDArray[Any]:
+    """The array of actions (>= chunk, d) in a server's answer. Raises BadMessage."""
+    spec = layout.actions
+    if not isinstance(answer, dict):
+        raise BadMessage(f"wanted a map with actions, found {type(answer).__name__}")
+    found = answer.get(spec.key)
+    shape = f"({spec.chunk} or more, {len(spec.names)}) of floats"
+    if not isinstance(found, np.ndarray):
+        has = ", ".join(repr(k)[:40] for k in list(answer)[:8]) or "nothing"
+        what = "none" if found is None else type(found).__name__
+        raise BadMessage(f"wanted an array `{spec.key}` {shape}, found {what} among {has}")
+    fits = found.ndim == 2 and len(found) >= spec.chunk and found.shape[1] == len(spec.names)
+    if not fits or found.dtype.kind != "f":
+        raise BadMessage(
+            f"wanted actions {shape}, found {found.shape} of {found.dtype}: check "
+            "`chunk` and `names` of the layout, and the policy"
+        )
+    return found
+
+
+def printable(text: str) -> str:
+    """What others say, without what would move a terminal's cursor."""
+    return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
+
+
+def _pixels(frame: Frame, image: ImageKey) -> NDArray[Any]:
+    pixels = frame.rgb if image.encoding == "rgb8" else frame.depth
+    if pixels is None:
+        raise SpecMismatch(f"the policy wants depth from camera {image.camera}, which gives none")
+    height, width = pixels.shape[:2]
+    if (image.height or height, image.width or width) != (height, width):
+        raise SpecMismatch(
+            f"the policy wants {image.width}x{image.height} from camera {image.camera}, found "
+            f"{width}x{height}: set the camera's width and height"
+        )
+    if image.order == "chw" and pixels.ndim == 3:
+        return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+    return pixels
+
+
+def _check_pixels(pixels: NDArray[Any], image: ImageKey) -> None:
+    colours = (3,) if image.encoding == "rgb8" else ()
+    dtype = "uint8" if image.encoding == "rgb8" else "uint16"
+    height, width = pixels.shape[:2] if pixels.ndim >= 2 else (0, 0)
+    want = (image.height or height, image.width or width, *colours)
+    if pixels.shape != want or pixels.dtype != dtype or not pixels.size:
+        raise BadMessage(
+            f"wanted `{image.key}` as {dtype} {want} (h, w{', 3' if colours else ''}), found "
+            f"{pixels.dtype} {pixels.shape}: resize it where it is made"
+        )
+
+
+def _numbers(message: dict[Any, Any], key: str, n: int) -> NDArray[np.float32]:
+    array = _array(message, key)
+    if array.shape != (n,) or array.dtype.kind != "f":
+        raise BadMessage(f"wanted `{key}` as {n} floats, found {array.dtype} {array.shape}")
+    with np.errstate(over="ignore"):
+        vector = array.astype(np.float32)
+    if not np.isfinite(vector).all():
+        raise BadMessage(f"wanted finite numbers in `{key}`, found NaN or infinity")
+    return vector
+
+
+def _array(message: dict[Any, Any], key: str) -> NDArray[Any]:
+    found = _get(message, key)
+    if not isinstance(found, np.ndarray):
+        raise BadMessage(f"wanted an array in `{key}`, found {type(found).__name__}")
+    return found
+
+
+def _get(message: dict[Any, Any], key: str) -> Any:
+    at: Any = message
+    for step in key.split("."):
+        if not isinstance(at, dict) or step not in at:
+            has = ", ".join(repr(k)[:40] for k in list(message)[:12]) or "nothing"
+            raise BadMessage(f"wanted the key `{key}`, found {has}")
+        at = at[step]
+    return at
+
+
+def _put(message: dict[str, Any], key: str, value: Any) -> None:
+    *folders, last = key.split(".")
+    at = message
+    for step in folders:
+        at = at.setdefault(step, {})
+    at[last] = value

@@ -1,0 +1,172 @@
+"""The policy's process: `python -m headway.edge.policy.worker.child FD`, started by
+`ProcessWorker`.
+
+Opens the policy, warms it up, then waits for observations and answers the newest one. It ends with
+its parent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import importlib
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from headway import errors
+from headway.child import outlive
+from headway.drivers.kinematics import Chain
+from headway.edge.policy.policy import About, FrameShape, Policy, about, infer
+from headway.edge.policy.worker import wire
+from headway.edge.policy.worker.exchange import say
+from headway.edge.policy.worker.tensors import Tensors
+from headway.errors import HeadwayError, PolicyError
+from headway.types import Pose
+
+_PR_SET_PDEATHSIG = 1
+
+
+def open_factory(factory: str, arguments: dict[str, Any]) -> Policy:
+    """The policy that `module:function` makes of `arguments`. Raises what it raises."""
+    module, _, function = factory.partition(":")
+    made: Policy = getattr(importlib.import_module(module), function)(**arguments)
+    return made
+
+
+class Child:
+    """One policy at the other end of `sock`."""
+
+    def __init__(self, sock: socket.socket, policy: Policy, known: About) -> None:
+        self.sock, self.policy, self.about = sock, policy, known
+        message, fds, _, _ = socket.recv_fds(sock, wire.LONGEST, 2)
+        setup = wire.unpack(message)
+        self.chain = Chain(tuple(map(tuple, setup["dh"])), setup["base_yaw"], tuple(setup["tool"]))
+        self.cameras = {k: FrameShape(*v) for k, v in setup["cameras"].items()}
+        joints, state = len(self.chain.dh), len(known.state_names)
+        fields = wire.observation_fields(self.cameras, state, joints)
+        self.seen = Tensors(fields, setup["slots"], fds[0])
+        self.said = Tensors(wire.chunk_fields(known.chunk_shape, joints), setup["slots"], fds[1])
+        for fd in fds:
+            os.close(fd)
+        self._number = 0
+        self._warm_up(setup["warm_up"], np.array(setup["q"]), state)
+
+    def _warm_up(self, times: int, q: Any, state: int) -> None:
+        """Inferences that nobody sees: the first ones allocate and tune, and take many times as
+        long as all later ones."""
+        R = self.chain.pose(q)
+        took = []
+        for _ in range(times):
+            obs = wire.empty_observation(self.cameras, state, q, Pose(R.pos, R.quat))
+            begun = time.monotonic_ns()
+            infer(self.policy, self.chain, obs, begun)
+            took.append(time.monotonic_ns() - begun)
+        self.sock.send(wire.pack(wire.READY, {"warm_up_ns": took}))
+
+    def serve(self) -> None:
+        """Until the loop's end of the socket is closed."""
+        self.sock.settimeout(None)
+        newest: tuple[int, int, int] | None = None
+        while True:
+            self.sock.setblocking(newest is None)
+            try:
+                message = self.sock.recv(wire.LONGEST)
+            except BlockingIOError:  # all is read: answer the newest
+                assert newest is not None
+                self._answer(*newest)
+                newest = None
+                continue
+            kind = message[:1]
+            if kind in (b"", wire.QUIT):
+                return
+            if kind == wire.RESET:
+                newest = None
+                self._reset(wire.unpack(message))
+            else:
+                _, slot, episode, number, _ = wire.SLOT.unpack(message)
+                newest = slot, episode, number
+
+    def _reset(self, asked: dict[str, Any]) -> None:
+        answer: dict[str, Any] = {"episode": asked["episode"]}
+        try:
+            self.policy.reset()
+            answer["index"] = int(self.policy.instruction(asked["instruction"]))
+        except Exception as e:
+            answer |= described(e)
+        self.sock.setblocking(True)
+        self.sock.send(wire.pack(wire.ANSWER, answer))
+
+    def _answer(self, slot: int, episode: int, number: int) -> None:
+        found = self.seen.views[slot]
+        obs = wire.get_observation(found, self.cameras)
+        submitted = int(found["submitted_ns"])
+        if not self.seen.whole(slot, number):
+            return  # overwritten meanwhile: the newer one is on its way
+        self.sock.setblocking(True)
+        try:
+            ready = infer(self.policy, self.chain, obs, submitted)
+            if ready.chunk.actions.shape != self.about.chunk_shape:
+                raise PolicyError(
+                    f"wanted a chunk of actions {self.about.chunk_shape}, "
+                    f"found {ready.chunk.actions.shape}: check the policy"
+                )
+        except (PolicyError, MemoryError) as e:
+            self.sock.send(wire.pack(wire.ERROR, {"episode": episode, **described(e)}))
+        else:
+            self._number += 1
+            say(self.said, self.sock, ready, number=self._number, episode=episode, asked=number)
+        self.said.news += 1
+
+
+def described(e: BaseException) -> dict[str, str]:
+    return {"error": type(e).__name__, "text": str(e)}
+
+
+def raised(found: dict[str, str]) -> HeadwayError:
+    """The error that `described` put into words; one that is not ours becomes PolicyError."""
+    kind = getattr(errors, found["error"], None)
+    if isinstance(kind, type) and issubclass(kind, HeadwayError):
+        return kind(found["text"])
+    return PolicyError(f"{found['error']}: {found['text']}")
+
+
+def main(argv: list[str]) -> int:
+    sock = socket.socket(fileno=int(argv[0]))
+    outlive()
+    with contextlib.suppress(OSError, AttributeError):  # also in the middle of an inference
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    try:
+        setup = json.loads(sock.recv(wire.LONGEST))
+        if setup["cores"]:
+            os.sched_setaffinity(0, setup["cores"])
+        policy = open_factory(setup["factory"], setup["arguments"])
+        known = about(policy)
+        sock.send(
+            wire.pack(
+                wire.DESCRIBE,
+                {
+                    "about": msgspec.to_builtins(known), "detail": getattr(policy, "detail", ""),
+                    "facts": getattr(policy, "facts", {}),
+                },
+            )
+        )  # fmt: skip
+        child = Child(sock, policy, known)
+    except Exception as e:
+        with contextlib.suppress(OSError):
+            sock.send(wire.pack(wire.ERROR, described(e)))
+        return 1
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the loop is gone
+        child.serve()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

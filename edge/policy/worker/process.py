@@ -1,0 +1,311 @@
+"""A policy in a process of its own, as the loop sees it.
+
+The loop's calls never wait (`exchange`). A thread that sleeps on the process's end starts it again,
+with back-off, when it crashed or was killed for giving no answer; meanwhile the loop plays the
+chunk that it has to its end, stops and holds. After `restarts` of them within an episode the policy
+is gone for good.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from headway.child import environment
+from headway.clock import NS
+from headway.drivers.kinematics import Chain
+from headway.edge.policy.policy import About, FrameShape, Ready, check_cameras
+from headway.edge.policy.worker import wire
+from headway.edge.policy.worker.child import raised
+from headway.edge.policy.worker.exchange import SLOTS, Exchange
+from headway.edge.policy.worker.tensors import Tensors
+from headway.errors import PolicyError
+from headway.types import Observation, Vec
+
+_BACKOFF_S = (0.1, 0.3, 1.0, 3.0)
+
+
+@dataclass(frozen=True)
+class PolicySource:
+    """How the other process makes the policy: `module:function` with JSON arguments."""
+
+    factory: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Care:
+    """How the process is looked after."""
+
+    start_s: float = 60.0  # to open and warm up
+    hang_s: float = 1.0  # an observation not answered for so long: it is killed
+    restarts: int = 3  # per episode
+    warm_up: int = 3  # inferences
+    cores: tuple[int, ...] = ()  # where it may run; (): anywhere
+
+
+class ProcessWorker:
+    """`frames`: what each camera that the policy wants gives. `q` (n,): joints to warm up at.
+
+    Raises what opening the policy raises, ConfigError for cameras that do not fit it, and
+    PolicyError when its process does not start.
+    """
+
+    def __init__(
+        self,
+        source: PolicySource,
+        chain: Chain,
+        frames: Mapping[str, FrameShape],
+        q: Vec,
+        care: Care | None = None,
+    ) -> None:
+        self._source, self._chain, self._frames = source, chain, dict(frames)
+        self._q, self._care = q.tolist(), care or Care()
+        self.detail, self.facts = "", dict[str, str]()  # what the policy says of itself
+        self.warm_up_ns: list[int] = []
+        self.restarts = 0  # over all episodes
+        self._exchange: Exchange | None = None
+        self._left = 0
+        self._instruction: str | None = None
+        self._trouble = self._gone = ""
+        self._closing = threading.Event()
+        try:
+            self._sock = self._start()
+        except BaseException:
+            self._free()
+            raise
+        self._keeper = threading.Thread(target=self._keep, name="policy-keeper", daemon=True)
+        self._keeper.start()
+
+    about: About
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def trouble(self) -> str:
+        return self._trouble
+
+    @property
+    def waiting(self) -> bool:
+        """Whether an observation is not answered yet."""
+        return self._exchange is not None and self._exchange.asked_ns is not None
+
+    def _start(self) -> socket.socket:
+        """Start the process, wait until the policy is warm; our end of the socket. Raises
+        PolicyError and what opening the policy raises."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "headway.edge.policy.worker.child", str(theirs.fileno())],
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,  # Ctrl-C reaches the loop, not the policy
+                env=environment(),
+            )
+        except OSError as e:
+            ours.close()
+            raise PolicyError(
+                f"wanted a process for the policy, found that none can be started: {e.strerror}; "
+                "see `ulimit -n`, `ulimit -u` and the free memory"
+            ) from None
+        finally:
+            theirs.close()
+        try:
+            ours.settimeout(self._care.start_s)
+            self._greet(ours)
+        except BaseException as e:
+            self._process.kill()
+            self._process.wait()
+            ours.close()
+            if isinstance(e, OSError):
+                raise PolicyError(
+                    f"wanted the policy to be ready within {self._care.start_s} s, found "
+                    f"{'that it is not' if isinstance(e, TimeoutError) else e.strerror or e}"
+                ) from None
+            raise
+        ours.setblocking(False)
+        return ours
+
+    def _greet(self, sock: socket.socket) -> None:
+        care, source, chain = self._care, self._source, self._chain
+        setup = {
+            "factory": source.factory, "arguments": dict(source.arguments), "cores": care.cores
+        }  # fmt: skip
+        sock.send(wire.pack(b"", setup))
+        d = self._answer(sock, wire.DESCRIBE)
+        found = msgspec.convert(d["about"], About)
+        if self._exchange is None:
+            self._allocate(found)
+        elif found != self.about:
+            raise PolicyError(
+                f"wanted the policy that was there before, {self.about}, found {found}"
+            )
+        self.detail, self.facts = d["detail"], d["facts"]
+        assert self._exchange is not None
+        memory = {
+            "dh": chain.dh, "base_yaw": chain.base_yaw, "tool": chain.tool, "slots": SLOTS,
+            "cameras": {name: self._frames[name] for name in found.cameras},
+            "warm_up": care.warm_up, "q": self._q,
+        }  # fmt: skip
+        fds = [self._exchange.seen.fd, self._exchange.said.fd]
+        socket.send_fds(sock, [wire.pack(wire.MEMORY, memory)], fds)
+        self.warm_up_ns = self._answer(sock, wire.READY)["warm_up_ns"]
+        self._exchange.forget()
+        if self._instruction is not None:
+            sock.send(self._reset_message())
+            self._answer(sock, wire.ANSWER)
+
+    def _allocate(self, found: About) -> None:
+        check_cameras(found, self._frames, self._frames)
+        self.about = found
+        frames = {name: self._frames[name] for name in found.cameras}
+        n = len(self._q)
+        seen = Tensors(wire.observation_fields(frames, len(found.state_names), n), SLOTS)
+        self._exchange = Exchange(seen, Tensors(wire.chunk_fields(found.chunk_shape, n), SLOTS))
+
+    def _answer(self, sock: socket.socket, kind: bytes) -> Any:
+        """The content of the next message, which must be of `kind`."""
+        message = sock.recv(wire.LONGEST)
+        if not message:
+            code = self._process.wait()
+            raise PolicyError(f"the policy's process ended while it started: {_ending(code)}")
+        content = wire.unpack(message)
+        if "error" in content:
+            raise raised(content)
+        if message[:1] != kind:
+            raise PolicyError(f"wanted the policy to say {kind!r}, found {message[:80]!r}")
+        return content
+
+    def _reset_message(self) -> bytes:
+        assert self._exchange is not None
+        episode = self._exchange.episode
+        return wire.pack(wire.RESET, {"instruction": self._instruction, "episode": episode})
+
+    def reset(self, instruction: str) -> int:
+        """Waits for the policy, which a loop at work never does."""
+        exchange = self._exchange
+        assert exchange is not None
+        exchange.episode += 1
+        self._left = self._care.restarts
+        self._instruction, exchange.asked_ns = instruction, None
+        while not self._gone:
+            if self._trouble:
+                self._closing.wait(0.02)
+                continue
+            sock = self._sock
+            try:
+                sock.settimeout(self._care.hang_s)
+                sock.send(self._reset_message())
+                while True:  # chunks of the episode before are on the way
+                    message = sock.recv(wire.LONGEST)
+                    if not message:
+                        raise ConnectionResetError
+                    if message[:1] == wire.ANSWER:
+                        break
+                sock.setblocking(False)
+            except TimeoutError:
+                self._kill("did not begin an episode")
+            except OSError:  # it ended: the keeper starts it again, or gives it up
+                pass
+            else:
+                exchange.forget()
+                content = wire.unpack(message)
+                if "error" in content:
+                    raise raised(content)
+                return int(content["index"])
+            self._closing.wait(0.02)
+        raise PolicyError(self._gone)
+
+    def submit(self, obs: Observation) -> None:
+        """Raises PolicyError for an observation of another shape than before."""
+        if self._gone or self._trouble:
+            return
+        exchange = self._exchange
+        assert exchange is not None
+        asked_ns = exchange.asked_ns
+        if asked_ns is not None and obs.t_ns - asked_ns > self._care.hang_s * NS:
+            self._kill(f"gave no answer for {self._care.hang_s} s")
+            return
+        exchange.put(obs, self._sock)
+
+    def take(self, now_ns: int) -> Ready | None:
+        if self._gone:
+            raise PolicyError(self._gone)
+        assert self._exchange is not None
+        return self._exchange.get(now_ns, self._sock)
+
+    def _kill(self, why: str) -> None:
+        self._trouble = f"the policy {why} and was killed"
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._process.pid, signal.SIGKILL)
+
+    def _keep(self) -> None:
+        """In a thread of its own: start the process again whenever it ends."""
+        while True:
+            code = self._process.wait()
+            if self._closing.is_set():
+                return
+            trouble = self._trouble or f"the policy's process ended: {_ending(code)}"
+            if self._left <= 0:
+                self._gone = f"{trouble}; {self._care.restarts} restarts were not enough"
+                return
+            self._trouble = f"{trouble}, starting again"
+            wait = _BACKOFF_S[min(self._care.restarts - self._left, len(_BACKOFF_S) - 1)]
+            self._left -= 1
+            if self._closing.wait(wait):
+                return
+            self._sock.close()
+            try:
+                sock = self._start()
+            except Exception as e:
+                self._gone = f"{trouble}; it did not start again: {e}"
+                return
+            self._sock = sock
+            self.restarts += 1
+            self._trouble = ""  # last: from here on the loop uses the socket
+
+    def close(self) -> None:
+        """Bounded: a process that hangs is killed."""
+        if self._closing.is_set():
+            return
+        self._closing.set()
+        with contextlib.suppress(OSError):
+            self._sock.send(wire.QUIT)
+        try:
+            self._process.wait(timeout=1.0)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._keeper.join()
+        if self._process.poll() is None:  # the keeper had just started it again
+            self._process.kill()
+            self._process.wait()
+        self._sock.close()
+        self._free()
+
+    def _free(self) -> None:
+        if self._exchange is None:  # it never said what it wants
+            return
+        for tensors in (self._exchange.seen, self._exchange.said):
+            os.close(tensors.fd)
+            tensors.close()
+
+
+def _ending(code: int) -> str:
+    """An exit code in words."""
+    if code >= 0:
+        return f"exit code {code}"
+    name = signal.Signals(-code).name if -code in {s.value for s in signal.Signals} else str(-code)
+    return f"{name} (out of memory?)" if -code == signal.SIGKILL else name

@@ -1,0 +1,186 @@
+"""The Process-Reward Operator in the loop: features -> ONNX head -> signals and reward.
+
+Reward (per head step): gamma * Phi(t+1) - Phi(t) - lambda * risk - mu * (1 - stability), with
+Phi = -time-to-go: potential-based (Ng, Harada & Russell 1999), so dawdling earns nothing.
+"""
+
+from __future__ import annotations
+
+import copy
+import struct
+from functools import cache, partial
+
+import numpy as np
+
+from headway.bundle import Bundle, Tensor
+from headway.config import suggest
+from headway.edge.engines.engine import Engine
+from headway.errors import SpecMismatch
+from headway.kernels import feature_stream, spec
+from headway.kernels.telemetry import Scale
+from headway.types import Signals
+
+OUTPUTS = ("progress", "stability", "completion", "risk", "time_to_go")  # as in Signals
+_NUMBERS = struct.Struct("=q6d")  # of a row of /pro: t_ns, OUTPUTS, reward
+
+
+@cache
+def pro_dtype() -> np.dtype[np.void]:
+    """A row of the /pro topic."""
+    return np.dtype(
+        [
+            ("t_ns", np.int64),
+            *[(name, np.float64) for name in (*OUTPUTS, "reward")],
+            ("features", np.float32, (len(spec.NAMES),)),
+            ("mask", np.float32, (len(spec.MASKS),)),
+        ]
+    )
+
+
+class ProOperator:
+    """`step` once per tick. `updated` is True on ticks where the head ran; `record` then holds the
+    row for the recording, `reward_now` that step's reward (0 on other ticks)."""
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        engine: Engine,
+        scale: Scale,
+        joints: int,
+        *,
+        hz: float,
+        head_hz: float,
+        features: str = "auto",
+    ) -> None:
+        info = bundle.manifest.pro
+        if info is None:
+            raise SpecMismatch(
+                f"wanted a bundle of kind pro, found {bundle.manifest.kind}: {bundle.path}"
+            )
+        if info.spec_hash != spec.spec_hash():
+            raise SpecMismatch(
+                f"bundle {bundle.path} wants PRO spec {info.spec_hash[:12]}, kernels provide "
+                f"{spec.spec_hash()[:12]}: train it again with `make models`"
+            )
+        if abs(info.rate_hz - head_hz) > 1e-6:
+            raise SpecMismatch(
+                f"bundle {bundle.path} was trained at {info.rate_hz} Hz, the loop runs its head at "
+                f"{head_hz} Hz: set loop.pro_hz = {info.rate_hz}"
+            )
+        _check_manifest(bundle)
+        self.info, self.engine = info, engine
+        self._make_stream = partial(feature_stream, features, scale, joints, hz)  # type: ignore[arg-type]
+        self.stream = self._make_stream()
+        self._every = round(hz / head_hz)
+        self._features = engine.bind("features")[0]
+        self._mask = engine.bind("mask")[0]
+        self._h, self._h_out = engine.bind("h"), engine.bind("h_out")
+        self._out = [engine.bind(name) for name in OUTPUTS]
+        self._keep()
+        self.reset()
+
+    def _keep(self) -> None:
+        rows = np.zeros(1, pro_dtype())
+        self.record: np.void = rows[0]
+        self._seen = (rows["features"][0], self._features), (rows["mask"][0], self._mask)
+        self._numbers = rows.view(np.uint8).data
+
+    def reset(self) -> None:
+        self.stream.reset()
+        self.stream.bind(self._features, self._mask)  # features go where the head reads them
+        self._h[:] = 0.0
+        self._phi: float | None = None
+        self.updated = False
+        self.reward_now = 0.0
+        self.signals = Signals(0.0, 1.0, 0.5, 0.0, 0.0, 0.0)
+
+    def due(self, tick: int) -> bool:
+        """Whether the head runs at this tick."""
+        return tick % self._every == 0
+
+    def practice(self) -> ProOperator:
+        """One for `edge.control.rehearsal`: it runs the same head on what that was given last, so
+        neither the head's inputs nor its state change. Its signals mean nothing."""
+        other = copy.copy(self)
+        other.stream = self._make_stream()
+        other._features, other._mask = np.zeros_like(self._features), np.zeros_like(self._mask)
+        other._h = np.zeros_like(self._h)
+        other._keep()
+        other.reset()
+        return other
+
+    def step(self, row: np.void, tick: int) -> Signals:
+        """Signals as of this row; the head runs every hz / head_hz ticks, in between they hold."""
+        self.updated = self.due(tick)
+        self.reward_now = 0.0
+        if not self.updated:
+            self.stream.push(row)
+            return self.signals
+        self.stream.step(row)
+        self.engine.run()
+        self._h[:] = self._h_out
+        progress, stability, completion, risk, to_go = out = [x.item(0) for x in self._out]
+        self.reward_now = reward = self._reward(stability, risk, to_go)
+        self.signals = Signals(progress, stability, completion, risk, to_go, reward)
+        _NUMBERS.pack_into(self._numbers, 0, row["t_ns"], *out, reward)
+        for kept, seen in self._seen:
+            kept[:] = seen
+        return self.signals
+
+    def _reward(self, stability: float, risk: float, time_to_go: float) -> float:
+        phi = -time_to_go
+        before, self._phi = self._phi, phi
+        if before is None:
+            return 0.0
+        info = self.info
+        shaped = info.gamma * phi - before
+        return shaped - info.risk_weight * risk - info.stability_weight * (1 - stability)
+
+
+def _check_manifest(bundle: Bundle) -> None:
+    """Whether a head's inputs and outputs are those that are filled and read here, as they are.
+    Raises SpecMismatch."""
+    manifest, where = bundle.manifest, bundle.path
+    info = manifest.pro
+    assert info is not None
+    n, m, hidden = len(spec.NAMES), len(spec.MASKS), info.hidden
+    filled = {"features": (1, n), "mask": (1, m), "h": (1, hidden)}
+    read = {**dict.fromkeys(OUTPUTS, (1, 1)), "h_out": (1, hidden)}
+    for tensors, wanted, what in (
+        (manifest.inputs, filled, "filled"),
+        (manifest.outputs, read, "read"),
+    ):
+        found = {t.name: t for t in tensors}
+        if set(found) != set(wanted):
+            raise SpecMismatch(
+                f"{where}: wanted a head whose {', '.join(wanted)} are {what}, found "
+                f"{', '.join(found)}: train it again with `make models`"
+            )
+        for name, shape in wanted.items():
+            _check_tensor(found[name], shape, str(where))
+    if info.masks and info.masks != spec.MASKS:
+        raise SpecMismatch(
+            f"{where}: wanted pro.masks {', '.join(spec.MASKS)} in this order, found "
+            f"{', '.join(info.masks)}: train it again with `make models`"
+        )
+    for key, values in (("temperature", info.temperature), ("thresholds", info.thresholds)):
+        unknown = [name for name in values if name not in OUTPUTS]
+        if unknown:
+            raise SpecMismatch(
+                f"{where}: pro.{key} wants names of signals, found `{unknown[0]}`: "
+                f"{suggest(unknown[0], OUTPUTS)}"
+            )
+
+
+def _check_tensor(tensor: Tensor, shape: tuple[int, ...], where: str) -> None:
+    unit = "s" if tensor.name == "time_to_go" else "1"
+    if tensor.shape != shape or tensor.dtype != "float32" or tensor.unit not in ("", unit):
+        raise SpecMismatch(
+            f"{where}: wanted `{tensor.name}` as float32 {shape} in {unit!r}, found {tensor.dtype} "
+            f"{tensor.shape} in {tensor.unit!r}: export the head again"
+        )
+    if tensor.mean is not None:
+        raise SpecMismatch(
+            f"{where}: `{tensor.name}` has mean and std, which nobody applies to a PRO head: "
+            "normalise inside the graph"
+        )

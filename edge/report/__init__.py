@@ -1,9 +1,0 @@
-"""One self-contained HTML page about a run, or about telemetry of another robot.
-
-`write_report` reads a recording; `write_score_report` draws arrays. The pages open from a file, ask
-no network for anything, and carry uPlot (MIT, static/uPlot.LICENSE) for their plots.
-"""
-
-from headway.edge.report.run import report_command as report_command
-from headway.edge.report.run import write_report as write_report
-from headway.edge.report.score import write_score_report as write_score_report

@@ -1,0 +1,1 @@
+"""What people look with: run, report, score, latency, doctor, replay, view, serve."""

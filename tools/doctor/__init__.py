@@ -1,0 +1,1 @@
+"""`headway doctor`: what this machine has, what is missing, which rates it can hold."""

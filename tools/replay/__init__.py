@@ -1,0 +1,1 @@
+"""`headway replay`: recompute PRO from a recording, or compare two recordings."""

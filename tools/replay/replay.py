@@ -1,0 +1,355 @@
+"""`headway replay`: PRO computed again from a recording's /telemetry, against its /pro.
+
+The features are held to what was recorded bit for bit where the same implementation computes
+them, else to the tolerance of the spec; the head then runs on the *recorded* features, so that its
+signals are held to the bit in either case.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from headway.clock import NS
+from headway.edge.pro.operator import OUTPUTS, pro_dtype
+from headway.errors import Missing, RecordingError, SpecMismatch
+from headway.kernels import FeatureStream, feature_stream, resolve, spec
+from headway.kernels.telemetry import Scale, dtype
+from headway.mcapdiff import first_difference
+from headway.mcaplog import Recording, open_recording
+from headway.tools.replay.head import open_head, signals_of
+
+RELATIVE, ABSOLUTE = 1e-4, 1e-5  # of kernels' twins against each other, per feature
+WITHIN = f"features within {RELATIVE:g} relative or {ABSOLUTE:g} absolute, the rest bit for bit"
+SIGNALS = (*OUTPUTS, "reward")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What differs in one column of /pro: by at most `largest` (`detail` says where), first at
+    `tick` = `t_s` [s] after the first tick."""
+
+    name: str
+    count: int
+    largest: float
+    tick: int
+    t_s: float
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class ReplayReport:
+    """`steps` head steps were compared. `equal`: nothing differs, within `tolerance` ("bit for bit"
+    or what the spec allows)."""
+
+    recording: Path
+    ticks: int
+    steps: int
+    recorded_with: str
+    computed_with: str
+    tolerance: str
+    checked: tuple[str, ...]
+    differences: list[Difference] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    damaged: int = 0  # chunks that could not be read: only what is before them was compared
+
+    @property
+    def equal(self) -> bool:
+        return not self.differences and self.steps > 0
+
+    @property
+    def exit_code(self) -> int:
+        return 0 if self.equal and not self.damaged else 1
+
+
+def replay(recording: Path, pro: Path | None) -> ReplayReport:
+    """Compute PRO again. Without a head (`pro`), features and mask only.
+
+    Where a part of the recording is damaged, what is before it is compared: features and signals
+    depend on all that was before them. Raises RecordingError for a recording without PRO or without
+    what it takes, SpecMismatch for another feature definition or another head than the recorded
+    one, BundleError.
+    """
+    log = open_recording(recording)
+    meta = log.metadata
+    notes = [log.note] if log.truncated else []
+    for topic in ("/telemetry", "/pro"):
+        if topic not in log.topics:
+            raise RecordingError(
+                f"{recording}: wanted the topic {topic}, found {', '.join(log.topics) or 'none'}: "
+                "record with a [pro] section in the configuration"
+            )
+    _same_spec(log)
+    scale, hz, head_hz = scale_of(log), _number(log, "hz"), _number(log, "pro_hz")
+    if head_hz > hz or abs(hz / head_hz - round(hz / head_hz)) > 1e-9:
+        raise RecordingError(_lacks(log, "pro_hz", f"a divisor of `hz` = {hz:g}"))
+    rows, want = log.rows("/telemetry"), log.rows("/pro")
+    if rows.dtype != dtype(len(scale.q_min)):
+        raise SpecMismatch(
+            f"{recording}: wanted /telemetry of {len(scale.q_min)} joints as this version has it, "
+            f"found {_unlike(rows.dtype, dtype(len(scale.q_min)))}: replay it with headway "
+            f"{meta.get('headway', 'unknown')}, which recorded it"
+        )
+    if len(rows) and not np.isfinite(rows["elapsed"][0]):
+        raise RecordingError(
+            f"{recording}: wanted the time since the episode's begin as `elapsed` in the first row "
+            f"of /telemetry, found {rows['elapsed'][0]}: record with `headway run`"
+        )
+    if log.damage:
+        rows, want, said = _before_damage(log, rows, want)
+        notes += [*(d.text for d in log.damage), said]
+    said = log.end.get("dropped", "0")
+    dropped = int(said) if said.isdecimal() else 0
+    if dropped:
+        notes.append(
+            f"{dropped} messages were dropped while recording: after a lost tick of telemetry the "
+            "features cannot be the same"
+        )
+    recorded_with = meta.get("features", "unknown")
+    impl, same, why = _implementation(recorded_with)
+    if why:
+        notes.append(why)
+    stream = feature_stream(impl, scale, len(scale.q_min), hz)  # type: ignore[arg-type]
+    have = _features(stream, rows, _ticks(rows["t_ns"], rows, hz), round(hz / head_hz))
+    both, at_have, at_want = np.intersect1d(have["t_ns"], want["t_ns"], return_indices=True)
+    tick = _ticks(want["t_ns"], rows, hz)
+    for what, n in (("computed", len(have)), ("recorded", len(want))):
+        if n > len(both):
+            notes.append(f"{n - len(both)} head steps are only {what}: {len(both)} are in both")
+    checked: tuple[str, ...] = ("features", "mask")
+    differences: list[Difference | None] = [
+        _difference(n, have[n][at_have], want[at_want], tick[at_want], same or n == "mask")
+        for n in checked
+    ]
+    odd = np.setxor1d(have["t_ns"], want["t_ns"])
+    if len(odd) and not dropped and not log.truncated:
+        at = int(_ticks(odd[:1], rows, hz)[0])
+        differences.append(
+            Difference("steps", len(odd), np.inf, at, at / hz, "in one of them only")
+        )
+    if pro is None:
+        notes.append("no PRO head given: signals were not computed")
+    elif len(want):
+        n = len(want)
+        lost = np.setdiff1d(have["t_ns"], want["t_ns"])
+        if len(lost) and lost[0] < want["t_ns"][-1]:
+            n = int(np.searchsorted(want["t_ns"], lost[0]))
+            notes.append(
+                f"/pro lacks the step at {(lost[0] - rows['t_ns'][0]) / NS:.3f} s, without which "
+                f"the head's state is not known: signals compared on the {n} steps before it"
+            )
+        head = open_head(recording, meta, pro, notes)
+        signals = signals_of(head, want[:n], scale, hz, head_hz)
+        checked += SIGNALS
+        differences += [_difference(s, signals[s], want[:n], tick[:n], True) for s in SIGNALS]
+    return ReplayReport(
+        recording=recording,
+        ticks=len(rows),
+        steps=len(both),
+        recorded_with=recorded_with,
+        computed_with=stream.impl,
+        tolerance="bit for bit" if same else WITHIN,
+        checked=checked,
+        differences=[d for d in differences if d is not None],
+        notes=notes,
+        damaged=len(log.damage),
+    )
+
+
+def _before_damage(
+    log: Recording, rows: NDArray[np.void], want: NDArray[np.void]
+) -> tuple[NDArray[np.void], NDArray[np.void], str]:
+    """The rows of /telemetry and /pro before the first one that is missing, and what to say."""
+    upto = [
+        int(np.append(np.flatnonzero(seq != np.arange(len(seq))), len(seq))[0])
+        for seq in (log.sequence("/telemetry"), log.sequence("/pro"))
+    ]
+    before, steps = rows[: upto[0]], want[: upto[1]]
+    steps = steps[steps["t_ns"] <= (before["t_ns"][-1] if len(before) else -1)]
+    # The damage may begin between a tick and its step: no tick behind the last step that is known.
+    before = before[before["t_ns"] <= (steps["t_ns"][-1] if len(steps) else -1)]
+    return before, steps, (
+        f"compared {len(before)} ticks and {len(steps)} head steps, those before the first damage; "
+        f"{len(rows) - len(before)} ticks and {len(want) - len(steps)} steps behind it were not"
+    )  # fmt: skip
+
+
+def _number(log: Recording, key: str) -> float:
+    try:
+        value = float(log.metadata[key])
+        if 0 < value < np.inf:
+            return value
+    except (KeyError, ValueError):
+        pass
+    raise RecordingError(_lacks(log, key, "a rate [Hz]"))
+
+
+def _lacks(log: Recording, key: str, what: str) -> str:
+    found = log.metadata.get(key)
+    return (
+        f"{log.path}: replay wants `{key}` ({what}) in the recording's metadata, found "
+        f"{'none' if found is None else repr(found)[:60]}; it has "
+        f"{', '.join(log.metadata) or 'nothing'}: record with `headway run`"
+    )
+
+
+def scale_of(log: Recording) -> Scale:
+    """The scale that a recording was made with. Raises RecordingError."""
+    try:
+        plain = json.loads(log.metadata["scale"])
+        if set(plain) != {f.name for f in fields(Scale)}:
+            raise ValueError(f"fields {sorted(plain)}")
+        arrays = {f.name for f in fields(Scale) if f.default is MISSING}
+        values: dict[str, Any] = {
+            k: np.array(v, np.float64) if k in arrays else float(v) for k, v in plain.items()
+        }
+        if {values[k].shape for k in arrays} != {(len(values["q_min"]),)}:
+            raise ValueError("arrays of different lengths")
+        return Scale(**values)
+    except (KeyError, ValueError, TypeError, AttributeError):
+        raise RecordingError(_lacks(log, "scale", "JSON of kernels.telemetry.Scale")) from None
+
+
+def _unlike(found: np.dtype[np.void], want: np.dtype[np.void]) -> str:
+    """The columns that differ."""
+    names = dict.fromkeys((*(found.names or ()), *(want.names or ())))
+    said = []
+    for name in names:
+        have, wanted = (d[name] if name in (d.names or ()) else None for d in (found, want))
+        if have != wanted:
+            said.append(f"`{name}` as {have or 'nothing'} for {wanted or 'nothing'}")
+    return ", ".join(said) or "the same columns in another order"
+
+
+def _same_spec(log: Recording) -> None:
+    found = log.dtype("/pro")
+    if found != pro_dtype():
+        sizes = {n: found[n].shape for n in found.names or ()}
+        raise SpecMismatch(
+            f"{log.path}: wanted /pro of PRO spec {spec.spec_hash()[:12]} with "
+            f"{spec.N_FEATURES} features and {spec.N_MASKS} mask bits, found {sizes}: replay it "
+            f"with headway {log.metadata.get('headway', 'unknown')}, which recorded it"
+        )
+
+
+def _implementation(recorded: str) -> tuple[str, bool, str]:
+    """What computes here, whether that is what recorded, and what to say when it is not."""
+    if recorded not in ("cpp", "numpy"):
+        impl = resolve("auto")
+        return impl, False, f"the recording does not say what computed its features: used {impl}"
+    try:
+        return resolve(recorded), True, ""  # type: ignore[arg-type]
+    except Missing as e:
+        why = f"recorded with {recorded} features, which are not here ({e}): used numpy"
+        return "numpy", False, why
+
+
+def _ticks(t_ns: NDArray[np.int64], rows: NDArray[np.void], hz: float) -> NDArray[np.int64]:
+    """Index of the ticks at `t_ns`: the loop skips deadlines that it missed, its head keeps the
+    grid."""
+    if not len(rows):
+        return np.zeros(len(t_ns), np.int64)
+    start = int(rows["t_ns"][0]) - round(float(rows["elapsed"][0]) * NS)
+    period = round(NS / hz)
+    return np.asarray((t_ns - start + period // 2) // period, np.int64)
+
+
+def _features(
+    stream: FeatureStream, rows: NDArray[np.void], index: NDArray[np.int64], every: int
+) -> NDArray[np.void]:
+    """Rows of /pro without signals, for the ticks on the head's grid."""
+    due = index % every == 0
+    out = np.zeros(int(due.sum()), pro_dtype())
+    n = 0
+    for row, now in zip(rows, due.tolist(), strict=True):
+        stream.push(row)
+        if now:
+            stream.features(out["features"][n], out["mask"][n])
+            out["t_ns"][n] = row["t_ns"]
+            n += 1
+    return out
+
+
+def _difference(
+    name: str, have: NDArray[Any], want: NDArray[np.void], tick: NDArray[np.int64], exact: bool
+) -> Difference | None:
+    if not len(want):
+        return None
+    a, b = have.reshape(len(have), -1), want[name].reshape(len(want), -1)
+    if exact:
+        bits = f"u{a.dtype.itemsize}"
+        off = np.ascontiguousarray(a).view(bits) != np.ascontiguousarray(b).view(bits)
+    else:
+        with np.errstate(invalid="ignore"):
+            off = ~(np.abs(a - b) <= np.maximum(ABSOLUTE, RELATIVE * np.abs(b)))
+    if not off.any():
+        return None
+    with np.errstate(invalid="ignore", over="ignore"):
+        size = np.where(off, np.abs(a.astype(np.float64) - b.astype(np.float64)), 0.0)
+    size = np.where(np.isnan(size), np.inf, size)
+    at, column = np.unravel_index(int(size.argmax()), size.shape)
+    first = int(off.any(axis=1).argmax())
+    names = {"features": spec.NAMES, "mask": spec.MASKS}.get(name)
+    detail = f"{names[int(column)]}: " if names else ""
+    detail += f"{a[at, column]:.9g} computed, {b[at, column]:.9g} recorded"
+    t = (int(want["t_ns"][first]) - int(want["t_ns"][0])) / NS
+    count = int(off.any(axis=1).sum())
+    return Difference(name, count, float(size.max()), int(tick[first]), t, detail)
+
+
+def render(report: ReplayReport, console: Any) -> None:
+    """The verdict, what differs, and what is worth knowing."""
+    r = report
+    for note in r.notes:
+        console.print(f"[yellow]note[/yellow] {escape(note)}", soft_wrap=True)
+    how = f"features by {r.computed_with}, recorded by {r.recorded_with}; {r.tolerance}"
+    what = f"{r.steps} head steps of {r.ticks} ticks: {', '.join(r.checked)}"
+    if r.equal:
+        word = "[yellow]equal as far as it is whole[/yellow]" if r.damaged else "[green]equal[/]"
+        console.print(f"{word} {escape(f'{what} ({how})')}", soft_wrap=True)
+        return
+    if not r.steps:
+        console.print("[red]nothing to compare[/red]: no head step is both recorded and computed")
+        return
+    console.print(f"[red]differs[/red] {escape(f'{what} ({how})')}", soft_wrap=True)
+    table = Table()
+    for c in ("column", "steps", "largest", "first tick", "t [s]", "at the largest"):
+        table.add_column(c)
+    for d in r.differences:
+        table.add_row(
+            d.name, str(d.count), f"{d.largest:.3g}", str(d.tick), f"{d.t_s:.3f}", escape(d.detail)
+        )
+    console.print(table)
+
+
+def replay_command(
+    recording: Path, pro: Path | None, against: Path | None = None, *, console: Any = None
+) -> int:
+    """0: PRO equals what was recorded; 1: it differs, or a part of the recording is damaged. With
+    `against`, another recording, that is compared instead: record for record, but for the one that
+    says when and where. Raises what `replay` raises."""
+    if against is not None:
+        return _compare(recording, against, console or Console())
+    report = replay(recording, pro)
+    render(report, console or Console())
+    return report.exit_code
+
+
+def _compare(a: Path, b: Path, console: Any) -> int:
+    found = first_difference(a, b)
+    if found:
+        console.print(f"[red]differs[/red] {escape(found)}", soft_wrap=True)
+        return 1
+    console.print(
+        f"[green]the same[/green] {escape(f'{a} and {b}: every record but when and where')}",
+        soft_wrap=True,
+    )
+    return 0

@@ -1,0 +1,9 @@
+"""One self-contained HTML page about a run, or about telemetry of another robot.
+
+`write_report` reads a recording; `write_score_report` draws arrays. The pages open from a file, ask
+no network for anything, and carry uPlot (MIT, static/uPlot.LICENSE) for their plots.
+"""
+
+from headway.tools.report.run import report_command as report_command
+from headway.tools.report.run import write_report as write_report
+from headway.tools.report.score import write_score_report as write_score_report

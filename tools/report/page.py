@@ -1,0 +1,150 @@
+"""The HTML document: everything inline, all text escaped, and no way out.
+
+The policy in its head allows no request at all, and no script but the two in the page, by hash: a
+string from a recording cannot run even if an escape were forgotten.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from headway.errors import RecordingError
+from headway.tools.report.series import Timeline
+
+
+def static(name: str) -> str:
+    return (files("headway.tools.report") / "static" / name).read_text(encoding="utf-8")
+
+
+def number(x: Any, unit: str = "", digits: int = 3) -> str:
+    """`digits` significant ones; anything that is no number is shown as it is."""
+    if isinstance(x, bool) or not isinstance(x, (int, float)):
+        return "-" if x is None else str(x)
+    if not math.isfinite(x):
+        return "-"
+    big = float(x).is_integer() or abs(x) >= 10**digits
+    return (f"{x:.0f}" if big else f"{x:.{digits}g}") + (f" {unit}" if unit else "")
+
+
+def facts(pairs: Iterable[tuple[str, str]]) -> str:
+    """A grid of name and value."""
+    cells = "".join(f"<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>" for k, v in pairs)
+    return f'<dl class="facts">{cells}</dl>'
+
+
+def banner(kind: str, title: str, text: str) -> str:
+    """`kind`: bad | warn | info."""
+    return f'<div class="banner {kind}" role="note"><b>{escape(title)}</b> {escape(text)}</div>'
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "") -> str:
+    """Cells are escaped."""
+    top = "".join(f"<th>{escape(h)}</th>" for h in head)
+    body = "".join("<tr>" + "".join(f"<td>{escape(c)}</td>" for c in row) + "</tr>" for row in rows)
+    return (
+        f'<div class="scroll"><table class="{kind}"><thead><tr>{top}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+    )
+
+
+def section(title: str, body: str) -> str:
+    return f"<section><h2>{escape(title)}</h2>{body}</section>" if body else ""
+
+
+def events_table(timeline: Timeline) -> str:
+    """Rows with a time move the cursor there when clicked."""
+    if not timeline.events:
+        return "<p class=dim>No events.</p>"
+    rows = []
+    for e in timeline.events:
+        at = "" if e.t is None else f' data-t="{e.t:.6f}" tabindex="0"'
+        when = "-" if e.t is None else f"{e.t:.3f}"
+        rows.append(
+            f'<tr class="{escape(e.level)}"{at}><td class=num>{when}</td>'
+            f"<td>{escape(e.level)}</td><td>{escape(e.text)}</td></tr>"
+        )
+    return (
+        '<div class="scroll tall"><table class="events"><thead><tr><th class=num>t [s]</th>'
+        f"<th>level</th><th>what</th></tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def details(title: str, pairs: Mapping[str, str]) -> str:
+    """Folded names and values."""
+    if not pairs:
+        return ""
+    body = table(("name", "value"), pairs.items(), "plain")
+    return f"<details><summary>{escape(title)}</summary>{body}</details>"
+
+
+def document(
+    title: str,
+    head: str,
+    timeline: Timeline,
+    *,
+    strips: str = "",
+    strip_times: Sequence[Sequence[float]] = (),
+    after: str = "",
+) -> str:
+    """`head`, `strips` and `after` are HTML made with the functions above."""
+    data = json.dumps(timeline.to_json(strip_times), allow_nan=False, separators=(",", ":"))
+    for sign in "<>&":  # in a script element only "</script" and "<!--" could end the data
+        data = data.replace(sign, f"\\u{ord(sign):04x}")
+    scripts = [static("uPlot.iife.min.js"), static("report.js")]
+    hashes = " ".join(
+        f"'sha256-{base64.b64encode(hashlib.sha256(s.encode()).digest()).decode()}'"
+        for s in scripts
+    )
+    csp = (
+        f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    plots = (
+        '<section id="timeline"><h2>Over time</h2><p class="dim tools">Drag to zoom, double-click '
+        'to go back. <button id="in" type="button">zoom in</button> <button id="out" type="button">'
+        'out</button> <button id="reset" type="button">all</button> Click a series in a legend to '
+        'hide it.</p><div id="plots"></div>'
+        "<noscript>The plots need JavaScript.</noscript></section>"
+        if timeline.panels or timeline.lanes
+        else ""
+    )
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{csp}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>{escape(title)}</title>
+<style>{static("uPlot.min.css")}{static("report.css")}</style></head>
+<body><header>{head}</header>
+<div class="columns"><aside id="now" aria-live="off"></aside><main>{section("Cameras", strips)}
+{plots}{after}</main></div>
+<script type="application/json" id="data">{data}</script>
+<script>{scripts[0]}</script>
+<script>{scripts[1]}</script>
+</body></html>
+"""
+
+
+def save(out: Path, text: str) -> Path:
+    """Write the page in one go: a failure leaves no half page. Raises RecordingError."""
+    part = out.with_name(out.name + ".part")
+    try:
+        part.write_text(text, encoding="utf-8")
+        os.replace(part, out)
+    except OSError as e:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        raise RecordingError(
+            f"wanted to write the report to {out}: {e.strerror}; give another path with --out"
+        ) from None
+    return out

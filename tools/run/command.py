@@ -1,0 +1,177 @@
+"""`headway run`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from headway import output
+from headway.clock import VirtualClock, WallClock
+from headway.edge.control import settings as settings_module
+from headway.edge.control.build import Built
+from headway.edge.control.ending import INTERRUPTED, Ending, Outlet
+from headway.edge.control.result import Result
+from headway.edge.control.runner import record_episode
+from headway.edge.control.settings import Settings
+from headway.edge.control.station import Station
+from headway.edge.host import origin
+from headway.edge.host.realtime import realtime as realtime_setup
+from headway.edge.host.watchdog import Watchdog
+from headway.tools.run.inject import Faults, parse
+from headway.tools.run.options import RunOptions as RunOptions
+from headway.tools.run.options import check, enough_files
+from headway.tools.run.panel import Panel
+from headway.tools.run.summary import Episode, separation, success_line
+from headway.tools.view.viewer import Viewer, ViewOptions
+
+STOPPED = ("fault", "protective stop")
+
+
+def run_command(config: Path, run: RunOptions) -> int:
+    """Returns the exit code: 0, 1 when an episode ended in a fault or a protective stop, or
+    INTERRUPTED when the run was asked to end (`headway.edge.control.ending`). Raises HeadwayError,
+    and OSError for output that could not be written, after the arm was stopped and the recording
+    closed."""
+    console = Console()
+    with Ending(realtime=run.realtime) as ending:
+        screen = console.file
+        outlet = Outlet(screen, ending)
+        console.file = outlet.as_file()
+        try:
+            with enough_files():
+                code = _run(config, run, ending, console)
+        except KeyboardInterrupt:
+            if not ending.why:  # not by a signal
+                raise
+            console.print(f"interrupted by {ending.why} before the first episode", highlight=False)
+            code = INTERRUPTED
+    if outlet.error is not None:
+        if not ending.by_signal:
+            raise outlet.error
+        output.discard(screen)
+    return code
+
+
+def _run(config: Path, run: RunOptions, ending: Ending, console: Console) -> int:
+    out = run.out or Path("runs") / f"{config.stem}-{run.seed}"
+    check(run, out)
+    settings = settings_module.load(config)
+    if run.policy is not None:
+        settings = settings_module.with_policy_server(settings, run.policy)
+    clock = WallClock() if run.realtime else VirtualClock(1)
+    origin.place()  # asks git, while nothing moves yet
+    station = Station(settings, clock)
+    faults = Faults(tuple(map(parse, run.inject)), clock)
+    faults.install(station)
+    done: list[Episode] = []
+    with _viewer(run.view, console) as viewer, station:
+        built = Built(settings, station, clock, require=run.require)
+        try:
+            for line in (*built.choices, *built.notes):
+                console.print(f"[dim]{escape(line)}[/dim]")
+            for line in faults.notes(settings.task.limit_s):
+                console.print(f"[yellow]{escape(line)}[/yellow]", soft_wrap=True)
+            faults.attach(built.loop)
+            ending.watch(built.loop)
+            progress = Progress(
+                TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+                TimeElapsedColumn(), TimeRemainingColumn(), console=console, disable=run.panel,
+            )  # fmt: skip
+            first = realtime_setup(settings.realtime) if run.realtime else nullcontext(None)
+            with progress, _watched(settings, built, run.realtime), first as setup:
+                for line in setup.lines if setup else ():
+                    progress.console.print(f"[dim]{escape(line)}[/dim]", soft_wrap=True)
+                bar = progress.add_task("episodes", total=run.episodes)
+                for seed in range(run.seed, run.seed + run.episodes):
+                    if built.loop.stop_requested:
+                        break
+                    path = out / f"episode_{seed}.mcap"
+                    with Panel(built.loop, console) if run.panel else nullcontext():
+                        result = record_episode(
+                            built.loop, seed, path, chunk_shape=built.chunk_shape,
+                            metadata=built.facts, overwrite=run.overwrite, setup=setup,
+                            view=viewer.feed if viewer is not None else None,
+                        )  # fmt: skip
+                    done.append(Episode(seed, result, built.loop.trace))
+                    progress.console.print(_line(seed, result))
+                    progress.advance(bar)
+                    if run.report:
+                        from headway.tools.report import write_report
+
+                        progress.console.print(f"  report {write_report(path)}")
+                    # Somebody has to look at the robot first; the cell is a new one each time.
+                    if result.end == "fault" or (result.end in STOPPED and station.cell is None):
+                        break
+        finally:
+            built.close()
+    _summary(console, done, out)
+    if built.loop.stop_requested:
+        by = f" by {ending.why}" if ending.why else ""
+        console.print(f"interrupted{by}: what was recorded is complete and closed", soft_wrap=True)
+        return INTERRUPTED
+    return int(any(e.result.end in STOPPED for e in done))
+
+
+@contextmanager
+def _watched(settings: Settings, built: Built, realtime: bool) -> Iterator[None]:
+    """In real time a watchdog process looks at the loop from outside."""
+    stall_s, table = settings.loop.watchdog_s, dict(settings.arm)
+    if not realtime or stall_s <= 0:
+        yield
+        return
+    with Watchdog(stall_s, settings.loop.hz, str(table.pop("kind")), table) as built.loop.watchdog:
+        yield
+
+
+@contextmanager
+def _viewer(options: ViewOptions, console: Console) -> Iterator[Viewer | None]:
+    if not options.foxglove and not options.wants_rerun:
+        yield None
+        return
+    with Viewer(options) as viewer:
+        if options.foxglove:
+            console.print(
+                f"view {viewer.url} - in Foxglove or Lichtblick: Open connection, "
+                "Foxglove WebSocket",
+                soft_wrap=True,
+            )
+            if viewer.public:
+                console.print(
+                    f"[yellow]--view-host {options.host}: everybody who reaches this machine sees "
+                    "the cameras and the telemetry[/yellow]",
+                    soft_wrap=True,
+                )
+        yield viewer
+    console.print(f"[dim]{viewer.report}[/dim]", soft_wrap=True)
+
+
+def _line(seed: int, r: Result) -> str:
+    word = {True: "[green]success[/green]", False: "[red]failure[/red]", None: "-"}[r.success]
+    return (
+        f"seed {seed}: {word} ({r.end}, {r.seconds:.1f} s, {r.retries} retries, "
+        f"peak {r.peak_force:.0f} N, {r.rejected} rejected, {r.missed} missed, "
+        f"reward {r.reward:+.2f})" + (f"\n  [red]{escape(r.why)}[/red]" if r.why else "")
+    )
+
+
+def _summary(console: Console, done: list[Episode], out: Path) -> None:
+    line = success_line([e.result for e in done])
+    if line:
+        console.print(line)
+    table = separation(done)
+    if table is not None:
+        console.print(table)
+    if done:
+        console.print(f"recordings in {out}")

@@ -1,0 +1,130 @@
+"""What `headway run` is asked for beside its configuration, and what of it cannot be: said before
+anything is opened."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from headway.errors import ConfigError, DeviceError, RecordingError
+from headway.tools.view.viewer import ViewOptions
+from headway.tools.view.viewer import check as check_view
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What `headway run` is asked for beside its configuration."""
+
+    episodes: int = 1
+    seed: int = 0  # of the first episode
+    out: Path | None = None
+    realtime: bool = False
+    panel: bool = False
+    view: ViewOptions = field(default_factory=ViewOptions)
+    report: bool = False
+    overwrite: bool = False
+    require: tuple[str, ...] = ()
+    policy: str | None = None  # URL of a policy server, instead of what the configuration names
+    inject: tuple[str, ...] = ()  # faults, see headway.tools.run.inject
+
+
+def check(run: RunOptions, out: Path) -> None:
+    """Raises ConfigError for options that cannot be, and RecordingError for a folder `out` that
+    cannot take the recordings."""
+    if run.episodes < 1:
+        raise ConfigError(
+            f"wanted --episodes of at least 1, found {run.episodes}: leave it out for the usual 3"
+        )
+    if run.seed < 0:
+        raise ConfigError(
+            f"wanted --seed of at least 0, found {run.seed}: the scenes are numbered from 0 on"
+        )
+    check_view(run.view)
+    if run.policy is not None:
+        _check_url(run.policy)
+    _check_folder(out)
+    if not run.overwrite:
+        _check_free(out, range(run.seed, run.seed + run.episodes))
+
+
+def _check_url(url: str) -> None:
+    why = ""
+    try:
+        parts = urlsplit(url)
+        if parts.scheme not in ("ws", "wss"):
+            why = "it does not begin with ws:// or wss://"
+        elif not parts.hostname:
+            why = "there is no host in it"
+        elif parts.port == 0:
+            why = "port 0 is none to ask"
+        elif re.search(r"[\s\x00-\x1f]", url):
+            why = "there is a space in it"
+    except ValueError as e:  # the port is no number, or too large
+        why = str(e)
+    if why:
+        raise ConfigError(
+            f"wanted a policy server as ws://HOST:PORT, found {url!r} ({why}): take the address "
+            "that `headway serve BUNDLE` prints"
+        )
+
+
+def _check_folder(out: Path) -> None:
+    """What of `out` is there must be folders that can be written."""
+    try:
+        there = next(p for p in (out, *out.absolute().parents) if os.path.lexists(p))
+        os.stat(out / "episode_0.mcap")
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except (OSError, ValueError) as e:  # too long a name, a folder that may not be entered, ...
+        raise RecordingError(
+            f"wanted a folder for recordings at {str(out)!r}, found: {getattr(e, 'strerror', e)}: "
+            "choose another --out"
+        ) from None
+    if not there.is_dir():
+        raise RecordingError(
+            f"wanted a folder for recordings at {out}, found a file at {there}: choose another "
+            "--out, or move it away"
+        )
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise RecordingError(
+            f"wanted to write recordings to {out}, found that {there} may not be written: choose "
+            "another --out, or change its permissions"
+        )
+
+
+def _check_free(out: Path, seeds: range) -> None:
+    """No recording of these episodes is there."""
+    if not out.is_dir():
+        return
+    for path in sorted(out.glob("episode_*.mcap")):
+        number = path.stem.removeprefix("episode_")
+        if number.isascii() and number.isdecimal() and int(number) in seeds:
+            if path.stat().st_size == 0 or path.name != f"episode_{int(number)}.mcap":
+                continue
+            raise RecordingError(
+                f"wanted a new recording at {path}, found one: choose another name or overwrite it "
+                "(--out, --overwrite)"
+            )
+
+
+@contextmanager
+def enough_files() -> Iterator[None]:
+    """Turn the errors of a process that may open no more files into one that says so."""
+    try:
+        yield
+    except OSError as e:
+        if e.errno not in (errno.EMFILE, errno.ENFILE):
+            raise
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        raise DeviceError(
+            f"wanted to open one more file, found that {soft} are open and no more are allowed: "
+            f"`ulimit -n 1024` before the run allows more (up to {hard} here without asking the "
+            "administrator)"
+        ) from None

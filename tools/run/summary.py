@@ -1,0 +1,73 @@
+"""What `headway run` says about its episodes: success with its interval, and whether PRO's risk
+told failures from successes, beside baselines that need no learning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from rich.table import Table
+
+from headway.edge.control.result import Result, Trace, success_of
+from headway.tools.statistics import FEWEST, auroc, wilson
+
+LEAD_S = 2.0
+
+
+@dataclass(frozen=True)
+class Episode:
+    seed: int
+    result: Result
+    trace: Trace
+
+
+def success_line(results: Sequence[Result]) -> str:
+    """Success rate of the episodes with an outcome, with its Wilson interval; "" where none has."""
+    known = [r for r in results if success_of(r.end, r.success) is not None]
+    if not known:
+        return ""
+    good = sum(bool(r.success) for r in known)
+    low, high = wilson(good, len(known))
+    return (
+        f"success {good}/{len(known)} = {good / len(known):.1%}, "
+        f"95 % Wilson interval {low:.1%} to {high:.1%}"
+    )
+
+
+def separation(episodes: Sequence[Episode]) -> Table | str | None:
+    """AUROC of failure at two moments: LEAD_S before each episode's end, and at a fixed time when
+    all episodes still run, where a clock knows nothing. A sentence instead of the table when there
+    are fewer than FEWEST failures or successes, None where no station judges or PRO is off."""
+    known = [e for e in episodes if e.result.success is not None and len(e.trace.t)]
+    if not known:
+        return None
+    failed = np.array([not e.result.success for e in known])
+    if min(failed.sum(), (~failed).sum()) < FEWEST:
+        return (
+            f"no AUROC of failure: it wants at least {FEWEST} failures and {FEWEST} successes, "
+            f"found {failed.sum()} and {(~failed).sum()}: run more --episodes"
+        )
+    common = min(e.trace.t[-1] for e in known)
+    moments = {
+        f"{LEAD_S:g} s before the end": [max(0.0, e.trace.t[-1] - LEAD_S) for e in known],
+        f"{common:.1f} s into each": [common] * len(known),
+    }
+    table = Table(title=f"AUROC of failure ({failed.sum()} failed, {(~failed).sum()} succeeded)")
+    table.add_column("score")
+    for name in moments:
+        table.add_column(name, justify="right")
+    columns: dict[str, Callable[[Trace, int], float]] = {
+        "PRO risk": lambda tr, i: tr.risk[i],
+        "PRO 1 - completion": lambda tr, i: 1 - tr.completion[i],
+        "elapsed time only": lambda tr, i: tr.t[i],
+        "retry count only": lambda tr, i: tr.retries[i],
+        "last wrench only (|F|)": lambda tr, i: tr.force[i],
+    }
+    for name, score in columns.items():
+        cells = []
+        for at in moments.values():
+            values = [score(e.trace, e.trace.index(t)) for e, t in zip(known, at, strict=True)]
+            cells.append(f"{auroc(values, failed):.3f}")
+        table.add_row(name, *cells)
+    return table

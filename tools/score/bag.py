@@ -1,0 +1,303 @@
+"""MCAP files of other programs as a source: ROS 2, protobuf and JSON messages.
+
+One pass over a topic gives all channels that are mapped to it. Joints come by name where messages
+name them; what could be two things (two schemas, two publishers, two frames on one topic) is
+refused until the mapping says which one is meant. A message that cannot be read is left out and
+counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headway.clock import NS
+from headway.errors import ConfigError, RecordingError
+from headway.kernels.telemetry import Scale
+from headway.mcaplog import Message, open_recording
+from headway.tools.replay.replay import scale_of
+from headway.tools.score import messages, units
+from headway.tools.score.columns import ChannelRows
+from headway.tools.score.mapping import Channel, Time
+from headway.tools.score.samples import Samples, Store
+from headway.tools.score.source import NoSuchKeyError, Raw, no_key
+from headway.tools.score.stamps import LATEST, UNITS_NS, Times, clean, date_ns
+
+ODD = 0.1  # share of a topic's messages that may not be readable
+FRAME = "header.frame_id"
+
+
+class Bag:
+    """Times are those of the log unless the mapping's `time.key` is the path of a stamp."""
+
+    def __init__(self, path: Path, time: Time, default_topic: str | None) -> None:
+        self.path, self._unit = path, UNITS_NS[time.unit or "s"]
+        if isinstance(time.key, list):
+            raise ConfigError(
+                f"{path}: `time.key` wants one path in an MCAP file, such as header.stamp, found "
+                f"{len(time.key)}"
+            )
+        self._stamp = time.key
+        self._recording = open_recording(path)
+        self._default = default_topic
+        self._notes: list[str] = []
+        self._odd = 0
+        self._read: set[str] = set()  # topics that odd messages were counted of
+        if not self._recording.topics:
+            raise RecordingError(f"{path}: wanted messages, found an empty recording")
+
+    @property
+    def notes(self) -> list[str]:
+        return [*self._recording.notes, *self._notes]
+
+    @property
+    def odd(self) -> int:
+        return self._odd + len(self._recording.damage) + self._recording.truncated
+
+    def keys(self) -> list[str]:
+        topic = self._default
+        if topic not in self._recording.topics or topic is None:
+            return list(self._recording.topics)
+        _, first = next(self._recording.decoded(topic), (0, None))
+        return messages.fields(first)
+
+    def _topic(self, topic: str | None) -> str:
+        topic = topic or self._default
+        if topic is None:
+            raise ConfigError(
+                f"{self.path}: an MCAP channel wants a key `topic`, one of "
+                f"{', '.join(self._recording.topics)}"
+            )
+        if topic not in self._recording.topics:
+            raise no_key(self.path, topic, self._recording.topics, "topic")
+        return topic
+
+    def channels(self, wanted: Mapping[str, Channel]) -> dict[str, Raw | NoSuchKeyError]:
+        out: dict[str, Raw | NoSuchKeyError] = {}
+        by_topic: dict[str, dict[str, Channel]] = {}
+        for name, channel in wanted.items():
+            try:
+                by_topic.setdefault(self._topic(channel.topic), {})[name] = channel
+            except NoSuchKeyError as e:  # noqa: PERF203 - once per channel
+                if not channel.optional:
+                    raise
+                out[name] = e
+        for topic, group in by_topic.items():
+            out |= self._of_topic(topic, group)
+        return out
+
+    def scale(self) -> Scale | None:
+        """That of the arm, where the recording is one of ours."""
+        return scale_of(self._recording) if "scale" in self._recording.metadata else None
+
+    def _our_rows(
+        self, topic: str, group: Mapping[str, Channel]
+    ) -> dict[str, Raw | NoSuchKeyError] | None:
+        """From the rows of a recording of ours, which need no decoding one by one; None for
+        others."""
+        plain = all(len(c.keys) == 1 and not (c.where or c.names) for c in group.values())
+        if not plain or self._stamp is not None or not self._recording.has_rows(topic):
+            return None
+        t, rows = self._recording.timed_rows(topic)
+        if not len(rows):
+            return None
+        made = clean(t, np.zeros(len(t), np.bool_), f"{self.path}: {topic}")
+        self._notes += [f"{topic}: {n}" for n in made.notes]
+        out: dict[str, Raw | NoSuchKeyError] = {}
+        for name, channel in group.items():
+            key = channel.keys[0]
+            if key not in (rows.dtype.names or ()):
+                out[name] = no_key(self.path, key, rows.dtype.names or (), f"field of {topic}")
+                continue
+            x = rows[key].astype(np.float64).reshape(len(rows), -1)
+            store = Store(x.shape[1])
+            store.append(x)
+            samples = Samples(made.t, store, made.pick)
+            out[name] = Raw(samples, ((key, None),) * x.shape[1], made.rate_hz, made.missing)
+        return out
+
+    def _of_topic(
+        self, topic: str, group: Mapping[str, Channel]
+    ) -> dict[str, Raw | NoSuchKeyError]:
+        if (ours := self._our_rows(topic, group)) is not None:
+            return ours
+        rows = {n: ChannelRows(f"{self.path}: {topic}", n, c) for n, c in group.items()}
+        publishers = {n: self._publishers(topic, c) for n, c in group.items()}
+        frames: set[str] = set()
+        out: dict[str, Raw | NoSuchKeyError] = {}
+        for t_ns, message, number in self._messages(topic):
+            for name, channel in group.items():
+                if name in out or number not in publishers[name]:
+                    continue
+                if channel.where and not self._meant(topic, channel, message):
+                    continue
+                if FRAME not in channel.where:
+                    frames |= _frame(message)
+                try:
+                    rows[name].add(t_ns, [messages.at(message, k) for k in channel.keys])
+                except messages.NoFieldError as e:
+                    out[name] = no_key(
+                        self.path, ", ".join(channel.keys), e.have, f"field of {topic}"
+                    )
+        if len(frames) > 1:
+            raise RecordingError(
+                f"{self.path}: {topic}: wanted values of one frame, found those of "
+                f"{', '.join(sorted(map(repr, frames)))}: choose by "
+                f'`where = {{ "{FRAME}" = "{min(frames)}" }}` in the channel'
+            )
+        for name, found in rows.items():
+            if name not in out:
+                out[name] = self._raw(topic, name, group[name], found)
+        return out
+
+    def _raw(self, topic: str, name: str, channel: Channel, rows: ChannelRows) -> Raw | Any:
+        where = f"{self.path}: {topic}"
+        if not len(rows):
+            return NoSuchKeyError(
+                f"{where}: wanted values in `{', '.join(channel.keys)}`, found none in "
+                f"{rows.empty} messages: leave the channel out, or mark it `optional = true`",
+                ", ".join(channel.keys),
+                f"value on {topic} at",
+            )
+        store, t, same = rows.finish(self._notes)
+        made = clean(t, same, where, arrival=self._stamp is None)
+        self._notes += [f"{topic}: {n}" for n in made.notes if f"{topic}: {n}" not in self._notes]
+        if rows.labels is not None:
+            columns = [(label, units.of_name(channel.keys[0])) for label in rows.labels]
+        else:
+            keys = channel.keys
+            per_key = store.width // len(keys)
+            columns = [(k, units.of_name(k)) for k in keys for _ in range(per_key)]
+        samples = Samples(made.t, store, made.pick)
+        return Raw(samples, tuple(columns), made.rate_hz, made.missing, rows.labels)
+
+    def _publishers(self, topic: str, channel: Channel) -> set[int]:
+        """The numbers of the MCAP channels that the mapping's channel means. Raises RecordingError
+        for a topic of several schemas or publishers where it does not choose."""
+        there = self._recording.channels(topic)
+        schemas = sorted({c.schema for c in there})
+        if channel.schema is not None and channel.schema not in schemas:
+            raise no_key(self.path, channel.schema, schemas, f"schema on {topic}")
+        if len(schemas) > 1 and channel.schema is None:
+            raise RecordingError(
+                f"{self.path}: {topic}: wanted messages of one schema, found "
+                f"{', '.join(schemas)}: choose by `schema` in the channel"
+            )
+        numbers = {c.number for c in there if channel.schema in (None, c.schema)}
+        if channel.publisher is not None:
+            if channel.publisher not in numbers:
+                raise no_key(
+                    self.path, str(channel.publisher), map(str, numbers), f"publisher on {topic}"
+                )
+            return {channel.publisher}
+        if len(numbers) > 1 and self._interleaved(topic, numbers):
+            raise RecordingError(
+                f"{self.path}: {topic}: wanted one publisher, found {len(numbers)} (channels "
+                f"{', '.join(map(str, sorted(numbers)))}): choose by `publisher` in the channel"
+            )
+        return numbers
+
+    def _meant(self, topic: str, channel: Channel, message: Any) -> bool:
+        """Whether a message is one of those that `where` chooses."""
+        return all(self._value(topic, message, k) == v for k, v in channel.where.items())
+
+    def _interleaved(self, topic: str, numbers: set[int]) -> bool:
+        """Whether the channels of a topic were written at the same time, rather than one after the
+        other as by a program that was started again."""
+        spans: dict[int, tuple[int, int]] = {}
+        for m in self._recording.messages(topic):
+            if m.channel not in numbers:
+                continue
+            first, last = spans.get(m.channel, (m.t_ns, m.t_ns))
+            spans[m.channel] = min(first, m.t_ns), max(last, m.t_ns)
+        in_order = sorted(spans.values())
+        return any(b[0] < a[1] for a, b in pairwise(in_order))
+
+    def _messages(self, topic: str) -> Iterator[tuple[int, Any, int]]:
+        """(time [ns], message, number of its MCAP channel) of all that can be read."""
+        there = self._recording.channels(topic)
+        decoders = {c.number: self._recording.decoder(c.number) for c in there}
+        total, odd, example = 0, 0, ""
+        for m in self._recording.messages(topic):
+            total += 1
+            try:
+                message = decoders[m.channel](m.data)
+                t_ns = self._time(topic, m, message)
+            except NoSuchKeyError:
+                raise
+            except Exception as e:  # whatever a decoder makes of damaged bytes
+                odd, example = odd + 1, example or str(e) or type(e).__name__
+                continue
+            yield t_ns, message, m.channel
+        if odd > ODD * total:
+            raise RecordingError(
+                f"{self.path}: {topic}: {odd} of {total} messages cannot be used, the first: "
+                f"{example}: check `time.key`, or record it again"
+            )
+        if odd and topic not in self._read:
+            self._read.add(topic)
+            self._odd += odd
+            self._notes.append(f"{topic}: {odd} of {total} messages left out, the first: {example}")
+
+    def _time(self, topic: str, m: Message, message: Any) -> int:
+        """Raises ValueError for a time that cannot be one."""
+        t_ns, what = m.t_ns, "log time"
+        if self._stamp is not None:
+            t_ns, what = self._stamped(topic, message, self._stamp), f"`{self._stamp}`"
+            if t_ns == 0 and m.t_ns > 10**18:
+                raise ValueError(f"{what} was never set")
+        if not 0 <= t_ns <= LATEST:
+            raise ValueError(f"{what} {t_ns} ns is no time")
+        return t_ns
+
+    def _stamped(self, topic: str, message: Any, key: str) -> int:
+        try:
+            value = messages.at(message, key).value
+        except messages.NoFieldError as e:
+            raise no_key(self.path, key, e.have, f"field of {topic}") from None
+        for sec, nano in messages.STAMPS:
+            if messages.has(value, sec) and messages.has(value, nano):
+                return int(messages.get(value, sec)) * NS + int(messages.get(value, nano))
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value * self._unit
+        if isinstance(value, float):
+            return round(value * self._unit)
+        if isinstance(value, str) and (ns := date_ns(value)) is not None:
+            return ns
+        raise NoSuchKeyError(
+            f"{self.path}: {topic}: wanted a time stamp or a number at `{key}`, found "
+            f"{type(value).__name__}",
+            key,
+            "stamp",
+        )
+
+    def times(self, key: str, topic: str | None) -> Times:
+        topic = self._topic(topic)
+        out: list[int] = []
+        for _, message, _ in self._messages(topic):
+            values = messages.numbers(self._value(topic, message, key))
+            out += [round(float(v) * self._unit) for v in values]
+        return np.array(out, np.int64)
+
+    def words(self, key: str, topic: str | None) -> Iterator[tuple[int | None, str]]:
+        topic = self._topic(topic)
+        for t_ns, message, _ in self._messages(topic):
+            yield t_ns, str(self._value(topic, message, key))
+
+    def _value(self, topic: str, message: Any, key: str) -> Any:
+        try:
+            return messages.at(message, key).value
+        except messages.NoFieldError as e:
+            raise no_key(self.path, key, e.have, f"field of {topic}") from None
+
+
+def _frame(message: Any) -> set[str]:
+    try:
+        value = messages.at(message, FRAME).value
+    except messages.NoFieldError:
+        return set()
+    return {value} if isinstance(value, str) and value else set()

@@ -1,0 +1,162 @@
+"""Samples at their own times -> values at regular ticks.
+
+Each field is resampled as what it is. What moves smoothly (joints, poses, speeds) is interpolated
+by cubics through four samples, so that a derivative over a few milliseconds is that of the motion
+and not of the steps between samples; forces and widths, which may jump, along straight lines;
+flags, phases and commands hold their last value. Interpolating looks ahead by one sample, two for
+cubics: `lookahead_ns`. Where a channel has its samples at the ticks they are taken as they are.
+
+Across a gap nothing is interpolated: the last value holds for a while, then there is none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headway.clock import NS
+from headway.kernels import spec
+from headway.tools.score.samples import Samples
+from headway.tools.score.stamps import GAP
+from headway.types import Vec
+
+CUBIC = ("q", "dq", "q_ref", "dq_ref", "tcp", "twist")
+LINEAR = ("tau_ext", "wrench", "width", "grip_force", "vacuum", "comms_jitter")
+ROUNDING_NS = 1_000
+CONTACT = spec.CONSTANTS["contact_on"]  # [N]
+
+Times = NDArray[np.int64]
+
+
+def exact(t: Times, start_ns: int, hz: float, n: int) -> bool:
+    """Whether samples at `t` are the `n` ticks from `start_ns` on, to a quarter of a period."""
+    if len(t) != n:
+        return False
+    for lo in range(0, n, 1 << 20):
+        part = t[lo : lo + (1 << 20)]
+        ticks = ticks_ns(start_ns, hz, lo, lo + len(part))
+        if np.abs(part - ticks).max() > 0.25 * NS / hz:
+            return False
+    return True
+
+
+def ticks_ns(start_ns: int, hz: float, lo: int, hi: int) -> Times:
+    """Times of the ticks lo..hi-1 [ns]."""
+    ticks: Times = start_ns + np.rint(np.arange(lo, hi) * (NS / hz)).astype(np.int64)
+    return ticks
+
+
+@dataclass(frozen=True)
+class Resampled:
+    """A channel at the ticks of `hz` from `start_ns` on, of which there are `n`. `period_ns`: of
+    its samples while they come. `hold_ns`: how long the last value counts where no other comes."""
+
+    name: str
+    samples: Samples
+    start_ns: int
+    hz: float
+    n: int
+    period_ns: float
+    hold_ns: float
+
+    @property
+    def is_exact(self) -> bool:
+        return exact(self.samples.t, self.start_ns, self.hz, self.n)
+
+    @property
+    def decimated(self) -> bool:
+        """Whether there are clearly more samples than ticks."""
+        return 0 < self.period_ns < 0.75 * NS / self.hz
+
+    @property
+    def lookahead_ns(self) -> float:
+        if self.name in CUBIC and not self.decimated:
+            return 2 * self.period_ns
+        return self.period_ns if self.name in CUBIC + LINEAR and not self.decimated else 0.0
+
+    def at(self, lo: int, hi: int) -> Vec:
+        """Values at the ticks lo..hi-1, (hi - lo, k), NaN where there are none. For a channel that
+        is not `is_exact`."""
+        t, ticks = self.samples.t, ticks_ns(self.start_ns, self.hz, lo, hi)
+        first = int(np.searchsorted(t, ticks[0], side="right")) - 3
+        if self.decimated:
+            first = int(np.searchsorted(t, ticks[0] - round(NS / self.hz), side="right")) - 1
+        first = max(first, 0)
+        last = min(int(np.searchsorted(t, ticks[-1] + ROUNDING_NS, side="right")) + 3, len(t))
+        times, x = t[first:last], self.samples.read(first, last)
+        at = np.searchsorted(times, ticks + ROUNDING_NS, side="right") - 1
+        if self.name not in CUBIC + LINEAR:
+            return self._held(times, x, ticks, at)
+        if self.decimated:
+            y = self._held(times, x, ticks, at)
+            before = int(ticks[0]) - round(NS / self.hz)  # the tick before this block
+            fresh = times > before + ROUNDING_NS
+            peaks = self.name == "wrench"
+            return _with_peaks(y, times[fresh], x[fresh], ticks) if peaks else y
+        return self._between(times, x, ticks, at)
+
+    def _held(self, t: Times, x: Vec, ticks: Times, at: NDArray[np.int64]) -> Vec:
+        if not len(t):
+            return np.full((len(ticks), self.samples.width), np.nan)
+        y: Vec = x[np.maximum(at, 0)].copy()
+        y[(at < 0) | (ticks - t[np.maximum(at, 0)] > self.hold_ns)] = np.nan
+        return y
+
+    def _between(self, t: Times, x: Vec, ticks: Times, at: NDArray[np.int64]) -> Vec:
+        y = self._held(t, x, ticks, at)
+        if len(t) < 2:
+            return y
+        i = np.clip(at, 0, len(t) - 2)
+        step = (t[i + 1] - t[i]).astype(np.float64)
+        inside = (at >= 0) & (at < len(t) - 1) & (step <= max(self.hold_ns, GAP * self.period_ns))
+        s = ((ticks - t[i]) / step)[:, None]
+        line = x[i] + s * (x[i + 1] - x[i])
+        s0 = np.abs(s[:, 0]) * step <= ROUNDING_NS
+        line[s0] = x[i[s0]]  # at a sample it is the sample, whatever comes next
+        if self.name in CUBIC and len(t) >= 4:
+            curve, fits = _cubic(t, x, ticks, i, GAP * self.period_ns)
+            line = np.where(fits[:, None] & ~s0[:, None], curve, line)
+        if self.name == "tcp":
+            norm = np.sqrt((line[:, 3:] ** 2).sum(axis=1, keepdims=True))
+            line[:, 3:] /= np.maximum(norm, 1e-12)
+        y[inside] = line[inside]
+        return y
+
+
+def _cubic(
+    t: Times, x: Vec, ticks: Times, i: NDArray[np.int64], longest: float
+) -> tuple[Vec, NDArray[np.bool_]]:
+    """The cubic through the samples i-1..i+2, at the ends through the four nearest (Lagrange), and
+    where these are finite and no further apart than `longest` [ns]."""
+    at = np.clip(i - 1, 0, len(t) - 4)[:, None] + np.arange(4)
+    times = (t[at] - ticks[:, None]).astype(np.float64)
+    steps = np.diff(times, axis=1)
+    fits = ((steps > 0) & (steps <= longest)).all(axis=1)
+    y = np.zeros((len(ticks), x.shape[1]))
+    for a in range(4):
+        w = np.ones(len(ticks))
+        for b in range(4):
+            if a != b:
+                gap = times[:, b] - times[:, a]
+                w *= times[:, b] / np.where(gap == 0, 1.0, gap)
+        y += w[:, None] * x[at[:, a]]
+    return y, fits & np.isfinite(y).all(axis=1)
+
+
+def _with_peaks(y: Vec, t: Times, x: Vec, ticks: Times) -> Vec:
+    """Of the wrenches since the tick before, the one of the largest force where it is a contact:
+    a hit of one sample is not lost between two ticks."""
+    force = np.sqrt((x[:, :3] ** 2).sum(axis=1))
+    tick = np.searchsorted(ticks, t - ROUNDING_NS, side="left")
+    known = np.isfinite(force) & (force >= CONTACT) & (tick < len(ticks))
+    order = np.flatnonzero(known)[np.argsort(force[known], kind="stable")]
+    best = np.full(len(ticks), -1)
+    best[tick[order]] = order  # the largest is written last
+    has = best >= 0
+    taken = x[best[has]]
+    here = np.sqrt((y[has, :3] ** 2).sum(axis=1))
+    y = y.copy()
+    y[has] = np.where((np.nan_to_num(here) < force[best[has]])[:, None], taken, y[has])
+    return y

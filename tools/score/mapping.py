@@ -1,0 +1,266 @@
+"""The mapping file of `headway score`: which channel of a stranger's file is which telemetry field.
+
+A TOML file, strict as every configuration; examples in `examples/score`.
+
+    [time]               # of .npz and CSV; in MCAP a path such as "header.stamp", else the log's
+    key = "t"            # column of stamps, or ["sec", "nanosec"]; or rate_hz alone, where samples
+                         # are regular
+    [channels.q]         # any field of kernels.telemetry.FIELDS
+    key = "joint_deg"    # column, or list of columns; in MCAP a dotted path into `topic`
+    unit = "deg"
+    names = ["a", "b"]   # in MCAP, of values that have names: which, in which order
+    [channels.wrench]
+    key = ["fx", "fy", "fz", "tx", "ty", "tz"]
+    frame = "tcp"        # or "base"
+    force = "on tool"    # or "by tool", whose sign is turned
+    [constants]
+    limit = 30.0         # fields that are the same all the time
+
+Value = (raw * scale + offset) * unit. What is not mapped is NaN, so its features are masked.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+import numpy as np
+from msgspec import Meta
+
+from headway import config
+from headway.config import INFINITE, NotNegative, Positive
+from headway.errors import ConfigError
+from headway.kernels.telemetry import FIELDS, Scale
+from headway.tools.score.units import ANGLE, factors
+from headway.types import Vec
+
+LAYOUTS = {"xyz quat wxyz": 7, "xyz quat xyzw": 7, "xyz rpy": 6, "xyz rotvec": 6}
+LOWEST_HZ, HIGHEST_HZ = 40.0, 4000.0  # of the ticks that features are computed at
+
+
+class Time(config.Struct, frozen=True):
+    """`key`: column of the stamps, or two of them, seconds and nanoseconds; None: found by its
+    name. `unit`: None is what the column's name says, else seconds. `rate_hz`: of the ticks that
+    features are computed at, and of samples without stamps; None: see `telemetry.tick_rate`."""
+
+    key: str | list[str] | None = None
+    unit: Literal["s", "ms", "us", "ns"] | None = None
+    rate_hz: Positive | None = None
+    hold_s: Positive = 0.1  # a sample older than this, and than three of its periods, is missing
+
+
+class Channel(config.Struct, frozen=True):
+    key: str | list[str]
+    topic: str | None = None
+    names: list[str] | None = None  # of the values, where messages name them: which, in which order
+    columns: list[int] | None = None  # which of them, in which order
+    unit: str | list[str] | None = None  # None: SI, or as names say; two for tcp, twist and wrench
+    scale: float | list[float] = 1.0
+    offset: float | list[float] = 0.0
+    optional: bool = False
+    hold_s: Annotated[float, Meta(gt=0.0), INFINITE] | None = (
+        None  # inf: until the next sample, for values sent on change
+    )
+    layout: Literal["xyz quat wxyz", "xyz quat xyzw", "xyz rpy", "xyz rotvec"] | None = None
+    frame: Literal["tcp", "base"] | None = None
+    force: Literal["on tool", "by tool"] | None = None
+    tare_s: NotNegative = 0.0  # the mean over the first seconds is taken out of the wrench
+    # which messages of the topic: path of a field -> its value; where a topic has several schemas
+    # or publishers, the schema's name and the number of the MCAP channel
+    where: dict[str, str | float | bool] = msgspec.field(default_factory=dict)
+    schema: str | None = None
+    publisher: int | None = None
+
+    @property
+    def keys(self) -> list[str]:
+        return [self.key] if isinstance(self.key, str) else self.key
+
+
+class Phase(config.Struct, frozen=True):
+    """The times at which the controller's phases 0, 1, ... began, on the clock of `time`."""
+
+    starts: str
+    names: tuple[str, ...] = ()
+    topic: str | None = None
+    optional: bool = False
+
+
+class Outcome(config.Struct, frozen=True):
+    """The last value of `key`; one of `success` means that the task ended well."""
+
+    key: str
+    success: list[str | float | bool]
+    topic: str | None = None
+    optional: bool = False
+
+
+class Events(config.Struct, frozen=True):
+    """Either `times` with `labels`, or `text`: words over time, an event where they change."""
+
+    times: str | None = None
+    labels: str | None = None
+    text: str | None = None
+    topic: str | None = None
+    optional: bool = False
+
+
+_Angle = Annotated[float, INFINITE]  # a continuous joint has no limits
+
+
+class Limits(config.Struct, frozen=True):
+    """Of the arm, per joint or one for all; what is None takes the default of `DEFAULTS`."""
+
+    unit: Literal["rad", "deg"] = "rad"
+    q_min: _Angle | list[_Angle] | None = None
+    q_max: _Angle | list[_Angle] | None = None
+    dq_max: Positive | list[Positive] | None = None
+    tau_max: Positive | list[Positive] | None = None  # [Nm]
+    q_tol: Positive | None = None
+    v_max: Positive | None = None  # [m/s]
+    stroke: Positive | None = None  # [m]
+    force_max: Positive | None = None  # [N]
+
+
+class Mapping(config.Struct, frozen=True):
+    robot: str = ""
+    task: str = ""
+    topic: str | None = None  # of MCAP channels that name none
+    time: Time = Time()
+    channels: dict[str, Channel] = msgspec.field(default_factory=dict)
+    constants: dict[str, float] = msgspec.field(default_factory=dict)
+    phase: Phase | None = None
+    outcome: Outcome | None = None
+    events: Events | None = None
+    limits: Limits = Limits()
+
+
+# A joint without limits is taken as continuous; pi rad/s and 50 Nm are those of a small arm.
+DEFAULTS = {"q_min": -math.inf, "q_max": math.inf, "dq_max": math.pi, "tau_max": 50.0}
+
+
+def load_mapping(path: Path) -> Mapping:
+    """Raises ConfigError: file, key, nearest valid key."""
+    return check(config.load(path, Mapping), str(path))
+
+
+def check(mapping: Mapping, where: str) -> Mapping:
+    """Raises ConfigError for keys that no telemetry has or that do not go together."""
+    for section, names in (("channels", mapping.channels), ("constants", mapping.constants)):
+        for name in names:
+            if name not in FIELDS:
+                near = difflib.get_close_matches(name, FIELDS, n=1)
+                hint = f"did you mean `{near[0]}`?" if near else f"valid: {', '.join(FIELDS)}"
+                raise ConfigError(f"{where}: unknown telemetry field `{section}.{name}`: {hint}")
+    for name in mapping.constants:
+        if FIELDS[name][0] != 0:
+            raise ConfigError(f"{where}: `constants.{name}` has several values: map a channel")
+    both = set(mapping.channels) & set(mapping.constants)
+    if mapping.phase is not None and "phase" in {*mapping.channels, *mapping.constants}:
+        both |= {"phase"}
+    if both:
+        raise ConfigError(f"{where}: wanted one source for each field, found two of {min(both)}")
+    if not mapping.channels:
+        raise ConfigError(f"{where}: wanted [channels.FIELD] sections, found none")
+    _check_numbers(mapping, where)
+    if isinstance(mapping.time.key, list) and len(mapping.time.key) not in (1, 2):
+        raise ConfigError(
+            f"{where}: `time.key` wants one column, or seconds and nanoseconds, found "
+            f"{len(mapping.time.key)}"
+        )
+    events = mapping.events
+    if events is not None and (events.times is None) == (events.text is None):
+        raise ConfigError(f"{where}: [events] wants either `times` or `text`")
+    for name, channel in mapping.channels.items():
+        _check_channel(name, channel, f"{where}: [channels.{name}]")
+    return mapping
+
+
+def _check_channel(name: str, c: Channel, where: str) -> None:
+    if name == "tcp" and c.layout is None:
+        raise ConfigError(f"{where} wants `layout`, one of {', '.join(LAYOUTS)}")
+    if name == "wrench" and (c.frame is None or c.force is None):
+        raise ConfigError(
+            f'{where} wants `frame` ("tcp" or "base": what the components are along) and `force` '
+            '("on tool" or "by tool": whose sign it has)'
+        )
+    extra = {
+        "layout": ("tcp", c.layout),
+        "frame": ("wrench", c.frame),
+        "force": ("wrench", c.force),
+    }
+    for key, (field, value) in extra.items():
+        if value is not None and name != field:
+            raise ConfigError(f"{where}: `{key}` belongs to [channels.{field}]")
+    if c.tare_s and name != "wrench":
+        raise ConfigError(f"{where}: `tare_s` belongs to [channels.wrench]")
+    if c.names is not None and c.columns is not None:
+        raise ConfigError(f"{where}: wanted `names` or `columns`, found both: names are enough")
+    if c.names is not None and (len(set(c.names)) < len(c.names) or not c.names):
+        raise ConfigError(f"{where}: `names` wants names that differ, found {c.names}")
+    if not c.keys:
+        raise ConfigError(f"{where}: `key` wants at least one, found none")
+    factors(name, c.unit, where)
+
+
+def _check_numbers(mapping: Mapping, where: str) -> None:
+    """What the types of the fields cannot say. Raises ConfigError: field, wanted, found."""
+    for name, c in mapping.channels.items():
+        for x in c.scale if isinstance(c.scale, list) else [c.scale]:
+            if x == 0.0:
+                raise ConfigError(
+                    f"{where}: `channels.{name}.scale` wants a number other than 0, found {x}"
+                )
+    low, high = mapping.limits.q_min, mapping.limits.q_max
+    if low is None or high is None:
+        return
+    of_one_length = len({np.size(low), np.size(high)} - {1}) < 2
+    if of_one_length and not (np.asarray(low) < np.asarray(high)).all():
+        raise ConfigError(
+            f"{where}: wanted `limits.q_min` < `limits.q_max`, found {low} and {high}"
+        )
+
+
+def scale_of(limits: Limits, joints: int, where: str) -> tuple[Scale, list[str]]:
+    """The scale of an arm of `joints` joints, and what of it is a default, in words. Raises
+    ConfigError for a list of another length."""
+    values: dict[str, Vec] = {}
+    assumed = []
+    for name, default in DEFAULTS.items():
+        given = getattr(limits, name)
+        if given is None:
+            values[name] = np.full(joints, default)
+            unit = {"dq_max": " rad/s", "tau_max": " Nm"}.get(name, "")
+            assumed.append(f"{name} = {default:.4g}{unit}")
+            continue
+        array = np.asarray(given, np.float64)
+        if array.ndim and array.shape != (joints,):
+            raise ConfigError(
+                f"{where}: `limits.{name}` wants {joints} values, one a joint, found {len(array)}"
+            )
+        factor = 1.0 if name == "tau_max" else ANGLE[limits.unit]
+        values[name] = np.full(joints, array * factor)
+    scale = Scale(values["q_min"], values["q_max"], values["dq_max"], values["tau_max"])
+    single = {n: getattr(limits, n) for n in ("q_tol", "v_max", "stroke", "force_max")}
+    assumed += [f"{n} = {getattr(scale, n):g}" for n, v in single.items() if v is None]
+    return replace(scale, **{n: v for n, v in single.items() if v is not None}), assumed
+
+
+def plain_mapping(path: Path, keys: list[str]) -> Mapping:
+    """What names itself: keys that are telemetry fields, as `kernels.telemetry` defines them."""
+    known = [k for k in keys if k in FIELDS]
+    if not known:
+        raise ConfigError(
+            f"{path}: without --map the channels bear the names of telemetry fields "
+            f"({', '.join(list(FIELDS)[:8])}, ...), found {', '.join(keys[:30])}: write a mapping, "
+            "see examples/score"
+        )
+    channels = {k: Channel(key=k, optional=True) for k in known}
+    if "tcp" in channels:
+        channels["tcp"] = Channel(key="tcp", optional=True, layout="xyz quat wxyz")
+    if "wrench" in channels:
+        channels["wrench"] = Channel(key="wrench", optional=True, frame="tcp", force="on tool")
+    return Mapping(channels=channels)

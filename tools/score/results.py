@@ -1,0 +1,214 @@
+"""What `headway score` writes for a file: features, signals, a report."""
+
+from __future__ import annotations
+
+import csv
+import os
+import zipfile
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headway.errors import RecordingError
+from headway.kernels import spec
+from headway.tools.score.samples import BLOCK
+from headway.tools.score.scoring import SIGNALS, Scored
+
+SHOWN = ("contact", "band.rms", "dq.rms")  # features drawn in the report
+DRAWN = 50_000  # ticks up to which a report is drawn from all; else from extremes of buckets
+
+
+def write(scored: Scored, out: Path, name: str) -> list[Path]:
+    """Features, signals and report; returns the paths. Nothing that is cut is left behind. Raises
+    RecordingError."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        files = [_replace(out / f"{name}.features.npz", lambda p: _write_npz(p, scored))]
+        if scored.signal_store is not None:
+            csv_file = out / f"{name}.signals.csv"
+            files.append(_replace(csv_file, lambda p: _write_signals(p, scored)))
+    except OSError as e:
+        raise RecordingError(
+            f"cannot write results to {out}: {e.strerror or e}: choose another place by --out"
+        ) from None
+    files.append(_write_report(scored, out / f"{name}.html", name))
+    return files
+
+
+def _replace(path: Path, fill: Any) -> Path:
+    """Written beside `path` and put there when it is whole."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        fill(part)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+    return path
+
+
+def _write_npz(path: Path, scored: Scored) -> None:
+    data, n = scored.telemetry, len(scored)
+    arrays: dict[str, Any] = {
+        "names": np.array(spec.NAMES),
+        "units": np.array(spec.UNITS),
+        "mask_names": np.array(spec.MASKS),
+        "carried": scored.carried,
+        "rate_hz": np.array(data.hz),
+        "ready_s": np.array(data.ready / data.hz),
+        "spec_hash": np.array(spec.spec_hash()),
+        "source": np.array(str(scored.path.resolve())),
+    }
+    if data.success is not None:
+        arrays["success"] = np.array(data.success)
+    cut = spec.N_FEATURES
+    blocks = range(0, n, BLOCK)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
+        for key, array in arrays.items():
+            with file.open(f"{key}.npy", "w") as f:
+                np.lib.format.write_array(f, np.asanyarray(array))
+        _stream(file, "t", (n,), (scored.times(i, min(i + BLOCK, n)) for i in blocks))
+        _stream(file, "features", (n, cut), (b[:, :cut] for b in scored.store.blocks(BLOCK)))
+        masks = (b[:, cut:] for b in scored.store.blocks(BLOCK))
+        _stream(file, "mask", (n, spec.N_MASKS), masks)
+
+
+def _stream(
+    file: zipfile.ZipFile, key: str, shape: tuple[int, ...], blocks: Iterable[NDArray[Any]]
+) -> None:
+    """An array written block by block: NumPy's own writer wants it whole in memory."""
+    dtype = "<f8" if key == "t" else "<f4"
+    header = {"descr": dtype, "fortran_order": False, "shape": shape}
+    with file.open(f"{key}.npy", "w", force_zip64=True) as f:
+        np.lib.format.write_array_header_1_0(f, header)
+        for block in blocks:
+            f.write(np.ascontiguousarray(block, dtype).tobytes())
+
+
+def _write_signals(path: Path, scored: Scored) -> None:
+    assert scored.signal_store is not None
+    with path.open("w", newline="") as f:
+        rows = csv.writer(f)
+        rows.writerow(["t", *SIGNALS])
+        at = 0
+        for block in scored.signal_store.blocks():
+            t = scored.times(at, at + len(block))
+            rows.writerows(np.column_stack([t, block]).tolist())
+            at += len(block)
+
+
+def _write_report(scored: Scored, path: Path, name: str) -> Path:
+    from headway.tools.report import write_score_report
+
+    columns: dict[str, list[NDArray[Any]]] = {}
+    size = 1
+    while scored.telemetry.n / size > DRAWN:
+        size *= 2
+    for block in _drawn(scored):
+        for key, x in block.items():
+            columns.setdefault(key, []).append(x if size == 1 else _extremes(x, size))
+    whole = {key: np.concatenate(parts) for key, parts in columns.items()}
+    t = whole.pop("t")
+    signals = {k: whole.pop(k) for k in SIGNALS if k in whole}
+    notes = scored.notes
+    if size > 1:
+        notes = [*notes, f"drawn from the least and the largest of every {size} ticks"]
+    return write_score_report(
+        path,
+        title=name,
+        t_s=t,
+        signals=signals,
+        channels={k: x for k, x in whole.items() if _moves(x)},
+        masked=scored.masked,
+        notes=notes,
+        events=scored.telemetry.events,
+        hz=scored.telemetry.hz,
+    )
+
+
+def _drawn(scored: Scored) -> Iterator[dict[str, NDArray[Any]]]:
+    """Blocks of all that may be drawn, at every tick."""
+    done = 0
+    for rows in scored.telemetry.blocks():
+        step = (done + np.arange(len(rows))) // scored.every
+        lo, hi = int(step[0]), int(step[-1]) + 1
+        out: dict[str, NDArray[Any]] = {"t": rows["t_ns"] / 1e9}
+        if scored.signal_store is not None:
+            said = scored.signal_store.read(lo, hi)[step - lo]
+            out |= {k: said[:, i] for i, k in enumerate(SIGNALS)}
+        out |= {n: rows[n] for n in rows.dtype.names or () if n not in ("t_ns", "elapsed")}
+        features = scored.store.read(lo, hi)
+        for n in SHOWN:
+            i = spec.INDEX[n]
+            if scored.carried[i]:
+                out[f"{n} [{spec.UNITS[i]}]"] = features[step - lo, i]
+        yield out
+        done += len(rows)
+
+
+def _extremes(x: NDArray[Any], size: int) -> NDArray[Any]:
+    """The least and the largest of every `size` values, in turn; NaN where none is known."""
+    whole = -(-len(x) // size) * size
+    padded = np.full((whole, *x.shape[1:]), np.nan)
+    padded[: len(x)] = x
+    buckets = padded.reshape(whole // size, size, *x.shape[1:])
+    low = np.fmin.reduce(buckets, axis=1)
+    high = np.fmax.reduce(buckets, axis=1)
+    return np.stack([low, high], axis=1).reshape(-1, *x.shape[1:])
+
+
+def _moves(x: NDArray[Any]) -> bool:
+    known = x[np.isfinite(x).reshape(len(x), -1).all(axis=1)]
+    return len(known) > 0 and bool((known != known[0]).any())
+
+
+def names(files: Sequence[Path], out: Path) -> tuple[list[str], dict[str, str]]:
+    """A name for each file's results: its stem, with more of the path where stems repeat or where
+    `out` has results of another file by that name; and what is replaced, name -> a word on it."""
+    found = [f.stem for f in files]
+    for better in ([_longer(f, 1) for f in files], [f.name for f in files]):
+        often = Counter(found)
+        found = [b if often[n] > 1 else n for n, b in zip(found, better, strict=True)]
+    often = Counter(found)
+    found = [f"{n}-{i}" if often[n] > 1 else n for i, n in enumerate(found)]
+    replaced: dict[str, str] = {}
+    for i, (file, name) in enumerate(zip(files, found, strict=True)):
+        mine, taken = str(file.resolve()), set(found[:i])
+        for choice in _choices(file, name):
+            there = _source(out / f"{choice}.features.npz")
+            if choice in taken or there not in (None, mine):
+                continue
+            found[i] = choice
+            if there == mine:
+                replaced[choice] = f"earlier results of {file} replaced"
+            break
+    return found, replaced
+
+
+def _longer(file: Path, parents: int) -> str:
+    parts = [p for p in file.resolve().parts[-parents - 1 : -1] if p != os.sep]
+    return "-".join([*parts, file.stem])
+
+
+def _choices(file: Path, name: str) -> Iterator[str]:
+    yield name
+    for k in range(1, len(file.resolve().parts)):
+        yield _longer(file, k)
+    number = 2
+    while True:
+        yield f"{name}-{number}"
+        number += 1
+
+
+def _source(path: Path) -> str | None:
+    """The file that results are of, None where there are none; "" for results that do not say."""
+    if not path.exists():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return str(file["source"]) if "source" in file.files else ""
+    except (OSError, ValueError, zipfile.BadZipFile, KeyError):
+        return ""

@@ -1,0 +1,305 @@
+"""Features and signals of one file, block by block."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headway import bundle as bundles
+from headway.bundle import Bundle
+from headway.edge.engines.engine import Engine, open_bundle
+from headway.edge.pro.operator import OUTPUTS, ProOperator, pro_dtype
+from headway.errors import BundleError, ConfigError
+from headway.kernels import feature_stream, spec
+from headway.tools.score.carried import carried, said
+from headway.tools.score.files import open_source
+from headway.tools.score.grid import CUBIC, LINEAR
+from headway.tools.score.mapping import Mapping
+from headway.tools.score.samples import Store
+from headway.tools.score.telemetry import Rows, Telemetry, telemetry_of
+from headway.types import Vec
+
+FEATURE_HZ = 50.0  # of the features where there is no head
+SIGNALS = (*OUTPUTS, "reward")
+# A head is asked a second time with every second sample left out: signals that change by more than
+# this depend on the file's rate.
+RATE_TOLERANCE = 0.05
+RATE_CHECK_S = 300.0  # of the file, from its start
+JUDGED = ("progress", "stability", "completion", "risk")
+
+Progress = Callable[[float], object]  # called with the share that is done, 0..1
+
+
+@dataclass(frozen=True)
+class Head:
+    """A PRO bundle with its engine."""
+
+    bundle: Bundle
+    engine: Engine
+
+    @property
+    def hz(self) -> float:
+        info = self.bundle.manifest.pro
+        assert info is not None
+        return info.rate_hz
+
+
+@dataclass
+class Summary:
+    """What a line of the table shows; from the tick on at which all channels have come."""
+
+    force: float | None = None  # largest |F| [N]
+    onsets: int = 0
+    last: dict[str, float] = field(default_factory=dict)
+    risk: float = 0.0
+    stability: float = 1.0
+    present: NDArray[np.float64] = field(default_factory=lambda: np.zeros(spec.N_MASKS))
+    steps: int = 0
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What PRO says about one file. Step k belongs to tick `k * every` of the telemetry: features
+    (n, 176), mask (n, 16) and each of `signals` (n,). `carried` (176,): which features the rates of
+    the file can carry; the others are 0. `odd`: how many things in the file were left out."""
+
+    path: Path
+    telemetry: Telemetry
+    every: int
+    store: Store  # (n, 176 + 16), float32
+    signal_store: Store | None  # (n, 6)
+    carried: NDArray[np.bool_]
+    summary: Summary
+    masked: list[str]
+    notes: list[str]
+    odd: int = 0
+
+    def __len__(self) -> int:
+        return len(self.store)
+
+    @property
+    def step(self) -> NDArray[np.int64]:
+        return np.arange(len(self)) * self.every
+
+    @property
+    def t(self) -> Vec:
+        """(n,) [s] from the file's first stamp."""
+        return self.times(0, len(self))
+
+    def times(self, lo: int, hi: int) -> Vec:
+        """Of the steps lo..hi-1 [s]."""
+        ns = np.rint(np.arange(lo, hi) * self.every * (1e9 / self.telemetry.hz))
+        return np.asarray(ns / 1e9)
+
+    @property
+    def features(self) -> NDArray[np.float32]:
+        return self.store.read(0, len(self))[:, : spec.N_FEATURES]
+
+    @property
+    def mask(self) -> NDArray[np.float32]:
+        return self.store.read(0, len(self))[:, spec.N_FEATURES :]
+
+    @property
+    def signals(self) -> dict[str, Vec]:
+        if self.signal_store is None:
+            return {}
+        x = self.signal_store.read(0, len(self))
+        return {name: x[:, i] for i, name in enumerate(SIGNALS)}
+
+    def feature(self, name: str) -> NDArray[np.float32]:
+        return self.features[:, spec.INDEX[name]]
+
+
+def open_head(path: Path, engine: str = "auto") -> Head:
+    """Raises BundleError, SpecMismatch."""
+    made = bundles.load(path)
+    if made.manifest.pro is None:
+        raise BundleError(f"wanted a bundle of kind pro, found {made.manifest.kind}: {path}")
+    return Head(made, open_bundle(made, engine))
+
+
+def score_file(
+    path: Path, mapping: Mapping | None, head: Head | None, progress: Progress = lambda _: None
+) -> Scored:
+    """Raises RecordingError, ConfigError, SpecMismatch."""
+    source, mapping = open_source(path, mapping)
+    head_hz = head.hz if head is not None else FEATURE_HZ
+    data = telemetry_of(source, mapping, head_hz)
+    notes = list(data.notes)
+    every = round(data.hz / head_hz) if head is not None else max(round(data.hz / head_hz), 1)
+    if every < 1:
+        raise ConfigError(
+            f"{path}: the head wants {head_hz:g} Hz, the ticks have {data.hz:g} Hz: set "
+            f"`time.rate_hz = {head_hz:g}` in the mapping, or leave it out"
+        )
+    if abs(data.hz / every / head_hz - 1) > 1e-6:
+        notes.append(
+            f"head steps: every {every} ticks = {data.hz / every:.4g} Hz, the nearest to "
+            f"{head_hz:g} Hz that {data.hz:g} Hz allows"
+        )
+    kept = carried(data.rates, data.hz)
+    notes += said(data.rates, data.hz)
+    store = Store(spec.N_FEATURES + spec.N_MASKS, np.float32)
+    signals = Store(len(SIGNALS)) if head is not None else None
+    summary = Summary()
+    rate_matters = head is not None and _below_ticks(data)
+    share = 0.67 if rate_matters else 1.0
+    done = 0
+    for rows in data.blocks():
+        if done == 0:
+            steps = _Steps(head, data, every)
+        features, said_now = steps.of(rows)
+        _summarise(summary, data, done, every, rows, features, said_now)
+        features[:, : spec.N_FEATURES][:, ~kept] = 0.0
+        store.append(features)
+        if signals is not None and said_now is not None:
+            signals.append(said_now)
+        done += len(rows)
+        progress(share * done / data.n)
+    if head is None:
+        notes.append("no PRO head given: features only")
+    else:
+        made = head.bundle.manifest
+        notes.append(
+            f"signals of head {made.name}, trained on {made.provenance.data}, are shown for "
+            "inspection: they are not calibrated for another robot, rate or task"
+        )
+        if rate_matters and signals is not None:
+            notes.append(_rate_note(head, data, every, signals))
+    part = summary.present / max(summary.steps, 1)
+    masked = [
+        f"{m} ({', '.join(spec.MASK_FIELDS[m])})"
+        for m, s in zip(spec.MASKS, part, strict=True)
+        if s == 0
+    ]
+    some = [f"{m} {1 - s:.0%}" for m, s in zip(spec.MASKS, part, strict=True) if 0 < s < 0.995]
+    if some:
+        notes.append(f"masked part of the time: {', '.join(some)}")
+    return Scored(path, data, every, store, signals, kept, summary, masked, notes, source.odd)
+
+
+class _Steps:
+    """Rows in, features and signals of the head's steps out; by the operator of the loop, tick for
+    tick."""
+
+    def __init__(self, head: Head | None, data: Telemetry, every: int) -> None:
+        self._every, self._tick = every, 0
+        self._pro = None
+        if head is None:
+            self._stream = feature_stream("auto", data.scale, data.joints, data.hz)
+        else:
+            self._pro = ProOperator(
+                head.bundle, head.engine, data.scale, data.joints, hz=data.hz, head_hz=head.hz
+            )
+
+    def of(self, rows: Rows) -> tuple[NDArray[np.float32], Vec | None]:
+        """((n, 176 + 16), (n, 6) or None) of the steps among the next rows."""
+        first = -(-self._tick // self._every)
+        last = -(-(self._tick + len(rows)) // self._every)
+        out = np.zeros((last - first, spec.N_FEATURES + spec.N_MASKS), np.float32)
+        if self._pro is None:
+            self._features(rows, out)
+            return out, None
+        record = np.zeros(len(out), pro_dtype())
+        pro, n = self._pro, 0
+        for row in rows:
+            pro.step(row, self._tick)
+            self._tick += 1
+            if pro.updated:
+                record[n] = pro.record
+                n += 1
+        out[:, : spec.N_FEATURES] = record["features"]
+        out[:, spec.N_FEATURES :] = record["mask"]
+        return out, np.column_stack([record[k] for k in SIGNALS])
+
+    def _features(self, rows: Rows, out: NDArray[np.float32]) -> None:
+        stream, n = self._stream, 0
+        features = np.zeros(spec.N_FEATURES, np.float32)
+        mask = np.zeros(spec.N_MASKS, np.float32)
+        for row in rows:
+            stream.push(row)
+            if self._tick % self._every == 0:
+                stream.features(features, mask)
+                out[n, : spec.N_FEATURES], out[n, spec.N_FEATURES :] = features, mask
+                n += 1
+            self._tick += 1
+
+
+def _summarise(
+    s: Summary,
+    data: Telemetry,
+    done: int,
+    every: int,
+    rows: Rows,
+    features: NDArray[np.float32],
+    signals: Vec | None,
+) -> None:
+    """Take in a block that begins at tick `done`."""
+    first = -(-done // every)
+    ready = max(0, -(-data.ready // every) - first)
+    mask = features[ready:, spec.N_FEATURES :]
+    s.present += mask.sum(axis=0)
+    s.steps += len(mask)
+    wrench = rows["wrench"][max(0, data.ready - done) :]
+    # what the features mask is no measurement here either
+    known = (np.abs(wrench) <= spec.CONSTANTS["in_max"]).all(axis=1)
+    if known.any():
+        largest = float(np.sqrt((wrench[known, :3] ** 2).sum(axis=1)).max())
+        s.force = max(s.force or 0.0, largest)
+    contact = features[:, spec.INDEX["contact"]]
+    before = s.last.get("contact", 0.0)
+    if len(contact):
+        s.onsets += int((np.diff(contact, prepend=before)[ready:] > 0).sum())
+        s.last["contact"] = float(contact[-1])
+    if signals is not None and len(signals[ready:]):
+        part = dict(zip(SIGNALS, signals[ready:].T, strict=True))
+        s.risk = max(s.risk, float(part["risk"].max()))
+        s.stability = min(s.stability, float(part["stability"].min()))
+        s.last |= {k: float(part[k][-1]) for k in ("progress", "completion")}
+
+
+def _below_ticks(data: Telemetry) -> bool:
+    """Whether a channel that moves comes clearly seldomer than the ticks."""
+    return any(rate < 0.9 * data.hz for n, rate in data.rates.items() if n in CUBIC + LINEAR)
+
+
+def _rate_note(head: Head, data: Telemetry, every: int, signals: Store) -> str:
+    """What half the samples would have said: the file's rate is enough where it is the same."""
+    steps, done = _Steps(head, data, every), 0
+    ticks = min(data.n, round(RATE_CHECK_S * data.hz))
+    worst = dict.fromkeys(JUDGED, 0.0)
+    for rows in _until(data.thinned(2).blocks(), ticks):
+        _, half = steps.of(rows)
+        assert half is not None
+        whole = signals.read(done, done + len(half))
+        ready = max(0, -(-data.ready // every) - done)
+        done += len(half)
+        for name in JUDGED:
+            i = SIGNALS.index(name)
+            difference = np.abs(half[ready:, i] - whole[ready:, i])
+            if len(difference):
+                worst[name] = max(worst[name], float(difference.max()))
+    name = max(worst, key=lambda n: worst[n])
+    over = "" if ticks == data.n else f" in the first {RATE_CHECK_S:g} s"
+    if worst[name] <= RATE_TOLERANCE:
+        return (
+            f"rate: without every second sample no signal changes by more than "
+            f"{worst[name]:.3f}{over}, so the file's rate is enough for them"
+        )
+    return (
+        f"rate: signals cannot be told from this file's rate: without every second sample {name} "
+        f"changes by up to {worst[name]:.3f}{over} (more than {RATE_TOLERANCE:g}), so more samples "
+        "would change them as well: record faster"
+    )
+
+
+def _until(blocks: Iterator[Rows], ticks: int) -> Iterator[Rows]:
+    for rows in blocks:
+        yield rows[:ticks]
+        ticks -= len(rows)
+        if ticks <= 0:
+            return

@@ -1,0 +1,372 @@
+"""Tables: named columns that share one time base, from a text file or an .npz."""
+
+from __future__ import annotations
+
+import weakref
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headway.clock import NS
+from headway.errors import ConfigError, RecordingError
+from headway.kernels.telemetry import Scale
+from headway.tools.score import units
+from headway.tools.score.mapping import Channel, Time
+from headway.tools.score.samples import Samples, Store
+from headway.tools.score.source import NoSuchKeyError, Raw, no_key
+from headway.tools.score.stamps import Clean, Times, clean, date_ns, dates_ns, is_dates, numbers_ns
+from headway.tools.score.text import ODD, TextColumns
+from headway.types import Vec
+
+# Columns that are stamps by their names, in order of preference, with their unit.
+STAMPS = {
+    "t_ns": "ns", "t": "s", "time": "s", "t_s": "s", "timestamp": "s", "stamp": "s", "time_s": "s",
+    "t_ms": "ms", "time_ms": "ms", "t_us": "us", "time_us": "us", "time_ns": "ns",
+    "timestamp_ns": "ns", "timestamp_ms": "ms",
+}  # fmt: skip
+
+
+class Columns(Protocol):
+    """Columns with names, and the units that these carry."""
+
+    notes: list[str]
+
+    @property
+    def names(self) -> Sequence[str]: ...
+
+    def unit(self, name: str) -> str | None: ...
+
+
+class Table:
+    """A text table. Raises ConfigError where nothing says when a sample was."""
+
+    def __init__(self, columns: TextColumns, time: Time) -> None:
+        self.path, self._columns = columns.path, columns
+        self.notes = columns.notes
+        self._keys, self._unit, self._rate = _time(columns, time, self.path)
+        self._no_time = 0  # lines, in this reading of the file
+        self._dates = False
+        if len(self._keys) == 1:
+            first = next(iter(columns.blocks((), self._keys)), None)
+            words = first[1][self._keys[0]] if first else []
+            self._dates = bool(words) and date_ns(words[0]) is not None
+
+    @property
+    def odd(self) -> int:
+        return self._columns.odd
+
+    def keys(self) -> list[str]:
+        return list(self._columns.names)
+
+    def scale(self) -> Scale | None:
+        return None
+
+    def _require(self, key: str) -> None:
+        if key not in self._columns.names:
+            raise no_key(self.path, key, self._columns.names)
+
+    def channels(self, wanted: Mapping[str, Channel]) -> dict[str, Raw | NoSuchKeyError]:
+        out: dict[str, Raw | NoSuchKeyError] = {}
+        for name, channel in wanted.items():
+            try:
+                for key in channel.keys:
+                    self._require(key)
+            except NoSuchKeyError as e:  # noqa: PERF203 - once per channel
+                out[name] = e
+        found = {n: c.keys for n, c in wanted.items() if n not in out}
+        keys = list(dict.fromkeys(k for ks in found.values() for k in ks))
+        if not keys:
+            return out
+        stamps, rows = self._read(keys)
+        samples = Samples(stamps.t, rows, stamps.pick)
+        for name, ks in found.items():
+            out[name] = Raw(
+                samples.of([keys.index(k) for k in ks]),
+                tuple((k, self._columns.unit(k)) for k in ks),
+                stamps.rate_hz,
+                stamps.missing,
+            )
+        return out
+
+    def _read(self, keys: list[str]) -> tuple[Clean, Store]:
+        """The stamps of all rows, and the columns `keys` of them."""
+        rows = Store(len(keys))
+        times: list[Times] = []
+        same: list[NDArray[np.bool_]] = []
+        last = np.full((1, len(keys)), np.inf)
+        self._no_time = 0
+        for t, x, _ in self._timed(keys):
+            if not len(t):
+                continue
+            before = np.vstack([last, x[:-1]])
+            same.append(((x == before) | (np.isnan(x) & np.isnan(before))).all(axis=1))
+            times.append(t)
+            rows.append(x)
+            last = x[-1:]
+        found = sum(map(len, times))
+        if self._no_time > ODD * (found + self._no_time):
+            raise RecordingError(
+                f"{self.path}: wanted finite times in `{self._keys[0]}`, found none in "
+                f"{self._no_time} of {found + self._no_time} lines: check the key, or cut them out"
+            )
+        if self._no_time:
+            self.notes.append(f"{self._no_time} lines without a time left out")
+        if not found:
+            raise RecordingError(f"{self.path}: wanted samples, found an empty file")
+        made = clean(np.concatenate(times), np.concatenate(same), str(self.path))
+        self.notes += made.notes
+        return made, rows
+
+    def _timed(
+        self, keys: Sequence[str], words: Sequence[str] = ()
+    ) -> Iterator[tuple[Times, Vec, dict[str, list[str]]]]:
+        """Blocks of (stamps, the columns `keys`, the cells of `words`)."""
+        done, k = 0, len(self._keys)
+        if self._dates:
+            for x, cells in self._columns.blocks(keys, (*self._keys, *words)):
+                stamps = np.array(cells[self._keys[0]])
+                yield dates_ns(stamps, self.path, self._keys[0]), x, cells
+                done += len(x)
+            return
+        for x, cells in self._columns.blocks((*self._keys, *keys), words):
+            x, cells = self._with_stamps(x, cells)
+            if self._rate is not None:
+                t = np.rint((done + np.arange(len(x))) * (NS / self._rate)).astype(np.int64)
+            elif k == 2:  # seconds and nanoseconds
+                whole = numbers_ns(x[:, 0], "s", self.path, self._keys[0])
+                t = whole + numbers_ns(x[:, 1], "ns", self.path, self._keys[1])
+            else:
+                t = numbers_ns(x[:, 0], self._unit, self.path, self._keys[0])
+            done += len(x)
+            yield t, x[:, k:], cells
+
+    def _with_stamps(self, x: Vec, cells: dict[str, list[str]]) -> tuple[Vec, dict[str, list[str]]]:
+        """Without the lines that have no time: nobody knows when they were."""
+        known = np.isfinite(x[:, : len(self._keys)]).all(axis=1)
+        if known.all():
+            return x, cells
+        self._no_time += int(np.count_nonzero(~known))
+        kept = np.flatnonzero(known).tolist()
+        return x[known], {n: [c[i] for i in kept] for n, c in cells.items()}
+
+    def times(self, key: str, topic: str | None) -> Times:
+        self._require(key)
+        x = np.concatenate([b[:, 0] for b, _ in self._columns.blocks((key,))])
+        return numbers_ns(x[np.isfinite(x)], self._unit, self.path, key)
+
+    def words(self, key: str, topic: str | None) -> Iterator[tuple[int | None, str]]:
+        self._require(key)
+        for t, _, cells in self._timed((), (key,)):
+            yield from zip(t.tolist(), cells[key], strict=True)
+
+
+def _time(columns: Columns, time: Time, path: Path) -> tuple[tuple[str, ...], str, float | None]:
+    """(columns of stamps, their unit, rate where there are none)."""
+    names = list(columns.names)
+    keys = (time.key,) if isinstance(time.key, str) else tuple(time.key or ())
+    if not keys:
+        bare = {n: units.of_name(n) for n in names}
+        dated = (n for n, u in bare.items() if u in units.TIME and n.lower().startswith("t"))
+        guess = next((n for n in STAMPS if n in names), None) or next(dated, None)
+        if guess is not None:
+            columns.notes.append(f"stamps are taken from the column `{guess}`, by its name")
+            keys = (guess,)
+        elif time.rate_hz is None:
+            raise no_key(path, "t", names)
+    for key in keys:
+        if key not in names:
+            raise no_key(path, key, names)
+    if not keys:
+        return (), "s", time.rate_hz
+    carried = columns.unit(keys[0]) if len(keys) == 1 else None
+    carried = carried if carried in units.TIME else None
+    if carried and time.unit and carried != time.unit:
+        raise ConfigError(
+            f"{path}: the mapping gives `time.unit = {time.unit}`, the column `{keys[0]}` says "
+            f"{carried}: correct it, or leave it out"
+        )
+    named = STAMPS.get(keys[0], "s") if time.key is None else "s"
+    return keys, time.unit or carried or named, None
+
+
+class ArrayTable:
+    """The arrays of an .npz, which may have several columns each."""
+
+    odd = 0
+
+    def __init__(self, path: Path, arrays: Mapping[str, NDArray[Any]], time: Time) -> None:
+        self.path, self._arrays = path, arrays
+        self.names = list(arrays)
+        self.notes: list[str] = []
+        self._clean: Clean | None = None
+        self._keys, self._unit, self._rate = _time(self, time, path)
+        self._t = self._stamps() if self._keys else None
+        if self._t is not None and not len(self._t):
+            raise RecordingError(f"{path}: wanted samples, found an empty file")
+
+    def unit(self, name: str) -> str | None:
+        return units.of_name(name)
+
+    def keys(self) -> list[str]:
+        return list(self._arrays)
+
+    def scale(self) -> Scale | None:
+        return None
+
+    def _stamps(self) -> Times:
+        if len(self._keys) == 1:
+            return self.times(self._keys[0], None)
+        whole, rest = (self._column(k).reshape(-1) for k in self._keys)
+        return numbers_ns(whole, "s", self.path, self._keys[0]) + numbers_ns(
+            rest, "ns", self.path, self._keys[1]
+        )
+
+    def _column(self, key: str) -> NDArray[Any]:
+        if key not in self._arrays:
+            raise no_key(self.path, key, self._arrays)
+        return self._arrays[key]
+
+    def _numbers(self, key: str) -> Vec:
+        a = self._column(key)
+        if a.dtype.kind not in "fiub":
+            raise RecordingError(
+                f"{self.path}: wanted numbers in `{key}`, found {a.dtype} such as "
+                f"{a.reshape(-1)[:1]}"
+            )
+        if a.ndim not in (1, 2):
+            raise RecordingError(
+                f"{self.path}: wanted `{key}` of shape (n,) or (n, k), found {a.shape}"
+            )
+        if not len(a):
+            raise RecordingError(f"{self.path}: wanted samples in `{key}`, found none")
+        x = a.astype(np.float64).reshape(len(a), -1)
+        if self._t is not None and len(self._t) != len(x):
+            raise RecordingError(
+                f"{self.path}: wanted {len(self._t)} samples of `{key}`, one for each of "
+                f"`{self._keys[0]}`, found shape {a.shape}: check the key, or transpose it"
+            )
+        return x
+
+    def channels(self, wanted: Mapping[str, Channel]) -> dict[str, Raw | NoSuchKeyError]:
+        out: dict[str, Raw | NoSuchKeyError] = {}
+        arrays: dict[str, Vec] = {}
+        for name, channel in wanted.items():
+            try:
+                arrays[name] = self._joined(name, channel)
+            except NoSuchKeyError as e:  # noqa: PERF203 - once per channel
+                out[name] = e
+        for name, x in arrays.items():
+            t = self._t
+            if t is None:
+                assert self._rate is not None
+                t = np.rint(np.arange(len(x)) * (NS / self._rate)).astype(np.int64)
+            made = self._cleaned(t, [a for a in arrays.values() if len(a) == len(t)])
+            store = Store(x.shape[1])
+            store.append(x)
+            keys = wanted[name].keys
+            named = (
+                [(keys[0], self.unit(keys[0]))] * x.shape[1]
+                if len(keys) == 1
+                else [(k, self.unit(k)) for k in keys]
+            )
+            out[name] = Raw(
+                Samples(made.t, store, made.pick), tuple(named), made.rate_hz, made.missing
+            )
+        return out
+
+    def _joined(self, name: str, channel: Channel) -> Vec:
+        parts = [self._numbers(k) for k in channel.keys]
+        if len({len(p) for p in parts}) > 1:
+            shown = ", ".join(f"`{k}` {len(p)}" for k, p in zip(channel.keys, parts, strict=True))
+            raise RecordingError(
+                f"{self.path}: {name}: wanted as many samples of each key, found {shown}"
+            )
+        return np.hstack(parts)
+
+    def _cleaned(self, t: Times, arrays: Sequence[Vec]) -> Clean:
+        if self._t is not None and self._clean is not None:
+            return self._clean
+        same = np.ones(len(t), np.bool_)
+        same[0] = False
+        for x in arrays:
+            equal = (x[1:] == x[:-1]) | (np.isnan(x[1:]) & np.isnan(x[:-1]))
+            same[1:] &= equal.all(axis=1)
+        made = clean(t, same, str(self.path))
+        if self._t is not None:
+            self._clean = made
+            self.notes += made.notes
+        return made
+
+    def times(self, key: str, topic: str | None) -> Times:
+        x = self._column(key)
+        if is_dates(x):
+            return dates_ns(x.reshape(-1), self.path, key)
+        if x.dtype.kind not in "fiub":
+            raise RecordingError(
+                f"{self.path}: wanted times in `{key}`, found {x.dtype} such as {x.reshape(-1)[:1]}"
+            )
+        return numbers_ns(x.reshape(-1), self._unit, self.path, key)
+
+    def words(self, key: str, topic: str | None) -> Iterator[tuple[int | None, str]]:
+        words = [str(w) for w in self._column(key).reshape(-1).tolist()]
+        if self._t is not None and len(words) == len(self._t) > 1:
+            yield from zip(self._t.tolist(), words, strict=True)
+        else:
+            yield from ((None, w) for w in words)
+
+
+class Npz(Mapping[str, NDArray[Any]]):
+    """The arrays of an .npz, each read when it is asked for: damage to one is damage to one."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises RecordingError for a file that is no .npz."""
+        self._path = path
+        try:
+            raw = path.open("rb")
+        except FileNotFoundError:
+            raise RecordingError(
+                f"wanted telemetry at {path}, found none: check the path"
+            ) from None
+        except OSError as e:
+            raise self._error(e) from None
+        try:
+            if raw.read(4) != b"PK\x03\x04":
+                raise ValueError("it is no zip archive")
+            raw.seek(0)
+            self._file = np.load(raw, allow_pickle=False)
+        except _UNREADABLE as e:
+            raw.close()
+            raise self._error(e) from None
+        weakref.finalize(self, raw.close)
+
+    def __getitem__(self, key: str) -> NDArray[Any]:
+        if key not in self._file.files:
+            raise KeyError(key)
+        try:
+            array: NDArray[Any] = self._file[key]
+        except _UNREADABLE as e:
+            raise self._error(e, f" in `{key}`") from None
+        return array
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._file.files)
+
+    def __len__(self) -> int:
+        return len(self._file.files)
+
+    def _error(self, e: Exception, where: str = "") -> RecordingError:
+        return RecordingError(
+            f"{self._path}: wanted an .npz of plain arrays, found one that NumPy cannot read"
+            f"{where} ({e}): save it with np.savez, without objects"
+        )
+
+
+_UNREADABLE = (
+    OSError, ValueError, EOFError, KeyError, TypeError, AttributeError, zipfile.BadZipFile,
+    zlib.error, NotImplementedError,
+)  # fmt: skip

@@ -1,0 +1,376 @@
+"""From a mapped file to telemetry rows on regular ticks, as the loop has them.
+
+Features are computed at `TICK_HZ`, whatever the rate of the file, so that those of files of
+different rates can be compared: windows, derivatives and filters then cover the same times and
+frequencies. Which features a channel's own rate cannot carry is said by `carried`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headway.clock import NS
+from headway.errors import ConfigError, RecordingError
+from headway.kernels import telemetry
+from headway.kernels.derive import rotate
+from headway.kernels.telemetry import FIELDS, Scale
+from headway.tools.score.convert import Converted, convert
+from headway.tools.score.grid import CUBIC, LINEAR, ROUNDING_NS, Resampled
+from headway.tools.score.mapping import HIGHEST_HZ, LOWEST_HZ, Limits, Mapping, scale_of
+from headway.tools.score.samples import BLOCK
+from headway.tools.score.source import NoSuchKeyError, Raw, Source
+from headway.types import Vec
+
+Rows = np.ndarray[tuple[int], np.dtype[Any]]
+TICK_HZ = 500.0  # of the loop that the shipped head learned from
+SLOWEST_HZ = 10.0  # a channel that comes seldomer carries no motion
+JOINT_FIELDS = tuple(n for n, (width, _) in FIELDS.items() if width == "J")
+
+
+@dataclass(frozen=True)
+class Telemetry:
+    """`n` rows at `hz`, the first at 0 = the file's `origin_ns`. `rates`: of the channels' own
+    samples [Hz]. `ready`: the first tick at which all channels have come; summaries begin there.
+    `events` (t [s], text). `phases`: when they began [ns], None where nothing says."""
+
+    channels: dict[str, Resampled]
+    rates: dict[str, float]
+    constants: dict[str, float]
+    base_wrench: bool
+    phases: NDArray[np.int64] | None
+    hz: float
+    n: int
+    ready: int
+    joints: int
+    scale: Scale
+    origin_ns: int
+    success: bool | None = None
+    events: list[tuple[float, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def resampled(self) -> list[str]:
+        """The channels whose samples are not the ticks."""
+        return [n for n in self.channels if n not in self._exact]
+
+    @cached_property
+    def _exact(self) -> frozenset[str]:
+        return frozenset(n for n, c in self.channels.items() if c.is_exact)
+
+    @cached_property
+    def rows(self) -> Rows:
+        """All rows at once; for files that fit into memory."""
+        return np.concatenate(list(self.blocks()))
+
+    def blocks(self, size: int = BLOCK) -> Iterator[Rows]:
+        """The rows from the first to the last, `size` at a time."""
+        for lo in range(0, self.n, size):
+            yield self._block(lo, min(lo + size, self.n))
+
+    def _block(self, lo: int, hi: int) -> Rows:
+        rows: Rows = telemetry.empty(self.joints, hi - lo)
+        ticks = np.rint(np.arange(lo, hi) * (NS / self.hz)).astype(np.int64)
+        rows["t_ns"] = ticks
+        rows["elapsed"] = ticks / NS
+        columns = {
+            name: c.samples.read(lo, hi) if name in self._exact else c.at(lo, hi)
+            for name, c in self.channels.items()
+        }
+        if self.base_wrench:
+            columns["wrench"] = _in_tcp_frame(columns["tcp"], columns["wrench"])
+        if "q" in columns and "q_ref" in columns:
+            columns["q_ref"] = _same_turn(columns["q"], columns["q_ref"])
+        for name, x in columns.items():
+            rows[name] = x if rows[name].ndim == 2 else x[:, 0]
+        for name, value in self.constants.items():
+            rows[name] = value
+        if self.phases is not None:
+            at = np.searchsorted(self.phases, self.origin_ns + ticks + ROUNDING_NS, side="right")
+            rows["phase"] = np.where(at > 0, at - 1, np.nan)
+        return rows
+
+    def thinned(self, every: int) -> Telemetry:
+        """The same recording as slower sensors would have given it: each `every`-th sample."""
+        channels = {
+            n: replace(c, samples=c.samples.thinned(every), period_ns=c.period_ns * every)
+            if n in CUBIC + LINEAR
+            else c
+            for n, c in self.channels.items()
+        }
+        return replace(self, channels=channels, rates={n: r / every for n, r in self.rates.items()})
+
+
+def tick_rate(mapping: Mapping, head_hz: float, notes: list[str]) -> float:
+    """The rate of the ticks: as the mapping says, else the multiple of the head's rate that is
+    nearest to `TICK_HZ`."""
+    usual = head_hz * max(1, round(TICK_HZ / head_hz))
+    asked = mapping.time.rate_hz
+    if asked is None:
+        return usual
+    if not LOWEST_HZ <= asked <= HIGHEST_HZ:
+        notes.append(
+            f"ticks: {usual:g} Hz, since features want {LOWEST_HZ:g} to {HIGHEST_HZ:g} Hz and the "
+            f"mapping gives {asked:g} Hz"
+        )
+        return usual
+    return asked
+
+
+def telemetry_of(source: Source, mapping: Mapping, head_hz: float = 50.0) -> Telemetry:
+    """Raises RecordingError and ConfigError: what was wanted, what the file has, what to do."""
+    notes: list[str] = []
+    found = _channels(source, mapping, notes)
+    joints = _joints(source, mapping, found)
+    rates = {n: c.rate_hz for n, c in found.items() if c.rate_hz is not None}
+    _check_rates(source, rates, found)
+    hz = tick_rate(mapping, head_hz, notes)
+    origin, n = _span(source, found, hz)
+    channels = {
+        name: Resampled(
+            name, c.samples, origin, hz, n,
+            NS / rates[name] if name in rates else 0.0, _hold(mapping, name, rates.get(name)),
+        )
+        for name, c in found.items()
+    }  # fmt: skip
+    wrench = mapping.channels.get("wrench")
+    base = "wrench" in found and wrench is not None and wrench.frame == "base"
+    if base and "tcp" not in found:
+        raise ConfigError(
+            f"{source.path}: a wrench in the base frame wants `channels.tcp` to turn it into the "
+            'TCP frame, found none: map it, or give `frame = "tcp"` if that is what it is'
+        )
+    phases, events = _phases(source, mapping, origin, notes)
+    events += _events(source, mapping, origin, notes)
+    scale, assumed = scale_of(mapping.limits, joints, str(source.path))
+    own = source.scale() if mapping.limits == Limits() else None
+    if own is not None and len(own.q_min) == joints:
+        scale = own
+    elif assumed:
+        notes.append(f"limits that the mapping does not give, assumed: {', '.join(assumed)}")
+    success = _outcome(source, mapping, notes)
+    ready = max((_first_tick(c, origin, hz) for c in found.values()), default=0)
+    made = Telemetry(
+        channels, rates, dict(mapping.constants), base, phases, hz, n, min(ready, n - 1), joints,
+        scale, origin, success, sorted(events), notes,
+    )  # fmt: skip
+    _say_resampling(made, notes)
+    notes[:0] = source.notes
+    return made
+
+
+def _channels(source: Source, mapping: Mapping, notes: list[str]) -> dict[str, Converted]:
+    found: dict[str, Converted] = {}
+    for name, raw in source.channels(mapping.channels).items():
+        channel = mapping.channels[name]
+        if isinstance(raw, Raw):
+            found[name] = convert(str(source.path), name, channel, raw, notes)
+        elif channel.optional:
+            notes.append(f"{name}: no {raw.what} `{raw.key}` in this file")
+        else:
+            raise raw
+    if not found:
+        raise RecordingError(f"{source.path}: wanted channels, found none of the mapped ones")
+    return _joints_in_one_order(source, found)
+
+
+def _joints_in_one_order(source: Source, found: dict[str, Converted]) -> dict[str, Converted]:
+    """Joints by name: every field of joints in the order of the first one that has names."""
+    named = {n: c for n, c in found.items() if n in JOINT_FIELDS and c.labels is not None}
+    if not named:
+        return found
+    first, order = next((n, c.labels) for n, c in named.items())
+    out = dict(found)
+    for name, c in named.items():
+        labels = c.labels or ()
+        if labels == order:
+            continue
+        if order is None or set(labels) != set(order):
+            raise RecordingError(
+                f"{source.path}: wanted the same joints everywhere, found {', '.join(labels)} in "
+                f"{name} and {', '.join(order or ())} in {first}: choose by `names`"
+            )
+        samples = c.samples.of([labels.index(n) for n in order])
+        out[name] = replace(c, samples=samples, labels=order)
+    return out
+
+
+def _first_tick(c: Converted, origin: int, hz: float) -> int:
+    """The tick at which a channel has its first value."""
+    for lo, x in c.samples.blocks():
+        known = np.flatnonzero(np.isfinite(x).all(axis=1))
+        if len(known):
+            at = int(c.samples.t[lo + int(known[0])]) - origin
+            return -int(-at * hz // NS)
+    return 0
+
+
+def _hold(mapping: Mapping, name: str, rate_hz: float | None) -> float:
+    """How long the last value of a channel counts [ns]."""
+    given = mapping.channels[name].hold_s
+    if given is not None:
+        return given * NS
+    return max(mapping.time.hold_s * NS, 3 * NS / rate_hz if rate_hz else 0.0)
+
+
+def _check_rates(source: Source, rates: dict[str, float], found: dict[str, Converted]) -> None:
+    smooth = {n: r for n, r in rates.items() if n in CUBIC + LINEAR}
+    if not rates:
+        n, c = next(iter(found.items()))
+        raise RecordingError(
+            f"{source.path}: wanted at least two samples at different times, found "
+            f"{len(c.samples.t)} of {n} at {c.samples.t[0] / NS:g} s"
+        )
+    slow = {n: r for n, r in smooth.items() if r < SLOWEST_HZ}
+    if slow:
+        shown = ", ".join(f"{n} {r:.3g} Hz" for n, r in slow.items())
+        raise ConfigError(
+            f"{source.path}: wanted channels of at least {SLOWEST_HZ:g} Hz (features are computed "
+            f"at 40..4000 Hz from them), found {shown}: check `time.unit`, or leave them out"
+        )
+
+
+def _say_resampling(made: Telemetry, notes: list[str]) -> None:
+    by_rate: dict[float, list[str]] = {}
+    for name, rate in made.rates.items():
+        by_rate.setdefault(rate, []).append(name)
+    rates = "; ".join(f"{', '.join(names)} {rate:g} Hz" for rate, names in by_rate.items())
+    notes.append(f"rates of the samples: {rates}; features at ticks of {made.hz:g} Hz")
+    moved = [made.channels[n] for n in made.resampled]
+    kinds = (
+        ("interpolated by cubics", [c for c in moved if c.name in CUBIC and not c.decimated]),
+        ("interpolated linearly", [c for c in moved if c.name in LINEAR and not c.decimated]),
+        ("held", [c for c in moved if c.name not in CUBIC + LINEAR]),
+        (
+            "thinned to the newest sample before each tick, of forces the largest in contact",
+            [c for c in moved if c.name in CUBIC + LINEAR and c.decimated],
+        ),
+    )
+    for how, which in kinds:
+        if which:
+            ahead = max(c.lookahead_ns for c in which) / 1e6
+            looks = f", which looks ahead by up to {ahead:.3g} ms" if ahead else ""
+            names = ", ".join(c.name for c in which)
+            notes.append(f"resampled to {made.hz:g} Hz, {how}{looks}: {names}")
+
+
+def _in_tcp_frame(tcp: Vec, wrench: Vec) -> Vec:
+    inverse = tcp[:, 3:] * np.array([1.0, -1.0, -1.0, -1.0])
+    out = rotate(inverse, wrench.reshape(-1, 2, 3)).reshape(-1, 6)
+    out[~np.isfinite(tcp).all(axis=1)] = np.nan  # no orientation, no direction
+    return out
+
+
+def _same_turn(q: Vec, q_ref: Vec) -> Vec:
+    """Commands on the same turn as the joints: both are known up to whole turns where they wrap."""
+    off = q_ref - q
+    turns = np.rint(off / (2 * np.pi))
+    near = np.abs(off - 2 * np.pi * turns) < 0.5
+    return np.where(np.isfinite(off) & near, q_ref - 2 * np.pi * turns, q_ref)
+
+
+def _joints(source: Source, mapping: Mapping, found: dict[str, Converted]) -> int:
+    widths = {n: c.samples.width for n, c in found.items() if n in JOINT_FIELDS}
+    if len(set(widths.values())) > 1:
+        said = ", ".join(f"{n} {w}" for n, w in widths.items())
+        raise RecordingError(
+            f"{source.path}: wanted the same number of joints everywhere, found {said}: choose "
+            "with `columns`"
+        )
+    given = mapping.limits.q_min if mapping.limits.q_min is not None else mapping.limits.dq_max
+    return next(iter(widths.values()), len(given) if isinstance(given, list) else 1)
+
+
+def _span(source: Source, found: dict[str, Converted], hz: float) -> tuple[int, int]:
+    start = min(int(c.samples.t[0]) for c in found.values())
+    end = max(int(c.samples.t[-1]) for c in found.values())
+    n = int((end - start) * hz / NS + 0.5) + 1
+    samples = max(len(c.samples.t) for c in found.values())
+    if n > 1000 * samples + 1000 or n > 200_000_000:
+        raise ConfigError(
+            f"{source.path}: {samples} samples would fill {n} ticks of {hz:g} Hz "
+            f"({(end - start) / NS:g} s): check `time.unit` and `time.rate_hz`"
+        )
+    return start, n
+
+
+def _phases(
+    source: Source, mapping: Mapping, origin: int, notes: list[str]
+) -> tuple[NDArray[np.int64] | None, list[tuple[float, str]]]:
+    p = mapping.phase
+    if p is None:
+        return None, []
+    try:
+        starts = source.times(p.starts, p.topic)
+    except NoSuchKeyError as e:
+        if not p.optional:
+            raise
+        notes.append(f"phase: no {e.what} `{e.key}` in this file")
+        return None, []
+    if (np.diff(starts) < 0).any():
+        raise RecordingError(
+            f"{source.path}: wanted phase starts in order in `{p.starts}`, found {starts / NS} s: "
+            "sort them"
+        )
+    names = [p.names[i] if i < len(p.names) else f"phase {i}" for i in range(len(starts))]
+    events = [((int(t) - origin) / NS, n) for t, n in zip(starts, names, strict=True)]
+    return starts, events
+
+
+def _events(
+    source: Source, mapping: Mapping, origin: int, notes: list[str]
+) -> list[tuple[float, str]]:
+    e = mapping.events
+    if e is None:
+        return []
+    try:
+        if e.times is not None:
+            times = source.times(e.times, e.topic)
+            words = [w for _, w in source.words(e.labels, e.topic)] if e.labels else []
+            if e.labels and len(words) != len(times):
+                raise RecordingError(
+                    f"{source.path}: wanted one label for each of {len(times)} event times, found "
+                    f"{len(words)} in `{e.labels}`"
+                )
+            words = words or ["event"] * len(times)
+            return [((int(t) - origin) / NS, w) for t, w in zip(times, words, strict=True)]
+        out, before = [], ""
+        for stamp, word in source.words(e.text or "", e.topic):
+            if stamp is not None and word not in (before, "", "nan"):
+                out.append(((stamp - origin) / NS, word))
+            before = word
+        return out
+    except NoSuchKeyError as error:
+        if not e.optional:
+            raise
+        notes.append(f"events: no {error.what} `{error.key}` in this file")
+        return []
+
+
+def _outcome(source: Source, mapping: Mapping, notes: list[str]) -> bool | None:
+    o = mapping.outcome
+    if o is None:
+        return None
+    last: str | None = None
+    try:
+        for _, word in source.words(o.key, o.topic):
+            last = word
+    except NoSuchKeyError as e:
+        if not o.optional:
+            raise
+        notes.append(f"outcome: no {e.what} `{e.key}` in this file")
+        return None
+    return None if last is None else any(_same(last, s) for s in o.success)
+
+
+def _same(word: str, wanted: str | float | bool) -> bool:
+    """`1`, `1.0` and `true` are what a file may write for the same."""
+    try:
+        return float(word) == float(wanted)
+    except ValueError:
+        return word.strip().lower() == str(wanted).lower()

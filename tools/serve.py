@@ -1,0 +1,73 @@
+"""`headway serve`."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import signal
+from pathlib import Path
+from types import FrameType
+
+from rich.console import Console
+from rich.markup import escape
+
+from headway import bundle as bundles
+from headway.edge.engines.engine import open_bundle
+from headway.edge.policy.kinds.bundle import BundlePolicy
+from headway.edge.policy.remote.layout import of_bundle
+from headway.edge.policy.remote.memory import keep_memory
+from headway.edge.policy.remote.server import PolicyServer
+
+
+def serve_command(bundle: Path, host: str, port: int, engine: str, max_clients: int) -> int:
+    """Serve until SIGINT or SIGTERM; a second one ends the process. Returns the exit code."""
+    console = Console()
+    made = bundles.load(bundle)
+    layout = of_bundle(made.manifest)
+    opened = open_bundle(made, engine)
+    ended, end = os.pipe()
+    asked = False
+
+    def request(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        asked = True
+        os.write(end, b"x")
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, request) for number in numbers}
+    try:
+        policy = BundlePolicy(made, opened)
+        keep_memory()
+        server = PolicyServer(
+            policy, layout, host=host, port=port, max_clients=max_clients,
+            say=lambda line: console.print(escape(line), highlight=False),
+        )  # fmt: skip
+        with server:
+            console.print(f"policy {policy.name} on {opened.kind} ({opened.device})")
+            if not is_loopback(host):
+                console.print(
+                    "[yellow]there is no authentication and no encryption: whoever reaches "
+                    f"{escape(host)} can ask this policy[/yellow]"
+                )
+            shown = f"[{host}]" if ":" in host else host
+            console.print(escape(f"serving ws://{shown}:{server.port}, /healthz; Ctrl-C stops"))
+            os.read(ended, 1)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        os.close(ended)
+        os.close(end)
+        opened.close()
+    console.print("stopped")
+    return 0
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches `host`."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
