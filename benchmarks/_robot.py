@@ -4,7 +4,7 @@ head of the shipped one's size with weights that nobody trained."""
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,7 +16,6 @@ from headway.benchmarks._head import untrained_head
 from headway.clock import Clock
 from headway.edge.control.build import home
 from headway.edge.control.loop import Loop
-from headway.edge.control.rehearsal import Rehearsal
 from headway.edge.control.settings import Settings
 from headway.edge.control.settings import load as load_settings
 from headway.edge.control.station import Station
@@ -120,7 +119,6 @@ def robot(
     features: str = "auto",
     plan: bool = True,
     beside: Worker | None = None,
-    rehearse: bool = True,
 ) -> Iterator[tuple[Loop, str]]:
     """A loop on an open station, with the stub policy (if `plan`) and a PRO head; and which.
     `beside`: a worker that is there already, and stays."""
@@ -130,11 +128,7 @@ def robot(
         if plan and beside is None:
             worker = InlineWorker(ToAndFro(), station.chain, 0.02)
         loop = Loop(station, worker, pro)
-        with ExitStack() as stack:
-            if clock.realtime and rehearse:
-                rehearsal = loop.rehearsal = Rehearsal(loop)
-                stack.callback(rehearsal.close)
-            yield loop, what
+        yield loop, what
 
 
 @contextmanager

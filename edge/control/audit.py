@@ -27,12 +27,11 @@ STAGES = ("read", "telemetry", "pro", "policy", "guard", "command", "log")
 SAMPLES = ("arm", "F/T sensor", "gripper")  # names of the sources whose samples a tick uses
 AGES = ("arm_age", "ft_age", "gripper_age")
 COUNTERS = ("minor_faults", "major_faults", "waits", "preemptions", "gc_ns", "cpu")
-UNITS = dict.fromkeys(("late", *STAGES, "begun", "spare", *AGES, "gc_ns"), "ns")
-# `begun` is CLOCK_MONOTONIC. `spare` is how long before its time the rehearsal of a tick was done:
-# negative where that made it late, 0 where there was none. `waits` are voluntary context switches,
-# `preemptions` involuntary ones. An age, or the core, that is not known is -1.
+UNITS = dict.fromkeys(("late", *STAGES, "begun", *AGES, "gc_ns"), "ns")
+# `begun` is CLOCK_MONOTONIC. `waits` are voluntary context switches, `preemptions` involuntary
+# ones. An age, or the core, that is not known is -1. Recordings of version 0.1 also have `spare`.
 TIMING = np.dtype(
-    [(n, np.int64) for n in ("t_ns", "late", *STAGES, "missed", "begun", "spare", *AGES, *COUNTERS)]
+    [(n, np.int64) for n in ("t_ns", "late", *STAGES, "missed", "begun", *AGES, *COUNTERS)]
 )
 _UNKNOWN = (-1,) * len(SAMPLES)
 _FRAMES = 64  # observations that a chunk may still come from
@@ -44,7 +43,7 @@ class PythonTally:
 
     def __init__(self, out: NDArray[np.int64], stages: int, ages: int) -> None:
         self._bytes = out.view(np.uint8).data
-        self._front = struct.Struct(f"={5 + stages + ages}q")  # cheaper than storing each
+        self._front = struct.Struct(f"={4 + stages + ages}q")  # cheaper than storing each
         self._back = struct.Struct(f"={len(COUNTERS)}q")
         # PyDLL: a call through CDLL would offer Python's lock to other threads, every tick.
         self._core: Callable[[], int] = getattr(ctypes.PyDLL(None), "sched_getcpu", lambda: -1)
@@ -63,7 +62,6 @@ class PythonTally:
         late_ns: int,
         missed: int,
         stamps: list[int],
-        spare_ns: int,
         sampled: list[int],
         at: int,
     ) -> None:
@@ -71,7 +69,7 @@ class PythonTally:
         is not known; its age is that at `at`."""
         self._front.pack_into(
             self._bytes, 0, t_ns, late_ns, *map(sub, stamps[1:], stamps), missed, stamps[0],
-            spare_ns, *[at - t if t >= 0 else -1 for t in sampled],
+            *[at - t if t >= 0 else -1 for t in sampled],
         )  # fmt: skip
 
 
@@ -112,10 +110,10 @@ class Audit:
         be the same one: a policy can answer at once."""
         return self._frame if t_ns == now_ns else self._frames.get(t_ns)
 
-    def finish(self, t_ns: int, tick: Tick, stamps: list[int], spare_ns: int = 0) -> None:
+    def finish(self, t_ns: int, tick: Tick, stamps: list[int]) -> None:
         """`stamps`: the beginning of every stage and the end of the last one."""
         at = stamps[1] if self._realtime else t_ns
-        self._tally.finish(t_ns, tick.late_ns, tick.missed, stamps, spare_ns, self._sampled, at)
+        self._tally.finish(t_ns, tick.late_ns, tick.missed, stamps, self._sampled, at)
         self._sampled[:] = _UNKNOWN
         if self._frame is not None:
             if len(self._frames) >= _FRAMES:

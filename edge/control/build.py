@@ -15,7 +15,6 @@ from headway import bundle
 from headway.clock import NS, Clock
 from headway.drivers.latest import Latest
 from headway.edge.control.loop import Loop
-from headway.edge.control.rehearsal import Rehearsal
 from headway.edge.control.settings import PolicyConfig, Settings
 from headway.edge.control.station import Station
 from headway.edge.engines.engine import open_bundle
@@ -73,9 +72,6 @@ class Built:
             pace = self.loop.planner.pace
             if pace is not None and pace.note:
                 self.notes.append(pace.note)
-            if clock.realtime and settings.realtime.rehearse:
-                rehearsal = self.loop.rehearsal = Rehearsal(self.loop)
-                self._close.callback(rehearsal.close)
             guard, chain = self.loop.guard.computed_by, station.chain.computed_by
             self.notes.append(f"guard in {guard}, kinematics in {chain}")
             chosen = {word for line in self.choices for word in line.split()}

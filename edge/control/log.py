@@ -19,7 +19,6 @@ says when and where it was (`edge.host.origin`). What else never repeats stays o
 from __future__ import annotations
 
 import contextlib
-import copy
 import json
 import struct
 from collections.abc import Callable, Mapping
@@ -92,11 +91,6 @@ class NullLog:
         self.stamps = [0] * (len(STAGES) + 1)
         self.events: list[tuple[int, str, str]] = []
         self._said: set[str] = set()
-        self.spare_ns = 0  # see `edge.control.audit`
-
-    def practice(self) -> NullLog:
-        """One for `edge.control.rehearsal`: the same calls, and nothing is kept."""
-        return NullLog()
 
     def begin(self) -> None:
         """First thing in a tick."""
@@ -203,14 +197,6 @@ class EpisodeLog(NullLog):
         )  # fmt: skip
         self.audit = Audit(realtime)
 
-    def practice(self) -> NullLog:
-        # Stamps, rows and the audit are written afresh in every tick before they are read: they may
-        # be shared, and are then warm as well.
-        other = copy.copy(self)
-        other.events, other._said = [], set()
-        other.recorder = self.recorder.practice()
-        return other
-
     def __enter__(self) -> EpisodeLog:
         return self
 
@@ -307,7 +293,7 @@ class EpisodeLog(NullLog):
 
     def timing(self, t_ns: int, tick: Tick) -> None:
         audit = self.audit
-        audit.finish(t_ns, tick, self.stamps, self.spare_ns)
+        audit.finish(t_ns, tick, self.stamps)
         if self._realtime:
             self.recorder.write("/timing", t_ns, audit.rows[0])
         elif self._n < len(self._timings):

@@ -8,7 +8,6 @@ import gc
 import math
 from collections.abc import Callable, Iterator
 from time import perf_counter_ns
-from typing import Protocol
 
 import msgspec
 import numpy as np
@@ -40,14 +39,6 @@ QUAT_TOLERANCE = 0.04  # of the squared length
 _NO_PLAN = frozenset((Reason.NO_COMMAND, Reason.NOT_NUMBERS, Reason.NOT_FINITE, Reason.SHAPE))
 
 
-class Rehearses(Protocol):
-    """`headway.edge.control.rehearsal`."""
-
-    def begin(self, log: NullLog, instruction: str | None) -> None: ...
-
-    def step(self, tick: Tick) -> int: ...
-
-
 class Loop:
     """One robot, one policy, one log at a time."""
 
@@ -74,7 +65,6 @@ class Loop:
         self._at_tcp = Wrench(self._felt[:3], self._felt[3:], "tcp")
         self.stop_requested = False
         self.watchdog: Watchdog | None = None
-        self.rehearsal: Rehearses | None = None
         self.begun: Callable[[NullLog], None] | None = None  # called when an episode's time begins
         self._lost = _BLIND | _NO_PLAN if worker else _BLIND  # no worker: nobody plans anything
 
@@ -89,8 +79,6 @@ class Loop:
         gc_was_on = gc.isenabled()
         try:
             self.prepare(instruction)
-            if self.rehearsal is not None:
-                self.rehearsal.begin(log, instruction)
             gc.collect()
             gc.disable()
             if self.watchdog is not None:
@@ -148,7 +136,7 @@ class Loop:
         self._speed = 1.0
 
     def _run(self, log: NullLog) -> tuple[str, Tick]:
-        clock, rehearsal = self.station.clock, self.rehearsal
+        clock = self.station.clock
         if self.begun is not None:
             self.begun(log)
         rate = Rate(self.cfg.hz, clock)
@@ -156,8 +144,6 @@ class Loop:
         for end in self.ticks(rate, log):
             if end:
                 return end, rate.tick
-            if rehearsal is not None:
-                log.spare_ns = rehearsal.step(rate.tick)
         raise AssertionError("Rate never ends")
 
     def ticks(self, rate: Rate, log: NullLog) -> Iterator[str]:

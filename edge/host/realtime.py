@@ -42,7 +42,6 @@ class RealtimeConfig(config.Struct, frozen=True):
     # after which a Python thread lets the loop go on; 0: as is
     switch_interval_s: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.0002
     no_idle_states: bool = True  # cores wake at once: /dev/cpu_dma_latency
-    rehearse: bool = True  # each tick once for nothing just before it is due: caches are warm
 
 
 @dataclass(frozen=True)

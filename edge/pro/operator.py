@@ -6,7 +6,6 @@ Phi = -time-to-go: potential-based (Ng, Harada & Russell 1999), so dawdling earn
 
 from __future__ import annotations
 
-import copy
 import struct
 from functools import cache, partial
 
@@ -97,17 +96,6 @@ class ProOperator:
     def due(self, tick: int) -> bool:
         """Whether the head runs at this tick."""
         return tick % self._every == 0
-
-    def practice(self) -> ProOperator:
-        """One for `edge.control.rehearsal`: it runs the same head on what that was given last, so
-        neither the head's inputs nor its state change. Its signals mean nothing."""
-        other = copy.copy(self)
-        other.stream = self._make_stream()
-        other._features, other._mask = np.zeros_like(self._features), np.zeros_like(self._mask)
-        other._h = np.zeros_like(self._h)
-        other._keep()
-        other.reset()
-        return other
 
     def step(self, row: np.void, tick: int) -> Signals:
         """Signals as of this row; the head runs every hz / head_hz ticks, in between they hold."""

@@ -24,7 +24,6 @@ from headway.edge.recording.tap import Feed
 from headway.errors import RecordingError
 
 _START_S = 60.0
-_PRACTICE_BYTES = 1 << 16
 
 
 class Link:
@@ -185,18 +184,3 @@ class Link:
         self._bell = self._status = -1
         del self.pen
         self.ring.close()
-
-
-class Practice(Link):
-    """For `headway.edge.control.rehearsal`: memory of its own, which is never full and nobody
-    reads."""
-
-    def __init__(self, real: Link) -> None:
-        self.__dict__.update(real.__dict__)
-        self.lossless = False
-        fd = os.memfd_create("headway-practice")
-        os.ftruncate(fd, PAYLOAD + _PRACTICE_BYTES)
-        self.ring = Ring(fd)
-        os.close(fd)
-        self.ring.populate()
-        self.pen = pen(self.ring, endless=True)

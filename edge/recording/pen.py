@@ -25,10 +25,10 @@ class Pen(Protocol):
 
 
 class PythonPen:
-    """endless: nobody reads, and there is always room; what is too large is not written."""
+    """Writes into `shared`, whose reader is another process."""
 
-    def __init__(self, shared: Ring, endless: bool = False) -> None:
-        self._words, self._memory, self._endless = shared.words, shared.memory, endless
+    def __init__(self, shared: Ring) -> None:
+        self._words, self._memory = shared.words, shared.memory
         self._capacity = shared.capacity
         self._head = 0  # end of the newest payload
         self._tail = 0  # everything before it is free; lags behind the writer
@@ -38,8 +38,6 @@ class PythonPen:
         first = memoryview(head).nbytes
         size = first + memoryview(body).nbytes
         if size > self._capacity:
-            if self._endless:
-                return False
             raise ValueError(
                 f"wanted a message of at most {self._capacity} bytes, found {size}: "
                 "give Recorder a larger capacity_bytes"
@@ -66,13 +64,13 @@ class PythonPen:
 
     def _room(self, end: int, pos: int) -> bool:
         if end - self._tail > self._capacity:
-            consumed = self._head if self._endless else self._words[ring.CONSUMED]
+            consumed = self._words[ring.CONSUMED]
             self._tail = pos if consumed == self._head else consumed  # empty: also the skipped end
         return end - self._tail <= self._capacity
 
     def _free(self) -> bool:
         if self._noted - self._taken >= NOTES:
-            self._taken = self._noted if self._endless else self._words[ring.TAKEN]
+            self._taken = self._words[ring.TAKEN]
         return self._noted - self._taken < NOTES
 
     def _note(self, channel: int, op: int, seq: int, length: int, t_ns: int, pos: int) -> None:
@@ -84,9 +82,7 @@ class PythonPen:
 _compiled = native()  # chosen once
 
 
-def pen(shared: Ring, endless: bool = False) -> Pen:
+def pen(shared: Ring) -> Pen:
     """To be dropped before `shared` is closed."""
-    made: Pen = (
-        PythonPen(shared, endless) if _compiled is None else _compiled.Pen(shared.memory, endless)
-    )
+    made: Pen = PythonPen(shared) if _compiled is None else _compiled.Pen(shared.memory)
     return made

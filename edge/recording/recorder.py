@@ -14,7 +14,6 @@ One thread writes. Linux only (memfd).
 from __future__ import annotations
 
 import contextlib
-import copy
 import fcntl
 import json
 import os
@@ -28,7 +27,7 @@ from numpy.typing import NDArray
 
 import headway
 from headway.edge.recording import ring, schema
-from headway.edge.recording.link import Link, Practice
+from headway.edge.recording.link import Link
 from headway.edge.recording.ring import ACKNOWLEDGED
 from headway.edge.recording.schema import Channel
 from headway.edge.recording.tap import Feed
@@ -97,13 +96,6 @@ class Recorder:
     @property
     def writer_pid(self) -> int:
         return self._link.pid
-
-    def practice(self) -> Recorder:
-        """One for `edge.control.rehearsal`: the same calls, and nothing is recorded."""
-        other = copy.copy(self)
-        other._seq = [0] * len(self._seq)
-        other._link = Practice(self._link)
-        return other
 
     def write(self, channel: str | int, t_ns: int, row: Any) -> None:
         """Record one row (np.void or 0-d array of the channel's dtype) at `t_ns` >= 0.

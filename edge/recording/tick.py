@@ -12,7 +12,7 @@ from typing import Any
 
 from headway import compiled
 
-VERSION = 1  # of what the compiled module offers
+VERSION = 2  # of what the compiled module offers
 
 
 def native() -> Any:

@@ -11,7 +11,7 @@ evidence supports is the one named; it is the likeliest, not a proof.
 | preemption | an involuntary context switch: something of a higher priority, or of the same |
 | a stage | the tick before took until after the deadline, and this stage of it is furthest over |
 |         | its median: device read, policy adoption or hand-over, recorder, ... |
-| rehearsal | it was over after the deadline (`edge.control.rehearsal`) |
+| rehearsal | of version 0.1, which went through each tick once before it was due: over too late |
 | wake-up | the tick before was done in time: the timer, the host, or Python's lock |
 | unknown | the recording lacks the counters, or the tick before |
 """

@@ -52,7 +52,7 @@ class Bytes {
 
 class Pen {
  public:
-  Pen(nb::handle memory, bool endless) : memory_(memory, PyBUF_WRITABLE), endless_(endless) {
+  explicit Pen(nb::handle memory) : memory_(memory, PyBUF_WRITABLE) {
     if (memory_.size() <= kPayload)
       throw nb::value_error(("wanted more than " + std::to_string(kPayload) + " bytes, found " +
                              std::to_string(memory_.size())).c_str());
@@ -64,7 +64,6 @@ class Pen {
     const Bytes a(head, PyBUF_SIMPLE), b(body, PyBUF_SIMPLE);
     const std::size_t size = a.size() + b.size();
     if (size > capacity_) {
-      if (endless_) return false;
       throw nb::value_error(("wanted a message of at most " + std::to_string(capacity_) +
                              " bytes, found " + std::to_string(size) +
                              ": give Recorder a larger capacity_bytes").c_str());
@@ -94,14 +93,14 @@ class Pen {
 
   bool room(std::uint64_t pos, std::size_t size) {
     const std::uint64_t consumed =
-        endless_ ? head_ : __atomic_load_n(word(kConsumed), __ATOMIC_ACQUIRE);
+        __atomic_load_n(word(kConsumed), __ATOMIC_ACQUIRE);
     tail_ = consumed == head_ ? pos : consumed;  // empty: also the skipped end
     return pos + size - tail_ <= capacity_;
   }
 
   bool free() {
     if (noted_ - taken_ >= kNotes)
-      taken_ = endless_ ? noted_ : __atomic_load_n(word(kTaken), __ATOMIC_ACQUIRE);
+      taken_ = __atomic_load_n(word(kTaken), __ATOMIC_ACQUIRE);
     return noted_ - taken_ < kNotes;
   }
 
@@ -111,7 +110,6 @@ class Pen {
   }
 
   Bytes memory_;
-  bool endless_;
   std::size_t capacity_ = 0;
   std::uint64_t head_ = 0, tail_ = 0, noted_ = 0, taken_ = 0;
 };
@@ -125,13 +123,13 @@ std::int64_t whole(PyObject* x) {
   return v;
 }
 
-// A row of edge.audit.TIMING: t_ns, late, the stages, missed, begun, spare, the ages, the counters.
+// A row of edge.audit.TIMING: t_ns, late, the stages, missed, begun, the ages, the counters.
 class Tally {
  public:
   Tally(Row out, std::size_t stages, std::size_t ages)
       : out_(std::move(out)), stages_(stages), ages_(ages) {
-    if (out_.shape(0) != 5 + stages + ages + 6)
-      throw nb::value_error(("wanted a row of " + std::to_string(5 + stages + ages + 6) +
+    if (out_.shape(0) != 4 + stages + ages + 6)
+      throw nb::value_error(("wanted a row of " + std::to_string(4 + stages + ages + 6) +
                              " columns, found " + std::to_string(out_.shape(0))).c_str());
   }
 
@@ -148,7 +146,7 @@ class Tally {
   }
 
   void finish(std::int64_t t_ns, std::int64_t late_ns, std::int64_t missed, nb::list stamps,
-              std::int64_t spare_ns, nb::list sampled, std::int64_t at) {
+              nb::list sampled, std::int64_t at) {
     if (stamps.size() != stages_ + 1 || sampled.size() != ages_)
       throw nb::value_error("wanted a stamp per stage and one more, and a time per sample");
     std::int64_t* to = out_.data();
@@ -163,7 +161,6 @@ class Tally {
     }
     *to++ = missed;
     *to++ = begun;
-    *to++ = spare_ns;
     for (std::size_t i = 0; i < ages_; ++i) {
       const std::int64_t t = whole(sampled[i].ptr());
       *to++ = t >= 0 ? at - t : -1;
@@ -268,9 +265,9 @@ class Tool {
 
 NB_MODULE(_tick, m) {
   using nb::arg;
-  m.attr("VERSION") = 1;  // edge/recording/tick.py wants this one
+  m.attr("VERSION") = 2;  // edge/recording/tick.py wants this one
   nb::class_<Pen>(m, "Pen")
-      .def(nb::init<nb::handle, bool>(), arg("memory"), arg("endless"))
+      .def(nb::init<nb::handle>(), arg("memory"))
       .def("put", &Pen::put)
       .def("ask", &Pen::ask);
   nb::class_<Tally>(m, "Tally")
