@@ -22,6 +22,7 @@ from headway.mcaplog import Message, open_recording
 from headway.tools.replay.replay import scale_of
 from headway.tools.score import messages, units
 from headway.tools.score.columns import ChannelRows
+from headway.tools.score.grid import CUBIC
 from headway.tools.score.mapping import Channel, Time
 from headway.tools.score.samples import Samples, Store
 from headway.tools.score.source import NoSuchKeyError, Raw, no_key
@@ -41,7 +42,12 @@ class Bag:
                 f"{path}: `time.key` wants one path in an MCAP file, such as header.stamp, found "
                 f"{len(time.key)}"
             )
-        self._stamp = time.key
+        if time.unit is not None and time.key is None:
+            raise ConfigError(
+                f"{path}: `time.unit` is for `time.key`; the log's own times are nanoseconds: "
+                "leave it out, or name a stamp"
+            )
+        self._stamp, self._has_unit = time.key, time.unit is not None
         self._recording = open_recording(path)
         self._default = default_topic
         self._notes: list[str] = []
@@ -157,6 +163,11 @@ class Bag:
     def _raw(self, topic: str, name: str, channel: Channel, rows: ChannelRows) -> Raw | Any:
         where = f"{self.path}: {topic}"
         if not len(rows):
+            if rows.untold:
+                raise RecordingError(
+                    f"{where}: {name}: wanted values of {', '.join(channel.names or ())}, found "
+                    f"none of {', '.join(rows.untold)}: correct `names`"
+                )
             return NoSuchKeyError(
                 f"{where}: wanted values in `{', '.join(channel.keys)}`, found none in "
                 f"{rows.empty} messages: leave the channel out, or mark it `optional = true`",
@@ -164,7 +175,9 @@ class Bag:
                 f"value on {topic} at",
             )
         store, t, same = rows.finish(self._notes)
-        made = clean(t, same, where, arrival=self._stamp is None)
+        values = store.read if name in CUBIC else None
+        made = clean(t, same, where, arrival=self._stamp is None, values=values)
+        self._odd += made.odd
         self._notes += [f"{topic}: {n}" for n in made.notes if f"{topic}: {n}" not in self._notes]
         if rows.labels is not None:
             columns = [(label, units.of_name(channel.keys[0])) for label in rows.labels]
@@ -227,7 +240,7 @@ class Bag:
             try:
                 message = decoders[m.channel](m.data)
                 t_ns = self._time(topic, m, message)
-            except NoSuchKeyError:
+            except (NoSuchKeyError, ConfigError):
                 raise
             except Exception as e:  # whatever a decoder makes of damaged bytes
                 odd, example = odd + 1, example or str(e) or type(e).__name__
@@ -261,6 +274,11 @@ class Bag:
             raise no_key(self.path, key, e.have, f"field of {topic}") from None
         for sec, nano in messages.STAMPS:
             if messages.has(value, sec) and messages.has(value, nano):
+                if self._has_unit:
+                    raise ConfigError(
+                        f"{self.path}: {topic}: `time.unit` is for numbers; `{key}` has seconds "
+                        "and nanoseconds: leave it out"
+                    )
                 return int(messages.get(value, sec)) * NS + int(messages.get(value, nano))
         if isinstance(value, int) and not isinstance(value, bool):
             return value * self._unit

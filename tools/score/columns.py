@@ -27,7 +27,9 @@ class ChannelRows:
         self.labels: tuple[str, ...] | None = None
         self._order: dict[tuple[str, ...], list[int] | None] = {}
         self._orders_seen: list[tuple[str, ...]] = []
-        self._others = 0
+        self._others = self._nameless = self._in_parts = 0
+        self._told: set[str] = set()
+        self._parts: dict[str, float] = {}  # of names that messages told since the last row
         self.empty = 0  # messages without a value
         self._width = 0
         self._store: Store | None = None
@@ -36,6 +38,11 @@ class ChannelRows:
         self._t: list[Times] = []
         self._same: list[NDArray[np.bool_]] = []
         self._last: NDArray[np.float64] | None = None
+
+    @property
+    def untold(self) -> list[str]:
+        """Names that no message has told, where messages hold a part each."""
+        return [n for n in self.labels or () if n not in self._told] if self._in_parts else []
 
     def __len__(self) -> int:
         return sum(map(len, self._t)) + len(self._times)
@@ -46,7 +53,6 @@ class ChannelRows:
         if len(found) == 1:
             row = self._by_name(found[0])
             if row is None:
-                self._others += 1
                 return
         else:
             self._refuse_names()
@@ -79,6 +85,9 @@ class ChannelRows:
         """The numbers, in the order of the first message or of the mapping; None for a message
         about other names."""
         values = messages.numbers(found.value)
+        if found.labels is None and self.labels is not None and values:
+            self._nameless += 1
+            return None
         if found.labels is None:
             if self._channel.names is not None and values:
                 raise ConfigError(
@@ -87,10 +96,33 @@ class ChannelRows:
                     "beside them: choose with `columns`"
                 )
             return values
+        if self._width and self.labels is None:
+            raise RecordingError(
+                f"{self._where}: {self._name}: wanted names beside the values in every message or "
+                f"in none, found the first in message {len(self) + 1}: the ones before cannot be "
+                "told apart; choose messages by `where`"
+            )
         if found.labels not in self._order:
             self._order[found.labels] = self._order_of(found.labels)
         order = self._order[found.labels]
-        return None if order is None else [values[i] for i in order]
+        if order is None:
+            self._others += 1
+            return None
+        if len(order) == len(self.labels or ()):
+            return [values[i] for i in order]
+        return self._completed(found.labels, values)
+
+    def _completed(self, labels: tuple[str, ...], values: list[float]) -> list[float] | None:
+        """The values of all names once messages about some of them have told each; None before."""
+        told = dict(zip(labels, values, strict=True))
+        self._parts |= {n: told[n] for n in self.labels or () if n in told}
+        self._told |= set(labels)
+        self._in_parts += 1
+        if len(self._parts) < len(self.labels or ()):
+            return None
+        row = [self._parts[n] for n in self.labels or ()]
+        self._parts = {}
+        return row
 
     def _order_of(self, labels: tuple[str, ...]) -> list[int] | None:
         if len(set(labels)) < len(labels):
@@ -109,7 +141,9 @@ class ChannelRows:
         some = [n for n in self.labels if n in labels]
         if wanted is not None and not some:
             return None
-        fix = "name all that the channel means" if wanted else "choose by `names = [...]`"
+        if wanted is not None and len(some) < len(self.labels):
+            return [labels.index(n) for n in some]  # the others come in other messages
+        fix = "name all that the channel means, by `names = [...]`"
         raise RecordingError(
             f"{self._where}: {self._name}: wanted values of {', '.join(self.labels)} in each "
             f"message, found one of {', '.join(labels)}: {fix}"
@@ -146,7 +180,20 @@ class ChannelRows:
                 f"{self.empty} of {total} messages: mark the channel `optional = true`, or leave "
                 "it out"
             )
+        if self._nameless > ODD * (total + self._nameless):
+            raise RecordingError(
+                f"{self._where}: {self._name}: wanted the names of the values in each message, "
+                f"found none in {self._nameless} of {total + self._nameless}: nobody can tell "
+                "whose they are; choose messages by `where`"
+            )
         said = []
+        if self._nameless:
+            said.append(f"{self._name}: {self._nameless} messages without names left out")
+        if self._in_parts:
+            said.append(
+                f"{self._name}: put together from {self._in_parts} messages that hold a part each, "
+                "at the time of the last part"
+            )
         if self.empty:
             said.append(f"{self.empty} of {total} messages have no value of {self._name}")
         if self._others:

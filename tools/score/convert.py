@@ -128,7 +128,8 @@ class _Conversion:
             x = self._si(raw)
             at = t[lo : lo + len(x)]
             self._gaps(at, x)
-            self.plausible.see(raw, x if self.name != "tcp" else x[:, :3])
+            is_quat = (self.c.layout or "").startswith("xyz quat")
+            self.plausible.see(raw, x[:, :3] if is_quat else x)
             if self.name == "tcp":
                 x = self._pose(x)
             elif self.name == "wrench":

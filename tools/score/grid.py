@@ -6,7 +6,7 @@ and not of the steps between samples; forces and widths, which may jump, along s
 flags, phases and commands hold their last value. Interpolating looks ahead by one sample, two for
 cubics: `lookahead_ns`. Where a channel has its samples at the ticks they are taken as they are.
 
-Across a gap nothing is interpolated: the last value holds for a while, then there is none.
+Across a gap there is no value of what moves; what holds counts for `hold_ns`.
 """
 
 from __future__ import annotations
@@ -72,16 +72,16 @@ class Resampled:
 
     @property
     def lookahead_ns(self) -> float:
-        if self.name in CUBIC and not self.decimated:
+        if self.name in CUBIC:
             return 2 * self.period_ns
-        return self.period_ns if self.name in CUBIC + LINEAR and not self.decimated else 0.0
+        return self.period_ns if self.name in LINEAR and not self.decimated else 0.0
 
     def at(self, lo: int, hi: int) -> Vec:
         """Values at the ticks lo..hi-1, (hi - lo, k), NaN where there are none. For a channel that
         is not `is_exact`."""
         t, ticks = self.samples.t, ticks_ns(self.start_ns, self.hz, lo, hi)
         first = int(np.searchsorted(t, ticks[0], side="right")) - 3
-        if self.decimated:
+        if self.decimated and self.name in LINEAR:
             first = int(np.searchsorted(t, ticks[0] - round(NS / self.hz), side="right")) - 1
         first = max(first, 0)
         last = min(int(np.searchsorted(t, ticks[-1] + ROUNDING_NS, side="right")) + 3, len(t))
@@ -89,7 +89,7 @@ class Resampled:
         at = np.searchsorted(times, ticks + ROUNDING_NS, side="right") - 1
         if self.name not in CUBIC + LINEAR:
             return self._held(times, x, ticks, at)
-        if self.decimated:
+        if self.decimated and self.name in LINEAR:
             y = self._held(times, x, ticks, at)
             before = int(ticks[0]) - round(NS / self.hz)  # the tick before this block
             fresh = times > before + ROUNDING_NS
@@ -105,12 +105,16 @@ class Resampled:
         return y
 
     def _between(self, t: Times, x: Vec, ticks: Times, at: NDArray[np.int64]) -> Vec:
-        y = self._held(t, x, ticks, at)
         if len(t) < 2:
-            return y
+            return self._held(t, x, ticks, at)
+        y = np.full((len(ticks), x.shape[1]), np.nan)
+        y[at >= 0] = x[at[at >= 0]]
         i = np.clip(at, 0, len(t) - 2)
+        # Between samples further apart nobody knows: a value held there would look like a stop.
+        near = ticks - t[np.maximum(at, 0)] <= max(ROUNDING_NS, 0.5 * self.period_ns)
+        y[~near] = np.nan
         step = (t[i + 1] - t[i]).astype(np.float64)
-        inside = (at >= 0) & (at < len(t) - 1) & (step <= max(self.hold_ns, GAP * self.period_ns))
+        inside = (at >= 0) & (at < len(t) - 1) & (step <= GAP * self.period_ns)
         s = ((ticks - t[i]) / step)[:, None]
         line = x[i] + s * (x[i + 1] - x[i])
         s0 = np.abs(s[:, 0]) * step <= ROUNDING_NS

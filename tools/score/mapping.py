@@ -32,7 +32,7 @@ import numpy as np
 from msgspec import Meta
 
 from headway import config
-from headway.config import INFINITE, NotNegative, Positive
+from headway.config import INFINITE, Positive, SecondsOrNone
 from headway.errors import ConfigError
 from headway.kernels.telemetry import FIELDS, Scale
 from headway.tools.score.units import ANGLE, factors
@@ -68,7 +68,7 @@ class Channel(config.Struct, frozen=True):
     layout: Literal["xyz quat wxyz", "xyz quat xyzw", "xyz rpy", "xyz rotvec"] | None = None
     frame: Literal["tcp", "base"] | None = None
     force: Literal["on tool", "by tool"] | None = None
-    tare_s: NotNegative = 0.0  # the mean over the first seconds is taken out of the wrench
+    tare_s: SecondsOrNone = 0.0  # the mean over the first seconds is taken out of the wrench
     # which messages of the topic: path of a field -> its value; where a topic has several schemas
     # or publishers, the schema's name and the number of the MCAP channel
     where: dict[str, str | float | bool] = msgspec.field(default_factory=dict)

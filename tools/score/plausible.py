@@ -34,7 +34,10 @@ RANGES: dict[str, tuple[Range, ...]] = {
     "dq": (_SPEED,),
     "dq_ref": (_SPEED,),
     "tau_ext": (Range(-1000.0, 1000.0, "Nm", 'mNm? then `unit = "mNm"`'),),
-    "tcp": (Range(-10.0, 10.0, "m", 'millimetres? then `unit = ["mm", "rad"]`'),),
+    "tcp": (
+        Range(-10.0, 10.0, "m", 'millimetres? then `unit = ["mm", "rad"]`'),
+        Range(-6.4, 6.4, "rad", 'degrees? then `unit = ["m", "deg"]`'),  # of rpy and rotvec
+    ),
     "twist": (
         Range(-10.0, 10.0, "m/s", 'millimetres? then `unit = ["mm/s", "rad/s"]`'),
         Range(-30.0, 30.0, "rad/s", 'degrees? then `unit = ["m/s", "deg/s"]`'),

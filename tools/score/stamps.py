@@ -9,7 +9,7 @@ samples, and says what it did; what cannot be mended is an error.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -20,12 +20,18 @@ from numpy.typing import NDArray
 
 from headway.clock import NS
 from headway.errors import ConfigError, RecordingError
+from headway.types import Vec
 
 UNITS_NS = {"s": NS, "ms": 1_000_000, "us": 1_000, "ns": 1}  # whole, unlike `headway.units`
 LATEST = np.iinfo(np.int64).max // 2  # [ns]; about the year 2116
 REORDER_NS = NS  # messages that lie further back than this are another clock
+STRAY = 8  # so many samples in a row that lie before an older one are a clock that was set back
+FAR = 0.01  # share of samples whose times may be impossible
 COARSE = 0.1  # share of samples without a time of their own that makes a clock coarse
 CHUNK = 1 << 20  # stamps looked at in one go
+STRETCH = 64  # samples over which a rate is counted
+LONG = 512  # samples over which a clock runs evenly
+JUDGED = 20_000  # samples that jitter is judged by
 GAP = 2.5  # periods; a longer step is a gap
 _ZONE = re.compile(r"(?:Z|[+-]\d\d:?\d\d)$", re.IGNORECASE)
 _DATE = re.compile(r"^\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?)?", re.ASCII)
@@ -37,45 +43,73 @@ Times = NDArray[np.int64]
 class Clean:
     """`t` (n,) [ns], rising; sample i is row `pick[i]` of the file (i where None). `rate_hz`: how
     many samples come a second while they come, None for a single one. `missing`: how many samples
-    the rate tells that are not there. `notes`: what was done."""
+    the rate tells that are not there. `notes`: what was done. `odd`: samples left out because their
+    time cannot be."""
 
     t: Times
     pick: NDArray[np.int64] | None
     rate_hz: float | None
     missing: int
     notes: tuple[str, ...]
+    odd: int = 0
 
 
-def clean(t: Times, same: NDArray[np.bool_], where: str, *, arrival: bool = False) -> Clean:
+def clean(
+    t: Times,
+    same: NDArray[np.bool_],
+    where: str,
+    *,
+    arrival: bool = False,
+    values: Callable[[int, int], Vec] | None = None,
+) -> Clean:
     """`t` (n,) [ns] as the file has them; `same` (n,): row i equals row i - 1 in everything.
-    `arrival`: the stamps say when a sample was written, not when it was true. Raises
-    RecordingError for times that go back by more than `REORDER_NS`."""
+    `arrival`: the stamps say when a sample was written, not when it was true. `values(lo, hi)`:
+    rows of the file that move smoothly, by which jittering stamps are judged. Raises
+    RecordingError for a clock that was set back."""
     notes: list[str] = []
-    pick: NDArray[np.int64] | None = None
-    t, pick = _in_order(t, where, notes)
+    t, pick, odd = _possible(t, notes)
     if pick is not None:
-        follows = np.diff(pick, prepend=pick[:1] - 2) == 1
-        same = same[pick] & follows
+        same = same[pick]
+    t, order = _in_order(t, where, notes)
+    if order is not None:
+        same = same[order] & (np.diff(order, prepend=order[:1] - 2) == 1)
+        pick = order if pick is None else pick[order]
     t, pick = _once(t, pick, same, notes)
     if len(t) < 2 or t[-1] == t[0]:
-        return Clean(t[:1], _first(pick), None, 0, tuple(notes))
+        return Clean(t[:1], None if pick is None else pick[:1], None, 0, tuple(notes), odd)
     t = _spread(t, notes)
-    period = _period(t)
-    missing, longest, at, gaps = 0, 0, 0, 0
+    t, period = _even(t, pick, notes, arrival, values)
+    missing, longest, at = 0, 0, 0
     for lo, steps in _steps(t):
         missing += int(np.rint(steps[steps > 1.5 * period] / period - 1).sum())
-        gaps += int(np.count_nonzero(steps > GAP * period))
         i = int(np.argmax(steps))
         if steps[i] > longest:
             longest, at = int(steps[i]), lo + i
-    if arrival and not gaps:
-        t = _regular(t, notes)
     if missing:
         notes.append(
             f"{missing} of {len(t) + missing} samples are missing at {NS / period:.4g} Hz, the "
             f"longest gap {longest / NS:.3f} s at {(t[at] - t[0]) / NS:.3f} s"
         )
-    return Clean(t, pick, _whole(NS / period), missing, tuple(notes))
+    return Clean(t, pick, whole_rate(NS / period), missing, tuple(notes), odd)
+
+
+def _possible(t: Times, notes: list[str]) -> tuple[Times, NDArray[np.int64] | None, int]:
+    """Without the few stamps that lie far from all others: a clock that was not set yet, a bit that
+    turned."""
+    some = t if len(t) <= CHUNK else t[:: len(t) // CHUNK]
+    low, high = np.percentile(some, (5, 95))
+    reach = max(10 * (high - low), 60.0 * NS)
+    far = (t < low - reach) | (t > high + reach)
+    odd = int(np.count_nonzero(far))
+    if not odd or odd > max(FAR * len(t), 1):
+        return t, None, 0
+    first = int(np.argmax(far))
+    notes.append(
+        f"{odd} of {len(t)} samples have a time far from all others, the first {t[first] / NS:.9g} "
+        f"s at sample {first}, where the others lie around {low / NS:.9g} s: left out"
+    )
+    kept = np.flatnonzero(~far)
+    return t[kept], kept, odd
 
 
 def _steps(t: Times) -> Iterator[tuple[int, Times]]:
@@ -85,18 +119,21 @@ def _steps(t: Times) -> Iterator[tuple[int, Times]]:
         yield lo, np.diff(t[lo : lo + CHUNK + 1])
 
 
-def _first(pick: NDArray[np.int64] | None) -> NDArray[np.int64] | None:
-    return None if pick is None else pick[:1]
-
-
 def _in_order(t: Times, where: str, notes: list[str]) -> tuple[Times, NDArray[np.int64] | None]:
     if not any((steps < 0).any() for _, steps in _steps(t)):
         return t, None
     back = np.flatnonzero(np.diff(t) < 0)
-    worst = int((np.maximum.accumulate(t) - t).max())
-    if worst > REORDER_NS:
-        deep = np.flatnonzero(np.maximum.accumulate(t) - t > REORDER_NS)
-        i = int(deep[0])
+    behind = np.maximum.accumulate(t) - t
+    worst = int(behind.max())
+    late = behind > 0
+    edges = np.flatnonzero(np.diff(late.astype(np.int8), prepend=0, append=0))
+    run = edges[1::2] - edges[::2]  # of samples that lie before an older one, one after the other
+    if worst > REORDER_NS or run.max() > STRAY:
+        i = (
+            int(np.argmax(behind > REORDER_NS))
+            if worst > REORDER_NS
+            else int(edges[::2][run.argmax()])
+        )
         raise RecordingError(
             f"{where}: wanted times that do not go back, found {t[i - 1] / NS:.6f} s and then "
             f"{t[i] / NS:.6f} s at sample {i} ({len(back)} such steps): sort the file, or cut it "
@@ -104,7 +141,7 @@ def _in_order(t: Times, where: str, notes: list[str]) -> tuple[Times, NDArray[np
         )
     order = np.argsort(t, kind="stable")
     notes.append(
-        f"{len(back)} of {len(t)} samples lay before an older one, by at most "
+        f"{np.count_nonzero(late)} of {len(t)} samples lay before an older one, by at most "
         f"{worst / 1e6:.6g} ms: put in the order of their times"
     )
     return t[order], order
@@ -157,18 +194,93 @@ def _spread(t: Times, notes: list[str]) -> Times:
     return line if regular else spread
 
 
-def _regular(t: Times, notes: list[str]) -> Times:
-    """Stamps that jitter around regular times, which is when they were written, as those."""
-    line = _line(t)
-    period = (t[-1] - t[0]) / (len(t) - 1)
-    off = np.abs(line - t).max()
-    if not 0.01 * period < off <= 0.5 * period:
-        return t
-    notes.append(
-        f"times of writing jitter by up to {off / 1e6:.3g} ms around {NS / period:.4g} Hz: taken "
-        "as regular"
+def _even(
+    t: Times,
+    pick: NDArray[np.int64] | None,
+    notes: list[str],
+    arrival: bool,
+    values: Callable[[int, int], Vec] | None,
+) -> tuple[Times, float]:
+    """The times, evened out where they are not those of the samples, and the period [ns]."""
+    usual = float(np.median(_some_steps(t)))
+    period = _over_time(t)
+    bursts = period > 3 * usual
+    steps = _some_steps(t)
+    if bursts and steps.max() <= 3 * np.percentile(steps, 99.9):  # and no gaps beside
+        period = float(t[-1] - t[0]) / (len(t) - 1)
+    regular = np.count_nonzero(np.abs(steps - usual) <= 0.1 * usual) > len(steps) / 2
+    if regular and not bursts:
+        period = usual
+    even = _smooth(t, period)
+    off = float(np.abs(even - t).max())
+    tolerance = float(np.percentile(steps, 99.5)) if bursts else period
+    if not 0.01 * period < off <= tolerance:
+        return t, period
+    smoother = values is not None and _roughness(even, pick, values) < 0.7 * _roughness(
+        t, pick, values
     )
-    return line
+    if not (smoother or bursts or (arrival and values is None)):
+        return t, period
+    what = "come in bursts" if bursts else "jitter"
+    notes.append(
+        f"stamps {what}, up to {off / 1e6:.3g} ms off {NS / period:.4g} Hz, at which the motion is "
+        "smooth: times are taken as regular"
+    )
+    return even, period
+
+
+def _some_steps(t: Times) -> NDArray[np.float64]:
+    at = np.arange(len(t) - 1) if len(t) <= CHUNK else np.linspace(0, len(t) - 2, CHUNK).astype(int)
+    steps: NDArray[np.float64] = (t[at + 1] - t[at]).astype(np.float64)
+    return steps
+
+
+def _over_time(t: Times) -> float:
+    """The period that samples over duration tell [ns]: the median over stretches of samples, so
+    that gaps do not count."""
+    n = min(STRETCH, len(t) - 1)
+    at = np.arange(0, len(t) - n, max(1, (len(t) - n) // CHUNK))
+    return float(np.median(t[at + n] - t[at])) / n
+
+
+def _smooth(t: Times, period: float) -> Times:
+    """The times as regular ones between gaps, following a clock that runs slowly off."""
+    out = t.copy()
+    ends = np.flatnonzero(np.diff(t) > max(GAP * period, STRETCH * period)) + 1
+    for lo, hi in zip(np.r_[0, ends], np.r_[ends, len(t)], strict=True):
+        n = int(hi - lo)
+        if n < 3:
+            continue
+        pieces = max(1, n // LONG)
+        edges = np.linspace(0, n - 1, pieces + 1)
+        part = (t[lo:hi] - t[lo]).astype(np.float64)
+        knots = np.empty(pieces + 1)
+        for k, edge in enumerate(edges):
+            a, b = max(0, int(edge) - LONG), min(n, int(edge) + LONG + 1)
+            i = np.arange(a, b) - (a + b - 1) / 2
+            x = part[a:b]
+            slope = float(i @ x) / max(float(i @ i), 1.0)
+            knots[k] = x.mean() + slope * (edge - (a + b - 1) / 2)
+        out[lo:hi] = t[lo] + np.rint(np.interp(np.arange(n), edges, knots)).astype(np.int64)
+    return np.maximum.accumulate(out)
+
+
+def _roughness(
+    t: Times, pick: NDArray[np.int64] | None, values: Callable[[int, int], Vec]
+) -> float:
+    """How much the speeds between samples change from one to the next, where they change most: a
+    stamp that is off shows in few places, and there clearly."""
+    n = min(len(t), JUDGED)
+    at = np.arange(n) if pick is None else pick[:n]
+    lo, hi = int(at.min()), int(at.max()) + 1
+    x = values(lo, hi)[at - lo]
+    steps = np.maximum(np.diff(t[:n]), 1)[:, None]
+    speed = np.diff(x, axis=0) / steps
+    change = np.abs(np.diff(speed, axis=0))
+    known = np.sort(change[np.isfinite(change)])
+    if not len(known):
+        return 0.0
+    return float(known[-max(1, len(known) // 200) :].mean())
 
 
 def _line(t: Times) -> Times:
@@ -181,19 +293,14 @@ def _line(t: Times) -> Times:
     return line
 
 
-def _period(t: Times) -> float:
-    """Of samples while they come [ns]: what is left without the gaps, over how many there are."""
-    at = np.arange(len(t) - 1) if len(t) <= CHUNK else np.linspace(0, len(t) - 2, CHUNK).astype(int)
-    steps = t[at + 1] - t[at]
-    usual = float(np.median(steps))
-    kept = steps[steps <= GAP * usual]
-    # A few lost samples make single steps twice as long: the usual step is the period then.
-    if np.count_nonzero(np.abs(kept - usual) <= 0.1 * usual) > len(kept) / 2:
-        return usual
-    return float(kept.mean())
+def rate_of(t: Times) -> float | None:
+    """Samples a second of times that are in order [Hz], None for a single one."""
+    if len(t) < 2 or t[-1] == t[0]:
+        return None
+    return whole_rate(NS / float(np.median(_some_steps(t))))
 
 
-def _whole(hz: float) -> float:
+def whole_rate(hz: float) -> float:
     whole = float(round(hz))
     return whole if whole and abs(hz / whole - 1) < 0.01 else hz
 

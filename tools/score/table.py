@@ -16,6 +16,7 @@ from headway.clock import NS
 from headway.errors import ConfigError, RecordingError
 from headway.kernels.telemetry import Scale
 from headway.tools.score import units
+from headway.tools.score.grid import CUBIC
 from headway.tools.score.mapping import Channel, Time
 from headway.tools.score.samples import Samples, Store
 from headway.tools.score.source import NoSuchKeyError, Raw, no_key
@@ -50,6 +51,7 @@ class Table:
         self.notes = columns.notes
         self._keys, self._unit, self._rate = _time(columns, time, self.path)
         self._no_time = 0  # lines, in this reading of the file
+        self._odd = 0  # samples whose time cannot be
         self._dates = False
         if len(self._keys) == 1:
             first = next(iter(columns.blocks((), self._keys)), None)
@@ -58,7 +60,7 @@ class Table:
 
     @property
     def odd(self) -> int:
-        return self._columns.odd
+        return self._columns.odd + self._odd
 
     def keys(self) -> list[str]:
         return list(self._columns.names)
@@ -71,6 +73,7 @@ class Table:
             raise no_key(self.path, key, self._columns.names)
 
     def channels(self, wanted: Mapping[str, Channel]) -> dict[str, Raw | NoSuchKeyError]:
+        refuse_messages(self.path, wanted)
         out: dict[str, Raw | NoSuchKeyError] = {}
         for name, channel in wanted.items():
             try:
@@ -82,7 +85,8 @@ class Table:
         keys = list(dict.fromkeys(k for ks in found.values() for k in ks))
         if not keys:
             return out
-        stamps, rows = self._read(keys)
+        smooth = [k for n, ks in found.items() if n in CUBIC for k in ks]
+        stamps, rows = self._read(keys, sorted({keys.index(k) for k in smooth}))
         samples = Samples(stamps.t, rows, stamps.pick)
         for name, ks in found.items():
             out[name] = Raw(
@@ -93,8 +97,9 @@ class Table:
             )
         return out
 
-    def _read(self, keys: list[str]) -> tuple[Clean, Store]:
-        """The stamps of all rows, and the columns `keys` of them."""
+    def _read(self, keys: list[str], smooth: list[int]) -> tuple[Clean, Store]:
+        """The stamps of all rows, and the columns `keys` of them; `smooth`: which of these are of
+        what moves smoothly."""
         rows = Store(len(keys))
         times: list[Times] = []
         same: list[NDArray[np.bool_]] = []
@@ -118,8 +123,10 @@ class Table:
             self.notes.append(f"{self._no_time} lines without a time left out")
         if not found:
             raise RecordingError(f"{self.path}: wanted samples, found an empty file")
-        made = clean(np.concatenate(times), np.concatenate(same), str(self.path))
+        values = (lambda lo, hi: rows.read(lo, hi)[:, smooth]) if smooth else None
+        made = clean(np.concatenate(times), np.concatenate(same), str(self.path), values=values)
         self.notes += made.notes
+        self._odd += made.odd
         return made, rows
 
     def _timed(
@@ -138,8 +145,7 @@ class Table:
             if self._rate is not None:
                 t = np.rint((done + np.arange(len(x))) * (NS / self._rate)).astype(np.int64)
             elif k == 2:  # seconds and nanoseconds
-                whole = numbers_ns(x[:, 0], "s", self.path, self._keys[0])
-                t = whole + numbers_ns(x[:, 1], "ns", self.path, self._keys[1])
+                t = seconds_and_rest(x[:, 0], x[:, 1], self.path, self._keys)
             else:
                 t = numbers_ns(x[:, 0], self._unit, self.path, self._keys[0])
             done += len(x)
@@ -169,6 +175,11 @@ def _time(columns: Columns, time: Time, path: Path) -> tuple[tuple[str, ...], st
     """(columns of stamps, their unit, rate where there are none)."""
     names = list(columns.names)
     keys = (time.key,) if isinstance(time.key, str) else tuple(time.key or ())
+    if len(keys) == 2 and time.unit is not None:
+        raise ConfigError(
+            f"{path}: `time.unit` is for one column of stamps; of two the first are seconds and "
+            "the second nanoseconds: leave it out"
+        )
     if not keys:
         bare = {n: units.of_name(n) for n in names}
         dated = (n for n, u in bare.items() if u in units.TIME and n.lower().startswith("t"))
@@ -194,15 +205,39 @@ def _time(columns: Columns, time: Time, path: Path) -> tuple[tuple[str, ...], st
     return keys, time.unit or carried or named, None
 
 
+def seconds_and_rest(
+    whole: NDArray[Any], rest: NDArray[Any], path: Path, keys: Sequence[str]
+) -> Times:
+    """Seconds and nanoseconds, (n,) each -> [ns]. Raises ConfigError for seconds with fractions:
+    the nanoseconds would count twice."""
+    if whole.dtype.kind == "f" and (whole != np.rint(whole)).any():
+        raise ConfigError(
+            f"{path}: wanted whole seconds in `{keys[0]}` beside the nanoseconds in `{keys[1]}`, "
+            f'found {whole[whole != np.rint(whole)][0]!r}: give `time.key = "{keys[0]}"` alone'
+        )
+    return numbers_ns(whole, "s", path, keys[0]) + numbers_ns(rest, "ns", path, keys[1])
+
+
+def refuse_messages(path: Path, wanted: Mapping[str, Channel]) -> None:
+    """Raises ConfigError for what chooses messages: a table has none."""
+    for name, c in wanted.items():
+        given = {"topic": c.topic, "schema": c.schema, "publisher": c.publisher, "where": c.where}
+        for key, value in given.items():
+            if value not in (None, {}):
+                raise ConfigError(
+                    f"{path}: [channels.{name}] `{key}` chooses messages of an MCAP file, found a "
+                    "table, whose columns `key` names: leave it out"
+                )
+
+
 class ArrayTable:
     """The arrays of an .npz, which may have several columns each."""
-
-    odd = 0
 
     def __init__(self, path: Path, arrays: Mapping[str, NDArray[Any]], time: Time) -> None:
         self.path, self._arrays = path, arrays
         self.names = list(arrays)
         self.notes: list[str] = []
+        self.odd = 0
         self._clean: Clean | None = None
         self._keys, self._unit, self._rate = _time(self, time, path)
         self._t = self._stamps() if self._keys else None
@@ -222,9 +257,7 @@ class ArrayTable:
         if len(self._keys) == 1:
             return self.times(self._keys[0], None)
         whole, rest = (self._column(k).reshape(-1) for k in self._keys)
-        return numbers_ns(whole, "s", self.path, self._keys[0]) + numbers_ns(
-            rest, "ns", self.path, self._keys[1]
-        )
+        return seconds_and_rest(whole, rest, self.path, self._keys)
 
     def _column(self, key: str) -> NDArray[Any]:
         if key not in self._arrays:
@@ -253,6 +286,7 @@ class ArrayTable:
         return x
 
     def channels(self, wanted: Mapping[str, Channel]) -> dict[str, Raw | NoSuchKeyError]:
+        refuse_messages(self.path, wanted)
         out: dict[str, Raw | NoSuchKeyError] = {}
         arrays: dict[str, Vec] = {}
         for name, channel in wanted.items():
@@ -265,7 +299,7 @@ class ArrayTable:
             if t is None:
                 assert self._rate is not None
                 t = np.rint(np.arange(len(x)) * (NS / self._rate)).astype(np.int64)
-            made = self._cleaned(t, [a for a in arrays.values() if len(a) == len(t)])
+            made = self._cleaned(t, {n: a for n, a in arrays.items() if len(a) == len(t)})
             store = Store(x.shape[1])
             store.append(x)
             keys = wanted[name].keys
@@ -288,15 +322,19 @@ class ArrayTable:
             )
         return np.hstack(parts)
 
-    def _cleaned(self, t: Times, arrays: Sequence[Vec]) -> Clean:
+    def _cleaned(self, t: Times, arrays: Mapping[str, Vec]) -> Clean:
         if self._t is not None and self._clean is not None:
             return self._clean
         same = np.ones(len(t), np.bool_)
         same[0] = False
-        for x in arrays:
+        for x in arrays.values():
             equal = (x[1:] == x[:-1]) | (np.isnan(x[1:]) & np.isnan(x[:-1]))
             same[1:] &= equal.all(axis=1)
-        made = clean(t, same, str(self.path))
+        smooth = [a for n, a in arrays.items() if n in CUBIC]
+        columns = np.hstack(smooth) if smooth else np.zeros((len(t), 0))
+        values = (lambda lo, hi: columns[lo:hi]) if smooth else None
+        made = clean(t, same, str(self.path), values=values)
+        self.odd += made.odd
         if self._t is not None:
             self._clean = made
             self.notes += made.notes

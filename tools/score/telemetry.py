@@ -25,10 +25,12 @@ from headway.tools.score.grid import CUBIC, LINEAR, ROUNDING_NS, Resampled
 from headway.tools.score.mapping import HIGHEST_HZ, LOWEST_HZ, Limits, Mapping, scale_of
 from headway.tools.score.samples import BLOCK
 from headway.tools.score.source import NoSuchKeyError, Raw, Source
+from headway.tools.score.stamps import rate_of
 from headway.types import Vec
 
 Rows = np.ndarray[tuple[int], np.dtype[Any]]
 TICK_HZ = 500.0  # of the loop that the shipped head learned from
+EMPTY = 0.3  # share of a channel's rows without values from which on it has times of its own
 SLOWEST_HZ = 10.0  # a channel that comes seldomer carries no motion
 JOINT_FIELDS = tuple(n for n, (width, _) in FIELDS.items() if width == "J")
 
@@ -169,6 +171,7 @@ def _channels(source: Source, mapping: Mapping, notes: list[str]) -> dict[str, C
     for name, raw in source.channels(mapping.channels).items():
         channel = mapping.channels[name]
         if isinstance(raw, Raw):
+            raw = own_times(name, raw, notes)
             found[name] = convert(str(source.path), name, channel, raw, notes)
         elif channel.optional:
             notes.append(f"{name}: no {raw.what} `{raw.key}` in this file")
@@ -177,6 +180,23 @@ def _channels(source: Source, mapping: Mapping, notes: list[str]) -> dict[str, C
     if not found:
         raise RecordingError(f"{source.path}: wanted channels, found none of the mapped ones")
     return _joints_in_one_order(source, found)
+
+
+def own_times(name: str, raw: Raw, notes: list[str]) -> Raw:
+    """A channel whose rows are mostly empty, since faster ones are in the same table, on the times
+    at which it has values."""
+    samples = raw.samples
+    known = np.concatenate([np.isfinite(x).all(axis=1) for _, x in samples.blocks()])
+    empty = 1 - np.count_nonzero(known) / len(known)
+    if empty < EMPTY or not known.any():
+        return raw
+    at = np.flatnonzero(known)
+    t = samples.t[at]
+    pick = at if samples.pick is None else samples.pick[at]
+    notes.append(
+        f"{name}: {empty:.0%} of the rows have no value; taken at the times of those that do"
+    )
+    return replace(raw, samples=replace(samples, t=t, pick=pick), rate_hz=rate_of(t))
 
 
 def _joints_in_one_order(source: Source, found: dict[str, Converted]) -> dict[str, Converted]:
@@ -243,12 +263,12 @@ def _say_resampling(made: Telemetry, notes: list[str]) -> None:
     notes.append(f"rates of the samples: {rates}; features at ticks of {made.hz:g} Hz")
     moved = [made.channels[n] for n in made.resampled]
     kinds = (
-        ("interpolated by cubics", [c for c in moved if c.name in CUBIC and not c.decimated]),
+        ("interpolated by cubics", [c for c in moved if c.name in CUBIC]),
         ("interpolated linearly", [c for c in moved if c.name in LINEAR and not c.decimated]),
         ("held", [c for c in moved if c.name not in CUBIC + LINEAR]),
         (
             "thinned to the newest sample before each tick, of forces the largest in contact",
-            [c for c in moved if c.name in CUBIC + LINEAR and c.decimated],
+            [c for c in moved if c.name in LINEAR and c.decimated],
         ),
     )
     for how, which in kinds:
@@ -289,14 +309,25 @@ def _joints(source: Source, mapping: Mapping, found: dict[str, Converted]) -> in
 def _span(source: Source, found: dict[str, Converted], hz: float) -> tuple[int, int]:
     start = min(int(c.samples.t[0]) for c in found.values())
     end = max(int(c.samples.t[-1]) for c in found.values())
-    n = int((end - start) * hz / NS + 0.5) + 1
+    n = int((end - start) * hz / NS + 0.25) + 1  # no tick lies behind the last sample
     samples = max(len(c.samples.t) for c in found.values())
     if n > 1000 * samples + 1000 or n > 200_000_000:
+        name, at, step = max(
+            (_longest_step(n, c) for n, c in found.items()), key=lambda longest: longest[2]
+        )
         raise ConfigError(
             f"{source.path}: {samples} samples would fill {n} ticks of {hz:g} Hz "
-            f"({(end - start) / NS:g} s): check `time.unit` and `time.rate_hz`"
+            f"({(end - start) / NS:g} s); the longest step is one of {step / NS:g} s in {name} "
+            f"behind sample {at}: check `time.unit` and `time.rate_hz`, or cut the file there"
         )
     return start, n
+
+
+def _longest_step(name: str, c: Converted) -> tuple[str, int, int]:
+    """(name, sample before it, length [ns])."""
+    steps = np.diff(c.samples.t)
+    at = int(steps.argmax()) if len(steps) else 0
+    return name, at, int(steps[at]) if len(steps) else 0
 
 
 def _phases(
