@@ -177,13 +177,15 @@ def test_a_slow_channel_with_blanks_between_is_on_its_own_times(tmp_path: Path) 
     assert found.feature("dq.max")[30:].max() > 0.3
 
 
-def joint_file(path: Path, messages: list[dict[str, Any]]) -> Path:
+def joint_file(path: Path, messages: list[dict[str, Any]], lost: int | None = None) -> Path:
     with path.open("wb") as f:
         w = Writer(f)
         w.start()
         channel = w.register_channel("/j", "json", w.register_schema("J", "jsonschema", b"{}"))
         for i, data in enumerate(messages):
             t = 10**18 + i * 5_000_000
+            if i == lost:
+                continue
             w.add_message(channel, t, json.dumps(data).encode(), t)
         w.finish()
     return path
@@ -195,6 +197,18 @@ def known(found: Scored) -> Any:
 
 
 J = Channel(key="v", topic="/j")
+FORCE = Channel(key="w", topic="/j", frame="tcp", force="on tool")
+
+
+def test_one_lost_message_is_missing_and_no_jitter(tmp_path: Path) -> None:
+    messages = [{"v": [i * 0.001], "w": [0.1] * 6} for i in range(200)]
+    path = joint_file(tmp_path / "a.mcap", messages, lost=120)
+    found = score_file(path, mapping({"q": J, "wrench": FORCE}, time=Time()), None)
+    notes = " | ".join(found.notes)
+    assert "1 of 200 samples are missing at 200 Hz, the longest gap 0.010 s at 0.595 s" in notes
+    assert "jitter" not in notes
+    speed = found.telemetry.rows["q"][:, 0]
+    assert np.diff(speed[np.isfinite(speed)]).max() == pytest.approx(0.0004, rel=0.01)
 
 
 def test_names_that_vanish_are_refused_or_left_out(tmp_path: Path) -> None:

@@ -216,15 +216,16 @@ def _even(
     tolerance = float(np.percentile(steps, 99.5)) if bursts else period
     if not 0.01 * period < off <= tolerance:
         return t, period
-    smoother = values is not None and _roughness(even, pick, values) < 0.7 * _roughness(
-        t, pick, values
-    )
-    if not (smoother or bursts or (arrival and values is None)):
+    if values is not None:
+        believed = _roughness(even, pick, values) < 0.7 * _roughness(t, pick, values)
+    else:  # nothing to judge by: a step of two periods is a sample that is missing
+        believed = arrival and off <= 0.5 * period and steps.max() < 1.5 * period
+    if not (believed or bursts):
         return t, period
     what = "come in bursts" if bursts else "jitter"
     notes.append(
-        f"stamps {what}, up to {off / 1e6:.3g} ms off {NS / period:.4g} Hz, at which the motion is "
-        "smooth: times are taken as regular"
+        f"stamps {what}, up to {off / 1e6:.3g} ms off {NS / period:.4g} Hz: times are taken as "
+        "regular"
     )
     return even, period
 
