@@ -72,7 +72,7 @@ def test_a_server_that_fails_ends_the_run_as_a_fault(write, served, tmp_path, ca
     infer, count = served.policy.infer, iter(range(1000))
 
     def fails(obs):
-        if next(count) == 3:
+        if next(count) >= 3:  # for good: a run that is slow would find it mended
             raise RuntimeError("out of memory")
         return infer(obs)
 
