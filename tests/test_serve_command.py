@@ -16,11 +16,11 @@ from headway import bundle
 from headway.__main__ import main
 from headway.edge.engines.engine import open_bundle
 from headway.edge.policy.kinds.bundle import BundlePolicy
-from headway.edge.policy.remote import command
 from headway.edge.policy.remote.client import RemotePolicy
 from headway.edge.policy.remote.layout import of_bundle
 from headway.edge.policy.remote.server import PolicyServer
 from headway.mcaplog import open_recording
+from headway.tools import serve as serve_module
 from headway.tools.serve import is_loopback, serve_command
 from headway.types import Frame, Observation
 
@@ -156,7 +156,7 @@ def test_serving_more_than_this_machine_is_said(bundles, capsys, monkeypatch):
     before = signal.getsignal(signal.SIGTERM)
     assert serve_command(bundles / "policy", "127.0.0.1", 0, "ort", 2) == 0
     assert "no authentication" not in capsys.readouterr().out
-    monkeypatch.setattr(command, "is_loopback", lambda host: False)
+    monkeypatch.setattr(serve_module, "is_loopback", lambda host: False)
     assert serve_command(bundles / "policy", "127.0.0.1", 0, "ort", 2) == 0
     assert "there is no authentication and no encryption" in capsys.readouterr().out
     assert signal.getsignal(signal.SIGTERM) is before
