@@ -28,8 +28,8 @@ def latency_command(
     *,
     console: Any = None,
 ) -> int:
-    """Print what every recording says. Returns 0, 1 where a part of one is damaged or missing; raises the
-    first RecordingError after all that could be read was printed."""
+    """Print what every recording says. Returns 0, 1 where a part of one is damaged or missing;
+    raises the first RecordingError after all that could be read was printed."""
     if not recordings:
         raise ConfigError("wanted recordings, found none: headway latency runs/first/*.mcap")
     if late_us is not None and not late_us >= 0:
