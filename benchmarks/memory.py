@@ -32,7 +32,7 @@ def measure(effort: float = 1.0) -> Findings:
     numbers = []
     for what, target in (
         ("headway", 0.2),
-        ("headway.__main__", None),
+        ("headway.cli", None),
         ("headway.edge.control.loop", None),
     ):
         with_it, without, brought = imported(what, repeats)

@@ -72,7 +72,7 @@ def test_rich_and_tyro_are_for_people_only(files):
     assert found == set()
 
 
-@pytest.mark.parametrize("module", ["headway", "headway.__main__"])
+@pytest.mark.parametrize("module", ["headway", "headway.__main__", "headway.cli"])
 def test_an_import_is_cheap(module):
     """Neither torch nor mujoco nor onnxruntime comes with it, in an interpreter of its own."""
     heavy = ("torch", "mujoco", "onnxruntime", "onnx", "scipy", "matplotlib", "tensorrt")

@@ -15,7 +15,8 @@ from null_robot import run
 
 import headway
 from headway import bundle, output, shipped
-from headway.__main__ import COMMANDS, main
+from headway.__main__ import main
+from headway.cli import COMMANDS
 from headway.edge.control import settings
 
 WAIT = 120
@@ -127,6 +128,34 @@ def test_a_seed_that_no_scene_has_is_refused(write, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("args", "after"),
+    [
+        (["init", ""], "headway init"),
+        (["score", "a.csv", ""], "headway score a.csv"),
+        (["score", "a.csv", "--out", ""], "headway score a.csv --out"),
+        (["run", "--config="], "--config"),
+    ],
+)
+def test_an_empty_word_is_not_taken_for_this_folder(args, after, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(args) == 2
+    assert f"wanted a name or value after `{after}`, found an empty one" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("module", "args"), [("tyro", ["doctor"]), ("mcap", ["score", "a.csv"])])
+def test_ctrl_c_while_modules_are_imported_is_said_in_one_line(module, args, tmp_path):
+    (tmp_path / f"{module}.py").write_text(
+        "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n"
+    )
+    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    env = os.environ | {"PYTHONPATH": path}
+    done = headway_process(*args, env=env, stdout=subprocess.PIPE, cwd=tmp_path)
+    assert done.returncode == 130
+    assert done.stderr.decode().splitlines() == ["headway: interrupted"]
+
+
 @pytest.mark.parametrize("path", ["/", ".", ".."])
 def test_a_folder_is_no_recording_to_report_on(path, capsys):
     assert main(["report", path]) == 4
@@ -168,5 +197,6 @@ class TestInit:
 
     def test_a_place_that_cannot_be_written_is_said(self, tmp_path, capsys):
         (tmp_path / "file").write_text("")
-        assert main(["init", str(tmp_path / "file")]) == 2
-        assert "cannot write" in capsys.readouterr().err
+        for place in (tmp_path / "file", tmp_path / ("x" * 300)):
+            assert main(["init", str(place)]) == 2
+            assert f"cannot write {place}" in capsys.readouterr().err

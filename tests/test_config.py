@@ -77,13 +77,48 @@ def test_free_tables_are_left_to_whoever_decodes_them(tmp_path):
     ("text", "says"),
     [
         ("speed = 'fast'", r"Expected `float`, got `str` - at key `speed`, found 'fast'"),
-        ("name = 'x'", "missing required field `speed`"),
+        ("name = 'x'", "wanted the key `speed`, found none"),
         ("speed = 1.0\n[inner]\nwidth = true", r"got `bool` - at key `inner\.width`"),
         ("speed = 1.0\nmany = 3", r"Expected `array`, got `int` - at key `many`"),
     ],
 )
 def test_a_wrong_type_is_named_with_its_key(tmp_path, text, says):
     path = write(tmp_path, text)
+    with pytest.raises(ConfigError, match=says) as e:
+        config.load(path, Outer)
+    assert str(path) in str(e.value)
+
+
+class Cell(Struct, frozen=True):
+    arm: Outer
+    name: str
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", r"wanted a section \[arm\], found none"),
+        ("# nothing yet\n", r"wanted a section \[arm\], found none"),
+        ("name = 'x'\n[arm]\n", r"wanted the key `arm\.speed`, found none"),
+        ("name = 'x'\narm = 3\n", "Expected `object`, got `int` - at key `arm`"),
+        ("[arm]\nspeed = 1.0\n", "wanted the key `name`, found none"),
+    ],
+)
+def test_what_is_not_there_is_named(tmp_path, text, says):
+    with pytest.raises(ConfigError, match=says):
+        config.load(write(tmp_path, text), Cell)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "says"),
+    [
+        ("utf-16", "wanted TOML in UTF-8, found UTF-16: save it as UTF-8"),
+        ("latin-1", r"found the byte 0xb0 in line 2, .*: save it as UTF-8"),
+    ],
+)
+def test_another_encoding_is_named_with_what_to_do(tmp_path, encoding, says):
+    path = tmp_path / "robot.toml"
+    path.write_bytes("speed = 1.0\n# 20 °C\n".encode(encoding))
     with pytest.raises(ConfigError, match=says) as e:
         config.load(path, Outer)
     assert str(path) in str(e.value)
@@ -165,7 +200,7 @@ def test_files_that_cannot_be_read(tmp_path):
         config.load(tmp_path, Outer)
     binary = tmp_path / "binary.toml"
     binary.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ConfigError, match="cannot read"):
+    with pytest.raises(ConfigError, match="wanted TOML in UTF-8"):
         config.load(binary, Outer)
 
 

@@ -185,8 +185,17 @@ def test_a_cut_recording_is_replayed_up_to_the_cut(whole: Path, head: Path, tmp_
     cut.write_bytes(data[: len(data) * 2 // 3])
     report = replay(cut, head)
     assert report.equal
+    assert report.exit_code == 1  # what was lost was not compared
     assert 200 < report.ticks < 1500
     assert "ends in the middle" in report.notes[0]
+
+
+def test_an_end_of_zeros_is_a_damaged_recording(whole: Path, head: Path, tmp_path: Path) -> None:
+    path = tmp_path / "zeros.mcap"
+    path.write_bytes(whole.read_bytes()[:-200] + bytes(200))
+    console = Console(record=True, width=300)
+    assert replay_command(path, head, console=console) == 1
+    assert "equal as far as it is whole" in console.export_text()
 
 
 def test_what_a_recording_lacks_is_said(tmp_path: Path, head: Path) -> None:

@@ -254,6 +254,16 @@ def test_recording_that_was_cut(tmp_path: Path) -> None:
     assert "NO RESULT" in page.text
 
 
+def test_an_end_of_zeros_is_said_and_is_no_success(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = record(tmp_path / "e.mcap")
+    assert main(["report", str(path)]) == 0
+    path.write_bytes(path.read_bytes()[:-200] + bytes(200))
+    assert main(["report", str(path)]) == 1
+    assert "ends in the middle" in capsys.readouterr().err
+
+
 def test_a_damaged_chunk_costs_itself_and_not_the_page(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

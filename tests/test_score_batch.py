@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import os
+import re
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from mcap.writer import Writer
 from rich.console import Console
 from score_files import npz
 
-from headway.errors import RecordingError
+from headway.tools import report
 from headway.tools.score import command, results, samples, scoring, text
 from headway.tools.score.command import score_command
 
@@ -112,8 +114,82 @@ def test_a_folder_is_walked(tmp_path: Path, map_file: Path) -> None:
     again, said = run([tmp_path / "logs"], map_file, out)  # its own results are no telemetry
     assert again == 0
     assert said.count("earlier results of") == 2
-    with pytest.raises(RecordingError, match=r"wanted telemetry .* in the folder, found none"):
-        run([tmp_path / "logs" / "day1", out], map_file, out)
+    code, said = run([out, tmp_path / "logs" / "day1"], map_file, out)
+    assert code == 1
+    assert re.search(r"not scored .*scores: wanted telemetry .* in the folder, found none", said)
+    assert "1 of 2 files scored" in said
+
+
+def test_what_is_no_file_in_a_folder_is_said_and_the_rest_is_done(
+    tmp_path: Path, map_file: Path
+) -> None:
+    logs = tmp_path / "logs"
+    (logs / ".cache").mkdir(parents=True)
+    npz(logs / "good.npz")
+    for hidden in (logs / ".x.npz", logs / ".cache" / "y.npz"):
+        hidden.write_bytes(b"not telemetry")
+    (logs / "gone.csv").symlink_to("nowhere.csv")
+    os.mkfifo(logs / "pipe.csv")
+    out = tmp_path / "out"
+    code, said = run([logs], map_file, out)
+    assert code == 1
+    assert sorted(p.name for p in out.iterdir()) == ["good.features.npz", "good.html"]
+    wrong = [line for line in said.splitlines() if "not scored" in line]
+    assert len(wrong) == 2
+    assert "gone.csv: wanted a file, found a link to nowhere.csv, which is not there" in wrong[0]
+    assert "pipe.csv: wanted a file, found a named pipe" in wrong[1]
+    assert "1 of 3 files scored" in said
+
+
+def test_pipes_devices_and_names_that_cannot_be_are_refused(tmp_path: Path, map_file: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.npz")
+    (tmp_path / "null.csv").symlink_to("/dev/null")
+    long = tmp_path / f"{'x' * 300}.csv"
+    code, said = run(
+        [tmp_path / "pipe.npz", tmp_path / "null.csv", long], map_file, tmp_path / "out"
+    )
+    assert code == 1
+    for says in ("found a named pipe", "found a device", "File name too long: check the path"):
+        assert says in said
+    assert "0 of 3 files scored" in said
+
+
+def test_names_that_are_no_text_or_too_long_get_results(tmp_path: Path, map_file: Path) -> None:
+    odd = tmp_path / os.fsdecode(b"a\xffb.npz")
+    try:
+        npz(odd)
+    except OSError as e:
+        pytest.skip(f"this file system takes text only: {e}")
+    long = [npz(tmp_path / f"{c}{'x' * 240}{d}.npz") for c, d in ("a1", "a2", "b2")]
+    wide = npz(tmp_path / f"{'ü' * 125}.npz")
+    out = tmp_path / "out"
+    code, said = run([odd, *long, wide], map_file, out)
+    assert code == 0, said
+    names = {p.name.removesuffix(".html") for p in out.glob("*.html")}
+    assert len(names) == 5
+    assert "a\ufffdb" in names
+    assert {p.name for p in out.iterdir()} == {
+        f"{n}{end}" for n in names for end in (".html", ".features.npz")
+    }
+    code, said = run([odd, *long, wide], map_file, out)
+    assert code == 0
+    assert said.count("earlier results of") == 5
+    assert len(list(out.iterdir())) == 10
+
+
+def test_results_are_all_there_or_none(
+    tmp_path: Path, map_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: Any, **kwargs: Any) -> None:
+        raise ValueError("no page")
+
+    good = npz(tmp_path / "good.npz")
+    with monkeypatch.context() as patch:
+        patch.setattr(report, "write_score_report", fail)
+        code, said = run([good], map_file, tmp_path / "out")
+    assert code == 1
+    assert "ValueError: no page" in said
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_results_of_one_name_stay_beside_each_other(tmp_path: Path, map_file: Path) -> None:

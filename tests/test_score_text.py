@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from score_files import mapping, rows_of
 
-from headway.errors import HeadwayError
+from headway.errors import HeadwayError, RecordingError
+from headway.tools.score.dialect import sniff
 from headway.tools.score.mapping import Channel, Time
 from headway.tools.score.stamps import date_ns
-from headway.tools.score.text import sniff
 
 N = 100
 Q = np.column_stack([np.linspace(0, 0.5, N), np.linspace(1, 0.25, N)])
@@ -48,6 +48,28 @@ def write(path: Path, text: list[str], **how: Any) -> Path:
         (['"t","a","b"', *lines()], ""),
         (["t,a,b", *lines()[:50], "", "# paused", *lines()[50:]], ""),
         (["t,a,b", *lines(form="{:.12e}")], ""),
+        ([",t,a,b", *(f"{i},{x}" for i, x in enumerate(lines()))], "column 1 has no name"),
+        (["t,,a,b", *(x.replace(",", ",0,", 1) for x in lines())], "called `column 2`"),
+        (["t,a,b,", *(x + "," for x in lines())], "the empty column behind the last of commas"),
+        (["t;a;b", *(x + ";" for x in lines(";"))], "the empty column behind the last of semi"),
+        (["t,a,b", *(x + ", " for x in lines())], "the empty column behind the last of commas"),
+        (
+            ["t\ta\tb\t", *(x.replace(".", ",") + "\t" for x in lines("\t"))],
+            "the empty column behind the last of tabs",
+        ),
+        (["t,a,b,", "s,rad,rad,", *(x + "," for x in lines())], "taken as units: s, rad, rad"),
+        (["t,a,b,a", *(x + ",9" for x in lines())], "column 4 is the second `a`, called `a (2)`"),
+        (
+            ["Robot log, exported by Foo", "t,a,b", *lines()],
+            "above the header skipped: 1, the first",
+        ),
+        (["My log, from Foo, 2026", "t,a,b", *lines()], "above the header skipped: 1, the first"),
+        (
+            ["Robot: UR5e", "", "Date: 2026-11-28, 12:00", "t,a,b", "s,rad,rad", *lines()],
+            "above the header skipped: 2, the first: `Robot: UR5e`",
+        ),
+        (["t,a,b", "", "# units", "s,rad,rad", *lines()], "taken as units: s, rad, rad"),
+        (["t,a,b", "s,-,1", *lines()], "taken as units: s"),
     ],
 )
 def test_every_way_of_writing_gives_the_same_numbers(
@@ -69,6 +91,62 @@ def test_units_of_a_row_are_acted_on(tmp_path: Path) -> None:
     assert got.rates["q"] == 100_000.0  # a hundredth of a millisecond
     np.testing.assert_allclose(got.rows["q"][0], np.deg2rad(Q[0]))
     assert any("stamps are taken from the column `t`" in n for n in got.notes)
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        ("sec,grad,grad", "column `a` in line 2, found 'grad', valid: 1, %, m, .*rad, deg"),
+        ("s,rad,furlong", "column `b` in line 2, found 'furlong', valid: "),
+        ("fortnight,rad,rad", "column `t` in line 2, found 'fortnight', valid: "),
+        ("[s],-,[furlong]", "column `b` in line 2, found '\\[furlong\\]', valid: "),
+    ],
+)
+def test_an_unknown_unit_in_a_row_of_units_is_refused(tmp_path: Path, row: str, says: str) -> None:
+    path = write(tmp_path / "a.csv", ["t,a,b", row, *lines()])
+    with pytest.raises(RecordingError, match=says) as e:
+        rows_of(path, MAP)
+    assert str(path) in str(e.value)
+
+
+def test_an_unknown_unit_of_a_column_that_nothing_uses_is_said(tmp_path: Path) -> None:
+    text = ["t,a,b,motor", "sec,deg,deg,A", *(x + ",1.5" for x in lines())]
+    got = rows_of(write(tmp_path / "a.csv", text), MAP)
+    np.testing.assert_allclose(got.rows["q"], np.deg2rad(Q), atol=1e-8)
+    assert any("not known, of columns not used: A (`motor`)" in n for n in got.notes)
+
+
+def test_units_of_force_in_a_row_with_others(tmp_path: Path) -> None:
+    text = ["t," + ",".join("abcdef"), "s,kgf,kgf,kgf,Nm,Nm,Nm"]
+    text += [f"{i / 100},1,2,3,4,5,6" for i in range(N)]
+    wrench = Channel(key=list("abcdef"), frame="tcp", force="on tool")
+    m = mapping({"wrench": wrench}, time=Time(key="t", rate_hz=100.0))
+    got = rows_of(write(tmp_path / "a.csv", text), m).rows["wrench"]
+    np.testing.assert_allclose(got[50], [9.80665, 2 * 9.80665, 3 * 9.80665, 4, 5, 6], rtol=1e-6)
+
+
+@pytest.mark.parametrize("rows", [["walk,s,m", "walk,s,m"], ["nan,s,m", "1,2,3"]])
+def test_a_row_of_words_among_samples_is_no_row_of_units(tmp_path: Path, rows: list[str]) -> None:
+    found = sniff(write(tmp_path / "a.csv", ["label,state,kind", *rows]))
+    assert (found.skip, found.units_line) == (1, 0)
+
+
+def test_latin_1_is_read_and_said(tmp_path: Path) -> None:
+    text = ["# at 20 °C", "t,a [°],b [°]", *lines()]
+    m = mapping({"q": Channel(key=["a [°]", "b [°]"])}, time=Time(key="t", rate_hz=100.0))
+    got = rows_of(write(tmp_path / "a.csv", text, encoding="latin-1"), m)
+    np.testing.assert_allclose(got.rows["q"], np.deg2rad(Q), atol=1e-8)
+    assert any("read as Latin-1" in n for n in got.notes)
+
+
+def test_a_byte_that_was_damaged_in_utf_8_costs_its_cell(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", ["# at 20 °C", "t,a,b", *lines()], encoding="utf-8")
+    raw = bytearray(path.read_bytes())
+    raw[-3] = 0xFF
+    path.write_bytes(raw)
+    got = rows_of(path, MAP)
+    assert np.flatnonzero(np.isnan(got.rows["q"][:, 1])).tolist() == [N - 1]
+    assert any("1 cells that are no numbers" in n for n in got.notes)
 
 
 def test_names_with_commas_in_a_table_of_semicolons(tmp_path: Path) -> None:
@@ -108,8 +186,19 @@ def test_a_line_without_a_time_is_left_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        (["t,a,a", *lines()], "found `a` twice"),
-        (["t,a,", *lines()], "wanted distinct column names"),
+        (["t,a,", *lines()], "wanted the key `b`, found t, a, column 3"),
+        ([",,", *lines()], "found none in the columns 1, 2, 3"),
+        (
+            [
+                "t,a,b",
+                *(f"12:00:{i % 60:02}.123{x[x.index(',') :]}" for i, x in enumerate(lines())),
+            ],
+            "found line 2, `t`: '12:00:00.123' .* write times as numbers, or as dates of ISO 8601",
+        ),
+        (
+            ["t;a;b", *("28.11.2026 12:00:00" + x[x.index(";") :] for x in lines(";"))],
+            "found line 2, `t`: '28.11.2026 12:00:00' .* dates of ISO 8601",
+        ),
         (lines(), "wanted distinct column names in the first line"),
         (["t,a,b"], "0 lines"),
         (["t,a,b", *(x.replace("0.", "x.") for x in lines())], r"line \d+, `.`: 'x"),

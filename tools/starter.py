@@ -37,13 +37,13 @@ def init_command(folder: Path, overwrite: bool = False) -> int:
     """Copy what is shipped into `folder`, and say how to run it. Nothing is written when a file of
     that name is there, unless `overwrite`. Raises ConfigError."""
     sources = _sources()
-    there = [name for name in (*sources, README) if (folder / name).exists()]
-    if there and not overwrite:
-        raise ConfigError(
-            f"wanted a folder without {there[0]}, found it in {folder}: name another folder, or "
-            f"add --overwrite to replace {', '.join(there)}"
-        )
     try:
+        there = [name for name in (*sources, README) if (folder / name).exists()]
+        if there and not overwrite:
+            raise ConfigError(
+                f"wanted a folder without {there[0]}, found it in {folder}: name another folder, "
+                f"or add --overwrite to replace {', '.join(there)}"
+            )
         for name, source in sources.items():
             _write(folder / name, source.read_bytes())
         _write(folder / README, _readme().encode())

@@ -15,6 +15,7 @@ Bounds are checked where data are decoded, not where a struct is made by a progr
 
 from __future__ import annotations
 
+import codecs
 import difflib
 import math
 import re
@@ -67,10 +68,23 @@ def read_toml(path: Path | str) -> dict[str, Any]:
         near = sorted(p.name for p in path.parent.glob("*.toml")) if path.parent.is_dir() else []
         found = f"that folder has {', '.join(near)}" if near else "there is no TOML file there"
         raise ConfigError(f"wanted a configuration at {path}, found none: {found}") from None
-    except (OSError, UnicodeDecodeError) as e:
+    except UnicodeDecodeError as e:
+        raise ConfigError(f"{path}: wanted TOML in UTF-8, found {_encoding(e)}") from None
+    except OSError as e:
         raise ConfigError(f"cannot read {path}: {e}") from None
     except tomllib.TOMLDecodeError as e:
         raise ConfigError(f"{path} is not valid TOML: {e}") from None
+
+
+def _encoding(e: UnicodeDecodeError) -> str:
+    """What was found instead of UTF-8, and the next step."""
+    if e.object.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "UTF-16: save it as UTF-8"
+    line = e.object.count(b"\n", 0, e.start) + 1
+    return (
+        f"the byte 0x{e.object[e.start]:02x} in line {line}, which is none (Latin-1 or a Windows "
+        "code page?): save it as UTF-8"
+    )
 
 
 def decode(data: Any, kind: type[S], where: str) -> S:
@@ -142,9 +156,22 @@ def _check(data: Any, kind: Any, where: str, key: str) -> None:
                     hint = suggest(str(name), valid, prefix)
                     raise ConfigError(f"{where}: unknown key `{prefix}{name}`: {hint}")
                 _check(value, valid[name], where, f"{prefix}{name}")
+            for f in msgspec.structs.fields(kind):
+                if f.required and f.encode_name not in data:
+                    what = _what(f"{prefix}{f.encode_name}", valid[f.encode_name], where)
+                    raise ConfigError(f"{where}: wanted {what}, found none: add it")
         elif get_origin(kind) is dict:
             for name, value in data.items():
                 _check(value, get_args(kind)[1], where, f"{prefix}{name}")
+
+
+def _what(key: str, kind: Any, where: str) -> str:
+    """A section or a key, as a TOML file has them."""
+    plain = _plain(kind, {})[0]
+    section = isinstance(plain, type) and issubclass(plain, msgspec.Struct)
+    # bundle.json has no sections, and neither has an item of a list.
+    toml = where.endswith(".toml") and "[" not in key
+    return f"a section [{key}]" if section and toml else f"the key `{key}`"
 
 
 def _plain(kind: Any, data: Any) -> tuple[Any, tuple[Meta, ...]]:

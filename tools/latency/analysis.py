@@ -60,6 +60,7 @@ class Latency:
     environment: dict[str, str]
     notes: tuple[str, ...]
     damaged: int  # chunks of the recording that could not be read
+    truncated: bool  # its end is missing, or the summary there is damaged
 
 
 def analyse(path: Path, late_us: float | None = None) -> Latency:
@@ -115,6 +116,7 @@ def analyse_recording(recording: Recording, late_us: float | None = None) -> Lat
         commands=inside, motion=motion,
         late=tuple(late), environment=_environment(recording.metadata),
         notes=(*recording.notes, *notes, *why), damaged=len(recording.damage),
+        truncated=recording.truncated,
     )  # fmt: skip
 
 

@@ -28,8 +28,8 @@ def latency_command(
     *,
     console: Any = None,
 ) -> int:
-    """Print what every recording says. Returns 0, 1 where a part of one is damaged; raises the
-    first RecordingError after all that could be read was printed."""
+    """Print what every recording says. Returns 0, 1 where a part of one is damaged or missing;
+    raises the first RecordingError after all that could be read was printed."""
     if not recordings:
         raise ConfigError("wanted recordings, found none: headway latency runs/first/*.mcap")
     if late_us is not None and not late_us >= 0:
@@ -53,7 +53,7 @@ def latency_command(
         console.file.write(json_module.dumps([plain(x) for x in found], indent=1) + "\n")
     if error is not None:
         raise error
-    return int(any(x.damaged for x in found))
+    return int(any(x.damaged or x.truncated for x in found))
 
 
 def plain(found: Latency) -> dict[str, Any]:

@@ -60,14 +60,19 @@ class ReplayReport:
     differences: list[Difference] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     damaged: int = 0  # chunks that could not be read: only what is before them was compared
+    truncated: bool = False  # the end is missing, or the summary there is damaged
 
     @property
     def equal(self) -> bool:
         return not self.differences and self.steps > 0
 
     @property
+    def whole(self) -> bool:
+        return not self.damaged and not self.truncated
+
+    @property
     def exit_code(self) -> int:
-        return 0 if self.equal and not self.damaged else 1
+        return 0 if self.equal and self.whole else 1
 
 
 def replay(recording: Path, pro: Path | None) -> ReplayReport:
@@ -161,6 +166,7 @@ def replay(recording: Path, pro: Path | None) -> ReplayReport:
         differences=[d for d in differences if d is not None],
         notes=notes,
         damaged=len(log.damage),
+        truncated=log.truncated,
     )
 
 
@@ -313,7 +319,7 @@ def render(report: ReplayReport, console: Any) -> None:
     how = f"features by {r.computed_with}, recorded by {r.recorded_with}; {r.tolerance}"
     what = f"{r.steps} head steps of {r.ticks} ticks: {', '.join(r.checked)}"
     if r.equal:
-        word = "[yellow]equal as far as it is whole[/yellow]" if r.damaged else "[green]equal[/]"
+        word = "[green]equal[/]" if r.whole else "[yellow]equal as far as it is whole[/yellow]"
         console.print(f"{word} {escape(f'{what} ({how})')}", soft_wrap=True)
         return
     if not r.steps:
@@ -333,9 +339,9 @@ def render(report: ReplayReport, console: Any) -> None:
 def replay_command(
     recording: Path, pro: Path | None, against: Path | None = None, *, console: Any = None
 ) -> int:
-    """0: PRO equals what was recorded; 1: it differs, or a part of the recording is damaged. With
-    `against`, another recording, that is compared instead: record for record, but for the one that
-    says when and where. Raises what `replay` raises."""
+    """0: PRO equals what was recorded; 1: it differs, or a part of the recording is damaged or
+    missing. With `against`, another recording, that is compared instead: record for record, but for
+    the one that says when and where. Raises what `replay` raises."""
     if against is not None:
         return _compare(recording, against, console or Console())
     report = replay(recording, pro)

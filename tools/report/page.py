@@ -139,12 +139,14 @@ def save(out: Path, text: str) -> Path:
     """Write the page in one go: a failure leaves no half page. Raises RecordingError."""
     part = out.with_name(out.name + ".part")
     try:
-        part.write_text(text, encoding="utf-8")
+        # Names of files may hold bytes that are no text.
+        part.write_text(text, encoding="utf-8", errors="replace")
         os.replace(part, out)
     except OSError as e:
-        with contextlib.suppress(OSError):
-            part.unlink()
         raise RecordingError(
             f"wanted to write the report to {out}: {e.strerror}; give another path with --out"
         ) from None
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink()
     return out

@@ -34,13 +34,13 @@ def write_report(recording: Path, out: Path | None = None) -> Path:
 
 
 def report_command(recording: Path, out: Path | None) -> int:
-    """`headway report`: 0, 1 when a part of the recording is damaged. Raises what `write_report`
-    raises."""
+    """`headway report`: 0, 1 when a part of the recording is damaged or its end is missing. Raises
+    what `write_report` raises."""
     log = open_recording(recording)
     print(_write(log, out))
     for note in log.notes:
         print(note, file=sys.stderr)
-    return int(bool(log.damage))
+    return int(bool(log.damage) or log.truncated)
 
 
 def _write(log: Recording, out: Path | None) -> Path:

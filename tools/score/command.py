@@ -56,9 +56,10 @@ def score_command(
         raise ConfigError("wanted telemetry files to score, found none: name .npz, .csv or .mcap")
     mapping = load_mapping(map) if map is not None else None
     head = open_head(pro) if pro is not None else None
-    found = walk(files)
+    found, wrong = walk(files)
     titles, replaced = names(found, out)
-    batch = Batch()
+    batch = Batch(failed=wrong)
+    wanted = len(found) + len(wrong)
     progress = Progress(
         TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn(),
         console=console, transient=True,
@@ -71,7 +72,7 @@ def score_command(
                 _one(batch, path, name, mapping, head, out, replaced.get(name),
                      lambda share, i=i: progress.update(bar, completed=i + share))  # fmt: skip
     finally:  # also what was done when somebody interrupts
-        _say(console, batch, out, _title(mapping, head), len(found))
+        _say(console, batch, out, _title(mapping, head), wanted)
     return INCOMPLETE if batch.failed or any(line.odd for line in batch.done.values()) else 0
 
 

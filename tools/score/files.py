@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import stat
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from headway.errors import ConfigError, RecordingError
@@ -17,10 +19,19 @@ WALKED = (".npz", ".csv", ".tsv", ".mcap")  # in folders: a .txt there is usuall
 
 RESULTS = (".features.npz", ".signals.csv")  # of `headway score` itself
 
+KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
 
 def open_source(path: Path, mapping: Mapping | None) -> tuple[Source, Mapping]:
     """The file, and what maps it: without a mapping, channels that bear the names of telemetry
     fields in SI units. Raises RecordingError, ConfigError."""
+    _require_regular(path)
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise ConfigError(
@@ -38,23 +49,56 @@ def open_source(path: Path, mapping: Mapping | None) -> tuple[Source, Mapping]:
     return source, mapping or plain_mapping(path, source.keys())
 
 
-def walk(files: Sequence[Path]) -> list[Path]:
-    """The files, folders replaced by the telemetry in them. Raises RecordingError for a folder
-    without any."""
+def _require_regular(path: Path) -> None:
+    """Reading a pipe or a device may wait for ever. Raises RecordingError; a file that is not there
+    is left to who reads it."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return
+    except OSError as e:
+        raise RecordingError(
+            f"{path}: wanted a file, cannot look at it: {e.strerror}: check the path"
+        ) from None
+    if not stat.S_ISREG(mode):
+        kind = next((word for test, word in KINDS if test(mode)), "something else")
+        raise RecordingError(f"{path}: wanted a file, found {kind}: save its data to a file first")
+
+
+def walk(files: Sequence[Path]) -> tuple[list[Path], list[str]]:
+    """The files, folders replaced by the telemetry in them, hidden files and folders left out; and
+    of folders, and of what is in them, what cannot be scored."""
     out: list[Path] = []
+    wrong: list[str] = []
     for path in files:
-        if not path.is_dir():
+        if not os.path.isdir(path):
             out.append(path)
             continue
-        found = sorted(
-            p
-            for p in path.rglob("*")
-            if p.suffix.lower() in WALKED and p.is_file() and not p.name.endswith(RESULTS)
-        )
-        if not found:
-            raise RecordingError(
+        before = len(wrong)
+        found = sorted(_inside(path, wrong))
+        if not found and len(wrong) == before:
+            wrong.append(
                 f"{path}: wanted telemetry ({', '.join(WALKED)}) in the folder, found none: name "
                 "a folder that holds some"
             )
         out += found
-    return list(dict.fromkeys(out))
+    return list(dict.fromkeys(out)), list(dict.fromkeys(wrong))
+
+
+def _inside(folder: Path, wrong: list[str]) -> Iterator[Path]:
+    def refuse(e: OSError) -> None:
+        wrong.append(f"{e.filename}: wanted a folder, cannot read it: {e.strerror}")
+
+    for parent, folders, names in os.walk(folder, onerror=refuse):
+        folders[:] = [n for n in folders if not n.startswith(".")]
+        for name in names:
+            path = Path(parent, name)
+            if name.startswith(".") or path.suffix.lower() not in WALKED or name.endswith(RESULTS):
+                continue
+            if path.is_symlink() and not os.path.exists(path):
+                wrong.append(
+                    f"{path}: wanted a file, found a link to {os.readlink(path)}, which is not "
+                    "there: mend or remove the link"
+                )
+            else:
+                yield path

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import os
 import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,35 +21,34 @@ from headway.tools.score.samples import BLOCK
 from headway.tools.score.scoring import SIGNALS, Scored
 
 SHOWN = ("contact", "band.rms", "dq.rms")  # features drawn in the report
+CUT = "..."  # in the middle of a name that is too long
+MOST = 255 - len("..features.npz.part")  # bytes of a name, of what file systems take
 DRAWN = 50_000  # ticks up to which a report is drawn from all; else from extremes of buckets
 
 
 def write(scored: Scored, out: Path, name: str) -> list[Path]:
-    """Features, signals and report; returns the paths. Nothing that is cut is left behind. Raises
-    RecordingError."""
+    """Features, signals and report; returns the paths. All are there or, where one cannot be
+    written, none. Raises RecordingError."""
+    fills = {f"{name}.features.npz": _write_npz}
+    if scored.signal_store is not None:
+        fills[f"{name}.signals.csv"] = _write_signals
+    fills[f"{name}.html"] = partial(_write_report, name=name)
+    parts = {out / file: out / f".{file}.part" for file in fills}
     try:
         out.mkdir(parents=True, exist_ok=True)
-        files = [_replace(out / f"{name}.features.npz", lambda p: _write_npz(p, scored))]
-        if scored.signal_store is not None:
-            csv_file = out / f"{name}.signals.csv"
-            files.append(_replace(csv_file, lambda p: _write_signals(p, scored)))
+        for part, fill in zip(parts.values(), fills.values(), strict=True):
+            fill(part, scored)
+        for path, part in parts.items():
+            os.replace(part, path)
     except OSError as e:
         raise RecordingError(
             f"cannot write results to {out}: {e.strerror or e}: choose another place by --out"
         ) from None
-    files.append(_write_report(scored, out / f"{name}.html", name))
-    return files
-
-
-def _replace(path: Path, fill: Any) -> Path:
-    """Written beside `path` and put there when it is whole."""
-    part = path.with_name(f".{path.name}.part")
-    try:
-        fill(part)
-        os.replace(part, path)
     finally:
-        part.unlink(missing_ok=True)
-    return path
+        for part in parts.values():
+            with contextlib.suppress(OSError):
+                part.unlink()
+    return list(parts)
 
 
 def _write_npz(path: Path, scored: Scored) -> None:
@@ -60,7 +61,7 @@ def _write_npz(path: Path, scored: Scored) -> None:
         "rate_hz": np.array(data.hz),
         "ready_s": np.array(data.ready / data.hz),
         "spec_hash": np.array(spec.spec_hash()),
-        "source": np.array(str(scored.path.resolve())),
+        "source": np.array(_identity(scored.path)),
     }
     if data.success is not None:
         arrays["success"] = np.array(data.success)
@@ -100,7 +101,7 @@ def _write_signals(path: Path, scored: Scored) -> None:
             at += len(block)
 
 
-def _write_report(scored: Scored, path: Path, name: str) -> Path:
+def _write_report(path: Path, scored: Scored, name: str) -> None:
     from headway.tools.report import write_score_report
 
     columns: dict[str, list[NDArray[Any]]] = {}
@@ -116,7 +117,7 @@ def _write_report(scored: Scored, path: Path, name: str) -> Path:
     notes = scored.notes
     if size > 1:
         notes = [*notes, f"drawn from the least and the largest of every {size} ticks"]
-    return write_score_report(
+    write_score_report(
         path,
         title=name,
         t_s=t,
@@ -168,15 +169,15 @@ def _moves(x: NDArray[Any]) -> bool:
 def names(files: Sequence[Path], out: Path) -> tuple[list[str], dict[str, str]]:
     """A name for each file's results: its stem, with more of the path where stems repeat or where
     `out` has results of another file by that name; and what is replaced, name -> a word on it."""
-    found = [f.stem for f in files]
-    for better in ([_longer(f, 1) for f in files], [f.name for f in files]):
+    found = [_fit(f.stem) for f in files]
+    for better in ([_longer(f, 1) for f in files], [_fit(f.name) for f in files]):
         often = Counter(found)
         found = [b if often[n] > 1 else n for n, b in zip(found, better, strict=True)]
     often = Counter(found)
-    found = [f"{n}-{i}" if often[n] > 1 else n for i, n in enumerate(found)]
+    found = [_fit(n, f"-{i}") if often[n] > 1 else n for i, n in enumerate(found)]
     replaced: dict[str, str] = {}
     for i, (file, name) in enumerate(zip(files, found, strict=True)):
-        mine, taken = str(file.resolve()), set(found[:i])
+        mine, taken = _identity(file), set(found[:i])
         for choice in _choices(file, name):
             there = _source(out / f"{choice}.features.npz")
             if choice in taken or there not in (None, mine):
@@ -190,7 +191,22 @@ def names(files: Sequence[Path], out: Path) -> tuple[list[str], dict[str, str]]:
 
 def _longer(file: Path, parents: int) -> str:
     parts = [p for p in file.resolve().parts[-parents - 1 : -1] if p != os.sep]
-    return "-".join([*parts, file.stem])
+    return _fit("-".join([*parts, file.stem]))
+
+
+def _fit(name: str, end: str = "") -> str:
+    """A name as text, short enough for the names of all results, `end` at its end."""
+    text = os.fsencode(name).decode("utf-8", "replace")
+    raw, most = text.encode(), MOST - len(end.encode())
+    if len(raw) > most:  # what tells names apart may stand at either end
+        keep = (most - len(CUT)) // 2
+        text = f"{raw[:keep].decode(errors='ignore')}{CUT}{raw[-keep:].decode(errors='ignore')}"
+    return text + end
+
+
+def _identity(file: Path) -> str:
+    """Where a file is, as text; bytes that are none are written out."""
+    return os.fsencode(file.resolve()).decode("utf-8", "backslashreplace")
 
 
 def _choices(file: Path, name: str) -> Iterator[str]:
@@ -199,7 +215,7 @@ def _choices(file: Path, name: str) -> Iterator[str]:
         yield _longer(file, k)
     number = 2
     while True:
-        yield f"{name}-{number}"
+        yield _fit(name, f"-{number}")
         number += 1
 
 

@@ -390,7 +390,8 @@ def _outcome(source: Source, mapping: Mapping, notes: list[str]) -> bool | None:
     last: str | None = None
     try:
         for _, word in source.words(o.key, o.topic):
-            last = word
+            if word.strip().lower() not in ("", "nan"):  # cells that say nothing
+                last = word
     except NoSuchKeyError as e:
         if not o.optional:
             raise

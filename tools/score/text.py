@@ -1,72 +1,39 @@
 """Text tables: CSV and its relatives, read in blocks so that length costs no memory.
 
 What programs write differs: delimiters (comma, semicolon, tab, spaces), decimal commas, lines of
-comment, a row of units, names behind a `#`. `sniff` finds out and says what it assumed; cells and
-lines that do not fit are left out, counted and named.
+comment, a row of units, names behind a `#`. `dialect.sniff` finds out and says what it assumed;
+cells and lines that do not fit are left out, counted and named.
 """
 
 from __future__ import annotations
 
-import codecs
-import csv
 import re
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import TextIO
 
 import numpy as np
 
 from headway.errors import RecordingError
-from headway.tools.score import units
+from headway.tools.score.dialect import COMMENTS, open_text, sniff
 from headway.types import Vec
+from headway.units import UNITS
 
 BLOCK = 20_000  # lines read at a time
-COMMENTS = ("#", "%", "//")
-MISSING = frozenset(("", "nan", "null", "none", "na", "n/a", "-", "--", "?"))
 ODD = 0.1  # share of lines or of a column's cells that may not fit
-_WORDS = {"true": 1.0, "false": 0.0}
-_DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?")
-_NAMES = {";": "semicolons", ",": "commas", "\t": "tabs", None: "spaces"}
-
-
-@dataclass(frozen=True)
-class Dialect:
-    """How a text table is written; `skip` lines come before the first sample, `delimiter` None is
-    white space."""
-
-    encoding: str
-    delimiter: str | None
-    decimal_comma: bool
-    names: tuple[str, ...]
-    units: tuple[str | None, ...]  # by column, from a row of units or the names
-    skip: int
-    notes: tuple[str, ...]
-
-    def split(self, line: str) -> list[str]:
-        if self.delimiter is None:
-            return line.split()
-        return [c.strip() for c in next(csv.reader([line], delimiter=self.delimiter), [])]
-
-    def number(self, cell: str) -> float:
-        """Raises ValueError for what is neither a number nor a word for a missing one."""
-        word = cell.lower()
-        if word in MISSING:
-            return np.nan
-        if word in _WORDS:
-            return _WORDS[word]
-        return float(cell.replace(",", ".") if self.decimal_comma else cell)
+_TIME = re.compile(r"\d{1,2}:\d\d|\d{1,4}[./-]\d{1,2}[./-]\d{1,4}")  # of the day, or a date
 
 
 @dataclass
 class Odd:
-    """What did not fit: `example` is the first such place."""
+    """What did not fit: `example` is the first such place, `examples` that of each column."""
 
     lines: int = 0
     cells: dict[str, int] = field(default_factory=dict)
     example: str = ""
+    examples: dict[str, str] = field(default_factory=dict)
 
     def line(self, text: str) -> None:
         self.lines += 1
@@ -74,6 +41,7 @@ class Odd:
 
     def cell(self, name: str, text: str) -> None:
         self.cells[name] = self.cells.get(name, 0) + 1
+        self.examples.setdefault(name, text)
         self.example = self.example or text
 
 
@@ -90,6 +58,14 @@ class TextColumns:
         self._said: set[str] = set()
 
     def unit(self, name: str) -> str | None:
+        """That the row of units or the name says. Raises RecordingError for a word in that row that
+        is no unit."""
+        if (word := self.dialect.unknown.get(name)) is not None:
+            raise RecordingError(
+                f"{self.path}: wanted a unit for the column `{name}` in line "
+                f"{self.dialect.units_line}, found {word!r}, valid: {', '.join(UNITS)}: write one "
+                "of these, or `-` and `scale` in the mapping"
+            )
         return self.dialect.units[self.names.index(name)]
 
     def blocks(
@@ -100,7 +76,7 @@ class TextColumns:
         text_at = {n: self.names.index(n) for n in words}
         odd, rows = Odd(), 0
         try:
-            with _open(self.path, self.dialect.encoding) as file:
+            with open_text(self.path, self.dialect.encoding) as file:
                 first = self.dialect.skip + 1
                 for _ in islice(file, self.dialect.skip):
                     pass
@@ -110,7 +86,7 @@ class TextColumns:
                     rows += len(x)
                     if len(x):
                         yield x, cells
-        except (OSError, UnicodeDecodeError) as e:
+        except (OSError, UnicodeError) as e:
             raise RecordingError(f"{self.path}: wanted a text table, cannot read it: {e}") from None
         self._say(odd, rows)
 
@@ -122,6 +98,8 @@ class TextColumns:
         text_at: dict[str, int],
         odd: Odd,
     ) -> tuple[Vec, dict[str, list[str]]]:
+        if self.dialect.trailing:
+            lines = [self.dialect.trim(line) for line in lines]
         if not text_at and (x := self._fast(lines, at)) is not None:
             return x, {}
         dialect, names = self.dialect, self.names
@@ -182,9 +160,16 @@ class TextColumns:
                 "lines, or write the file again"
             )
         if bad_cells > ODD * rows:
+            example = odd.examples[str(worst)]
+            step = "check the key, or write the file again"
+            if _TIME.search(example.partition(": ")[2]):
+                step = (
+                    "write times as numbers, or as dates of ISO 8601 such as "
+                    "2026-11-28T12:00:00.123"
+                )
             raise RecordingError(
-                f"{self.path}: wanted numbers in `{worst}`, found {odd.example} ({bad_cells} of "
-                f"{rows} cells are so): check the key, or write the file again"
+                f"{self.path}: wanted numbers in `{worst}`, found {example} ({bad_cells} of "
+                f"{rows} cells are so): {step}"
             )
         for count, what in (
             (odd.lines, "lines with another number of cells: left out"),
@@ -195,130 +180,3 @@ class TextColumns:
                 self._said.add(note)
                 self.notes.append(note)
                 self.odd += count
-
-
-def _open(path: Path, encoding: str) -> TextIO:
-    return path.open(newline=None, encoding=encoding)
-
-
-def _encoding(raw: bytes) -> str:
-    for bom, name in ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"),
-                      (codecs.BOM_UTF16_BE, "utf-16")):  # fmt: skip
-        if raw.startswith(bom):
-            return name
-    return "utf-8"
-
-
-def sniff(path: Path, head_bytes: int = 1 << 18) -> Dialect:
-    """How the table at `path` is written, from its first lines. Raises RecordingError."""
-    try:
-        with path.open("rb") as f:
-            raw = f.read(head_bytes)
-        encoding = _encoding(raw)
-        with _open(path, encoding) as file:
-            lines = [line.rstrip("\n") for line in islice(file, 60)]
-    except FileNotFoundError:
-        raise RecordingError(
-            f"wanted telemetry at {path}, found none (No such file): check the path"
-        ) from None
-    except (OSError, UnicodeDecodeError) as e:
-        raise RecordingError(f"{path}: wanted a CSV text file with a header line: {e}") from None
-    if "\0" in "".join(lines):
-        raise RecordingError(
-            f"{path}: wanted a CSV text file with a header line, found binary data"
-        )
-    return _sniff(path, encoding, lines)
-
-
-def _sniff(path: Path, encoding: str, lines: list[str]) -> Dialect:
-    notes: list[str] = []
-    comments = [i for i, x in enumerate(lines) if not x.strip() or x.lstrip().startswith(COMMENTS)]
-    body = [i for i in range(len(lines)) if i not in set(comments)]
-    if not body:
-        raise RecordingError(
-            f"{path}: wanted a header line and samples, found {len(body)} names and 0 lines: is "
-            "the file empty?"
-        )
-    first = body[0]
-    behind = [i for i in comments if i < first and lines[i].strip()]
-    header, samples = lines[first], [lines[i] for i in body[1:]]
-    start = first + 1
-    if _all_numbers(header):  # numpy.savetxt writes the names behind a `#`
-        if not behind:
-            raise RecordingError(
-                f"{path}: wanted distinct column names in the first line, found "
-                f"{', '.join(_cells(header)[:8])}: write a header line"
-            )
-        header, samples = lines[behind[-1]].lstrip().lstrip("#%/ ").strip(), [header, *samples]
-        start = first
-        behind = behind[:-1]
-        notes.append(f"names taken from the comment line `{header:.60}`")
-    if behind:
-        notes.append(f"lines of comment before the header skipped: {len(behind)}")
-    delimiter = _delimiter(header, samples)
-    if delimiter not in (",", "\t"):
-        notes.append(f"columns are taken as separated by {_NAMES[delimiter]}")
-    plain = Dialect(encoding, delimiter, False, (), (), 0, ())
-    names = [n.strip() for n in plain.split(header)]
-    twice = sorted({n for n in names if names.count(n) > 1})
-    if twice or not all(names) or _all_numbers(header):
-        what = f"`{'`, `'.join(twice)}` twice" if twice else ", ".join(names[:8])
-        raise RecordingError(
-            f"{path}: wanted distinct column names in the first line, found {what}: write a "
-            "header line"
-        )
-    by_column: list[str | None] = [units.of_name(n) for n in names]
-    if samples and (row := _units_row(plain.split(samples[0]), names)) is not None:
-        by_column = [r or b for r, b in zip(row, by_column, strict=True)]
-        samples, start = samples[1:], start + 1
-        notes.append(f"the row below the names is taken as units: {', '.join(filter(None, row))}")
-    if not samples:
-        raise RecordingError(
-            f"{path}: wanted a header line and samples, found {len(names)} names and 0 lines: is "
-            "the file empty?"
-        )
-    comma = delimiter != "," and any(
-        _DECIMAL_COMMA.fullmatch(c) for line in samples[:20] for c in plain.split(line)
-    )
-    if comma:
-        notes.append("decimal commas: `1,5` is read as 1.5")
-    return Dialect(encoding, delimiter, comma, tuple(names), tuple(by_column), start, tuple(notes))
-
-
-def _cells(line: str) -> list[str]:
-    return [c.strip() for c in re.split(r"[,;\t]|\s+", line.strip()) if c.strip()]
-
-
-def _all_numbers(line: str) -> bool:
-    cells = _cells(line)
-    return bool(cells) and all(_is_number(c) for c in cells)
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
-
-
-def _delimiter(header: str, samples: list[str]) -> str | None:
-    """The one that cuts the header and the samples into the same number of cells."""
-    shown = samples[:20]
-    candidates: tuple[str | None, ...] = ("\t", ";", ",", None)
-    for d in candidates:
-        plain = Dialect("", d, False, (), (), 0, ())
-        n = len(plain.split(header))
-        agree = sum(len(plain.split(line)) == n for line in shown)
-        if n > 1 and agree > 0.8 * len(shown):
-            return d
-    return max(",;\t", key=header.count)
-
-
-def _units_row(cells: list[str], names: list[str]) -> list[str | None] | None:
-    """The units of a row that holds nothing else, None for a row of samples."""
-    if len(cells) != len(names) or any(_is_number(c) for c in cells if c):
-        return None
-    found = [units.plain(c) for c in cells]
-    known = sum(u is not None for u in found)
-    return found if known >= max(1, sum(bool(c) for c in cells) // 2) else None

@@ -1,0 +1,290 @@
+"""The command line: `headway run | init | serve | doctor | replay | score | report | latency`.
+
+Errors that Headway raises on purpose are printed as one line; the exit code says which kind (see
+`headway.errors`). Nothing heavy is imported before a command needs it.
+"""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+import tyro
+
+from headway import __version__, output, shipped
+from headway.errors import ConfigError, HeadwayError, OutputError
+
+HELP = """\
+Headway runs learned manipulation policies on the robot's own computer. A guard
+checks every command before it reaches the arm, and a learned Process-Reward
+Operator (PRO) watches how the task goes.
+
+First steps:
+  headway doctor        what this machine has, what is missing, how to get it
+  headway run --report  3 episodes in the simulated cell, recorded, with a page
+                        of curves and pictures for each
+  headway init my_cell  a folder with the configuration and models, to edit
+
+Commands (headway COMMAND --help says what one takes):
+{commands}
+
+headway --version says which release this is.
+"""
+BROKEN_PIPE = 128 + 13  # what a shell reports for a program that SIGPIPE ended
+
+
+def run(
+    config: Path | None = None,
+    episodes: int = 3,
+    seed: int = 0,
+    out: Path | None = None,
+    realtime: bool = False,
+    panel: bool = False,
+    view: bool = False,
+    view_host: str = "127.0.0.1",
+    view_port: int = 8765,
+    view_hz: float = 50.0,
+    rerun: bool = False,
+    rerun_connect: str | None = None,
+    rerun_save: Path | None = None,
+    report: bool = False,
+    overwrite: bool = False,
+    require: tuple[str, ...] = (),
+    policy: str | None = None,
+    inject: tuple[str, ...] = (),
+) -> int:
+    """Run episodes with the configured policy, PRO and guard, and record them.
+
+    Args:
+        config: run configuration (TOML) [the simulated cell that Headway comes with].
+        episodes: how many.
+        seed: of the first episode's scene; the next ones count up.
+        out: folder for the recordings [runs/NAME-SEED].
+        realtime: on the wall clock instead of lock-step on a virtual one.
+        panel: live panel in the terminal.
+        view: serve the run live to Foxglove and Lichtblick, see docs/view.md.
+        view_host: address to serve at; 0.0.0.0 lets the network see the cameras.
+        view_port: port to serve at; 0 takes a free one.
+        view_hz: rows and images of each topic that a live view gets at most.
+        rerun: show the run live in a Rerun viewer that this starts.
+        rerun_connect: ... or in the one at this URL.
+        rerun_save: ... or write an .rrd file for it.
+        report: write an HTML report beside every recording.
+        overwrite: replace recordings that are there.
+        require: fail unless these run, e.g. ort, cpp, numpy.
+        policy: ws://HOST:PORT of a policy server, instead of the configured policy.
+        inject: faults, KIND@SECONDS or KIND@SECONDS:FOR, e.g. policy_hang@5s ft_stall@2:0.3.
+    """
+    from headway.tools.run.command import RunOptions, run_command
+    from headway.tools.view.viewer import ViewOptions
+
+    options = ViewOptions(view, view_host, view_port, view_hz, rerun, rerun_connect, rerun_save)
+    if config is None:
+        config = shipped.CONFIG
+        print(f"configuration {config} (`headway init DIR` makes a copy to edit)")
+    return run_command(
+        config,
+        RunOptions(
+            episodes,
+            seed,
+            out,
+            realtime,
+            panel,
+            options,
+            report,
+            overwrite,
+            require,
+            policy,
+            inject,
+        ),
+    )
+
+
+def init(folder: tyro.conf.Positional[Path], overwrite: bool = False) -> int:
+    """Make a folder to start from: the shipped configuration and models, to edit and run.
+
+    Args:
+        folder: where; it is made if it is not there.
+        overwrite: replace files of the same names that are there.
+    """
+    from headway.tools.starter import init_command
+
+    return init_command(folder, overwrite)
+
+
+def serve(
+    bundle: tyro.conf.Positional[Path],
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    engine: str = "auto",
+    max_clients: int = 4,
+) -> int:
+    """Serve a policy to other computers: openpi's WebSocket protocol.
+
+    Args:
+        bundle: folder of the policy.
+        host: address to serve on; any but this machine's own is open to all who reach it.
+        port: 0 for any free one.
+        engine: what runs it.
+        max_clients: at a time; further ones are refused.
+    """
+    from headway.tools.serve import serve_command
+
+    return serve_command(bundle, host, port, engine, max_clients)
+
+
+def doctor(
+    json: bool = False, rt: bool = False, seconds: float = 10.0, hz: str = "500,1000"
+) -> int:
+    """Say what this machine has, what is missing, and how to get it.
+
+    Args:
+        json: machine-readable.
+        rt: instead, measure which rates of the loop it can hold.
+        seconds: with --rt, per rate, for each of two loops.
+        hz: with --rt, the rates.
+    """
+    if rt:
+        from headway.tools.doctor.rt import doctor_rt_command
+
+        return doctor_rt_command(seconds, hz, json)
+    from headway.tools.doctor.doctor import doctor_command
+
+    return doctor_command(json)
+
+
+def replay(
+    recording: tyro.conf.Positional[Path], pro: Path | None = None, against: Path | None = None
+) -> int:
+    """Recompute PRO from a recording and say whether it equals what was recorded.
+
+    Args:
+        recording: MCAP file of a run with PRO.
+        pro: bundle of the head that it was recorded with [the one that Headway comes with].
+        against: instead, compare with this recording, but for when and where they were made.
+    """
+    from headway.tools.replay.replay import replay_command
+
+    return replay_command(recording, shipped.PRO if pro is None else pro, against)
+
+
+def score(
+    files: tyro.conf.Positional[tuple[Path, ...]],
+    map: Path | None = None,
+    pro: Path | None = None,
+    out: Path = Path("runs/score"),
+) -> int:
+    """PRO features and signals for telemetry that is not ours (.npz, .csv, .mcap).
+
+    Args:
+        files: recordings, or folders of them.
+        map: TOML file that says which channel is what (examples in examples/score).
+        pro: bundle of a PRO head; without one, features only.
+        out: folder for the results.
+    """
+    from headway.tools.score.command import score_command
+
+    return score_command(files, map, pro, out)
+
+
+def report(recording: tyro.conf.Positional[Path], out: Path | None = None) -> int:
+    """Write one self-contained HTML page about a recording.
+
+    Args:
+        recording: MCAP file.
+        out: the page [beside the recording].
+    """
+    from headway.tools.report import report_command
+
+    return report_command(recording, out)
+
+
+def latency(
+    recordings: tyro.conf.Positional[tuple[Path, ...]],
+    late_us: float | None = None,
+    json: bool = False,
+) -> int:
+    """Say where the time of runs went: stages, the way of a chunk, late ticks and their causes.
+
+    Args:
+        recordings: MCAP files.
+        late_us: list ticks that began later than this [a tenth of the period].
+        json: machine-readable.
+    """
+    from headway.tools.latency.command import latency_command
+
+    return latency_command(recordings, late_us, json)
+
+
+COMMANDS: dict[str, Callable[..., int]] = {
+    "run": run,
+    "init": init,
+    "serve": serve,
+    "doctor": doctor,
+    "replay": replay,
+    "score": score,
+    "report": report,
+    "latency": latency,
+}
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run a command; returns the exit code."""
+    output.prepare()
+    try:
+        try:
+            return _command(sys.argv[1:] if args is None else args)
+        finally:
+            if (lost := output.failure()) is not None:
+                raise lost
+    except OSError:
+        if (lost := output.failure(probe=True)) is None:
+            raise  # of something else than the output
+    output.discard()
+    if isinstance(lost, BrokenPipeError):  # `headway doctor | head -1`: its reader has had enough
+        return BROKEN_PIPE
+    output.complain(
+        f"headway: cannot write to the standard output: {lost.strerror}: make room, or redirect it "
+        "to where there is some"
+    )
+    return OutputError.exit_code
+
+
+def _help() -> str:
+    lines = []
+    for name, command in COMMANDS.items():
+        what = (command.__doc__ or "").splitlines()[0]
+        lines.append(
+            textwrap.fill(what, 79, initial_indent=f"  {name:9}", subsequent_indent=" " * 11)
+        )
+    return HELP.format(commands="\n".join(lines))
+
+
+def _refuse_empty(args: list[str]) -> None:
+    """An empty path would be taken for the current folder. Raises ConfigError."""
+    for i, arg in enumerate(args):
+        name = arg[:-1] if arg.startswith("--") and arg.endswith("=") else None
+        if name or not arg:
+            where = name or " ".join(["headway", *args[:i]])
+            raise ConfigError(
+                f"wanted a name or value after `{where}`, found an empty one: name one (is a "
+                "variable of the shell not set?)"
+            )
+
+
+def _command(args: list[str]) -> int:
+    if args in ([], ["-h"], ["--help"]):
+        print(_help(), end="")
+        return 0
+    if args == ["--version"]:
+        print(f"headway {__version__}")
+        return 0
+    try:
+        _refuse_empty(args)
+        code: int = tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="headway", args=args)
+        return code
+    except HeadwayError as e:
+        output.complain(f"headway: {e}")
+        return e.exit_code
