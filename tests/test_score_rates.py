@@ -206,3 +206,16 @@ def test_blocks_do_not_show(tmp_path: Path) -> None:
             whole = c.at(0, 100)
             parts = np.vstack([c.at(i, min(i + 7, 100)) for i in range(0, 100, 7)])
             np.testing.assert_array_equal(whole, parts)
+
+
+def test_a_channel_that_comes_on_change_holds(tmp_path: Path) -> None:
+    width = np.full(1000, np.nan)
+    width[[0, 400, 410, 900]] = [0.08, 0.05, 0.02, 0.07]  # at 500 Hz, blank where nothing changed
+    path = npz(tmp_path / "a.npz", 1000, 500.0, q=None, wrench=None, width=width)
+    on_change = Channel(key="width", hold_s=np.inf)
+    rows = score_file(path, mapping({"width": on_change}), None).telemetry.rows
+    assert (rows["width"][:400] == 0.08).all()
+    assert (rows["width"][410:900] == 0.02).all()
+    short = Channel(key="width", hold_s=0.1)
+    rows = score_file(path, mapping({"width": short}), None).telemetry.rows
+    assert np.isnan(rows["width"][60:400]).all()

@@ -24,6 +24,8 @@ from headway.types import Vec
 
 CUBIC = ("q", "dq", "q_ref", "dq_ref", "tcp", "twist")
 LINEAR = ("tau_ext", "wrench", "width", "grip_force", "vacuum", "comms_jitter")
+CURVED, STRAIGHT, HELD = "interpolated by cubics", "interpolated linearly", "held"
+THINNED = "thinned to the newest sample before each tick, of forces the largest in contact"
 ROUNDING_NS = 1_000
 CONTACT = spec.CONSTANTS["contact_on"]  # [N]
 
@@ -51,7 +53,8 @@ def ticks_ns(start_ns: int, hz: float, lo: int, hi: int) -> Times:
 @dataclass(frozen=True)
 class Resampled:
     """A channel at the ticks of `hz` from `start_ns` on, of which there are `n`. `period_ns`: of
-    its samples while they come. `hold_ns`: how long the last value counts where no other comes."""
+    its samples while they come. `hold_ns`: how long the last value counts where no other comes, of
+    what holds. `on_change`: samples come when the value changes, so it holds whatever it is."""
 
     name: str
     samples: Samples
@@ -60,6 +63,16 @@ class Resampled:
     n: int
     period_ns: float
     hold_ns: float
+    on_change: bool = False
+
+    @property
+    def kind(self) -> str:
+        """How it is resampled."""
+        if self.on_change or self.name not in CUBIC + LINEAR:
+            return HELD
+        if self.name in CUBIC:
+            return CURVED
+        return THINNED if self.decimated else STRAIGHT
 
     @property
     def is_exact(self) -> bool:
@@ -72,24 +85,22 @@ class Resampled:
 
     @property
     def lookahead_ns(self) -> float:
-        if self.name in CUBIC:
-            return 2 * self.period_ns
-        return self.period_ns if self.name in LINEAR and not self.decimated else 0.0
+        return {CURVED: 2 * self.period_ns, STRAIGHT: self.period_ns}.get(self.kind, 0.0)
 
     def at(self, lo: int, hi: int) -> Vec:
         """Values at the ticks lo..hi-1, (hi - lo, k), NaN where there are none. For a channel that
         is not `is_exact`."""
         t, ticks = self.samples.t, ticks_ns(self.start_ns, self.hz, lo, hi)
         first = int(np.searchsorted(t, ticks[0], side="right")) - 3
-        if self.decimated and self.name in LINEAR:
+        if self.kind == THINNED:
             first = int(np.searchsorted(t, ticks[0] - round(NS / self.hz), side="right")) - 1
         first = max(first, 0)
         last = min(int(np.searchsorted(t, ticks[-1] + ROUNDING_NS, side="right")) + 3, len(t))
         times, x = t[first:last], self.samples.read(first, last)
         at = np.searchsorted(times, ticks + ROUNDING_NS, side="right") - 1
-        if self.name not in CUBIC + LINEAR:
+        if self.kind == HELD:
             return self._held(times, x, ticks, at)
-        if self.decimated and self.name in LINEAR:
+        if self.kind == THINNED:
             y = self._held(times, x, ticks, at)
             before = int(ticks[0]) - round(NS / self.hz)  # the tick before this block
             fresh = times > before + ROUNDING_NS
@@ -119,7 +130,7 @@ class Resampled:
         line = x[i] + s * (x[i + 1] - x[i])
         s0 = np.abs(s[:, 0]) * step <= ROUNDING_NS
         line[s0] = x[i[s0]]  # at a sample it is the sample, whatever comes next
-        if self.name in CUBIC and len(t) >= 4:
+        if self.kind == CURVED and len(t) >= 4:
             curve, fits = _cubic(t, x, ticks, i, GAP * self.period_ns)
             line = np.where(fits[:, None] & ~s0[:, None], curve, line)
         if self.name == "tcp":

@@ -62,9 +62,8 @@ class Channel(config.Struct, frozen=True):
     scale: float | list[float] = 1.0
     offset: float | list[float] = 0.0
     optional: bool = False
-    hold_s: Annotated[float, Meta(gt=0.0), INFINITE] | None = (
-        None  # inf: until the next sample, for values sent on change
-    )
+    # samples come on change: each holds for so long (inf: until the next), nothing is interpolated
+    hold_s: Annotated[float, Meta(gt=0.0), INFINITE] | None = None
     layout: Literal["xyz quat wxyz", "xyz quat xyzw", "xyz rpy", "xyz rotvec"] | None = None
     frame: Literal["tcp", "base"] | None = None
     force: Literal["on tool", "by tool"] | None = None

@@ -21,7 +21,16 @@ from headway.kernels import telemetry
 from headway.kernels.derive import rotate
 from headway.kernels.telemetry import FIELDS, Scale
 from headway.tools.score.convert import Converted, convert
-from headway.tools.score.grid import CUBIC, LINEAR, ROUNDING_NS, Resampled
+from headway.tools.score.grid import (
+    CUBIC,
+    CURVED,
+    HELD,
+    LINEAR,
+    ROUNDING_NS,
+    STRAIGHT,
+    THINNED,
+    Resampled,
+)
 from headway.tools.score.mapping import HIGHEST_HZ, LOWEST_HZ, Limits, Mapping, scale_of
 from headway.tools.score.samples import BLOCK
 from headway.tools.score.source import NoSuchKeyError, Raw, Source
@@ -130,13 +139,14 @@ def telemetry_of(source: Source, mapping: Mapping, head_hz: float = 50.0) -> Tel
     found = _channels(source, mapping, notes)
     joints = _joints(source, mapping, found)
     rates = {n: c.rate_hz for n, c in found.items() if c.rate_hz is not None}
-    _check_rates(source, rates, found)
+    _check_rates(source, mapping, rates, found)
     hz = tick_rate(mapping, head_hz, notes)
     origin, n = _span(source, found, hz)
     channels = {
         name: Resampled(
             name, c.samples, origin, hz, n,
             NS / rates[name] if name in rates else 0.0, _hold(mapping, name, rates.get(name)),
+            mapping.channels[name].hold_s is not None,
         )
         for name, c in found.items()
     }  # fmt: skip
@@ -238,8 +248,11 @@ def _hold(mapping: Mapping, name: str, rate_hz: float | None) -> float:
     return max(mapping.time.hold_s * NS, 3 * NS / rate_hz if rate_hz else 0.0)
 
 
-def _check_rates(source: Source, rates: dict[str, float], found: dict[str, Converted]) -> None:
-    smooth = {n: r for n, r in rates.items() if n in CUBIC + LINEAR}
+def _check_rates(
+    source: Source, mapping: Mapping, rates: dict[str, float], found: dict[str, Converted]
+) -> None:
+    on_change = {n for n, c in mapping.channels.items() if c.hold_s is not None}
+    smooth = {n: r for n, r in rates.items() if n in CUBIC + LINEAR and n not in on_change}
     if not rates:
         n, c = next(iter(found.items()))
         raise RecordingError(
@@ -251,7 +264,8 @@ def _check_rates(source: Source, rates: dict[str, float], found: dict[str, Conve
         shown = ", ".join(f"{n} {r:.3g} Hz" for n, r in slow.items())
         raise ConfigError(
             f"{source.path}: wanted channels of at least {SLOWEST_HZ:g} Hz (features are computed "
-            f"at 40..4000 Hz from them), found {shown}: check `time.unit`, or leave them out"
+            f"at 40..4000 Hz from them), found {shown}: check `time.unit`, leave them out, or give "
+            "`hold_s` where they come on change"
         )
 
 
@@ -262,15 +276,9 @@ def _say_resampling(made: Telemetry, notes: list[str]) -> None:
     rates = "; ".join(f"{', '.join(names)} {rate:g} Hz" for rate, names in by_rate.items())
     notes.append(f"rates of the samples: {rates}; features at ticks of {made.hz:g} Hz")
     moved = [made.channels[n] for n in made.resampled]
-    kinds = (
-        ("interpolated by cubics", [c for c in moved if c.name in CUBIC]),
-        ("interpolated linearly", [c for c in moved if c.name in LINEAR and not c.decimated]),
-        ("held", [c for c in moved if c.name not in CUBIC + LINEAR]),
-        (
-            "thinned to the newest sample before each tick, of forces the largest in contact",
-            [c for c in moved if c.name in LINEAR and c.decimated],
-        ),
-    )
+    kinds = [
+        (how, [c for c in moved if c.kind == how]) for how in (CURVED, STRAIGHT, HELD, THINNED)
+    ]
     for how, which in kinds:
         if which:
             ahead = max(c.lookahead_ns for c in which) / 1e6
