@@ -156,6 +156,14 @@ def test_ctrl_c_while_modules_are_imported_is_said_in_one_line(module, args, tmp
     assert done.stderr.decode().splitlines() == ["headway: interrupted"]
 
 
+@pytest.mark.parametrize("command", ["report", "replay", "latency"])
+def test_a_named_pipe_is_no_recording(command, tmp_path, capsys):
+    pipe = tmp_path / "pipe.mcap"
+    os.mkfifo(pipe)
+    assert main([command, str(pipe)]) == 4
+    assert f"wanted a recording at {pipe}, found no file" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("args", "says"),
     [
