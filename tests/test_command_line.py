@@ -156,6 +156,35 @@ def test_ctrl_c_while_modules_are_imported_is_said_in_one_line(module, args, tmp
     assert done.stderr.decode().splitlines() == ["headway: interrupted"]
 
 
+@pytest.mark.parametrize("command", ["report", "replay", "latency"])
+def test_a_named_pipe_is_no_recording(command, tmp_path, capsys):
+    pipe = tmp_path / "pipe.mcap"
+    os.mkfifo(pipe)
+    assert main([command, str(pipe)]) == 4
+    assert f"wanted a recording at {pipe}, found no file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["serve", "LONG"], "wanted a bundle folder at LONG, found nothing"),
+        (["score", "a.csv", "--pro", "LONG"], "wanted a bundle folder at LONG, found nothing"),
+        (["score", "a.csv", "--out", "LONG"], "0 of 1 files scored"),
+        (["score", "LONG.csv"], "0 of 1 files scored"),
+        (["report", "LONG.mcap"], "wanted a recording at LONG.mcap"),
+        (["replay", "LONG.mcap"], "wanted a recording at LONG.mcap"),
+        (["run", "--config", "LONG.toml"], "cannot read LONG.toml"),
+    ],
+)
+def test_a_name_that_no_file_can_have_is_said(args, says, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.csv").write_text("t,q\n" + "".join(f"{i / 100},{i / 1e4}\n" for i in range(99)))
+    long = "x" * 300
+    assert main([a.replace("LONG", long) for a in args]) != 0
+    captured = capsys.readouterr()
+    assert says.replace("LONG", long) in captured.out + captured.err
+
+
 @pytest.mark.parametrize("path", ["/", ".", ".."])
 def test_a_folder_is_no_recording_to_report_on(path, capsys):
     assert main(["report", path]) == 4

@@ -173,28 +173,6 @@ def test_phase_outcome_and_events(tmp_path: Path) -> None:
     assert (got.rows["limit"] == 5.0).all()
 
 
-@pytest.mark.parametrize(
-    ("cells", "outcome"),
-    [
-        (["", "success", "", "nan", ""], True),
-        (["", "success", "failure", "NaN"], False),
-        (["", "", "nan"], None),
-    ],
-)
-def test_the_outcome_is_the_last_cell_that_says_something(
-    tmp_path: Path, cells: list[str], outcome: bool | None
-) -> None:
-    from headway.tools.score.mapping import Outcome
-
-    path = tmp_path / "a.csv"
-    cells = [*cells, *[cells[-1]] * 20]
-    path.write_text("t,q,end\n" + "".join(f"{i / 100},{i},{c}\n" for i, c in enumerate(cells)))
-    m = mapping(
-        {"q": Channel(key="q", unit="deg")}, outcome=Outcome(key="end", success=["success"])
-    )
-    assert rows_of(path, m).success is outcome
-
-
 def test_csv_with_gaps_and_words(tmp_path: Path) -> None:
     from headway.tools.score.mapping import Events, Outcome
 

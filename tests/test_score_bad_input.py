@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from score_files import mapping, npz
+from score_files import mapping, npz, rows_of
 
 from headway.errors import ConfigError, HeadwayError, RecordingError
-from headway.tools.score.mapping import load_mapping
+from headway.tools.score.mapping import Channel, Outcome, load_mapping
 from headway.tools.score.scoring import score_file
 
 
@@ -66,6 +66,26 @@ def test_bad_files_say_what_was_wanted(
         path.write_bytes(content)
     with pytest.raises(HeadwayError, match=says):
         score_file(path, mapping(), None)
+
+
+@pytest.mark.parametrize(
+    ("cells", "outcome"),
+    [
+        (["", "success", "", "nan", ""], True),
+        (["", "success", "failure", "NaN"], False),
+        (["", "", "nan"], None),
+    ],
+)
+def test_the_outcome_is_the_last_cell_that_says_something(
+    tmp_path: Path, cells: list[str], outcome: bool | None
+) -> None:
+    path = tmp_path / "a.csv"
+    cells = [*cells, *[cells[-1]] * 20]
+    path.write_text("t,q,end\n" + "".join(f"{i / 100},{i},{c}\n" for i, c in enumerate(cells)))
+    m = mapping(
+        {"q": Channel(key="q", unit="deg")}, outcome=Outcome(key="end", success=["success"])
+    )
+    assert rows_of(path, m).success is outcome
 
 
 def test_pickles_are_not_opened(tmp_path: Path) -> None:

@@ -65,6 +65,13 @@ def write(path: Path, text: list[str], **how: Any) -> Path:
         ),
         (["My log, from Foo, 2026", "t,a,b", *lines()], "above the header skipped: 1, the first"),
         (
+            ["Log,,", "of robot 7,,", "t,a,b", *lines()],
+            "above the header skipped: 2, the first: `Log",
+        ),
+        (["Log,,", "t,a,b", "s,rad,rad", *lines()], "taken as units: s, rad, rad"),
+        (["sep=;", "t;a;b", *lines(";")], "above the header skipped: 1, the first: `sep=;`"),
+        (["t,a,b", *lines()[:50], *(x + "," for x in lines()[50:])], ""),
+        (
             ["Robot: UR5e", "", "Date: 2026-11-28, 12:00", "t,a,b", "s,rad,rad", *lines()],
             "above the header skipped: 2, the first: `Robot: UR5e`",
         ),
@@ -187,6 +194,8 @@ def test_a_line_without_a_time_is_left_out(tmp_path: Path) -> None:
     ("text", "says"),
     [
         (["t,a,", *lines()], "wanted the key `b`, found t, a, column 3"),
+        (["t,a,b", "furlong,fathom,ell", *lines()[:5]], "line 2, `t`: 'furlong'"),
+        (['"t","a","b"', *(f'"{i}",{x}' for i, x in enumerate(lines()))], "found 4 in line 2"),
         ([",,", *lines()], "found none in the columns 1, 2, 3"),
         (
             [

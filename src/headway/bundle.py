@@ -234,8 +234,8 @@ class Bundle:
 def load(path: Path | str) -> Bundle:
     """Check a bundle folder. Raises BundleError naming the file and what is wrong with it."""
     path = Path(path)
-    if not path.is_dir():
-        what = "a file" if path.is_file() else "nothing"
+    if not os.path.isdir(path):  # unlike Path's, it takes a name that is too long
+        what = "a file" if os.path.isfile(path) else "nothing"
         raise BundleError(
             f"wanted a bundle folder at {path}, found {what}: give the folder that holds {MANIFEST}"
         )

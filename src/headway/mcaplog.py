@@ -365,7 +365,8 @@ def open_recording(path: Path | str, *, strict: bool = False) -> Recording:
     who cannot do with a part; else it is skipped. Raises RecordingError where there is no file."""
     path = Path(path)
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        # O_NONBLOCK: opening a named pipe would wait for its writer.
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as e:
         raise RecordingError(
             f"wanted a recording at {path}: {e.strerror}; check the path"
@@ -379,10 +380,11 @@ def open_recording(path: Path | str, *, strict: bool = False) -> Recording:
                 "give a file that `headway run` wrote, or another .mcap"
             )
         recording = Recording(path, read_contents(fd), strict)
-    except OSError as e:  # a folder, for one
+    except OSError as e:  # a folder or a pipe
         os.close(fd)
         raise RecordingError(
-            f"wanted a recording at {path}, found: {e.strerror}: give an .mcap file"
+            f"wanted a recording at {path}, found no file that can be read from any place "
+            f"({e.strerror}): give an .mcap file"
         ) from None
     except BaseException:
         os.close(fd)

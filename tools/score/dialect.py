@@ -29,8 +29,8 @@ _READ = 1 << 20  # bytes at a time
 
 @dataclass(frozen=True)
 class Dialect:
-    """`skip` lines come before the first sample, `delimiter` None is white space. `trailing`: lines
-    end with a delimiter, behind which there is nothing."""
+    """`skip` lines come before the first sample, `delimiter` None is white space. `trailing`: the
+    first lines end with a delimiter, behind which there is nothing."""
 
     encoding: str = "utf-8"
     delimiter: str | None = ","
@@ -44,11 +44,10 @@ class Dialect:
     notes: tuple[str, ...] = ()
 
     def trim(self, line: str) -> str:
-        """Without the delimiter at its end, where lines have one."""
+        """Without a delimiter at its end that is one more than the header has."""
         cut = line.rstrip(" \r\n")
         if (
-            self.trailing
-            and self.delimiter is not None
+            self.delimiter is not None
             and cut.endswith(self.delimiter)
             and cut.count(self.delimiter) >= len(self.names)
         ):
@@ -197,7 +196,7 @@ def _split(line: str, delimiter: str | None) -> list[str]:
 
 
 def _cells(line: str) -> list[str]:
-    return [c.strip() for c in re.split(r"[,;\t]|\s+", line.strip()) if c.strip()]
+    return [c for word in re.split(r"[,;\t]|\s+", line) if (c := word.strip().strip('"'))]
 
 
 def _all_numbers(line: str) -> bool:
@@ -242,29 +241,35 @@ def _ends_empty(samples: list[str], width: int, delimiter: str | None) -> bool:
 
 def _titles(body: list[str]) -> int:
     """How many lines come before the header: those that have not as many cells as the samples, or
-    words above what is a header itself."""
+    text above what is a header itself."""
     for skipped in range(min(TITLES + 1, len(body) - 1)):
         if _all_numbers(body[skipped]):
             break
-        if (found := _agreed(body[skipped], body[skipped + 1 :])) is None:
-            continue
-        if skipped + 2 < len(body) and _is_header_below(body[skipped + 1 : skipped + 3], found):
-            return skipped + 1
-        return skipped
+        if (found := _agreed(body[skipped], body[skipped + 1 :])) is not None:
+            rows = [_split(line, found.word) for line in body[skipped : TITLES + 2]]
+            return skipped + _texts_above(rows)
     return 0
 
 
-def _is_header_below(lines: list[str], found: _Found) -> bool:
-    """Whether the first of two lines is names, without a number, a unit or an empty cell, and the
-    second numbers and nothing else."""
-    first, second = (_split(line, found.word) for line in lines)
-    return (
-        all(c.lower() not in MISSING and not _is_number(c) for c in first)
-        and len(set(first)) == len(first)
-        and not any(units.plain(c) for c in first)
-        and all(_is_number(c) for c in second if c)
-        and any(second)
-    )
+def _texts_above(rows: list[list[str]]) -> int:
+    """How many of the first rows are text: those above a row of names (no number, no empty cell, no
+    name twice) that has only numbers below it, maybe with a row of units between. Each has an empty
+    cell, or words with spaces between them where the names have none."""
+    first = next((i for i, row in enumerate(rows) if i and any(_is_number(c) for c in row)), 0)
+    if not first or not all(_is_number(c) for c in rows[first] if c):
+        return 0
+    header = first - 1
+    if any(units.plain(c) for c in rows[header]):
+        header -= 1
+    if header < 1:
+        return 0
+    names = rows[header]
+    spaces = any(" " in c for c in names)
+    if len(set(names)) == len(names) and not any(c.lower() in MISSING for c in names):
+        above = rows[:header]
+        if all("" in row or (not spaces and any(" " in c for c in row)) for row in above):
+            return header
+    return 0
 
 
 def _distinct(path: Path, found: list[str], notes: list[str]) -> list[str]:

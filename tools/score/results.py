@@ -221,7 +221,7 @@ def _choices(file: Path, name: str) -> Iterator[str]:
 
 def _source(path: Path) -> str | None:
     """The file that results are of, None where there are none; "" for results that do not say."""
-    if not path.exists():
+    if not os.path.exists(path):
         return None
     try:
         with np.load(path, allow_pickle=False) as file:
