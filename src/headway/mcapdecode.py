@@ -28,7 +28,7 @@ def decoder(
         for factory in (Protobuf(), Ros2()):
             decode = factory.decoder_for(channel.message_encoding, schema)
             if decode is not None:
-                return decode
+                return decode  # type: ignore[no-any-return]
     except Exception as e:
         raise RecordingError(
             f"{path}: {topic}: wanted a schema that can be read, found "

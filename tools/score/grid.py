@@ -157,7 +157,8 @@ def _cubic(
                 gap = times[:, b] - times[:, a]
                 w *= times[:, b] / np.where(gap == 0, 1.0, gap)
         y += w[:, None] * x[at[:, a]]
-    return y, fits & np.isfinite(y).all(axis=1)
+    known: NDArray[np.bool_] = np.asarray(np.isfinite(y).all(axis=1))
+    return y, fits & known
 
 
 def _with_peaks(y: Vec, t: Times, x: Vec, ticks: Times) -> Vec:

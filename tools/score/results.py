@@ -70,7 +70,7 @@ def _write_npz(path: Path, scored: Scored) -> None:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
         for key, array in arrays.items():
             with file.open(f"{key}.npy", "w") as f:
-                np.lib.format.write_array(f, np.asanyarray(array))
+                np.lib.format.write_array(f, np.asanyarray(array))  # type: ignore[no-untyped-call]
         _stream(file, "t", (n,), (scored.times(i, min(i + BLOCK, n)) for i in blocks))
         _stream(file, "features", (n, cut), (b[:, :cut] for b in scored.store.blocks(BLOCK)))
         masks = (b[:, cut:] for b in scored.store.blocks(BLOCK))
@@ -84,7 +84,7 @@ def _stream(
     dtype = "<f8" if key == "t" else "<f4"
     header = {"descr": dtype, "fortran_order": False, "shape": shape}
     with file.open(f"{key}.npy", "w", force_zip64=True) as f:
-        np.lib.format.write_array_header_1_0(f, header)
+        np.lib.format.write_array_header_1_0(f, header)  # type: ignore[no-untyped-call]
         for block in blocks:
             f.write(np.ascontiguousarray(block, dtype).tobytes())
 

@@ -103,7 +103,7 @@ class Table:
         rows = Store(len(keys))
         times: list[Times] = []
         same: list[NDArray[np.bool_]] = []
-        last = np.full((1, len(keys)), np.inf)
+        last: Vec = np.full((1, len(keys)), np.inf)
         self._no_time = 0
         for t, x, _ in self._timed(keys):
             if not len(t):

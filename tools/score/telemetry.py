@@ -37,7 +37,7 @@ from headway.tools.score.source import NoSuchKeyError, Raw, Source
 from headway.tools.score.stamps import rate_of
 from headway.types import Vec
 
-Rows = np.ndarray[tuple[int], np.dtype[Any]]
+Rows = NDArray[Any]
 TICK_HZ = 500.0  # of the loop that the shipped head learned from
 EMPTY = 0.3  # share of a channel's rows without values from which on it has times of its own
 SLOWEST_HZ = 10.0  # a channel that comes seldomer carries no motion
