@@ -62,18 +62,23 @@ class TestRefusals:
         refused(write(), "--view-hz", rate, code=2, says="--view-hz above 0")
 
     def test_view_host(self, write, refused):
-        refused(write(), "--view", "--view-host", "", code=2, says="--view-host, found ''")
+        refused(
+            write(), "--view", "--view-host", "", code=2, says="--view-host`, found an empty one"
+        )
         says = "wanted to serve the view at no.such.host.invalid:0"
         host = ("--view-host", "no.such.host.invalid")
         refused(write(), "--view", "--view-port", 0, *host, code=2, says=says)
 
     @pytest.mark.parametrize(
         "url",
-        ["", "x", "http://a:1", "ws://", "ws://:1", "ws://a:99999", "ws://a:b", "ws://a:0",
+        ["x", "http://a:1", "ws://", "ws://:1", "ws://a:99999", "ws://a:b", "ws://a:0",
          "ws://[::1", "ws://a b:1", "ws://a\n:1", "//a:1", "WS//a"],
     )  # fmt: skip
     def test_policy_that_is_no_address(self, write, refused, url):
         refused(write(), "--policy", url, code=2, says=f"as ws://HOST:PORT, found {url!r}")
+
+    def test_an_empty_policy(self, write, refused):
+        refused(write(), "--policy", "", code=2, says="--policy`, found an empty one")
 
     @pytest.mark.parametrize("name", ["out", "out/deeper"])
     def test_recordings_below_a_file(self, write, tmp_path, capsys, name):

@@ -8,10 +8,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from headway.errors import ConfigError, RecordingError
+from headway.tools.score.arrays import ArrayTable, Npz
 from headway.tools.score.bag import Bag
 from headway.tools.score.mapping import Mapping, Time, plain_mapping
 from headway.tools.score.source import Source
-from headway.tools.score.table import ArrayTable, Npz, Table
+from headway.tools.score.table import Table
 from headway.tools.score.text import TextColumns
 
 SUFFIXES = (".npz", ".csv", ".tsv", ".txt", ".mcap")

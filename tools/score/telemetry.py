@@ -31,9 +31,10 @@ from headway.tools.score.grid import (
     THINNED,
     Resampled,
 )
+from headway.tools.score.labels import events_of, outcome_of, phases_of
 from headway.tools.score.mapping import HIGHEST_HZ, LOWEST_HZ, Limits, Mapping, scale_of
 from headway.tools.score.samples import BLOCK
-from headway.tools.score.source import NoSuchKeyError, Raw, Source
+from headway.tools.score.source import Raw, Source
 from headway.tools.score.stamps import rate_of
 from headway.types import Vec
 
@@ -157,15 +158,15 @@ def telemetry_of(source: Source, mapping: Mapping, head_hz: float = 50.0) -> Tel
             f"{source.path}: a wrench in the base frame wants `channels.tcp` to turn it into the "
             'TCP frame, found none: map it, or give `frame = "tcp"` if that is what it is'
         )
-    phases, events = _phases(source, mapping, origin, notes)
-    events += _events(source, mapping, origin, notes)
+    phases, events = phases_of(source, mapping, origin, notes)
+    events += events_of(source, mapping, origin, notes)
     scale, assumed = scale_of(mapping.limits, joints, str(source.path))
     own = source.scale() if mapping.limits == Limits() else None
     if own is not None and len(own.q_min) == joints:
         scale = own
     elif assumed:
         notes.append(f"limits that the mapping does not give, assumed: {', '.join(assumed)}")
-    success = _outcome(source, mapping, notes)
+    success = outcome_of(source, mapping, notes)
     ready = max((_first_tick(c, origin, hz) for c in found.values()), default=0)
     made = Telemetry(
         channels, rates, dict(mapping.constants), base, phases, hz, n, min(ready, n - 1), joints,
@@ -336,81 +337,3 @@ def _longest_step(name: str, c: Converted) -> tuple[str, int, int]:
     steps = np.diff(c.samples.t)
     at = int(steps.argmax()) if len(steps) else 0
     return name, at, int(steps[at]) if len(steps) else 0
-
-
-def _phases(
-    source: Source, mapping: Mapping, origin: int, notes: list[str]
-) -> tuple[NDArray[np.int64] | None, list[tuple[float, str]]]:
-    p = mapping.phase
-    if p is None:
-        return None, []
-    try:
-        starts = source.times(p.starts, p.topic)
-    except NoSuchKeyError as e:
-        if not p.optional:
-            raise
-        notes.append(f"phase: no {e.what} `{e.key}` in this file")
-        return None, []
-    if (np.diff(starts) < 0).any():
-        raise RecordingError(
-            f"{source.path}: wanted phase starts in order in `{p.starts}`, found {starts / NS} s: "
-            "sort them"
-        )
-    names = [p.names[i] if i < len(p.names) else f"phase {i}" for i in range(len(starts))]
-    events = [((int(t) - origin) / NS, n) for t, n in zip(starts, names, strict=True)]
-    return starts, events
-
-
-def _events(
-    source: Source, mapping: Mapping, origin: int, notes: list[str]
-) -> list[tuple[float, str]]:
-    e = mapping.events
-    if e is None:
-        return []
-    try:
-        if e.times is not None:
-            times = source.times(e.times, e.topic)
-            words = [w for _, w in source.words(e.labels, e.topic)] if e.labels else []
-            if e.labels and len(words) != len(times):
-                raise RecordingError(
-                    f"{source.path}: wanted one label for each of {len(times)} event times, found "
-                    f"{len(words)} in `{e.labels}`"
-                )
-            words = words or ["event"] * len(times)
-            return [((int(t) - origin) / NS, w) for t, w in zip(times, words, strict=True)]
-        out, before = [], ""
-        for stamp, word in source.words(e.text or "", e.topic):
-            if stamp is not None and word not in (before, "", "nan"):
-                out.append(((stamp - origin) / NS, word))
-            before = word
-        return out
-    except NoSuchKeyError as error:
-        if not e.optional:
-            raise
-        notes.append(f"events: no {error.what} `{error.key}` in this file")
-        return []
-
-
-def _outcome(source: Source, mapping: Mapping, notes: list[str]) -> bool | None:
-    o = mapping.outcome
-    if o is None:
-        return None
-    last: str | None = None
-    try:
-        for _, word in source.words(o.key, o.topic):
-            if word.strip().lower() not in ("", "nan"):  # cells that say nothing
-                last = word
-    except NoSuchKeyError as e:
-        if not o.optional:
-            raise
-        notes.append(f"outcome: no {e.what} `{e.key}` in this file")
-        return None
-    return None if last is None else any(_same(last, s) for s in o.success)
-
-
-def _same(word: str, wanted: str | float | bool) -> bool:
-    """`1`, `1.0` and `true` are what a file may write for the same."""
-    try:
-        return float(word) == float(wanted)
-    except ValueError:
-        return word.strip().lower() == str(wanted).lower()
