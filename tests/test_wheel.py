@@ -65,7 +65,7 @@ def test_the_wheel_has_every_module_and_every_shipped_file(user):
         for p in link.resolve().rglob("*")
     ]
     wanted = [p for p in wanted if p.suffix in kinds]
-    assert len(links) == 9
+    assert len(links) == 10
     assert len(wanted) > 200
     assert [str(p) for p in wanted if not (there / p).is_file()] == []
 

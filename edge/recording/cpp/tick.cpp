@@ -136,7 +136,7 @@ class Tally {
   void begin(std::int64_t gc_ns) {
     rusage u;
     getrusage(RUSAGE_THREAD, &u);
-    std::int64_t* to = out_.data() + 5 + stages_ + ages_;
+    std::int64_t* to = out_.data() + 4 + stages_ + ages_;
     to[0] = u.ru_minflt;
     to[1] = u.ru_majflt;
     to[2] = u.ru_nvcsw;
