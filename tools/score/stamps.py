@@ -211,8 +211,12 @@ def _even(
     regular = np.count_nonzero(np.abs(steps - usual) <= 0.1 * usual) > len(steps) / 2
     if regular and not bursts:
         period = usual
+    if not bursts and all(np.abs(x - period).max() <= 0.02 * period for _, x in _steps(t)):
+        return t, period
     even = _smooth(t, period)
-    off = float(np.abs(even - t).max())
+    off = max(
+        float(np.abs(even[i : i + CHUNK] - t[i : i + CHUNK]).max()) for i in range(0, len(t), CHUNK)
+    )
     tolerance = float(np.percentile(steps, 99.5)) if bursts else period
     if not 0.01 * period < off <= tolerance:
         return t, period
@@ -247,22 +251,26 @@ def _over_time(t: Times) -> float:
 def _smooth(t: Times, period: float) -> Times:
     """The times as regular ones between gaps, following a clock that runs slowly off."""
     out = t.copy()
-    ends = np.flatnonzero(np.diff(t) > max(GAP * period, STRETCH * period)) + 1
-    for lo, hi in zip(np.r_[0, ends], np.r_[ends, len(t)], strict=True):
-        n = int(hi - lo)
+    gap = max(GAP, STRETCH) * period
+    ends = [lo + int(i) + 1 for lo, steps in _steps(t) for i in np.flatnonzero(steps > gap)]
+    for lo, hi in zip([0, *ends], [*ends, len(t)], strict=True):
+        n = hi - lo
         if n < 3:
             continue
         pieces = max(1, n // LONG)
         edges = np.linspace(0, n - 1, pieces + 1)
-        part = (t[lo:hi] - t[lo]).astype(np.float64)
         knots = np.empty(pieces + 1)
         for k, edge in enumerate(edges):
             a, b = max(0, int(edge) - LONG), min(n, int(edge) + LONG + 1)
             i = np.arange(a, b) - (a + b - 1) / 2
-            x = part[a:b]
+            x = (t[lo + a : lo + b] - t[lo]).astype(np.float64)
             slope = float(i @ x) / max(float(i @ i), 1.0)
             knots[k] = x.mean() + slope * (edge - (a + b - 1) / 2)
-        out[lo:hi] = t[lo] + np.rint(np.interp(np.arange(n), edges, knots)).astype(np.int64)
+        for c in range(0, n, CHUNK):
+            d = min(c + CHUNK, n)
+            out[lo + c : lo + d] = t[lo] + np.rint(np.interp(np.arange(c, d), edges, knots)).astype(
+                np.int64
+            )
     return np.maximum.accumulate(out)
 
 
