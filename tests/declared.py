@@ -15,6 +15,7 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 import msgspec
 
 Field = tuple[type[msgspec.Struct], str]
+_COMPREHENSIONS = ("<dictcomp>", "<genexpr>", "<listcomp>", "<setcomp>")
 
 
 def nested(*roots: type[msgspec.Struct]) -> list[type[msgspec.Struct]]:
@@ -69,7 +70,10 @@ class _Noting:
     def __get__(self, struct: Any, kind: type) -> Any:
         if struct is None:
             return self
-        if sys._getframe(1).f_code.co_name != "__post_init__":
+        frame = sys._getframe(1)
+        while frame.f_back is not None and frame.f_code.co_name in _COMPREHENSIONS:
+            frame = frame.f_back  # before Python 3.12 a comprehension has a frame of its own
+        if frame.f_code.co_name != "__post_init__":
             self._seen.add((type(struct), self._name))
         return self._member.__get__(struct, kind)
 

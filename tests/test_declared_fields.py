@@ -130,6 +130,8 @@ def runs(tmp_path: Path, policy: Path, pro: Path) -> Path:
     table = null_table(realtime=NO_REALTIME, **with_models)
     path = written(tmp_path / "null.toml", table)
     assert run(path, tmp_path / "null", "--realtime") in (0, 1)
+    with pytest.raises(SpecMismatch, match="wanted a bundle of kind policy, found pro"):
+        open_bundle_policy(str(pro))
     with pytest.raises(SpecMismatch, match="was made for PRO model"):
         risk.load(tmp_path / "risk.json", "0" * 64)
     return tmp_path / "cell" / "episode_0.mcap"
