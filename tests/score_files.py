@@ -9,6 +9,7 @@ import numpy as np
 
 from headway.tools.score.files import open_source
 from headway.tools.score.mapping import Channel, Mapping, Time, check
+from headway.tools.score.samples import Samples, Store
 from headway.tools.score.telemetry import telemetry_of
 
 Q = Channel(key="q")
@@ -39,3 +40,10 @@ def load(path: Path) -> dict[str, Any]:
 
 def rows_of(path: Path, m: Mapping | None) -> Any:
     return telemetry_of(*open_source(path, m))
+
+
+def from_arrays(t: Any, x: Any) -> Samples:
+    """Of `x` (n, k) at the times `t` (n,) [ns]."""
+    store = Store(x.shape[1])
+    store.append(x)
+    return Samples(np.asarray(t, np.int64), store)

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from score_files import mapping, npz
+from score_files import from_arrays, mapping, npz
 from score_motion import motion, motion_map, sampled
 
 from headway.kernels import spec
 from headway.tools.score.grid import Resampled
 from headway.tools.score.mapping import Channel, Time
-from headway.tools.score.samples import Samples, from_arrays
+from headway.tools.score.samples import Samples
 from headway.tools.score.scoring import RATE_TOLERANCE, Scored, open_head, score_file
 from headway.tools.score.telemetry import telemetry_of
 

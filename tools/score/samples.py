@@ -91,10 +91,3 @@ class Samples:
         """Some of the columns, in this order."""
         have = range(self.width) if self.columns is None else self.columns
         return replace(self, columns=tuple(have[i] for i in columns))
-
-
-def from_arrays(t: NDArray[np.int64], x: Vec) -> Samples:
-    """Of `x` (n, k) at `t` (n,)."""
-    store = Store(x.shape[1])
-    store.append(x)
-    return Samples(np.asarray(t, np.int64), store)

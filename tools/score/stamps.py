@@ -262,10 +262,8 @@ def _smooth(t: Times, period: float) -> Times:
         knots = np.empty(pieces + 1)
         for k, edge in enumerate(edges):
             a, b = max(0, int(edge) - LONG), min(n, int(edge) + LONG + 1)
-            i = np.arange(a, b) - (a + b - 1) / 2
-            x = (t[lo + a : lo + b] - t[lo]).astype(np.float64)
-            slope = float(i @ x) / max(float(i @ i), 1.0)
-            knots[k] = x.mean() + slope * (edge - (a + b - 1) / 2)
+            mean, slope = _fit(t[lo + a : lo + b] - t[lo])
+            knots[k] = mean + slope * (edge - (a + b - 1) / 2)
         for c in range(0, n, CHUNK):
             d = min(c + CHUNK, n)
             out[lo + c : lo + d] = t[lo] + np.rint(np.interp(np.arange(c, d), edges, knots)).astype(
@@ -294,12 +292,17 @@ def _roughness(
 
 def _line(t: Times) -> Times:
     """The straight line through the times, by least squares."""
-    n = len(t)
-    i = np.arange(n) - (n - 1) / 2
-    x = (t - t[0]).astype(np.float64)
-    slope = float(i @ x) / max(float(i @ i), 1.0)
-    line: Times = t[0] + np.rint(x.mean() + slope * i).astype(np.int64)
+    mean, slope = _fit(t - t[0])
+    i = np.arange(len(t)) - (len(t) - 1) / 2
+    line: Times = t[0] + np.rint(mean + slope * i).astype(np.int64)
     return line
+
+
+def _fit(t: Times) -> tuple[float, float]:
+    """(mean, period) of the straight line through the times, by least squares [ns]."""
+    i = np.arange(len(t)) - (len(t) - 1) / 2
+    x = t.astype(np.float64)
+    return float(x.mean()), float(i @ x) / max(float(i @ i), 1.0)
 
 
 def rate_of(t: Times) -> float | None:
