@@ -65,17 +65,22 @@ def test_a_stamp_that_is_no_time_is_left_out(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "a.features.npz").is_file()
 
 
+def fails_at(monkeypatch: pytest.MonkeyPatch, bad: Path, error: BaseException) -> None:
+    """Scoring the file `bad` raises `error`; others are scored."""
+
+    def fail(path: Path, *rest: Any) -> Any:
+        if path == bad:
+            raise error
+        return scoring.score_file(path, *rest)
+
+    monkeypatch.setattr(command, "score_file", fail)
+
+
 def test_a_mistake_of_ours_costs_one_file(
     tmp_path: Path, map_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bad, good = npz(tmp_path / "bad.npz"), npz(tmp_path / "good.npz")
-
-    def fail(path: Path, *rest: Any) -> Any:
-        if path == bad:
-            raise OverflowError("int too big to convert")
-        return scoring.score_file(path, *rest)
-
-    monkeypatch.setattr(command, "score_file", fail)
+    fails_at(monkeypatch, bad, OverflowError("int too big to convert"))
     code, said = run([bad, good], map_file, tmp_path / "out")
     assert code == 1
     assert "bad.npz: OverflowError: int too big to convert" in said
@@ -86,13 +91,7 @@ def test_what_was_done_is_said_when_somebody_interrupts(
     tmp_path: Path, map_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     good, second = npz(tmp_path / "good.npz"), npz(tmp_path / "second.npz")
-
-    def fail(path: Path, *rest: Any) -> Any:
-        if path == second:
-            raise KeyboardInterrupt
-        return scoring.score_file(path, *rest)
-
-    monkeypatch.setattr(command, "score_file", fail)
+    fails_at(monkeypatch, second, KeyboardInterrupt())
     console = Console(record=True, width=160)
     with pytest.raises(KeyboardInterrupt):
         score_command([good, second], map_file, None, tmp_path / "out", console=console)
