@@ -76,7 +76,8 @@ class Cell:
         instruction = loop.station.reset(seed)
         loop.guard.acknowledge()
         result = loop.episode(instruction, NullLog())
-        return result, float(np.max(loop.trace.risk, initial=0.0))
+        assert loop.current is not None
+        return result, float(np.max(loop.current.trace.risk, initial=0.0))
 
 
 @contextmanager

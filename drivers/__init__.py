@@ -1,4 +1,5 @@
-"""Devices behind small Protocols: Camera, ForceTorqueSensor, Arm, Gripper.
+"""Devices behind small Protocols: Camera, ForceTorqueSensor, Arm, Gripper; and the World around
+them, where it can be set up anew.
 
 Drivers block in `read`; concurrency is written once, in `headway.drivers.latest`. The folder is the
 registry: `open_device("cameras", "sim", table, ctx)` loads `drivers/cameras/sim.py` and calls its
@@ -7,6 +8,7 @@ registry: `open_device("cameras", "sim", table, ctx)` loads `drivers/cameras/sim
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, Protocol
@@ -82,6 +84,30 @@ class Gripper(Source[GripperState], Protocol):
     def stop(self) -> None: ...
 
 
+class World(Protocol):
+    """What stands around the robot, where that can be set up anew for each episode and can be asked
+    how an episode ended: a simulated cell, a test rig that resets itself."""
+
+    def reset(self, seed: int) -> str:
+        """Set up the episode of `seed`, which alone decides it. Returns the instruction: what the
+        world asks for."""
+
+    def outcome(self) -> bool:
+        """Whether what was asked for has been done, as the world's own sensors tell."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a world asks of a run: the task's index, a place (x, y) [m] in the base frame that each
+    named zone of the task has to hold, and the instructions, one of which each episode has. `name`
+    is for messages."""
+
+    name: str
+    task: int
+    places: Mapping[str, tuple[float, float]]
+    instructions: tuple[str, ...]
+
+
 @dataclass
 class Context:
     """What a device may need beyond its own table: the clock, and worlds shared by several devices
@@ -93,7 +119,7 @@ class Context:
 
 def device_config(folder: str, table: dict[str, Any], where: str) -> tuple[ModuleType, Any]:
     """The module of the device that `table` describes, and its checked `Config`. `folder`:
-    "cameras", "ft", "arms" or "grippers"; `where`: the table's place, for errors.
+    "cameras", "ft", "arms", "grippers" or "worlds"; `where`: the table's place, for errors.
 
     Raises ConfigError for no kind or an unknown one, an unknown key, or a value that does not fit.
     """

@@ -60,6 +60,10 @@ class Latest(Generic[T]):
                 f"{self._why()}: is it connected and streaming?"
             )
 
+    def restart(self) -> None:
+        """In lock-step, when the clock begins anew: what was read before it is forgotten."""
+        self._sample, self._again_ns = None, 0
+
     @property
     def last(self) -> Sample[T] | None:
         """The newest sample whatever its age, without asking the device."""

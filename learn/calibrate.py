@@ -18,8 +18,8 @@ import numpy as np
 
 from headway.edge.pro.risk import Calibration, fewest
 from headway.errors import RecordingError
-from headway.learn.dataset import outcome
 from headway.mcaplog import Recording, open_recording
+from headway.tools.recorded import result_of
 
 LEVELS = (0.5, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01)
 
@@ -40,11 +40,11 @@ def calibrate(recordings: Sequence[Recording], data: str) -> Calibration:
                 "record without that section"
             )
         made_by.add((facts.get("pro", ""), facts["pro_sha256"], facts.get("policy_sha256", "")))
-        success = outcome(log).get("success")
-        if success is None:
+        result = result_of(log)
+        if result is None or result.success is None:
             continue
         episodes += 1
-        if success:
+        if result.success:
             peaks.append(float(np.max(log.rows("/pro")["risk"])))
     if len(made_by) != 1:
         raise RecordingError(

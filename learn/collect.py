@@ -17,13 +17,14 @@ from rich.progress import Progress
 
 from headway import shipped
 from headway.clock import VirtualClock
+from headway.drivers.sim.cell import Cell
 from headway.edge.control import settings
 from headway.edge.control.loop import Loop
 from headway.edge.control.result import Result
 from headway.edge.control.runner import record_episode
 from headway.edge.control.station import Station
 from headway.edge.policy.policy import InlineWorker
-from headway.learn.experts.pick_place import HORIZON, Expert
+from headway.learn.experts.pick_place import Expert
 from headway.tools.run.summary import success_line
 
 # Seeds never meet: `headway run` counts from 0, training data from millions.
@@ -71,7 +72,6 @@ def record_seeds(
     seeds: Sequence[int],
     out: Path,
     *,
-    chunk_shape: tuple[int, int] | None,
     metadata: Mapping[str, str],
     before: Callable[[int], None] = lambda seed: None,
     images: bool = True,
@@ -81,10 +81,7 @@ def record_seeds(
     for seed in seeds:
         before(seed)
         part = out / f"{seed}.part"
-        result = record_episode(
-            loop, seed, part, chunk_shape=chunk_shape, metadata=metadata, overwrite=True,
-            images=images,
-        )  # fmt: skip
+        result = record_episode(loop, seed, part, metadata=metadata, overwrite=True, images=images)
         part.rename(out / f"{seed}.mcap")
         results.append(result)
     return results
@@ -94,12 +91,12 @@ def run(job: Job) -> list[Result]:
     """The episodes of one job, in one process."""
     clock = VirtualClock(1)
     with Station(settings.load(job.config), clock) as station:
-        assert station.cell is not None
-        expert = Expert(station.cell, 0, disturb=job.disturb, cameras=("wrist",))
+        assert isinstance(station.world, Cell)
+        expert = Expert(station.world, 0, disturb=job.disturb, cameras=("wrist",))
         loop = Loop(station, InlineWorker(expert, station.chain, LATENCY_S), None)
         return record_seeds(
-            loop, job.seeds, Path(job.out), chunk_shape=(HORIZON, ACTION_DIM),
-            metadata={"policy": expert.name}, before=expert.reseed,
+            loop, job.seeds, Path(job.out), metadata={"policy": expert.name},
+            before=expert.reseed,
         )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from msgspec import structs
 
 from headway import shipped
 from headway.clock import VirtualClock
+from headway.drivers.sim.cell import Cell
 from headway.edge.control import settings
 from headway.edge.control.build import Built
 from headway.edge.control.loop import Loop
@@ -85,17 +86,17 @@ def run(job: Job) -> list[Result]:
     config = Path(job.config)
     chosen = msgspec.structs.replace(settings.load(config), pro=None)
     with Station(chosen, clock) as station:
-        assert station.cell is not None
+        assert isinstance(station.world, Cell)
         built = Built(chosen, station, clock)
         assert isinstance(built.worker, InlineWorker)
         policy = built.worker.policy
         assert isinstance(policy, BundlePolicy)
         turns = TakingTurns(
-            policy, Expert(station.cell, 0, cameras=policy.cameras), job.policy_share
+            policy, Expert(station.world, 0, cameras=policy.cameras), job.policy_share
         )
         loop = Loop(station, InlineWorker(turns, station.chain, LATENCY_S), None)
         return record_seeds(
-            loop, job.seeds, Path(job.out), chunk_shape=built.chunk_shape,
+            loop, job.seeds, Path(job.out),
             metadata=built.facts | {"policy": turns.name}, before=turns.reseed,
         )  # fmt: skip
 

@@ -8,22 +8,19 @@ in no label. Where a teacher labelled what a policy did (DAgger), its actions ar
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headway.clock import NS
 from headway.drivers.kinematics import Chain, mat_to_rotvec, quat_to_mat
-from headway.edge.control.log import RESULT
-from headway.edge.control.result import success_of
 from headway.edge.motion.chunks import filter_delay_s
 from headway.edge.policy.observation import StateVector
 from headway.mcaplog import Recording, open_recording
+from headway.tools.recorded import result_of
 from headway.types import Pose, Vec
 from headway.wire import Rows
 
@@ -43,17 +40,6 @@ class Samples:
 
     def __len__(self) -> int:
         return len(self.state)
-
-
-def outcome(recording: Recording) -> dict[str, object]:
-    """The episode's result as it was logged; {} for a recording that was cut short."""
-    for line in reversed(recording.logs()):
-        if line.text.startswith(RESULT):
-            result: dict[str, Any] = json.loads(line.text[len(RESULT) :])
-            # Older versions wrote the station's word for interrupted episodes, too.
-            success = success_of(result.get("end", ""), result.get("success"))
-            return result | {"success": success}
-    return {}
 
 
 def episode_samples(
@@ -156,7 +142,8 @@ def load(
     parts = []
     for index, path in enumerate(sorted(folder.glob("*.mcap"))[:limit]):
         recording = open_recording(path, strict=True)
-        if not (outcome(recording).get("success") or _taught(recording.rows("/chunk")).any()):
+        result = result_of(recording)
+        if not ((result and result.success) or _taught(recording.rows("/chunk")).any()):
             continue
         parts.append(
             episode_samples(

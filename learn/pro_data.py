@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway.clock import NS
+from headway.edge.control.events import RETRIES, Event, EventKind
+from headway.edge.guard.guard import Reason
 from headway.kernels import feature_stream
-from headway.learn.dataset import outcome
 from headway.mcaplog import Recording, open_recording
+from headway.tools.recorded import events_of, result_of
 from headway.tools.replay.replay import scale_of
 
-# What the controller itself logs when something goes wrong.
-FAILURE_EVENTS = ("item lost", "closed on nothing", "released outside the target", "guard: FORCE")
 RISK_HORIZON_S = 2.0
 # A contact as hard as this is a failure event too, and comes without a warning: nine times of ten
 # the force needs less than 0.1 s from 8 N on. A head that sees it only then cannot spare the arm
@@ -65,18 +65,17 @@ def features_of(
 
 def sequence(recording: Recording, path: Path, head_hz: float) -> Labelled | None:
     """None for an episode without an outcome: interrupted, or cut short."""
-    result = outcome(recording)
-    if result.get("success") is None:
+    result = result_of(recording)
+    if result is None or result.success is None:
         return None
     rows = recording.rows("/telemetry")
     every = round(float(recording.metadata["hz"]) / head_hz)
     features, mask, at = features_of(recording, every)
     t = rows["t_ns"][at].astype(np.float64) / NS
     end = float(rows["t_ns"][-1]) / NS
-    success = bool(result["success"])
-    events, retries = _events(recording)
-    if not success:
-        events = [*events, end]
+    failures, retries = failures_of(events_of(recording))
+    if not result.success:
+        failures.append(end)
     return Labelled(
         name=path.name,
         seed=int(recording.metadata["seed"]),
@@ -84,28 +83,27 @@ def sequence(recording: Recording, path: Path, head_hz: float) -> Labelled | Non
         mask=mask,
         time_to_go=(end - t).astype(np.float32),
         risk=np.maximum(
-            _within(t, events, RISK_HORIZON_S),
+            _within(t, failures, RISK_HORIZON_S),
             _within(t, hard_contacts(rows), HARD_CONTACT_HORIZON_S),
         ),
         unstable=_within(t, retries, STABILITY_HORIZON_S),
         elapsed=rows["elapsed"][at].astype(np.float32),
         force=_force(rows[at]).astype(np.float32),
         retry_count=rows["retries"][at].astype(np.float32),
-        success=success,
-        retries=int(result.get("retries", 0)),  # type: ignore[call-overload]
+        success=result.success,
+        retries=result.retries,
         disturbed=recording.metadata.get("disturbed") == "True",
     )
 
 
-def _events(recording: Recording) -> tuple[list[float], list[float]]:
-    """Times [s] of failure events, and of retries among them."""
-    failures, retries = [], []
-    for line in recording.logs():
-        if line.text.startswith(FAILURE_EVENTS):
-            failures.append(line.t_ns / NS)
-            if not line.text.startswith("guard"):
-                retries.append(line.t_ns / NS)
-    return failures, retries
+def failures_of(events: Sequence[Event]) -> tuple[list[float], list[float]]:
+    """Times [s] of the failure events: retries, and forces that the guard stopped for; and of the
+    retries among them."""
+    retries = [e.t_ns / NS for e in events if e.kind in RETRIES]
+    forces = [
+        e.t_ns / NS for e in events if e.kind is EventKind.GUARD and e.subject == Reason.FORCE.name
+    ]
+    return sorted(retries + forces), retries
 
 
 def hard_contacts(rows: NDArray[np.void]) -> list[float]:

@@ -48,10 +48,11 @@ def run(job: Job) -> list[Result]:
         before: Callable[[int], None] = lambda seed: None  # noqa: E731
         if job.disturbed:
             assert isinstance(built.worker, InlineWorker)
-            policy = built.worker.policy = Disturbed(built.worker.policy)
+            policy = Disturbed(built.worker.policy)
+            built.loop.worker = InlineWorker(policy, station.chain, built.worker.latency_s)
             before = policy.redraw
         return record_seeds(
-            built.loop, job.seeds, Path(job.out), chunk_shape=built.chunk_shape,
+            built.loop, job.seeds, Path(job.out),
             metadata={**built.facts, "disturbed": str(job.disturbed)}, before=before, images=False,
         )  # fmt: skip
 

@@ -15,6 +15,7 @@ from headway.edge.control.settings import Settings
 from headway.edge.control.station import Station
 from headway.edge.policy.policy import InlineWorker, Needs
 from headway.mcaplog import open_recording
+from headway.tools.recorded import events_of, result_of
 from headway.types import Chunk
 
 WHEN = 0.3  # into the episode [s]: things go wrong while the arm moves
@@ -86,16 +87,14 @@ class Rig:
     def run(self, path, **kwargs):
         prepare = self.loop.prepare
 
-        def noting(instruction):
-            prepare(instruction)
+        def noting(instruction, log):
+            episode = prepare(instruction, log)
             self.begun = self.clock.now()
+            return episode
 
         self.loop.prepare = noting
         with self.station:
-            return record_episode(
-                self.loop, 3, path, chunk_shape=(HORIZON, 7) if self.worker else None,
-                metadata={}, **kwargs,
-            )  # fmt: skip
+            return record_episode(self.loop, 3, path, metadata={}, **kwargs)
 
     def check_arm(self):
         """Stopped at the end; every command finite and inside the limits from the first one on."""
@@ -113,14 +112,17 @@ class Rig:
         assert np.ptp(self.sent, axis=0).max() > 1e-3  # ... after it had moved
 
 
-def check_log(path, *texts):
-    """The recording is whole and some line of its log says each of `texts`."""
+def check_log(path, *texts, end=None):
+    """The recording is whole, some line of its log says each of `texts`, and so does an event; its
+    result says that it ended so."""
     recording = open_recording(path)
     assert not recording.truncated
     assert recording.end["end"] == "closed"
     lines = [f"{line.level}: {line.text}" for line in recording.logs("/log")]
+    assert lines == [f"{e.level}: {e.text}" for e in events_of(recording)]
     for text in texts:
         assert any(text in line for line in lines), lines
+    assert end is None or result_of(recording).end == end
     return recording
 
 
@@ -140,7 +142,7 @@ def played(table, path):
     with Station(config.decode(table, Settings, "test"), clock) as station:
         built = Built(station.settings, station, clock)
         try:
-            record_episode(built.loop, 3, path, chunk_shape=built.chunk_shape, metadata={})
+            record_episode(built.loop, 3, path, metadata={})
         finally:
             built.close()
     return open_recording(path)

@@ -89,20 +89,13 @@ def test_a_rate_wants_a_positive_frequency(hz):
         Rate(hz, VirtualClock())
 
 
-def test_the_virtual_clock_takes_its_subscribers_along_in_order():
-    clock = VirtualClock()
-    seen = []
-    clock.subscribe(lambda t: seen.append(("a", t, clock.now())))
-    second = lambda t: seen.append(("b", t, clock.now()))  # noqa: E731 - unsubscribed below
-    clock.subscribe(second)
+def test_the_virtual_clock_moves_only_forward_until_it_begins_anew():
+    clock = VirtualClock(3)
     clock.sleep_until(5)
-    clock.sleep_until(5)  # no time passes: nobody is called
-    clock.sleep_until(3)
-    assert seen == [("a", 5, 5), ("b", 5, 5)]
+    clock.sleep_until(4)
     assert clock.now() == 5
-    clock.unsubscribe(second)
-    clock.sleep_until(9)
-    assert seen[2:] == [("a", 9, 9)]
+    clock.restart()
+    assert clock.now() == 3
 
 
 def test_the_wall_clock_never_returns_early():

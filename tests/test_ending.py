@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 import pty
 import signal
@@ -22,9 +21,9 @@ import pytest
 from null_robot import NO_REALTIME, null_table
 
 from headway.edge.control.ending import INTERRUPTED
-from headway.edge.control.log import RESULT
 from headway.edge.control.result import Result, success_of
 from headway.mcaplog import open_recording
+from headway.tools.recorded import result_of
 from headway.tools.run.summary import success_line
 
 PRELUDE = """
@@ -103,10 +102,9 @@ class Started:
         log = open_recording(self.out / f"episode_{episode}.mcap")
         assert not log.truncated
         assert log.end["end"] == "closed"
-        lines = [x.text for x in log.logs() if x.text.startswith(RESULT)]
-        result = json.loads(lines[0][len(RESULT) :])
-        assert (result["end"], result["success"]) == ("interrupted", None)
-        assert success_line([Result(**result)]) == ""
+        result = result_of(log)
+        assert (result.end, result.success) == ("interrupted", None)
+        assert success_line([result]) == ""
         assert len(log.rows("/telemetry")) >= MOVING
         assert not (self.out / f"episode_{episode}.watchdog.txt").exists()
 
@@ -125,7 +123,10 @@ def test_which_episodes_count():
     """Only those that were asked to end have no outcome."""
 
     def one(end, success):
-        return Result(end, success, 1.0, 500, 0, 0, 0, 0.0, 0.0)
+        return Result(
+            end=end, success=success, seconds=1.0, ticks=500, retries=0, rejected=0, missed=0,
+            peak_force=0.0, reward=0.0,
+        )  # fmt: skip
 
     ends = ("done", "time limit", "protective stop", "fault")
     for end in ends:

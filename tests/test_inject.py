@@ -12,6 +12,8 @@ from null_robot import null_table, run
 from properties import examples
 
 from headway.clock import VirtualClock
+from headway.edge.control.events import EventKind
+from headway.edge.control.log import NullLog
 from headway.edge.motion.deadline import Mode
 from headway.errors import ConfigError, SpecMismatch
 from headway.mcaplog import open_recording
@@ -200,8 +202,7 @@ def test_no_sequence_of_faults_gets_a_bad_command_through(tmp_path_factory, want
 def test_time_counts_from_each_episodes_begin():
     clock = VirtualClock(5)
     faults = Faults((parse("ft_nan@1:0.5"),), clock)
-    said = []
-    log = type("Log", (), {"event": lambda self, t, level, text: said.append(text)})()
+    log = NullLog()
     assert faults.active("ft_nan") is None  # no episode yet
     for _ in range(2):
         faults.begin(log)
@@ -213,4 +214,9 @@ def test_time_counts_from_each_episodes_begin():
         assert faults.active("ft_nan") is not None
         clock.sleep_until(begun + 1_600_000_000)
         assert faults.active("ft_nan") is None
-    assert said == ["inject: a wrench of NaN"] * 2
+    assert [e.text for e in log.events] == ["inject: a wrench of NaN"] * 2
+    assert {(e.kind, e.subject) for e in log.events} == {(EventKind.INJECTED, "ft_nan")}
+    faults.begin(log)
+    clock.sleep_until(clock.now() + 1_200_000_000)
+    faults.end()
+    assert faults.active("ft_nan") is None  # between two episodes

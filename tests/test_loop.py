@@ -41,7 +41,7 @@ def test_an_episode_that_goes_well_runs_to_its_time_limit(table, path):
     assert (result.end, result.why, result.rejected, result.missed) == ("time limit", "", 0, 0)
     assert result.ticks == 651
     rig.check_arm()
-    recording = check_log(path, '"end": "time limit"')
+    recording = check_log(path, end="time limit")
     np.testing.assert_array_equal(recording.rows("/command")["sent"], rig.sent)
     assert len(recording.rows("/chunk")) == 13
     assert len(recording.rows("/telemetry")) == 651
@@ -212,7 +212,7 @@ def test_a_protective_stop_ends_the_episode(table, path):
     result = rig.run(path)
     assert (result.end, result.seconds) == ("protective stop", pytest.approx(WHEN))
     rig.check_arm()
-    check_log(path, "guard: PROTECTIVE_STOP", '"end": "protective stop"')
+    check_log(path, "guard: PROTECTIVE_STOP", end="protective stop")
 
 
 @on_both
@@ -222,7 +222,7 @@ def test_a_request_to_stop_ends_the_episode(table, path):
     # the policy has its turn halfway between two of PRO's
     assert (result.end, result.seconds) == ("interrupted", pytest.approx(WHEN + 0.01))
     rig.check_arm()
-    check_log(path, '"end": "interrupted"')
+    check_log(path, end="interrupted")
 
 
 @pytest.mark.parametrize("error", [DeviceError("connection lost"), ValueError("a bug")])

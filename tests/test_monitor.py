@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headway.edge.control.events import EventKind
 from headway.edge.control.tasks.pick_place import Phase, TaskConfig, TaskMonitor, ZoneConfig
 
 SOURCE, TARGET = (0.45, -0.17), (0.45, 0.20)
@@ -19,10 +20,15 @@ class Robot:
 
     def __init__(self, item=0.0):
         self.events = []
-        self.monitor = TaskMonitor(CFG, STROKE, self.events.append)
+        self.monitor = TaskMonitor(CFG, STROKE, self.note)
         self.width = self.width_ref = STROKE
         self.item = item
         self.at = (*SOURCE, HIGH)
+
+    def note(self, kind, text, numbers):
+        assert numbers == dict(zip("xyz", self.at, strict=True), width=self.width)
+        assert text
+        self.events.append(kind)
 
     def go(self, x, y, z, seconds=0.02):
         self.at = (x, y, z)
@@ -57,14 +63,14 @@ def test_a_pick_and_place_goes_through_its_phases():
     assert robot.go(*TARGET, HIGH) == Phase.RETREAT
     assert robot.monitor.done
     assert robot.monitor.retries == 0
-    assert robot.events == ["item held", "released over the target", "done"]
+    assert robot.events == [EventKind.ITEM_HELD, EventKind.RELEASED_AT_TARGET, EventKind.TASK_DONE]
 
 
 def test_jaws_that_close_on_nothing_are_a_retry_counted_once():
     robot = Robot(item=0.0)
     robot.go(*SOURCE, LOW)
     assert robot.grip(True, 3.0) == Phase.RECOVER
-    assert robot.events == ["closed on nothing"]
+    assert robot.events == [EventKind.CLOSED_ON_NOTHING]
     assert robot.monitor.retries == 1
     robot.grip(False)
     assert robot.monitor.phase == Phase.RECOVER
@@ -81,7 +87,7 @@ def test_an_item_that_slips_out_is_lost():
     robot.go(*SOURCE, HIGH)
     robot.item = 0.0
     robot.run(1.0)
-    assert robot.events == ["item held", "item lost"]
+    assert robot.events == [EventKind.ITEM_HELD, EventKind.ITEM_LOST]
     assert (robot.monitor.retries, robot.monitor.phase) == (1, Phase.RECOVER)
 
 
@@ -91,7 +97,7 @@ def test_an_item_put_down_elsewhere_is_a_retry():
     robot.grip(True)
     robot.go(*SOURCE, HIGH)
     robot.grip(False)
-    assert robot.events[-1] == "released outside the target"
+    assert robot.events[-1] == EventKind.RELEASED_ELSEWHERE
     assert robot.monitor.retries == 1
     assert not robot.monitor.done
 
@@ -116,7 +122,7 @@ def test_a_nan_changes_nothing_and_leaves_nothing_behind(at):
         robot.monitor.step(*values, DT)
     for r in (robot, clean):
         r.grip(True)
-    assert robot.events == clean.events == ["item held"]
+    assert robot.events == clean.events == [EventKind.ITEM_HELD]
     assert robot.monitor.phase == clean.monitor.phase
 
 

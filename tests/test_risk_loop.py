@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from types import SimpleNamespace
 
+import msgspec
 import numpy as np
 import pytest
 from loop_rig import WHEN, Policy, Rig, check_log
 from null_robot import make_pro, null_table, run
 
-from headway.edge.control.log import RESULT
 from headway.edge.control.loop import Loop
+from headway.edge.control.result import Result
 from headway.edge.guard.guard import Guard
 from headway.edge.pro import risk
 from headway.edge.pro.operator import pro_dtype
@@ -117,13 +118,16 @@ def recording(success, peak, end="time limit", **facts):
     """What `calibrate` looks at in a recording."""
     rows = np.zeros(4, [("risk", float)])
     rows["risk"][2] = peak
-    line = SimpleNamespace(text=RESULT + json.dumps({"end": end, "success": success}))
+    result = Result(
+        end=end, success=success, seconds=1.0, ticks=4, retries=0, rejected=0, missed=0,
+        peak_force=0.0, reward=0.0,
+    )  # fmt: skip
     return SimpleNamespace(
         path="e.mcap",
         metadata={"pro": "tiny", "pro_sha256": "a" * 64, "policy_sha256": "b" * 64, **facts},
-        topics=("/pro",),
+        topics=("/pro", "/result"),
         rows=lambda topic: rows,
-        logs=lambda: [line],
+        decoded=lambda topic: [(0, msgspec.to_builtins(result))],
     )
 
 

@@ -18,6 +18,7 @@ from headway.edge.control.station import Station
 from headway.errors import Busy
 from headway.mcapdiff import first_difference
 from headway.mcaplog import open_recording
+from headway.tools.recorded import result_of
 from headway.tools.run import command
 from headway.tools.run.command import RunOptions, run_command
 from headway.tools.run.panel import Panel
@@ -128,10 +129,8 @@ def test_a_signal_ends_the_run_cleanly(write, tmp_path, monkeypatch, capsys, num
     assert "what was recorded is complete and closed" in capsys.readouterr().out
     files = sorted(p.name for p in (tmp_path / "out").glob("*.mcap"))
     assert files == ["episode_0.mcap"]
-    assert (
-        '"end": "interrupted", "success": null'
-        in list(open_recording(tmp_path / "out" / files[0]).logs("/log"))[-1].text
-    )
+    result = result_of(open_recording(tmp_path / "out" / files[0]))
+    assert (result.end, result.success) == ("interrupted", None)
 
 
 def test_after_a_fault_no_further_episode_begins(write, tmp_path, bundles, capsys):

@@ -17,13 +17,17 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 
-def message_class(channel):
-    """The protobuf class of an advertised channel."""
-    assert (channel["encoding"], channel["schemaEncoding"]) == ("protobuf", "protobuf")
+def decoder(channel):
+    """What makes messages of an advertised channel out of bytes."""
+    encodings = channel["encoding"], channel["schemaEncoding"]
+    if encodings == ("json", "jsonschema"):
+        assert json.loads(channel["schema"])["type"] == "object"
+        return json.loads
+    assert encodings == ("protobuf", "protobuf")
     pool = DescriptorPool()
     for file in FileDescriptorSet.FromString(base64.b64decode(channel["schema"])).file:
         pool.Add(file)
-    return GetMessageClass(pool.FindMessageTypeByName(channel["schemaName"]))
+    return GetMessageClass(pool.FindMessageTypeByName(channel["schemaName"])).FromString
 
 
 class Client(threading.Thread):
@@ -37,11 +41,12 @@ class Client(threading.Thread):
         )
         self.protocol = self.socket.subprotocol
         self.info, self.channels, self.said = None, {}, []
-        self.messages = defaultdict(list)  # topic -> (t_ns, bytes)
+        self.messages = defaultdict(list)  # topic -> (t_ns, bytes), since time last went back
+        self.earlier = []  # the same of before
         self.decoded = defaultdict(list)
         self.times, self.unadvertised, self.code = [], [], None
         self._changed = threading.Condition()
-        self._classes = {}
+        self._decoders = {}
         self.start()
 
     def run(self):
@@ -60,7 +65,7 @@ class Client(threading.Thread):
         elif m["op"] == "advertise":
             for c in m["channels"]:
                 self.channels[c["id"]] = c
-                self._classes[c["id"]] = message_class(c)
+                self._decoders[c["id"]] = decoder(c)
             ids = [{"id": c["id"] + 1000, "channelId": c["id"]} for c in m["channels"]]
             self.tell(op="subscribe", subscriptions=ids)
         elif m["op"] == "unadvertise":
@@ -71,14 +76,18 @@ class Client(threading.Thread):
     def _binary(self, data):
         if data[0] == 2:
             assert len(data) == 9
-            self.times.append(struct.unpack_from("<Q", data, 1)[0])
+            (t_ns,) = struct.unpack_from("<Q", data, 1)
+            if self.times and t_ns < self.times[-1]:
+                self.earlier.append(self.messages)
+                self.messages, self.times = defaultdict(list), []
+            self.times.append(t_ns)
             return
         op, subscription, t_ns = struct.unpack_from("<BIQ", data)
         assert op == 1
         channel = subscription - 1000
         topic = self.channels[channel]["topic"]
         self.messages[topic].append((t_ns, data[13:]))
-        self.decoded[topic].append(self._classes[channel].FromString(data[13:]))
+        self.decoded[topic].append(self._decoders[channel](data[13:]))
 
     def tell(self, **fields):
         self.socket.send(json.dumps(fields))

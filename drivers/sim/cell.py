@@ -56,13 +56,6 @@ class CellConfig(config.Struct, frozen=True):
     protective_force: Annotated[float, Meta(gt=0.0), config.INFINITE] = 150.0
 
 
-def cell_config(table: dict[str, Any], where: str) -> CellConfig:
-    """The checked `[cell]` section, its scene's own keys included. Raises ConfigError."""
-    cfg = config.decode(table, CellConfig, where)
-    scene_config(cfg, where)
-    return cfg
-
-
 def scene_config(cfg: CellConfig, where: str) -> Any:
     """The scene's own checked `Config`. Raises ConfigError."""
     scenes = plugins.load("drivers.sim.scenes", cfg.scene)
@@ -83,8 +76,8 @@ class Cell:
         self.model: Any = None
         self.reset(0)
 
-    def reset(self, seed: int) -> Scene:
-        """A new scene, drawn from `seed` alone; the arm stands at home, the clock goes on."""
+    def reset(self, seed: int) -> str:
+        """A new scene, drawn from `seed` alone; the arm stands at home. Returns the instruction."""
         with self.lock:
             rng = np.random.default_rng(seed)
             cfg = self.cfg
@@ -127,8 +120,8 @@ class Cell:
                 self._physics()
             self.q_ref[:] = d.qpos[:6]
             self.t_ns = self.clock.now()
-            scene: Scene = self.scene
-            return scene
+            instruction: str = self.scene.instruction
+            return instruction
 
     def _views(self) -> None:
         """Views into MuJoCo's arrays: each attribute access of its bindings costs a microsecond."""

@@ -69,7 +69,7 @@ class Built:
             worker = self._policy(settings, station, clock)
             pro = self._pro(settings, station)
             self.loop = Loop(station, worker, pro, self._risk(settings))
-            pace = self.loop.planner.pace
+            pace = self.loop.pace
             if pace is not None and pace.note:
                 self.notes.append(pace.note)
             guard, chain = self.loop.guard.computed_by, station.chain.computed_by
@@ -88,7 +88,6 @@ class Built:
         return self.loop.worker
 
     def _policy(self, settings: Settings, station: Station, clock: Clock) -> Worker | None:
-        self.chunk_shape: tuple[int, int] | None = None
         cfg = settings.policy
         if cfg is None:
             return None
@@ -112,7 +111,6 @@ class Built:
         note = check_instruction(worker.about, settings)
         if note:
             self.notes.append(note)
-        self.chunk_shape = worker.about.chunk_shape
         self.facts |= {"policy": name, **facts}
         self.choices.append(f"policy {name} on {what}")
         return worker

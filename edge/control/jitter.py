@@ -14,9 +14,6 @@ class Jitter:
         self.seconds = 0.0
         self._last: Stamp | None = None
 
-    def reset(self) -> None:
-        self.seconds, self._last = 0.0, None
-
     def step(self, stamp: Stamp) -> None:
         """A sample was used; the same one again changes nothing."""
         last = self._last

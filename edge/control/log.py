@@ -7,7 +7,9 @@
 | /pro | PRO rate | features, mask and signals |
 | /chunk | per chunk | the policy's actions as inferred |
 | /camera/NAME/rgb, /depth | policy rate | the frames that the policy saw |
-| /log | events | as foxglove.Log |
+| /event | events | kind, subject and numbers (`edge.control.events`), as JSON |
+| /log | events | their texts as foxglove.Log |
+| /result | at the end | how the episode ended (`edge.control.result.Result`), as JSON |
 | /timing | every tick | stages, ages, counters (`edge.control.audit`), wall clock |
 
 On a virtual clock the same seed gives the same bytes in every record but one, `headway.run`, which
@@ -24,13 +26,16 @@ import struct
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from time import monotonic_ns, perf_counter_ns
-from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType, TracebackType
+from typing import Any
 
+import msgspec
 import numpy as np
 
 from headway.clock import Tick
 from headway.edge.control.audit import STAGES, TIMING, UNITS, Audit
+from headway.edge.control.events import Event, EventKind, Level
+from headway.edge.control.result import Result
 from headway.edge.guard.guard import Decision
 from headway.edge.motion.deadline import Mode
 from headway.edge.policy.policy import Ready
@@ -42,10 +47,7 @@ from headway.errors import RecordingError, SpecMismatch
 from headway.kernels import telemetry
 from headway.types import Frame, Stamp, Vec
 
-if TYPE_CHECKING:
-    from headway.edge.control.result import Result
-
-RESULT = "result "  # of the log line that holds an episode's Result as JSON
+NOTHING: Mapping[str, float] = MappingProxyType({})
 # The way of a chunk on CLOCK_MONOTONIC: the oldest image exposed and arrived, the observation
 # handed over, inference begun and done, the chunk taken over by the loop. -1: not known.
 CHAIN = ("exposure_ns", "arrival_ns", "submitted_ns", "started_ns", "done_ns", "adopted_ns")
@@ -89,7 +91,7 @@ class NullLog:
 
     def __init__(self) -> None:
         self.stamps = [0] * (len(STAGES) + 1)
-        self.events: list[tuple[int, str, str]] = []
+        self.events: list[Event] = []
         self._said: set[str] = set()
 
     def begin(self) -> None:
@@ -101,14 +103,32 @@ class NullLog:
         """To be called with the name of a source and the stamp of its sample that a tick uses."""
         return _forget
 
-    def once(self, t_ns: int, key: str, text: str) -> None:
-        """Log a condition when it first appears, not 500 times a second."""
-        if key not in self._said:
-            self._said.add(key)
-            self.event(t_ns, "warning", text)
+    def once(self, t_ns: int, subject: str, text: str) -> None:
+        """A sensor's trouble, when it first appears and not 500 times a second. `subject`: the
+        sensor's name, or what is the matter with it."""
+        if subject not in self._said:
+            self._said.add(subject)
+            self.event(t_ns, EventKind.SENSOR, "warning", text, subject)
 
-    def event(self, t_ns: int, level: str, text: str) -> None:
-        self.events.append((t_ns, level, text))
+    def event(
+        self,
+        t_ns: int,
+        kind: EventKind,
+        level: Level,
+        text: str,
+        subject: str = "",
+        numbers: Mapping[str, float] = NOTHING,
+    ) -> None:
+        """Something happened at `t_ns`. For the rest see `Event`."""
+        self.add(
+            Event(
+                t_ns=t_ns, kind=kind, level=level, text=text, subject=subject,
+                numbers=dict(numbers),
+            )
+        )  # fmt: skip
+
+    def add(self, event: Event) -> None:
+        self.events.append(event)
 
     def tick(
         self,
@@ -166,7 +186,9 @@ class EpisodeLog(NullLog):
         channels = [
             Channel("/telemetry", dtype=telemetry.dtype(joints), units=units),
             Channel("/command", dtype=self._command.dtype, units={"wanted": "rad", "sent": "rad"}),
+            Channel("/event", **json_channel(Event)),
             Channel("/log", kind="log"),
+            Channel("/result", **json_channel(Result)),
             Channel(
                 "/tf", kind="transform", source="/telemetry", column="tcp",
                 frame_id="base", child_frame_id="tcp",
@@ -233,9 +255,10 @@ class EpisodeLog(NullLog):
     def sampled(self) -> Callable[[str, Stamp], None]:
         return self.audit.sampled
 
-    def event(self, t_ns: int, level: str, text: str) -> None:
-        super().event(t_ns, level, text)
-        self.recorder.log(t_ns, level, text)
+    def add(self, event: Event) -> None:
+        super().add(event)
+        self.recorder.json("/event", event.t_ns, msgspec.json.encode(event))
+        self.recorder.log(event.t_ns, event.level, event.text)
 
     def telemetry(self, t_ns: int, row: np.void) -> None:
         self.recorder.write("/telemetry", t_ns, row)
@@ -304,12 +327,17 @@ class EpisodeLog(NullLog):
             self.recorder.check()
 
     def end(self, t_ns: int, result: Result) -> None:
-        self.event(t_ns, "info", RESULT + json.dumps(_plain(result)))
+        self.recorder.json("/result", t_ns, msgspec.json.encode(result))
 
 
 def _forget(source: str, stamp: Stamp) -> None:
     pass
 
 
-def _plain(result: Result) -> dict[str, Any]:
-    return {k: getattr(result, k) for k in result.__dataclass_fields__}
+def json_channel(kind: type[msgspec.Struct]) -> dict[str, Any]:
+    """What a `Channel` of such messages is made with."""
+    whole = msgspec.json.schema(kind)
+    parts: dict[str, Any] = whole["$defs"]
+    own = parts.pop(kind.__name__)  # viewers want an object at the root, not a reference to one
+    schema = json.dumps(own | ({"$defs": parts} if parts else {}))
+    return {"kind": "json", "schema_name": f"headway.{kind.__name__}", "json_schema": schema}

@@ -7,8 +7,9 @@ import math
 import numpy as np
 
 from headway.clock import NS, Tick
+from headway.edge.control.events import EventKind, Level
 from headway.edge.control.log import NullLog
-from headway.edge.control.pace import pace
+from headway.edge.control.pace import Pace
 from headway.edge.control.row import Row
 from headway.edge.control.senses import Senses
 from headway.edge.control.station import Station
@@ -28,78 +29,85 @@ class Planner:
     the policy failed last, "" once it answers again."""
 
     def __init__(
-        self, station: Station, senses: Senses, worker: Worker | None, guard: Guard, dt_s: float
+        self,
+        station: Station,
+        senses: Senses,
+        worker: Worker | None,
+        pace: Pace | None,
+        guard: Guard,
+        log: NullLog,
     ) -> None:
+        """`worker` and its `pace` are None where nobody plans anything."""
         loop, cfg, n = station.settings.loop, station.settings.policy, station.joints
-        self._station, self._senses, self.worker, self._guard = station, senses, worker, guard
+        self._station, self._senses, self._worker = station, senses, worker
+        self._guard, self._log = guard, log
+        dt_s = 1.0 / loop.hz
         self.player = ChunkPlayer(n, dt_s, *((cfg.seam, cfg.ensemble_decay) if cfg else ()))
         limits = station.arm_device.limits
         self.deadline = Deadline(self.player, limits, dt_s, loop.chunk_max_age_s)
         self._check = cfg.chunk_check if cfg else "off"
-        latency_s = cfg.latency_s if cfg and not station.clock.realtime else 0.0
-        self.pace = pace(loop, worker.about, latency_s) if worker else None
-        self._every = self.pace.every if self.pace else 1
+        self._every = pace.every if pace else 1
         # Halfway between two ticks of PRO's head: no tick has both to do.
         self._phase = min(round(loop.hz / loop.pro_hz) // 2, self._every - 1)
         self._state_vector = StateVector(worker.about.state_names) if worker else None
+        self._instruction = 0
+        self._chunk_reason = Reason.OK
         self.failed = ""
 
-    def reset(self, q: Vec, instruction: str | None) -> None:
+    def begin(self, q: Vec, instruction: str | None) -> None:
         """At rest at `q` (n,) [rad]. Raises what `Worker.reset` raises."""
         self.deadline.reset(q)
-        self.failed = ""
-        self._chunk_reason = Reason.OK
-        if self.worker is not None:
-            self._instruction = self.worker.reset(instruction or "")
+        if self._worker is not None:
+            self._instruction = self._worker.reset(instruction or "")
 
     @property
     def idle(self) -> bool:
         """Whether there is a policy and nothing of it to follow."""
-        return self.worker is not None and self.deadline.mode is not Mode.FOLLOW
+        return self._worker is not None and self.deadline.mode is not Mode.FOLLOW
 
     @property
     def restarting(self) -> bool:
         """Whether the policy is being started again."""
-        return self.worker is not None and bool(self.worker.trouble)
+        return self._worker is not None and bool(self._worker.trouble)
 
     @property
     def trouble(self) -> str:
         return self.failed or self._senses.trouble
 
-    def step(self, tick: Tick, row: Row, log: NullLog) -> None:
+    def step(self, tick: Tick, row: Row) -> None:
         """Submit an observation when its time has come, take over a chunk that is ready."""
-        worker, player = self.worker, self.player
+        worker, player = self._worker, self.player
         if worker is None:
             return
         try:
             if tick.index % self._every == self._phase:
-                obs = self._observe(worker, tick.t_ns, row, log)
+                obs = self._observe(worker, tick.t_ns, row)
                 if obs is not None:
                     worker.submit(obs)
             ready = worker.take(tick.t_ns)
         except PolicyError as e:  # the chunk that runs is played to its end, then the arm stops
-            self._fail(f"the policy failed: {e}", "error", tick.t_ns, log)
+            self._fail(f"the policy failed: {e}", "error", tick.t_ns)
             return
         if worker.trouble:
-            self._fail(worker.trouble, "warning", tick.t_ns, log)
-        if ready is None or not self._acceptable(ready, tick.t_ns, log):
+            self._fail(worker.trouble, "warning", tick.t_ns)
+        if ready is None or not self._acceptable(ready, tick.t_ns):
             return
         self.failed = ""
         if player.adopt(ready.joints, tick.t_ns):
             row.ik_failure = ready.joints.residual > IK_TOLERANCE
             row.seam_jump, row.chunk_disagreement = player.seam_jump, player.disagreement
-            log.chunk(tick.t_ns, ready)
+            self._log.chunk(tick.t_ns, ready)
 
-    def say_mode(self, t_ns: int, log: NullLog) -> None:
+    def say_mode(self, t_ns: int) -> None:
         """Log the transition of the deadline that just happened."""
-        mode, why = self.deadline.mode, self.deadline.why
-        if mode is Mode.FOLLOW:
-            log.event(t_ns, "info", "follow: a chunk is there")
-        else:
-            more = f"; {self.trouble}" if self.trouble else ""
-            log.event(t_ns, "warning", f"{mode.name.lower()}: {why}{more}")
+        mode = self.deadline.mode.name.lower()
+        level: Level = "warning"
+        text = f"{mode}: {self.deadline.why}" + (f"; {self.trouble}" if self.trouble else "")
+        if self.deadline.mode is Mode.FOLLOW:
+            level, text = "info", "follow: a chunk is there"
+        self._log.event(t_ns, EventKind.MODE, level, text, mode)
 
-    def _acceptable(self, ready: Ready, t_ns: int, log: NullLog) -> bool:
+    def _acceptable(self, ready: Ready, t_ns: int) -> bool:
         """Whether to follow a chunk. What is wrong with it is said once, until another thing is."""
         if self._check == "off":
             return True
@@ -107,21 +115,22 @@ class Planner:
         if found.reason != self._chunk_reason:
             self._chunk_reason = found.reason
             if found.reason is not Reason.OK:
-                what = f"chunk: {found.reason.name}: waypoint {found.row}: {found.detail}"
-                log.event(t_ns, "warning", what)
+                name, numbers = found.reason.name, {"waypoint": found.row}
+                what = f"chunk: {name}: waypoint {found.row}: {found.detail}"
+                self._log.event(t_ns, EventKind.CHUNK, "warning", what, name, numbers)
         if found.reason is Reason.OK or self._check == "flag":
             return True
         what = f"the policy failed: its chunk was refused: {found.reason.name}: {found.detail}"
-        self._fail(what, "error", t_ns, log)
+        self._fail(what, "error", t_ns)
         return False
 
-    def _fail(self, why: str, level: str, t_ns: int, log: NullLog) -> None:
+    def _fail(self, why: str, level: Level, t_ns: int) -> None:
         if self.failed != why:
             self.failed = why
-            log.event(t_ns, level, why)
+            self._log.event(t_ns, EventKind.POLICY, level, why)
 
-    def _observe(self, worker: Worker, t_ns: int, row: Row, log: NullLog) -> Observation | None:
-        images = self._senses.frames(t_ns, log)
+    def _observe(self, worker: Worker, t_ns: int, row: Row) -> Observation | None:
+        images = self._senses.frames(t_ns)
         if any(name not in images for name in worker.about.cameras):
             return None  # no new chunk: the old one runs out, then the arm stops
         assert self._state_vector is not None
@@ -134,6 +143,6 @@ class Planner:
         unknown = [n for n, x in zip(names, state.tolist(), strict=True) if not math.isfinite(x)]
         if unknown:  # what a network makes of a NaN is nobody's plan
             self._senses.trouble = f"the policy wants {', '.join(unknown)}, which no sensor gives"
-            log.once(t_ns, "state", self._senses.trouble)
+            self._log.once(t_ns, "state", self._senses.trouble)
             return None
         return Observation(t_ns, images, state, self._instruction, base_q, base)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+import msgspec
 import numpy as np
 
 from headway.types import Signals, Vec
@@ -22,21 +21,19 @@ def success_of(end: str, said: bool | None) -> bool | None:
     return None if end == INTERRUPTED else said
 
 
-@dataclass(frozen=True)
-class Result:
-    """How an episode ended. `end`: done | time limit | protective stop | fault | interrupted;
-    `why`: what the fault was; `success`: see `success_of`."""
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """How an episode ended: the topic /result of a recording."""
 
-    end: str
-    success: bool | None
+    end: str  # done | time limit | protective stop | fault | interrupted
+    success: bool | None  # see `success_of`
     seconds: float
     ticks: int
     retries: int
-    rejected: int
-    missed: int
-    peak_force: float
-    reward: float
-    why: str = ""
+    rejected: int  # commands that the guard changed
+    missed: int  # deadlines
+    peak_force: float  # the largest |F| at the TCP [N]
+    reward: float  # the sum of PRO's rewards
+    why: str = ""  # what the fault was
 
 
 class Trace:

@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import headway
+from headway.edge.control.events import EventKind
 from headway.edge.control.log import EpisodeLog
 from headway.edge.control.loop import Loop
 from headway.edge.control.result import Result
@@ -22,7 +23,6 @@ def record_episode(
     seed: int,
     path: Path,
     *,
-    chunk_shape: tuple[int, int] | None,
     metadata: Mapping[str, str],
     overwrite: bool = False,
     images: bool = True,
@@ -37,7 +37,7 @@ def record_episode(
     """
     station = loop.station
     instruction = station.reset(seed)
-    if station.cell is not None:
+    if station.world is not None:
         loop.guard.acknowledge()  # a new scene is a robot that nobody has stopped yet
     facts = {
         "headway": headway.__version__,
@@ -62,7 +62,7 @@ def record_episode(
         path,
         joints=station.joints,
         cameras=station.has_depth if images else {},
-        chunk_shape=chunk_shape,
+        chunk_shape=loop.worker.about.chunk_shape if loop.worker else None,
         pro=loop.pro,
         realtime=realtime,
         max_ticks=round(loop.task.limit_s * loop.cfg.hz) + 2,
@@ -75,5 +75,5 @@ def record_episode(
         with setup.pinned() if setup else nullcontext():
             result = loop.episode(instruction, log)
         if realtime and (said := environment.changes(throttled, environment.throttled())):
-            log.event(station.clock.now(), "warning", said)
+            log.event(station.clock.now(), EventKind.MACHINE, "warning", said)
         return result

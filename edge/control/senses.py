@@ -15,10 +15,11 @@ from headway.types import ArmState, Frame, GripperState, T_co, Wrench
 
 
 class Senses:
-    """Every consumer fails closed on None. `trouble`: what was missing last."""
+    """What the sensors of one episode say; whoever uses it fails closed on None. `trouble`: what
+    was missing last."""
 
-    def __init__(self, station: Station) -> None:
-        self._station = station
+    def __init__(self, station: Station, log: NullLog) -> None:
+        self._station, self._log = station, log
         self._cfg = cfg = station.settings.loop
         self._max_age_ns = round(cfg.max_age_s * NS)
         self._frame_age_ns = round(cfg.camera_max_age_s * NS)
@@ -26,34 +27,30 @@ class Senses:
         self.jitter = Jitter()  # of the arm's samples
         self.trouble = ""
 
-    def reset(self) -> None:
-        self._stuck.reset()
-        self.jitter.reset()
-        self.trouble = ""
-
     def arm_at_rest(self) -> ArmState:
         """The arm's state. Raises Stale."""
         return self._station.arm.latest(self._max_age_ns).value
 
-    def read(self, log: NullLog) -> tuple[ArmState | None, Wrench | None, GripperState | None]:
+    def read(self) -> tuple[ArmState | None, Wrench | None, GripperState | None]:
+        """Arm, F/T sensor and gripper, each None without a fresh valid sample."""
         station, most = self._station, self._max_age_ns
-        state = self._fresh(station.arm, most, log, self.jitter)
-        wrench = self._fresh(station.ft, most, log) if station.ft else None
+        state = self._fresh(station.arm, most, self.jitter)
+        wrench = self._fresh(station.ft, most) if station.ft else None
         if wrench is not None and self._stuck.check(wrench, station.clock.now()):
             self.trouble = f"the F/T sensor gives the same for {self._cfg.ft_stuck_s} s"
-            log.once(station.clock.now(), "stuck", self.trouble)
+            self._log.once(station.clock.now(), "stuck", self.trouble)
             wrench = None
-        grip = self._fresh(station.gripper, most, log) if station.gripper else None
+        grip = self._fresh(station.gripper, most) if station.gripper else None
         return state, wrench, grip
 
-    def frames(self, t_ns: int, log: NullLog) -> dict[str, Frame]:
+    def frames(self, t_ns: int) -> dict[str, Frame]:
         """By the name of the camera; those that are fresh."""
         images = {}
         for name, camera in self._station.cameras.items():
-            frame = self._fresh(camera, self._frame_age_ns, log)
+            frame = self._fresh(camera, self._frame_age_ns)
             if frame is not None:
                 images[name] = frame
-                log.image(t_ns, name, frame)
+                self._log.image(t_ns, name, frame)
         return images
 
     def tare(self) -> None:
@@ -76,7 +73,7 @@ class Senses:
         station.payload.tare(samples)
 
     def _fresh(
-        self, source: Latest[T_co], max_age_ns: int, log: NullLog, jitter: Jitter | None = None
+        self, source: Latest[T_co], max_age_ns: int, jitter: Jitter | None = None
     ) -> T_co | None:
         """The newest valid value."""
         try:
@@ -84,11 +81,11 @@ class Senses:
         except Stale as e:
             self.trouble = str(e)
         else:
-            log.sampled(source.name, sample.stamp)
+            self._log.sampled(source.name, sample.stamp)
             if jitter is not None:
                 jitter.step(sample.stamp)
             if sample.valid:
                 return sample.value
             self.trouble = f"{source.name}: invalid sample {sample.flags}"
-        log.once(self._station.clock.now(), source.name, self.trouble)
+        self._log.once(self._station.clock.now(), source.name, self.trouble)
         return None

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta, structs
 
-from headway import config, plugins
+from headway import config
 from headway.config import Hertz, Seconds, SecondsOrNone
-from headway.drivers import device_config
+from headway.drivers import Asked, device_config
 from headway.edge.control.payload import ToolConfig
 from headway.edge.control.tasks.pick_place import TaskConfig, ZoneConfig
 from headway.edge.guard.guard import GuardConfig
@@ -19,9 +19,6 @@ from headway.edge.motion.chunks import Seam
 from headway.edge.policy.remote.layout import RemoteConfig
 from headway.edge.pro.risk import RiskConfig
 from headway.errors import ConfigError
-
-if TYPE_CHECKING:
-    from headway.drivers.sim.cell import CellConfig
 
 FilePath = Annotated[str, Meta(min_length=1)]
 LONGEST_TICKS = 10_000_000  # of an episode: five and a half hours at 500 Hz; room is kept for them
@@ -158,40 +155,38 @@ def check_devices(settings: Settings, where: str) -> None:
     if settings.gripper is not None:
         device_config("grippers", settings.gripper, f"{place}[gripper]")
     cameras(settings, place)
-    cell(settings, place)
+    world(settings, place)
 
 
-def cell(settings: Settings, place: str = "") -> CellConfig | None:
-    """The checked `[cell]` section, if there is one. Raises ConfigError, also where the file asks
-    for something else than the cell's scene: that decides what is asked for, and what success is.
-    """
+def world(settings: Settings, place: str = "") -> tuple[ModuleType, Any] | None:
+    """Module and checked `Config` of the world that `[cell]` describes, if there is one. Raises
+    ConfigError, also where the file asks for something else than that world: it decides what is
+    asked for, and what success is."""
     if settings.cell is None:
         return None
-    from headway.drivers.sim.cell import cell_config
-
-    cfg = cell_config(settings.cell, f"{place}[cell]")
-    scene = plugins.load("drivers.sim.scenes", cfg.scene)
+    where = f"{place}[cell]"
+    module, cfg = device_config("worlds", {"kind": "sim", **settings.cell}, where)
+    asked: Asked = module.asked(cfg, where)
     if settings.instruction is not None:
         raise ConfigError(
-            f"{place}`instruction` is not followed in a [cell]: in each episode its scene "
-            f"{cfg.scene} asks for one of {', '.join(map(repr, scene.INSTRUCTIONS))}; found "
+            f"{place}`instruction` is not followed in a [cell]: in each episode its {asked.name} "
+            f"asks for one of {', '.join(map(repr, asked.instructions))}; found "
             f"{settings.instruction!r}: leave it out"
         )
     task = settings.task
-    if task.index != scene.TASK:
+    if task.index != asked.task:
         raise ConfigError(
-            f"{place}`task.index` wants {scene.TASK}, the task of the cell's scene {cfg.scene}, "
-            f"found {task.index}"
+            f"{place}`task.index` wants {asked.task}, the task of the cell's {asked.name}, found "
+            f"{task.index}"
         )
-    for key, zone in (("source", scene.SOURCE), ("target", scene.TARGET)):
-        found: ZoneConfig = getattr(task, key)
-        x, y, _ = zone.centre
-        if not found.holds(x, y):
+    for key, (x, y) in asked.places.items():
+        zone: ZoneConfig = getattr(task, key)
+        if not zone.holds(x, y):
             raise ConfigError(
                 f"{place}`task.{key}` wants a zone that holds ({x:g}, {y:g}), where the cell's "
-                f"scene {cfg.scene} has it, found centre {found.centre} and half {found.half}"
+                f"{asked.name} has it, found centre {zone.centre} and half {zone.half}"
             )
-    return cfg
+    return module, cfg
 
 
 def cameras(settings: Settings, place: str = "") -> dict[str, tuple[ModuleType, Any]]:

@@ -5,38 +5,32 @@ from __future__ import annotations
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from headway.clock import Clock, WallClock
-from headway.drivers import Arm, Camera, Context, ForceTorqueSensor, Gripper, device_config
+from headway.clock import Clock, VirtualClock, WallClock
+from headway.drivers import Arm, Camera, Context, ForceTorqueSensor, Gripper, World, device_config
 from headway.drivers.latest import Latest
 from headway.drivers.lock import DeviceLock
 from headway.edge.control.payload import Payload
-from headway.edge.control.settings import Settings, cameras, cell
+from headway.edge.control.settings import Settings, cameras, world
 from headway.kernels.telemetry import Scale
 from headway.types import ArmState, Frame, GripperState, Wrench
-
-if TYPE_CHECKING:
-    from headway.drivers.sim.cell import Cell
 
 
 class Station:
     """`with Station(settings, clock) as station:` opens everything; nothing moves. A device with an
     address (`info.uri`) is then held against other processes: Busy.
-
-    `outcome()` asks the station whether the task ended well; None where there is nobody to ask.
     """
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self.settings, self.clock = settings, clock
         # Readers sleep up to their due time: one that spins keeps the interpreter from the loop.
         self.ctx = Context(WallClock(spin_ns=0) if isinstance(clock, WallClock) else clock)
-        self.cell: Cell | None = None
-        cell_cfg = cell(settings)
-        if cell_cfg is not None:
-            from headway.drivers.sim.cell import Cell
-
-            self.cell = self.ctx.worlds["sim"] = Cell(cell_cfg, self.ctx.clock)
+        self.world: World | None = None
+        described = world(settings)
+        if described is not None:
+            module, cfg = described
+            self.world = module.connect(cfg, self.ctx)
         self.arm_device: Arm = self._open("arms", "arm", settings.arm)
         self.chain = self.arm_device.chain
         self.arm: Latest[ArmState] = Latest(self.arm_device, clock, "arm")
@@ -104,10 +98,16 @@ class Station:
                 raise
 
     def reset(self, seed: int) -> str | None:
-        """Prepare an episode; returns the station's instruction, if it gives one."""
-        if self.cell is None:
+        """Set up the episode of `seed`; returns its instruction, if anybody gives one. In lock-step
+        the time begins anew, so that an episode does not depend on those before it."""
+        if isinstance(self.clock, VirtualClock):
+            self.clock.restart()
+            for source in self.sources:
+                source.restart()
+        if self.world is None:
             return self.settings.instruction
-        return self.cell.reset(seed).instruction
+        return self.world.reset(seed)
 
     def outcome(self) -> bool | None:
-        return self.cell.outcome() if self.cell is not None else None
+        """Whether the task ended well; None where there is no world to ask."""
+        return self.world.outcome() if self.world is not None else None

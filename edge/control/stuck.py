@@ -12,9 +12,6 @@ class StuckSensor:
 
     def __init__(self, after_s: float) -> None:
         self._after_ns = round(after_s * NS)
-        self.reset()
-
-    def reset(self) -> None:
         self._last = b""
         self._since_ns = 0
 

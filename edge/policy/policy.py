@@ -160,7 +160,8 @@ class InlineWorker:
     trouble = ""
 
     def __init__(self, policy: Policy, chain: Chain, latency_s: float) -> None:
-        self.policy, self._chain = policy, chain
+        """`latency_s` from an observation to the tick that its chunk is ready for [s]."""
+        self.policy, self._chain, self.latency_s = policy, chain, latency_s
         self.about = about(policy)
         self._latency_ns = round(latency_s * NS)
         self._ready: list[tuple[int, Ready | PolicyError]] = []

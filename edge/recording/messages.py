@@ -90,5 +90,10 @@ def joints(t_ns: int, row: Rows, channel: Channel) -> bytes | None:
     return bytes(m.SerializeToString())
 
 
-ENCODERS = {"image": image, "calibration": calibration, "log": log}
+def as_given(t_ns: int, payload: bytes) -> bytes:
+    """JSON is recorded as it comes."""
+    return payload
+
+
+ENCODERS = {"image": image, "calibration": calibration, "log": log, "json": as_given}
 VIEWS = {"transform": transform, "joints": joints}

@@ -136,6 +136,10 @@ class Recorder:
         """Record a line; `level` is one of debug, info, warning, error, fatal."""
         self._send(self._find(topic, "log"), t_ns, bytes([LEVELS[level]]) + text.encode())
 
+    def json(self, topic: str, t_ns: int, text: bytes) -> None:
+        """Record a JSON message, an object in UTF-8 that follows the channel's schema."""
+        self._send(self._find(topic, "json"), t_ns, text)
+
     def _find(self, topic: str, kind: str) -> int:
         i = self._ids.get(topic, -1)
         if i < 0 or self._channels[i].kind != kind:

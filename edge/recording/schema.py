@@ -6,6 +6,7 @@
 | image       | `Recorder.image`         | foxglove.RawImage         |
 | calibration | `Recorder.calibration`   | foxglove.CameraCalibration|
 | log         | `Recorder.log`           | foxglove.Log              |
+| json        | `Recorder.json`          | the channel's JSON Schema |
 | transform   | the writer, from `source`| foxglove.FrameTransform   |
 | joints      | the writer, from `source`| foxglove.JointStates      |
 
@@ -25,12 +26,13 @@ import numpy as np
 
 from headway.wire import Layout, dtype_from_json, dtype_to_json
 
-Kind = Literal["struct", "image", "calibration", "log", "transform", "joints"]
+Kind = Literal["struct", "image", "calibration", "log", "json", "transform", "joints"]
 
 
 @dataclass(frozen=True)
 class Channel:
-    """One topic. `dtype` and `units` (column -> unit) of a struct; `frame_id` of images.
+    """One topic. `dtype` and `units` (column -> unit) of a struct; `frame_id` of images;
+    `schema_name` and `json_schema` (JSON Schema of an object) of JSON messages.
 
     transform: `column` of `source` is the pose (7,) of `child_frame_id` in `frame_id`, position
     [m], quaternion wxyz. joints: `column`, "d" + `column` and "tau_ext" of `source`, as far as they
@@ -47,6 +49,8 @@ class Channel:
     frame_id: str = ""
     child_frame_id: str = ""
     names: tuple[str, ...] = ()
+    schema_name: str = ""
+    json_schema: str = ""
 
     def to_json(self) -> dict[str, Any]:
         plain = {k: v for k, v in self.__dict__.items() if k != "dtype"} | {
@@ -85,6 +89,8 @@ def check(channels: list[Channel]) -> None:
                 Layout(c.dtype)
             except ValueError as e:
                 raise ValueError(f"channel {c.topic}: {e}") from None
+        if c.kind == "json" and not (c.schema_name and c.json_schema):
+            raise ValueError(f"channel {c.topic}: a json channel wants schema_name and json_schema")
         if c.kind not in ("transform", "joints"):
             continue
         source = by_topic.get(c.source)

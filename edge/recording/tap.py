@@ -21,7 +21,8 @@ from headway.clock import NS
 HEAD = struct.Struct("<BxHIQ")  # op, channel, length of what follows, time [ns]
 CHANNELS, MESSAGE, END = 0, 1, 2
 LIMIT = 16 << 20
-EVERY_ONE = ("log", "calibration")  # kinds of channel that are rare, and of which none is spared
+# Kinds of channel whose messages are rare: all of them are passed on.
+EVERY_ONE = ("log", "json", "calibration")
 _IOV = 64
 
 
@@ -33,7 +34,8 @@ class Feed(NamedTuple):
 
 
 class Topic(NamedTuple):
-    """A channel as MCAP and the Foxglove protocol know it; messages and schema are protobuf."""
+    """A channel as MCAP and the Foxglove protocol know it. Messages and schema are protobuf, those
+    of kind `json` are JSON and JSON Schema."""
 
     topic: str
     kind: str

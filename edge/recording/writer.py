@@ -92,15 +92,19 @@ class Log:
         self.good = self.file.at  # the file is whole up to here
 
     def _register(self, c: Channel, topics: list[Topic]) -> _Out:
+        encodings = "protobuf", "protobuf"  # of the messages and of their schema
         if c.kind == "struct":
             name, schema = struct_schema(c)
+        elif c.kind == "json":
+            name, schema = c.schema_name, c.json_schema.encode()
+            encodings = "json", "jsonschema"
         else:
             from mcap_protobuf.schema import build_file_descriptor_set
 
             name = messages.CLASSES[c.kind].DESCRIPTOR.full_name
             schema = build_file_descriptor_set(messages.CLASSES[c.kind]).SerializeToString()
-        schema_id = self.mcap.register_schema(name, "protobuf", schema)
-        n = self.mcap.register_channel(c.topic, "protobuf", schema_id, c.metadata())
+        schema_id = self.mcap.register_schema(name, encodings[1], schema)
+        n = self.mcap.register_channel(c.topic, encodings[0], schema_id, c.metadata())
         topics.append(Topic(c.topic, c.kind, name, schema, tuple(c.metadata().items())))
         return _Out(n, len(topics) - 1, c, Layout(c.dtype) if c.dtype is not None else None, [])
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -46,32 +46,22 @@ class WallClock:
 
 
 class VirtualClock:
-    """Time moves only in `sleep_until`, and takes the subscribed world along before it returns.
-
-    Subscribers are called in the order of subscription with the new time; a simulation advances
-    itself there. With none it is the clock of a test: nothing ever waits.
-    """
+    """Time moves only in `sleep_until`: nothing ever waits."""
 
     realtime = False
 
     def __init__(self, start_ns: int = 0) -> None:
-        self._now = start_ns
-        self._subscribers: list[Callable[[int], None]] = []
+        self._now = self._start = start_ns
 
     def now(self) -> int:
         return self._now
 
     def sleep_until(self, t_ns: int) -> None:
-        if t_ns > self._now:
-            self._now = t_ns
-            for advance in self._subscribers:
-                advance(t_ns)
+        self._now = max(self._now, t_ns)
 
-    def subscribe(self, advance: Callable[[int], None]) -> None:
-        self._subscribers.append(advance)
-
-    def unsubscribe(self, advance: Callable[[int], None]) -> None:
-        self._subscribers.remove(advance)
+    def restart(self) -> None:
+        """Begin anew at `start_ns`."""
+        self._now = self._start
 
 
 def quiet_start(clock: Clock, period_ns: int, kernel_ns: int | None = None) -> int:

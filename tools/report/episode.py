@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.edge.control.log import RESULT
+from headway.edge.control.result import Result
 from headway.edge.control.tasks.pick_place import Phase
 from headway.edge.guard.guard import Reason
 from headway.edge.pro.operator import OUTPUTS
 from headway.errors import RecordingError
 from headway.mcaplog import Recording
 from headway.tools.latency.rows import total_ns
+from headway.tools.recorded import events_of, result_of
 from headway.tools.report.channels import channel_panels, known, signal_panels, wrench_panels
 from headway.tools.report.series import Array, Event, Panel, Span, Timeline, merge, spans_of
 
@@ -28,7 +27,7 @@ GROUPS = {
 
 
 @dataclass(frozen=True)
-class Episode:
+class RecordedEpisode:
     """The rows of an episode; times are counted from the first tick, `t0_ns`."""
 
     recording: Recording
@@ -38,9 +37,7 @@ class Episode:
     command: Rows | None
     pro: Rows | None
     events: list[Event]
-    result: dict[
-        str, Any
-    ]  # of `edge.control.loop.Result`; empty where the recording ends before it
+    result: Result | None  # None where the recording ends before it
 
     @property
     def step(self) -> float:
@@ -61,7 +58,7 @@ class Episode:
         return lacking
 
 
-def read_episode(recording: Recording) -> Episode:
+def read_episode(recording: Recording) -> RecordedEpisode:
     """Raises RecordingError for a recording that is not of an episode."""
     if "/telemetry" not in recording.topics:
         raise RecordingError(
@@ -72,27 +69,17 @@ def read_episode(recording: Recording) -> Episode:
         )
     rows = _in_order(recording, "/telemetry")
     assert rows is not None
-    logs = recording.logs()
-    t0_ns = int(rows["t_ns"][0]) if len(rows) else min((x.t_ns for x in logs if x.t_ns), default=0)
-    events, result = [], {}
-    for line in logs:
-        if line.text.startswith(RESULT):
-            found = _object(line.text[len(RESULT) :])
-            if found is not None:
-                result = found
-                continue
-        # time 0: a condition that was logged without one
-        t = (line.t_ns - t0_ns) / 1e9 if line.t_ns else None
-        events.append(Event(t, line.level, line.text))
-    return Episode(
+    found = events_of(recording)
+    t0_ns = int(rows["t_ns"][0]) if len(rows) else min((e.t_ns for e in found if e.t_ns), default=0)
+    return RecordedEpisode(
         recording,
         t0_ns,
         rows,
         (rows["t_ns"] - t0_ns) / 1e9,
         _in_order(recording, "/command"),
         _in_order(recording, "/pro"),
-        events,
-        result,
+        [Event((e.t_ns - t0_ns) / 1e9 if e.t_ns else None, e.level, e.text) for e in found],
+        result_of(recording),
     )
 
 
@@ -110,19 +97,11 @@ def _in_order(recording: Recording, topic: str) -> Rows | None:
     return rows
 
 
-def _object(text: str) -> dict[str, Any] | None:
-    try:
-        value = json.loads(text)
-    except ValueError:
-        return None
-    return value if isinstance(value, dict) else None
-
-
-def timeline(episode: Episode, timing: Rows | None) -> Timeline:
+def timeline(episode: RecordedEpisode, timing: Rows | None) -> Timeline:
     return Timeline(list(_panels(episode, timing)), _lanes(episode), episode.events)
 
 
-def _lanes(e: Episode) -> dict[str, list[Span]]:
+def _lanes(e: RecordedEpisode) -> dict[str, list[Span]]:
     lanes: dict[str, list[Span]] = {}
     lost = [
         Span((d.start_ns - e.t0_ns) / 1e9, (d.end_ns - e.t0_ns) / 1e9, "damaged chunk", "bandbad")
@@ -161,7 +140,7 @@ def _name(kind: type[Phase] | type[Reason], code: int) -> str:
         return f"{kind.__name__.lower()} {code}"
 
 
-def _panels(e: Episode, timing: Rows | None) -> Iterator[Panel]:
+def _panels(e: RecordedEpisode, timing: Rows | None) -> Iterator[Panel]:
     t = e.t
     if e.pro is not None and len(e.pro):
         names = [n for n in (*OUTPUTS, "reward") if n in (e.pro.dtype.names or ())]

@@ -6,16 +6,17 @@ import sys
 from html import escape
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
-from headway.edge.control.result import INTERRUPTED, success_of
+from headway.edge.control.result import INTERRUPTED
 from headway.edge.guard.guard import Reason
 from headway.errors import RecordingError
 from headway.mcaplog import Recording, open_recording
 from headway.tools.latency.analysis import analyse_recording
 from headway.tools.latency.rows import timings
 from headway.tools.report import page
-from headway.tools.report.episode import Episode, read_episode, timeline
+from headway.tools.report.episode import RecordedEpisode, read_episode, timeline
 from headway.tools.report.frames import strips, strips_html
 from headway.tools.report.latency import latency_html
 
@@ -74,7 +75,7 @@ def _write(log: Recording, out: Path | None) -> Path:
     return page.save(out, text)
 
 
-def _head(e: Episode) -> str:
+def _head(e: RecordedEpisode) -> str:
     log, result = e.recording, e.result
     kind, verdict = _verdict(e)
     instruction = log.metadata.get("instruction") or log.path.name
@@ -115,20 +116,18 @@ def _head(e: Episode) -> str:
     )
 
 
-def _verdict(e: Episode) -> tuple[str, str]:
+def _verdict(e: RecordedEpisode) -> tuple[str, str]:
     """Class of the badge, and its text."""
-    if not e.result:
+    if e.result is None:
         return "", "NO RESULT"
-    end = str(e.result.get("end", ""))
-    if end == INTERRUPTED:
+    if e.result.end == INTERRUPTED:
         return "", "INTERRUPTED"
-    success = success_of(end, e.result.get("success"))
-    if success is True:
+    if e.result.success:
         return "good", "SUCCESS"
-    return ("bad", "FAILED") if success is False else ("", "NO VERDICT")
+    return ("bad", "FAILED") if e.result.success is False else ("", "NO VERDICT")
 
 
-def _facts(e: Episode) -> list[tuple[str, str]]:
+def _facts(e: RecordedEpisode) -> list[tuple[str, str]]:
     """From the result where there is one, else counted from what was read."""
     r, meta = e.result, e.recording.metadata
     force = e.column("wrench")
@@ -141,7 +140,7 @@ def _facts(e: Episode) -> list[tuple[str, str]]:
     if e.command is not None:
         stopped = (e.command["changed"] != 0) & (e.command["reason"] != Reason.NO_COMMAND)
         seen |= {"rejected": int(stopped.sum()), "missed": int(e.command["missed"].sum())}
-    facts = {**seen, **r}
+    facts = seen if r is None else seen | msgspec.structs.asdict(r)
     n = page.number
     shown = [
         ("ended", n(facts.get("end"))),

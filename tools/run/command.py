@@ -100,11 +100,11 @@ def _run(config: Path, run: RunOptions, ending: Ending, console: Console) -> int
                     path = out / f"episode_{seed}.mcap"
                     with Panel(built.loop, console) if run.panel else nullcontext():
                         result = record_episode(
-                            built.loop, seed, path, chunk_shape=built.chunk_shape,
-                            metadata=built.facts, overwrite=run.overwrite, setup=setup,
-                            view=viewer.feed if viewer is not None else None,
+                            built.loop, seed, path, metadata=built.facts, overwrite=run.overwrite,
+                            setup=setup, view=viewer.feed if viewer is not None else None,
                         )  # fmt: skip
-                    done.append(Episode(seed, result, built.loop.trace))
+                    assert built.loop.current is not None
+                    done.append(Episode(seed, result, built.loop.current.trace))
                     progress.console.print(_line(seed, result))
                     progress.advance(bar)
                     if run.report:
@@ -112,7 +112,7 @@ def _run(config: Path, run: RunOptions, ending: Ending, console: Console) -> int
 
                         progress.console.print(f"  report {write_report(path)}")
                     # Somebody has to look at the robot first; the cell is a new one each time.
-                    if result.end == "fault" or (result.end in STOPPED and station.cell is None):
+                    if result.end == "fault" or (result.end in STOPPED and station.world is None):
                         break
         finally:
             built.close()

@@ -19,6 +19,7 @@ import numpy as np
 from msgspec import structs
 
 from headway.clock import NS, Clock
+from headway.edge.control.events import EventKind
 from headway.edge.control.log import NullLog
 from headway.edge.control.loop import Loop
 from headway.edge.control.station import Station
@@ -100,7 +101,7 @@ def _injection(found: re.Match[str]) -> Injection | None:
 
 
 class Faults:
-    """What is to be injected into the episodes of one loop. `begin` once per episode."""
+    """What is to be injected into the episodes of one loop, which it observes."""
 
     def __init__(self, wanted: tuple[Injection, ...], clock: Clock) -> None:
         self.wanted, self.clock = wanted, clock
@@ -121,6 +122,9 @@ class Faults:
         self._begun, self._log = self.clock.now(), log
         self._said.clear()
 
+    def end(self) -> None:
+        self._log = None
+
     def active(self, kind: str) -> Injection | None:
         if self._log is None:  # between episodes
             return None
@@ -129,7 +133,8 @@ class Faults:
             if one.kind == kind and one.on(t):
                 if one not in self._said:
                     self._said.add(one)
-                    self._log.event(self.clock.now(), "warning", f"inject: {KINDS[kind]}")
+                    text = f"inject: {KINDS[kind]}"
+                    self._log.event(self.clock.now(), EventKind.INJECTED, "warning", text, kind)
                 return one
         return None
 
@@ -163,8 +168,8 @@ class Faults:
                     f"{lacks}: leave it out, or configure one"
                 )
         assert worker is not None
-        loop.planner.worker = FaultyWorker(worker, self, loop)
-        loop.begun = self.begin
+        loop.worker = FaultyWorker(worker, self, loop)
+        loop.observer = self
 
 
 class FaultySource(Generic[T]):

@@ -49,11 +49,10 @@ class Panel:
         table = Table(title="Headway", min_width=60)
         table.add_column("", min_width=12)
         table.add_column("now", min_width=40)
-        row = getattr(self._loop, "row", None)
-        if row is None:
+        if self._loop.current is None:
             table.add_row("state", "starting")
             return table
-        v = row.view
+        v = self._loop.current.row.view
         phase = float(v["phase"])
         table.add_row("elapsed", f"{float(v['elapsed']):.1f} s of {float(v['limit']):g} s")
         table.add_row("phase", Phase(int(phase)).name.lower() if np.isfinite(phase) else "-")

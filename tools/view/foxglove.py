@@ -157,14 +157,13 @@ class FoxgloveServer:
 
     def _advert(self, n: int) -> dict[str, Any]:
         t = self._open[n]
-        return {
-            "id": n,
-            "topic": t.topic,
-            "encoding": "protobuf",
-            "schemaName": t.schema_name,
-            "schemaEncoding": "protobuf",
-            "schema": base64.b64encode(t.schema).decode(),
-        }
+        known = {"id": n, "topic": t.topic, "schemaName": t.schema_name}
+        if t.kind == "json":
+            return known | {
+                "encoding": "json", "schemaEncoding": "jsonschema", "schema": t.schema.decode(),
+            }  # fmt: skip
+        schema = base64.b64encode(t.schema).decode()
+        return known | {"encoding": "protobuf", "schemaEncoding": "protobuf", "schema": schema}
 
     async def _serve(self, connection: ServerConnection) -> None:
         client = _Client(connection)

@@ -63,10 +63,14 @@ class RerunSink:
     def __init__(self, opened: tuple[Any, Any]) -> None:
         self._rr, self._stream = opened
         self._logs: list[Any] = []  # of this and all earlier episodes
+        # In lock-step each episode's time begins anew. Rerun keeps all that it gets on one
+        # timeline, so later episodes are moved behind the earlier ones.
+        self._shift_ns = self._last_ns = 0
+        self._first = True  # of an episode's messages comes next
         self.complete = True  # whether Rerun took everything; known after `close`
 
     def channels(self, topics: Sequence[Topic]) -> list[int]:
-        first = len(self._logs)
+        first, self._first = len(self._logs), True
         for t in topics:
             if t.kind == "struct":
                 layout = Layout(dtype_from_json(dict(t.metadata)["headway.dtype"]))
@@ -76,7 +80,11 @@ class RerunSink:
         return list(range(first, len(self._logs)))
 
     def message(self, channel: int, t_ns: int, data: bytes) -> None:
-        self._stream.set_time("run", duration=np.timedelta64(t_ns, "ns"))
+        if self._first:
+            behind = self._last_ns + 1 if self._last_ns else 0
+            self._first, self._shift_ns = False, max(0, behind - t_ns)
+        self._last_ns = t_ns + self._shift_ns
+        self._stream.set_time("run", duration=np.timedelta64(self._last_ns, "ns"))
         self._logs[channel](data)
 
     async def close(self) -> None:
@@ -85,6 +93,9 @@ class RerunSink:
         except Exception:  # its own kind of error differs from version to version
             self.complete = False
         self._stream.disconnect()
+
+    def _json(self, topic: str, data: bytes) -> None:
+        """Events are shown as lines of /log."""
 
     def _struct(self, topic: str, layout: Layout, data: bytes) -> None:
         row = layout.decode([data])[0]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Annotated
 
@@ -15,6 +15,7 @@ from msgspec import Meta
 
 from headway import config
 from headway.config import Fraction, NotNegative, Positive
+from headway.edge.control.events import EventKind
 
 
 class Phase(IntEnum):
@@ -58,13 +59,22 @@ class TaskConfig(config.Struct, frozen=True):
     open_fraction: Fraction = 0.5  # a commanded width below this share of the stroke means "close"
 
 
+# Called with the kind, a text for people, and the jaw width and TCP position [m] by name.
+OnEvent = Callable[[EventKind, str, dict[str, float]], None]
+
+
+def _nobody(kind: EventKind, text: str, numbers: dict[str, float]) -> None:
+    """Nobody wants to know."""
+
+
 @dataclass(slots=True)
 class TaskMonitor:
-    """`step` once per tick. `events` are called with a short text as they happen."""
+    """`step` once per tick. `stroke` [m] of the gripper; `on_event` is called with what happens, in
+    the tick in which it does."""
 
     cfg: TaskConfig
     stroke: float
-    on_event: Callable[[str], None] | None = None
+    on_event: OnEvent = _nobody
     phase: Phase = Phase.APPROACH
     retries: int = 0
     done: bool = False
@@ -72,7 +82,7 @@ class TaskMonitor:
     _was_closing: bool = False
     _still_s: float = 0.0
     _last_width: float = 0.0
-    _closed_on_nothing: bool = field(default=False)
+    _closed_on_nothing: bool = False
 
     def step(
         self, x: float, y: float, z: float, width: float, width_ref: float, dt: float
@@ -94,7 +104,7 @@ class TaskMonitor:
         if closing:
             self._while_closed(x, y, z, width, settled)
         else:
-            self._while_open(x, y, z)
+            self._while_open(x, y, z, width)
         self._was_closing = closing
         return self.phase
 
@@ -102,7 +112,10 @@ class TaskMonitor:
         c = self.cfg
         if width < c.empty_width:
             if self.holding or (settled and not self._closed_on_nothing):
-                self.event("item lost" if self.holding else "closed on nothing")
+                if self.holding:
+                    self._say(EventKind.ITEM_LOST, "item lost", x, y, z, width)
+                else:
+                    self._say(EventKind.CLOSED_ON_NOTHING, "closed on nothing", x, y, z, width)
                 self.retries += 1
                 self._closed_on_nothing = True
                 self.holding = False
@@ -110,28 +123,30 @@ class TaskMonitor:
             return
         if not self.holding and settled and not self._closed_on_nothing:
             self.holding = True
-            self.event("item held")
+            self._say(EventKind.ITEM_HELD, "item held", x, y, z, width)
         if self.holding:
             if c.target.holds(x, y):
                 self.phase = Phase.PLACE
             else:
                 self.phase = Phase.TRANSPORT if z > c.clear_z else Phase.LIFT
 
-    def _while_open(self, x: float, y: float, z: float) -> None:
+    def _while_open(self, x: float, y: float, z: float, width: float) -> None:
         c = self.cfg
         if self._was_closing:
             if self.holding and c.target.holds(x, y):
                 self.phase = Phase.RETREAT
-                self.event("released over the target")
+                text = "released over the target"
+                self._say(EventKind.RELEASED_AT_TARGET, text, x, y, z, width)
             elif self.holding:
                 self.retries += 1
                 self.phase = Phase.RECOVER
-                self.event("released outside the target")
+                text = "released outside the target"
+                self._say(EventKind.RELEASED_ELSEWHERE, text, x, y, z, width)
             self.holding = False
         if self.phase == Phase.RETREAT:
             if z > c.done_z and not self.done:
                 self.done = True
-                self.event("done")
+                self._say(EventKind.TASK_DONE, "done", x, y, z, width)
             return
         low = z < c.low_z and c.source.holds(x, y)
         if self.phase == Phase.RECOVER:
@@ -140,6 +155,5 @@ class TaskMonitor:
         else:
             self.phase = Phase.DESCEND if low else Phase.APPROACH
 
-    def event(self, text: str) -> None:
-        if self.on_event is not None:
-            self.on_event(text)
+    def _say(self, kind: EventKind, text: str, x: float, y: float, z: float, width: float) -> None:
+        self.on_event(kind, text, {"x": x, "y": y, "z": z, "width": width})

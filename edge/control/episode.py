@@ -1,0 +1,173 @@
+"""What one episode of the loop knows. Made anew for each: nothing of an episode reaches the next
+one but what the devices and the guard's latches hold."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from headway.clock import NS, Tick
+from headway.edge.control.events import EventKind
+from headway.edge.control.log import NullLog
+from headway.edge.control.pace import Pace
+from headway.edge.control.planner import Planner
+from headway.edge.control.result import INTERRUPTED, Result, Trace, success_of
+from headway.edge.control.row import Row
+from headway.edge.control.senses import Senses
+from headway.edge.control.station import Station
+from headway.edge.control.tasks.pick_place import TaskMonitor
+from headway.edge.guard.guard import Decision, Guard, Reason
+from headway.edge.policy.policy import Worker
+from headway.types import ArmState, Signals, Vec, Wrench
+
+# What no new chunk makes good: after `fault_after_s` of nothing else the episode is over.
+_BLIND = frozenset(
+    (
+        Reason.NO_STATE, Reason.BAD_STATE, Reason.NOT_POWERED, Reason.NO_WRENCH, Reason.BAD_WRENCH,
+        Reason.RISK,
+    )
+)  # fmt: skip
+_NO_PLAN = frozenset((Reason.NO_COMMAND, Reason.NOT_NUMBERS, Reason.NOT_FINITE, Reason.SHAPE))
+QUAT_TOLERANCE = 0.04  # of the squared length
+CLOSE_ABOVE, OPEN_BELOW = 0.6, 0.4  # of the grip that a policy asks for, 0 open to 1 closed
+
+
+class Episode:
+    """Begins with the arm at rest and the jaws open or opening: then the F/T sensor is tared, the
+    guard starts where the arm stands, and the policy is told what to do. Raises what these raise:
+    Stale, DeviceError, CommandRejected, SpecMismatch, PolicyError."""
+
+    def __init__(
+        self,
+        station: Station,
+        guard: Guard,
+        worker: Worker | None,
+        pace: Pace | None,
+        instruction: str | None,
+        log: NullLog,
+    ) -> None:
+        """`worker` makes chunks at `pace`; both None where nobody plans anything."""
+        self._station, self._log = station, log
+        self._cfg, self._task = station.settings.loop, station.settings.task
+        self.senses = Senses(station, log)
+        self.senses.tare()
+        q = self.senses.arm_at_rest().q_ref
+        guard.reset(q)
+        self.planner = Planner(station, self.senses, worker, pace, guard, log)
+        self.planner.begin(q, instruction)
+        self.q_sent = q.copy()  # the last command (n,) [rad]
+        self.row = Row(station.joints, self._task.index, self._task.limit_s)
+        self.monitor = TaskMonitor(self._task, station.stroke, self._happened)
+        self.trace = Trace(round(self._task.limit_s * self._cfg.pro_hz) + 2)
+        self.speed = 1.0  # of the planned one
+        self.reward = self.force = 0.0  # so far; |F| at the TCP now [N]
+        self.why = ""  # the episode has to end, and this is the fault
+        self.felt = np.zeros(6)  # the wrench at the TCP (6,) [N, Nm], refilled by `contact`
+        self._at_tcp = Wrench(self.felt[:3], self.felt[3:], "tcp")
+        self._peak = 0.0
+        self._rejected = self._missed = 0
+        self._grip_closed = False
+        self._last_reason, self._last_said_ns = Reason.OK, 0
+        self._lost = _BLIND | _NO_PLAN if worker else _BLIND
+        self._lost_ns: int | None = None  # since when nothing but `_lost` comes from the guard
+        self._restarting = False  # the policy, as of the last tick
+
+    def contact(self, wrench: Wrench | None, state: ArmState | None, t_ns: int) -> Wrench | None:
+        """What touches the tool, at the TCP; refilled at each tick. None without an orientation of
+        the tool, whose weight then cannot be told from a contact."""
+        if wrench is None or state is None:
+            return None
+        w, x, y, z = state.tcp.quat.tolist()
+        if not abs(w * w + x * x + y * y + z * z - 1.0) < QUAT_TOLERANCE:
+            self.senses.trouble = (
+                f"the arm gives the TCP orientation {w:.4g}, {x:.4g}, {y:.4g}, {z:.4g}, which is "
+                "no unit quaternion: check its driver"
+            )
+            self._log.once(t_ns, "orientation", self.senses.trouble)
+            return None
+        contact = self._at_tcp
+        self._station.payload.compensate(wrench, state.tcp.quat, self.felt)
+        self.force = math.hypot(*contact.force.tolist())
+        self._peak = max(self._peak, self.force)
+        return contact
+
+    def set_speed(self, speed: float, signals: Signals | None, t_ns: int) -> None:
+        """Take over the fraction `speed` of the planned speed, and say when it is no longer, or
+        again, the planned one."""
+        if (speed < 1.0) != (self.speed < 1.0):
+            text = "slower, since PRO's risk is high" if speed < 1.0 else "full speed again"
+            numbers = {"speed": speed, "risk": math.nan if signals is None else signals.risk}
+            self._log.event(t_ns, EventKind.SPEED, "info", f"risk: {text}", numbers=numbers)
+        self.speed = speed
+
+    def command(self, q: Vec, grip: float, deadline_ns: int) -> None:
+        """Send `q` (n,) [rad] to the arm, and the jaws where `grip` 0..1 says."""
+        self.q_sent[:] = q
+        self._station.arm_device.command(q, deadline_ns=deadline_ns)
+        gripper = self._station.gripper_device
+        if gripper is None or not math.isfinite(grip):
+            return  # of a grip that is no number the guard speaks; the jaws stay as they are
+        # Hysteresis: a policy that hovers around one half does not make the jaws chatter.
+        closed = grip > (OPEN_BELOW if self._grip_closed else CLOSE_ABOVE)
+        if closed != self._grip_closed:
+            self._grip_closed = closed
+            gripper.command(0.0 if closed else self._station.stroke, force=self._cfg.grip_force)
+
+    def after_change(self, sent: Decision, t_ns: int) -> None:
+        """The guard sent something else than was wanted."""
+        self._rejected += 1
+        self.planner.deadline.overruled(self.q_sent, t_ns)
+        if sent.reason != self._last_reason or t_ns - self._last_said_ns > NS:
+            self._last_said_ns = t_ns
+            name = sent.reason.name
+            text = f"guard: {name}: {sent.detail}"
+            self._log.event(t_ns, EventKind.GUARD, "warning", text, name)
+        self._last_reason = sent.reason
+
+    def watch(self, sent: Decision, tick: Tick) -> None:
+        """Nothing to see or nothing to do for too long ends the episode; a policy that is being
+        started again is waited for."""
+        self._missed += tick.missed
+        planner, t_ns = self.planner, tick.t_ns
+        blind = sent.changed and sent.reason in self._lost
+        restarting = planner.restarting
+        patience_s = self._cfg.restart_s if restarting else self._cfg.fault_after_s
+        if not (blind or planner.idle):
+            self._lost_ns, self.senses.trouble = None, ""
+        elif self._lost_ns is None or self._restarting > restarting:
+            self._lost_ns = t_ns  # a policy that is back gets the usual time for its first chunk
+        elif t_ns - self._lost_ns >= patience_s * NS:
+            why = f"guard: {sent.reason.name}: {sent.detail}" if blind else planner.deadline.why
+            self.why = why + (f"; {planner.trouble}" if planner.trouble else "")
+        self._restarting = restarting
+
+    def end(self, state: ArmState | None, elapsed_s: float, stop_requested: bool) -> str:
+        """Why the episode ends at this tick, "" while it goes on."""
+        if self.monitor.done:
+            return "done"
+        if elapsed_s >= self._task.limit_s:
+            return "time limit"
+        if state is not None and state.protective_stop:
+            return "protective stop"
+        if self.why:
+            return "fault"
+        return INTERRUPTED if stop_requested else ""
+
+    def result(self, end: str, tick: Tick) -> Result:
+        """After the last tick, with the arm stopped."""
+        return Result(
+            end=end,
+            success=success_of(end, self._station.outcome()),
+            seconds=tick.index / self._cfg.hz,
+            ticks=tick.index + 1,
+            retries=self.monitor.retries,
+            rejected=self._rejected,
+            missed=self._missed,
+            peak_force=self._peak,
+            reward=self.reward,
+            why=self.why,
+        )
+
+    def _happened(self, kind: EventKind, text: str, numbers: dict[str, float]) -> None:
+        self._log.event(self._station.clock.now(), kind, "info", text, numbers=numbers)

@@ -1,0 +1,97 @@
+"""What a recording says of its episode: the typed events and the result.
+
+Recordings of version 0.1 have neither /event nor /result: there both are taken from the lines of
+/log as that version wrote them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from headway.edge.control.events import Event, EventKind
+from headway.edge.control.result import Result, success_of
+from headway.errors import RecordingError
+from headway.mcaplog import LogLine, Recording
+
+_RESULT = "result "  # of the line of version 0.1 that holds an episode's result as JSON
+_TEXTS = {
+    "item held": EventKind.ITEM_HELD,
+    "item lost": EventKind.ITEM_LOST,
+    "closed on nothing": EventKind.CLOSED_ON_NOTHING,
+    "released over the target": EventKind.RELEASED_AT_TARGET,
+    "released outside the target": EventKind.RELEASED_ELSEWHERE,
+    "done": EventKind.TASK_DONE,
+}
+_PREFIXES = {
+    "guard": EventKind.GUARD,
+    "chunk": EventKind.CHUNK,
+    "risk": EventKind.SPEED,
+    "inject": EventKind.INJECTED,
+    "follow": EventKind.MODE,
+    "stop": EventKind.MODE,
+    "hold": EventKind.MODE,
+}
+
+
+def events_of(recording: Recording) -> list[Event]:
+    """The events in the order of the file; none where nothing recorded any. Raises RecordingError
+    for an /event topic of another program."""
+    if "/event" in recording.topics:
+        return [_typed(recording, m, Event) for _, m in recording.decoded("/event")]
+    return [_from_log(line) for line in recording.logs() if not line.text.startswith(_RESULT)]
+
+
+def result_of(recording: Recording) -> Result | None:
+    """The result, with `success` as `success_of` counts it; None for a recording that was cut
+    before it. Raises RecordingError for a /result topic of another program."""
+    found: Result | None = None
+    for plain in _results(recording):
+        # JSON has no NaN: a number that was none is null.
+        known = {k: math.nan if v is None and k != "success" else v for k, v in plain.items()}
+        found = _typed(recording, known, Result)
+    if found is None:
+        return None
+    # Older versions wrote the station's word for interrupted episodes, too.
+    return msgspec.structs.replace(found, success=success_of(found.end, found.success))
+
+
+def _results(recording: Recording) -> Iterator[dict[str, Any]]:
+    if "/result" in recording.topics:
+        yield from (m for _, m in recording.decoded("/result"))
+        return
+    for line in recording.logs():
+        if line.text.startswith(_RESULT):
+            try:
+                plain = json.loads(line.text[len(_RESULT) :])
+            except ValueError:  # a line of somebody's that begins like ours
+                continue
+            if isinstance(plain, dict):
+                yield plain
+
+
+def _typed(recording: Recording, plain: Any, kind: type[Any]) -> Any:
+    try:
+        return msgspec.convert(plain, kind)
+    except msgspec.ValidationError as e:
+        raise RecordingError(
+            f"{recording.path}: wanted {kind.__name__.lower()}s as `headway run` records them, "
+            f"found one that is none ({e}): record it again"
+        ) from None
+
+
+def _from_log(line: LogLine) -> Event:
+    kind, subject = _TEXTS.get(line.text, EventKind.OTHER), ""
+    prefix, _, rest = line.text.partition(": ")
+    if kind is EventKind.OTHER and rest and prefix in _PREFIXES:
+        kind = _PREFIXES[prefix]
+        if kind in (EventKind.GUARD, EventKind.CHUNK):
+            subject = rest.partition(":")[0]
+        elif kind is EventKind.MODE:
+            subject = prefix
+    level: Any = line.level if line.level != "unknown" else "info"
+    return Event(t_ns=line.t_ns, kind=kind, level=level, text=line.text, subject=subject)
