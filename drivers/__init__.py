@@ -8,7 +8,7 @@ registry: `open_device("cameras", "sim", table, ctx)` loads `drivers/cameras/sim
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, Protocol
@@ -73,6 +73,21 @@ class Arm(Source[ArmState], Protocol):
 
     def stop(self, category: int = 2) -> None:
         """Stop category 0, 1 or 2 of IEC 60204-1. A software stop is not a safety function."""
+
+
+# Stops an arm without the loop and without its connection, as the watchdog process does when the
+# loop hangs: called with the arm's config table, without `kind`. Raises what goes wrong.
+RemoteStop = Callable[[dict[str, Any]], None]
+
+
+class ArmModule(Protocol):
+    """What each module of `drivers/arms` offers."""
+
+    remote_stop: RemoteStop | None  # None: this arm stops only through the loop's connection
+    Config: type[config.Struct]
+
+    def connect(self, cfg: Any, ctx: Context, /) -> Arm:
+        """The arm of the checked config `cfg`; not yet open."""
 
 
 class Gripper(Source[GripperState], Protocol):

@@ -115,6 +115,22 @@ def test_every_kind_of_device_has_a_strict_configuration_and_an_opener(folder):
             assert field.name == field.encode_name, (kind, field.name)
 
 
+def test_every_arm_says_whether_it_stops_without_the_loop():
+    for kind in plugins.kinds("drivers.arms"):
+        stop = plugins.load("drivers.arms", kind).remote_stop
+        assert stop is None or stop.__code__.co_varnames[:1] == ("table",), kind
+
+
+def test_every_world_says_what_it_asks_for_and_how_it_opens():
+    kinds = plugins.kinds("drivers.worlds")
+    assert "sim" in kinds
+    for kind in kinds:
+        module = plugins.load("drivers.worlds", kind)
+        assert issubclass(module.Config, Struct), kind
+        assert module.asked(module.Config(), "[cell]").instructions, kind
+        assert module.connect.__code__.co_varnames[:2] == ("cfg", "ctx"), kind
+
+
 def test_every_backend_says_its_rank_what_it_misses_and_how_it_opens():
     kinds = plugins.kinds("edge.engines.backends")
     assert {"null", "ort"} <= set(kinds)

@@ -29,7 +29,7 @@ def test_a_run_records_its_episodes_and_says_what_ran(write, both, tmp_path, cap
     assert run(path, out, "--episodes", 2, "--seed", 4, "--require", "ort", "numpy") == 0
     said = capsys.readouterr().out
     assert "policy tiny on ort (cpu)" in said
-    assert "PRO tiny pro on ort (cpu), features on numpy" in said
+    assert "policy in ort, PRO head in ort, features in numpy, guard in " in said
     for seed in (4, 5):
         recording = open_recording(out / f"episode_{seed}.mcap")
         assert recording.end["end"] == "closed"

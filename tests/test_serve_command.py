@@ -53,7 +53,7 @@ def test_a_run_with_a_server_is_the_run_with_its_bundle(write, both, served, tmp
             assert len(a) > 10
             assert a.tobytes() == b.tobytes(), channel
         differ = {k for k in there.metadata if there.metadata[k] != here.metadata.get(k)}
-        assert differ <= {"policy_url"}
+        assert differ <= {"policy_url", "computed_by.policy"}
         assert there.metadata["policy_url"] == served.url
 
 
@@ -99,7 +99,7 @@ def test_runs_that_are_refused(write, refused, served, bundles):
     ours = ("--policy", served.url)
     refused(write(), "--policy", "models/x", code=2, says="as ws://HOST:PORT, found 'models/x'")
     refused(write(camera=[]), *ours, code=2, says="policy tiny wants camera `wrist`, found none")
-    refused(write(), *ours, "--require", "ort", code=5, says="would use policy tiny on remote")
+    refused(write(), *ours, "--require", "ort", code=5, says="would have policy in remote")
     here = {"bundle": str(bundles / "policy")}
     for policy in ({}, {**here, "remote": {"url": served.url}}):
         refused(write(policy=policy), code=2, says="wants either `bundle` or [policy.remote]")

@@ -9,12 +9,14 @@ import numpy as np
 
 from headway import config
 from headway.clock import Clock
-from headway.drivers import Context
+from headway.drivers import Context, RemoteStop
 from headway.drivers.arms import _ur5e as ur
 from headway.drivers.kinematics import Chain
 from headway.drivers.null_source import NullSource
 from headway.errors import DeviceError
 from headway.types import ArmState, Sent, Vec
+
+remote_stop: RemoteStop | None = None
 
 
 class Config(config.Struct, frozen=True):

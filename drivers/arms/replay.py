@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway import config
-from headway.drivers import Context
+from headway.drivers import Context, RemoteStop
 from headway.drivers.kinematics import Chain
 from headway.drivers.replay_source import ReplaySource, Tape, bad, info, tape_of
 from headway.errors import ConfigError, DeviceError
@@ -17,6 +17,9 @@ from headway.types import ArmState, Limits, Pose, Sent, Vec
 
 _COLUMNS = ("q", "dq", "q_ref", "tcp", "twist", "tau_ext")
 _FIT = 0.002  # of the recorded TCP to the model's [m]
+
+
+remote_stop: RemoteStop | None = None
 
 
 class Config(config.Struct, frozen=True):

@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 
 from headway import config
-from headway.drivers import Context
+from headway.drivers import Context, RemoteStop
 from headway.drivers.arms import _ur5e as ur
 from headway.drivers.sim import cell_of
 from headway.drivers.sim.cell import CHAIN, Cell
 from headway.drivers.sim.source import SimSource
 from headway.errors import DeviceError
 from headway.types import ArmState, Info, Sent, Vec
+
+remote_stop: RemoteStop | None = None
 
 
 class Config(config.Struct, frozen=True):

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from headway import bundle
+from headway import bundle, plugins
 from headway.clock import NS, Clock
 from headway.drivers.latest import Latest
 from headway.edge.control.loop import Loop
+from headway.edge.control.parts import Part, check, in_words
 from headway.edge.control.settings import PolicyConfig, Settings
 from headway.edge.control.station import Station
-from headway.edge.engines.engine import open_bundle
+from headway.edge.engines.engine import FOLDER, open_bundle
 from headway.edge.host.realtime import split
 from headway.edge.policy.kinds.bundle import BundlePolicy, instruction_index
 from headway.edge.policy.policy import (
@@ -32,13 +33,16 @@ from headway.edge.policy.worker.process import Care, PolicySource, ProcessWorker
 from headway.edge.pro import risk
 from headway.edge.pro.operator import ProOperator
 from headway.edge.pro.risk import RiskControl
-from headway.errors import ConfigError, Missing, Stale
+from headway.errors import ConfigError, Stale
 from headway.kernels import choice
 from headway.kernels.telemetry import Scale
 from headway.types import Frame, Vec
 
 if TYPE_CHECKING:
     from headway.edge.policy.remote.client import RemotePolicy
+
+
+ENGINES = tuple(plugins.kinds(FOLDER))
 
 
 class Built:
@@ -53,9 +57,9 @@ class Built:
         *,
         require: tuple[str, ...] = (),
     ) -> None:
-        """`require`: names that must be among the choices, such as "ort" or "cpp". Raises what
-        loading bundles raises, and ConfigError or SpecMismatch for a policy that this station and
-        these settings do not fit."""
+        """`require`: names such as "ort" or "cpp", see `parts.check`. Raises Missing for
+        those, what loading bundles raises, and ConfigError or SpecMismatch for a policy that this
+        station and these settings do not fit."""
         limits = station.arm_device.limits
         self.facts: dict[str, str] = {
             "scale": scale_json(station.scale),
@@ -64,6 +68,7 @@ class Built:
             ),
         }
         self.choices: list[str] = []
+        self.parts: list[Part] = []
         self.notes: list[str] = []
         with ExitStack() as self._close:
             worker = self._policy(settings, station, clock)
@@ -72,15 +77,14 @@ class Built:
             pace = self.loop.pace
             if pace is not None and pace.note:
                 self.notes.append(pace.note)
-            guard, chain = self.loop.guard.computed_by, station.chain.computed_by
-            self.notes.append(f"guard in {guard}, kinematics in {chain}")
-            chosen = {word for line in self.choices for word in line.split()}
-            for name in require:
-                if name not in chosen:
-                    raise Missing(
-                        f"--require {name}: this run would use {'; '.join(self.choices)}: install "
-                        f"what {name} needs (see `headway doctor`), or do not require it"
-                    )
+            both = ("cpp", "python")
+            self.parts += [
+                Part("guard", self.loop.guard.computed_by, both),
+                Part("kinematics", station.chain.computed_by, both),
+            ]
+            check(require, self.parts)
+            self.facts |= {f"computed_by.{p.name}": p.by for p in self.parts}
+            self.choices.append(in_words(self.parts))
             self._close = self._close.pop_all()
 
     @property
@@ -111,7 +115,8 @@ class Built:
         note = check_instruction(worker.about, settings)
         if note:
             self.notes.append(note)
-        self.facts |= {"policy": name, **facts}
+        self.parts.append(Part("policy", facts["policy_engine"], (*ENGINES, "remote")))
+        self.facts |= {"policy": name, **{k: v for k, v in facts.items() if k != "policy_engine"}}
         self.choices.append(f"policy {name} on {what}")
         return worker
 
@@ -157,9 +162,15 @@ class Built:
             "pro_sha256": manifest.files[manifest.onnx].sha256,
             "features": pro.stream.impl,
         }
-        self.choices.append(
-            f"PRO {manifest.name} on {engine.kind} ({engine.device}), features on {pro.stream.impl}"
-        )
+        self.parts += [
+            Part("PRO head", engine.kind, ENGINES),
+            Part(
+                "features",
+                pro.stream.impl,
+                ("cuda",) if cfg.features == "cuda" else ("cpp", "numpy"),
+            ),
+        ]
+        self.choices.append(f"PRO {manifest.name} on {engine.kind} ({engine.device})")
         if cfg.features == "auto" and (note := choice.note()):
             self.notes.append(f"features: {note}")
         return pro
@@ -168,7 +179,7 @@ class Built:
         cfg = settings.risk
         if cfg is None:
             return None
-        if "pro_sha256" not in self.facts:
+        if settings.pro is None:
             raise ConfigError("[risk] wants PRO, found no [pro] section: add it, or drop [risk]")
         made = risk.load(cfg.calibration, self.facts["pro_sha256"])
         if self.facts.get("policy_sha256", "") != made.policy_sha256:

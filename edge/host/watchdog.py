@@ -2,10 +2,10 @@
 
 A loop that is stuck in a driver's call cannot stop anything, and one that comes back after seconds
 must not go on with what it meant to send then. So the watchdog kills it, after stopping the arm
-where its driver offers a way that does not go through the loop (`remote_stop(table)` in the
-driver's module); the end of the command stream makes the arm's own watchdog stop it as well. A loop
-whose process ends in the middle of an episode (a crash, no memory, SIGKILL) could not stop the arm
-either: then the same is tried. The recorder outlives the loop and closes the recording;
+where its driver offers a way that does not go through the loop (`remote_stop` of
+`drivers.ArmModule`); the end of the command stream makes the arm's own watchdog stop it as well. A
+loop whose process ends in the middle of an episode (a crash, no memory, SIGKILL) could not stop the
+arm either: then the same is tried. The recorder outlives the loop and closes the recording;
 `NAME.watchdog.txt` beside it says why.
 
 It counts its own looks, not seconds: a machine that was stopped as a whole is not a stuck loop.
@@ -26,10 +26,11 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from headway import plugins
 from headway.child import environment, outlive
+from headway.drivers import ArmModule
 from headway.errors import DeviceError
 
 LOOKS = 5  # without a tick
@@ -168,10 +169,10 @@ def act(loop: int, setup: dict[str, Any]) -> str:
 def stop_arm(setup: dict[str, Any]) -> str:
     """Stop it without the loop, if there is a way. In words."""
     try:
-        stop = getattr(plugins.load("drivers.arms", setup["kind"]), "remote_stop", None)
+        arm = cast(ArmModule, plugins.load("drivers.arms", setup["kind"]))
         said = f"the arm of kind {setup['kind']} has no stop but through the loop"
-        if stop is not None:
-            stop(setup["table"])
+        if arm.remote_stop is not None:
+            arm.remote_stop(setup["table"])
             said = "the arm was stopped"
     except Exception as e:  # whatever a driver raises: the loop is ended all the same
         said = f"the arm was not stopped ({type(e).__name__}: {e})"

@@ -44,7 +44,9 @@ class BundlePolicy:
             instructions=info.instructions,
         )
         self.detail = f"{engine.kind} ({engine.device})"
-        self.facts = {"policy_sha256": manifest.files[manifest.onnx].sha256}
+        self.facts = {
+            "policy_sha256": manifest.files[manifest.onnx].sha256, "policy_engine": engine.kind,
+        }  # fmt: skip
         self._dt_ns = round(info.dt_s * NS)
         self._inputs = make_inputs(manifest, engine, where)
         unread = [t.name for t in manifest.outputs if t.name != ACTIONS]

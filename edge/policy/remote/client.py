@@ -98,7 +98,9 @@ class RemotePolicy:
         self._dt_ns = round(known.actions.dt_s * NS)
         ignored = described is not None and layout is not None and layout != described
         self.detail = f"remote ({url}{_IGNORED if ignored else ''})"
-        self.facts = {"policy_url": url, "policy_sha256": known.sha256}
+        self.facts = {
+            "policy_url": url, "policy_sha256": known.sha256, "policy_engine": "remote",
+        }  # fmt: skip
 
     def instruction(self, text: str) -> int:
         """Index in the server's vocabulary; any text where it has none. Raises SpecMismatch."""

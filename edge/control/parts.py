@@ -1,0 +1,35 @@
+"""What computes each part of a run: said in its first lines, recorded, and held to `--require`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from headway.errors import Missing
+
+
+@dataclass(frozen=True)
+class Part:
+    """`name` is computed by `by`; `could` names all that might compute it, `by` among them."""
+
+    name: str
+    by: str
+    could: Collection[str]
+
+
+def in_words(parts: Iterable[Part]) -> str:
+    return ", ".join(f"{p.name} in {p.by}" for p in parts)
+
+
+def check(required: Iterable[str], parts: Collection[Part]) -> None:
+    """Whether everything that could be computed by each of `required` is. Raises Missing."""
+    for name in required:
+        able = [p for p in parts if name in p.could]
+        if able and all(p.by == name for p in able):
+            continue
+        other = [p for p in able if p.by != name]
+        why = in_words(other) if other else f"nothing that {name} could compute"
+        raise Missing(
+            f"--require {name}: this run would have {why} ({in_words(parts)}): install what "
+            f"{name} needs (see `headway doctor`), or do not require it"
+        )
