@@ -59,19 +59,6 @@ def test_no_file_lies_loose_in_edge(files):
     assert loose == {"__init__.py"}
 
 
-def test_rich_and_tyro_are_for_people_only(files):
-    """What runs on the robot neither draws tables nor reads a command line."""
-    people = {"tools", "learn", "benchmarks", "tests", "docs", "scripts", "src"}
-    found = {
-        str(p.relative_to(ROOT))
-        for p in files
-        if p.suffix == ".py"
-        and p.relative_to(ROOT).parts[0] not in people
-        and re.search(r"^\s*(?:import|from) (?:rich|tyro)\b", p.read_text(), re.MULTILINE)
-    }
-    assert found == set()
-
-
 @pytest.mark.parametrize("module", ["headway", "headway.__main__", "headway.cli"])
 def test_an_import_is_cheap(module):
     """Neither torch nor mujoco nor onnxruntime comes with it, in an interpreter of its own."""
