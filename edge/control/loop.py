@@ -9,7 +9,6 @@ import math
 from collections.abc import Callable, Iterator
 from time import perf_counter_ns
 
-import msgspec
 import numpy as np
 
 from headway.clock import NS, Rate, Tick, quiet_start
@@ -20,7 +19,8 @@ from headway.edge.control.row import Row
 from headway.edge.control.senses import Senses
 from headway.edge.control.station import Station
 from headway.edge.control.tasks.pick_place import TaskMonitor
-from headway.edge.guard.guard import Decision, Guard, Reason
+from headway.edge.guard.guard import Decision, Guard
+from headway.edge.guard.reasons import Reason
 from headway.edge.host.watchdog import Watchdog
 from headway.edge.motion.deadline import Mode
 from headway.edge.policy.policy import Worker
@@ -54,10 +54,8 @@ class Loop:
         self.cfg = settings.loop
         self.task = settings.task
         self.dt = 1.0 / self.cfg.hz
-        guard = settings.guard
-        if risk is not None and risk.abort is not None:
-            guard = msgspec.structs.replace(guard, risk_max=risk.abort)
-        self.guard = Guard(guard, station.arm_device.limits, self.dt, station.chain)
+        limits, limit = station.arm_device.limits, None if risk is None else risk.limit
+        self.guard = Guard(settings.guard, limits, self.dt, station.chain, risk=limit)
         self.senses = Senses(station)
         self.planner = Planner(station, self.senses, worker, self.guard, self.dt)
         self._q_sent = np.zeros(station.joints)
@@ -181,14 +179,12 @@ class Loop:
             stamps[3] = now()
             planner.step(tick, row, log)
             stamps[4] = now()
-            judged = signals
             if risk is not None:
                 self._pace(risk.step(signals), t_ns, log)
-                judged = risk.judged(signals)
             wanted = deadline.sample(t_ns, self._speed)
             row.watchdog = deadline.mode is not Mode.FOLLOW
             sent = guard.apply(
-                wanted, state=state, wrench=contact, now_ns=t_ns, command_t_ns=t_ns, signals=judged
+                wanted, state=state, wrench=contact, now_ns=t_ns, command_t_ns=t_ns, signals=signals
             )
             stamps[5] = now()
             self._command(sent.q, planner.player.grip, tick.deadline_ns)

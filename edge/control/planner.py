@@ -12,7 +12,8 @@ from headway.edge.control.pace import pace
 from headway.edge.control.row import Row
 from headway.edge.control.senses import Senses
 from headway.edge.control.station import Station
-from headway.edge.guard.guard import Guard, Reason
+from headway.edge.guard.guard import Guard
+from headway.edge.guard.reasons import Reason
 from headway.edge.motion.chunks import ChunkPlayer
 from headway.edge.motion.deadline import Deadline, Mode
 from headway.edge.policy.observation import StateVector

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from headway.edge.control.log import RESULT
 from headway.edge.control.tasks.pick_place import Phase
-from headway.edge.guard.guard import Reason
+from headway.edge.guard.reasons import Reason
 from headway.edge.pro.operator import OUTPUTS
 from headway.errors import RecordingError
 from headway.mcaplog import Recording

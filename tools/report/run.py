@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from headway.edge.control.result import INTERRUPTED, success_of
-from headway.edge.guard.guard import Reason
+from headway.edge.guard.reasons import Reason
 from headway.errors import RecordingError
 from headway.mcaplog import Recording, open_recording
 from headway.tools.latency.analysis import analyse_recording
