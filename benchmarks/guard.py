@@ -20,7 +20,8 @@ from headway.drivers.arms import _ur5e as ur
 from headway.drivers.kinematics import Chain
 from headway.drivers.sim import arm_model
 from headway.edge.guard import native as guard_native
-from headway.edge.guard.guard import Guard, GuardConfig, Reason
+from headway.edge.guard.guard import Guard, GuardConfig
+from headway.edge.guard.reasons import Reason
 
 CALLS = 4000
 DT = 0.1  # [s] between waypoints

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from headway.clock import NS
 from headway.edge.control.events import RETRIES, Event, EventKind
-from headway.edge.guard.guard import Reason
+from headway.edge.guard.reasons import Reason
 from headway.kernels import feature_stream
 from headway.mcaplog import Recording, open_recording
 from headway.tools.recorded import events_of, result_of

@@ -16,7 +16,8 @@ from headway.drivers.kinematics import Chain, Impl
 from headway.drivers.sim import arm_model
 from headway.edge.guard import native as guard_native
 from headway.edge.guard.core import Fk
-from headway.edge.guard.guard import Decision, Guard, GuardConfig, Reason
+from headway.edge.guard.guard import Decision, Guard, GuardConfig
+from headway.edge.guard.reasons import Finding, Reason
 from headway.types import ArmState, Limits, Pose, Vec, Wrench
 
 N = 3
@@ -35,6 +36,7 @@ LIMITS = Limits(
     dddq_max=np.array([500.0, 1000.0, 4000.0]),
     tau_max=np.full(N, 100.0),
 )
+JOINT_LIMITS = (Reason.POSITION, Reason.VELOCITY, Reason.ACCELERATION, Reason.JERK)
 needs_cpp = pytest.mark.skipif(guard_native.optional() is None, reason="C++ guard not built")
 _chosen: list[Impl] = ["python"]
 
@@ -93,6 +95,29 @@ def make(
 def send(guard: Guard, q: Any, **kw: Any) -> Decision:
     ok: dict[str, Any] = {"state": arm(), "wrench": QUIET, "now_ns": 0, "command_t_ns": 0}
     return guard.apply(q, **{**ok, **kw})
+
+
+def same_finding(a: Finding, b: Finding) -> None:
+    """Member by member; `repr` tells every float from every other, and is the same for NaN."""
+    assert type(a) is type(b) is Finding
+    for name in Finding.__struct_fields__:
+        x, y = getattr(a, name), getattr(b, name)
+        assert type(x) is type(y), name
+        assert repr(x) == repr(y), name
+    assert a.detail == b.detail
+    check_finding(a)
+
+
+def check_finding(f: Finding) -> None:
+    """What holds for every finding of the compiled core: the value lies beyond the limit."""
+    if f.reason is Reason.WORKSPACE and f.index < 0:
+        assert isinstance(f.cause, Exception)
+    elif f.reason in (*JOINT_LIMITS, Reason.WORKSPACE, Reason.COLLISION):
+        # a stop must end a nanometre inside the position limits
+        rounding = 2e-9 if f.stopping and f.reason is Reason.POSITION else 0.0
+        assert not f.least + rounding <= f.found <= f.most - rounding
+        assert f.limit in (f.least, f.most)
+        assert (f.motion is not None) == (f.reason in JOINT_LIMITS)
 
 
 def check_sent(rows: list[Vec], limits: Limits = LIMITS, period: float = T) -> None:

@@ -8,7 +8,8 @@ from properties import examples
 
 from headway.drivers.arms import _ur5e as ur
 from headway.drivers.kinematics import Chain
-from headway.edge.guard.guard import Guard, GuardConfig, Reason
+from headway.edge.guard.guard import Guard, GuardConfig
+from headway.edge.guard.reasons import Reason
 from headway.edge.motion.chunks import (
     BLEND_S,
     TAPS_S,

@@ -19,7 +19,8 @@ from headway.drivers.kinematics import Chain, Impl
 from headway.edge.guard import collision
 from headway.edge.guard import native as guard_native
 from headway.edge.guard.config import Box, FixedCapsule
-from headway.edge.guard.guard import Decision, Guard, GuardConfig, Reason
+from headway.edge.guard.guard import Decision, Guard, GuardConfig
+from headway.edge.guard.reasons import Reason
 from headway.errors import ConfigError
 from headway.types import Vec
 
@@ -125,7 +126,6 @@ def test_distances_are_mujocos() -> None:
 
 def test_neighbours_and_what_is_meant_to_touch_are_left_out() -> None:
     scene = collision.scene(GuardConfig(**WIDE, floor_z=0.0), CHAIN.body, 7)
-    assert scene is not None
     for kind, i, j, *_ in scene.pairs:
         one = scene.capsules[i]
         if kind == collision.SEGMENT:
@@ -135,8 +135,16 @@ def test_neighbours_and_what_is_meant_to_touch_are_left_out() -> None:
             assert not one.contact
     assert sum(kind == collision.FLOOR for kind, *_ in scene.pairs) == 12
     assert "gripper and upper arm" in scene.names
-    assert collision.scene(GuardConfig(**WIDE, check_collision=False), CHAIN.body, 7) is None
-    assert collision.scene(GuardConfig(**WIDE), (), 7) is None
+    unchecked = GuardConfig(**WIDE, check_collision=False, floor_z=0.0)
+    assert collision.scene(unchecked, CHAIN.body, 7).pairs == ()
+    assert collision.scene(GuardConfig(**WIDE), (), 7).pairs == ()
+
+
+def test_numbers_that_are_not_finite_are_refused_where_a_program_gives_them() -> None:
+    pole = FixedCapsule(name="pole", a=(0.0, 0.0, np.nan), b=(0.0, 0.0, 1.0), radius=0.1)
+    for odd in ({"floor_z": np.nan}, {"fixed_capsules": (pole,)}):
+        with pytest.raises(ValueError, match="of finite numbers, found Scene"):
+            collision.scene(GuardConfig(**WIDE, **odd), CHAIN.body, 7)
 
 
 def test_what_cannot_be_checked_is_named() -> None:
@@ -227,6 +235,7 @@ def test_who_is_too_near_already_may_only_part(impl: Impl) -> None:
     d = send(g, start + turn)
     assert d.reason is Reason.COLLISION
     assert "and pole are 0.0030 m apart" in d.detail
+    assert (d.finding.stopping, d.finding.found) == (False, pytest.approx(0.003, abs=1e-6))
     g.reset(start)
     assert send(g, start - 10 * turn).reason is Reason.OK
     assert send(g, start - 5 * turn).reason is Reason.COLLISION  # what was gained is kept

@@ -35,7 +35,8 @@ from properties import examples
 
 from headway.drivers.arms import _ur5e as ur
 from headway.drivers.kinematics import Impl
-from headway.edge.guard.guard import Guard, GuardConfig, Reason
+from headway.edge.guard.guard import Guard, GuardConfig
+from headway.edge.guard.reasons import Reason
 from headway.types import Limits, Pose, Signals, Vec, Wrench
 
 
@@ -296,24 +297,3 @@ def test_contact_power_trips_and_latches_like_force() -> None:
     assert push(1.0, np.nan) is Reason.POWER  # not known to be small
     assert push(1.0, 0.0) is Reason.OK
     assert push(1.0, 0.0, "tcp", np.zeros(2)) is Reason.POWER
-
-
-def test_pro_risk_latches_until_acknowledged() -> None:
-    guard = make(risk_max=0.5)
-
-    def risky(risk: float | None) -> Reason:
-        signals = None if risk is None else Signals(0.0, 1.0, 0.0, risk, 1.0, 0.0)
-        return send(guard, np.zeros(N), signals=signals).reason
-
-    assert [risky(x) for x in (0.5, None, 0.4, 0.6, 0.1, None)] == [
-        Reason.OK, Reason.NO_SIGNALS, Reason.OK, Reason.RISK, Reason.RISK, Reason.RISK,
-    ]  # fmt: skip
-    guard.reset(np.zeros(N))
-    assert risky(0.1) is Reason.RISK
-    guard.acknowledge()
-    assert risky(0.1) is Reason.OK
-    # seen on a tick that another check rejects, and not forgotten
-    send(guard, None, signals=Signals(0.0, 1.0, 0.0, 0.9, 1.0, 0.0))
-    assert risky(0.1) is Reason.RISK
-    guard.acknowledge()
-    assert risky(np.nan) is Reason.RISK

@@ -11,7 +11,8 @@ from guard_rig import impl as impl
 
 from headway import config
 from headway.drivers.kinematics import Chain, Impl
-from headway.edge.guard.guard import Guard, GuardConfig, Reason
+from headway.edge.guard.guard import Guard, GuardConfig
+from headway.edge.guard.reasons import Reason
 from headway.errors import CommandRejected, ConfigError
 from headway.types import Limits, Vec
 
@@ -25,6 +26,8 @@ def test_a_run_into_a_limit_is_refused_while_a_stop_is_still_possible() -> None:
         if d.changed:
             break
     assert d.reason is Reason.POSITION
+    assert (d.finding.index, d.finding.stopping, d.finding.limit) == (0, True, LIMITS.q_max[0])
+    assert d.finding.found == pytest.approx(LIMITS.q_max[0], abs=2 * (rows[40] - rows[39])[0])
     assert rows[-2][0] < LIMITS.q_max[0]
     for _ in range(500):
         rows.append(send(guard, None).q.copy())
@@ -57,6 +60,7 @@ def test_the_stop_from_a_command_stays_in_the_workspace() -> None:
         if d.changed:
             break
     assert d.reason is Reason.WORKSPACE
+    assert (d.finding.index, d.finding.stopping, d.finding.limit) == (0, True, 0.1)
     assert "TCP would stop at x" in d.detail
     for _ in range(500):
         rows.append(send(guard, None).q.copy())
@@ -202,6 +206,8 @@ def test_the_decision_is_refilled_not_reallocated() -> None:
         ("position_margin", -0.1),
         ("position_margin", float("nan")),
         ("risk_max", 2.0),
+        ("risk_after_s", -1.0),
+        ("risk_after_s", 1.0),  # of which limit?
         ("power_max", 0.0),
         ("workspace_margin", 20.0),
         ("mode", "off"),

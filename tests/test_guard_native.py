@@ -21,6 +21,7 @@ from guard_rig import (
     make,
     modes,
     needs_cpp,
+    same_finding,
     send,
     states,
     steps,
@@ -34,7 +35,8 @@ from headway.drivers.arms import _ur5e as ur
 from headway.edge.guard import native as guard_native
 from headway.edge.guard.config import Box, CapsuleConfig, FixedCapsule
 from headway.edge.guard.core import PythonCore
-from headway.edge.guard.guard import Decision, Guard, GuardConfig, Reason
+from headway.edge.guard.guard import Decision, Guard, GuardConfig
+from headway.edge.guard.reasons import Reason
 from headway.errors import Missing
 from headway.types import Limits, Signals, Vec, Wrench
 
@@ -43,7 +45,8 @@ BARE = dataclasses.replace(CHAIN, body=())
 
 def same(a: Decision, b: Decision) -> None:
     assert a.q.tobytes() == b.q.tobytes()
-    assert (a.reason, a.changed, a.braking, a.detail) == (b.reason, b.changed, b.braking, b.detail)
+    assert (a.changed, a.braking) == (b.changed, b.braking)
+    same_finding(a.finding, b.finding)
 
 
 def next_q(kind: str, value: Any, rows: list[Vec], limits: Limits, period: float) -> Any:
@@ -115,7 +118,7 @@ def walk_a_real_arm(
         q = next_q(kind, value, rows, ur.LIMITS, T)
         a, b = (g.apply(q, **IDLE) for g in pair)
         same(a, b)
-        said.add(a.reason.name + (" stop" if "would stop" in a.detail else ""))
+        said.add(a.reason.name + (" stop" if a.finding.stopping else ""))
         rows = [*rows[1:], a.q.copy()]
     return said
 

@@ -158,3 +158,10 @@ def test_a_run_records_its_result_and_the_numbers_of_its_events(tmp_path):
     assert guard
     for e in guard:
         assert e.text.startswith(f"guard: {e.subject}: ")
+        assert set(e.numbers) == {"index", "found", "limit"}
+    broken = [e for e in guard if e.subject in ("POSITION", "VELOCITY", "ACCELERATION", "JERK")]
+    assert broken
+    for e in broken:
+        found, limit = e.numbers["found"], e.numbers["limit"]
+        assert abs(found) > abs(limit) > 0.0
+        assert 0 <= e.numbers["index"] < 6

@@ -15,7 +15,7 @@ from headway import mcaplog
 from headway.__main__ import main
 from headway.edge.control.audit import STAGES, TIMING
 from headway.edge.control.log import command_dtype
-from headway.edge.guard.guard import Reason
+from headway.edge.guard.reasons import Reason
 from headway.edge.pro.operator import OUTPUTS, pro_dtype
 from headway.edge.recording.recorder import Recorder
 from headway.edge.recording.schema import Channel

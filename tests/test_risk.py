@@ -157,42 +157,17 @@ def test_a_run_takes_its_thresholds_from_the_calibration() -> None:
     peaks = np.arange(1, 100) / 100
     twenty = RiskConfig(calibration="", slow_alpha=0.2, full_alpha=0.1)
     control = RiskControl(structs.replace(twenty, abort_alpha=0.05), made(peaks), T)
-    assert (control.slow, control.abort) == (pytest.approx(0.8), pytest.approx(0.95))
+    assert control.slow == pytest.approx(0.8)
+    assert control.limit == (pytest.approx(0.95), twenty.abort_after_s)
     assert control.step(signals(0.95)) < 1.0
     control.reset()
     assert control.step(signals(0.8)) == 1.0
     control = RiskControl(twenty, made(peaks), T)
-    assert control.abort is None
+    assert control.limit is None
     steps = [control.step(signals(0.9)) for _ in range(200)]
     assert steps[-1] == twenty.slowest  # as far as it goes at the second
     with pytest.raises(ConfigError, match="wants at least 19 successful"):
         RiskControl(structs.replace(twenty, full_alpha=0.05), made(peaks[:18]), T)
-
-
-def test_only_a_risk_that_lasts_is_judged() -> None:
-    cfg = RiskConfig(calibration="", abort_alpha=0.05, abort_after_s=0.02)
-    control = RiskControl(cfg, made(np.arange(1, 100) / 100), T)
-    abort, patience = control.abort, round(0.02 / T)
-    assert abort is not None
-
-    def seen(x: float, n: int = 1) -> float:
-        found = [control.judged(signals(x)) for _ in range(n)]
-        assert all(f is not None for f in found)
-        return found[-1].risk  # type: ignore[union-attr]
-
-    assert seen(0.3) == 0.3
-    assert seen(0.97, patience) == abort
-    assert seen(0.97) == 0.97
-    assert seen(0.2) == 0.2  # a break: the patience is new
-    assert seen(0.98, patience) == abort
-    control.reset()
-    assert seen(0.98, patience) == abort
-    assert math.isnan(seen(math.nan))  # what is no number is the guard's to refuse, at once
-    assert control.judged(None) is None
-    control = RiskControl(structs.replace(cfg, abort_after_s=0.0), made(np.arange(1, 100) / 100), T)
-    assert seen(0.97) == 0.97
-    control = RiskControl(structs.replace(cfg, abort_alpha=None), made(np.arange(1, 100) / 100), T)
-    assert seen(1.0, 3 * patience) == 1.0
 
 
 @given(st.lists(st.tuples(st.floats(0.1, 1.0), st.booleans()), max_size=200))

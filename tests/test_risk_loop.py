@@ -13,7 +13,7 @@ from null_robot import make_pro, null_table, run
 
 from headway.edge.control.loop import Loop
 from headway.edge.control.result import Result
-from headway.edge.guard.guard import Guard
+from headway.edge.guard.config import RiskLimit
 from headway.edge.pro import risk
 from headway.edge.pro.operator import pro_dtype
 from headway.edge.pro.risk import Calibration, RiskConfig, RiskControl
@@ -82,9 +82,8 @@ def test_the_robot_stops_above_the_other_threshold(tmp_path):
     assert result.end == "fault"
     assert "RISK" in result.why
     rig.check_came_to_rest()
-    check_log(tmp_path / "a.mcap", "guard: RISK: PRO risk is 0.950")
-    assert isinstance(rig.loop.guard, Guard)
-    assert rig.loop.guard.cfg.risk_max == made().threshold(0.05)
+    check_log(tmp_path / "a.mcap", "guard: RISK: PRO risk came to 0.950")
+    assert rig.loop.guard.risk == RiskLimit(made().threshold(0.05), 0.08)
 
 
 def test_a_bump_that_passes_stops_nothing(tmp_path):
@@ -97,6 +96,13 @@ def test_a_calm_run_is_the_same_to_the_bit(tmp_path):
     plain, *_ = episode(tmp_path / "a.mcap", None, until=0.0)
     slow, *_ = episode(tmp_path / "b.mcap", RiskConfig(calibration=""), until=0.0)
     np.testing.assert_array_equal(slow.sent, plain.sent)
+
+
+def test_two_limits_of_the_risk_that_stops_are_refused(tmp_path, capsys, write):
+    risk_ = {"calibration": "risk.json", "abort_alpha": 0.05}
+    path = write(risk=risk_, guard={**null_table()["guard"], "risk_max": 0.9})
+    assert run(path, tmp_path / "out") == 2
+    assert "found guard.risk_max = 0.9 and risk.abort_alpha = 0.05" in capsys.readouterr().err
 
 
 def test_a_section_without_pro_or_for_another_model_is_refused(tmp_path, capsys, write):

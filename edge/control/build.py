@@ -188,7 +188,7 @@ class Built:
                 "shares say nothing sure about this one: `python -m headway.learn.calibrate`"
             )
         control = RiskControl(cfg, made, 1.0 / settings.loop.hz)
-        stop = "never stops" if control.abort is None else f"stops above {control.abort:.3f}"
+        stop = "never stops" if control.limit is None else f"stops above {control.limit.most:.3f}"
         text = f"slows above {control.slow:.3f}, {stop}"
         self.facts["risk"] = text
         self.choices.append(f"risk {text} (n = {len(made.peaks)})")

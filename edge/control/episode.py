@@ -17,7 +17,8 @@ from headway.edge.control.row import Row
 from headway.edge.control.senses import Senses
 from headway.edge.control.station import Station
 from headway.edge.control.tasks.pick_place import TaskMonitor
-from headway.edge.guard.guard import Decision, Guard, Reason
+from headway.edge.guard.guard import Decision, Guard
+from headway.edge.guard.reasons import Reason
 from headway.edge.policy.policy import Worker
 from headway.types import ArmState, Signals, Vec, Wrench
 
@@ -121,8 +122,9 @@ class Episode:
         if sent.reason != self._last_reason or t_ns - self._last_said_ns > NS:
             self._last_said_ns = t_ns
             name = sent.reason.name
-            text = f"guard: {name}: {sent.detail}"
-            self._log.event(t_ns, EventKind.GUARD, "warning", text, name)
+            text, found = f"guard: {name}: {sent.detail}", sent.finding
+            numbers = {"index": found.index, "found": found.found, "limit": found.limit}
+            self._log.event(t_ns, EventKind.GUARD, "warning", text, name, numbers)
         self._last_reason = sent.reason
 
     def watch(self, sent: Decision, tick: Tick) -> None:

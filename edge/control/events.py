@@ -25,9 +25,11 @@ class EventKind(Enum):
     RELEASED_AT_TARGET = "released_at_target"
     RELEASED_ELSEWHERE = "released_elsewhere"
     TASK_DONE = "task_done"
-    # The guard sent something else than was wanted. `subject`: the name of its `Reason`.
+    # The guard sent something else than was wanted. `subject`: the name of its `Reason`; `numbers`
+    # of `guard.reasons.Finding`: index (of the joint, axis or pair; -1: none), found, limit.
     GUARD = "guard"
-    # A chunk has something against it. `subject`: the guard's `Reason`; `numbers`: waypoint.
+    # A chunk has something against it. `subject`: the guard's `Reason`; `numbers`: waypoint,
+    # and those of GUARD.
     CHUNK = "chunk"
     # What is followed now. `subject`: follow, stop or hold (`motion.deadline.Mode`).
     MODE = "mode"

@@ -59,7 +59,7 @@ def command_dtype(joints: int) -> np.dtype[np.void]:
             ("t_ns", np.int64),
             ("wanted", np.float64, (joints,)),
             ("sent", np.float64, (joints,)),
-            ("reason", np.int32),  # guard.Reason
+            ("reason", np.int32),  # guard.reasons.Reason
             ("changed", np.int32),
             ("mode", np.int32),  # deadline.Mode
             ("missed", np.int32),  # deadlines skipped before this tick

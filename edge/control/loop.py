@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from time import perf_counter_ns
 from typing import Protocol
 
-import msgspec
-
 from headway.clock import NS, Rate, Tick, quiet_start
 from headway.edge.control.episode import Episode
 from headway.edge.control.events import EventKind
@@ -52,10 +50,8 @@ class Loop:
         policy = settings.policy
         latency_s = policy.latency_s if policy and not station.clock.realtime else 0.0
         self.pace = pace(self.cfg, worker.about, latency_s) if worker else None
-        guard = settings.guard
-        if risk is not None and risk.abort is not None:
-            guard = msgspec.structs.replace(guard, risk_max=risk.abort)
-        self.guard = Guard(guard, station.arm_device.limits, self.dt, station.chain)
+        limits, limit = station.arm_device.limits, None if risk is None else risk.limit
+        self.guard = Guard(settings.guard, limits, self.dt, station.chain, risk=limit)
         self.stop_requested = False
         self.watchdog: Watchdog | None = None
         self.observer: Observer | None = None
@@ -156,14 +152,12 @@ class Loop:
             stamps[3] = now()
             planner.step(tick, row)
             stamps[4] = now()
-            judged = signals
             if risk is not None:
                 e.set_speed(risk.step(signals), signals, t_ns)
-                judged = risk.judged(signals)
             wanted = deadline.sample(t_ns, e.speed)
             row.watchdog = deadline.mode is not Mode.FOLLOW
             sent = guard.apply(
-                wanted, state=state, wrench=contact, now_ns=t_ns, command_t_ns=t_ns, signals=judged
+                wanted, state=state, wrench=contact, now_ns=t_ns, command_t_ns=t_ns, signals=signals
             )
             stamps[5] = now()
             e.command(sent.q, planner.player.grip, tick.deadline_ns)

@@ -13,7 +13,8 @@ from headway.edge.control.pace import Pace
 from headway.edge.control.row import Row
 from headway.edge.control.senses import Senses
 from headway.edge.control.station import Station
-from headway.edge.guard.guard import Guard, Reason
+from headway.edge.guard.guard import Guard
+from headway.edge.guard.reasons import Reason
 from headway.edge.motion.chunks import ChunkPlayer
 from headway.edge.motion.deadline import Deadline, Mode
 from headway.edge.policy.observation import StateVector
@@ -115,9 +116,13 @@ class Planner:
         if found.reason != self._chunk_reason:
             self._chunk_reason = found.reason
             if found.reason is not Reason.OK:
-                name, numbers = found.reason.name, {"waypoint": found.row}
-                what = f"chunk: {name}: waypoint {found.row}: {found.detail}"
-                self._log.event(t_ns, EventKind.CHUNK, "warning", what, name, numbers)
+                name, finding = found.reason.name, found.finding
+                numbers = {
+                    "waypoint": found.row, "index": finding.index, "found": finding.found,
+                    "limit": finding.limit,
+                }  # fmt: skip
+                text = f"chunk: {name}: waypoint {found.row}: {found.detail}"
+                self._log.event(t_ns, EventKind.CHUNK, "warning", text, name, numbers)
         if found.reason is Reason.OK or self._check == "flag":
             return True
         what = f"the policy failed: its chunk was refused: {found.reason.name}: {found.detail}"

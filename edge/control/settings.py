@@ -112,6 +112,12 @@ class Settings(config.Struct, frozen=True):
     instruction: str | None = None  # where no [cell] asks for something itself
 
     def __post_init__(self) -> None:
+        if self.guard.risk_max is not None and self.risk and self.risk.abort_alpha is not None:
+            raise ValueError(
+                f"a risk that stops the robot wants one limit, found guard.risk_max = "
+                f"{self.guard.risk_max:g} and risk.abort_alpha = {self.risk.abort_alpha:g}: leave "
+                "one of them out"
+            )
         if self.task.limit_s * self.loop.hz > LONGEST_TICKS:
             raise ValueError(
                 f"task.limit_s wants at most {LONGEST_TICKS / self.loop.hz:g} s at loop.hz = "

@@ -1,12 +1,13 @@
 """How near the arm comes to itself and to what stands around it: capsules (segments with a radius)
 on the frames of its chain, against each other, a floor, boxes and fixed capsules.
 
-Distances are closed forms (Ericson, Real-Time Collision Detection, 2005, 5.1.9 for two segments).
-A pair of bounding spheres that are apart by more than the margin is not looked at further. This is
-the readable reference of `edge/guard/cpp/collision.hpp`, which computes the same to the last bit.
+Distances are closed forms; for two segments see Ericson, Real-Time Collision Detection (2005),
+section 5.1.9. A pair whose bounding spheres are apart by more than the margin is not looked at
+further. This is the readable reference of `edge/guard/cpp/collision.hpp`, which computes the same
+to the last bit.
 
-What is checked are the configurations that are asked for, not the paths between them: at the speeds
-and rates of a control loop these are millimetres.
+Only the commanded configurations are checked, not the paths between them. At the speeds and rates
+of a control loop, the arm moves a few millimetres from one to the next.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 
 from headway.drivers.capsules import Capsule, Xyz
 from headway.edge.guard.config import GuardConfig
+from headway.edge.guard.reasons import FINE, Finding, Reason
 from headway.types import Vec
 
 Point = Sequence[float]
@@ -31,10 +33,18 @@ TINY = 1e-12  # [m^2] a segment shorter than a micrometre is a point
 
 @dataclass(frozen=True)
 class Scene:
-    """What `pairs` refer to. `capsules` ride on the chain's frames; `fixed` segments, `boxes`
-    (lower and upper corner) and `floor` [m] are in the base frame. Pairs are (kind, first, second,
-    sum of radii, squared distance of the centres beyond which they are apart); the second of two
-    segments counts the fixed ones behind the capsules."""
+    """The bodies, and the pairs of them that are checked.
+
+    `capsules` move with the frames of the chain. `fixed` segments (two ends, each (3,) [m]),
+    `boxes` (lower and upper corner, each (3,) [m]) and `floor` (height [m]) are in the base frame.
+
+    A pair is (kind, first, second, radii, apart). `kind` is SEGMENT, BOX or FLOOR and says what the
+    second body is; the first is always a capsule. `first` and `second` are positions in `capsules`
+    or `boxes`; where the second body is a segment, positions from `len(capsules)` on mean `fixed`
+    ones. `radii` [m] is the sum of both radii. `apart` [m^2] is the squared distance of the two
+    centres beyond which the bodies are certainly further apart than the margin.
+
+    `names` are those of the pairs, for people; `margin` [m] is kept between two surfaces."""
 
     capsules: tuple[Capsule, ...]
     fixed: tuple[Segment, ...]
@@ -45,7 +55,9 @@ class Scene:
     margin: float
 
     def rows(self) -> tuple[NDArray[np.float64], ...]:
-        """Capsules (m, 8): frame, ends, radius; fixed (s, 6); boxes (b, 6); pairs (p, 5)."""
+        """The same for the compiled core: capsules (m, 8), each its frame, its two ends [m] in that
+        frame and its radius [m]; fixed segments (s, 6), each two ends [m]; boxes (b, 6), each two
+        corners [m]; pairs (p, 5)."""
         capsules = [(c.frame, *c.a, *c.b, c.radius) for c in self.capsules]
         fixed = [(*a, *b) for a, b in self.fixed]
         boxes = [(*a, *b) for a, b in self.boxes]
@@ -53,24 +65,24 @@ class Scene:
         return tuple(np.array(x, np.float64).reshape(-1, width) for x, width in rows)
 
 
-def scene(cfg: GuardConfig, body: Sequence[Capsule], frames: int) -> Scene | None:
-    """What there is to check for an arm of `body` and of `frames` frames; None: nothing.
+def scene(cfg: GuardConfig, body: Sequence[Capsule], frames: int) -> Scene:
+    """What there is to check for an arm with the capsules `body` and the frames 0..`frames` - 1;
+    without any pair where there is nothing to check.
 
-    Not checked: capsules of one frame or of neighbouring ones, which always touch; against the
-    surroundings capsules meant for contact and frame 0, which does not move; against the floor
-    frame 1 as well, which turns about the vertical. Raises ValueError for a capsule on a frame that
-    the arm does not have, and for surroundings of an arm without a body.
+    Not checked are: two capsules on the same frame or on neighbouring frames, which always touch;
+    capsules that are made for contact, and those on frame 0, which does not move, against the
+    surroundings; capsules on frame 1, which turns about the vertical, against the floor.
+
+    Raises ValueError for a capsule on a frame that the arm does not have, for surroundings of an
+    arm without a body, and for numbers that are not finite.
     """
-    capsules = (*body, *(c.capsule() for c in cfg.capsules))
-    if not cfg.check_collision:
-        return None
-    if not capsules:
-        if cfg.floor_z is not None or cfg.boxes or cfg.fixed_capsules:
-            raise ValueError(
-                "floor_z, boxes and fixed_capsules want an arm whose chain has a body, found none: "
-                "give its capsules, or check_collision = false"
-            )
-        return None
+    capsules = (*body, *(c.capsule() for c in cfg.capsules)) if cfg.check_collision else ()
+    around = cfg.floor_z is not None or cfg.boxes or cfg.fixed_capsules
+    if cfg.check_collision and around and not capsules:
+        raise ValueError(
+            "floor_z, boxes and fixed_capsules want an arm whose chain has a body, found none: "
+            "give its capsules, or check_collision = false"
+        )
     for c in capsules:
         if not 0 <= c.frame < frames:
             raise ValueError(f"capsule {c.name} wants a frame 0..{frames - 1}, found {c.frame}")
@@ -98,15 +110,19 @@ def scene(cfg: GuardConfig, body: Sequence[Capsule], frames: int) -> Scene | Non
         if cfg.floor_z is not None and c.frame > 1:
             add(FLOOR, i, 0, "the floor", 0.0, 0.0)
     floor = 0.0 if cfg.floor_z is None else cfg.floor_z
-    return Scene(
+    made = Scene(
         capsules, tuple(fixed), tuple(boxes), floor, tuple(pairs), tuple(names),
         cfg.collision_margin,
     )  # fmt: skip
+    if not (math.isfinite(floor) and all(np.isfinite(rows).all() for rows in made.rows())):
+        raise ValueError(f"wanted bodies and a floor of finite numbers, found {made}")
+    return made
 
 
 class Collisions:
-    """Which pairs come too near. A pair that already is, when it is first looked at, may part and
-    may stay, and never come nearer again than it has been."""
+    """Which pairs of the scene `given` come too near. A pair that is nearer than the margin when
+    it is first looked at may stay as it is and may part; it must never come nearer again than it
+    was at any accepted configuration since."""
 
     def __init__(self, given: Scene) -> None:
         self._scene = given
@@ -119,35 +135,40 @@ class Collisions:
         self._boxes = 0.5 * (boxes[:, 0] + boxes[:, 1])
         kind, first, second = (np.array([p[i] for p in given.pairs], int) for i in range(3))
         self._first, self._floor = first, np.flatnonzero(kind == FLOOR)
-        # Centres stand in one table: capsules, fixed segments, boxes. A floor has none; its pairs
-        # refer to any.
+        # The centres stand in one table: capsules, fixed segments, boxes. A floor has no centre, so
+        # the entry of its pairs is any one, and is not used.
         ahead = len(given.capsules) + len(given.fixed)
         self._second = np.where(kind == BOX, second + ahead, np.where(kind == FLOOR, 0, second))
         self._apart = np.array([p[4] for p in given.pairs])
 
     def start(self, frames: Vec) -> None:
-        """From here on nothing gets worse than this."""
+        """Nothing may come nearer than it is at `frames` (n + 1, 12), or than the margin."""
         self._allowed = [min(self._scene.margin, d) for d in self.distances(frames)]
 
-    def look(self, frames: Vec) -> tuple[int, float, float] | None:
-        """(pair, its distance [m], what is allowed) of the first one that is too near."""
+    def look(self, frames: Vec, stopping: bool) -> Finding:
+        """The first pair that is too near in `frames` (n + 1, 12); `stopping`: they are the arm's
+        where a stop would end, not where it was commanded to."""
         self.found = self.distances(frames)
         for k, (d, allowed) in enumerate(zip(self.found, self._allowed, strict=True)):
             if not d >= allowed:
-                return k, d, allowed
-        return None
+                names = self._scene.names[k]
+                return Finding(Reason.COLLISION, k, stopping, d, allowed, cause=names)
+        return FINE
 
     def accept(self, distances: list[float]) -> None:
-        """Nothing gets worse than at this look either."""
+        """A configuration with the `distances` [m] of all pairs is sent: from now on, pairs that
+        were too near may not come nearer than they are there."""
         most = self._scene.margin
         self._allowed = [
             min(most, max(a, d)) for a, d in zip(self._allowed, distances, strict=True)
         ]
 
     def distances(self, frames: Vec) -> list[float]:
-        """Of every pair [m], surface to surface; those far apart as the margin. `frames` (n + 1,
-        12) as of `Chain.transforms`."""
+        """The distance [m] of every pair, from surface to surface; the margin for pairs that are
+        farther apart than it. `frames` (n + 1, 12) are those of `Chain.transforms`."""
         scene = self._scene
+        if not scene.pairs:
+            return []
         f = frames[self._frame][:, None]  # (m, 1, 12)
         x, y, z = self._ends[:, :, :1], self._ends[:, :, 1:2], self._ends[:, :, 2:]
         ends = f[..., 9:] + f[..., 0:9:3] * x + f[..., 1:9:3] * y + f[..., 2:9:3] * z
@@ -172,7 +193,8 @@ class Collisions:
 
 
 def segments_apart(p1: Point, q1: Point, p2: Point, q2: Point) -> float:
-    """Squared distance [m^2] of the segments p1 q1 and p2 q2 (Ericson 2005, 5.1.9)."""
+    """Squared distance [m^2] of the segment from `p1` to `q1` and the one from `p2` to `q2`, all
+    (3,) [m] (Ericson 2005, 5.1.9)."""
     ux, uy, uz = q1[0] - p1[0], q1[1] - p1[1], q1[2] - p1[2]
     vx, vy, vz = q2[0] - p2[0], q2[1] - p2[1], q2[2] - p2[2]
     rx, ry, rz = p1[0] - p2[0], p1[1] - p2[1], p1[2] - p2[2]
@@ -196,9 +218,13 @@ def segments_apart(p1: Point, q1: Point, p2: Point, q2: Point) -> float:
 
 
 def box_apart(p: Point, q: Point, lower: Point, upper: Point) -> float:
-    """Squared distance [m^2] of the segment p q and an axis-aligned box. Along the segment it is
-    convex and, between the planes of the faces, quadratic: the slope's change of sign is found
-    among those crossings, then by one linear interpolation."""
+    """Squared distance [m^2] of the segment from `p` to `q` and the axis-aligned box from `lower`
+    to `upper`, all (3,) [m].
+
+    Along the segment, the squared distance of a point to the box is convex, and between two
+    crossings of the planes of the faces it is quadratic. So its slope is linear there: the
+    crossings between which the slope changes its sign are found first, and then its zero by one
+    linear interpolation."""
     u = (q[0] - p[0], q[1] - p[1], q[2] - p[2])
     lo, hi = 0.0, 1.0
     slope_lo = _slope(lo, p, u, lower, upper)
@@ -224,7 +250,7 @@ def box_apart(p: Point, q: Point, lower: Point, upper: Point) -> float:
 
 
 def _slope(t: float, p: Point, u: Point, lower: Point, upper: Point) -> float:
-    """Half the derivative of the squared distance by `t`."""
+    """Half the derivative by `t` of the squared distance [m^2] of the point p + t u to the box."""
     total = 0.0
     for x0, d, lo, hi in zip(p, u, lower, upper, strict=True):
         total += _beyond(x0 + d * t, lo, hi) * d

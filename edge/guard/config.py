@@ -1,60 +1,54 @@
-"""What the guard allows."""
+"""What the guard allows: the `[guard]` section of a run's file, and the limit of PRO's risk."""
 
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
-from headway.config import INFINITE, Struct
+from msgspec import Meta
+
+from headway.config import INFINITE, SecondsOrNone, Struct
 from headway.drivers.capsules import Capsule, Xyz
 
-# Infinity is "no limit" for these.
+# A number where infinity is a value too, and means "no limit".
 Limit = Annotated[float, INFINITE]
+Radius = Annotated[float, Meta(ge=0.0)]  # [m]
 Corner = tuple[Limit, Limit, Limit]
 
 
 class CapsuleConfig(Struct, frozen=True, kw_only=True):
-    """A further part of the arm, such as a tool: see `headway.drivers.capsules`."""
+    """A further part of the arm, such as a tool: a segment with a radius that moves with a frame of
+    the chain, see `headway.drivers.capsules`."""
 
     name: str
-    frame: int
-    a: Xyz
+    frame: int  # 0: the base, i + 1: the link behind joint i
+    a: Xyz  # the two ends, (3,) [m] in that frame
     b: Xyz
-    radius: float
-    contact: bool = False  # made to touch what stands around: not kept away from it
-
-    def __post_init__(self) -> None:
-        _numbers(self.name, self.a, self.b, (self.radius,))
-        if not self.radius >= 0.0:
-            raise ValueError(f"capsule {self.name}: wants a radius >= 0, found {self.radius}")
+    radius: Radius
+    contact: bool = False  # made to touch its surroundings, so it is not kept away from them
 
     def capsule(self) -> Capsule:
+        """The same as the arm's own capsules are given."""
         return Capsule(self.name, self.frame, self.a, self.b, self.radius, self.contact)
 
 
 class FixedCapsule(Struct, frozen=True, kw_only=True):
-    """Something round that does not move, in the base frame [m]."""
+    """Something round that does not move: a segment with a radius."""
 
     name: str
-    a: Xyz
+    a: Xyz  # the two ends, (3,) [m] in the base frame
     b: Xyz
-    radius: float
-
-    def __post_init__(self) -> None:
-        _numbers(self.name, self.a, self.b, (self.radius,))
-        if not self.radius >= 0.0:
-            raise ValueError(f"obstacle {self.name}: wants a radius >= 0, found {self.radius}")
+    radius: Radius
 
 
 class Box(Struct, frozen=True, kw_only=True):
-    """Something square that does not move, along the axes of the base frame [m]."""
+    """Something square that does not move, with its edges along the axes of the base frame."""
 
     name: str
-    lower: Xyz
+    lower: Xyz  # the corners of the smallest and of the largest coordinates, (3,) [m]
     upper: Xyz
 
     def __post_init__(self) -> None:
-        _numbers(self.name, self.lower, self.upper)
         if not all(a <= b for a, b in zip(self.lower, self.upper, strict=True)):
             raise ValueError(
                 f"obstacle {self.name}: wants lower <= upper on every axis, found {self.lower} and "
@@ -62,37 +56,48 @@ class Box(Struct, frozen=True, kw_only=True):
             )
 
 
-def _numbers(name: str, *values: tuple[float, ...]) -> None:
-    if not all(math.isfinite(x) for v in values for x in v):
-        raise ValueError(f"{name}: wants finite numbers, found {values}")
+class RiskLimit(NamedTuple):
+    """When PRO's risk stops the robot until `Guard.acknowledge`: when it has been above `most`
+    (0..1) for longer than `after_s` [s] without a break."""
+
+    most: float
+    after_s: float = 0.0
 
 
 class GuardConfig(Struct, frozen=True, kw_only=True):
-    """What the guard allows. The box is in the base frame [m] and holds the TCP position."""
+    """The `[guard]` section: what the guard allows."""
 
-    workspace_min: Corner
+    workspace_min: Corner  # the box that holds the TCP's position, (3,) [m] in the base frame
     workspace_max: Corner
-    force_max: Limit  # |force| [N] that trips
-    torque_max: Limit  # |torque| [Nm] that trips
-    force_release: float = 0.5  # a trip ends below this fraction of both
-    require_wrench: bool = True
-    mode: Literal["reject", "clamp"] = "reject"  # clamp: follow as far as the joint limits allow
-    max_command_age_s: float = 0.1  # also how far a command may lie in the future
-    position_margin: float = 0.0  # [rad], taken off both joint limits
+    force_max: Limit  # |force| [N] above which the guard trips: it stops the arm, latched
+    torque_max: Limit  # |torque| [Nm], likewise
+    # A trip ends when force, torque and power are all below this fraction of their limits.
+    force_release: float = 0.5
+    require_wrench: bool = True  # False: ticks without a fresh wrench are accepted
+    # What to do with a command that breaks a joint limit. reject: stop. clamp: follow it as far as
+    # the joint limits allow.
+    mode: Literal["reject", "clamp"] = "reject"
+    # A command is refused when the time it was made for is further from now, before or after.
+    max_command_age_s: float = 0.1
+    position_margin: float = 0.0  # [rad], taken off both position limits of every joint
     workspace_margin: float = 0.0  # [m], taken off every face of the box
     reset_tolerance: float = 0.01  # [rad] that the measured start may lie outside the limits
     dq_scale: float = 1.0  # fractions of the arm's own limits, 0 < x <= 1
     ddq_scale: float = 1.0
     dddq_scale: float = 1.0
-    lever_m: Limit = 1.5  # farthest the TCP gets from any joint axis; only saves time
-    power_max: Limit | None = None  # |force . TCP velocity| [W] that trips
-    # PRO risk that stops the robot until `acknowledge`; None: PRO does not stop it
+    # The TCP is never further than this [m] from any joint's axis. It bounds how far the TCP moves
+    # in a stop; a larger value than needed only costs time.
+    lever_m: Limit = 1.5
+    power_max: Limit = math.inf  # |force . TCP velocity| [W] above which the guard trips
+    # The guard's `RiskLimit`: its `most`, where None means that PRO never stops the robot, and its
+    # `after_s`. A run with `risk.abort_alpha` gives the guard a calibrated limit instead.
     risk_max: float | None = None
-    # The arm against itself and what stands around it, where its chain has a body.
+    risk_after_s: SecondsOrNone = 0.0
+    # Whether the arm is kept from touching itself and its surroundings, if its chain has a body.
     check_collision: bool = True
     collision_margin: float = 0.005  # [m] kept between surfaces
-    floor_z: float | None = None  # [m], a floor or table top in the base frame
-    capsules: tuple[CapsuleConfig, ...] = ()  # beside the arm's own
+    floor_z: float | None = None  # height [m] of a floor or table top in the base frame
+    capsules: tuple[CapsuleConfig, ...] = ()  # further ones, beside the arm's own
     fixed_capsules: tuple[FixedCapsule, ...] = ()
     boxes: tuple[Box, ...] = ()
 
@@ -100,20 +105,16 @@ class GuardConfig(Struct, frozen=True, kw_only=True):
         for key in ("dq_scale", "ddq_scale", "dddq_scale", "force_release"):
             if not 0.0 < getattr(self, key) <= 1.0:
                 raise ValueError(f"{key} wants 0 < x <= 1, found {getattr(self, key)}")
-        for key in ("force_max", "torque_max", "max_command_age_s", "lever_m"):
+        for key in ("force_max", "torque_max", "max_command_age_s", "lever_m", "power_max"):
             if not getattr(self, key) > 0.0:
                 raise ValueError(f"{key} wants a positive number, found {getattr(self, key)}")
         for key in ("position_margin", "workspace_margin", "reset_tolerance", "collision_margin"):
             if not 0.0 <= getattr(self, key) < math.inf:
                 raise ValueError(f"{key} wants a number >= 0, found {getattr(self, key)}")
-        if self.power_max is not None and not self.power_max > 0.0:
-            raise ValueError(
-                f"power_max wants a positive number or nothing, found {self.power_max}"
-            )
-        if self.floor_z is not None and not math.isfinite(self.floor_z):
-            raise ValueError(f"floor_z wants a finite number or nothing, found {self.floor_z}")
         if self.risk_max is not None and not 0.0 <= self.risk_max <= 1.0:
             raise ValueError(f"risk_max wants 0..1 or nothing, found {self.risk_max}")
+        if self.risk_max is None and self.risk_after_s > 0.0:
+            raise ValueError(f"risk_after_s = {self.risk_after_s} wants risk_max, found none")
         m = 2.0 * self.workspace_margin
         pairs = zip(self.workspace_min, self.workspace_max, strict=True)
         if not all(lo + m < hi for lo, hi in pairs):

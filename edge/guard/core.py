@@ -1,7 +1,11 @@
-"""The guard's arithmetic in Python: all joints' checks of one command, the workspace, collisions,
-and the stop when a command is not accepted; and the check of a chunk. It is the readable reference
-of `edge/guard/cpp/guard.hpp`, which decides and sends the same to the last bit, and what is used
-where nothing was compiled.
+"""The guard's arithmetic in Python: the checks of one command against the limits of all joints, the
+workspace and collisions; the stop when a command is not accepted; and the check of a whole chunk.
+
+It is the readable reference of `edge/guard/cpp/guard.hpp`, which decides and sends the same to the
+last bit. It is also what runs where nothing was compiled.
+
+The candidate is what the core would send next: the command, or in clamp mode as much of it as the
+joint limits allow, or the next tick of the stop.
 """
 
 from __future__ import annotations
@@ -16,54 +20,56 @@ from numpy.typing import NDArray
 from headway.drivers.kinematics import Chain
 from headway.drivers.kinematics_python import tcp as tcp_of
 from headway.edge.guard.collision import Collisions, Scene
-from headway.edge.guard.joint import ROUND, Joint, Reason
+from headway.edge.guard.joint import Joint
+from headway.edge.guard.reasons import FINE, Finding, Motion, Reason
 from headway.types import Vec
 
 Fk = Chain | Callable[[Vec], Vec]
-# Why a command is not sent as it came: the reason; the joint, or for the workspace the axis, plus 3
-# when it is the stop's end that lies outside, or -1 when forward kinematics failed, or for a
-# collision the pair, plus their number when it is the stop's end; and q1, dq1, ddq1, ddq of that
-# joint, or the coordinate, or the distance and what is allowed.
-Found = tuple[int, int, tuple[float, float, float, float]]
-
-NOTHING: Found = (0, 0, (0.0, 0.0, 0.0, 0.0))
 NO_FRAMES = np.zeros((0, 12))
-FAILED: Found = (Reason.WORKSPACE, -1, (0.0, 0.0, 0.0, 0.0))
 
 
 class Core(Protocol):
-    """Reads a command from one buffer and writes what is sent to another, both (n,) [rad]; per
-    tick `propose` or `pass_over`, then `send`."""
+    """Reads a command from one buffer and writes what is sent to another, both (n,) [rad]. In each
+    tick, call either `propose` or `pass_over`, then `send`."""
 
-    error: Exception | None  # why forward kinematics failed
+    @property
+    def clamped(self) -> Finding:
+        """Why the candidate is not the command that was proposed last but only as near to it as the
+        joints' limits allow; FINE: it is the command."""
+
+    @property
+    def refused(self) -> Finding:
+        """Why that candidate must not be sent; FINE: it may be."""
 
     def start(self) -> None:
-        """At rest where the output buffer says."""
+        """Begin at rest at the positions in the output buffer."""
 
     def finite(self) -> bool:
-        """Whether the command is."""
+        """Whether all numbers of the command are finite."""
 
     def pass_over(self, known: bool, /) -> None:
-        """Do not look at the command; `known`: it is a position nevertheless."""
+        """This tick's command is refused for another reason and not looked at. `known`: there is
+        one, of finite numbers, so that clamping can tell how fast the commands move."""
 
     def propose(self) -> bool:
-        """True: the command is the candidate, and nothing is said against it. Else see `soft` (it
-        was clamped) and `hard` (it is refused)."""
+        """True: the command is the candidate, and nothing is said against it. Else see `clamped`
+        and `refused`."""
 
-    def soft(self) -> Found: ...
-    def hard(self) -> Found: ...
     def send(self, braking: bool, /) -> None:
         """Write the candidate, or the next tick of the stop, to the output buffer: it is sent."""
 
-    def check_chunk(self, q: NDArray[np.float64], dt: float, /) -> tuple[int, Found]:
-        """The first row of waypoints (h, n) [rad], `dt` [s] apart, with something to say, and what;
-        (h, NOTHING) if none has. Touches nothing that the other calls use."""
+    def check_chunk(self, q: NDArray[np.float64], dt: float, /) -> tuple[int, Finding]:
+        """The first row of the waypoints `q` (h, n) [rad], `dt` [s] apart, with something against
+        it, and what; (h, FINE) if none has. Touches nothing that the other calls use."""
 
 
 class PythonCore:
-    """`joints` with their limits; `box` (3, 2) [m] for the TCP; `lever_m` [m] as in the config;
-    `clamp`: follow a command as far as the joints' limits allow; `scene`: what may collide, for a
-    chain."""
+    """See `Core`. `joints` are the n joints with their limits; `period_s` [s] is the tick; `box`
+    (3, 2) [m] holds the TCP's position in the base frame, a lower and an upper bound per axis;
+    `lever_m` [m] is that of `GuardConfig`; `clamp` says to follow a command as far as the joint
+    limits allow; `command` and `out` (n,) [rad] are the two buffers; `fk` is the chain, or maps q
+    (n,) [rad] to the TCP's position (3,) [m] in the base frame; `scene` is what may collide; it has
+    no pairs where `fk` is no chain."""
 
     def __init__(
         self,
@@ -75,26 +81,18 @@ class PythonCore:
         command: Vec,
         out: Vec,
         fk: Fk,
-        scene: Scene | None = None,
+        scene: Scene,
     ) -> None:
         self._joints, self._T = joints, period_s
         self._box: list[tuple[float, float]] = [(lo, hi) for lo, hi in box.tolist()]
         self._lever, self._clamp = lever_m, clamp
         self._command, self._out = command, out
         self._fk = fk
-        self._collisions = None if scene is None else Collisions(scene)
-        self._chunk_collisions = None if scene is None else Collisions(scene)
+        self._collisions, self._chunk_collisions = Collisions(scene), Collisions(scene)
         self._fk_in = np.zeros(len(joints))
         self._wanted: list[float] | None = None  # the last command that was a position
         self._tcp: list[float] | None = None  # at the last output, where known
-        self._soft = self._hard = NOTHING
-        self.error: Exception | None = None
-
-    def soft(self) -> Found:
-        return self._soft
-
-    def hard(self) -> Found:
-        return self._hard
+        self.clamped = self.refused = FINE
 
     def start(self) -> None:
         for joint, q in zip(self._joints, self._out.tolist(), strict=True):
@@ -109,17 +107,14 @@ class PythonCore:
 
     def propose(self) -> bool:
         command: list[float] = self._command.tolist()
-        self._soft = self._hard = NOTHING
         found = self._probe(command)
-        if found is not NOTHING and self._clamp:
-            self._soft = found
+        self.clamped, self.refused = (found, FINE) if self._clamp else (FINE, found)
+        if self.clamped is not FINE:
             self._follow(command)
-        else:
-            self._hard = found
         self._wanted = command
-        if self._hard is NOTHING:
-            self._hard = self._place()
-        return self._soft is NOTHING and self._hard is NOTHING
+        if self.refused is FINE:
+            self.refused = self._place()
+        return self.clamped is FINE and self.refused is FINE
 
     def send(self, braking: bool) -> None:
         if braking:
@@ -131,66 +126,60 @@ class PythonCore:
             out[k] = joint.q1
             joint.commit()
 
-    def _probe(self, command: list[float]) -> Found:
-        """All joints, since each must have a candidate; the first check that fails is reported."""
+    def _probe(self, command: list[float]) -> Finding:
+        """Try `command` (n,) [rad] on all joints, since each must have a candidate. Of the checks
+        that fail, the first in the order of `Reason` is reported."""
         worst, at = Reason.OK, 0
         for k, joint in enumerate(self._joints):
             reason = joint.probe(command[k])
             if reason is not Reason.OK and (worst is Reason.OK or reason < worst):
                 worst, at = reason, k
         if worst is Reason.OK:
-            return NOTHING
-        j = self._joints[at]
-        return worst, at, (j.q1, j.dq1, j.ddq1, j.ddq)
+            return FINE
+        return self._joints[at].finding(worst, at, self._joints[at].motion())
 
     def _follow(self, command: list[float]) -> None:
         before = self._wanted or command
         for joint, c, b in zip(self._joints, command, before, strict=True):
             joint.follow(c, (c - b) / self._T)
 
-    def _place(self) -> Found:
-        """Where the candidate is, and where it stops: no face of the box is left, or left further;
-        nothing comes too near, or nearer."""
+    def _place(self) -> Finding:
+        """Whether the arm is clear at the candidate, and where a stop from it would end: the TCP
+        leaves no face of the box, or leaves it no further than it has; no pair of bodies comes too
+        near, or nearer than it is."""
         collisions = self._collisions
-        near: list[float] = []
         try:
             if self._tcp is None:
-                tcp, frames = self._look([joint.q for joint in self._joints])
-                if collisions is not None:
-                    collisions.start(frames)
-                self._tcp = tcp
+                self._tcp, frames = self._look([joint.q for joint in self._joints])
+                collisions.start(frames)
             tcp, frames = self._look([joint.q1 for joint in self._joints])
-            if (found := self._outside(tcp, self._tcp, 0)) is not NOTHING:
+            found = self._blocked(tcp, self._tcp, collisions, frames, False)
+            if found is not FINE:
                 return found
-            if collisions is not None:
-                if (found := _too_near(collisions, frames, 0)) is not NOTHING:
-                    return found
-                near = collisions.found
+            near = collisions.found
+            # In the stop, the TCP moves no further than the joints' distances times the lever. If
+            # the faces are farther away, and nothing can collide, the end needs no look.
             reach = 0.0
             for joint in self._joints:
                 reach += joint.stop_bound()
             reach *= self._lever
-            far = collisions is None or not reach > 0.0
+            far = not near or not reach > 0.0
             for x, (lo, hi) in zip(tcp, self._box, strict=True):
                 far = far and not (x - lo < reach or hi - x < reach)
             if not far:
                 end, frames = self._look([joint.stop_at() for joint in self._joints])
-                if (found := self._outside(end, self._tcp, 3)) is not NOTHING:
+                found = self._blocked(end, self._tcp, collisions, frames, True)
+                if found is not FINE:
                     return found
-                if collisions is not None:
-                    found = _too_near(collisions, frames, len(collisions.found))
-                    if found is not NOTHING:
-                        return found
         except Exception as e:  # a guard without kinematics cannot say yes
-            self.error = e
-            return FAILED
+            return Finding(Reason.WORKSPACE, cause=e)
         self._tcp = tcp
-        if collisions is not None:
-            collisions.accept(near)
-        return NOTHING
+        collisions.accept(near)
+        return FINE
 
     def _look(self, q: list[float]) -> tuple[list[float], Vec]:
-        """TCP position and, of a chain, the frames (n + 1, 12)."""
+        """The TCP's position (3,) [m] at `q` (n,) [rad] and, for a chain, its frames (n + 1, 12) as
+        of `Chain.transforms`; no frames for a function."""
         at = self._fk_in
         at[:] = q
         if not isinstance(self._fk, Chain):
@@ -198,13 +187,19 @@ class PythonCore:
         frames = self._fk.transforms(at)
         return tcp_of(self._fk.tool, frames[-1].tolist()), frames
 
-    def _outside(self, p: list[float], before: list[float], end: int) -> Found:
+    def _blocked(
+        self, p: list[float], before: list[float], near: Collisions, frames: Vec, stopping: bool
+    ) -> Finding:
+        """What speaks against the arm being with its TCP at `p` (3,) [m] and its links at `frames`
+        (n + 1, 12): the TCP is outside the workspace, and further than it was at `before` (3,) [m],
+        or a pair of bodies is too near according to `near`. `stopping`: a stop would end there."""
         for axis, (x, b, (lo, hi)) in enumerate(zip(p, before, self._box, strict=True)):
-            if not min(lo, b) <= x <= max(hi, b):
-                return Reason.WORKSPACE, axis + end, (x, 0.0, 0.0, 0.0)
-        return NOTHING
+            least, most = min(lo, b), max(hi, b)
+            if not least <= x <= most:
+                return Finding(Reason.WORKSPACE, axis, stopping, x, least, most)
+        return near.look(frames, stopping)
 
-    def check_chunk(self, q: NDArray[np.float64], dt: float) -> tuple[int, Found]:
+    def check_chunk(self, q: NDArray[np.float64], dt: float) -> tuple[int, Finding]:
         hz = 1.0 / dt
         before: list[float] = []
         speeds = [0.0] * len(self._joints)
@@ -212,48 +207,31 @@ class PythonCore:
         for row, now in enumerate(q.tolist()):
             for k, x in enumerate(now):
                 if not math.isfinite(x):
-                    return row, (Reason.NOT_FINITE, k, (x, 0.0, 0.0, 0.0))
+                    return row, Finding(Reason.NOT_FINITE, k, found=x)
             for k, (joint, x) in enumerate(zip(self._joints, now, strict=True)):
                 v = (x - before[k]) * hz if row else 0.0
                 a = (v - speeds[k]) * hz if row > 1 else 0.0
-                values = (x, v, a, 0.0)
-                if not joint.lo <= x <= joint.hi:
-                    return row, (Reason.POSITION, k, values)
-                if not abs(v) <= joint.v_max * ROUND:
-                    return row, (Reason.VELOCITY, k, values)
-                if not abs(a) <= joint.a_max * ROUND:
-                    return row, (Reason.ACCELERATION, k, values)
+                if (reason := joint.beyond(x, v, a)) is not Reason.OK:
+                    return row, joint.finding(reason, k, Motion(x, v, a, math.nan))
                 speeds[k] = v
             before = now
             try:
                 tcp, frames = self._look(now)
             except Exception as e:
-                self.error = e
-                return row, FAILED
+                return row, Finding(Reason.WORKSPACE, cause=e)
             collisions = self._chunk_collisions
             if row == 0:
                 start = tcp
-                if collisions is not None:
-                    collisions.start(frames)
+                collisions.start(frames)
                 continue
-            if (found := self._outside(tcp, start, 0)) is not NOTHING:
+            found = self._blocked(tcp, start, collisions, frames, False)
+            if found is not FINE:
                 return row, found
-            if collisions is not None:
-                found = _too_near(collisions, frames, 0)
-                if found is not NOTHING:
-                    return row, found
-        return len(q), NOTHING
-
-
-def _too_near(collisions: Collisions, frames: Vec, end: int) -> Found:
-    near = collisions.look(frames)
-    if near is None:
-        return NOTHING
-    pair, distance, allowed = near
-    return Reason.COLLISION, pair + end, (distance, allowed, 0.0, 0.0)
+        return len(q), FINE
 
 
 def position(fk: Callable[[Vec], Vec], q: Vec) -> list[float]:
-    """Three coordinates, whatever `fk` returns them in. Raises what it raises, or for others."""
+    """The three coordinates [m] that `fk` gives for `q` (n,) [rad], whatever kind of sequence it
+    returns. Raises what `fk` raises, and ValueError or TypeError if these are not three numbers."""
     x, y, z = np.asarray(fk(q), np.float64).tolist()
     return [x, y, z]

@@ -1,19 +1,25 @@
-"""The last check before a command reaches the arm: pure, one pass, fails closed.
+"""The last check before a command reaches the arm. It talks to no device and no file, looks at each
+command once, and whatever it cannot check it refuses.
 
-finite -> shape -> deadline -> position -> velocity / acceleration / jerk against the commands
-really sent -> workspace -> collision -> force and power -> safety status -> PRO risk. A software
-guard is no safety function: it keeps a policy's mistakes away from the drives, it replaces no
-safety-rated controller, and its limits of force and power are no rating for work beside people.
+The order of the checks is: finite, shape, deadline, position, velocity, acceleration and jerk
+against the commands that were really sent, workspace, collision, force and power, safety status,
+PRO's risk. The first one that fails is reported (`headway.edge.guard.reasons`).
 
-With period T and outputs q_k: v_k = (q_k - q_{k-1}) / T, a_k = (v_k - v_{k-1}) / T, j_k likewise.
-Invariant, by induction over `apply`: after every output, each joint has a jerk-limited stop
-(`headway.edge.guard.brake`) that stays inside every limit. A command is accepted only if that still
-holds after it; when one is not accepted, the guard follows that stop and then holds. So it never
-repeats a position while moving (an infinite deceleration), and it never needs a limit to be broken.
+A software guard is no safety function. It keeps a policy's mistakes away from the drives; it does
+not replace a safety-rated controller, and its limits of force and power are no rating for work
+beside people.
 
-The workspace, and the distances to the arm itself and its surroundings
-(`headway.edge.guard.collision`), are held to first order: at the commanded configuration and at the
-one where the stop from there ends; the curved path between the two is not checked.
+With the period T and the outputs q_k, the velocity is v_k = (q_k - q_{k-1}) / T, the acceleration
+a_k = (v_k - v_{k-1}) / T and the jerk (a_k - a_{k-1}) / T. What always holds, by induction over the
+calls of `apply`: after every output, each joint has a jerk-limited stop that stays inside every
+limit (`headway.edge.guard.brake`). A command is accepted only if that still holds after it. When a
+command is not accepted, the guard follows the stop and then holds the position at its end. So it
+never repeats a position while the arm moves, which would be an infinite deceleration, and it never
+has to break a limit.
+
+The workspace, and the distances of the arm to itself and its surroundings
+(`headway.edge.guard.collision`), are checked at two configurations: the commanded one, and the one
+where the stop from there would end. The curved path between the two is not checked.
 """
 
 from __future__ import annotations
@@ -28,67 +34,73 @@ from headway.drivers.kinematics import Chain, Impl
 from headway.edge.guard import collision
 from headway.edge.guard import native as guard_native
 from headway.edge.guard.config import GuardConfig as GuardConfig
-from headway.edge.guard.core import Fk, Found, PythonCore
+from headway.edge.guard.config import RiskLimit
+from headway.edge.guard.core import Fk, PythonCore
 from headway.edge.guard.joint import Joint
-from headway.edge.guard.joint import Reason as Reason
+from headway.edge.guard.reasons import FINE, Finding, Reason
 from headway.errors import CommandRejected
 from headway.types import ArmState, Limits, Signals, Vec, Wrench
 
-Why = tuple[Reason, str, tuple[Any, ...]]  # text and values of a detail that nobody may ask for
-
 FLOAT64 = np.dtype(np.float64)
-FINE: Why = (Reason.OK, "", ())
-NO_COMMAND: Why = (Reason.NO_COMMAND, "nothing fresh to do", ())
-NO_WRENCH: Why = (Reason.NO_WRENCH, "no fresh wrench, and the config requires one", ())
-HELD: tuple[str, tuple[Any, ...]] = ("tripped, and no wrench to release it", ())
-NO_STATE: Why = (Reason.NO_STATE, "no fresh arm state", ())
-NOT_POWERED: Why = (Reason.NOT_POWERED, "the arm is not powered", ())
-PROTECTIVE_STOP: Why = (Reason.PROTECTIVE_STOP, "protective stop; acknowledge() and reset()", ())
-RISK_HELD: Why = (Reason.RISK, "PRO risk was too high; acknowledge() and reset()", ())
-NO_SIGNALS: Why = (Reason.NO_SIGNALS, "risk_max is set and PRO gave no signals", ())
+
+
+class _Verdict:
+    """What a decision and the verdict on a chunk have in common."""
+
+    __slots__ = ()
+    finding: Finding
+
+    @property
+    def reason(self) -> Reason:
+        """Which check failed."""
+        return self.finding.reason
+
+    @property
+    def detail(self) -> str:
+        """The finding in words, with its numbers; formatted only when asked for."""
+        return self.finding.detail
 
 
 @dataclass(slots=True)
-class Decision:
+class Decision(_Verdict):
     """What is sent. The guard refills one `Decision` and its `q` each tick: copy what you keep."""
 
     q: Vec  # (n,) [rad]
-    reason: Reason = Reason.OK
-    changed: bool = False  # q is not the command that came
-    braking: bool = False  # q is on the stop, or holds at its end
-    _text: str = ""
-    _values: tuple[Any, ...] = ()
-
-    @property
-    def detail(self) -> str:
-        """The reason in words, with the numbers; formatted only when asked for."""
-        return self._text.format(*self._values)
+    finding: Finding = FINE  # what is said against the command that came
+    changed: bool = False  # q is not the command that came, but clamped or on the stop
+    braking: bool = False  # q is on the stop, or holds the position at its end
 
 
 @dataclass(frozen=True, slots=True)
-class ChunkVerdict:
-    """What `check_chunk` says: OK, or the first `row` with something against it, and why."""
+class ChunkVerdict(_Verdict):
+    """What `check_chunk` says: FINE, or the first `row` with something against it, and what."""
 
-    reason: Reason
+    finding: Finding
     row: int = 0
-    _text: str = ""
-    _values: tuple[Any, ...] = ()
-
-    @property
-    def detail(self) -> str:
-        """The reason in words, with the numbers."""
-        return self._text.format(*self._values)
 
 
 class Guard:
-    """`fk` is the arm's chain, or maps q (n,) [rad] to the TCP position (3,) [m] in the base frame
-    (it gets a buffer that is refilled); collisions want a chain with a body. Call `apply` once per
-    period and send what it returns; call `reset` before the first time and after anything else has
-    moved the arm. `impl` says what computes: "auto" is C++ where it is built, else Python. Raises
-    ValueError for senseless limits, Missing for "cpp" where it is not built."""
+    """Checks commands for one arm of n joints. Call `apply` once per period and send what it
+    returns; call `reset` before the first time and after anything else has moved the arm.
+
+    `cfg` is the `[guard]` section. `limits` are the arm's own, each (n,). `period_s` [s] is the
+    time between two calls of `apply`. `fk` is the arm's chain, or a function that maps q (n,) [rad]
+    to the TCP's position (3,) [m] in the base frame; it gets a buffer that is refilled. Collisions
+    are checked for a chain with a body only. `impl` says what computes: "auto" is C++ where it is
+    built, else Python. `risk` says when PRO's risk stops the robot, instead of what `cfg` says.
+
+    Raises ValueError for limits or a period that make no sense, and Missing for "cpp" where it is
+    not built.
+    """
 
     def __init__(
-        self, cfg: GuardConfig, limits: Limits, period_s: float, fk: Fk, impl: Impl = "auto"
+        self,
+        cfg: GuardConfig,
+        limits: Limits,
+        period_s: float,
+        fk: Fk,
+        impl: Impl = "auto",
+        risk: RiskLimit | None = None,
     ) -> None:
         if not 0.0 < period_s < math.inf:
             raise ValueError(f"guard wants a period > 0, found {period_s} s")
@@ -106,27 +118,30 @@ class Guard:
         self._shape = (n,)
         m = cfg.workspace_margin
         corners = zip(cfg.workspace_min, cfg.workspace_max, strict=True)
-        self._box = np.array([(lo + m, hi - m) for lo, hi in corners], np.float64)
+        box = np.array([(lo + m, hi - m) for lo, hi in corners], np.float64)
         self._out = Decision(np.full(n, math.nan))
         self._command = np.zeros(n)
-        if isinstance(fk, Chain):
-            self._scene = collision.scene(cfg, fk.body, len(fk.dh) + 1)
-        else:
-            self._scene = collision.scene(cfg, (), 0)
+        body, frames = (fk.body, len(fk.dh) + 1) if isinstance(fk, Chain) else ((), 0)
         self._core = guard_native.make(
-            impl, self._joints, period_s, self._box, cfg.lever_m, cfg.mode == "clamp",
-            self._command, self._out.q, fk, self._scene,
+            impl, self._joints, period_s, box, cfg.lever_m, cfg.mode == "clamp",
+            self._command, self._out.q, fk, collision.scene(cfg, body, frames),
         )  # fmt: skip
-        self._ready = self._stopped = self._risky = False
-        self._tripped = Reason.OK  # or FORCE, or POWER
+        self._ready = self._stopped = False
+        self._tripped = self._risky = FINE  # what latched: FORCE or POWER; RISK
+        if risk is None and cfg.risk_max is not None:
+            risk = RiskLimit(cfg.risk_max, cfg.risk_after_s)
+        self.risk = risk
+        self._patience = 0 if risk is None else round(risk.after_s / period_s)  # ticks
+        self._above = 0  # ticks without a break that the risk has been above its limit
 
     @property
     def computed_by(self) -> Literal["cpp", "python"]:
-        """What "auto" came to on this machine."""
+        """Which of the two `impl` came to on this machine."""
         return "python" if isinstance(self._core, PythonCore) else "cpp"
 
     def reset(self, q_measured: Vec) -> None:
-        """Start at rest at `q_measured` (n,) [rad]. Ends a stop; latched trips stay.
+        """Start at rest at `q_measured` (n,) [rad]. A stop is over, and the time that PRO's risk
+        has lasted begins anew; what is latched stays latched.
 
         Raises CommandRejected if the arm stands outside its limits or the position is no position.
         """
@@ -144,12 +159,13 @@ class Guard:
                 )
             self._out.q[k] = inside
         self._core.start()
+        self._above = 0
         self._ready = True
 
     def acknowledge(self) -> None:
-        """Release a latched protective stop and a latched PRO risk; either latches again while it
-        is still reported. The arm may have been moved meanwhile: call `reset` too."""
-        self._stopped = self._risky = False
+        """Release a latched protective stop and a latched risk. Either latches again if it is still
+        reported. The arm may have been moved meanwhile, so call `reset` too."""
+        self._stopped, self._risky = False, FINE
 
     def apply(
         self,
@@ -161,21 +177,25 @@ class Guard:
         command_t_ns: int,
         signals: Signals | None = None,
     ) -> Decision:
-        """What to send instead of `q` (n,) [rad], which was made for the time `command_t_ns`.
+        """What to send in this period for the command `q` (n,) [rad]; None where there is none.
 
-        No data makes it raise. Raises CommandRejected only if `reset` was never called, because
-        then there is nothing safe to send.
+        `state` is the arm's, and `wrench` what touches the tool; each is None where nothing fresh
+        is known. `now_ns` [ns] is the time of this tick and `command_t_ns` [ns] the one that the
+        command was made for, on the same clock. `signals` are PRO's; None: it gave none.
+
+        Whatever the data are, it does not raise. It raises CommandRejected only if `reset` was
+        never called, because then there is nothing safe to send.
         """
         if not self._ready:
             raise CommandRejected("guard has no history: call reset(q_measured) before apply()")
-        # Latches are watched on every tick, whatever an earlier check says; what they found is
-        # reported when its turn comes.
+        # These three are watched on every tick, even if an earlier check fails, because they latch
+        # or count. What they found is reported only if no earlier check has found anything.
         contact, status, risk = (
             self._contact(wrench, state),
             self._status(state),
             self._risk(signals),
         )
-        core, soft = self._core, FINE
+        core, clamped = self._core, FINE
         why = self._numbers(q)
         known = why is FINE
         if known:
@@ -183,169 +203,146 @@ class Guard:
         if why is not FINE:
             core.pass_over(known)
         elif not core.propose():
-            soft, why = self._why(core.soft()), self._why(core.hard())
-        if why is FINE:
-            why = contact
-        if why is FINE:
-            why = status
-        if why is FINE:
-            why = risk
+            clamped, why = core.clamped, core.refused
+        for later in (contact, status, risk):
+            if why is FINE:
+                why = later
         out = self._out
         out.braking = braking = why is not FINE
-        out.changed = braking or soft is not FINE
-        out.reason, out._text, out._values = why if braking else soft
+        out.changed = braking or clamped is not FINE
+        out.finding = why if braking else clamped
         core.send(braking)
         return out
 
-    def _numbers(self, q: Any) -> Why:
-        """The command into its buffer. Only real numeric arrays are numbers: no strings, no
-        booleans."""
+    def _numbers(self, q: Any) -> Finding:
+        """Copy the command `q` into its buffer if it is n finite numbers. Strings and booleans are
+        not numbers, though NumPy would convert them."""
         if type(q) is np.ndarray and q.dtype is FLOAT64 and q.shape == self._shape:
             self._command[:] = q
-            return (
-                FINE if self._core.finite() else (Reason.NOT_FINITE, "command is {}", (q.tolist(),))
-            )
+            return FINE if self._core.finite() else _not_finite(q.tolist())
         if q is None:
-            return NO_COMMAND
+            return Finding(Reason.NO_COMMAND)
         try:
             x = q if type(q) is np.ndarray else np.asarray(q)
             if x.dtype.kind not in "fiu":
-                return Reason.NOT_NUMBERS, "command is {} of {}", (type(q), x.dtype)
+                return Finding(Reason.NOT_NUMBERS, cause=(type(q), x.dtype))
             flat: list[float] = x.astype(np.float64).ravel().tolist()
         except Exception as e:  # whatever an alien object raises: it is not a command
-            return Reason.NOT_NUMBERS, "command {} is no array: {!r}", (type(q), e)
+            return Finding(Reason.NOT_NUMBERS, cause=(type(q), e))
         if not all(map(math.isfinite, flat)):
-            return Reason.NOT_FINITE, "command is {}", (flat,)
+            return _not_finite(flat)
         if x.shape != self._shape:
-            return Reason.SHAPE, "command has shape {}, wanted ({},)", (x.shape, self.n)
+            return Finding(Reason.SHAPE, cause=(self._shape, x.shape))
         self._command[:] = flat
         return FINE
 
-    def _why(self, found: Found) -> Why:
-        """What the core found, in words."""
-        code, at, values = found
-        if code == Reason.OK:
-            return FINE
-        reason = Reason(code)
-        if reason is Reason.WORKSPACE:
-            if at < 0:
-                return reason, "forward kinematics failed: {!r}", (self._core.error,)
-            verb, axis = ("at", "would stop at")[at // 3], at % 3
-            text = "TCP {} {} = {:.4f} m, allowed {:.4f}..{:.4f}"
-            return reason, text, (verb, "xyz"[axis], values[0], *self._box[axis].tolist())
-        if reason is Reason.COLLISION:
-            assert self._scene is not None
-            end, pair = divmod(at, len(self._scene.pairs))
-            text = "{} {} {:.4f} m apart, allowed {:.4f}"
-            verb = "would stop" if end else "are"
-            return reason, text, (self._scene.names[pair], verb, *values[:2])
-        j = self._joints[at]
-        text = "joint {}: q {:.4f} dq {:.4f} ddq {:.3f} (was {:.3f}), allowed {}..{}, {}, {}, {}"
-        return reason, text, (at, *values, j.lo, j.hi, j.v_max, j.a_max, j.j_max)
-
     def check_chunk(self, q: Any, dt: float) -> ChunkVerdict:
-        """Whether the waypoints `q` (h, n) [rad], `dt` [s] apart, row 0 where the motion starts,
-        are finite, inside the joint limits, and within velocity and acceleration between each
-        other; and whether the TCP stays in the workspace and the arm clear of what `apply` checks,
-        or no worse than at row 0. Waypoints are few: between them a motion may still break what
-        `apply` then refuses.
+        """Check the waypoints `q` (h, n) [rad], `dt` [s] apart, of which row 0 is where the motion
+        starts.
 
-        Changes nothing; may be called in another thread than `apply`, one call at a time. Raises
-        ValueError for dt <= 0.
+        They must be finite, inside the position limits, and from one to the next within the limits
+        of velocity and acceleration. The TCP must stay in the workspace, and the arm clear of what
+        it can collide with, or no worse than at row 0. Waypoints are few: between two of them, a
+        motion may still break a limit, and `apply` then refuses it.
+
+        Changes nothing that `apply` uses, and may be called in another thread than `apply`, one
+        call at a time. Raises ValueError for dt <= 0.
         """
         if not 0.0 < dt < math.inf:
             raise ValueError(f"a chunk wants dt > 0, found {dt} s")
         x = np.asarray(q)
         if x.dtype.kind not in "fiu":
-            return ChunkVerdict(Reason.NOT_NUMBERS, 0, "chunk is of {}", (x.dtype,))
+            return ChunkVerdict(Finding(Reason.NOT_NUMBERS, cause=(type(q), x.dtype)))
         if x.ndim != 2 or x.shape[1] != self.n:
-            text = "chunk has shape {}, wanted (h, {})"
-            return ChunkVerdict(Reason.SHAPE, 0, text, (x.shape, self.n))
+            return ChunkVerdict(Finding(Reason.SHAPE, cause=(("h", self.n), x.shape)))
         row, found = self._core.check_chunk(np.ascontiguousarray(x, np.float64), dt)
-        if found[0] == Reason.OK:
-            return ACCEPTED
-        if found[0] == Reason.NOT_FINITE:
-            text = "joint {} is {}"
-            return ChunkVerdict(Reason.NOT_FINITE, row, text, (found[1], found[2][0]))
-        reason, text, values = self._why(found)
-        return ChunkVerdict(reason, row, text, values)
+        return ACCEPTED if found is FINE else ChunkVerdict(found, row)
 
-    def _age(self, now_ns: int, command_t_ns: int) -> Why:
+    def _age(self, now_ns: int, command_t_ns: int) -> Finding:
         age, most = (now_ns - command_t_ns) * 1e-9, self.cfg.max_command_age_s
         if age > most:
-            return Reason.LATE, "command is {:.4f} s old, allowed {} s", (age, most)
+            return Finding(Reason.LATE, found=age, most=most)
         if age < -most:
-            return Reason.EARLY, "command is {:.4f} s in the future, allowed {} s", (-age, most)
+            return Finding(Reason.EARLY, found=-age, most=most)
         return FINE
 
-    def _contact(self, wrench: Wrench | None, state: ArmState | None) -> Why:
+    def _contact(self, wrench: Wrench | None, state: ArmState | None) -> Finding:
+        """Whether force, torque and power are, and since a trip have been, small enough. A trip is
+        latched: it is reported, as it was found, until all three are well below their limits."""
         cfg = self.cfg
         if wrench is None:
-            if cfg.require_wrench:
-                return NO_WRENCH
-            return (self._tripped, *HELD) if self._tripped else FINE
+            return Finding(Reason.NO_WRENCH) if cfg.require_wrench else self._tripped
         try:
             fx, fy, fz = wrench.force.tolist()
             mx, my, mz = wrench.torque.tolist()
             force, torque = math.hypot(fx, fy, fz), math.hypot(mx, my, mz)
         except Exception as e:
-            return Reason.BAD_WRENCH, "wrench is no wrench: {!r}", (e,)
+            return Finding(Reason.BAD_WRENCH, cause=e)
         # hypot(nan, inf) is inf: infinite and NaN readings both say that the sensor is not well
         if not (math.isfinite(force) and math.isfinite(torque)):
-            return Reason.BAD_WRENCH, "wrench is {} N, {} Nm", (force, torque)
-        power, most = 0.0, math.inf
-        if cfg.power_max is not None:
-            power, most = _power(fx, fy, fz, wrench.frame_id, state), cfg.power_max
-        if not power <= most:
-            self._tripped = Reason.POWER
-        elif force > cfg.force_max or torque > cfg.torque_max:
-            self._tripped = Reason.FORCE
+            return Finding(Reason.BAD_WRENCH, cause=(force, torque))
+        power_max, release = cfg.power_max, cfg.force_release
+        measured = power_max < math.inf
+        power = _power(fx, fy, fz, wrench.frame_id, state) if measured else 0.0
+        if not power <= power_max:
+            self._tripped = Finding(Reason.POWER, 2, found=power, most=power_max)
+        elif force > cfg.force_max:
+            self._tripped = Finding(Reason.FORCE, 0, found=force, most=cfg.force_max)
+        elif torque > cfg.torque_max:
+            self._tripped = Finding(Reason.FORCE, 1, found=torque, most=cfg.torque_max)
         elif (
-            force < cfg.force_release * cfg.force_max
-            and torque < cfg.force_release * cfg.torque_max
-            and power < cfg.force_release * most
+            force < release * cfg.force_max
+            and torque < release * cfg.torque_max
+            and power < release * power_max
         ):
-            self._tripped = Reason.OK
-        if self._tripped is Reason.OK:
-            return FINE
-        text = "{:.2f} N, {:.3f} Nm, {:.2f} W; trips above {}, {} and {}, released below {} of all"
-        limits = (cfg.force_max, cfg.torque_max, most, cfg.force_release)
-        return self._tripped, text, (force, torque, power, *limits)
+            self._tripped = FINE
+        return self._tripped
 
-    def _status(self, state: ArmState | None) -> Why:
+    def _status(self, state: ArmState | None) -> Finding:
         if state is None:
-            return NO_STATE
+            return Finding(Reason.NO_STATE)
         try:
             if state.protective_stop:
                 self._stopped = True
             if self._stopped:
-                return PROTECTIVE_STOP
+                return Finding(Reason.PROTECTIVE_STOP)
             q = state.q.tolist()
             if len(q) != self.n or not math.isfinite(sum(q)):
-                return Reason.BAD_STATE, "measured joint positions are {}", (q,)
-            return FINE if state.powered else NOT_POWERED
+                return Finding(Reason.BAD_STATE, cause=q)
+            return FINE if state.powered else Finding(Reason.NOT_POWERED)
         except Exception as e:
-            return Reason.BAD_STATE, "arm state is no state: {!r}", (e,)
+            return Finding(Reason.BAD_STATE, cause=e)
 
-    def _risk(self, signals: Signals | None) -> Why:
-        most = self.cfg.risk_max
-        if most is None:
+    def _risk(self, signals: Signals | None) -> Finding:
+        """Whether PRO's risk has been above its limit for too long; latched until `acknowledge`. A
+        risk that is NaN stops the robot at once. A tick without signals, or with NaN, is a break:
+        the count starts again after it."""
+        if self.risk is None:
             return FINE
         if signals is None:
-            return RISK_HELD if self._risky else NO_SIGNALS
-        if not signals.risk <= most:
-            self._risky = True
-            return Reason.RISK, "PRO risk is {:.3f}, allowed {}", (signals.risk, most)
-        return RISK_HELD if self._risky else FINE
+            self._above = 0
+            return Finding(Reason.NO_SIGNALS) if self._risky is FINE else self._risky
+        risk, most = signals.risk, self.risk.most
+        self._above = 0 if risk <= most or math.isnan(risk) else self._above + 1
+        if self._above > self._patience or math.isnan(risk):
+            self._risky = Finding(Reason.RISK, found=risk, most=most)
+        return self._risky
 
 
-ACCEPTED = ChunkVerdict(Reason.OK)
+ACCEPTED = ChunkVerdict(FINE)
+
+
+def _not_finite(values: list[float]) -> Finding:
+    """The first of `values` that is not finite."""
+    k = next(k for k, x in enumerate(values) if not math.isfinite(x))
+    return Finding(Reason.NOT_FINITE, k, found=values[k])
 
 
 def _power(fx: float, fy: float, fz: float, frame: str, state: ArmState | None) -> float:
-    """|F . v| [W] of the measured force [N] and TCP velocity. A force that is not in the base frame
-    is taken to be in the TCP's. Without an arm state nothing is known, and the status check says
-    so."""
+    """The power |F . v| [W] of the measured force (`fx`, `fy`, `fz`) [N], in the frame `frame`, and
+    the TCP's velocity in `state`. A force that is not in the base frame is taken to be in the
+    TCP's frame. 0 without an arm state, because then the check of the state refuses the command;
+    NaN for a state that is broken."""
     if state is None:
         return 0.0
     try:

@@ -1,4 +1,5 @@
-"""The compiled guard, imported on first use."""
+"""The choice between the compiled core of the guard and the one in Python. The compiled module is
+imported when it is first asked for."""
 
 from __future__ import annotations
 
@@ -15,7 +16,8 @@ from headway.edge.guard.core import Core, Fk, PythonCore, position
 from headway.edge.guard.joint import Joint
 from headway.types import Vec
 
-NAME, VERSION = "headway.edge.guard._guard", 2  # of what the compiled module offers
+# The version goes up whenever what the compiled module offers changes.
+NAME, VERSION = "headway.edge.guard._guard", 3
 
 
 def module() -> Any:
@@ -38,10 +40,11 @@ def make(
     command: Vec,
     out: Vec,
     fk: Fk,
-    scene: Scene | None,
+    scene: Scene,
 ) -> Core:
-    """The compiled core for "cpp", and for "auto" where it is built; else the Python one, of the
-    same arguments. Raises Missing, and ValueError for a chain of another number of joints."""
+    """The compiled core for `impl` "cpp", and for "auto" where it is built; else the Python one.
+    The other arguments are those of `PythonCore`, which says what they are. Raises Missing for
+    "cpp" where it is not built, and ValueError for a chain of another number of joints."""
     if isinstance(fk, Chain) and len(fk.dh) != len(joints):
         raise ValueError(
             f"guard wants a chain of its {len(joints)} joints, found one of {len(fk.dh)}"
@@ -57,13 +60,14 @@ def make(
     else:
         where = _filled(fk, len(joints))
     rows = np.array([joint.constants() for joint in joints])
-    parts = None if scene is None else (*scene.rows(), scene.floor, scene.margin)
+    parts = (*scene.rows(), scene.floor, scene.margin, scene.names)
     core: Core = compiled.Core(rows, period_s, box, lever_m, clamp, command, out, where, parts)
     return core
 
 
 def _filled(fk: Any, n: int) -> tuple[Any, Vec, Vec]:
-    """`fk` as a function that reads one buffer and writes another."""
+    """`fk`, which maps q (n,) [rad] to the TCP's position (3,) [m], as a function without
+    arguments, with the buffer (n,) that it reads and the one (3,) that it writes."""
     q, p = np.zeros(n), np.zeros(3)
 
     def call() -> None:

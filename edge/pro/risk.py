@@ -1,16 +1,17 @@
 """What PRO's risk does to a motion: slower above one threshold, stopped above another.
 
-The thresholds are conformal. From the largest risk of each of n successful episodes, the
-ceil((n + 1)(1 - alpha))-th smallest is taken: a further success of the same kind exceeds it with a
-probability of at most alpha (split conformal prediction: Vovk, Gammerman & Shafer 2005;
-Angelopoulos & Bates 2023). That holds on average over calibrations, for the same robot, task,
+The thresholds are conformal. Of n successful episodes, each one's largest risk is taken, and of
+these the ceil((n + 1)(1 - alpha))-th smallest is the threshold: a further success of the same kind
+exceeds it with a probability of at most alpha (split conformal prediction: Vovk, Gammerman & Shafer
+2005; Angelopoulos & Bates 2023). That holds on average over calibrations, for the same robot, task,
 policy and PRO, and for episodes that nobody slows down. It says nothing about how many failures are
 caught.
 
     [risk]
     calibration = "../models/pick_place_pro.risk.json"
 
-No safety function: it makes a learned guess about trouble cheap to act on.
+This is no safety function. A learned guess about trouble is made cheap to act on: the robot slows
+down, which costs little if the guess is wrong.
 """
 
 from __future__ import annotations
@@ -20,14 +21,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta, structs
+from msgspec import Meta
 
 from headway import config
 from headway.config import Fraction, Positive, SecondsOrNone, Struct
+from headway.edge.guard.config import RiskLimit
 from headway.errors import ConfigError, SpecMismatch
 from headway.types import Signals
 
-Alpha = Annotated[float, Meta(gt=0.0, lt=1.0)]  # a share of successes
+Alpha = Annotated[float, Meta(gt=0.0, lt=1.0)]  # a share of the successful episodes
 
 
 class RiskConfig(Struct, frozen=True, kw_only=True):
@@ -35,13 +37,13 @@ class RiskConfig(Struct, frozen=True, kw_only=True):
 
     calibration: str  # made by `python -m headway.learn.calibrate`; relative to the config file
     slow_alpha: Alpha = 0.3  # share of successes that may be slowed at all
-    full_alpha: Alpha = 0.1  # ... and as far as `slowest`
+    full_alpha: Alpha = 0.1  # share of successes that may be slowed as far as `slowest`
     abort_alpha: Alpha | None = None  # share of successes that may be stopped; None: never stop
-    # for so long without a break: a bump that passes is no failure
+    # [s] that the risk must last before it stops the robot: a bump that passes is no failure
     abort_after_s: SecondsOrNone = 0.5
     slowest: Fraction = 0.4  # of the planned speed
-    fall_per_s: Positive = 10.0  # how fast that fraction may fall and rise
-    rise_per_s: Positive = 1.0
+    fall_per_s: Positive = 10.0  # how fast the fraction of the planned speed may fall ...
+    rise_per_s: Positive = 1.0  # ... and rise
 
     def __post_init__(self) -> None:
         for key in ("full_alpha", "abort_alpha"):
@@ -54,13 +56,13 @@ class RiskConfig(Struct, frozen=True, kw_only=True):
 
 
 class Calibration(Struct, frozen=True, kw_only=True):
-    """What thresholds are taken from. `peaks`: the largest risk of each successful episode, sorted;
-    `episodes` counts the failures too."""
+    """What the thresholds are taken from. `peaks` is the largest risk (0..1) of each successful
+    episode, in rising order; `episodes` counts the failures too."""
 
     kind: Literal["risk"]
-    pro: str  # name of the bundle
+    pro: str  # name of PRO's bundle
     pro_sha256: str  # of its model
-    policy_sha256: str
+    policy_sha256: str  # of the policy's model; "" for a policy without one
     peaks: tuple[Annotated[float, Meta(ge=0.0, le=1.0)], ...]
     episodes: Annotated[int, Meta(ge=0)]
     data: str
@@ -85,13 +87,13 @@ class Calibration(Struct, frozen=True, kw_only=True):
 
 
 def fewest(alpha: float) -> int:
-    """How many successes a threshold at level `alpha` wants."""
+    """The smallest number of successes for which there is a threshold at level `alpha`."""
     return math.ceil(1.0 / alpha - 1.0 - 1e-9)
 
 
 def load(path: Path | str, pro_sha256: str) -> Calibration:
-    """Read a calibration made for the PRO model of `pro_sha256`. Raises ConfigError, and
-    SpecMismatch when it was made for another one."""
+    """Read the calibration at `path`, for the PRO model of the checksum `pro_sha256`. Raises
+    ConfigError where there is none, and SpecMismatch when it was made for another model."""
     try:
         data: Any = msgspec.json.decode(Path(path).read_bytes())
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as e:
@@ -109,9 +111,9 @@ def load(path: Path | str, pro_sha256: str) -> Calibration:
 
 
 class SpeedScale:
-    """Fraction of the planned speed, once per tick: 1 up to the risk `slow`, falling linearly to
-    `slowest` at `full`, and changing no faster than given. Without signals, or with a risk that is
-    no number, it falls."""
+    """The fraction of the planned speed, computed once per tick of `period_s` [s]: 1 up to the risk
+    `slow`, falling linearly to `cfg.slowest` at the risk `full`, and changing no faster than `cfg`
+    allows. Without signals, and with a risk that is NaN, it falls towards `cfg.slowest`."""
 
     def __init__(self, cfg: RiskConfig, slow: float, full: float, period_s: float) -> None:
         self._slow, self._full, self._slowest = slow, full, cfg.slowest
@@ -122,7 +124,7 @@ class SpeedScale:
         self.value = 1.0
 
     def step(self, signals: Signals | None) -> float:
-        """The fraction for this tick, `slowest`..1."""
+        """The fraction for this tick, `cfg.slowest`..1, given PRO's `signals`."""
         want = self._slowest
         if signals is not None:
             want = self.wanted(signals.risk)
@@ -130,7 +132,7 @@ class SpeedScale:
         return self.value
 
     def wanted(self, risk: float) -> float:
-        """What a lasting `risk` leads to."""
+        """The fraction that a `risk` (0..1) leads to if it lasts."""
         if risk <= self._slow:
             return 1.0
         if not risk < self._full:  # NaN as well
@@ -139,30 +141,17 @@ class SpeedScale:
 
 
 class RiskControl:
-    """A run's thresholds and its speed: `step` once per tick, then `judged` for the guard. `abort`
-    is the guard's `risk_max`, None where nothing is to be stopped."""
+    """The thresholds of a run with the section `cfg` and the calibration `made`, and the speed that
+    follows from them in ticks of `period_s` [s]. Call `step` once per tick, `reset` before each
+    episode, and give `limit` to the guard; it is None where the robot is slowed down but never
+    stopped. Raises ConfigError for a calibration with too few successes."""
 
     def __init__(self, cfg: RiskConfig, made: Calibration, period_s: float) -> None:
         self.slow = made.threshold(cfg.slow_alpha)
-        self.abort = None if cfg.abort_alpha is None else made.threshold(cfg.abort_alpha)
         full = made.threshold(cfg.full_alpha)
-        if self.abort is not None:
-            full = min(full, self.abort)
+        self.limit: RiskLimit | None = None
+        if cfg.abort_alpha is not None:
+            self.limit = RiskLimit(made.threshold(cfg.abort_alpha), cfg.abort_after_s)
+            full = min(full, self.limit.most)
         self._scale = SpeedScale(cfg, self.slow, full, period_s)
-        self.step = self._scale.step
-        self._patience, self._above = round(cfg.abort_after_s / period_s), 0
-
-    def reset(self) -> None:
-        self._scale.reset()
-        self._above = 0
-
-    def judged(self, signals: Signals | None) -> Signals | None:
-        """What the guard is to see, once per tick: a risk above `abort` counts from when it has
-        lasted `abort_after_s`, and is held down to it until then."""
-        if self.abort is None or signals is None or not signals.risk > self.abort:
-            self._above = 0
-            return signals
-        self._above += 1
-        if self._above > self._patience:
-            return signals
-        return structs.replace(signals, risk=self.abort)
+        self.step, self.reset = self._scale.step, self._scale.reset

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from headway.edge.control.result import Result
 from headway.edge.control.tasks.pick_place import Phase
-from headway.edge.guard.guard import Reason
+from headway.edge.guard.reasons import Reason
 from headway.edge.pro.operator import OUTPUTS
 from headway.errors import RecordingError
 from headway.mcaplog import Recording

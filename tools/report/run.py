@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from headway.edge.control.result import INTERRUPTED
-from headway.edge.guard.guard import Reason
+from headway.edge.guard.reasons import Reason
 from headway.errors import RecordingError
 from headway.mcaplog import Recording, open_recording
 from headway.tools.latency.analysis import analyse_recording

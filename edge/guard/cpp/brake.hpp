@@ -1,5 +1,5 @@
-// The twin of edge/guard/brake.py, operation for operation: see there for what it does and why. Integers
-// of Python are 64 bits here; a stop has as many ticks as the joint's limits allow, far fewer.
+// The twin of edge/guard/brake.py, operation for operation: see there for what it does and why.
+// Python's integers are 64 bits wide here, which is enough: they count the ticks of a stop.
 #pragma once
 #include <algorithm>
 #include <cmath>

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "../../../drivers/cpp/kinematics.hpp"
+#include "reasons.hpp"
 
 namespace headway {
 
@@ -141,19 +142,18 @@ class Collisions {
   }
 
   std::size_t pairs() const { return found.size(); }
-  double allowed(std::size_t k) const { return allowed_[k]; }
 
   void start(const Frame* frames) {
     distances(frames);
     for (std::size_t k = 0; k < pairs(); ++k) allowed_[k] = std::min(scene_.margin, found[k]);
   }
 
-  // The first pair that is too near, or -1.
-  int look(const Frame* frames) {
+  Finding look(const Frame* frames, bool stopping) {
     distances(frames);
     for (std::size_t k = 0; k < pairs(); ++k)
-      if (!(found[k] >= allowed_[k])) return static_cast<int>(k);
-    return -1;
+      if (!(found[k] >= allowed_[k]))
+        return {COLLISION, static_cast<int>(k), stopping, found[k], allowed_[k]};
+    return {};
   }
 
   void accept(const std::vector<double>& at) {

@@ -1,10 +1,8 @@
-// The twin of edge/guard/core.py, operation for operation: all joints' checks of one command, the
-// workspace, collisions, and the stop when a command is not accepted; and the check of a chunk.
-// Plain C++17; O(joints + pairs) per tick; nothing is allocated after construction. Compile without
-// fused multiply-add.
+// The twin of edge/guard/core.py, operation for operation: see there for what it does and why. Plain
+// C++17. A tick takes O(joints + pairs); nothing is allocated after construction. To be compiled
+// without fused multiply-add, which would round differently from Python.
 #pragma once
 #include <array>
-#include <optional>
 #include <utility>
 #include <vector>
 
@@ -19,70 +17,53 @@ struct Box {
   Xyz lo, hi;
 };
 
-// Why a command is not sent as it came. `at`: the joint, or for the workspace the axis, plus 3 when
-// it is the stop's end that lies outside, or -1 when forward kinematics failed; for a collision the
-// pair, plus their number when it is the stop's end. `values`: q1, dq1, ddq1 and ddq of that joint;
-// the coordinate; or the distance and what is allowed.
-struct Found {
-  int reason = OK, at = 0;
-  std::array<double, 4> values{};
-};
-
-// Where the arm is. Collisions want its frames.
+// Where the arm is: the TCP's position [m] in the base frame, and the frames of its chain.
 struct Look {
   Xyz tcp;
   Frame frames[MAX_JOINTS + 1];
 };
 
-// `Where`: bool operator()(const double* q, Look&), false where forward kinematics failed; it fills
-// the frames if there are collisions to check.
+// `Where` has bool operator()(const double* q, Look&), which returns false where forward kinematics
+// failed. It fills the frames if there are collisions to check.
 template <class Where>
 class Guard {
  public:
-  Found soft, hard;  // of the last `propose`: softened by clamping, or a refusal
+  Finding clamped, refused;  // what the last `propose` said against its command
 
   Guard(const std::vector<JointLimits>& limits, double T, const Box& box, double lever, bool clamp,
-        Where where, const std::optional<Scene>& scene)
-      : T_(T), lever_(lever), clamp_(clamp), box_(box), where_(std::move(where)), limits_(limits),
+        Where where, const Scene& scene)
+      : T_(T), lever_(lever), clamp_(clamp), box_(box), where_(std::move(where)),
+        collisions_(scene), chunk_collisions_(scene), near_(collisions_.found.size()),
         wanted_(limits.size()), at_(limits.size()), v_(limits.size()) {
     for (const auto& l : limits) joints_.emplace_back(l, T);
-    if (scene) {
-      collisions_.emplace(*scene);
-      chunk_collisions_.emplace(*scene);
-      near_.resize(collisions_->pairs());
-    }
   }
 
   std::size_t n() const { return joints_.size(); }
-  const Joint& joint(std::size_t k) const { return joints_[k]; }
 
   void start(const double* q) {
     for (auto& joint : joints_) joint.start(*q++);
     wants_ = known_ = false;
   }
 
-  // A command that is not looked at: null where there was none.
+  // This tick's command is not looked at; null where there is none of finite numbers.
   void pass_over(const double* command) {
     wants_ = command != nullptr;
     if (wants_) std::copy_n(command, n(), wanted_.begin());
   }
 
-  // True: `command` is the candidate, and nothing is said against it. Else see `soft` and `hard`.
+  // True: `command` (n,) [rad] is the candidate, and nothing is said against it. Else see `clamped`
+  // and `refused`.
   bool propose(const double* command) {
-    soft = hard = Found{};
-    const Found found = probe(command);
-    if (found.reason != OK && clamp_) {
-      soft = found;
-      follow(command);
-    } else {
-      hard = found;
-    }
+    refused = probe(command);
+    clamped = clamp_ ? std::exchange(refused, {}) : Finding{};
+    if (clamped.reason != OK) follow(command);
     pass_over(command);
-    if (hard.reason == OK) hard = place();
-    return soft.reason == OK && hard.reason == OK;
+    if (refused.reason == OK) refused = place();
+    return clamped.reason == OK && refused.reason == OK;
   }
 
-  // Write the candidate, or the next tick of the stop, to `out`: it is what is sent.
+  // Write the candidate, or with `braking` the next tick of the stop, to `out` (n,) [rad]: it is
+  // what is sent.
   void send(bool braking, double* out) {
     if (braking) {
       known_ = false;
@@ -94,53 +75,47 @@ class Guard {
     }
   }
 
-  // A chunk of waypoints (h, n), `dt` [s] apart, the first one where the motion starts: the first
-  // row with something to say, and what. Touches nothing that the other calls use.
-  std::pair<int, Found> check_chunk(const double* q, int h, double dt) {
+  // The first row of the waypoints `q` (h, n) [rad], `dt` [s] apart, with something against it, and
+  // what; (h, OK) if none has. Changes nothing that the other calls use, and may run beside them.
+  std::pair<int, Finding> check_chunk(const double* q, int h, double dt) {
     const double hz = 1.0 / dt;
     Look start, look;
     for (int row = 0; row < h; ++row, q += n()) {
       for (std::size_t k = 0; k < n(); ++k)
-        if (!std::isfinite(q[k])) return {row, {NOT_FINITE, static_cast<int>(k), {q[k]}}};
+        if (!std::isfinite(q[k])) return {row, {NOT_FINITE, static_cast<int>(k), false, q[k]}};
       for (std::size_t k = 0; k < n(); ++k) {
-        const JointLimits& lim = limits_[k];
-        const double x = q[k], before = v_[k];
-        const int at = static_cast<int>(k);
+        const double x = q[k];
         const double v = row ? (x - q[static_cast<std::ptrdiff_t>(k - n())]) * hz : 0.0;
-        const double a = row > 1 ? (v - before) * hz : 0.0;
-        if (!(lim.lo <= x && x <= lim.hi)) return {row, {POSITION, at, {x, v, a}}};
-        if (!(std::fabs(v) <= lim.v_max * Joint::ROUND)) return {row, {VELOCITY, at, {x, v, a}}};
-        if (!(std::fabs(a) <= lim.a_max * Joint::ROUND))
-          return {row, {ACCELERATION, at, {x, v, a}}};
+        const double a = row > 1 ? (v - v_[k]) * hz : 0.0;
+        if (const Reason reason = joints_[k].beyond(x, v, a); reason != OK)
+          return {row, joints_[k].finding(reason, static_cast<int>(k), {x, v, a, Finding::NONE})};
         v_[k] = v;
       }
       Look& here = row ? look : start;
-      if (!where_(q, here)) return {row, {WORKSPACE, -1, {}}};
+      if (!where_(q, here)) return {row, {WORKSPACE}};
       if (row == 0) {
-        if (chunk_collisions_) chunk_collisions_->start(start.frames);
+        chunk_collisions_.start(start.frames);
         continue;
       }
-      if (Found found = outside(here.tcp, start.tcp, 0); found.reason != OK) return {row, found};
-      if (chunk_collisions_)
-        if (Found found = too_near(*chunk_collisions_, here, 0); found.reason != OK)
-          return {row, found};
+      if (Finding found = blocked(here, start.tcp, chunk_collisions_, false); found.reason != OK)
+        return {row, found};
     }
     return {h, {}};
   }
 
  private:
-  Found probe(const double* command) {
-    int worst = OK, at = 0;
+  Finding probe(const double* command) {
+    Reason worst = OK;
+    int at = 0;
     for (std::size_t k = 0; k < n(); ++k) {
-      const int reason = joints_[k].probe(command[k]);
+      const Reason reason = joints_[k].probe(command[k]);
       if (reason != OK && (worst == OK || reason < worst)) {
         worst = reason;
         at = static_cast<int>(k);
       }
     }
     if (worst == OK) return {};
-    const Joint& j = joints_[at];
-    return {worst, at, {j.q1, j.dq1, j.ddq1, j.ddq}};
+    return joints_[at].finding(worst, at, joints_[at].motion());
   }
 
   void follow(const double* command) {
@@ -155,62 +130,48 @@ class Guard {
     return where_(at_.data(), look);
   }
 
-  Found place() {
-    const Found failed{WORKSPACE, -1, {}};
+  Finding place() {
     if (!known_) {
-      if (!position([](Joint& j) { return j.q; }, look_)) return failed;
+      if (!position([](Joint& j) { return j.q; }, look_)) return {WORKSPACE};
       tcp_ = look_.tcp;
-      if (collisions_) collisions_->start(look_.frames);
+      collisions_.start(look_.frames);
       known_ = true;
     }
-    if (!position([](Joint& j) { return j.q1; }, look_)) return failed;
+    if (!position([](Joint& j) { return j.q1; }, look_)) return {WORKSPACE};
     const Xyz tcp = look_.tcp;
-    if (Found found = outside(tcp, tcp_, 0); found.reason != OK) return found;
-    if (collisions_) {
-      if (Found found = too_near(*collisions_, look_, 0); found.reason != OK) return found;
-      near_ = collisions_->found;
-    }
+    if (Finding found = blocked(look_, tcp_, collisions_, false); found.reason != OK) return found;
+    near_ = collisions_.found;
     double reach = 0.0;
     for (const auto& joint : joints_) reach += joint.stop_bound();
     reach *= lever_;
-    bool far = !collisions_ || !(reach > 0.0);
+    bool far = near_.empty() || !(reach > 0.0);
     for (int i = 0; i < 3; ++i)
       far = far && !(tcp[i] - box_.lo[i] < reach || box_.hi[i] - tcp[i] < reach);
     if (!far) {
-      if (!position([](Joint& j) { return j.stop_at(); }, look_)) return failed;
-      if (Found found = outside(look_.tcp, tcp_, 3); found.reason != OK) return found;
-      if (collisions_) {
-        const int end = static_cast<int>(collisions_->pairs());
-        if (Found found = too_near(*collisions_, look_, end); found.reason != OK) return found;
-      }
+      if (!position([](Joint& j) { return j.stop_at(); }, look_)) return {WORKSPACE};
+      if (Finding found = blocked(look_, tcp_, collisions_, true); found.reason != OK) return found;
     }
     tcp_ = tcp;
-    if (collisions_) collisions_->accept(near_);
+    collisions_.accept(near_);
     return {};
   }
 
-  Found outside(const Xyz& p, const Xyz& before, int end) const {
+  Finding blocked(const Look& here, const Xyz& before, Collisions& near, bool stopping) const {
+    const Xyz& p = here.tcp;
     for (int i = 0; i < 3; ++i) {
       const double lo = std::min(box_.lo[i], before[i]), hi = std::max(box_.hi[i], before[i]);
-      if (!(lo <= p[i] && p[i] <= hi)) return {WORKSPACE, i + end, {p[i]}};
+      if (!(lo <= p[i] && p[i] <= hi)) return {WORKSPACE, i, stopping, p[i], lo, hi};
     }
-    return {};
-  }
-
-  static Found too_near(Collisions& collisions, const Look& look, int end) {
-    const int k = collisions.look(look.frames);
-    if (k < 0) return {};
-    return {COLLISION, k + end, {collisions.found[k], collisions.allowed(k)}};
+    return near.look(here.frames, stopping);
   }
 
   double T_, lever_;
   bool clamp_;
   Box box_;
   Where where_;
-  std::vector<JointLimits> limits_;
   std::vector<Joint> joints_;
-  std::vector<double> wanted_, at_, v_, near_;
-  std::optional<Collisions> collisions_, chunk_collisions_;
+  Collisions collisions_, chunk_collisions_;
+  std::vector<double> near_, wanted_, at_, v_;
   Look look_{};
   Xyz tcp_{};  // at the last output, where known
   bool wants_ = false, known_ = false;

@@ -3,15 +3,12 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
 
 #include "brake.hpp"
+#include "reasons.hpp"
 
 namespace headway {
-
-// Numbers as in edge/guard/joint.py.
-enum Reason {
-  OK = 0, NOT_FINITE = 3, POSITION = 7, VELOCITY, ACCELERATION, JERK, WORKSPACE, COLLISION = 21
-};
 
 struct JointLimits {  // as edge/guard/joint.py derives them: Joint.constants
   double lo, hi, v_max, a_max, j_max, a_plan, h_plan, far;
@@ -44,20 +41,32 @@ class Joint {
     q1 = c;
     const double v = dq1 = (c - q) * hz_;
     const double a = ddq1 = (v - dq) * hz_;
-    if (!(lim_.lo <= c && c <= lim_.hi)) return POSITION;
-    const double v_max = lim_.v_max * ROUND;
-    if (!(-v_max <= v && v <= v_max)) return VELOCITY;
-    if (!(std::fabs(a) <= lim_.a_max * ROUND)) return ACCELERATION;
+    if (const Reason reason = beyond(c, v, a); reason != OK) return reason;
     if (!(std::fabs(a - ddq) * hz_ <= lim_.j_max * ROUND)) return JERK;
-    const double h = trial_.h, b = std::fabs(a);
-    const Int m = static_cast<Int>(b / h);
-    if (m) {
-      const double left = v + std::copysign(T_ * m * (b - 0.5 * h * (m + 1)), a);
-      if (!(-v_max <= left && left <= v_max)) return VELOCITY;
-    }
-    if (c - lim_.lo < lim_.far || lim_.hi - c < lim_.far)
-      return stops_inside(c, v, a) ? OK : POSITION;
+    if (!(std::fabs(release_velocity(v, a, trial_.h, T_)) <= lim_.v_max * ROUND)) return VELOCITY;
+    if (c - lim_.lo < lim_.far || lim_.hi - c < lim_.far) return leaves(c, v, a) ? POSITION : OK;
     return OK;
+  }
+
+  Reason beyond(double q, double dq, double ddq) const {
+    if (!(lim_.lo <= q && q <= lim_.hi)) return POSITION;
+    if (!(std::fabs(dq) <= lim_.v_max * ROUND)) return VELOCITY;
+    return std::fabs(ddq) <= lim_.a_max * ROUND ? OK : ACCELERATION;
+  }
+
+  Motion motion() const { return {q1, dq1, ddq1, ddq}; }
+
+  // For a waypoint of a chunk this writes nothing, so another thread may use the joint meanwhile: a
+  // stop is planned only for a command, which may be refused for where its stop would lead.
+  Finding finding(Reason reason, int joint, const Motion& m) {
+    const int k = reason - POSITION;
+    const double found[] = {m.q, m.dq, m.ddq, (m.ddq - m.ddq_before) * hz_};
+    const double most[] = {lim_.hi, lim_.v_max, lim_.a_max, lim_.j_max};
+    Finding f{reason, joint, false, found[k], k ? -most[k] : lim_.lo, most[k], m};
+    f.stopping = k < 2 && beyond(m.q, m.dq, m.ddq) != reason;
+    if (f.stopping)
+      f.found = k ? release_velocity(m.dq, m.ddq, trial_.h, T_) : *leaves(m.q, m.dq, m.ddq);
+    return f;
   }
 
   double stop_at() { return q1 + trial_.plan(dq1, ddq1); }
@@ -121,13 +130,14 @@ class Joint {
   }
 
  private:
-  bool stops_inside(double c, double v, double a) {
+  std::optional<double> leaves(double c, double v, double a) {
     const double d = trial_.plan(v, a);
-    if (std::fabs(d) <= REST * std::max(std::fabs(c), 1.0)) return true;
+    if (std::fabs(d) <= REST * std::max(std::fabs(c), 1.0)) return {};
     const double lo = lim_.lo + TOUCH, hi = lim_.hi - TOUCH;
-    if (!(d > 0.0 ? c + d <= hi : c + d >= lo)) return false;
+    if (!(d > 0.0 ? c + d <= hi : c + d >= lo)) return c + d;
     const double back = trial_.backswing(v);
-    return back == 0.0 || (back > 0.0 ? c + back <= hi : c + back >= lo);
+    if (back == 0.0 || (back > 0.0 ? c + back <= hi : c + back >= lo)) return {};
+    return c + back;
   }
 
   double land(double lo, double hi, double c, double v) {

@@ -1,7 +1,7 @@
 // headway.edge.guard._guard: the guard's arithmetic for Python (see edge/guard/core.py).
 //
-// The command, and what is sent instead, lie in memory that Python owns: a tick is two calls without
-// arguments to speak of. Forward kinematics is the compiled chain's, or a Python function's.
+// The command, and what is sent instead, lie in memory that Python owns, so a tick is two calls that
+// convert no array. Forward kinematics is the compiled chain's, or a Python function's.
 #include <algorithm>
 #include <optional>
 #include <stdexcept>
@@ -19,7 +19,8 @@ namespace {
 
 headway::Segment segment(const double* r) { return {{r[0], r[1], r[2]}, {r[3], r[4], r[5]}}; }
 
-// Forward kinematics: the chain's, else `call`, which reads `q` and writes `p`.
+// Forward kinematics: the chain's; without a chain, `call` reads `q` (n,) [rad] and writes `p` (3,)
+// [m]. `error` is set to the exception that `call` raised.
 struct Where {
   std::optional<headway::Chain> chain;
   nb::object call;
@@ -47,10 +48,8 @@ struct Where {
 
 class PyGuard {
  public:
-  nb::object error = nb::none();  // why forward kinematics failed
-
   PyGuard(const Rows& joints, double period_s, const Rows& box, double lever_m, bool clamp,
-          OutVector command, OutVector out, nb::object fk, const nb::object& scene)
+          OutVector command, OutVector out, nb::object fk, const nb::tuple& scene)
       : command_(std::move(command)), out_(std::move(out)),
         guard_(limits(joints), period_s, corners(box), lever_m, clamp,
                where(fk, joints.shape(0)), parts(scene)),
@@ -66,27 +65,34 @@ class PyGuard {
   }
   void pass_over(bool known) { guard_.pass_over(known ? command_.data() : nullptr); }
   bool propose() { return guard_.propose(command_.data()); }
-  // (row, (reason, at, values)); other threads may run meanwhile if no Python is needed
+  // (row, finding); other threads may run meanwhile if no Python is needed
   nb::tuple check_chunk(const Rows& q, double dt) {
     want(q.shape(1), guard_.n(), "joint positions");
     const int h = static_cast<int>(q.shape(0));
-    std::pair<int, headway::Found> found;
+    std::pair<int, headway::Finding> found;
     if (releases_) {
       nb::gil_scoped_release unlocked;
       found = guard_.check_chunk(q.data(), h, dt);
     } else {
       found = guard_.check_chunk(q.data(), h, dt);
     }
-    return nb::make_tuple(found.first, tuple(found.second));
+    return nb::make_tuple(found.first, record(found.second));
   }
   void send(bool braking) { guard_.send(braking, out_.data()); }
-  nb::tuple soft() const { return tuple(guard_.soft); }
-  nb::tuple hard() const { return tuple(guard_.hard); }
+  nb::object clamped() const { return record(guard_.clamped); }
+  nb::object refused() const { return record(guard_.refused); }
 
  private:
-  static nb::tuple tuple(const headway::Found& f) {
-    const auto& v = f.values;
-    return nb::make_tuple(f.reason, f.at, nb::make_tuple(v[0], v[1], v[2], v[3]));
+  // The `Finding` of edge/guard/reasons.py.
+  nb::object record(const headway::Finding& f) const {
+    if (f.reason == headway::OK) return reasons_.attr("FINE");
+    nb::object motion = nb::none(), cause = nb::none();
+    if (const auto& m = f.motion)
+      motion = reasons_.attr("Motion")(m->q, m->dq, m->ddq, m->ddq_before);
+    if (f.reason == headway::COLLISION) cause = names_[f.index];
+    if (f.reason == headway::WORKSPACE && f.index < 0) cause = error_;
+    return reasons_.attr("Finding")(reasons_.attr("Reason")(static_cast<int>(f.reason)), f.index,
+                                    f.stopping, f.found, f.least, f.most, motion, cause);
   }
 
   static std::vector<headway::JointLimits> limits(const Rows& rows) {
@@ -105,10 +111,10 @@ class PyGuard {
     return {{box(0, 0), box(1, 0), box(2, 0)}, {box(0, 1), box(1, 1), box(2, 1)}};
   }
 
-  // (capsules (m, 8), fixed (s, 6), boxes (b, 6), pairs (p, 5), floor, margin): edge/guard/collision.py
-  static std::optional<headway::Scene> parts(const nb::object& given) {
-    if (given.is_none()) return {};
-    const nb::tuple t = nb::cast<nb::tuple>(given);
+  // (capsules (m, 8), fixed (s, 6), boxes (b, 6), pairs (p, 5), floor, margin, names of the pairs):
+  // edge/guard/collision.py
+  headway::Scene parts(const nb::tuple& t) {
+    names_ = t[6];
     headway::Scene scene{{}, {}, {}, nb::cast<double>(t[4]), nb::cast<double>(t[5]), {}};
     each(t[0], 8, [&](const double* r) {
       scene.capsules.push_back({static_cast<int>(r[0]), segment(r + 1)});
@@ -132,7 +138,7 @@ class PyGuard {
   // (links (n, 4), cos, sin, tool (3,)) of a chain, or (function, q (n,), p (3,))
   Where where(const nb::object& fk, std::size_t n) {
     nb::tuple given = nb::cast<nb::tuple>(fk);
-    Where w{{}, nb::none(), {}, {}, &error};
+    Where w{{}, nb::none(), {}, {}, &error_};
     if (given.size() == 4) {
       const auto links = nb::cast<Rows>(given[0]);
       const auto tool = nb::cast<Three>(given[3]);
@@ -155,6 +161,9 @@ class PyGuard {
     return w;
   }
 
+  nb::object reasons_ = nb::module_::import_("headway.edge.guard.reasons");
+  nb::object names_ = nb::none();  // of the pairs of bodies
+  nb::object error_ = nb::none();  // why forward kinematics failed
   OutVector command_, out_;
   headway::Guard<Where> guard_;
   bool releases_;
@@ -165,7 +174,7 @@ class PyGuard {
 NB_MODULE(_guard, m) {
   using nb::arg;
   nb::set_leak_warnings(false);  // a guard's function may refer back to it
-  m.attr("VERSION") = 2;  // edge/guard/native.py wants this one
+  m.attr("VERSION") = 3;  // edge/guard/native.py wants this one
   // squared distances [m^2] of a segment (two ends) to another, and to a box (two corners)
   m.def("segments_apart", [](const Six& a, const Six& b) {
     return headway::segments_apart(segment(a.data()), segment(b.data()));
@@ -175,17 +184,16 @@ NB_MODULE(_guard, m) {
   });
   nb::class_<PyGuard>(m, "Core")
       .def(nb::init<const Rows&, double, const Rows&, double, bool, OutVector, OutVector,
-                    nb::object, const nb::object&>(),
+                    nb::object, const nb::tuple&>(),
            arg("joints"), arg("period_s"), arg("box"), arg("lever_m"), arg("clamp"),
            arg("command").noconvert(), arg("out").noconvert(), arg("fk"),
-           arg("scene").none())
+           arg("scene"))
       .def("start", &PyGuard::start)
       .def("finite", &PyGuard::finite)
       .def("pass_over", &PyGuard::pass_over, arg("known"))
       .def("propose", &PyGuard::propose)
       .def("check_chunk", &PyGuard::check_chunk, arg("q"), arg("dt"))
       .def("send", &PyGuard::send, arg("braking"))
-      .def("soft", &PyGuard::soft)
-      .def("hard", &PyGuard::hard)
-      .def_ro("error", &PyGuard::error);
+      .def_prop_ro("clamped", &PyGuard::clamped)
+      .def_prop_ro("refused", &PyGuard::refused);
 }
