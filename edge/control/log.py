@@ -123,7 +123,7 @@ class NullLog:
         self.add(
             Event(
                 t_ns=t_ns, kind=kind, level=level, text=text, subject=subject,
-                numbers=dict(numbers),
+                numbers={k: float(v) for k, v in numbers.items()},  # NumPy's are no JSON
             )
         )  # fmt: skip
 
