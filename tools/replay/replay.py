@@ -19,7 +19,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from headway.clock import NS
-from headway.edge.pro.operator import OUTPUTS, pro_dtype
+from headway.edge.pro.operator import SIGNALS, pro_dtype
 from headway.errors import Missing, RecordingError, SpecMismatch
 from headway.kernels import FeatureStream, feature_stream, resolve, spec
 from headway.kernels.telemetry import Scale, dtype
@@ -29,7 +29,6 @@ from headway.tools.replay.head import open_head, signals_of
 
 RELATIVE, ABSOLUTE = 1e-4, 1e-5  # of kernels' twins against each other, per feature
 WITHIN = f"features within {RELATIVE:g} relative or {ABSOLUTE:g} absolute, the rest bit for bit"
-SIGNALS = (*OUTPUTS, "reward")
 
 
 @dataclass(frozen=True)
