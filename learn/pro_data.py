@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from headway.clock import NS
 from headway.kernels import feature_stream
+from headway.kernels.telemetry import Scale
 from headway.learn.dataset import outcome
 from headway.mcaplog import Recording, open_recording
-from headway.tools.replay.replay import scale_of
 
 # What the controller itself logs when something goes wrong.
 FAILURE_EVENTS = ("item lost", "closed on nothing", "released outside the target", "guard: FORCE")
@@ -51,7 +51,8 @@ def features_of(
     """(features (n, 176), mask (n, M), row index (n,)) on ticks 0, every, 2 every, ..."""
     rows = recording.rows("/telemetry")
     hz = float(recording.metadata["hz"])
-    stream = feature_stream("auto", scale_of(recording), rows["q"].shape[1], hz)
+    scale = Scale.from_json(recording.metadata.get("scale"), str(recording.path))
+    stream = feature_stream("auto", scale, rows["q"].shape[1], hz)
     at = np.arange(0, len(rows), every)
     features, masks = [], []
     for i, row in enumerate(rows):
