@@ -38,7 +38,7 @@ from headway.mcapfile import (
     records_in,
     unpack,
 )
-from headway.wire import Layout, Rows, dtype_from_json
+from headway.wire import RowLayout, Rows, dtype_from_json
 
 _PIXELS = {"rgb8": ("u1", 3), "mono8": ("u1", 0), "16UC1": ("<u2", 0), "32FC1": ("<f4", 0)}
 
@@ -346,11 +346,11 @@ class Recording:
                 "topic of that kind"
             )
 
-    def _layout(self, topic: str) -> Layout:
+    def _layout(self, topic: str) -> RowLayout:
         text = self._channel(topic).metadata.get("headway.dtype")
         try:
             if text is not None:
-                return Layout(dtype_from_json(text))
+                return RowLayout(dtype_from_json(text))
             found = f"{self.schema(topic)} of another program: read it with `decoded`"
         except (ValueError, MemoryError) as e:
             found = str(e)
