@@ -54,7 +54,8 @@ _quiet.propagate = False
 
 
 class Gone(Exception):  # noqa: N818 - a state, as in headway.errors
-    """The connection has ended; says why. `clean` when the other side took its leave."""
+    """The connection has ended; the text says why. `clean`: the other side closed it as the
+    protocol wants it, with a close frame."""
 
     def __init__(self, why: str, clean: bool = False) -> None:
         super().__init__(why)
@@ -66,12 +67,15 @@ class Stopped(Exception):  # noqa: N818
 
 
 class WebSocket:
-    """`recv` and `send` raise Gone when the connection has ended, TimeoutError when it takes too
-    long, at most twice the time given; the connection is then to be dropped."""
+    """One end of a connection. `recv` and `send` raise Gone when it has ended, and TimeoutError
+    when they take too long, which they notice after at most twice the time given; the connection is
+    then to be dropped."""
 
     def __init__(
         self, sock: socket.socket, protocol: Protocol, wake: socket.socket | None = None
     ) -> None:
+        """`sock`: connected, TLS included. `protocol`: of the same side as this end. `wake`: a
+        socket that ends a wait for the other side when it can be read."""
         self._sock, self._protocol = sock, protocol
         self._events: deque[Any] = deque()
         self._buffer = memoryview(bytearray(_READ))
@@ -84,7 +88,7 @@ class WebSocket:
         sock.settimeout(None)  # the system keeps the time, see `_limit`
 
     def send(self, message: bytes | str, timeout_s: float) -> None:
-        """One message."""
+        """Send one message: text for str, else binary, within `timeout_s` [s]."""
         if self._protocol.state is not State.OPEN:
             raise self.gone()
         self._limit(timeout_s)
@@ -95,9 +99,9 @@ class WebSocket:
         self._flush()
 
     def recv(self, timeout_s: float | None, rest_s: float) -> bytes | bytearray | str:
-        """The next message: `timeout_s` to its beginning (None: as long as it takes), then `rest_s`
-        for the rest. Raises Stopped, and BadMessage for too many fragments or text that is not
-        UTF-8."""
+        """The next message: it has `timeout_s` [s] to begin (None: as long as it takes), then
+        `rest_s` [s] for the rest. Raises Stopped, and BadMessage for too many fragments or text
+        that is not UTF-8."""
         self._limit(rest_s)
         start = None if timeout_s is None else time.monotonic() + timeout_s
         rest: float | None = None
@@ -123,7 +127,8 @@ class WebSocket:
             half = not self._events
 
     def fresh(self) -> bool:
-        """Open, and nothing unasked has arrived; answers pings. Never waits."""
+        """Whether the connection is open and nothing has arrived that was not asked for. Answers
+        pings that came meanwhile; never waits."""
         try:
             for _ in range(_READS):
                 if self._protocol.state is not State.OPEN or not self._readable():
@@ -138,8 +143,9 @@ class WebSocket:
         return self._protocol.state is State.OPEN and not unasked
 
     def close(self, code: int = 1000, reason: str = "", timeout_s: float = 1.0) -> None:
-        """Say so if the connection is still open, wait for the other side to agree, close the
-        socket. Idempotent; never raises."""
+        """End the connection: send a close frame with `code` (RFC 6455, 7.4.1) and `reason` if it
+        is still open, wait at most `timeout_s` [s] for the other side's, close the socket.
+        Idempotent; never raises."""
         with contextlib.suppress(Gone, OSError):
             self._limit(timeout_s)
             deadline = time.monotonic() + timeout_s
@@ -158,7 +164,8 @@ class WebSocket:
             self._sock.shutdown(socket.SHUT_RDWR)
 
     def handshake(self, timeout_s: float) -> Request | Response:
-        """What the other side opens with."""
+        """The request or the response that the other side opens the connection with, within
+        `timeout_s` [s]. Raises Gone, TimeoutError, Stopped."""
         self._limit(timeout_s)
         deadline = time.monotonic() + timeout_s
         self._flush()
@@ -170,6 +177,7 @@ class WebSocket:
         return found
 
     def respond(self, response: Response, timeout_s: float) -> None:
+        """Answer the handshake with `response`, within `timeout_s` [s]; of a server only."""
         assert isinstance(self._protocol, ServerProtocol)
         self._limit(timeout_s)
         self._protocol.send_response(response)
@@ -237,7 +245,7 @@ class WebSocket:
             self._protocol.receive_eof()
 
     def gone(self) -> Gone:
-        """Why it ended."""
+        """Why the connection ended, to be raised."""
         p = self._protocol
         if p.handshake_exc is not None:
             return Gone(str(p.handshake_exc))
@@ -258,8 +266,9 @@ def _join(parts: list[Frame]) -> bytes | bytearray | str:
 
 
 def connect(url: str, max_bytes: int, timeout_s: float) -> WebSocket:
-    """Connect to ws://HOST:PORT or wss://HOST:PORT; no proxy is asked. Raises OSError
-    (TimeoutError is one), Gone, ValueError or InvalidURI for a URL that is none."""
+    """Connect to ws://HOST:PORT or wss://HOST:PORT within `timeout_s` [s], never through a proxy.
+    `max_bytes`: of a message that is received. Raises OSError (TimeoutError is one), Gone, and
+    ValueError or InvalidURI for a URL that is none."""
     uri = parse_uri(url)
     deadline = time.monotonic() + timeout_s
     sock = socket.create_connection((uri.host, uri.port), timeout_s)
@@ -283,8 +292,9 @@ def connect(url: str, max_bytes: int, timeout_s: float) -> WebSocket:
 def accept(
     sock: socket.socket, max_bytes: int, timeout_s: float, wake: socket.socket
 ) -> WebSocket | None:
-    """Answer a client's opening handshake; None when it only asked for /healthz. A browser's
-    request, one with an Origin, is refused: any web page could make it. Raises TimeoutError, Gone,
+    """Answer a client's opening handshake within `timeout_s` [s]; None when it only asked for
+    /healthz. A browser's request, one with an Origin, is refused: any web page could make it.
+    `max_bytes`: of a message that is received. `wake`: see `WebSocket`. Raises TimeoutError, Gone,
     Stopped."""
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     # A client that vanished without a word is found by the system, in half a minute.
