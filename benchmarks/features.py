@@ -172,7 +172,7 @@ def derived(rows: Rows) -> Vec:
 
 
 def measure(effort: float = 1.0) -> Findings:
-    if not native.available():
+    if not native.built():
         return Findings("PRO features", skipped="the C++ feature stream is not built")
     rows = telemetry_rows(5000)
     numbers, ticks, step = tick_numbers(rows, effort)

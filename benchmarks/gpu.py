@@ -13,7 +13,7 @@ TITLE = "PRO features on a CUDA device"
 
 
 def measure(effort: float = 1.0) -> Findings:
-    missing = cuda.available()
+    missing = cuda.missing()
     if missing:
         return Findings(TITLE, skipped=missing)
     try:

@@ -127,7 +127,7 @@ def arms(found: Calibration, file: Path) -> dict[str, RiskConfig | None]:
     file.write_bytes(msgspec.json.encode(found))
     slowed = RiskConfig(calibration=str(file))
     made: dict[str, RiskConfig | None] = {"as planned": None, "slowed": slowed}
-    if len(found.peaks) >= risk.fewest(STOP):
+    if len(found.peaks) >= risk.fewest_successes(STOP):
         made["slowed and stopped"] = structs.replace(slowed, abort_alpha=STOP)
     return made
 

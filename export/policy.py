@@ -12,10 +12,10 @@ import torch
 from headway import bundle
 from headway.bundle import Image, Manifest, Policy, Provenance
 from headway.drivers.sim.scenes.pick_place import INSTRUCTIONS
+from headway.edge.motion.chunks import ACTION_NAMES
 from headway.edge.policy.observation import CLONING_STATE
 from headway.export.onnx import export
 
-ACTIONS = ("dx", "dy", "dz", "rx", "ry", "rz", "grip")
 UNITS = ("m", "m", "m", "rad", "rad", "rad", "closed 0..1")
 DT_S = 0.1
 
@@ -53,7 +53,7 @@ def save_policy(
             metrics=metrics,
         ),
         policy=Policy(
-            action_names=ACTIONS,
+            action_names=ACTION_NAMES,
             action_units=UNITS,
             frame="tcp commanded at the observation",
             chunk=horizon,

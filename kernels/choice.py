@@ -22,9 +22,9 @@ _HZ, _JOINTS = 500.0, 6  # the usual arm; what differs between robots is far les
 
 @cache
 def _chosen() -> tuple[Literal["cuda", "cpp", "numpy"], str]:
-    without = "cpp" if native.available() else "numpy"
+    without = "cpp" if native.built() else "numpy"
     found: Literal["cpp", "numpy"] = "cpp" if without == "cpp" else "numpy"
-    if cuda.available():
+    if cuda.missing():
         return found, ""
     one = np.ones(_JOINTS)
     scale = Scale(-3 * one, 3 * one, 2 * one, 50 * one)

@@ -17,8 +17,8 @@ from headway.kernels.telemetry import Scale, dtype
 FLOATS = NDArray[np.float32]
 
 
-def available() -> bool:
-    """Whether the compiled module is here."""
+def built() -> bool:
+    """Whether the compiled module was built, for this spec."""
     try:
         module()
     except Missing:

@@ -7,11 +7,14 @@ features of that group are then masked. No field ever holds simulator state.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import MISSING, dataclass, fields
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from headway.errors import RecordingError
 
 if TYPE_CHECKING:  # this also runs where only NumPy is
     from headway.types import Vec
@@ -81,3 +84,31 @@ class Scale:
     v_max: float = 1.0  # TCP speed [m/s]
     stroke: float = 0.085  # gripper [m]
     force_max: float = 40.0  # gripper [N]
+
+    def to_json(self) -> str:
+        """As it stands in a recording's metadata under `scale`: arrays as lists."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return json.dumps({k: v if isinstance(v, float) else v.tolist() for k, v in values.items()})
+
+    @classmethod
+    def from_json(cls, text: str | None, where: str) -> Scale:
+        """What `to_json` wrote. Raises RecordingError for anything else, None included, which says
+        `where` it was looked for."""
+        arrays = [f.name for f in fields(cls) if f.default is MISSING]
+        numbers = [f.name for f in fields(cls) if f.name not in arrays]
+        try:
+            plain = json.loads(text or "")
+            if set(plain) != {*arrays, *numbers}:
+                raise ValueError("other keys")
+            values: dict[str, Any] = {k: float(plain[k]) for k in numbers}
+            values |= {k: np.array(plain[k], np.float64) for k in arrays}
+            if {values[k].shape for k in arrays} != {(len(values["q_min"]),)}:
+                raise ValueError("arrays of different lengths")
+        except (ValueError, TypeError):
+            found = "none" if text is None else repr(text[:60])
+            raise RecordingError(
+                f"{where}: wanted `scale` in the metadata as JSON of {', '.join(arrays)} (lists, a "
+                f"number per joint) and {', '.join(numbers)} (numbers), found {found}: record with "
+                "`headway run`"
+            ) from None
+        return cls(**values)

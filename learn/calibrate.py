@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from headway.edge.pro.risk import Calibration, fewest
+from headway.edge.pro.risk import Calibration, fewest_successes
 from headway.errors import RecordingError
 from headway.mcaplog import Recording, open_recording
 from headway.tools.recorded import result_of
@@ -66,10 +66,10 @@ def main(recordings: Path, out: Path) -> None:
     out.write_bytes(msgspec.json.format(msgspec.json.encode(made), indent=2) + b"\n")
     print(f"{len(made.peaks)} successes in {made.episodes} episodes")
     for alpha in LEVELS:
-        if len(made.peaks) >= fewest(alpha):
+        if len(made.peaks) >= fewest_successes(alpha):
             print(f"alpha {alpha:g}: risk > {made.threshold(alpha):.3f}")
         else:
-            print(f"alpha {alpha:g}: wants {fewest(alpha)} successes")
+            print(f"alpha {alpha:g}: wants {fewest_successes(alpha)} successes")
     print(f"wrote {out}")
 
 

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 from rich.progress import Progress
 
@@ -32,39 +31,30 @@ DEMO_SEEDS = 1_000_000
 ACTION_DIM = 7
 LATENCY_S = 0.02
 
-J = TypeVar("J")
-
-
-@dataclass(frozen=True)
-class Job:
-    config: str
-    out: str
-    seeds: tuple[int, ...]
-    disturb: float
-
 
 def share(
-    work: Callable[[J], list[Result]],
-    job: Callable[[tuple[int, ...]], J],
+    record: Callable[[Sequence[int]], list[Result]],
     out: Path,
     first: int,
     episodes: int,
     workers: int,
     title: str,
-) -> list[Result]:
-    """Spread the seeds without a recording in `out` over processes; returns their results."""
+) -> None:
+    """Spread the seeds `first`, `first` + 1, ... that have no recording in `out` over processes,
+    and print how many episodes succeeded. `record`: the episodes of some seeds, in one process; it
+    has to be one that can be pickled."""
     out.mkdir(parents=True, exist_ok=True)
     seeds = range(first, first + episodes)
     todo = [s for s in seeds if not (out / f"{s}.mcap").exists()]
     size = 5
-    jobs = [job(tuple(todo[i : i + size])) for i in range(0, len(todo), size)]
+    jobs = [todo[i : i + size] for i in range(0, len(todo), size)]
     results: list[Result] = []
     with Progress() as progress, multiprocessing.get_context("spawn").Pool(workers) as pool:
         bar = progress.add_task(title, total=episodes, completed=episodes - len(todo))
-        for part in pool.imap_unordered(work, jobs):
+        for part in pool.imap_unordered(record, jobs):
             results += part
             progress.advance(bar, len(part))
-    return results
+    print(success_line(results))
 
 
 def record_seeds(
@@ -87,16 +77,15 @@ def record_seeds(
     return results
 
 
-def run(job: Job) -> list[Result]:
-    """The episodes of one job, in one process."""
+def run(config: Path, out: Path, disturb: float, seeds: Sequence[int]) -> list[Result]:
+    """The demonstrations of `seeds`; `disturb`: see `Expert`."""
     clock = VirtualClock(1)
-    with Station(settings.load(job.config), clock) as station:
+    with Station(settings.load(config), clock) as station:
         assert isinstance(station.world, Cell)
-        expert = Expert(station.world, 0, disturb=job.disturb, cameras=("wrist",))
+        expert = Expert(station.world, 0, disturb=disturb, cameras=("wrist",))
         loop = Loop(station, InlineWorker(expert, station.chain, LATENCY_S), None)
         return record_seeds(
-            loop, job.seeds, Path(job.out), metadata={"policy": expert.name},
-            before=expert.reseed,
+            loop, seeds, out, metadata={"policy": expert.name}, before=expert.reseed,
         )  # fmt: skip
 
 
@@ -108,9 +97,8 @@ def main(
     disturb: float = 0.04,
 ) -> None:
     """Collect demonstrations of the scripted expert."""
-    jobs = lambda seeds: Job(str(config), str(out), seeds, disturb)  # noqa: E731
-    results = share(run, jobs, out, DEMO_SEEDS, episodes, workers, "demonstrations")
-    print(success_line(results))
+    record = partial(run, config, out, disturb)
+    share(record, out, DEMO_SEEDS, episodes, workers, "demonstrations")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ is still poor. Every chunk is labelled by the expert, whoever drives.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -28,18 +29,9 @@ from headway.edge.policy.kinds.bundle import BundlePolicy
 from headway.edge.policy.policy import InlineWorker
 from headway.learn.collect import LATENCY_S, record_seeds, share
 from headway.learn.experts.pick_place import Expert
-from headway.tools.run.summary import success_line
 from headway.types import Chunk, Observation
 
 CORRECTION_SEEDS = 1_500_000
-
-
-@dataclass(frozen=True)
-class Job:
-    config: str
-    out: str
-    seeds: tuple[int, ...]
-    policy_share: float
 
 
 class TakingTurns:
@@ -80,10 +72,9 @@ class TakingTurns:
         return structs.replace(driven, label=taught.actions)
 
 
-def run(job: Job) -> list[Result]:
-    """The episodes of one job, in one process."""
+def run(config: Path, out: Path, policy_share: float, seeds: Sequence[int]) -> list[Result]:
+    """The episodes of `seeds`; the policy takes a share `policy_share` (0..1) of the turns."""
     clock = VirtualClock(1)
-    config = Path(job.config)
     chosen = msgspec.structs.replace(settings.load(config), pro=None)
     with Station(chosen, clock) as station:
         assert isinstance(station.world, Cell)
@@ -91,12 +82,10 @@ def run(job: Job) -> list[Result]:
         assert isinstance(built.worker, InlineWorker)
         policy = built.worker.policy
         assert isinstance(policy, BundlePolicy)
-        turns = TakingTurns(
-            policy, Expert(station.world, 0, cameras=policy.cameras), job.policy_share
-        )
+        turns = TakingTurns(policy, Expert(station.world, 0, cameras=policy.cameras), policy_share)
         loop = Loop(station, InlineWorker(turns, station.chain, LATENCY_S), None)
         return record_seeds(
-            loop, job.seeds, Path(job.out),
+            loop, seeds, out,
             metadata=built.facts | {"policy": turns.name}, before=turns.reseed,
         )  # fmt: skip
 
@@ -110,9 +99,8 @@ def main(
     first_seed: int = CORRECTION_SEEDS,
 ) -> None:
     """Record episodes in which policy and scripted expert take turns."""
-    jobs = lambda seeds: Job(str(config), str(out), seeds, policy_share)  # noqa: E731
-    results = share(run, jobs, out, first_seed, episodes, workers, "corrections")
-    print(success_line(results))
+    record = partial(run, config, out, policy_share)
+    share(record, out, first_seed, episodes, workers, "corrections")
 
 
 if __name__ == "__main__":

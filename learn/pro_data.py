@@ -14,9 +14,9 @@ from headway.clock import NS
 from headway.edge.control.events import RETRIES, Event, EventKind
 from headway.edge.guard.reasons import Reason
 from headway.kernels import feature_stream
+from headway.kernels.telemetry import Scale
 from headway.mcaplog import Recording, open_recording
 from headway.tools.recorded import events_of, result_of
-from headway.tools.replay.replay import scale_of
 
 RISK_HORIZON_S = 2.0
 # A contact as hard as this is a failure event too, and comes without a warning: nine times of ten
@@ -51,7 +51,8 @@ def features_of(
     """(features (n, 176), mask (n, M), row index (n,)) on ticks 0, every, 2 every, ..."""
     rows = recording.rows("/telemetry")
     hz = float(recording.metadata["hz"])
-    stream = feature_stream("auto", scale_of(recording), rows["q"].shape[1], hz)
+    scale = Scale.from_json(recording.metadata.get("scale"), str(recording.path))
+    stream = feature_stream("auto", scale, rows["q"].shape[1], hz)
     at = np.arange(0, len(rows), every)
     features, masks = [], []
     for i, row in enumerate(rows):

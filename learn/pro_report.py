@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from headway.edge.pro.risk import conformal_index, fewest_successes
 from headway.learn.pro_data import Labelled
 from headway.tools.statistics import FEWEST, auroc
 
-Signals = dict[str, NDArray[Any]]
-Judged = tuple[list[Labelled], list[Signals]]
-Score = Callable[[Labelled, Signals], NDArray[Any]]
+Outputs = dict[str, NDArray[Any]]  # what the head says at each step of an episode, by name
+Judged = tuple[list[Labelled], list[Outputs]]
+Score = Callable[[Labelled, Outputs], NDArray[Any]]
 
 LEADS_S = (0.5, 1.0, 2.0, 3.0)
 FALSE_ALARMS = 0.1  # allowed share of successes with an alarm
@@ -86,17 +87,18 @@ def _separation(console: Console, test: Judged, hz: float) -> dict[str, float]:
 
 
 def _alarms(console: Console, validation: Judged, test: Judged) -> dict[str, float]:
-    """Threshold: the smallest that at most FALSE_ALARMS of the validation successes ever exceed
-    (split conformal, with the finite-sample correction)."""
+    """Alarms of the test split above the conformal threshold that the validation successes give at
+    level FALSE_ALARMS, as in `headway.edge.pro.risk`."""
     peaks = sorted(float(o["risk"].max()) for s, o in zip(*validation, strict=True) if s.success)
-    rank = int(np.ceil((len(peaks) + 1) * (1 - FALSE_ALARMS))) - 1
-    if rank >= len(peaks):
+    index = conformal_index(len(peaks), FALSE_ALARMS)
+    if index is None:
         console.print(
             f"no threshold for alarms: at most {FALSE_ALARMS:.0%} false ones want at least "
-            f"{round(1 / FALSE_ALARMS) - 1} successes in the validation split, found {len(peaks)}"
+            f"{fewest_successes(FALSE_ALARMS)} successes in the validation split, found "
+            f"{len(peaks)}"
         )
         return {}
-    threshold = peaks[rank]
+    threshold = peaks[index]
     caught, false, left = 0, 0, []
     for s, o in zip(*test, strict=True):
         over = np.flatnonzero(o["risk"] > threshold)

@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 from null_robot import NO_REALTIME, null_table
 
-from headway.edge.control.ending import INTERRUPTED
+from headway.edge.control.ending import EXIT_INTERRUPTED
 from headway.edge.control.result import Result, success_of
 from headway.mcaplog import open_recording
 from headway.tools.recorded import result_of
@@ -148,7 +148,7 @@ def test_a_signal_to_the_runs_group_stops_the_arm_and_closes_the_recording(robot
     run = Started(robot(), tmp_path / "o", episodes=3).until(MOVING)
     os.killpg(run.process.pid, getattr(signal, name))
     code, said = run.end()
-    assert code == INTERRUPTED, said
+    assert code == EXIT_INTERRUPTED, said
     run.check()
     assert f"interrupted by {name}: what was recorded is complete and closed" in said
     assert "Traceback" not in said
@@ -164,14 +164,14 @@ def test_so_does_one_to_every_process_of_the_run(robot, tmp_path, name):
     for pid in reversed(everybody):
         os.kill(pid, getattr(signal, name))
     code, said = run.end()
-    assert code == INTERRUPTED, said
+    assert code == EXIT_INTERRUPTED, said
     run.check()
 
 
 def test_on_a_virtual_clock_too(robot, tmp_path):
     run = Started(robot(), tmp_path / "o", realtime=False).until(MOVING)
     os.killpg(run.process.pid, signal.SIGHUP)
-    assert run.end()[0] == INTERRUPTED
+    assert run.end()[0] == EXIT_INTERRUPTED
     run.check()
 
 
@@ -188,7 +188,7 @@ def test_before_the_first_episode_what_was_begun_is_given_up(robot, tmp_path):
         run = Started(robot(), tmp_path / "o", extra=extra).until(1)
         os.killpg(run.process.pid, getattr(signal, name))
         code, said = run.end()
-        assert code == INTERRUPTED, said
+        assert code == EXIT_INTERRUPTED, said
         assert f"interrupted by {name} before the first episode" in said
         assert not list((tmp_path / "o").glob("*"))
 
@@ -235,7 +235,7 @@ def test_what_asks_once_and_sends_twice_asks_once(robot, tmp_path):
     for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         os.kill(run.process.pid, number)
         os.killpg(run.process.pid, number)
-    assert run.end()[0] == INTERRUPTED
+    assert run.end()[0] == EXIT_INTERRUPTED
     run.check()
 
 
@@ -248,7 +248,7 @@ def test_a_hangup_is_no_second_request(robot, tmp_path):
     for _ in range(3):
         os.kill(run.process.pid, signal.SIGHUP)
         os.killpg(run.process.pid, signal.SIGHUP)
-    assert run.end()[0] == INTERRUPTED
+    assert run.end()[0] == EXIT_INTERRUPTED
     run.check()
 
 
@@ -292,7 +292,7 @@ def test_a_terminal_that_is_closed(robot, tmp_path, panel):
     run = terminal.start(robot(), tmp_path / "o", *panel, episodes=3).until(MOVING)
     terminal.close()
     code, said = run.end()
-    assert code == INTERRUPTED, said
+    assert code == EXIT_INTERRUPTED, said
     run.check()
     assert "Traceback" not in said
 
@@ -308,7 +308,7 @@ def test_keys(robot, tmp_path, key, name):
     code, said = run.end()
     shown = os.read(terminal.ours, 1 << 16).decode()
     terminal.close()
-    assert code == INTERRUPTED, said
+    assert code == EXIT_INTERRUPTED, said
     run.check()
     assert f"interrupted by {name}" in shown
 

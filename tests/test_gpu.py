@@ -19,7 +19,7 @@ from headway.kernels.cuda.layout import pack
 from headway.kernels.cuda.stream import Batch, FeatureStream
 from headway.kernels.telemetry import FIELDS
 
-MISSING = cuda.available()
+MISSING = cuda.missing()
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(bool(MISSING), reason=MISSING or "here")]
 
 

@@ -156,8 +156,8 @@ def test_without_a_driver_it_says_what_is_missing(
         kernels.resolve("cuda")
     with pytest.raises(Missing, match="install its driver"):
         kernels.feature_stream("cuda", scale(), 6, 500.0)
-    assert "libcuda" in cuda.available()
-    assert kernels.resolve("auto") == ("cpp" if native.available() else "numpy")
+    assert "libcuda" in cuda.missing()
+    assert kernels.resolve("auto") == ("cpp" if native.built() else "numpy")
     assert choice.note() == ""
 
 
@@ -201,9 +201,9 @@ def test_providers_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_auto_takes_what_measured_faster(
     fresh: None, monkeypatch: pytest.MonkeyPatch, theirs: float, ours: float, wins: str
 ) -> None:
-    if not native.available():
+    if not native.built():
         pytest.skip("C++ feature stream not built")
-    monkeypatch.setattr(cuda, "available", lambda: "")
+    monkeypatch.setattr(cuda, "missing", lambda: "")
     monkeypatch.setattr(cuda, "open_driver", lambda image: HostDriver())
     monkeypatch.setattr(choice, "tick_s", lambda s: theirs if s.impl == "cuda" else ours)
     assert kernels.resolve("auto") == wins
@@ -223,7 +223,7 @@ def test_auto_survives_a_device_that_does_not_open(
     def broken(image: Any) -> Any:
         raise DeviceError("CUDA answered 999")
 
-    monkeypatch.setattr(cuda, "available", lambda: "")
+    monkeypatch.setattr(cuda, "missing", lambda: "")
     monkeypatch.setattr(cuda, "open_driver", broken)
     assert kernels.resolve("auto") in ("cpp", "numpy")
     assert "999" in choice.note()
@@ -297,7 +297,7 @@ def test_what_is_measured_and_reported(tmp_path: Path, capsys: pytest.CaptureFix
     assert content["kernels"] == build.digest()
     assert content["seed"] == 7
     assert all(n["value"] > 0 for n in content["numbers"].values())
-    if native.available():
+    if native.built():
         assert set(content["crossover_us"]) == {"1", "4"}
         assert any("the CPU is faster" in note for note in content["notes"])  # it emulates
 
@@ -316,7 +316,7 @@ def test_without_a_gpu_the_command_says_so_from_a_bare_source_tree() -> None:
         [sys.executable, "-S", "-c", code, str(root / "src"), str(numpy)],
         capture_output=True, text=True, env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent"},
     )  # fmt: skip
-    if cuda.available():
+    if cuda.missing():
         assert done.returncode == 0, done.stderr
         assert "wanted a CUDA device" in done.stdout or "binding" in done.stdout
     else:
@@ -327,5 +327,5 @@ def test_without_a_gpu_the_command_says_so_from_a_bare_source_tree() -> None:
 def test_the_benchmark_measures_what_the_command_does() -> None:
     found = gpu.on(HostDriver(), 0.001)
     assert {n.name for n in found.numbers} >= {"tick, graph, p50", "batch, of the copy's bandwidth"}
-    if cuda.available():
-        assert gpu.measure(0.01).skipped == cuda.available()
+    if cuda.missing():
+        assert gpu.measure(0.01).skipped == cuda.missing()

@@ -18,7 +18,7 @@ from headway.kernels.telemetry import empty
 
 HIRO = Path(__file__).resolve().parents[2] / "shared" / "data" / "hiro_snap_assembly"
 needs_cpp = pytest.mark.skipif(
-    not native.available(), reason="C++ feature stream not built: pip install -e ."
+    not native.built(), reason="C++ feature stream not built: pip install -e ."
 )
 
 
@@ -159,5 +159,5 @@ def test_real_recordings_at_200_hz_with_joints_and_wrench_only() -> None:
         assert not features[:, spec.SLICES["gripper"]].any()
         for name in ("dq.rms", "F.mean", "band.rms", "limit_dist"):
             assert np.ptp(features[2:, spec.INDEX[name]]) > 0, name
-        if native.available():
+        if native.built():
             agree(rows, 200.0, 40)

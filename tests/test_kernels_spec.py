@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from headway.kernels import spec
-from headway.kernels.telemetry import FIELDS
+from headway.kernels.telemetry import FIELDS, Scale
 
 GENERATE = Path(spec.__file__).resolve().parent / "cpp" / "generate.py"
 
@@ -30,6 +30,18 @@ def test_176_features_in_four_groups_with_unique_names() -> None:
 def test_every_telemetry_field_belongs_to_exactly_one_mask() -> None:
     members = [f for fields in spec.MASK_FIELDS.values() for f in fields]
     assert sorted(members) == sorted(FIELDS)
+
+
+def test_a_scale_is_read_as_it_was_written() -> None:
+    """The text is that of recordings that exist, which have to stay readable."""
+    text = (
+        '{"q_min": [-1.0, -0.1], "q_max": [1.0, 0.1], "dq_max": [2.0, 3.0], "tau_max": [50.0, 9.0],'
+        ' "q_tol": 0.02, "v_max": 1.0, "stroke": 0.1, "force_max": 40.0}'
+    )
+    found = Scale.from_json(text, "test")
+    assert found.tau_max.tolist() == [50.0, 9.0]
+    assert found.stroke == 0.1
+    assert found.to_json() == text
 
 
 def test_features_need_only_masks_that_exist() -> None:

@@ -15,7 +15,7 @@ from rich.console import Console
 from headway.clock import Tick
 from headway.drivers.latest import Latest
 from headway.edge.control.audit import SAMPLES, STAGES, TIMING, Audit
-from headway.edge.control.log import CHAIN, EpisodeLog, chunk_dtype
+from headway.edge.control.log import STAMP_COLUMNS, EpisodeLog, chunk_dtype
 from headway.edge.recording.recorder import Recorder
 from headway.edge.recording.schema import Channel
 from headway.errors import ConfigError, RecordingError
@@ -239,7 +239,7 @@ def test_the_way_of_a_chunk_from_exposure_to_command(tmp_path):
     chunk["t_ns"] = t
     begun = int(r["begun"][9])
     before = (40, 34, 30, 29, 9)  # ms before the tick that adopts it
-    for name, ms in zip(CHAIN, before, strict=False):
+    for name, ms in zip(STAMP_COLUMNS, before, strict=False):
         chunk[name] = begun - ms * MS
     chunk["adopted_ns"] = begun + 35_000
     found = analyse(record(tmp_path / "a.mcap", r, chunk=chunk))
@@ -332,7 +332,7 @@ def test_the_same_seed_gives_the_same_bytes_and_no_stamp_of_the_wall_clock(tmp_p
         Rig(null_table(), Policy()).run(tmp_path / f"{name}.mcap")
     assert first_difference(tmp_path / "a.mcap", tmp_path / "b.mcap") == ""
     recording = open_recording(tmp_path / "a.mcap")
-    assert set(CHAIN) & set(recording.dtype("/chunk").names) == set()
+    assert set(STAMP_COLUMNS) & set(recording.dtype("/chunk").names) == set()
     assert "/timing" not in recording.topics
     assert not any(k.startswith("env.") for k in recording.metadata)
 

@@ -23,7 +23,7 @@ from headway.edge.recording.schema import Channel, message_name, struct_schema
 from headway.errors import Busy, RecordingError
 from headway.kernels import telemetry
 from headway.mcaplog import open_recording
-from headway.wire import Layout, dtype_from_json, dtype_to_json
+from headway.wire import RowLayout, dtype_from_json, dtype_to_json
 
 MS = 1_000_000
 JOINTS = tuple(f"j{i}" for i in range(6))
@@ -188,7 +188,7 @@ def tables(draw):
 def test_rows_survive_the_wire_and_are_protobuf(table):
     dtype, rows = table
     assert dtype_from_json(dtype_to_json(dtype)) == dtype
-    layout = Layout(dtype)
+    layout = RowLayout(dtype)
     messages = [layout.encode(row) for row in rows]
     back = layout.decode(messages)
     assert back.dtype == dtype

@@ -154,8 +154,8 @@ def test_what_came_unasked_is_no_answer(opened):
     with fake(talks) as url:
         policy = opened(url)
         assert policy.infer(observation()).actions[0, 0] == 0
-        link = policy._link
-        assert link._events or link._poll.poll(1e3 * WAIT)  # it is here
+        websocket = policy._websocket
+        assert websocket._events or websocket._poll.poll(1e3 * WAIT)  # it is here
         assert policy.infer(observation()).actions[0, 0] == 1
 
 

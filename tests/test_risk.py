@@ -40,8 +40,9 @@ def signals(value: float) -> Signals:
 def test_of_exchangeable_successes_at_most_alpha_exceed(peaks: list[float], alpha: float) -> None:
     """Whichever one is the new one: over all choices the guarantee is exact, not statistical."""
     n = len(peaks) - 1
-    if n < risk.fewest(alpha):
-        with pytest.raises(ConfigError, match=f"wants at least {risk.fewest(alpha)} successful"):
+    if n < risk.fewest_successes(alpha):
+        wanted = f"wants at least {risk.fewest_successes(alpha)} successful"
+        with pytest.raises(ConfigError, match=wanted):
             made(peaks[1:]).threshold(alpha)
         return
     over = sum(x > made(peaks[:i] + peaks[i + 1 :]).threshold(alpha) for i, x in enumerate(peaks))
@@ -52,7 +53,7 @@ def test_the_threshold_is_the_documented_rank() -> None:
     peaks = np.arange(1, 100) / 100  # 99 of them
     assert made(peaks).threshold(0.1) == pytest.approx(0.90)
     assert made(peaks).threshold(0.01) == pytest.approx(0.99)
-    assert risk.fewest(0.01) == 99
+    assert risk.fewest_successes(0.01) == 99
     with pytest.raises(ConfigError, match="at least 199"):
         made(peaks).threshold(0.005)
 

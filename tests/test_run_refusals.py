@@ -179,7 +179,7 @@ class TestRefusals:
         refused(path, "--require", "cuda", code=5, says="nothing that cuda could compute (")
 
     def test_features_on_a_device_that_is_not_there(self, write, refused, both):
-        if not cuda.available():
+        if not cuda.missing():
             pytest.skip("a CUDA device is here")
         both["pro"]["features"] = "cuda"
         refused(write(**both), code=5, says="wanted a")

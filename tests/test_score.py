@@ -17,7 +17,6 @@ from rich.console import Console
 from score_files import Q, load, mapping, npz, rows_of
 
 from headway import kernels
-from headway.edge.control.build import scale_json
 from headway.edge.recording.recorder import Recorder
 from headway.edge.recording.schema import Channel as Topic
 from headway.errors import ConfigError, RecordingError
@@ -274,7 +273,7 @@ def test_our_own_recording_needs_no_mapping(tmp_path: Path) -> None:
     rows["vacuum"] = np.nan
     path = tmp_path / "a.mcap"
     one = np.ones(6)
-    facts = {"scale": scale_json(Scale(-3 * one, 3 * one, 2 * one, 9 * one, stroke=0.1))}
+    facts = {"scale": Scale(-3 * one, 3 * one, 2 * one, 9 * one, stroke=0.1).to_json()}
     topics = [Topic("/telemetry", dtype=dtype(6))]
     with Recorder(path, topics, lossless=True, metadata=facts) as log:
         for row in rows:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from headway.edge.control.result import Result, Trace
-from headway.tools.run.summary import Episode, separation, success_line
+from headway.tools.run.summary import EpisodeSummary, separation, success_line
 from headway.tools.statistics import auroc, wilson
 from headway.types import Signals
 
@@ -46,7 +46,7 @@ def episode(seed, success, seconds, risk):
     for k in range(int(seconds * 50)):
         trace.add(k / 50, Signals(0, 1, 0.5, risk, 0, 0), force=1.0, retries=seed)
     result = Result("done", success, seconds, 1, 0, 0, 0, 0.0, 0.0)
-    return Episode(seed, result, trace)
+    return EpisodeSummary(seed, result, trace)
 
 
 def text(table):

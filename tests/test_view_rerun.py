@@ -17,7 +17,7 @@ from headway.edge.recording.tap import Topic
 from headway.errors import DeviceError
 from headway.mcaplog import open_recording
 from headway.tools.view.rerun import RerunSink, open_rerun
-from headway.wire import Layout
+from headway.wire import RowLayout
 
 ROW = np.dtype([("t_ns", "<i8"), ("risk", "<f4"), ("q", "<f8", (6,)), ("features", "<f4", (176,))])
 K = [80.0, 0.0, 8.0, 0.0, 80.0, 6.0, 0.0, 0.0, 1.0]
@@ -44,7 +44,7 @@ def told():
 def test_columns_become_entities_and_wide_ones_are_left_out(told):
     row = np.zeros((), ROW)
     row["risk"], row["q"] = 0.25, np.arange(6)
-    data = Layout(ROW).encode(row)
+    data = RowLayout(ROW).encode(row)
     found = told("struct", data, "/pro", tuple(Channel("/pro", dtype=ROW).metadata().items()))
     assert set(found) == {"/pro/risk", "/pro/q"}
     assert found["/pro/risk"][0] == "Scalars"

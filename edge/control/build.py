@@ -35,7 +35,6 @@ from headway.edge.pro.operator import ProOperator
 from headway.edge.pro.risk import RiskControl
 from headway.errors import ConfigError, Stale
 from headway.kernels import choice
-from headway.kernels.telemetry import Scale
 from headway.types import Frame, Vec
 
 if TYPE_CHECKING:
@@ -62,7 +61,7 @@ class Built:
         station and these settings do not fit."""
         limits = station.arm_device.limits
         self.facts: dict[str, str] = {
-            "scale": scale_json(station.scale),
+            "scale": station.scale.to_json(),
             "limits": json.dumps(
                 {f.name: getattr(limits, f.name).tolist() for f in fields(limits)}
             ),
@@ -241,8 +240,3 @@ def _shape(camera: Latest[Frame]) -> FrameShape:
 def home(station: Station) -> Vec:
     """Where the arm of a running station stands: (n,) [rad]."""
     return station.arm.latest(5 * NS).value.q
-
-
-def scale_json(scale: Scale) -> str:
-    values = {f.name: getattr(scale, f.name) for f in fields(scale)}
-    return json.dumps({k: v if isinstance(v, float) else v.tolist() for k, v in values.items()})

@@ -9,8 +9,9 @@
 
 Asked once: before the first episode, what was begun is given up; during an episode, its loop stops
 the arm and closes the recording (`"end": "interrupted"`, no outcome); then the run ends, with exit
-code INTERRUPTED. Asked again by a signal: the arm is told to stop once more, for at most STOP_S,
-and the process ends by that signal; its recorder, a process of its own, still closes the recording.
+code EXIT_INTERRUPTED. Asked again by a signal: the arm is told to stop once more, for at most
+STOP_S, and the process ends by that signal; its recorder, a process of its own, still closes the
+recording.
 A signal that was ignored when the run began (`nohup`) stays ignored.
 
 What asks once often sends twice: of a terminal that closes, SIGHUP comes from the kernel and from
@@ -31,7 +32,7 @@ from typing import IO, Any, cast
 from headway.child import ENDS
 from headway.edge.control.loop import Loop
 
-INTERRUPTED = 130  # exit code, whatever asked
+EXIT_INTERRUPTED = 130  # exit code, whatever asked
 AGAIN_S = 0.5
 STOP_S = 1.0  # what a stop of the arm may take when the process is to end at once
 # A background process that reads or writes its terminal would be suspended.

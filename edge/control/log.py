@@ -50,7 +50,7 @@ from headway.types import Frame, Stamp, Vec
 NOTHING: Mapping[str, float] = MappingProxyType({})
 # The way of a chunk on CLOCK_MONOTONIC: the oldest image exposed and arrived, the observation
 # handed over, inference begun and done, the chunk taken over by the loop. -1: not known.
-CHAIN = ("exposure_ns", "arrival_ns", "submitted_ns", "started_ns", "done_ns", "adopted_ns")
+STAMP_COLUMNS = ("exposure_ns", "arrival_ns", "submitted_ns", "started_ns", "done_ns", "adopted_ns")
 
 
 def command_dtype(joints: int) -> np.dtype[np.void]:
@@ -68,7 +68,7 @@ def command_dtype(joints: int) -> np.dtype[np.void]:
 
 
 def chunk_dtype(horizon: int, width: int, stamped: bool = False) -> np.dtype[np.void]:
-    """`stamped`: with the columns CHAIN."""
+    """`stamped`: with the columns STAMP_COLUMNS."""
     return np.dtype(
         [
             ("t_ns", np.int64),
@@ -79,7 +79,7 @@ def chunk_dtype(horizon: int, width: int, stamped: bool = False) -> np.dtype[np.
             ("demonstration", np.int32),  # 0: a disturbance, not to be imitated
             ("actions", np.float32, (horizon, width)),
             ("label", np.float32, (horizon, width)),  # a teacher's actions, else NaN
-            *((name, np.int64) for name in CHAIN if stamped),
+            *((name, np.int64) for name in STAMP_COLUMNS if stamped),
         ]
     )
 
@@ -299,7 +299,7 @@ class EpisodeLog(NullLog):
             seen = self.audit.frame(ready.chunk.t0_ns, t_ns)
             frame = (-1, -1) if seen is None else (seen.t_ns, seen.arrival_ns)
             way = (*frame, ready.submitted_ns, ready.started_ns, ready.done_ns, monotonic_ns())
-            for name, t in zip(CHAIN, way, strict=True):
+            for name, t in zip(STAMP_COLUMNS, way, strict=True):
                 c[name] = t
         self.recorder.write("/chunk", t_ns, c)
 

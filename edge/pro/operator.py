@@ -20,7 +20,8 @@ from headway.kernels.telemetry import Scale
 from headway.types import Signals
 
 OUTPUTS = ("progress", "stability", "completion", "risk", "time_to_go")  # as in Signals
-_NUMBERS = struct.Struct("=q6d")  # of a row of /pro: t_ns, OUTPUTS, reward
+SIGNALS = (*OUTPUTS, "reward")
+_NUMBERS = struct.Struct("=q6d")  # of a row of /pro: t_ns, SIGNALS
 
 
 @cache
@@ -29,7 +30,7 @@ def pro_dtype() -> np.dtype[np.void]:
     return np.dtype(
         [
             ("t_ns", np.int64),
-            *[(name, np.float64) for name in (*OUTPUTS, "reward")],
+            *[(name, np.float64) for name in SIGNALS],
             ("features", np.float32, (len(spec.NAMES),)),
             ("mask", np.float32, (len(spec.MASKS),)),
         ]

@@ -76,18 +76,25 @@ class Calibration(Struct, frozen=True, kw_only=True):
 
     def threshold(self, alpha: float) -> float:
         """The conformal threshold at level `alpha`. Raises ConfigError for too few successes."""
-        n = len(self.peaks)
-        rank = math.ceil((n + 1) * (1.0 - alpha) - 1e-9)
-        if rank > n:
+        index = conformal_index(len(self.peaks), alpha)
+        if index is None:
             raise ConfigError(
-                f"alpha = {alpha} wants at least {fewest(alpha)} successful episodes to calibrate "
-                f"with, found {n}: record more, or allow a larger share"
+                f"alpha = {alpha} wants at least {fewest_successes(alpha)} successful episodes to "
+                f"calibrate with, found {len(self.peaks)}: record more, or allow a larger share"
             )
-        return self.peaks[max(rank, 1) - 1]
+        return self.peaks[index]
 
 
-def fewest(alpha: float) -> int:
-    """The smallest number of successes for which there is a threshold at level `alpha`."""
+def conformal_index(n: int, alpha: float) -> int | None:
+    """Index of the threshold at level `alpha` (0..1) among `n` peaks in rising order: that of the
+    ceil((n + 1)(1 - alpha))-th smallest, counted from 0. None where `n` is less than
+    `fewest_successes(alpha)`."""
+    rank = max(1, math.ceil((n + 1) * (1.0 - alpha) - 1e-9))  # 1e-9: the product is rounded
+    return rank - 1 if rank <= n else None
+
+
+def fewest_successes(alpha: float) -> int:
+    """How many successes a threshold at level `alpha` (0..1) wants."""
     return math.ceil(1.0 / alpha - 1.0 - 1e-9)
 
 

@@ -24,7 +24,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from headway.wire import Layout, dtype_from_json, dtype_to_json
+from headway.wire import RowLayout, dtype_from_json, dtype_to_json
 
 Kind = Literal["struct", "image", "calibration", "log", "json", "transform", "joints"]
 
@@ -86,7 +86,7 @@ def check(channels: list[Channel]) -> None:
             if c.dtype is None:
                 raise ValueError(f"channel {c.topic}: a struct channel wants a dtype")
             try:
-                Layout(c.dtype)
+                RowLayout(c.dtype)
             except ValueError as e:
                 raise ValueError(f"channel {c.topic}: {e}") from None
         if c.kind == "json" and not (c.schema_name and c.json_schema):
@@ -126,7 +126,7 @@ def struct_schema(channel: Channel) -> tuple[str, bytes]:
         name=f"{full.replace('.', '/')}.proto", package="headway", syntax="proto3"
     )
     message = file.message_type.add(name=full.split(".")[1])
-    for f in Layout(channel.dtype).fields:
+    for f in RowLayout(channel.dtype).fields:
         label = (
             FieldDescriptorProto.LABEL_REPEATED if f.shape else FieldDescriptorProto.LABEL_OPTIONAL
         )

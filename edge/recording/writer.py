@@ -28,7 +28,7 @@ from headway.edge.recording.ring import NOTE, Ring
 from headway.edge.recording.schema import Channel, struct_schema
 from headway.edge.recording.tap import Feed, Tap, Topic
 from headway.mcapfile import RUN
-from headway.wire import Layout
+from headway.wire import RowLayout
 
 AGE_NS = 500_000_000
 GATHER_MS = 5  # take messages in batches rather than wake up for each
@@ -63,7 +63,7 @@ class _Out:
     id: int
     index: int
     channel: Channel
-    layout: Layout | None
+    layout: RowLayout | None
     views: list[_Out]
     rows: int = 0
 
@@ -106,7 +106,7 @@ class Log:
         schema_id = self.mcap.register_schema(name, encodings[1], schema)
         n = self.mcap.register_channel(c.topic, encodings[0], schema_id, c.metadata())
         topics.append(Topic(c.topic, c.kind, name, schema, tuple(c.metadata().items())))
-        return _Out(n, len(topics) - 1, c, Layout(c.dtype) if c.dtype is not None else None, [])
+        return _Out(n, len(topics) - 1, c, RowLayout(c.dtype) if c.dtype is not None else None, [])
 
     def add(self, channel: int, t_ns: int, seq: int, payload: bytes) -> None:
         """Raises OSError when a chunk cannot be written."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from headway.kernels import oracle
 from headway.kernels.cuda import stream
 from headway.kernels.cuda.compiled import image, shipped_image
-from headway.kernels.cuda.driver import Driver, available, open_driver
+from headway.kernels.cuda.driver import Driver, missing, open_driver
 from headway.kernels.telemetry import Scale
 
 FLOATS = NDArray[np.float32]
@@ -53,4 +53,4 @@ def batch(
         made.close()
 
 
-__all__ = ["available", "batch", "device", "feature_stream", "features_batch"]
+__all__ = ["batch", "device", "feature_stream", "features_batch", "missing"]

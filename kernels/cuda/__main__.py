@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, help="of the telemetry; fresh by default")
     parser.add_argument("--provider", choices=sorted(PROVIDERS), help="the first that is here")
     asked = parser.parse_args(arguments)
-    missing = cuda.available()
+    missing = cuda.missing()
     if missing:
         print(f"CUDA features neither checked nor measured here: {missing}")
         return 0

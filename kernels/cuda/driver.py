@@ -94,8 +94,8 @@ def devices() -> int:
     return count.value
 
 
-def available() -> str:
-    """What is missing for features on CUDA, "" when nothing is; cheap where there is no driver."""
+def missing() -> str:
+    """Why features cannot run on CUDA here, "" where they can; cheap where there is no driver."""
     try:
         devices()
         provider()

@@ -61,7 +61,7 @@ class Expert:
         self._look()
         self._bad_look = self.disturb > 0 and self.rng.random() < 0.25
         if self._bad_look:
-            self._noise[:2] = self.rng.uniform(0.015, 0.035) * _unit(self.rng)
+            self._noise[:2] = self.rng.uniform(0.015, 0.035) * _direction(self.rng)
 
     def _look(self) -> None:
         """Perceive the target: its true pose with the errors of an ordinary detector. After a
@@ -177,7 +177,7 @@ class Expert:
         return np.array([TOTE.centre[0], TOTE.centre[1], 0.21]), 0.0, True, self.speed
 
 
-def _unit(rng: np.random.Generator) -> Vec:
+def _direction(rng: np.random.Generator) -> Vec:
     angle = rng.uniform(0, 2 * math.pi)
     return np.array([math.cos(angle), math.sin(angle)])
 

@@ -41,7 +41,7 @@ class Piece(NamedTuple):
     channels: frozenset[int] | None = None
 
 
-class Damage(NamedTuple):
+class LostChunk(NamedTuple):
     """A chunk that cannot be read, as far as its surroundings tell. `counts`: channel -> messages
     that are lost, `start_ns` and `end_ns` the times of the first and last of them; None where the
     file does not say."""
@@ -66,7 +66,7 @@ class Contents:
     channels: dict[int, records.Channel] = field(default_factory=dict)
     metadata: dict[str, dict[str, str]] = field(default_factory=dict)
     pieces: list[Piece] = field(default_factory=list)
-    damage: list[Damage] = field(default_factory=list)
+    damage: list[LostChunk] = field(default_factory=list)
     stopped: int | None = None
     no_summary: bool = False
 
@@ -203,7 +203,7 @@ def _match(log: Contents, summary: _Summary) -> None:
     log.pieces = sorted(chunks)
 
 
-def lost(fd: int, piece: Piece, why: str) -> Damage:
+def lost(fd: int, piece: Piece, why: str) -> LostChunk:
     """What is known of a damaged piece: the message indexes that follow a chunk say how many
     messages of each channel it held, and when."""
     counts: dict[int, int] = {}
@@ -221,8 +221,8 @@ def lost(fd: int, piece: Piece, why: str) -> Damage:
         times += [t for t, _ in struct.iter_unpack("<QQ", entries)]
         at += len(head) + n
     if not times:
-        return Damage(piece.offset, piece.size, why)
-    return Damage(piece.offset, piece.size, why, counts, min(times), max(times))
+        return LostChunk(piece.offset, piece.size, why)
+    return LostChunk(piece.offset, piece.size, why, counts, min(times), max(times))
 
 
 def record_head(fd: int, at: int) -> tuple[int, int, int]:

@@ -31,14 +31,14 @@ from headway.mcapfile import (
     MESSAGE,
     RUN,
     Contents,
+    LostChunk,
     Piece,
     lost,
     read_contents,
     records_in,
     unpack,
 )
-from headway.mcapfile import Damage as Lost
-from headway.wire import Layout, Rows, dtype_from_json
+from headway.wire import RowLayout, Rows, dtype_from_json
 
 _PIXELS = {"rgb8": ("u1", 3), "mono8": ("u1", 0), "16UC1": ("<u2", 0), "32FC1": ("<f4", 0)}
 
@@ -63,7 +63,7 @@ class LogLine(NamedTuple):
     text: str
 
 
-class Calibration(NamedTuple):
+class CameraCalibration(NamedTuple):
     """Pinhole matrix (3, 3) [px] of the camera `frame_id`."""
 
     intrinsics: NDArray[np.float64]
@@ -199,7 +199,7 @@ class Recording:
             return []
         return found
 
-    def _found(self, d: Lost) -> None:
+    def _found(self, d: LostChunk) -> None:
         """Note a damaged chunk. Raises RecordingError when `strict`."""
         if self._strict:
             raise RecordingError(
@@ -208,7 +208,7 @@ class Recording:
             ) from None
         self._damage[d.offset] = self._described(d)
 
-    def _described(self, d: Lost) -> Damage:
+    def _described(self, d: LostChunk) -> Damage:
         counts: dict[str, int] = {}
         for channel, n in (d.counts or {}).items():
             topic = self.topic_of(channel)
@@ -274,13 +274,13 @@ class Recording:
                     f"in the image at {t_ns} ns, found {len(m.data)} bytes ({e}): record it again"
                 ) from None
 
-    def calibration(self, topic: str) -> Calibration:
+    def calibration(self, topic: str) -> CameraCalibration:
         """The first foxglove.CameraCalibration of `topic`."""
         self._require(topic, "foxglove.CameraCalibration")
         for _, m in self.decoded(topic):
             k = np.array(m.K, np.float64)
             if k.size == 9:
-                return Calibration(k.reshape(3, 3), m.height, m.width, m.frame_id)
+                return CameraCalibration(k.reshape(3, 3), m.height, m.width, m.frame_id)
         raise RecordingError(
             f"{self.path}: {topic}: wanted a calibration with the nine numbers of K, found none: "
             "record the camera's calibration once per episode"
@@ -346,11 +346,11 @@ class Recording:
                 "topic of that kind"
             )
 
-    def _layout(self, topic: str) -> Layout:
+    def _layout(self, topic: str) -> RowLayout:
         text = self._channel(topic).metadata.get("headway.dtype")
         try:
             if text is not None:
-                return Layout(dtype_from_json(text))
+                return RowLayout(dtype_from_json(text))
             found = f"{self.schema(topic)} of another program: read it with `decoded`"
         except (ValueError, MemoryError) as e:
             found = str(e)

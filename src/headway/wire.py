@@ -87,7 +87,7 @@ def _varint(n: int) -> bytes:
     return bytes(out)
 
 
-class Layout:
+class RowLayout:
     """How rows of `dtype` lie in a protobuf message.
 
     `wire` is the message as a structured dtype: columns `#k` hold the tags (constant, as in

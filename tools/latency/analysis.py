@@ -9,7 +9,7 @@ import numpy as np
 
 from headway.clock import NS
 from headway.edge.control.audit import AGES, SAMPLES, STAGES
-from headway.edge.control.log import CHAIN
+from headway.edge.control.log import STAMP_COLUMNS
 from headway.errors import HeadwayError, RecordingError
 from headway.mcaplog import Recording, open_recording
 from headway.tools.latency.causes import LateTick, late_ticks
@@ -149,7 +149,7 @@ def _chunks(recording: Recording, wall: bool) -> tuple[Rows | None, list[str]]:
         rows = recording.rows("/chunk")
     except HeadwayError as e:
         return None, [str(e)]
-    if wall and not has(rows, *CHAIN):
+    if wall and not has(rows, *STAMP_COLUMNS):
         return rows, ["chunks without stamps: recorded by an older version"]
     return rows, []
 
@@ -157,9 +157,14 @@ def _chunks(recording: Recording, wall: bool) -> tuple[Rows | None, list[str]]:
 def _way(rows: Rows, chunks: Rows | None) -> list[Line]:
     """From the exposure of the oldest image of a chunk's observation to the first command that
     follows the chunk."""
-    if chunks is None or not len(chunks) or not has(chunks, *CHAIN) or not has(rows, "begun"):
+    if (
+        chunks is None
+        or not len(chunks)
+        or not has(chunks, *STAMP_COLUMNS)
+        or not has(rows, "begun")
+    ):
         return []
-    stamps = np.stack([chunks[name] for name in CHAIN], axis=1)
+    stamps = np.stack([chunks[name] for name in STAMP_COLUMNS], axis=1)
     command = _commanded(rows, chunks["t_ns"])
     out = []
     for name, a, b in zip(_STEPS, stamps.T[:-1], stamps.T[1:], strict=True):

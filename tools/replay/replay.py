@@ -7,8 +7,7 @@ signals are held to the bit in either case.
 
 from __future__ import annotations
 
-import json
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from headway.clock import NS
-from headway.edge.pro.operator import OUTPUTS, pro_dtype
+from headway.edge.pro.operator import SIGNALS, pro_dtype
 from headway.errors import Missing, RecordingError, SpecMismatch
 from headway.kernels import FeatureStream, feature_stream, resolve, spec
 from headway.kernels.telemetry import Scale, dtype
@@ -29,7 +28,6 @@ from headway.tools.replay.head import open_head, signals_of
 
 RELATIVE, ABSOLUTE = 1e-4, 1e-5  # of kernels' twins against each other, per feature
 WITHIN = f"features within {RELATIVE:g} relative or {ABSOLUTE:g} absolute, the rest bit for bit"
-SIGNALS = (*OUTPUTS, "reward")
 
 
 @dataclass(frozen=True)
@@ -93,7 +91,8 @@ def replay(recording: Path, pro: Path | None) -> ReplayReport:
                 "record with a [pro] section in the configuration"
             )
     _same_spec(log)
-    scale, hz, head_hz = scale_of(log), _number(log, "hz"), _number(log, "pro_hz")
+    scale = Scale.from_json(meta.get("scale"), str(recording))
+    hz, head_hz = _number(log, "hz"), _number(log, "pro_hz")
     if head_hz > hz or abs(hz / head_hz - round(hz / head_hz)) > 1e-9:
         raise RecordingError(_lacks(log, "pro_hz", f"a divisor of `hz` = {hz:g}"))
     rows, want = log.rows("/telemetry"), log.rows("/pro")
@@ -205,23 +204,6 @@ def _lacks(log: Recording, key: str, what: str) -> str:
         f"{'none' if found is None else repr(found)[:60]}; it has "
         f"{', '.join(log.metadata) or 'nothing'}: record with `headway run`"
     )
-
-
-def scale_of(log: Recording) -> Scale:
-    """The scale that a recording was made with. Raises RecordingError."""
-    try:
-        plain = json.loads(log.metadata["scale"])
-        if set(plain) != {f.name for f in fields(Scale)}:
-            raise ValueError(f"fields {sorted(plain)}")
-        arrays = {f.name for f in fields(Scale) if f.default is MISSING}
-        values: dict[str, Any] = {
-            k: np.array(v, np.float64) if k in arrays else float(v) for k, v in plain.items()
-        }
-        if {values[k].shape for k in arrays} != {(len(values["q_min"]),)}:
-            raise ValueError("arrays of different lengths")
-        return Scale(**values)
-    except (KeyError, ValueError, TypeError, AttributeError):
-        raise RecordingError(_lacks(log, "scale", "JSON of kernels.telemetry.Scale")) from None
 
 
 def _unlike(found: np.dtype[np.void], want: np.dtype[np.void]) -> str:

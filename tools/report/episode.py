@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from headway.edge.control.result import Result
 from headway.edge.control.tasks.pick_place import Phase
 from headway.edge.guard.reasons import Reason
-from headway.edge.pro.operator import OUTPUTS
+from headway.edge.pro.operator import SIGNALS
 from headway.errors import RecordingError
 from headway.mcaplog import Recording
 from headway.tools.latency.rows import total_ns
@@ -143,7 +143,7 @@ def _name(kind: type[Phase] | type[Reason], code: int) -> str:
 def _panels(e: RecordedEpisode, timing: Rows | None) -> Iterator[Panel]:
     t = e.t
     if e.pro is not None and len(e.pro):
-        names = [n for n in (*OUTPUTS, "reward") if n in (e.pro.dtype.names or ())]
+        names = [n for n in SIGNALS if n in (e.pro.dtype.names or ())]
         yield from signal_panels((e.pro["t_ns"] - e.t0_ns) / 1e9, {n: e.pro[n] for n in names})
     if not len(t):
         return

@@ -21,7 +21,7 @@ from headway import output
 from headway.clock import VirtualClock, WallClock
 from headway.edge.control import settings as settings_module
 from headway.edge.control.build import Built
-from headway.edge.control.ending import INTERRUPTED, Ending, Outlet
+from headway.edge.control.ending import EXIT_INTERRUPTED, Ending, Outlet
 from headway.edge.control.result import Result
 from headway.edge.control.runner import record_episode
 from headway.edge.control.settings import Settings
@@ -33,7 +33,7 @@ from headway.tools.run.inject import Faults, parse
 from headway.tools.run.options import RunOptions as RunOptions
 from headway.tools.run.options import check, enough_files
 from headway.tools.run.panel import Panel
-from headway.tools.run.summary import Episode, separation, success_line
+from headway.tools.run.summary import EpisodeSummary, separation, success_line
 from headway.tools.view.viewer import Viewer, ViewOptions
 
 STOPPED = ("fault", "protective stop")
@@ -41,9 +41,9 @@ STOPPED = ("fault", "protective stop")
 
 def run_command(config: Path, run: RunOptions) -> int:
     """Returns the exit code: 0, 1 when an episode ended in a fault or a protective stop, or
-    INTERRUPTED when the run was asked to end (`headway.edge.control.ending`). Raises HeadwayError,
-    and OSError for output that could not be written, after the arm was stopped and the recording
-    closed."""
+    EXIT_INTERRUPTED when the run was asked to end (`headway.edge.control.ending`). Raises
+    HeadwayError, and OSError for output that could not be written, after the arm was stopped and
+    the recording closed."""
     console = Console()
     with Ending(realtime=run.realtime) as ending:
         screen = console.file
@@ -56,7 +56,7 @@ def run_command(config: Path, run: RunOptions) -> int:
             if not ending.why:  # not by a signal
                 raise
             console.print(f"interrupted by {ending.why} before the first episode", highlight=False)
-            code = INTERRUPTED
+            code = EXIT_INTERRUPTED
     if outlet.error is not None:
         if not ending.by_signal:
             raise outlet.error
@@ -75,7 +75,7 @@ def _run(config: Path, run: RunOptions, ending: Ending, console: Console) -> int
     station = Station(settings, clock)
     faults = Faults(tuple(map(parse, run.inject)), clock)
     faults.install(station)
-    done: list[Episode] = []
+    done: list[EpisodeSummary] = []
     with _viewer(run.view, console) as viewer, station:
         built = Built(settings, station, clock, require=run.require)
         try:
@@ -104,7 +104,7 @@ def _run(config: Path, run: RunOptions, ending: Ending, console: Console) -> int
                             setup=setup, view=viewer.feed if viewer is not None else None,
                         )  # fmt: skip
                     assert built.loop.current is not None
-                    done.append(Episode(seed, result, built.loop.current.trace))
+                    done.append(EpisodeSummary(seed, result, built.loop.current.trace))
                     progress.console.print(_line(seed, result))
                     progress.advance(bar)
                     if run.report:
@@ -120,7 +120,7 @@ def _run(config: Path, run: RunOptions, ending: Ending, console: Console) -> int
     if built.loop.stop_requested:
         by = f" by {ending.why}" if ending.why else ""
         console.print(f"interrupted{by}: what was recorded is complete and closed", soft_wrap=True)
-        return INTERRUPTED
+        return EXIT_INTERRUPTED
     return int(any(e.result.end in STOPPED for e in done))
 
 
@@ -166,7 +166,7 @@ def _line(seed: int, r: Result) -> str:
     )
 
 
-def _summary(console: Console, done: list[Episode], out: Path) -> None:
+def _summary(console: Console, done: list[EpisodeSummary], out: Path) -> None:
     line = success_line([e.result for e in done])
     if line:
         console.print(line)

@@ -16,8 +16,10 @@ LEAD_S = 2.0
 
 
 @dataclass(frozen=True)
-class Episode:
-    seed: int
+class EpisodeSummary:
+    """What is left of an episode after its run: how it ended, and PRO's signals along it."""
+
+    seed: int  # of its scene
     result: Result
     trace: Trace
 
@@ -35,7 +37,7 @@ def success_line(results: Sequence[Result]) -> str:
     )
 
 
-def separation(episodes: Sequence[Episode]) -> Table | str | None:
+def separation(episodes: Sequence[EpisodeSummary]) -> Table | str | None:
     """AUROC of failure at two moments: LEAD_S before each episode's end, and at a fixed time when
     all episodes still run, where a clock knows nothing. A sentence instead of the table when there
     are fewer than FEWEST failures or successes, None where no station judges or PRO is off."""

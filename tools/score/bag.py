@@ -19,7 +19,6 @@ from headway.clock import NS
 from headway.errors import ConfigError, RecordingError
 from headway.kernels.telemetry import Scale
 from headway.mcaplog import Message, open_recording
-from headway.tools.replay.replay import scale_of
 from headway.tools.score import messages, units
 from headway.tools.score.columns import ChannelRows
 from headway.tools.score.grid import CUBIC
@@ -98,7 +97,8 @@ class Bag:
 
     def scale(self) -> Scale | None:
         """That of the arm, where the recording is one of ours."""
-        return scale_of(self._recording) if "scale" in self._recording.metadata else None
+        text = self._recording.metadata.get("scale")
+        return None if text is None else Scale.from_json(text, str(self.path))
 
     def _our_rows(
         self, topic: str, group: Mapping[str, Channel]

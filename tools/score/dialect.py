@@ -156,7 +156,7 @@ def _sniff(path: Path, encoding: str, lines: list[str]) -> Dialect:
     unknown: dict[str, str] = {}
     units_line = 0
     if samples and _is_units_row(cells := rows.split(samples[0]), samples[1:], rows):
-        row = [units.plain(c) for c in cells]
+        row = [units.spelled(c) for c in cells]
         unknown = {
             n: c
             for n, c, u in zip(names, cells, row, strict=True)
@@ -259,7 +259,7 @@ def _texts_above(rows: list[list[str]]) -> int:
     if not first or not all(_is_number(c) for c in rows[first] if c):
         return 0
     header = first - 1
-    if any(units.plain(c) for c in rows[header]):
+    if any(units.spelled(c) for c in rows[header]):
         header -= 1
     if header < 1:
         return 0
@@ -298,7 +298,7 @@ def _distinct(path: Path, found: list[str], notes: list[str]) -> list[str]:
 
 def _is_units_row(cells: list[str], after: list[str], rows: Dialect) -> bool:
     """Whether a row holds units: no number, at least one that is known, and numbers below."""
-    if len(cells) != len(rows.names) or not any(units.plain(c) for c in cells if c != "1"):
+    if len(cells) != len(rows.names) or not any(units.spelled(c) for c in cells if c != "1"):
         return False
     if any(_is_number(c) for c in cells if c != "1"):
         return False

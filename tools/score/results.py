@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from headway.edge.pro.operator import SIGNALS
 from headway.errors import RecordingError
 from headway.kernels import spec
 from headway.tools.score.samples import BLOCK
-from headway.tools.score.scoring import SIGNALS, Scored
+from headway.tools.score.scoring import Scored
 
 SHOWN = ("contact", "band.rms", "dq.rms")  # features drawn in the report
 CUT = "..."  # in the middle of a name that is too long

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from headway import bundle as bundles
 from headway.bundle import Bundle
 from headway.edge.engines.engine import Engine, open_bundle
-from headway.edge.pro.operator import OUTPUTS, ProOperator, pro_dtype
+from headway.edge.pro.operator import SIGNALS, ProOperator, pro_dtype
 from headway.errors import BundleError, ConfigError
 from headway.kernels import feature_stream, spec
 from headway.tools.score.carried import carried, said
@@ -24,7 +24,6 @@ from headway.tools.score.telemetry import Rows, Telemetry, telemetry_of
 from headway.types import Vec
 
 FEATURE_HZ = 50.0  # of the features where there is no head
-SIGNALS = (*OUTPUTS, "reward")
 # A head is asked a second time with every second sample left out: signals that change by more than
 # this depend on the file's rate.
 RATE_TOLERANCE = 0.05

@@ -29,7 +29,7 @@ _COMMA = re.compile(r",\s*([^,]+?)\s*$")
 _SUFFIX = re.compile(r"[a-zA-Z0-9]_(deg|rad|mm|cm|rpm|kN|mN|Nmm|mNm|ms|us|ns)$")
 
 
-def plain(word: str) -> str | None:
+def spelled(word: str) -> str | None:
     """A unit as this module spells it, None for a word that is none."""
     word = word.strip().strip("[]()").strip()
     if word in units.UNITS:
@@ -41,7 +41,7 @@ def of_name(name: str) -> str | None:
     """The unit that the name of a column carries, None where it carries none."""
     for pattern in (_BRACKETS, _COMMA, _SUFFIX):
         if found := pattern.search(name):
-            return plain(found[1])
+            return spelled(found[1])
     return None
 
 

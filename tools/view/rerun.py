@@ -22,7 +22,7 @@ from foxglove_schemas_protobuf.Log_pb2 import Log
 from headway.edge.recording import messages
 from headway.edge.recording.tap import Topic
 from headway.errors import DeviceError
-from headway.wire import Layout, dtype_from_json
+from headway.wire import RowLayout, dtype_from_json
 
 WIDEST = 16
 _PIXELS = {"rgb8": np.uint8, "mono8": np.uint8, "16UC1": np.uint16, "32FC1": np.float32}
@@ -73,7 +73,7 @@ class RerunSink:
         first, self._first = len(self._logs), True
         for t in topics:
             if t.kind == "struct":
-                layout = Layout(dtype_from_json(dict(t.metadata)["headway.dtype"]))
+                layout = RowLayout(dtype_from_json(dict(t.metadata)["headway.dtype"]))
                 self._logs.append(partial(self._struct, t.topic, layout))
             else:
                 self._logs.append(partial(getattr(self, f"_{t.kind}"), t.topic))
@@ -97,7 +97,7 @@ class RerunSink:
     def _json(self, topic: str, data: bytes) -> None:
         """Events are shown as lines of /log."""
 
-    def _struct(self, topic: str, layout: Layout, data: bytes) -> None:
+    def _struct(self, topic: str, layout: RowLayout, data: bytes) -> None:
         row = layout.decode([data])[0]
         for name in layout.dtype.names or ():
             values = np.ravel(row[name])

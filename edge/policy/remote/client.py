@@ -15,9 +15,9 @@ from headway.edge.policy.kinds.bundle import instruction_index
 from headway.edge.policy.remote import MAX_BYTES
 from headway.edge.policy.remote.codec import TEXT, Encoder, decode
 from headway.edge.policy.remote.layout import Layout, finite_actions, from_metadata
-from headway.edge.policy.remote.link import Gone, InvalidURI, Link, connect
 from headway.edge.policy.remote.memory import keep_memory
 from headway.edge.policy.remote.request import printable, rows, to_message
+from headway.edge.policy.remote.websocket import Gone, InvalidURI, WebSocket, connect
 from headway.errors import BadMessage, ConfigError, DeviceError, SpecMismatch
 from headway.types import Chunk, Observation
 
@@ -74,8 +74,8 @@ class RemotePolicy:
         self._timeout_s, self._connect_s, self._max_bytes = timeout_s, connect_s, max_bytes
         self._clock = clock
         self._encode = Encoder(max_bytes)
-        self._link: Link | None = None
-        self._lock = threading.Lock()  # held while a link is used
+        self._websocket: WebSocket | None = None
+        self._lock = threading.Lock()  # held while the connection is used
         self._closed = False
         self._pause_s = self._retry_at = 0.0
         self._why = ""
@@ -136,21 +136,21 @@ class RemotePolicy:
         """Idempotent; an `infer` that is under way raises."""
         self._closed = True
         if self._lock.acquire(blocking=False):
-            link, self._link = self._link, None
-            if link is not None:
-                link.close()
+            websocket, self._websocket = self._websocket, None
+            if websocket is not None:
+                websocket.close()
             self._lock.release()
-        elif (link := self._link) is not None:
-            link.abort()
+        elif (websocket := self._websocket) is not None:
+            websocket.abort()
 
     def _ask(self, message: bytes) -> NDArray[Any]:
         """The rows of the answer to `message`. Raises DeviceError."""
-        link = self._connected()
+        websocket = self._connected()
         begun = time.monotonic()
         try:
-            link.send(message, self._timeout_s)
+            websocket.send(message, self._timeout_s)
             left = max(1e-3, begun + self._timeout_s - time.monotonic())
-            answer = link.recv(left, self._timeout_s)
+            answer = websocket.recv(left, self._timeout_s)
             if not isinstance(answer, str):
                 return rows(decode(answer, self._max_bytes), self.layout)
         except TimeoutError:
@@ -166,31 +166,31 @@ class RemotePolicy:
         lines = [line for line in answer.splitlines() if line.strip()] or ["it does not say which"]
         raise self._failed(f"{self.url} answered with an error: {lines[-1][:_SHOWN]}")
 
-    def _connected(self) -> Link:
-        """The link, made again when the server has closed it meanwhile."""
+    def _connected(self) -> WebSocket:
+        """The connection, made again when the server has closed it meanwhile."""
         if self._closed:
             raise DeviceError(f"{self.url}: this policy was closed: open it again")
-        if self._link is not None and self._link.fresh():
-            return self._link
+        if self._websocket is not None and self._websocket.fresh():
+            return self._websocket
         self._drop()
         wait = self._retry_at - self._clock()
         if wait > 0:
             raise DeviceError(
                 f"{self.url}: no connection, next try in {wait:.1f} s: {self._why[:_SHOWN]}"
             )
-        link, _, described = self._connect()
+        websocket, _, described = self._connect()
         if described != self._described:
             raise self._failed(
                 f"{self.url} serves another policy than when this run began: start the run again",
                 SpecMismatch,
             )
-        return link
+        return websocket
 
-    def _connect(self) -> tuple[Link, dict[Any, Any], Layout | None]:
+    def _connect(self) -> tuple[WebSocket, dict[Any, Any], Layout | None]:
         """Connect and read the metadata. Raises DeviceError, SpecMismatch."""
         try:
-            link = self._link = connect(self.url, self._max_bytes, self._connect_s)
-            first = link.recv(self._connect_s, self._connect_s)
+            websocket = self._websocket = connect(self.url, self._max_bytes, self._connect_s)
+            first = websocket.recv(self._connect_s, self._connect_s)
             metadata = decode(first, self._max_bytes) if not isinstance(first, str) else None
         except (OSError, ValueError, InvalidURI, Gone, BadMessage) as e:
             raise self._failed(
@@ -200,7 +200,7 @@ class RemotePolicy:
         if not isinstance(metadata, dict):
             raise self._failed(f"{self.url}: wanted metadata as a map, found other data")
         try:
-            return link, metadata, from_metadata(metadata, self.url)
+            return websocket, metadata, from_metadata(metadata, self.url)
         except SpecMismatch as e:
             raise self._failed(str(e), SpecMismatch) from None
 
@@ -213,6 +213,6 @@ class RemotePolicy:
         return kind(why)
 
     def _drop(self) -> None:
-        link, self._link = self._link, None
-        if link is not None:
-            link.close(timeout_s=0.0)
+        websocket, self._websocket = self._websocket, None
+        if websocket is not None:
+            websocket.close(timeout_s=0.0)

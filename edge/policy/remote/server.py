@@ -20,8 +20,8 @@ from headway.edge.policy.policy import Policy
 from headway.edge.policy.remote import MAX_BYTES
 from headway.edge.policy.remote.codec import Encoder, decode
 from headway.edge.policy.remote.layout import Layout, to_metadata
-from headway.edge.policy.remote.link import Gone, Link, Stopped, accept
 from headway.edge.policy.remote.request import printable, to_observation
+from headway.edge.policy.remote.websocket import Gone, Stopped, WebSocket, accept
 from headway.errors import BadMessage, Busy, ConfigError, HeadwayError
 
 SLOW_S = 10.0
@@ -64,7 +64,7 @@ class PolicyServer:
         self._inferring = threading.Lock()
         self._room = threading.Semaphore(max_clients + SPARE)
         self._seats = threading.Semaphore(max_clients)
-        self._open: dict[threading.Thread, Link | None] = {}
+        self._open: dict[threading.Thread, WebSocket | None] = {}
 
     def __enter__(self) -> PolicyServer:
         """Raises Busy for a port in use, ConfigError for an address this machine has not."""
@@ -82,9 +82,9 @@ class PolicyServer:
         deadline = time.monotonic() + GRACE_S
         for thread in (self._acceptor, *self._open):
             thread.join(max(0.0, deadline - time.monotonic()))
-        for thread, link in list(self._open.items()):
-            if link is not None:
-                link.abort()
+        for thread, websocket in list(self._open.items()):
+            if websocket is not None:
+                websocket.abort()
             thread.join(0.1)
         for sock in (self._socket, self._waker, self._wake):
             sock.close()
@@ -115,11 +115,11 @@ class PolicyServer:
 
     def _client(self, sock: socket.socket, where: str) -> None:
         me, seated, why = threading.current_thread(), False, ""
-        link: Link | None = None
+        websocket: WebSocket | None = None
         code, reason = 1000, ""
         try:
-            link = self._open[me] = accept(sock, self._max_bytes, self._slow_s, self._wake)
-            if link is None:
+            websocket = self._open[me] = accept(sock, self._max_bytes, self._slow_s, self._wake)
+            if websocket is None:
                 return
             seated = self._seats.acquire(blocking=False)
             if not seated:
@@ -128,7 +128,7 @@ class PolicyServer:
                 return
             self._tell(f"{where} connected")
             why = "disconnected"
-            self._converse(link)
+            self._converse(websocket)
         except Stopped:
             code, reason = GOING_AWAY, "the server stops"
         except TimeoutError:
@@ -138,13 +138,13 @@ class PolicyServer:
             why = "disconnected" if e.clean else f"disconnected: {e}"
         except HeadwayError as e:
             why = f"refused: {e}"
-            code, reason = self._refuse(link, str(e))
+            code, reason = self._refuse(websocket, str(e))
         except Exception as e:
             why = "failed: " + "".join(traceback.format_exception(type(e), e, e.__traceback__))
-            code, reason = self._refuse(link, f"the policy failed: {type(e).__name__}: {e}")
+            code, reason = self._refuse(websocket, f"the policy failed: {type(e).__name__}: {e}")
         finally:
-            if link is not None:
-                link.close(code, reason)
+            if websocket is not None:
+                websocket.close(code, reason)
             sock.close()
             if seated:
                 self._seats.release()
@@ -153,16 +153,16 @@ class PolicyServer:
             del self._open[me]
             self._room.release()
 
-    def _converse(self, link: Link) -> None:
-        link.send(self._metadata, self._slow_s)
+    def _converse(self, websocket: WebSocket) -> None:
+        websocket.send(self._metadata, self._slow_s)
         encode = Encoder(self._max_bytes)
         last: float | None = None  # seconds of the request before, sending included
         while True:
-            data = link.recv(None, self._slow_s)
+            data = websocket.recv(None, self._slow_s)
             if isinstance(data, str):
                 raise BadMessage("wanted an observation in a binary frame, found text")
             begun = time.perf_counter()
-            link.send(encode(self._answer(data, last)), self._slow_s)
+            websocket.send(encode(self._answer(data, last)), self._slow_s)
             last = time.perf_counter() - begun
 
     def _answer(self, data: bytes | bytearray, last: float | None) -> dict[str, Any]:
@@ -182,11 +182,11 @@ class PolicyServer:
         with contextlib.suppress(Exception):  # a terminal that went away is no reason to stop
             self._say(printable(line))
 
-    def _refuse(self, link: Link | None, why: str) -> tuple[int, str]:
+    def _refuse(self, websocket: WebSocket | None, why: str) -> tuple[int, str]:
         """As openpi: the error as text, then close. Returns how."""
-        if link is not None:
+        if websocket is not None:
             with contextlib.suppress(Gone, OSError):
-                link.send(why, self._slow_s)
+                websocket.send(why, self._slow_s)
         return INTERNAL_ERROR, "the error is in the frame before"
 
 

@@ -25,7 +25,7 @@ from headway import errors
 from headway.child import outlive
 from headway.drivers.kinematics import Chain
 from headway.edge.policy.policy import About, FrameShape, Policy, about, infer
-from headway.edge.policy.worker import wire
+from headway.edge.policy.worker import protocol
 from headway.edge.policy.worker.exchange import say
 from headway.edge.policy.worker.tensors import Tensors
 from headway.errors import HeadwayError, PolicyError
@@ -46,14 +46,16 @@ class Child:
 
     def __init__(self, sock: socket.socket, policy: Policy, known: About) -> None:
         self.sock, self.policy, self.about = sock, policy, known
-        message, fds, _, _ = socket.recv_fds(sock, wire.LONGEST, 2)
-        setup = wire.unpack(message)
+        message, fds, _, _ = socket.recv_fds(sock, protocol.LONGEST, 2)
+        setup = protocol.unpack(message)
         self.chain = Chain(tuple(map(tuple, setup["dh"])), setup["base_yaw"], tuple(setup["tool"]))
         self.cameras = {k: FrameShape(*v) for k, v in setup["cameras"].items()}
         joints, state = len(self.chain.dh), len(known.state_names)
-        fields = wire.observation_fields(self.cameras, state, joints)
+        fields = protocol.observation_fields(self.cameras, state, joints)
         self.seen = Tensors(fields, setup["slots"], fds[0])
-        self.said = Tensors(wire.chunk_fields(known.chunk_shape, joints), setup["slots"], fds[1])
+        self.said = Tensors(
+            protocol.chunk_fields(known.chunk_shape, joints), setup["slots"], fds[1]
+        )
         for fd in fds:
             os.close(fd)
         self._number = 0
@@ -65,11 +67,11 @@ class Child:
         R = self.chain.pose(q)
         took = []
         for _ in range(times):
-            obs = wire.empty_observation(self.cameras, state, q, Pose(R.pos, R.quat))
+            obs = protocol.empty_observation(self.cameras, state, q, Pose(R.pos, R.quat))
             begun = time.monotonic_ns()
             infer(self.policy, self.chain, obs, begun)
             took.append(time.monotonic_ns() - begun)
-        self.sock.send(wire.pack(wire.READY, {"warm_up_ns": took}))
+        self.sock.send(protocol.pack(protocol.READY, {"warm_up_ns": took}))
 
     def serve(self) -> None:
         """Until the loop's end of the socket is closed."""
@@ -78,20 +80,20 @@ class Child:
         while True:
             self.sock.setblocking(newest is None)
             try:
-                message = self.sock.recv(wire.LONGEST)
+                message = self.sock.recv(protocol.LONGEST)
             except BlockingIOError:  # all is read: answer the newest
                 assert newest is not None
                 self._answer(*newest)
                 newest = None
                 continue
             kind = message[:1]
-            if kind in (b"", wire.QUIT):
+            if kind in (b"", protocol.QUIT):
                 return
-            if kind == wire.RESET:
+            if kind == protocol.RESET:
                 newest = None
-                self._reset(wire.unpack(message))
+                self._reset(protocol.unpack(message))
             else:
-                _, slot, episode, number, _ = wire.SLOT.unpack(message)
+                _, slot, episode, number, _ = protocol.SLOT.unpack(message)
                 newest = slot, episode, number
 
     def _reset(self, asked: dict[str, Any]) -> None:
@@ -102,11 +104,11 @@ class Child:
         except Exception as e:
             answer |= described(e)
         self.sock.setblocking(True)
-        self.sock.send(wire.pack(wire.ANSWER, answer))
+        self.sock.send(protocol.pack(protocol.ANSWER, answer))
 
     def _answer(self, slot: int, episode: int, number: int) -> None:
         found = self.seen.views[slot]
-        obs = wire.get_observation(found, self.cameras)
+        obs = protocol.get_observation(found, self.cameras)
         submitted = int(found["submitted_ns"])
         if not self.seen.whole(slot, number):
             return  # overwritten meanwhile: the newer one is on its way
@@ -119,7 +121,7 @@ class Child:
                     f"found {ready.chunk.actions.shape}: check the policy"
                 )
         except (PolicyError, MemoryError) as e:
-            self.sock.send(wire.pack(wire.ERROR, {"episode": episode, **described(e)}))
+            self.sock.send(protocol.pack(protocol.ERROR, {"episode": episode, **described(e)}))
         else:
             self._number += 1
             say(self.said, self.sock, ready, number=self._number, episode=episode, asked=number)
@@ -144,14 +146,14 @@ def main(argv: list[str]) -> int:
     with contextlib.suppress(OSError, AttributeError):  # also in the middle of an inference
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     try:
-        setup = json.loads(sock.recv(wire.LONGEST))
+        setup = json.loads(sock.recv(protocol.LONGEST))
         if setup["cores"]:
             os.sched_setaffinity(0, setup["cores"])
         policy = open_factory(setup["factory"], setup["arguments"])
         known = about(policy)
         sock.send(
-            wire.pack(
-                wire.DESCRIBE,
+            protocol.pack(
+                protocol.DESCRIBE,
                 {
                     "about": msgspec.to_builtins(known), "detail": getattr(policy, "detail", ""),
                     "facts": getattr(policy, "facts", {}),
@@ -161,7 +163,7 @@ def main(argv: list[str]) -> int:
         child = Child(sock, policy, known)
     except Exception as e:
         with contextlib.suppress(OSError):
-            sock.send(wire.pack(wire.ERROR, described(e)))
+            sock.send(protocol.pack(protocol.ERROR, described(e)))
         return 1
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the loop is gone
         child.serve()

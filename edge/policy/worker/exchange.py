@@ -11,7 +11,7 @@ import socket
 from time import monotonic_ns
 
 from headway.edge.policy.policy import Ready
-from headway.edge.policy.worker import wire
+from headway.edge.policy.worker import protocol
 from headway.edge.policy.worker.tensors import Tensors
 from headway.errors import PolicyError
 from headway.types import Observation
@@ -25,9 +25,9 @@ def say(
     """The policy's side: chunk `number`, in answer to observation `asked`. Who says it counts the
     news up, after the system call, which orders all before it."""
     slot = number % said.slots
-    wire.put_ready(said.begin(slot, number), ready)
+    protocol.put_ready(said.begin(slot, number), ready)
     said.end(slot, number)
-    sock.send(wire.SLOT.pack(wire.CHUNK, slot, episode, number, asked))
+    sock.send(protocol.SLOT.pack(protocol.CHUNK, slot, episode, number, asked))
 
 
 class Exchange:
@@ -50,13 +50,13 @@ class Exchange:
         slot = self._number % SLOTS
         out = self.seen.begin(slot, self._number)
         try:
-            wire.put_observation(out, obs)
+            protocol.put_observation(out, obs)
         except ValueError as e:
             raise PolicyError(str(e)) from None
         out["submitted_ns"][...] = monotonic_ns()
         self.seen.end(slot, self._number)
         with contextlib.suppress(OSError):  # full: it is far behind; broken: the keeper knows
-            sock.send(wire.SLOT.pack(wire.NEW, slot, self.episode, self._number, 0))
+            sock.send(protocol.SLOT.pack(protocol.NEW, slot, self.episode, self._number, 0))
         if self.asked_ns is None:
             self.asked_ns = obs.t_ns
 
@@ -69,17 +69,17 @@ class Exchange:
         failure: PolicyError | None = None
         with contextlib.suppress(OSError):
             for _ in range(news - self._news):  # exactly: asking the kernel in vain is dear
-                message = sock.recv(wire.LONGEST)
-                if message[:1] == wire.CHUNK:
-                    _, slot, episode, number, asked = wire.SLOT.unpack(message)
+                message = sock.recv(protocol.LONGEST)
+                if message[:1] == protocol.CHUNK:
+                    _, slot, episode, number, asked = protocol.SLOT.unpack(message)
                     if episode != self.episode:
                         continue
                     self.asked_ns = None if asked >= self._number else now_ns
-                    ready = wire.get_ready(self.said.views[slot])
+                    ready = protocol.get_ready(self.said.views[slot])
                     if self.said.whole(slot, number):
                         newest, failure = ready, None
-                elif message[:1] == wire.ERROR:
-                    content = wire.unpack(message)
+                elif message[:1] == protocol.ERROR:
+                    content = protocol.unpack(message)
                     if content["episode"] == self.episode:
                         self.asked_ns = None
                         failure = PolicyError(content["text"])

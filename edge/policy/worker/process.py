@@ -25,7 +25,7 @@ from headway.child import environment
 from headway.clock import NS
 from headway.drivers.kinematics import Chain
 from headway.edge.policy.policy import About, FrameShape, Ready, check_cameras
-from headway.edge.policy.worker import wire
+from headway.edge.policy.worker import protocol
 from headway.edge.policy.worker.child import raised
 from headway.edge.policy.worker.exchange import SLOTS, Exchange
 from headway.edge.policy.worker.tensors import Tensors
@@ -143,8 +143,8 @@ class ProcessWorker:
         setup = {
             "factory": source.factory, "arguments": dict(source.arguments), "cores": care.cores
         }  # fmt: skip
-        sock.send(wire.pack(b"", setup))
-        d = self._answer(sock, wire.DESCRIBE)
+        sock.send(protocol.pack(b"", setup))
+        d = self._answer(sock, protocol.DESCRIBE)
         found = msgspec.convert(d["about"], About)
         if self._exchange is None:
             self._allocate(found)
@@ -160,28 +160,28 @@ class ProcessWorker:
             "warm_up": care.warm_up, "q": self._q,
         }  # fmt: skip
         fds = [self._exchange.seen.fd, self._exchange.said.fd]
-        socket.send_fds(sock, [wire.pack(wire.MEMORY, memory)], fds)
-        self.warm_up_ns = self._answer(sock, wire.READY)["warm_up_ns"]
+        socket.send_fds(sock, [protocol.pack(protocol.MEMORY, memory)], fds)
+        self.warm_up_ns = self._answer(sock, protocol.READY)["warm_up_ns"]
         self._exchange.forget()
         if self._instruction is not None:
             sock.send(self._reset_message())
-            self._answer(sock, wire.ANSWER)
+            self._answer(sock, protocol.ANSWER)
 
     def _allocate(self, found: About) -> None:
         check_cameras(found, self._frames, self._frames)
         self.about = found
         frames = {name: self._frames[name] for name in found.cameras}
         n = len(self._q)
-        seen = Tensors(wire.observation_fields(frames, len(found.state_names), n), SLOTS)
-        self._exchange = Exchange(seen, Tensors(wire.chunk_fields(found.chunk_shape, n), SLOTS))
+        seen = Tensors(protocol.observation_fields(frames, len(found.state_names), n), SLOTS)
+        self._exchange = Exchange(seen, Tensors(protocol.chunk_fields(found.chunk_shape, n), SLOTS))
 
     def _answer(self, sock: socket.socket, kind: bytes) -> Any:
         """The content of the next message, which must be of `kind`."""
-        message = sock.recv(wire.LONGEST)
+        message = sock.recv(protocol.LONGEST)
         if not message:
             code = self._process.wait()
             raise PolicyError(f"the policy's process ended while it started: {_ending(code)}")
-        content = wire.unpack(message)
+        content = protocol.unpack(message)
         if "error" in content:
             raise raised(content)
         if message[:1] != kind:
@@ -191,7 +191,7 @@ class ProcessWorker:
     def _reset_message(self) -> bytes:
         assert self._exchange is not None
         episode = self._exchange.episode
-        return wire.pack(wire.RESET, {"instruction": self._instruction, "episode": episode})
+        return protocol.pack(protocol.RESET, {"instruction": self._instruction, "episode": episode})
 
     def reset(self, instruction: str) -> int:
         """Waits for the policy, which a loop at work never does."""
@@ -209,10 +209,10 @@ class ProcessWorker:
                 sock.settimeout(self._care.hang_s)
                 sock.send(self._reset_message())
                 while True:  # chunks of the episode before are on the way
-                    message = sock.recv(wire.LONGEST)
+                    message = sock.recv(protocol.LONGEST)
                     if not message:
                         raise ConnectionResetError
-                    if message[:1] == wire.ANSWER:
+                    if message[:1] == protocol.ANSWER:
                         break
                 sock.setblocking(False)
             except TimeoutError:
@@ -221,7 +221,7 @@ class ProcessWorker:
                 pass
             else:
                 exchange.forget()
-                content = wire.unpack(message)
+                content = protocol.unpack(message)
                 if "error" in content:
                     raise raised(content)
                 return int(content["index"])
@@ -282,7 +282,7 @@ class ProcessWorker:
             return
         self._closing.set()
         with contextlib.suppress(OSError):
-            self._sock.send(wire.QUIT)
+            self._sock.send(protocol.QUIT)
         try:
             self._process.wait(timeout=1.0)
         except subprocess.TimeoutExpired:

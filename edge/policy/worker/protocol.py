@@ -25,16 +25,20 @@ SLOT = struct.Struct("<cxHIQQ")  # kind, slot, episode, number, spare
 
 
 def pack(kind: bytes, content: Mapping[str, Any]) -> bytes:
+    """A message of one of the kinds above with JSON, cut off at LONGEST bytes."""
     return (kind + json.dumps(content).encode())[:LONGEST]
 
 
 def unpack(message: bytes) -> Any:
+    """The content of a message that `pack` made."""
     return json.loads(message[1:])
 
 
 def observation_fields(
     cameras: Mapping[str, FrameShape], state: int, joints: int
 ) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """The arrays of an observation, name -> (dtype, shape): `state` numbers, `joints` of the arm,
+    and the pictures of `cameras`."""
     fields: dict[str, tuple[str, tuple[int, ...]]] = {
         "t_ns": ("<i8", ()),
         "submitted_ns": ("<i8", ()),
@@ -52,6 +56,8 @@ def observation_fields(
 
 
 def chunk_fields(chunk: tuple[int, int], joints: int) -> Fields:
+    """The arrays of a chunk of shape `chunk` (waypoints, numbers of each) and of its way in
+    joints."""
     h, d = chunk
     return {
         "times": ("<i8", (5,)),  # t0, dt, submitted, started, done [ns]
@@ -64,7 +70,7 @@ def chunk_fields(chunk: tuple[int, int], joints: int) -> Fields:
 
 
 def put_observation(out: dict[str, Any], obs: Observation) -> None:
-    """Raises ValueError for arrays of another shape."""
+    """Copy `obs` into the arrays of `observation_fields`. Raises ValueError for another shape."""
     out["t_ns"][...], out["instruction"][...] = obs.t_ns, obs.instruction
     out["state"][:] = obs.state
     out["base_q"][:] = obs.base_q
@@ -89,7 +95,8 @@ def _same(place: Any, found: Any, what: str) -> None:
 
 
 def get_observation(found: dict[str, Any], cameras: Mapping[str, FrameShape]) -> Observation:
-    """A copy: the loop overwrites the slot some observations later."""
+    """The observation in the arrays `found`, copied: the loop overwrites them some observations
+    later."""
     images = {
         name: Frame(
             found[f"{name}/rgb"].copy(),
@@ -107,6 +114,7 @@ def get_observation(found: dict[str, Any], cameras: Mapping[str, FrameShape]) ->
 
 
 def put_ready(out: dict[str, Any], ready: Ready) -> None:
+    """Copy a chunk and its times into the arrays of `chunk_fields`."""
     chunk, joints = ready.chunk, ready.joints
     stamps = ready.submitted_ns, ready.started_ns, ready.done_ns
     out["times"][:] = (chunk.t0_ns, chunk.dt_ns, *stamps)
@@ -117,6 +125,7 @@ def put_ready(out: dict[str, Any], ready: Ready) -> None:
 
 
 def get_ready(found: dict[str, Any]) -> Ready:
+    """The chunk in the arrays `found`, copied."""
     t0, dt, *stamps = found["times"].tolist()
     base = found["base"].copy()
     chunk = Chunk(t0, dt, found["actions"].copy(), Pose(base[:3], base[3:]))
