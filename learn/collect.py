@@ -28,7 +28,6 @@ from headway.tools.run.summary import success_line
 
 # Seeds never meet: `headway run` counts from 0, training data from millions.
 DEMO_SEEDS = 1_000_000
-ACTION_DIM = 7
 LATENCY_S = 0.02
 
 
