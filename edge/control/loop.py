@@ -12,7 +12,7 @@ from time import perf_counter_ns
 import msgspec
 import numpy as np
 
-from headway.clock import NS, Rate, Tick, quiet_start
+from headway.clock import NS, Rate, Tick
 from headway.edge.control.log import NullLog
 from headway.edge.control.planner import Planner
 from headway.edge.control.result import INTERRUPTED, Result, Trace, success_of
@@ -136,11 +136,9 @@ class Loop:
         self._speed = 1.0
 
     def _run(self, log: NullLog) -> tuple[str, Tick]:
-        clock = self.station.clock
         if self.begun is not None:
             self.begun(log)
-        rate = Rate(self.cfg.hz, clock)
-        rate.start_ns = quiet_start(clock, rate.period_ns)
+        rate = Rate(self.cfg.hz, self.station.clock)
         for end in self.ticks(rate, log):
             if end:
                 return end, rate.tick
