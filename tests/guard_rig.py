@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from msgspec import structs
 
+from headway.compiled import Impl
 from headway.drivers.arms import _ur5e as ur
-from headway.drivers.kinematics import Chain, Impl
+from headway.drivers.kinematics import Chain
 from headway.drivers.sim import arm_model
 from headway.edge.guard import native as guard_native
 from headway.edge.guard.core import Fk
@@ -35,7 +36,7 @@ LIMITS = Limits(
     dddq_max=np.array([500.0, 1000.0, 4000.0]),
     tau_max=np.full(N, 100.0),
 )
-needs_cpp = pytest.mark.skipif(guard_native.optional() is None, reason="C++ guard not built")
+needs_cpp = pytest.mark.skipif(guard_native.module("auto") is None, reason="C++ guard not built")
 _chosen: list[Impl] = ["python"]
 
 

@@ -33,7 +33,6 @@ from headway.edge.pro import risk
 from headway.edge.pro.operator import ProOperator
 from headway.edge.pro.risk import RiskControl
 from headway.errors import ConfigError, Missing, Stale
-from headway.kernels import choice
 from headway.kernels.telemetry import Scale
 from headway.types import Frame, Vec
 
@@ -162,8 +161,6 @@ class Built:
         self.choices.append(
             f"PRO {manifest.name} on {engine.kind} ({engine.device}), features on {pro.stream.impl}"
         )
-        if cfg.features == "auto" and (note := choice.note()):
-            self.notes.append(f"features: {note}")
         return pro
 
     def _risk(self, settings: Settings) -> RiskControl | None:

@@ -20,11 +20,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from headway.drivers.kinematics import Chain, Impl
+from headway.compiled import Computed, Impl
+from headway.drivers.kinematics import Chain
 from headway.edge.guard import collision
 from headway.edge.guard import native as guard_native
 from headway.edge.guard.config import GuardConfig as GuardConfig
@@ -121,7 +122,7 @@ class Guard:
         self._tripped = Reason.OK  # or FORCE, or POWER
 
     @property
-    def computed_by(self) -> Literal["cpp", "python"]:
+    def computed_by(self) -> Computed:
         """What "auto" came to on this machine."""
         return "python" if isinstance(self._core, PythonCore) else "cpp"
 
