@@ -72,7 +72,7 @@ bench: $(VENV)/.test gl
 
 # On a machine with a CUDA device: tests, then the kernels checked and measured, into
 # benchmarks/results. Without one it says what is missing. GPU_ENV=system needs no installation and no
-# network: PYTHON with NumPy, a binding of CUDA (pycuda, cuda-bindings or CuPy) and nvcc will do.
+# network: PYTHON with NumPy, a binding of CUDA (pycuda or cuda-bindings) and nvcc will do.
 GPU_ENV ?= venv
 ifeq ($(GPU_ENV),system)
 gpu:

@@ -172,7 +172,7 @@ def derived(rows: Rows) -> Vec:
 
 
 def measure(effort: float = 1.0) -> Findings:
-    if not native.built():
+    if native.module("auto") is None:
         return Findings("PRO features", skipped="the C++ feature stream is not built")
     rows = telemetry_rows(5000)
     numbers, ticks, step = tick_numbers(rows, effort)

@@ -98,7 +98,7 @@ def measure(effort: float = 1.0) -> Findings:
             )
     peer = theirs()
     asked: dict[str, Callable[[Chunk], bool]] = {}
-    for impl in ("cpp", "python") if guard_native.optional() is not None else ("python",):
+    for impl in ("cpp", "python") if guard_native.module("auto") is not None else ("python",):
         check = ours(impl).check_chunk
         asked[f"headway {impl}"] = lambda q, check=check: check(q, DT).reason is Reason.OK  # type: ignore[misc]
     if not isinstance(peer, str):

@@ -21,9 +21,10 @@ from headway.benchmarks._findings import PERCENTILES, Findings, Number, Table, p
 from headway.benchmarks._head import untrained_head
 from headway.benchmarks._robot import PRO_BUNDLE
 from headway.clock import Tick
+from headway.compiled import Impl
 from headway.drivers import native
 from headway.drivers.arms import _ur5e as ur
-from headway.drivers.kinematics import Chain, Impl
+from headway.drivers.kinematics import Chain
 from headway.drivers.sim import arm_model
 from headway.edge.control.audit import SAMPLES, STAGES, Audit
 from headway.edge.engines.engine import open_engine
@@ -75,7 +76,7 @@ def guard(n: int) -> list[Row]:
 
 def _built() -> tuple[Impl, ...]:
     """Whose guard and kinematics there are here."""
-    both = guard_native.optional() is not None and native.optional() is not None
+    both = guard_native.module("auto") is not None and native.module("auto") is not None
     return ("cpp", "python") if both else ("python",)
 
 

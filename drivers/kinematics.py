@@ -1,20 +1,20 @@
 """Serial-chain kinematics from standard Denavit-Hartenberg rows (a, d, alpha).
 
 T_i = Rz(q_i) Tz(d_i) Tx(a_i) Rx(alpha_i) (Denavit & Hartenberg 1955, "standard" convention, the one
-Universal Robots publishes). Computed by `drivers/cpp/kinematics.hpp` where there was a compiler,
-else by `drivers/kinematics_python.py`.
+Universal Robots publishes). Computed by `drivers/cpp/kinematics.hpp` or
+`drivers/kinematics_python.py`.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from headway.compiled import Computed, Impl
 from headway.drivers import kinematics_python, native
 from headway.drivers.capsules import Capsule
 from headway.drivers.rotations import (
@@ -27,11 +27,10 @@ from headway.drivers.rotations import (
 )
 from headway.types import Pose, Vec
 
-Impl = Literal["auto", "cpp", "python"]
 Sixtuple = tuple[float, float, float, float, float, float]
 
 __all__ = [
-    "Chain", "Impl", "Mat3", "mat_to_quat", "mat_to_rotvec", "quat_to_mat", "rotvec_to_mat",
+    "Chain", "Mat3", "mat_to_quat", "mat_to_rotvec", "quat_to_mat", "rotvec_to_mat",
     "tool_down",
 ]  # fmt: skip
 
@@ -40,10 +39,10 @@ __all__ = [
 class Chain:
     """`dh` rows (a [m], d [m], alpha [rad]); `base_yaw` turns the first frame about the vertical;
     `tool` is the TCP in the flange frame; `body` what the arm is made of. `impl` says what
-    computes: "auto" is C++ where it is built, else Python; "cpp" raises Missing on first use where
-    it is not. Any thread may use it.
+    computes, as `headway.compiled` has it; a chain that is longer than the compiled code takes is
+    computed in Python. Any thread may use it.
 
-    `q` is (n,) [rad] everywhere; ValueError for another number of joints.
+    `q` is (n,) [rad] everywhere; ValueError for another number of joints. Raises Missing.
     """
 
     dh: tuple[tuple[float, float, float], ...]
@@ -51,6 +50,19 @@ class Chain:
     tool: tuple[float, float, float] = (0.0, 0.0, 0.0)  # [m], no rotation
     impl: Impl = field(default="auto", compare=False)
     body: tuple[Capsule, ...] = ()
+    # What computes: two classes of the same methods.
+    _solver: Any = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        given = (
+            self.links, math.cos(self.base_yaw), math.sin(self.base_yaw),
+            np.array(self.tool, np.float64),
+        )  # fmt: skip
+        compiled = native.module(self.impl)
+        if self.impl == "auto" and compiled is not None and len(self.dh) > compiled.MAX_JOINTS:
+            compiled = None
+        made = (kinematics_python if compiled is None else compiled).Chain(*given)
+        object.__setattr__(self, "_solver", made)  # the class is frozen
 
     @property
     def links(self) -> NDArray[np.float64]:
@@ -58,33 +70,14 @@ class Chain:
         rows = [(a, d, math.cos(alpha), math.sin(alpha)) for a, d, alpha in self.dh]
         return np.array(rows, np.float64).reshape(-1, 4)
 
-    @cached_property
-    def _solver(self) -> Any:
-        """What computes: two classes of the same methods."""
-        given = (
-            self.links, math.cos(self.base_yaw), math.sin(self.base_yaw),
-            np.array(self.tool, np.float64),
-        )  # fmt: skip
-        compiled = native.module() if self.impl == "cpp" else None
-        if self.impl == "auto":
-            compiled = native.optional()
-            if compiled is not None and len(self.dh) > compiled.MAX_JOINTS:
-                compiled = None
-        return (kinematics_python if compiled is None else compiled).Chain(*given)
-
     @property
-    def computed_by(self) -> Literal["cpp", "python"]:
+    def computed_by(self) -> Computed:
         """What "auto" came to on this machine."""
         return "python" if isinstance(self._solver, kinematics_python.Chain) else "cpp"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Chain, (
-            self.dh,
-            self.base_yaw,
-            self.tool,
-            self.impl,
-            self.body,
-        )  # without the solver
+        given = (self.dh, self.base_yaw, self.tool, self.impl, self.body)  # the rest is made anew
+        return Chain, given
 
     def transforms(self, q: Vec) -> NDArray[np.float64]:
         """Frames 0..n in the base frame, the base's own and the one behind each joint, as rows

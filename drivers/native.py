@@ -6,14 +6,9 @@ from typing import Any
 
 from headway import compiled
 
-NAME, VERSION = "headway.drivers._kinematics", 2  # of what the compiled module offers
+VERSION = 3  # of what the compiled module offers
 
 
-def module() -> Any:
-    """The compiled module. Raises Missing when it was not built, or from other sources."""
-    return compiled.load(NAME, VERSION, "compiled kinematics")
-
-
-def optional() -> Any:
-    """The compiled module, or None where it is missing."""
-    return compiled.optional(NAME, VERSION)
+def module(impl: compiled.Impl) -> Any:
+    """The compiled module where it computes, None where Python does. Raises Missing."""
+    return compiled.choose(impl, "headway.drivers._kinematics", VERSION, "the compiled kinematics")

@@ -1,7 +1,4 @@
-"""Rotation matrices (3, 3), unit quaternions wxyz and rotation vectors [rad] into each other.
-
-`quat_to_mat` and `mat_to_quat` are called per tick and compiled where there was a compiler.
-"""
+"""Rotation matrices (3, 3), unit quaternions wxyz and rotation vectors [rad] into each other."""
 
 from __future__ import annotations
 
@@ -10,46 +7,27 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.drivers import native
 from headway.types import Vec
 
 Mat3 = NDArray[np.float64]
-_compiled = native.optional()  # chosen once
 
 
 def quat_to_mat(quat: Vec, out: Mat3 | None = None) -> Mat3:
     """Rotation matrix (3, 3) of a unit quaternion wxyz, written into `out` where given."""
     R = np.empty((3, 3)) if out is None else out
-    if _compiled is None:
-        python_quat_to_mat(quat, R)
-    else:
-        _compiled.quat_to_mat(quat, R)
-    return R
-
-
-def mat_to_quat(R: Mat3, out: Vec | None = None) -> Vec:
-    """Unit quaternion wxyz of a rotation matrix (Shepperd's method, w >= 0), written into `out`
-    (4,) where given."""
-    q = np.empty(4) if out is None else out
-    if _compiled is None:
-        python_mat_to_quat(R, q)
-    else:
-        _compiled.mat_to_quat(R, q)
-    return q
-
-
-def python_quat_to_mat(quat: Vec, R: Mat3) -> None:
-    """`quat_to_mat` where nothing is compiled."""
     w, x, y, z = quat.tolist()
     R[:] = (
         (1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)),
         (2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)),
         (2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)),
     )
+    return R
 
 
-def python_mat_to_quat(R: Mat3, out: Vec) -> None:
-    """`mat_to_quat` where nothing is compiled."""
+def mat_to_quat(R: Mat3, out: Vec | None = None) -> Vec:
+    """Unit quaternion wxyz of a rotation matrix (Shepperd's method, w >= 0), written into `out`
+    (4,) where given."""
+    quat = np.empty(4) if out is None else out
     m00, m01, m02, m10, m11, m12, m20, m21, m22 = R.ravel().tolist()
     trace = m00 + m11 + m22
     if trace > 0:
@@ -64,9 +42,10 @@ def python_mat_to_quat(R: Mat3, out: Vec) -> None:
     else:
         s = 2 * math.sqrt(1 + m22 - m00 - m11)
         q = ((m10 - m01) / s, (m02 + m20) / s, (m12 + m21) / s, s / 4)
-    out[:] = q
+    quat[:] = q
     if not q[0] >= 0:
-        np.negative(out, out)
+        np.negative(quat, quat)
+    return quat
 
 
 def rotvec_to_mat(r: Vec) -> Mat3:

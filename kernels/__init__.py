@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway.errors import ConfigError
-from headway.kernels import choice, cuda, native, oracle, spec
+from headway.kernels import cuda, native, oracle, spec
 from headway.kernels.telemetry import Scale
 
 FLOATS = NDArray[np.float32]
@@ -37,8 +37,8 @@ class FeatureStream(Protocol):
 
 
 def resolve(impl: Impl) -> Literal["cuda", "cpp", "numpy"]:
-    """What `impl` means on this machine: "auto" is NumPy where C++ is not built, else C++, but CUDA
-    where a tick measured faster there (`choice.note()` says how much).
+    """What `impl` means on this machine: "auto" is C++ where it is built, else NumPy. CUDA computes
+    only where it is asked for.
 
     Raises Missing for what is asked for and is not here, ConfigError for another name."""
     if impl not in ("auto", "cuda", "cpp", "numpy"):
@@ -50,7 +50,7 @@ def resolve(impl: Impl) -> Literal["cuda", "cpp", "numpy"]:
     if impl == "cuda":
         cuda.device()
     if impl == "auto":
-        return choice.fastest()
+        return "numpy" if native.module("auto") is None else "cpp"
     return impl
 
 
@@ -105,7 +105,6 @@ def features_batch(
 __all__ = [
     "FeatureStream",
     "batch",
-    "choice",
     "feature_stream",
     "features_batch",
     "native",

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from importlib import import_module
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.errors import Missing, SpecMismatch
+from headway import compiled
+from headway.errors import SpecMismatch
 from headway.kernels import spec
 from headway.kernels.derive import check
 from headway.kernels.telemetry import Scale, dtype
@@ -17,30 +17,11 @@ from headway.kernels.telemetry import Scale, dtype
 FLOATS = NDArray[np.float32]
 
 
-def built() -> bool:
-    """Whether the compiled module was built, for this spec."""
-    try:
-        module()
-    except Missing:
-        return False
-    return True
-
-
-def module() -> Any:
-    """The compiled module. Raises Missing when it was not built, or for another spec."""
-    try:
-        m = import_module("headway.kernels._native")
-    except ImportError as e:
-        raise Missing(
-            f"wanted the C++ feature stream, found no headway.kernels._native ({e}): build it with "
-            "a C++17 compiler by `pip install -e .`, or ask for impl='numpy'"
-        ) from None
-    if spec.spec_hash() != m.SPEC_HASH:
-        raise Missing(
-            f"wanted the C++ feature stream of spec {spec.spec_hash()[:12]}, found one built for "
-            f"{m.SPEC_HASH[:12]}: rebuild it by `pip install -e .`"
-        )
-    return m
+def module(impl: compiled.Impl = "cpp") -> Any:
+    """The compiled module where it computes, None where NumPy does. Raises Missing."""
+    return compiled.choose(
+        impl, "headway.kernels._native", spec.spec_hash(), "the C++ feature stream"
+    )
 
 
 class _Rows:

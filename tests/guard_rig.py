@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from msgspec import structs
 
+from headway.compiled import Impl
 from headway.drivers.arms import _ur5e as ur
-from headway.drivers.kinematics import Chain, Impl
+from headway.drivers.kinematics import Chain
 from headway.drivers.sim import arm_model
 from headway.edge.guard import native as guard_native
 from headway.edge.guard.core import Fk
@@ -37,7 +38,7 @@ LIMITS = Limits(
     tau_max=np.full(N, 100.0),
 )
 JOINT_LIMITS = (Reason.POSITION, Reason.VELOCITY, Reason.ACCELERATION, Reason.JERK)
-needs_cpp = pytest.mark.skipif(guard_native.optional() is None, reason="C++ guard not built")
+needs_cpp = pytest.mark.skipif(guard_native.module("auto") is None, reason="C++ guard not built")
 _chosen: list[Impl] = ["python"]
 
 

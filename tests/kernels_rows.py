@@ -17,7 +17,7 @@ IMPLS = [
     pytest.param(
         "cpp",
         marks=pytest.mark.skipif(
-            not native.built(), reason="C++ feature stream not built: pip install -e ."
+            native.module("auto") is None, reason="C++ feature stream not built: pip install -e ."
         ),
     ),
 ]

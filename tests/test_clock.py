@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headway.clock import NS, Rate, VirtualClock, WallClock, quiet_start
+from headway.clock import NS, Rate, VirtualClock, WallClock
 
 MS = 1_000_000
 
@@ -105,25 +105,3 @@ def test_the_wall_clock_never_returns_early():
     clock.sleep_until(t)
     assert clock.now() >= t
     clock.sleep_until(0)  # long past: returns
-
-
-@given(
-    st.sampled_from([100, 250, 500, 1000]),
-    st.sampled_from([100, 250, 300, 1000]),
-    st.integers(0, 10**12),
-)
-def test_a_quiet_grid_never_meets_the_kernels_ticks(hz, kernel_hz, now):
-    period, kernel = round(NS / hz), round(NS / kernel_hz)
-    start = quiet_start(WorkClock(now), period, kernel)
-    assert now <= start <= now + 2 * kernel
-    if kernel_hz == 300:  # they meet all over the place
-        assert start == now
-        return
-    after = [-(start + k * period) % kernel for k in range(20)]  # from a tick to the kernel's next
-    assert min(after) >= 0.3 * MS  # the tick's own work
-    assert min(kernel - x for x in after) >= min(0.5 * MS, 0.4 * period)  # and its rehearsal
-
-
-def test_in_lock_step_a_grid_begins_at_once():
-    assert quiet_start(VirtualClock(17), 2 * MS, 4 * MS) == 17
-    assert quiet_start(WallClock(), 2 * MS) - WallClock().now() < 10 * MS

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from properties import examples
 
 from headway import config
+from headway.compiled import Impl
 from headway.drivers.arms import _ur5e as ur
 from headway.drivers.capsules import Capsule
-from headway.drivers.kinematics import Chain, Impl
+from headway.drivers.kinematics import Chain
 from headway.edge.guard import collision
 from headway.edge.guard import native as guard_native
 from headway.edge.guard.config import Box, FixedCapsule
@@ -85,10 +86,10 @@ def test_a_segment_is_as_far_from_a_box_as_its_nearest_point(one: Any, two: Any)
     assert sampled - step - 1e-8 <= d <= sampled + 1e-8  # the root of what rounding leaves
 
 
-@pytest.mark.skipif(guard_native.optional() is None, reason="C++ guard not built")
+@pytest.mark.skipif(guard_native.module("auto") is None, reason="C++ guard not built")
 @given(segment, segment, box)
 def test_compiled_distances_are_the_same(one: Any, two: Any, cube: Any) -> None:
-    m = guard_native.module()
+    m = guard_native.module("cpp")
     flat = [np.array(s, float).ravel() for s in (one, two, cube)]
     assert m.segments_apart(flat[0], flat[1]) == collision.segments_apart(*one, *two)
     assert m.box_apart(flat[0], flat[2]) == collision.box_apart(*one, *cube)

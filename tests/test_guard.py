@@ -33,8 +33,8 @@ from hypothesis.extra import numpy as hnp
 from msgspec import structs
 from properties import examples
 
+from headway.compiled import Impl
 from headway.drivers.arms import _ur5e as ur
-from headway.drivers.kinematics import Impl
 from headway.edge.guard.guard import Guard, GuardConfig
 from headway.edge.guard.reasons import Reason
 from headway.types import Limits, Pose, Signals, Vec, Wrench

@@ -10,7 +10,8 @@ from guard_rig import BOX, LIMITS, N, T, check_sent, make, ramp, send
 from guard_rig import impl as impl
 
 from headway import config
-from headway.drivers.kinematics import Chain, Impl
+from headway.compiled import Impl
+from headway.drivers.kinematics import Chain
 from headway.edge.guard.guard import Guard, GuardConfig
 from headway.edge.guard.reasons import Reason
 from headway.errors import CommandRejected, ConfigError

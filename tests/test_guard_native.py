@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 import tracemalloc
 from typing import Any
 
 import numpy as np
-import pytest
 from guard_rig import (
     CHAIN,
     HOME,
@@ -32,13 +30,9 @@ from hypothesis import strategies as st
 from properties import examples
 
 from headway.drivers.arms import _ur5e as ur
-from headway.edge.guard import native as guard_native
 from headway.edge.guard.config import Box, CapsuleConfig, FixedCapsule
-from headway.edge.guard.core import PythonCore
 from headway.edge.guard.guard import Decision, Guard, GuardConfig
-from headway.edge.guard.reasons import Reason
-from headway.errors import Missing
-from headway.types import Limits, Signals, Vec, Wrench
+from headway.types import Limits, Signals, Vec
 
 BARE = dataclasses.replace(CHAIN, body=())
 
@@ -237,24 +231,3 @@ def test_a_guard_and_its_kinematics_are_freed() -> None:
     del guard, fk
     gc.collect()
     assert gone() is None
-
-
-def test_asking_for_what_is_not_built_says_how_to_build_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setitem(sys.modules, "headway.edge.guard._guard", None)
-    with pytest.raises(Missing, match="pip install -e"):
-        make(impl="cpp")
-    guard = make(impl="auto")
-    assert guard.computed_by == "python"
-    assert isinstance(guard._core, PythonCore)
-    assert send(guard, np.zeros(N), wrench=Wrench(np.zeros(3), np.zeros(3))).reason is Reason.OK
-
-
-@needs_cpp
-def test_a_build_of_other_sources_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert make(impl="auto").computed_by == "cpp"
-    monkeypatch.setattr(guard_native, "VERSION", 0)
-    with pytest.raises(Missing, match="rebuild"):
-        make(impl="cpp")
-    assert make(impl="auto").computed_by == "python"

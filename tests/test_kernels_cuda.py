@@ -1,4 +1,4 @@
-"""What surrounds the CUDA kernels: drivers, graphs, builds, and what "auto" chooses. No GPU."""
+"""What surrounds the CUDA kernels: drivers, graphs, builds. No GPU."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from kernels_rows import scale, wild
 from headway import kernels
 from headway.benchmarks import gpu
 from headway.errors import DeviceError, Missing
-from headway.kernels import choice, cuda, native, oracle, spec
+from headway.kernels import cuda, native, oracle, spec
 from headway.kernels.cuda import __main__ as main
 from headway.kernels.cuda import build, compiled, driver, selfcheck
 from headway.kernels.cuda.host import HostDriver
@@ -28,12 +27,9 @@ from headway.kernels.cuda.stream import FeatureStream
 
 
 @pytest.fixture
-def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Nothing remembered of what this process chose or opened before, nor after."""
-    choice._chosen.cache_clear()
+def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No driver that this process opened before."""
     monkeypatch.setattr(cuda._here, "driver", None, raising=False)
-    yield
-    choice._chosen.cache_clear()
 
 
 class Integrated(HostDriver):
@@ -157,8 +153,7 @@ def test_without_a_driver_it_says_what_is_missing(
     with pytest.raises(Missing, match="install its driver"):
         kernels.feature_stream("cuda", scale(), 6, 500.0)
     assert "libcuda" in cuda.missing()
-    assert kernels.resolve("auto") == ("cpp" if native.built() else "numpy")
-    assert choice.note() == ""
+    assert kernels.resolve("auto") == ("cpp" if native.module("auto") is not None else "numpy")
 
 
 @pytest.mark.parametrize(("code", "count"), [(100, 0), (0, 0), (999, 1)])
@@ -180,7 +175,7 @@ def test_a_driver_without_a_device_is_no_device(
 
 def test_a_device_without_a_binding_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(driver, "find_spec", lambda name: None)
-    with pytest.raises(Missing, match="pycuda, cuda-bindings, cupy"):
+    with pytest.raises(Missing, match="pycuda, cuda-bindings"):
         driver.provider()
 
 
@@ -188,45 +183,22 @@ def test_providers_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
     def found(*names: str) -> None:
         monkeypatch.setattr(driver, "find_spec", lambda n: object() if n in names else None)
 
-    found("pycuda", "cuda.bindings", "cupy")
+    found("pycuda", "cuda.bindings")
     assert driver.provider() == "with_pycuda"
-    found("cuda.bindings", "cupy")
+    found("cuda.bindings")
     assert driver.provider() == "with_bindings"
-    found("cupy")
-    assert driver.provider() == "with_cupy"
 
 
 @needs_host
-@pytest.mark.parametrize(("theirs", "ours", "wins"), [(5e-6, 20e-6, "cuda"), (30e-6, 20e-6, "cpp")])
-def test_auto_takes_what_measured_faster(
-    fresh: None, monkeypatch: pytest.MonkeyPatch, theirs: float, ours: float, wins: str
-) -> None:
-    if not native.built():
-        pytest.skip("C++ feature stream not built")
-    monkeypatch.setattr(cuda, "missing", lambda: "")
-    monkeypatch.setattr(cuda, "open_driver", lambda image: HostDriver())
-    monkeypatch.setattr(choice, "tick_s", lambda s: theirs if s.impl == "cuda" else ours)
-    assert kernels.resolve("auto") == wins
-    assert choice.note() == f"a tick {1e6 * theirs:.1f} us on cuda, {1e6 * ours:.1f} us on cpp"
-    assert kernels.feature_stream("auto", scale(), 6, 500.0).impl == wins
-    rows = wild(20, 9)
-    have, want = (
-        kernels.batch(rows, scale(), 500.0, 5, "cuda"),
-        oracle.batch(rows, scale(), 500.0, 5),
-    )
-    agree(want, have)
-
-
-def test_auto_survives_a_device_that_does_not_open(
+def test_cuda_computes_only_where_it_is_asked_for(
     fresh: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(image: Any) -> Any:
-        raise DeviceError("CUDA answered 999")
-
-    monkeypatch.setattr(cuda, "missing", lambda: "")
-    monkeypatch.setattr(cuda, "open_driver", broken)
+    monkeypatch.setattr(cuda, "open_driver", lambda image: HostDriver())
     assert kernels.resolve("auto") in ("cpp", "numpy")
-    assert "999" in choice.note()
+    assert kernels.feature_stream("cuda", scale(), 6, 500.0).impl == "cuda"
+    rows = wild(20, 9)
+    have = kernels.batch(rows, scale(), 500.0, 5, "cuda")
+    agree(oracle.batch(rows, scale(), 500.0, 5), have)
 
 
 def test_a_binding_that_breaks_is_a_device_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,22 +210,7 @@ def test_a_binding_that_breaks_is_a_device_error(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(driver, "devices", lambda: 1)
     monkeypatch.setattr(driver, "import_module", lambda name: Broken)
     with pytest.raises(DeviceError, match=r"by pycuda.*cuInit failed"):
-        driver.open_driver(compiled.shipped_image, "with_pycuda")
-
-
-def test_a_tick_is_timed_as_push_and_features() -> None:
-    class Clocked:
-        now, calls = 0.0, 0
-
-        def push(self, row: Any) -> None:
-            Clocked.now += 1e-6
-
-        def features(self) -> None:
-            Clocked.now += 3e-6
-            Clocked.calls += 1
-
-    assert choice.tick_s(Clocked(), 1e-3, lambda: Clocked.now) == pytest.approx(4e-6)
-    assert Clocked.calls == pytest.approx(16 + 250, abs=2)
+        driver.open_driver(compiled.image, "with_pycuda")
 
 
 def test_names_of_cuda_bindings_that_the_driver_uses() -> None:
@@ -297,7 +254,7 @@ def test_what_is_measured_and_reported(tmp_path: Path, capsys: pytest.CaptureFix
     assert content["kernels"] == build.digest()
     assert content["seed"] == 7
     assert all(n["value"] > 0 for n in content["numbers"].values())
-    if native.built():
+    if native.module("auto") is not None:
         assert set(content["crossover_us"]) == {"1", "4"}
         assert any("the CPU is faster" in note for note in content["notes"])  # it emulates
 

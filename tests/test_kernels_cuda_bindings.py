@@ -17,7 +17,7 @@ from kernels_rows import scale, wild
 
 from headway.errors import DeviceError
 from headway.kernels import oracle
-from headway.kernels.cuda import with_bindings, with_cupy
+from headway.kernels.cuda import with_bindings
 from headway.kernels.cuda.host import HostDriver
 from headway.kernels.cuda.stream import FeatureStream, features_batch
 
@@ -166,70 +166,3 @@ def test_what_cuda_answers_is_quoted(image: Any) -> None:
         driver.capture(work)
     driver.launch("headway_empty", 1, 32, 0, ())  # not captured: the stream is usable again
     assert cu.host.launches == 2
-
-
-class FakeCupy:
-    """`cupy`, as far as it is used."""
-
-    def __init__(self) -> None:
-        host = self.host = HostDriver()
-        found = {
-            "name": b"Fake", "major": 9, "minor": 0, "multiProcessorCount": 2,
-            "sharedMemPerBlockOptin": 227 * 1024, "integrated": 0,
-        }  # fmt: skip
-
-        def copy(to: int, source: int, n: int, kind: int, stream: int) -> None:
-            assert (kind, stream) == (4, 5)
-            host.copy(to, source, n)
-
-        runtime = SimpleNamespace(
-            getDeviceProperties=lambda i: found, malloc=host.alloc, free=host.free,
-            memcpyAsync=copy, memsetAsync=lambda to, v, n, s: host.zero(to, n), hostAllocMapped=2,
-        )  # fmt: skip
-
-        class Stream:
-            ptr = 5
-
-            def __init__(self, non_blocking: bool) -> None:
-                assert non_blocking
-
-            def __enter__(self) -> None: ...
-            def __exit__(self, *a: object) -> None: ...
-            def synchronize(self) -> None: ...
-            def begin_capture(self) -> None:
-                host._recorded = []
-
-            def end_capture(self) -> Any:
-                steps, host._recorded = host._recorded, None
-                return SimpleNamespace(launch=lambda stream: [step() for step in steps or ()])
-
-        def pinned(n: int, flags: int) -> Any:
-            assert flags == 2
-            return SimpleNamespace(ptr=host.alloc(n), n=n)
-
-        self.cuda = SimpleNamespace(
-            runtime=runtime, Stream=Stream, PinnedMemory=pinned,
-            Device=lambda i: SimpleNamespace(use=lambda: None),
-            PinnedMemoryPointer=lambda m, at: (ctypes.c_uint8 * m.n).from_address(m.ptr + at),
-        )  # fmt: skip
-
-    def RawModule(self, path: str) -> Any:
-        assert Path(path).is_file()
-        host = self.host
-
-        class Kernel:
-            def __init__(self, name: str) -> None:
-                self.name = name
-
-            def __call__(self, grid: Any, block: Any, args: Any, **more: Any) -> None:
-                host.launch(self.name, grid[0], block[0], more["shared_mem"], args)
-
-        return SimpleNamespace(get_function=Kernel)
-
-
-@pytest.mark.parametrize("graph", [True, False])
-def test_cupy(image: Any, graph: bool) -> None:
-    driver = with_cupy.CupyDriver(FakeCupy(), image)
-    assert (driver.device, driver.stream, driver.capability) == ("Fake", 5, (9, 0))
-    follow(driver, graph)
-    driver.close()

@@ -17,7 +17,7 @@ from headway.kernels import native, oracle, spec
 from headway.kernels.telemetry import FIELDS
 
 pytestmark = pytest.mark.skipif(
-    not native.built(), reason="C++ feature stream not built: pip install -e ."
+    native.module("auto") is None, reason="C++ feature stream not built: pip install -e ."
 )
 
 

@@ -23,7 +23,7 @@ IMPLS = [
     "python",
     pytest.param(
         "cpp",
-        marks=pytest.mark.skipif(native.optional() is None, reason="C++ kinematics not built"),
+        marks=pytest.mark.skipif(native.module("auto") is None, reason="C++ kinematics not built"),
     ),
 ]
 TCP = (0.0, 0.0, 0.185)

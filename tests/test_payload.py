@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from headway.drivers.kinematics import mat_to_quat, rotvec_to_mat
 from headway.edge.control.payload import Payload, PythonTool, ToolConfig
-from headway.edge.recording.tick import native
+from headway.edge.recording.tick import module
 from headway.types import Wrench
 
 MASS, COM, TCP = 1.3, (0.01, -0.02, 0.06), (0.0, 0.01, 0.165)
@@ -38,11 +38,11 @@ def test_what_is_left_is_the_contact_at_the_tcp(at_rest, later, force, torque):
 NUMBERS = st.one_of(st.floats(width=64), st.sampled_from([0.0, -0.0, np.inf, np.nan]))
 
 
-@pytest.mark.skipif(native() is None, reason="_tick not built: pip install -e .")
+@pytest.mark.skipif(module("auto") is None, reason="_tick not built")
 @given(st.lists(NUMBERS, min_size=16, max_size=16), st.floats(-50, 50), vector, vector)
 def test_compiled_and_python_tools_give_the_same_bits(values, weight, com, tcp):
     force, torque, bias, quat = np.split(np.array(values), [3, 6, 12])
-    tools = [cls(weight, com, tcp) for cls in (PythonTool, native().Tool)]
+    tools = [cls(weight, com, tcp) for cls in (PythonTool, module("cpp").Tool)]
     for name in ("at_sensor", "at_tcp"):
         a, b = np.zeros(6), np.zeros(6)
         for tool, out in zip(tools, (a, b), strict=True):

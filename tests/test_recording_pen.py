@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from headway.edge.control.audit import SAMPLES, STAGES, TIMING, PythonTally
 from headway.edge.recording import ring
-from headway.edge.recording.pen import Pen, PythonPen
+from headway.edge.recording.pen import Pen, PythonPen, pen
 from headway.edge.recording.ring import NOTE, NOTES, PAYLOAD, Ring
-from headway.edge.recording.tick import native
+from headway.edge.recording.tick import module
 
 CAPACITY = 256
-needs_cpp = pytest.mark.skipif(native() is None, reason="_tick not built: pip install -e .")
+needs_cpp = pytest.mark.skipif(module("auto") is None, reason="_tick not built")
 
 
 @contextmanager
@@ -54,9 +54,9 @@ def take(shared: Ring, n: int) -> None:
         words[ring.TAKEN] += 1
 
 
-def answer(pen: Pen, message: tuple[Any, ...]) -> bool | str:
+def answer(made: Pen, message: tuple[Any, ...]) -> bool | str:
     try:
-        return pen.put(*message)
+        return made.put(*message)
     except ValueError as e:
         return str(e)
 
@@ -65,7 +65,7 @@ def answer(pen: Pen, message: tuple[Any, ...]) -> bool | str:
 @given(STEPS)
 def test_the_same_bytes_and_answers(steps):
     with ring_of() as a, ring_of() as b:
-        pens = [PythonPen(a), native().Pen(b.memory)]
+        pens = [PythonPen(a), pen(b, "cpp")]
         for i, (kind, x, y) in enumerate(steps):
             if kind == "take":
                 take(a, x)
@@ -74,7 +74,7 @@ def test_the_same_bytes_and_answers(steps):
                 assert pens[0].ask(ring.FLUSH, x) == pens[1].ask(ring.FLUSH, x)
             else:
                 message = (7, i, i << 40, bytes([i]) * x, memoryview(bytes([255 - i]) * y))
-                answers = [answer(pen, message) for pen in pens]
+                answers = [answer(each, message) for each in pens]
                 assert answers[0] == answers[1]
                 if x + y > CAPACITY:
                     assert "at most 256 bytes" in str(answers[0])
@@ -82,22 +82,20 @@ def test_the_same_bytes_and_answers(steps):
         pens.clear()
 
 
-@pytest.mark.parametrize("made", ["python", "compiled"])
-def test_a_full_ring_of_notes_takes_none_until_one_is_taken(made):
-    if made == "compiled" and native() is None:
-        pytest.skip("_tick not built: pip install -e .")
+@pytest.mark.parametrize("impl", ["python", pytest.param("cpp", marks=needs_cpp)])
+def test_a_full_ring_of_notes_takes_none_until_one_is_taken(impl):
     with ring_of() as shared:
-        pen = PythonPen(shared) if made == "python" else native().Pen(shared.memory)
-        assert all(pen.put(0, i, i, b"", b"") for i in range(NOTES))
-        assert not pen.put(0, NOTES, 0, b"", b"")
-        assert not pen.ask(ring.CLOSE, 0)
+        made = pen(shared, impl)
+        assert all(made.put(0, i, i, b"", b"") for i in range(NOTES))
+        assert not made.put(0, NOTES, 0, b"", b"")
+        assert not made.ask(ring.CLOSE, 0)
         before = shared.memory[:]
-        assert not pen.put(0, NOTES, 0, b"x", b"")
+        assert not made.put(0, NOTES, 0, b"x", b"")
         assert shared.memory[:] == before
         take(shared, 1)
-        assert pen.ask(ring.CLOSE, 0)
-        assert not pen.put(0, 0, 0, b"", b"")
-        del pen
+        assert made.ask(ring.CLOSE, 0)
+        assert not made.put(0, 0, 0, b"", b"")
+        del made
 
 
 @needs_cpp
@@ -105,7 +103,7 @@ def test_structured_rows_are_copied_as_they_are():
     row = np.zeros((), [("t_ns", np.int64), ("q", np.float64, (3,)), ("mode", np.int32)])
     row["q"] = 1.5, -2.0, np.nan
     with ring_of() as a, ring_of() as b:
-        ours, theirs = PythonPen(a), native().Pen(b.memory)
+        ours, theirs = PythonPen(a), pen(b, "cpp")
         for value in (row, row[()]):
             assert ours.put(0, 0, 1, value, b"")
             assert theirs.put(0, 0, 1, value, b"")
@@ -117,12 +115,12 @@ def test_structured_rows_are_copied_as_they_are():
 @needs_cpp
 def test_memory_without_room_for_a_byte_is_refused():
     with ring_of(0) as shared, pytest.raises(ValueError, match="wanted more than"):
-        native().Pen(shared.memory)
+        pen(shared, "cpp")
 
 
 def tallies() -> list[tuple[np.ndarray, PythonTally]]:
     rows = [np.zeros(1, TIMING) for _ in range(2)]
-    made = (PythonTally, native().Tally)
+    made = (PythonTally, module("cpp").Tally)
     return [
         (row, cls(row.view(np.int64), len(STAGES), len(SAMPLES)))
         for row, cls in zip(rows, made, strict=True)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from headway.edge.control.jitter import Jitter
 from headway.edge.control.row import PythonCells, Row
 from headway.edge.control.tasks.pick_place import TaskConfig, TaskMonitor, ZoneConfig
-from headway.edge.recording.tick import native
+from headway.edge.recording.tick import module
 from headway.kernels import telemetry
 from headway.types import ArmState, GripperState, Pose, Stamp
 
@@ -77,14 +77,15 @@ def test_an_arm_of_another_size_is_an_error():
 
 
 PARTS = (("q", 6), ("dq", 6), ("tau_ext", 6), ("pos", 3), ("quat", 4), ("twist", 6), ("wrench", 6))
+needs_cpp = pytest.mark.skipif(module("auto") is None, reason="_tick not built")
 NUMBERS = st.one_of(st.floats(width=64), st.sampled_from([0.0, -0.0, 5e-324, np.inf, np.nan]))
 
 
-@pytest.mark.skipif(native() is None, reason="_tick not built: pip install -e .")
+@needs_cpp
 @given(st.data(), st.sets(st.sampled_from([name for name, _ in PARTS])), st.integers(1, 3))
 def test_compiled_and_python_cells_write_the_same_bytes(data, unknown, ticks):
     rows = [telemetry.empty(N, 1) for _ in range(2)]
-    made = (PythonCells, native().Cells)
+    made = (PythonCells, module("cpp").Cells)
     cells = [cls(row.view(np.uint8), N) for row, cls in zip(rows, made, strict=True)]
     for _ in range(ticks):
         parts = [
@@ -102,15 +103,16 @@ def test_compiled_and_python_cells_write_the_same_bytes(data, unknown, ticks):
             np.testing.assert_array_equal(rows[0][name], rows[1][name], err_msg=name)
 
 
+@pytest.mark.parametrize("impl", ["python", pytest.param("cpp", marks=needs_cpp)])
 @pytest.mark.parametrize("part", range(1 + len(PARTS)))
-def test_parts_of_another_size_are_an_error(part):
+def test_parts_of_another_size_are_an_error(part, impl):
     sizes = [6, *(n for _, n in PARTS)]
     sizes[part] += 1
     q_ref, *parts = map(np.zeros, sizes)
-    for cls in (PythonCells, getattr(native(), "Cells", PythonCells)):
-        cells = cls(telemetry.empty(N, 1).view(np.uint8), N)
-        with pytest.raises(ValueError, match="wanted"):
-            cells.fill(0, q_ref, DT, *parts, *[0.0] * 16)
+    cls = PythonCells if impl == "python" else module("cpp").Cells
+    cells = cls(telemetry.empty(N, 1).view(np.uint8), N)
+    with pytest.raises(ValueError, match="wanted"):
+        cells.fill(0, q_ref, DT, *parts, *[0.0] * 16)
 
 
 def test_jitter_is_that_of_rtp():

@@ -18,13 +18,6 @@ struct Frame {
   double p[3];  // origin
 };
 
-inline void quat_to_mat(const double* quat, double* R) {
-  const double w = quat[0], x = quat[1], y = quat[2], z = quat[3];
-  R[0] = 1 - 2 * (y * y + z * z), R[1] = 2 * (x * y - w * z), R[2] = 2 * (x * z + w * y);
-  R[3] = 2 * (x * y + w * z), R[4] = 1 - 2 * (x * x + z * z), R[5] = 2 * (y * z - w * x);
-  R[6] = 2 * (x * z - w * y), R[7] = 2 * (y * z + w * x), R[8] = 1 - 2 * (x * x + y * y);
-}
-
 inline void mat_to_quat(const double* m, double* q) {
   const double trace = m[0] + m[4] + m[8];
   if (trace > 0) {

@@ -1,4 +1,4 @@
-// headway.drivers._kinematics: compiled rotations and chains for Python (see drivers/kinematics.py).
+// headway.drivers._kinematics: compiled chains for Python (see drivers/kinematics.py).
 //
 // What is written is always the caller's memory, of exactly the stated shape and float64. A chain
 // has no state: any number of threads may use one. `ik` and `ik_chunk` release the GIL.
@@ -9,7 +9,6 @@
 
 using headway::Array, headway::Vector, headway::Three, headway::Rows, headway::OutVector;
 using headway::want;
-using Four = Array<const double, nb::shape<4>>;
 using Square = Array<const double, nb::shape<3, 3>>;
 using OutThree = Array<double, nb::shape<3>>;
 using OutFour = Array<double, nb::shape<4>>;
@@ -99,12 +98,8 @@ class PyChain {
 NB_MODULE(_kinematics, m) {
   using nb::arg;
   nb::set_leak_warnings(false);  // chains are module constants: they live until the process ends
-  m.attr("VERSION") = 2;  // drivers/native.py wants this one
+  m.attr("VERSION") = 3;  // drivers/native.py wants this one
   m.attr("MAX_JOINTS") = headway::MAX_JOINTS;
-  m.def("quat_to_mat", [](const Four& q, OutSquare R) { headway::quat_to_mat(q.data(), R.data()); },
-        arg("quat"), arg("R").noconvert());
-  m.def("mat_to_quat", [](const Square& R, OutFour q) { headway::mat_to_quat(R.data(), q.data()); },
-        arg("R"), arg("quat").noconvert());
   nb::class_<PyChain>(m, "Chain")
       .def(nb::init<const Rows&, double, double, const Three&>(), arg("links"), arg("base_cos"),
            arg("base_sin"), arg("tool"))

@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway.clock import Tick
-from headway.edge.recording.tick import native
+from headway.compiled import Computed, Impl
+from headway.edge.recording.tick import twin
 from headway.types import Stamp
 
 STAGES = ("read", "telemetry", "pro", "policy", "guard", "command", "log")
@@ -38,8 +39,7 @@ _FRAMES = 64  # observations that a chunk may still come from
 
 
 class PythonTally:
-    """Fills `out`, the numbers of one row of `TIMING`; compiled in
-    `edge/recording/cpp/tick.cpp`."""
+    """Fills `out`, the numbers of one row of `TIMING`; in C++ in `edge/recording/cpp/tick.cpp`."""
 
     def __init__(self, out: NDArray[np.int64], stages: int, ages: int) -> None:
         self._bytes = out.view(np.uint8).data
@@ -73,16 +73,15 @@ class PythonTally:
         )  # fmt: skip
 
 
-_Tally = getattr(native(), "Tally", PythonTally)  # chosen once
-
-
 class Audit:
     """One row of `TIMING` per tick: `begin` first, `sampled` for what was read, `finish` last."""
 
-    def __init__(self, realtime: bool) -> None:
+    def __init__(self, realtime: bool, impl: Impl = "auto") -> None:
         self._realtime = realtime
         self.rows = np.zeros(1, TIMING)
-        self._tally = _Tally(self.rows.view(np.int64), len(STAGES), len(SAMPLES))
+        tally = twin("Tally", PythonTally, impl)
+        self._tally = tally(self.rows.view(np.int64), len(STAGES), len(SAMPLES))
+        self.computed_by: Computed = "python" if isinstance(self._tally, PythonTally) else "cpp"
         self._sampled = list(_UNKNOWN)  # when each was taken; until `finish`
         self._place = {name: i for i, name in enumerate(SAMPLES)}
         self._frame: Stamp | None = None  # the oldest that this tick's observation holds

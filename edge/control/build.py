@@ -13,6 +13,7 @@ import msgspec
 
 from headway import bundle, plugins
 from headway.clock import NS, Clock
+from headway.compiled import Computed
 from headway.drivers.latest import Latest
 from headway.edge.control.loop import Loop
 from headway.edge.control.parts import Part, check, in_words
@@ -20,6 +21,7 @@ from headway.edge.control.settings import PolicyConfig, Settings
 from headway.edge.control.station import Station
 from headway.edge.engines.engine import FOLDER, open_bundle
 from headway.edge.host.realtime import split
+from headway.edge.motion import smoother
 from headway.edge.policy.kinds.bundle import BundlePolicy, instruction_index
 from headway.edge.policy.policy import (
     About,
@@ -34,7 +36,6 @@ from headway.edge.pro import risk
 from headway.edge.pro.operator import ProOperator
 from headway.edge.pro.risk import RiskControl
 from headway.errors import ConfigError, Stale
-from headway.kernels import choice
 from headway.types import Frame, Vec
 
 if TYPE_CHECKING:
@@ -76,10 +77,12 @@ class Built:
             pace = self.loop.pace
             if pace is not None and pace.note:
                 self.notes.append(pace.note)
-            both = ("cpp", "python")
             self.parts += [
-                Part("guard", self.loop.guard.computed_by, both),
-                Part("kinematics", station.chain.computed_by, both),
+                _twin("guard", self.loop.guard.computed_by),
+                _twin("kinematics", station.chain.computed_by),
+                _twin("chunk player", "python" if smoother.module("auto") is None else "cpp"),
+                # Of telemetry row, payload, audit and recorder: one compiled module has them all.
+                _twin("tick", station.payload.computed_by),
             ]
             check(require, self.parts)
             self.facts |= {f"computed_by.{p.name}": p.by for p in self.parts}
@@ -170,8 +173,6 @@ class Built:
             ),
         ]
         self.choices.append(f"PRO {manifest.name} on {engine.kind} ({engine.device})")
-        if cfg.features == "auto" and (note := choice.note()):
-            self.notes.append(f"features: {note}")
         return pro
 
     def _risk(self, settings: Settings) -> RiskControl | None:
@@ -195,6 +196,10 @@ class Built:
 
     def close(self) -> None:
         self._close.close()
+
+
+def _twin(name: str, by: Computed) -> Part:
+    return Part(name, by, ("cpp", "python"))
 
 
 def check_instruction(policy: About, settings: Settings) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from time import perf_counter_ns
 from typing import Protocol
 
-from headway.clock import NS, Rate, Tick, quiet_start
+from headway.clock import NS, Rate, Tick
 from headway.edge.control.episode import Episode
 from headway.edge.control.events import EventKind
 from headway.edge.control.log import NullLog
@@ -110,11 +110,9 @@ class Loop:
         return self.current
 
     def _run(self, episode: Episode, log: NullLog) -> tuple[str, Tick]:
-        clock = self.station.clock
         if self.observer is not None:
             self.observer.begin(log)
-        rate = Rate(self.cfg.hz, clock)
-        rate.start_ns = quiet_start(clock, rate.period_ns)
+        rate = Rate(self.cfg.hz, self.station.clock)
         for end in self.ticks(rate, episode, log):
             if end:
                 return end, rate.tick

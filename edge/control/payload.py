@@ -13,7 +13,8 @@ import numpy as np
 from msgspec import Meta
 
 from headway import config
-from headway.edge.recording.tick import native
+from headway.compiled import Computed, Impl
+from headway.edge.recording.tick import twin
 from headway.types import Vec, Wrench
 
 _G = 9.80665  # [m/s^2]
@@ -30,7 +31,7 @@ class ToolConfig(config.Struct, frozen=True):
 
 
 class PythonTool:
-    """Wrenches of the sensor in plain floats; compiled in `edge/recording/cpp/tick.cpp`."""
+    """Wrenches of the sensor in plain floats; in C++ in `edge/recording/cpp/tick.cpp`."""
 
     def __init__(self, weight: float, com: Vec, tcp: Vec) -> None:
         """`weight` along the base's z [N]; centre of mass and TCP in the sensor frame [m]."""
@@ -67,16 +68,15 @@ class PythonTool:
         out[3:] = mx - (y * fz - z * fy), my - (z * fx - x * fz), mz - (x * fy - y * fx)
 
 
-_Tool = getattr(native(), "Tool", PythonTool)  # chosen once
-
-
 class Payload:
     """The external wrench at the TCP, in the TCP frame [N, Nm]. Orientations of the sensor in the
     base frame are unit quaternions wxyz (4,)."""
 
-    def __init__(self, cfg: ToolConfig) -> None:
+    def __init__(self, cfg: ToolConfig, impl: Impl = "auto") -> None:
         self.mass = cfg.mass
-        self._tool = _Tool(-cfg.mass * _G, np.array(cfg.com), np.array(cfg.tcp))
+        tool = twin("Tool", PythonTool, impl)
+        self._tool = tool(-cfg.mass * _G, np.array(cfg.com), np.array(cfg.tcp))
+        self.computed_by: Computed = "python" if isinstance(self._tool, PythonTool) else "cpp"
         self.bias = np.zeros(6)
 
     def tare(self, samples: list[tuple[Wrench, Vec]]) -> None:

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from headway.compiled import Computed, Impl
 from headway.edge.control.tasks.pick_place import TaskMonitor
-from headway.edge.recording.tick import native
+from headway.edge.recording.tick import twin
 from headway.kernels import telemetry
 from headway.types import ArmState, GripperState, Vec
 
@@ -20,7 +21,7 @@ _NO_GRIP = GripperState(math.nan, math.nan, math.nan)
 
 
 class PythonCells:
-    """Fills the front of a row, `out`; compiled in `edge/recording/cpp/tick.cpp`."""
+    """Fills the front of a row, `out`; in C++ in `edge/recording/cpp/tick.cpp`."""
 
     def __init__(self, out: NDArray[np.uint8], joints: int) -> None:
         # Plain floats packed at once take a third of the time of assigning array by array.
@@ -51,9 +52,6 @@ def _floats(v: Vec | None, n: int) -> list[float]:
     return [math.nan] * n if v is None else v.tolist()
 
 
-_Cells = getattr(native(), "Cells", PythonCells)  # chosen once
-
-
 class Row:
     """`data` is the structured scalar that PRO and the recorder read; `view[name]` its fields.
 
@@ -62,7 +60,7 @@ class Row:
     follow (`watchdog`), and what the last chunk was like (`ik_failure`, `seam_jump` [rad],
     `chunk_disagreement` [rad])."""
 
-    def __init__(self, joints: int, task: int, limit_s: float) -> None:
+    def __init__(self, joints: int, task: int, limit_s: float, impl: Impl = "auto") -> None:
         rows = telemetry.empty(joints, 1)
         self.data: np.void = rows[0]
         self.view: dict[str, Any] = {
@@ -71,7 +69,8 @@ class Row:
         self.view["task"][...] = task
         self.ik_failure = self.clamped = self.watchdog = False
         self.seam_jump = self.chunk_disagreement = 0.0
-        self._cells = _Cells(rows.view(np.uint8), joints)
+        self._cells = twin("Cells", PythonCells, impl)(rows.view(np.uint8), joints)
+        self.computed_by: Computed = "python" if isinstance(self._cells, PythonCells) else "cpp"
         self._limit, self._protective_stop = limit_s, math.nan
 
     def fill(

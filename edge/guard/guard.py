@@ -26,11 +26,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from headway.drivers.kinematics import Chain, Impl
+from headway.compiled import Computed, Impl
+from headway.drivers.kinematics import Chain
 from headway.edge.guard import collision
 from headway.edge.guard import native as guard_native
 from headway.edge.guard.config import GuardConfig as GuardConfig
@@ -135,7 +136,7 @@ class Guard:
         self._above = 0  # ticks without a break that the risk has been above its limit
 
     @property
-    def computed_by(self) -> Literal["cpp", "python"]:
+    def computed_by(self) -> Computed:
         """Which of the two `impl` came to on this machine."""
         return "python" if isinstance(self._core, PythonCore) else "cpp"
 

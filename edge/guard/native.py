@@ -10,28 +10,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway import compiled
-from headway.drivers.kinematics import Chain, Impl
+from headway.drivers.kinematics import Chain
 from headway.edge.guard.collision import Scene
 from headway.edge.guard.core import Core, Fk, PythonCore, position
 from headway.edge.guard.joint import Joint
 from headway.types import Vec
 
 # The version goes up whenever what the compiled module offers changes.
-NAME, VERSION = "headway.edge.guard._guard", 3
+VERSION = 3
 
 
-def module() -> Any:
-    """The compiled module. Raises Missing when it was not built, or from other sources."""
-    return compiled.load(NAME, VERSION, "the compiled guard")
-
-
-def optional() -> Any:
-    """The compiled module, or None where it is missing."""
-    return compiled.optional(NAME, VERSION)
+def module(impl: compiled.Impl) -> Any:
+    """The compiled module where it computes, None where Python does. Raises Missing."""
+    return compiled.choose(impl, "headway.edge.guard._guard", VERSION, "the compiled guard")
 
 
 def make(
-    impl: Impl,
+    impl: compiled.Impl,
     joints: list[Joint],
     period_s: float,
     box: NDArray[np.float64],
@@ -42,15 +37,15 @@ def make(
     fk: Fk,
     scene: Scene,
 ) -> Core:
-    """The compiled core for `impl` "cpp", and for "auto" where it is built; else the Python one.
-    The other arguments are those of `PythonCore`, which says what they are. Raises Missing for
-    "cpp" where it is not built, and ValueError for a chain of another number of joints."""
+    """The core that `impl` stands for (see `headway.compiled`). The other arguments are those of
+    `PythonCore`, which says what they are. Raises Missing, and ValueError for a chain of another
+    number of joints."""
     if isinstance(fk, Chain) and len(fk.dh) != len(joints):
         raise ValueError(
             f"guard wants a chain of its {len(joints)} joints, found one of {len(fk.dh)}"
         )
-    compiled = module() if impl == "cpp" else optional() if impl == "auto" else None
-    if compiled is None:
+    native = module(impl)
+    if native is None:
         return PythonCore(joints, period_s, box, lever_m, clamp, command, out, fk, scene)
     where: tuple[Any, ...]
     if isinstance(fk, Chain):
@@ -61,7 +56,7 @@ def make(
         where = _filled(fk, len(joints))
     rows = np.array([joint.constants() for joint in joints])
     parts = (*scene.rows(), scene.floor, scene.margin, scene.names)
-    core: Core = compiled.Core(rows, period_s, box, lever_m, clamp, command, out, where, parts)
+    core: Core = native.Core(rows, period_s, box, lever_m, clamp, command, out, where, parts)
     return core
 
 

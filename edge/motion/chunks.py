@@ -29,9 +29,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway.clock import NS
+from headway.compiled import Computed
 from headway.drivers.kinematics import Chain, quat_to_mat
 from headway.edge.motion.play_clock import PlayClock
-from headway.edge.motion.smoother import smoother, waypoint
+from headway.edge.motion.smoother import PythonSmoother, smoother
 from headway.errors import SpecMismatch
 from headway.types import Chunk, Vec
 
@@ -107,6 +108,11 @@ class ChunkPlayer:
         self.disagreement = 0.0  # [rad]
         self.grip = 0.0
 
+    @property
+    def computed_by(self) -> Computed:
+        """What "auto" came to on this machine."""
+        return "python" if isinstance(self._smoother, PythonSmoother) else "cpp"
+
     def reset(self, q: Vec) -> None:
         """Stand still at `q`, with no chunk."""
         self._rest(q)
@@ -166,7 +172,7 @@ class ChunkPlayer:
         k, rest = divmod(max(0, now - chunk.t0_ns), chunk.dt_ns)
         left = 1.0 - (t_ns - self._offset_t0) / (BLEND_S * NS)
         if not self._older:
-            waypoint(chunk.q, k, rest / chunk.dt_ns, self._offset, left, self.raw)
+            self._smoother.waypoint(chunk.q, k, rest / chunk.dt_ns, self._offset, left, self.raw)
         else:
             self.raw[:] = self._seam_at(chunk, now)
             if left > 0:
@@ -218,7 +224,7 @@ class ChunkPlayer:
     def _raw_at(self, chunk: JointChunk, t_ns: int) -> Vec:
         k, rest = divmod(max(0, t_ns - chunk.t0_ns), chunk.dt_ns)
         here = np.empty_like(self.raw)
-        waypoint(chunk.q, k, rest / chunk.dt_ns, self._nothing, 0.0, here)
+        self._smoother.waypoint(chunk.q, k, rest / chunk.dt_ns, self._nothing, 0.0, here)
         return here
 
 

@@ -1,6 +1,5 @@
 """What a chunk's player does at every tick: a waypoint, and moving averages over it. In Python, the
-readable reference, and compiled (`edge/motion/cpp/chunks.cpp`) where there was a compiler: the same
-bits.
+readable reference, and in C++ (`edge/motion/cpp/chunks.cpp`): the same bits.
 """
 
 from __future__ import annotations
@@ -14,11 +13,18 @@ from numpy.typing import NDArray
 from headway import compiled
 from headway.types import Vec
 
-VERSION = 1  # of what the compiled module offers
+VERSION = 2  # of what the compiled module offers
 
 
 class Smoother(Protocol):
-    """A cascade of moving averages of `taps` ticks each."""
+    """A cascade of moving averages of `taps` ticks each over `n` joints."""
+
+    @staticmethod
+    def waypoint(
+        q: NDArray[np.float64], k: int, u: float, offset: Vec, left: float, out: Vec, /
+    ) -> None:
+        """Between waypoints `k` and `k + 1` of `q` (h, n) at 0 <= u < 1, past the end the last one,
+        plus what is `left` of `offset` (n,); written into `out` (n,)."""
 
     def rest(self, q: Vec, /) -> None:
         """As if `q` (n,) had been the value for ever."""
@@ -32,6 +38,14 @@ class PythonSmoother:
         self._windows = [np.zeros((t, n)) for t in taps]
         self._sums = [np.zeros(n) for _ in taps]
         self._i = 0
+
+    @staticmethod
+    def waypoint(
+        q: NDArray[np.float64], k: int, u: float, offset: Vec, left: float, out: Vec
+    ) -> None:
+        out[:] = q[-1] if k + 1 >= len(q) else q[k] * (1 - u) + q[k + 1] * u
+        if left > 0:
+            out += offset * left
 
     def rest(self, q: Vec) -> None:
         for window, total in zip(self._windows, self._sums, strict=True):
@@ -51,27 +65,13 @@ class PythonSmoother:
         out[:] = value
 
 
-def python_waypoint(
-    q: NDArray[np.float64], k: int, u: float, offset: Vec, left: float, out: Vec
-) -> None:
-    """Between waypoints `k` and `k + 1` of `q` (h, n) at 0 <= u < 1, past the end the last one,
-    plus what is `left` of `offset` (n,)."""
-    out[:] = q[-1] if k + 1 >= len(q) else q[k] * (1 - u) + q[k + 1] * u
-    if left > 0:
-        out += offset * left
+def module(impl: compiled.Impl) -> Any:
+    """The compiled module where it computes, None where Python does. Raises Missing."""
+    return compiled.choose(impl, "headway.edge.motion._chunks", VERSION, "the compiled smoother")
 
 
-def native() -> Any:
-    """The compiled module, or None where it is missing."""
-    return compiled.optional("headway.edge.motion._chunks", VERSION)
-
-
-_compiled = native()  # chosen once
-waypoint = python_waypoint if _compiled is None else _compiled.waypoint
-
-
-def smoother(n: int, taps: Sequence[int]) -> Smoother:
-    made: Smoother = (
-        PythonSmoother(n, taps) if _compiled is None else _compiled.Smoother(n, list(taps))
-    )
+def smoother(n: int, taps: Sequence[int], impl: compiled.Impl = "auto") -> Smoother:
+    """The one that `impl` stands for. Raises Missing."""
+    native = module(impl)
+    made: Smoother = PythonSmoother(n, taps) if native is None else native.Smoother(n, list(taps))
     return made

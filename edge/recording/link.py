@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from headway.child import environment
+from headway.compiled import Computed
 from headway.edge.recording import ring
-from headway.edge.recording.pen import pen
+from headway.edge.recording.pen import PythonPen, pen
 from headway.edge.recording.ring import PAYLOAD, Ring
 from headway.edge.recording.tap import Feed
 from headway.errors import RecordingError
@@ -52,6 +53,7 @@ class Link:
             self.ring.populate()
         self.ring.memory[PAYLOAD : PAYLOAD + len(setup)] = setup
         self.pen = pen(self.ring)
+        self.computed_by: Computed = "python" if isinstance(self.pen, PythonPen) else "cpp"
         self.ring.words[ring.SETUP] = len(setup)
         bell, self._bell = os.pipe()
         self._status, status = os.pipe()

@@ -1,14 +1,15 @@
 """What the loop does to the rings for every message: find room, copy, note. In Python, the readable
-reference, and compiled (`edge/recording/cpp/tick.cpp`) where there was a compiler: the same bytes.
+reference, and in C++ (`edge/recording/cpp/tick.cpp`): the same bytes.
 """
 
 from __future__ import annotations
 
 from typing import Any, Protocol
 
+from headway.compiled import Impl
 from headway.edge.recording import ring
 from headway.edge.recording.ring import NOTE, NOTES, PAYLOAD, Ring
-from headway.edge.recording.tick import native
+from headway.edge.recording.tick import module
 
 
 class Pen(Protocol):
@@ -79,10 +80,8 @@ class PythonPen:
         self._noted = self._words[ring.NOTED] = self._noted + 1
 
 
-_compiled = native()  # chosen once
-
-
-def pen(shared: Ring) -> Pen:
-    """To be dropped before `shared` is closed."""
-    made: Pen = PythonPen(shared) if _compiled is None else _compiled.Pen(shared.memory)
+def pen(shared: Ring, impl: Impl = "auto") -> Pen:
+    """The one that `impl` stands for; to be dropped before `shared` is closed. Raises Missing."""
+    native = module(impl)
+    made: Pen = PythonPen(shared) if native is None else native.Pen(shared.memory)
     return made

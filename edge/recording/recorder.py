@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import headway
+from headway.compiled import Computed
 from headway.edge.recording import ring, schema
 from headway.edge.recording.link import Link
 from headway.edge.recording.ring import ACKNOWLEDGED
@@ -92,6 +93,11 @@ class Recorder:
     def acknowledged(self) -> int:
         """How many of `written` are in the file."""
         return self._link.acknowledged if self._closed else self._link.ring.words[ACKNOWLEDGED]
+
+    @property
+    def computed_by(self) -> Computed:
+        """What hands messages over: see `headway.edge.recording.pen`."""
+        return self._link.computed_by
 
     @property
     def writer_pid(self) -> int:

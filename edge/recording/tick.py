@@ -15,6 +15,12 @@ from headway import compiled
 VERSION = 2  # of what the compiled module offers
 
 
-def native() -> Any:
-    """The compiled module, or None where it is missing."""
-    return compiled.optional("headway.edge.recording._tick", VERSION)
+def module(impl: compiled.Impl) -> Any:
+    """The compiled module where it computes, None where Python does. Raises Missing."""
+    return compiled.choose(impl, "headway.edge.recording._tick", VERSION, "the compiled tick")
+
+
+def twin(name: str, python: type, impl: compiled.Impl) -> Any:
+    """The compiled class `name`, or `python`, which does the same. Raises Missing."""
+    native = module(impl)
+    return python if native is None else getattr(native, name)

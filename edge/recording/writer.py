@@ -20,10 +20,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from mcap.writer import Writer
 
 from headway.child import outlive
 from headway.edge.recording import messages, ring
-from headway.edge.recording.quick import QuickWriter
 from headway.edge.recording.ring import NOTE, Ring
 from headway.edge.recording.schema import Channel, struct_schema
 from headway.edge.recording.tap import Feed, Tap, Topic
@@ -75,7 +75,7 @@ class Log:
     def __init__(self, fd: int, setup: dict[str, Any], tap: Tap | None) -> None:
         self.tap = tap
         self.file = File(fd)
-        self.mcap: Any = QuickWriter(self.file, chunk_size=1 << 62)  # type: ignore[arg-type]
+        self.mcap: Any = Writer(self.file, chunk_size=1 << 62)  # type: ignore[arg-type]
         self.mcap.start(library=setup["library"])
         self.mcap.add_metadata("headway", setup["metadata"])
         if setup["run"]:

@@ -221,7 +221,7 @@ class PyStream {
 }  // namespace
 
 NB_MODULE(_native, m) {
-  m.attr("SPEC_HASH") = headway::spec::HASH;
+  m.attr("VERSION") = headway::spec::HASH;
   m.def("cores", [] {
     std::vector<std::string> names;
     for (const Core& c : headway::cores()) names.emplace_back(c.name);

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from headway.kernels import oracle
 from headway.kernels.cuda import stream
-from headway.kernels.cuda.compiled import image, shipped_image
+from headway.kernels.cuda.compiled import image
 from headway.kernels.cuda.driver import Driver, missing, open_driver
 from headway.kernels.telemetry import Scale
 
@@ -23,12 +23,12 @@ FLOATS = NDArray[np.float32]
 _here = threading.local()
 
 
-def device(*, compile_kernels: bool = True) -> Driver:
+def device() -> Driver:
     """This thread's driver, with a stream of its own, opened on first use. Raises Missing where
     there is no device, no Python binding or no compiled kernel, DeviceError for what CUDA says."""
     opened: Driver | None = getattr(_here, "driver", None)
     if opened is None:
-        opened = _here.driver = open_driver(image if compile_kernels else shipped_image)
+        opened = _here.driver = open_driver(image)
     return opened
 
 

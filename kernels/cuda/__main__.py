@@ -1,6 +1,6 @@
 """`python -m headway.kernels.cuda`: the kernels checked and measured on this machine's GPU.
 
-Needs NumPy, nvcc (or a shipped fatbin) and one of pycuda, cuda-bindings, CuPy; no installation of
+Needs NumPy, nvcc (or a shipped fatbin) and pycuda or cuda-bindings; no installation of
 headway: `PYTHONPATH=src python3 -m headway.kernels.cuda`. Without a GPU it says what is missing and
 returns 0; 1 when a feature is wrong.
 """

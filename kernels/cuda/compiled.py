@@ -10,16 +10,6 @@ from headway.errors import Missing
 from headway.kernels.cuda import build
 
 
-def shipped_image(capability: tuple[int, int]) -> Path:
-    """As `image`, but compiles nothing."""
-    if path := _find(capability):
-        return path
-    raise Missing(
-        f"wanted the CUDA kernels {_name()}, found none in {build.HERE}: install the CUDA toolkit "
-        "and ask for features on cuda, which compiles them, or take a wheel built where it is"
-    )
-
-
 def image(capability: tuple[int, int]) -> Path:
     """A fatbin or cubin of the sources here, compiled when there is none. Raises Missing when there
     is no nvcc, or when that fails."""

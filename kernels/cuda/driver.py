@@ -1,7 +1,7 @@
 """The thin interface to CUDA that the features need, and the search for who provides it here.
 
-pycuda first, then cuda-bindings, then CuPy: each uses the device's primary context, which it shares
-with TensorRT, and one stream of its own. `host.py` runs the same kernels on the CPU, for tests.
+pycuda first, then cuda-bindings: each uses the device's primary context, which it shares with
+TensorRT, and one stream of its own. `host.py` runs the same kernels on the CPU, for tests.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ BYTES = NDArray[np.uint8]
 PROVIDERS = {
     "with_pycuda": ("pycuda", "pycuda"),
     "with_bindings": ("cuda.bindings", "cuda-bindings"),
-    "with_cupy": ("cupy", "cupy-cuda13x"),
 }
 
 

@@ -138,7 +138,7 @@ def _tick(driver: Driver, graph: bool, ticks: int) -> Any:
 
 def _crossover(driver: Driver, notes: list[str], most: int) -> dict[int, tuple[float, float]]:
     """Host to host, so that the copies count."""
-    if not native.built():
+    if native.module("auto") is None:
         notes.append("no crossover: the C++ feature stream is not built")
         return {}
     length = spec.windows(HZ).long

@@ -6,15 +6,12 @@ after it, so the mean rate is exact, and lateness never accumulates.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
 NS = 1_000_000_000
-_CLOCK_MONOTONIC_COARSE = 6  # Linux
-_QUIET_NS = 500_000
 
 
 class Clock(Protocol):
@@ -62,31 +59,6 @@ class VirtualClock:
     def restart(self) -> None:
         """Begin anew at `start_ns`."""
         self._now = self._start
-
-
-def quiet_start(clock: Clock, period_ns: int, kernel_ns: int | None = None) -> int:
-    """When to begin a grid of `period_ns`: soon, and on the wall clock so that none of its ticks
-    coincides with the kernel's own. `kernel_ns`: their period, by default the system's.
-
-    The kernel's timer interrupts a busy core every few milliseconds (Linux keeps those ticks at
-    multiples of their period on CLOCK_MONOTONIC). Both grids meet at multiples of the periods'
-    greatest common divisor; they are put out of phase by 0.6 of it, which leaves the time before a
-    tick quiet as well. Where it is small nothing is to be gained."""
-    now = clock.now()
-    if not clock.realtime:
-        return now
-    common = math.gcd(period_ns, _kernel_tick_ns() if kernel_ns is None else kernel_ns)
-    if common < _QUIET_NS:
-        return now
-    return now - now % common + common + 6 * common // 10
-
-
-def _kernel_tick_ns() -> int:
-    """1 s / CONFIG_HZ; 1 where it is not to be had. The coarse clock moves with those ticks."""
-    try:
-        return round(time.clock_getres(_CLOCK_MONOTONIC_COARSE) * NS)
-    except OSError:
-        return 1
 
 
 @dataclass(slots=True)

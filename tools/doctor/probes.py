@@ -271,23 +271,31 @@ def inference(host: Host) -> list[Finding]:
 
 def compiled(host: Host) -> list[Finding]:
     """The C++ twins of what else runs in Python."""
+    from headway.compiled import Impl
     from headway.drivers import native as kinematics
     from headway.edge.guard import native as guard_native
+    from headway.edge.motion import smoother
+    from headway.edge.recording import tick
     from headway.errors import Missing
     from headway.kernels import native as features
 
-    def look(subject: str, module: Callable[[], object]) -> Finding:
+    def look(subject: str, module: Callable[[Impl], object]) -> Finding:
         try:
-            module()
+            built = module("auto")
         except Missing as e:
-            step = "pip install -e . with a C++17 compiler; until then Python computes, slower"
-            return Finding(SOFT, subject, "warn", str(e).split(":")[0], step)
+            found, _, step = str(e).partition(": ")
+            return Finding(SOFT, subject, "missing", found, step, required=True)
+        if built is None:
+            step = "`make`, with a C++17 compiler; until then Python computes, more slowly"
+            return Finding(SOFT, subject, "warn", "not built", step)
         return Finding(SOFT, subject, "ok", "built from these sources")
 
     return [
         look("C++ features", features.module),
         look("C++ kinematics", kinematics.module),
         look("C++ guard", guard_native.module),
+        look("C++ chunk player", smoother.module),
+        look("C++ tick", tick.module),
     ]
 
 

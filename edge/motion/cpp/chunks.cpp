@@ -90,11 +90,11 @@ void waypoint(const Rows& q, std::size_t k, double u, const Vector& offset, doub
 
 NB_MODULE(_chunks, m) {
   using nb::arg;
-  m.attr("VERSION") = 1;  // edge/motion/smoother.py wants this one
+  m.attr("VERSION") = 2;  // edge/motion/smoother.py wants this one
   nb::class_<Smoother>(m, "Smoother")
       .def(nb::init<std::size_t, const std::vector<std::size_t>&>(), arg("n"), arg("taps"))
       .def("rest", &Smoother::rest, arg("q").noconvert())
-      .def("step", &Smoother::step, arg("value").noconvert(), arg("out").noconvert());
-  m.def("waypoint", &waypoint, arg("q").noconvert(), arg("k"), arg("u"),
-        arg("offset").noconvert(), arg("left"), arg("out").noconvert());
+      .def("step", &Smoother::step, arg("value").noconvert(), arg("out").noconvert())
+      .def_static("waypoint", &waypoint, arg("q").noconvert(), arg("k"), arg("u"),
+                  arg("offset").noconvert(), arg("left"), arg("out").noconvert());
 }
