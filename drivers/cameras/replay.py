@@ -21,6 +21,9 @@ class Config(config.Struct, frozen=True):
     name: CameraName = "wrist"
 
 
+_Images = Iterator[tuple[int, NDArray[Any]]]  # with their times [ns]
+
+
 class ReplayCamera(ReplaySource[Frame]):
     """Images are decoded one by one as they are due; nothing but their times is kept. Intrinsics
     are NaN where none were recorded."""
@@ -36,8 +39,11 @@ class ReplayCamera(ReplaySource[Frame]):
         self._K: NDArray[np.float64] = np.full((3, 3), np.nan)
         if f"{base}/calibration" in log.topics:
             self._K = log.calibration(f"{base}/calibration").intrinsics
-        self._index = -1
-        self._images: Iterator[tuple[int, NDArray[Any]]] | None = None
+        self._index = -1  # of `_frame`; -1: there is none yet
+        self._frame: Frame | None = None
+        self._images: _Images | None = None
+        self._depths: _Images = iter(())
+        self._next_depth: tuple[int, NDArray[Any]] | None = None
 
     def close(self) -> None:
         super().close()
@@ -54,14 +60,13 @@ class ReplayCamera(ReplaySource[Frame]):
             self._frame = Frame(rgb, self._depth_at(t_ns), self._K, self._frame_id)
             self._index = i
         self._images = images
+        assert self._frame is not None
         return self._frame, ()
 
-    def _rewind(self) -> Iterator[tuple[int, NDArray[Any]]]:
+    def _rewind(self) -> _Images:
         log = self.tape.log
         self._index = -1
-        self._depths: Iterator[tuple[int, NDArray[Any]]] = iter(())
-        if self._depth in log.topics:
-            self._depths = log.images(self._depth)
+        self._depths = log.images(self._depth) if self._depth in log.topics else iter(())
         self._next_depth = next(self._depths, None)
         return log.images(self._rgb)
 

@@ -42,7 +42,13 @@ class SimCamera(SimDevice[Frame]):
         self.cfg = cfg
         self.has_depth = cfg.depth
         self._mj = import_mujoco(rendering=True)
+        # Made by `_open_context` on the thread that reads, anew for each episode's model.
         self._gl: Any = None
+        self._scene: Any = None
+        self._option: Any = None
+        self._context: Any = None
+        self._rect: Any = None
+        self._camera: Any = None
         self._model: Any = None
         self._data: Any = None
         self._episode = -1

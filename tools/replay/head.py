@@ -20,6 +20,7 @@ class _Recorded:
     """A feature stream that says what was recorded."""
 
     impl = "recorded"
+    _bound: tuple[FLOATS, FLOATS]  # the arrays of `bind`, which comes before `step`
 
     def __init__(self, rows: NDArray[np.void]) -> None:
         self._rows, self._at = rows, -1

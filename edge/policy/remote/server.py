@@ -38,6 +38,12 @@ class PolicyServer:
     `say` gets a line per connection and error, from any thread.
     """
 
+    # Open while the `with` block lasts.
+    _socket: socket.socket
+    _wake: socket.socket
+    _waker: socket.socket
+    _acceptor: threading.Thread
+
     def __init__(
         self,
         policy: Policy,
