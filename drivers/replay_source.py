@@ -139,7 +139,7 @@ class ReplaySource(Generic[T]):
             )
         try:
             value, flags = self.sample(i)
-        except RecordingError as e:  # damage further on in the file
+        except RecordingError as e:  # damage at a later place in the file
             self._state = "fault"
             raise DeviceError(str(e)) from None
         if i != self._last:

@@ -41,10 +41,10 @@ class CellConfig(config.Struct, frozen=True):
 
     scene: str = "pick_place"
     timestep: Annotated[float, Meta(ge=1e-4, le=0.02)] = 0.002  # [s]
-    home: tuple[float, float, float] = (0.42, -0.13, 0.30)  # TCP at the start, tool down [m]
-    home_spread: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.02  # [m]
+    home: tuple[float, float, float] = (0.42, -0.13, 0.30)  # TCP at the start, base frame [m]
+    home_spread: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.02  # largest offset per axis [m]
     scene_config: dict[str, Any] = {}  # noqa: RUF012 - msgspec copies defaults
-    force_noise: Noise = 0.25  # upper end of the F/T noise drawn per episode [N]
+    force_noise: Noise = 0.25  # largest sigma that an episode may draw [N]
     torque_noise: Noise = 0.01  # [Nm]
     force_bias: Noise = 1.5  # residual bias after taring, 1 sigma [N]
     torque_bias: Noise = 0.05  # [Nm]
@@ -117,7 +117,7 @@ class Cell:
             self.ft_bias = rng.normal(0, 1, 6) * ([cfg.force_bias] * 3 + [cfg.torque_bias] * 3)
             self._ft = deque([np.zeros(6)], maxlen=1 + round(cfg.ft_delay_s / cfg.timestep))
             self.protective_stop = False
-            self._load = 0.0  # [N]
+            self._load = 0.0  # force at the wrist, averaged over about 10 ms [N]
             self.episode += 1
             mj.mj_forward(self.model, d)
             for _ in range(round(0.5 / cfg.timestep)):  # let the items settle

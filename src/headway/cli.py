@@ -177,12 +177,12 @@ def score(
     pro: Path | None = None,
     out: Path = Path("runs/score"),
 ) -> int:
-    """PRO features and signals for telemetry that is not ours (.npz, .csv, .mcap).
+    """Compute PRO features and signals for telemetry of other robots (.npz, .csv, .mcap).
 
     Args:
         files: recordings, or folders of them.
-        map: TOML file that says which channel is what (examples in examples/score).
-        pro: bundle of a PRO head; without one, features only.
+        map: TOML file that says what each channel is (examples in examples/score).
+        pro: bundle of a PRO head; without one, only features are computed.
         out: folder for the results.
     """
     from headway.tools.score.command import score_command
@@ -207,7 +207,7 @@ def latency(
     late_us: float | None = None,
     json: bool = False,
 ) -> int:
-    """Say where the time of runs went: stages, the way of a chunk, late ticks and their causes.
+    """Show the timing of runs: stages of a tick, delays of chunks, late ticks and their causes.
 
     Args:
         recordings: MCAP files.

@@ -47,7 +47,7 @@ class Message(NamedTuple):
     t_ns: int
     seq: int
     data: bytes
-    channel: int  # number in the file
+    channel: int  # number of the channel in the file
 
 
 class ChannelInfo(NamedTuple):
@@ -80,7 +80,7 @@ class Damage(NamedTuple):
     `text` says all that for people.
     """
 
-    offset: int  # of the chunk in the file [bytes]
+    offset: int  # of the chunk's body in the file [bytes]
     messages: dict[str, int]
     start_ns: int | None
     end_ns: int | None
@@ -90,7 +90,7 @@ class Damage(NamedTuple):
 class Recording:
     """An opened file; it returns everything in the order of the file. `truncated`: it ends early,
     and `note` says what was recovered. Made by `open_recording`, which explains `strict`. All
-    methods raise RecordingError for a topic that is not there or is of another kind."""
+    methods but `logs` raise RecordingError for a topic that is missing or of another kind."""
 
     def __init__(self, path: Path, contents: Contents, strict: bool = False) -> None:
         self.path = path

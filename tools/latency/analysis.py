@@ -131,7 +131,7 @@ def _jitter(rows: Rows, period: int) -> Line | None:
     if len(rows) < 2:
         return None
     begun = rows["begun"] if has(rows, "begun") else rows["t_ns"] + rows["late"]
-    wanted = np.diff(rows["t_ns"])  # whole periods
+    wanted = np.diff(rows["t_ns"])  # nominal intervals: whole periods
     return line("jitter of the beginnings", np.abs(np.diff(begun) - wanted))
 
 

@@ -53,7 +53,7 @@ def run_command(config: Path, run: RunOptions) -> int:
             with enough_files():
                 code = _run(config, run, ending, console)
         except KeyboardInterrupt:
-            if not ending.why:  # Ctrl-C before `ending` handled signals
+            if not ending.why:  # it was not raised by `ending`
                 raise
             console.print(f"interrupted by {ending.why} before the first episode", highlight=False)
             code = EXIT_INTERRUPTED
@@ -111,7 +111,8 @@ def _run(config: Path, run: RunOptions, ending: Ending, console: Console) -> int
                         from headway.tools.report import write_report
 
                         progress.console.print(f"  report {write_report(path)}")
-                    # A person has to look at a real robot first; a world is reset each time.
+                    # After a fault, or a protective stop without a world that is reset for the
+                    # next episode, a person has to look at the robot first.
                     if result.end == "fault" or (result.end in STOPPED and station.world is None):
                         break
         finally:

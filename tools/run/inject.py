@@ -62,7 +62,7 @@ class Injection:
     for_s: float = math.inf
 
     def on(self, t_s: float) -> bool:
-        once = self.kind in _USUAL_S  # there `for_s` is not a duration
+        once = self.kind in _USUAL_S  # for these kinds, `for_s` is not a duration
         return t_s >= self.at_s and (once or t_s < self.at_s + self.for_s)
 
 
@@ -104,7 +104,8 @@ def _injection(found: re.Match[str]) -> Injection | None:
 
 class Faults:
     """The faults `wanted` in every episode of one loop: `install` puts them into the devices,
-    `attach` into the worker. It observes the loop, to know when an episode begins and ends."""
+    `attach` into the worker. `active` gives the fault of a kind that is in effect now, or None, and
+    logs each when it begins. The object observes the loop, to know when episodes begin and end."""
 
     def __init__(self, wanted: tuple[Injection, ...], clock: Clock) -> None:
         self.wanted, self.clock = wanted, clock

@@ -83,7 +83,7 @@ def _check_folder(out: Path) -> None:
         os.stat(out / "episode_0.mcap")
     except (FileNotFoundError, NotADirectoryError):
         pass
-    except (OSError, ValueError) as e:  # too long a name, a folder that may not be entered, ...
+    except (OSError, ValueError) as e:  # for example a name that is too long, or no permission
         raise RecordingError(
             f"wanted a folder for recordings at {str(out)!r}, found: {getattr(e, 'strerror', e)}: "
             "choose another --out"
