@@ -1,9 +1,9 @@
-"""Devices behind small Protocols: Camera, ForceTorqueSensor, Arm, Gripper; and the World around
-them, where it can be set up anew.
+"""The Protocols that every device implements (Camera, ForceTorqueSensor, Arm, Gripper, and World
+for surroundings that can be reset), and the functions that find and open a device.
 
-Drivers block in `read`; concurrency is written once, in `headway.drivers.latest`. The folder is the
-registry: `open_device("cameras", "sim", table, ctx)` loads `drivers/cameras/sim.py` and calls its
-`connect(cfg, ctx)`, whose `Config` is a strict struct.
+A driver may block in `read`; the threads that this needs are all in `headway.drivers.latest`. The
+folder is the registry: `open_device("cameras", "sim", table, ctx)` loads `drivers/cameras/sim.py`,
+decodes `table` into that module's strict struct `Config`, and calls its `connect(cfg, ctx)`.
 """
 
 from __future__ import annotations
@@ -35,20 +35,22 @@ from headway.types import (
 class Source(Protocol[T_co]):
     """Anything that yields stamped samples.
 
-    `waits`: whether `read` waits for something outside (a socket, a port, a renderer). A source
-    that does not needs no thread: whoever wants a sample takes one."""
+    `waits`: whether `read` waits for something outside the program (a socket, a port, a renderer).
+    A source that never waits needs no reader thread: the caller reads it directly."""
 
     info: Info
     waits: bool
 
     def open(self, timeout_s: float) -> None:
-        """Connect. Idempotent; moves nothing. Raises DeviceError."""
+        """Connect within `timeout_s` [s]. Does nothing when already open, and never moves the
+        robot. Raises DeviceError."""
 
     def read(self, timeout_s: float) -> Sample[T_co]:
-        """The next sample, waiting at most `timeout_s`. Raises Stale or DeviceError."""
+        """The next sample, waiting at most `timeout_s` [s]; 0 does not wait. Raises Stale when no
+        sample came in time, and DeviceError when the device failed."""
 
     def close(self) -> None:
-        """Bounded in time; never raises."""
+        """Disconnect. Returns within a bounded time and never raises."""
 
     def health(self) -> Health: ...
 
@@ -65,57 +67,59 @@ class Arm(Source[ArmState], Protocol):
     chain: Chain  # its kinematics up to the TCP
 
     def activate(self) -> None:
-        """Goal := measured position, then torque on."""
+        """Set the servo's goal to the measured position, then switch the torque on."""
 
     def command(self, q: Vec, *, deadline_ns: int) -> Sent:
-        """Servo towards joint positions `q` (n,) [rad]. Raises DeviceError; non-finite values are
-        refused and nothing reaches the wire."""
+        """Servo towards joint positions `q` (n,) [rad], to be reached at `deadline_ns` [ns] of the
+        run's clock. Returns the positions sent. Raises DeviceError, also for values that are not
+        finite; nothing is sent then."""
 
     def stop(self, category: int = 2) -> None:
-        """Stop category 0, 1 or 2 of IEC 60204-1. A software stop is not a safety function."""
+        """Stop with category 0, 1 or 2 of IEC 60204-1. A software stop is not a safety function."""
 
 
-# Stops an arm without the loop and without its connection, as the watchdog process does when the
-# loop hangs: called with the arm's config table, without `kind`. Raises what goes wrong.
+# A function that stops an arm over a connection of its own, called by the watchdog process when the
+# control loop hangs. Its argument is the arm's config table without `kind`. It may raise anything.
 RemoteStop = Callable[[dict[str, Any]], None]
 
 
 class ArmModule(Protocol):
     """What each module of `drivers/arms` offers."""
 
-    remote_stop: RemoteStop | None  # None: this arm stops only through the loop's connection
+    remote_stop: RemoteStop | None  # None: only the loop's own connection can stop this arm
     Config: type[config.Struct]
 
     def connect(self, cfg: Any, ctx: Context, /) -> Arm:
-        """The arm of the checked config `cfg`; not yet open."""
+        """The arm that `cfg`, an instance of `Config`, describes; it is not open yet."""
 
 
 class Gripper(Source[GripperState], Protocol):
     stroke: float  # largest jaw opening [m]
 
     def command(self, width: float, *, force: float) -> None:
-        """Move the jaws to `width` [m] with at most `force` [N]."""
+        """Move the jaws to the opening `width` [m] with at most `force` [N]. Raises DeviceError,
+        also for numbers that are not finite."""
 
     def stop(self) -> None: ...
 
 
 class World(Protocol):
-    """What stands around the robot, where that can be set up anew for each episode and can be asked
-    how an episode ended: a simulated cell, a test rig that resets itself."""
+    """The surroundings of the robot, where a program can reset them for each episode and ask how
+    the episode ended: a simulated cell, or a test rig that resets itself."""
 
     def reset(self, seed: int) -> str:
-        """Set up the episode of `seed`, which alone decides it. Returns the instruction: what the
-        world asks for."""
+        """Set up an episode; the same `seed` always gives the same one. Returns the instruction
+        for the policy."""
 
     def outcome(self) -> bool:
-        """Whether what was asked for has been done, as the world's own sensors tell."""
+        """Whether the world's own sensors report that the instruction has been carried out."""
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What a world asks of a run: the task's index, a place (x, y) [m] in the base frame that each
-    named zone of the task has to hold, and the instructions, one of which each episode has. `name`
-    is for messages."""
+    """What a world expects of a run's configuration: the index `task`; for each named zone of the
+    task a point (x, y) [m] in the base frame that must lie inside it; and the instructions that
+    episodes may give. `name` is for messages."""
 
     name: str
     task: int
@@ -125,18 +129,18 @@ class Asked:
 
 @dataclass
 class Context:
-    """What a device may need beyond its own table: the clock, and worlds shared by several devices
-    (the simulated cell, an opened recording), keyed by the module that made them."""
+    """What a device may need beyond its own config table: the run's clock, and objects that several
+    devices share (the simulated cell under "sim", opened recordings)."""
 
     clock: Clock
     worlds: dict[str, Any] = field(default_factory=dict)
 
 
 def device_config(folder: str, table: dict[str, Any], where: str) -> tuple[ModuleType, Any]:
-    """The module of the device that `table` describes, and its checked `Config`. `folder`:
-    "cameras", "ft", "arms", "grippers" or "worlds"; `where`: the table's place, for errors.
+    """The module of the device that `table` describes, and its checked `Config`. `folder` is
+    "cameras", "ft", "arms", "grippers" or "worlds"; `where` names the table in errors.
 
-    Raises ConfigError for no kind or an unknown one, an unknown key, or a value that does not fit.
+    Raises ConfigError for a missing or unknown `kind`, an unknown key, or an unfit value.
     """
     rest = dict(table)
     kind = rest.pop("kind", None)
@@ -149,8 +153,9 @@ def device_config(folder: str, table: dict[str, Any], where: str) -> tuple[Modul
 def open_device(
     folder: str, kind: str, table: dict[str, Any], ctx: Context, where: str = ""
 ) -> Any:
-    """The device `kind` of `folder` from its config table without the kind. Raises what
-    `device_config` raises."""
+    """The device `kind` of `folder`, not open yet. `table` is its config table without `kind`;
+    `where` names it in errors. Raises ConfigError like `device_config`, and what the module's
+    `connect` raises."""
     place = where or f"[{folder}] kind {kind}"
     module, cfg = device_config(folder, {**table, "kind": kind}, place)
     return module.connect(cfg, ctx)

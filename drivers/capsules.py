@@ -1,4 +1,4 @@
-"""What an arm is made of, for checks of distance: segments with a radius on a chain's frames."""
+"""Capsules on the frames of a kinematic chain: the shape of an arm in checks of distance."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ Xyz = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Capsule:
-    """All points within `radius` [m] of the segment from `a` to `b` [m] in frame number `frame` of
-    a chain: 0 is the base's, i + 1 the one behind joint i (see `Chain.transforms`), the last one
-    the flange. `contact`: made to touch what stands around, such as a finger."""
+    """All points within `radius` [m] of the segment from `a` to `b` [m], both in frame number
+    `frame` of a chain (see `Chain.transforms`): 0 is the base frame, i + 1 the frame behind joint
+    i, and the last one is the flange. `contact`: this part is meant to touch things, as a finger
+    is."""
 
     name: str
     frame: int

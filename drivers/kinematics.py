@@ -1,8 +1,8 @@
 """Serial-chain kinematics from standard Denavit-Hartenberg rows (a, d, alpha).
 
-T_i = Rz(q_i) Tz(d_i) Tx(a_i) Rx(alpha_i) (Denavit & Hartenberg 1955, "standard" convention, the one
-Universal Robots publishes). Computed by `drivers/cpp/kinematics.hpp` or
-`drivers/kinematics_python.py`.
+Each row gives T_i = Rz(q_i) Tz(d_i) Tx(a_i) Rx(alpha_i) (Denavit & Hartenberg 1955, in the
+"standard" convention, which Universal Robots publishes). `drivers/cpp/kinematics.hpp` computes it
+where it was compiled at installation, else `drivers/kinematics_python.py`.
 """
 
 from __future__ import annotations
@@ -37,12 +37,13 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Chain:
-    """`dh` rows (a [m], d [m], alpha [rad]); `base_yaw` turns the first frame about the vertical;
-    `tool` is the TCP in the flange frame; `body` what the arm is made of. `impl` says what
-    computes, as `headway.compiled` has it; a chain that is longer than the compiled code takes is
-    computed in Python. Any thread may use it.
+    """The kinematics of an arm of n joints. `dh` has a row (a [m], d [m], alpha [rad]) per joint;
+    `base_yaw` [rad] turns the first frame about the vertical; `tool` is the TCP in the flange
+    frame; `body` is the arm's shape. `impl` chooses the implementation as `headway.compiled` says;
+    a chain with more joints than the compiled code takes is computed in Python. Raises Missing.
+    Threads may share a chain.
 
-    `q` is (n,) [rad] everywhere; ValueError for another number of joints. Raises Missing.
+    The argument `q` of every method is (n,) [rad]; another number of joints raises ValueError.
     """
 
     dh: tuple[tuple[float, float, float], ...]
@@ -66,13 +67,13 @@ class Chain:
 
     @property
     def links(self) -> NDArray[np.float64]:
-        """Rows (a [m], d [m], cos alpha, sin alpha) (n, 4)."""
+        """`dh` as an array (n, 4) of rows (a [m], d [m], cos alpha, sin alpha)."""
         rows = [(a, d, math.cos(alpha), math.sin(alpha)) for a, d, alpha in self.dh]
         return np.array(rows, np.float64).reshape(-1, 4)
 
     @property
     def computed_by(self) -> Computed:
-        """What "auto" came to on this machine."""
+        """The implementation in use, which "auto" chose for this machine."""
         return "python" if isinstance(self._solver, kinematics_python.Chain) else "cpp"
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -80,15 +81,16 @@ class Chain:
         return Chain, given
 
     def transforms(self, q: Vec) -> NDArray[np.float64]:
-        """Frames 0..n in the base frame, the base's own and the one behind each joint, as rows
-        (n + 1, 12): rotation row-major, then position [m]. Joint i turns about z of frame i."""
+        """Frames 0..n in the base frame, as rows (n + 1, 12): rotation row-major, then position
+        [m]. Frame 0 is the base with `base_yaw`, frame i + 1 is behind joint i, and the last one is
+        the flange. Joint i turns about z of frame i."""
         out = np.empty((len(self.dh) + 1, 12))
         self._solver.frames(q, out)
         return out
 
     def frames(self, q: Vec) -> tuple[list[Sixtuple], tuple[float, ...]]:
-        """Per joint the axis and origin (zx, zy, zz, px, py, pz), and the flange as 12 numbers:
-        rotation row-major, then position."""
+        """Per joint its axis and origin (zx, zy, zz, px, py, pz), and the flange as 12 numbers
+        (rotation row-major, then position); positions in [m], all in the base frame."""
         rows = self.transforms(q).tolist()
         return [(f[2], f[5], f[8], f[9], f[10], f[11]) for f in rows[:-1]], tuple(rows[-1])
 
@@ -103,7 +105,7 @@ class Chain:
         self._solver.fk(q, R, p)
 
     def position(self, q: Vec) -> Vec:
-        """TCP position (3,) [m]; the quick form of `fk`."""
+        """TCP position (3,) [m] in the base frame; faster than `fk`."""
         p = np.empty(3)
         self._solver.position(q, p)
         return p
@@ -119,7 +121,7 @@ class Chain:
         return self.state(q)[2]
 
     def state(self, q: Vec) -> tuple[Mat3, Vec, NDArray[np.float64]]:
-        """TCP rotation, position and Jacobian in one pass."""
+        """TCP rotation (3, 3) and position (3,) [m] in the base frame, and `jacobian` (6, n)."""
         R, p, J = np.empty((3, 3)), np.empty(3), np.empty((6, len(self.dh)))
         self._solver.state(q, R, p, J)
         return R, p, J
@@ -129,8 +131,8 @@ class Chain:
         self._solver.state(q, R, p, J)
 
     def motion(self, q: Vec, dq: Vec) -> tuple[Pose, Vec]:
-        """TCP pose, and its twist (6,), v [m/s] and w [rad/s] in the base frame, of an arm that
-        moves with `dq` (n,) [rad/s]."""
+        """TCP pose and twist (6,), v [m/s] then w [rad/s], both in the base frame, of an arm whose
+        joints move with `dq` (n,) [rad/s]."""
         p, quat, twist = np.empty(3), np.empty(4), np.empty(6)
         self._solver.motion(q, dq, p, quat, twist)
         return Pose(p, quat), twist
@@ -146,11 +148,16 @@ class Chain:
         damping: float = 1e-4,
         max_step: float = 0.25,
     ) -> tuple[Vec, float]:
-        """Damped least squares (Wampler 1986) from `q0` to TCP pose (R, p).
+        """Inverse kinematics by damped least squares (Wampler 1986): joints for the TCP pose with
+        rotation `R` (3, 3) and position `p` (3,) [m] in the base frame, starting at `q0` (n,)
+        [rad].
 
-        Returns the joints (n,) and the residual: the larger of position [m] and rotation [rad]
-        error. The caller decides what residual is a failure. What is not finite gives NaN joints
-        and an infinite residual.
+        It ends when the residual is below `tol`, or after `iterations` steps, each of which turns
+        no joint by more than `max_step` [rad]. `damping` is added to the diagonal of J J^T.
+
+        Returns the joints (n,) [rad] and the residual: the largest component of the position error
+        [m] and of the rotation error [rad]. The caller decides which residual is a failure. Inputs
+        that are not finite give NaN joints and an infinite residual.
         """
         q = np.array(q0, dtype=np.float64)
         return q, self._solver.ik(R, p, q, iterations, tol, damping, max_step)
@@ -167,12 +174,13 @@ class Chain:
         damping: float = 1e-4,
         max_step: float = 0.25,
     ) -> tuple[NDArray[np.float64], float]:
-        """`ik` for a chunk of TCP poses, each from the joints of the one before, the first from
-        `q0`. `actions` (h, 6 or more): position [m] and rotation vector [rad] in the frame (R, p).
+        """`ik` for a chunk of TCP poses: each starts from the joints of the pose before it, the
+        first from `q0` (n,) [rad]. `actions` (h, 6 or more) holds a position [m] and a rotation
+        vector [rad] per row, in the frame with rotation `R` (3, 3) and origin `p` (3,) [m].
 
-        Returns joints (h + 1, n), row 0 being `q0`, and the largest residual. An action that is not
-        finite, further columns included, makes its row and all later ones NaN; those have no
-        residual. The compiled code lets other threads run meanwhile.
+        Returns joints (h + 1, n) [rad], whose row 0 is `q0`, and the largest residual. An action
+        with a number that is not finite, in any column, makes its row and all later rows NaN; these
+        do not count in the residual. The compiled code releases Python's global lock.
         """
         q = np.empty((len(actions) + 1, len(self.dh)))
         q[0] = q0

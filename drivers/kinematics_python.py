@@ -1,8 +1,8 @@
-"""Kinematics of a serial chain in Python: the readable reference of `drivers/cpp/kinematics.hpp`,
-and what is used where nothing was compiled.
+"""Kinematics of a serial chain in Python: the readable reference for `drivers/cpp/kinematics.hpp`,
+used where that was not compiled. `drivers/kinematics.py` chooses between the two.
 
-Forward kinematics is scalar: at six joints this is several times faster than a chain of NumPy
-matrix products.
+Forward kinematics is written with scalars: for six joints this is several times faster than NumPy
+products of small matrices.
 """
 
 from __future__ import annotations
@@ -22,9 +22,13 @@ Twelve = tuple[
 
 
 class Chain:
-    """`links` rows (a, d, cos alpha, sin alpha); the base is turned by the angle of `base_cos` and
-    `base_sin`; `tool` is the TCP in the flange frame. Results are written into the arguments named
-    in capitals or `p`; `ik` and `ik_chunk` write into `q`."""
+    """`links` (n, 4) has rows (a [m], d [m], cos alpha, sin alpha). `base_cos` and `base_sin` are
+    the cosine and sine of the angle that turns the base about the vertical. `tool` (3,) [m] is the
+    TCP in the flange frame.
+
+    The methods are those of `drivers.kinematics.Chain`, which explains their arguments, but they
+    write results into arrays given to them: into `out`, `R`, `p`, `J`, `quat` and `twist`; in `ik`
+    and `ik_chunk` into `q`, which holds the start, and the residual is returned."""
 
     def __init__(
         self,
@@ -38,8 +42,9 @@ class Chain:
         self._tool: list[float] = tool.tolist()
 
     def transforms(self, q: list[float]) -> list[Twelve]:
-        """Frames 0..n, the base's and the one behind each joint, as 12 numbers: rotation row-major,
-        then position [m]. Joint i turns about z of frame i."""
+        """Frames 0..n in the base frame (0 is the base, i + 1 is behind joint i), each as 12
+        numbers: rotation row-major, then position [m]. Joint i turns about z of frame i. Raises
+        ValueError for a wrong number of joints."""
         n = len(self._links)
         if len(q) != n:
             raise ValueError(f"wanted {n} joint positions, found {len(q)}")
@@ -51,7 +56,7 @@ class Chain:
         out = [(r00, r01, r02, r10, r11, r12, r20, r21, r22, px, py, pz)]
         for (a, d, ca, sa), angle in zip(self._links, q, strict=True):
             c, s = math.cos(angle), math.sin(angle)
-            # columns of R * Rz(q): x' and y'
+            # The first two columns of R * Rz(q).
             x0, x1, x2 = r00 * c + r01 * s, r10 * c + r11 * s, r20 * c + r21 * s
             y0, y1, y2 = r01 * c - r00 * s, r11 * c - r10 * s, r21 * c - r20 * s
             px += d * r02 + a * x0
@@ -124,7 +129,7 @@ class Chain:
             step = J.T @ np.linalg.solve(J @ J.T + damping * np.eye(6), error)
             most = float(np.abs(step).max())
             q += step * (max_step / most if most > max_step else 1.0)
-            if not np.isfinite(q).all():  # of what is infinite there is no cosine
+            if not np.isfinite(q).all():  # math.cos raises for infinity
                 q[:] = math.nan
                 return math.inf
         return residual
@@ -146,7 +151,7 @@ class Chain:
                 q[k + 1 :] = math.nan
                 break
             q[k + 1] = q[k]
-            with np.errstate(over="ignore", invalid="ignore"):  # what is too large becomes NaN
+            with np.errstate(over="ignore", invalid="ignore"):  # numbers too large give NaN
                 goal, turned = p + R @ a[:3], R @ rotvec_to_mat(a[3:6])
                 residual = self.ik(turned, goal, q[k + 1], iterations, tol, damping, max_step)
             worst = max(worst, residual)
@@ -154,7 +159,8 @@ class Chain:
 
 
 def tcp(tool: Sequence[float], flange: Sequence[float]) -> list[float]:
-    """TCP position (3,) [m] of a tool on a flange frame."""
+    """TCP position (3,) [m] in the base frame, of the offset `tool` (3,) [m] on the frame `flange`
+    (12 numbers: rotation row-major, then position [m])."""
     tx, ty, tz = tool
     r00, r01, r02, r10, r11, r12, r20, r21, r22, px, py, pz = flange
     return [

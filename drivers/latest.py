@@ -1,9 +1,10 @@
-"""The newest sample of a device with its age: the only thread code of all drivers.
+"""`Latest` gives the newest sample of a device without waiting. This is the only code of the
+drivers that starts threads.
 
-On a real-time clock one reader thread per device blocks in `read` and keeps what it got last. In
-lock-step, and for a source that never waits, there is no thread: `latest` reads. A device that
-fails, in whatever way, is closed and reopened with capped back-off; meanwhile `latest` raises Stale
-as soon as the last sample is too old, and never waits.
+In real time, one reader thread per device waits in `read` and keeps the newest sample. In
+lock-step, and for a source that never waits, there is no thread: `latest` itself reads. A device
+that fails is closed, and opened again after a pause that grows with each failure up to 1 s.
+Meanwhile `latest` raises Stale once the newest sample is too old.
 """
 
 from __future__ import annotations
@@ -23,31 +24,33 @@ _JOIN_S = 2.0
 
 
 class Latest(Generic[T]):
-    """Owns `source` from `start` to `close`. `max_age_ns` is asked for per call."""
+    """Opens, reads and closes `source`, from `start` to `close`. `clock` is the run's. `name` is
+    for messages, by default the model or kind of the device."""
 
     def __init__(self, source: Source[T], clock: Clock, name: str = "") -> None:
         self.source, self.clock = source, clock
         self.name = name or source.info.model or source.info.kind
-        self._sample: Sample[T] | None = None  # replaced whole: one reference, no lock
+        self._sample: Sample[T] | None = None  # replaced, never written into: no lock needed
         self._fault: str = ""
         self._failures = 0
-        self._again_ns = 0  # in lock-step: when a device that failed is tried again
+        self._again_ns = 0  # without a thread: when to retry a failed device
         self._stop = threading.Event()
         self._first = threading.Event()
         self._seen = False
         self._thread: threading.Thread | None = None
 
     def start(self, timeout_s: float = 5.0) -> None:
-        """Open the device; in real time, return with a first sample. Raises DeviceError."""
+        """Open the device within `timeout_s` [s]; with a reader thread, also wait that long for a
+        first sample. Raises DeviceError, or Stale when no sample came."""
         self._sample, self._fault, self._failures, self._again_ns = None, "", 0, 0
         try:
             self.source.open(timeout_s)
         except BaseException:
-            self.source.close()  # what was opened halfway
+            self.source.close()  # it may have been opened in part
             raise
         if not (self.clock.realtime and self.source.waits):
             return
-        # New: a thread of an earlier start that still hangs in its device keeps the old ones.
+        # New events: a thread of an earlier start may still hang in its device, with the old ones.
         self._stop, self._first, self._seen = threading.Event(), threading.Event(), False
         self._thread = threading.Thread(
             target=self._pump, args=(self._stop,), name=f"latest-{self.name}", daemon=True
@@ -61,16 +64,17 @@ class Latest(Generic[T]):
             )
 
     def restart(self) -> None:
-        """In lock-step, when the clock begins anew: what was read before it is forgotten."""
+        """Forget the last sample. For lock-step, where each episode restarts the clock."""
         self._sample, self._again_ns = None, 0
 
     @property
     def last(self) -> Sample[T] | None:
-        """The newest sample whatever its age, without asking the device."""
+        """The newest sample of any age, without reading the device; None before the first."""
         return self._sample
 
     def latest(self, max_age_ns: int) -> Sample[T]:
-        """The newest sample, valid or not. Raises Stale when it is older than `max_age_ns`."""
+        """The newest sample, valid or not. Raises Stale when it is older than `max_age_ns` [ns], or
+        when there is none yet."""
         now = self.clock.now()
         if self._thread is None and now >= self._again_ns and (rest := self._step(0.0)):
             self._again_ns = now + round(rest * NS)
@@ -89,7 +93,8 @@ class Latest(Generic[T]):
         return self.source.health()
 
     def close(self) -> None:
-        """Bounded: a device that hangs in `read` is left to its thread."""
+        """Stop reading and close the device. Waits at most 2 s for the reader thread; one that
+        still hangs in `read` then is left behind."""
         self._stop.set()
         thread, self._thread = self._thread, None
         if thread is not None:
@@ -104,23 +109,24 @@ class Latest(Generic[T]):
         while not stop.is_set():
             if rest := self._step(1.0):
                 stop.wait(rest)
-        self.source.close()  # here, because what a device opened may belong to its thread
+        self.source.close()  # on this thread, because a GL context and the like belong to it
 
     def _step(self, timeout_s: float) -> float:
-        """Read once, after a failure open first. Returns for how long to leave it alone [s]."""
+        """Read once; after a failure, open the device first. Returns how long to pause before the
+        next step [s]."""
         try:
             if self._failures:
                 self.source.open(1.0)
             self._sample = self.source.read(timeout_s)
         except Stale as e:
             self._fault = str(e)
-        except Exception as e:  # DeviceError, or a driver that lets its library's errors through
+        except Exception as e:  # DeviceError, or an error of the device's library
             self._fault = str(e) if isinstance(e, HeadwayError) else f"{type(e).__name__}: {e}"
             self.source.close()
             self._failures += 1
             return _BACKOFF_S[min(self._failures, len(_BACKOFF_S)) - 1]
         else:
-            if not self._seen:  # setting an event takes its lock every time
+            if not self._seen:  # Event.set takes a lock, so it is called once
                 self._seen = True
                 self._first.set()
             if self._failures or self._fault:

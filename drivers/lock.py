@@ -1,8 +1,8 @@
-"""One process at a time per device, wherever the device itself does not see to it.
+"""A lock that lets only one process at a time use a device, for devices that do not ensure it.
 
-An advisory lock (flock) on a file of the device's address in a folder of this user: it goes with
-its process however that ends, so a crash leaves nothing to clean up. It does not stop another user
-or another computer: that is the device's business.
+It is an advisory lock (flock) on a file that is named after the device's address, in a folder of
+this user. The kernel releases it however the process ends, so a crash leaves nothing to clean up.
+It does not keep out another user or another computer.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from headway.types import Info
 
 
 def folder() -> Path:
-    """`headway` in XDG_RUNTIME_DIR, which is the user's own and emptied at logout; where there is
-    none, `headway-UID` in the folder for temporary files. Raises DeviceError."""
+    """The folder of the lock files, made if it is missing: `headway` in XDG_RUNTIME_DIR, which
+    belongs to the user and is emptied at logout; where that is not set, `headway-UID` in the folder
+    for temporary files. Raises DeviceError when it cannot be made or is another user's."""
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     root = Path(runtime) if runtime else Path(tempfile.gettempdir())
     path = root / ("headway" if runtime else f"headway-{os.getuid()}")
@@ -35,7 +36,9 @@ def folder() -> Path:
 
 
 class DeviceLock:
-    """`with DeviceLock(info):` holds the device at `info.uri`. Raises Busy naming the holder."""
+    """`with DeviceLock(info):` holds the device with the address `info.uri` and serial number
+    `info.serial`. Entering raises Busy, which names the process that holds it, or DeviceError when
+    the lock file cannot be opened."""
 
     def __init__(self, info: Info) -> None:
         what = f"{info.uri} {info.serial}".strip()
@@ -65,7 +68,8 @@ class DeviceLock:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # The file stays: removing it would let two processes hold locks of the same name.
+        # The file stays: once it is removed, a second process could lock a new file of that name
+        # while a third still holds the old one.
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1

@@ -1,6 +1,5 @@
-"""What the null devices have in common: a robot that is there, does as told and feels nothing.
-
-For trying a configuration without hardware, for tests, and for measuring a loop without its robot.
+"""The base class of the null devices, which need no hardware: they are always there, obey every
+command and sense nothing. They serve to try a configuration, to test, and to time the control loop.
 """
 
 from __future__ import annotations
@@ -15,9 +14,10 @@ T = TypeVar("T")
 
 
 class NullSource(Generic[T]):
-    """Subclasses give `sample()`. In real time `read` waits for the next sample of `rate_hz`; with
-    `timeout_s` 0, and always in lock-step, it takes one now. `threaded`: behave like a device that
-    is waited for, with a reader thread of its own."""
+    """Subclasses implement `sample()`, which gives the current value. In real time `read` waits for
+    the next period of `rate_hz` [Hz]; with `timeout_s` 0, and always in lock-step, it returns at
+    once. `clock` is the run's, `model` the device's name. `threaded` gives the device a reader
+    thread, as if its `read` had to wait."""
 
     def __init__(self, clock: Clock, model: str, rate_hz: float, threaded: bool = False) -> None:
         self.info = Info("null", model)

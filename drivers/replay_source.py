@@ -1,9 +1,10 @@
-"""Devices that play a recording back: what the kinds `replay` have in common.
+"""The common part of the devices of kind `replay`, which play a recording back.
 
-All devices on one file share its time: the first `open` starts the tape at the clock's now, and the
-sample that was recorded s seconds after the first one is due s seconds later. `read` gives the
-newest sample that is due, on a virtual clock at once, on the wall clock when the next one comes.
-Past the end it raises Stale. Opening again after all have closed starts from the beginning.
+All devices that play the same file share one `Tape`. The first `open` starts it at the clock's
+present time; a sample recorded s seconds after the first one of the file is due s seconds after
+that. `read` gives the newest sample that is due: in lock-step at once, in real time after waiting
+for a new one. After the end of the recording it raises Stale. Once all devices have been closed,
+opening one starts from the beginning.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ T = TypeVar("T")
 
 
 class Tape:
-    """An opened recording and the moment on our clock at which it was started."""
+    """The opened recording at `path`, and `start_ns`, the time of `clock` at which playing began.
+    A device calls `enter` when it opens and `leave` when it closes; the first `enter` starts the
+    tape. Raises RecordingError for a file that cannot be read or has nothing to play."""
 
     def __init__(self, path: Path, clock: Clock) -> None:
         self.log: Recording = open_recording(path, strict=True)
@@ -39,7 +42,8 @@ class Tape:
         self._lock = threading.Lock()
 
     def _origin(self) -> int:
-        """Time of the first row or image. Logs do not count: theirs may be 0, for "before"."""
+        """Time of the first row or image [ns], in the recording's clock. Log messages do not count:
+        those from before the first tick are stamped 0."""
         firsts = []
         for topic in self.log.topics:
             schema = self.log.schema(topic)
@@ -53,7 +57,8 @@ class Tape:
         return min(firsts)
 
     def rows(self, topic: str, columns: Sequence[str]) -> tuple[NDArray[np.int64], Rows]:
-        """Times [ns] and rows of `topic`. Raises ConfigError when a column is missing."""
+        """Times (m,) [ns], in the recording's clock, and rows (m,) of `topic`. Raises ConfigError
+        when the topic has no rows or lacks one of `columns`."""
         if topic not in self._rows:
             self._rows[topic] = self.log.timed_rows(topic)
         times, rows = self._rows[topic]
@@ -78,7 +83,8 @@ class Tape:
 
 
 def tape_of(path: str, ctx: Context) -> Tape:
-    """The tape of `path`, shared by all devices of `ctx`. Raises RecordingError."""
+    """The tape of the recording at `path`, which the devices of `ctx` share. Raises
+    RecordingError."""
     where = Path(path).resolve()
     key = f"{__name__}:{where}"
     if key not in ctx.worlds:
@@ -88,16 +94,17 @@ def tape_of(path: str, ctx: Context) -> Tape:
 
 
 class ReplaySource(Generic[T]):
-    """Subclasses give `sample(i)`: the value recorded at `times[i]`, and why it is not valid."""
+    """Subclasses implement `sample(i)`: the value recorded at `times[i]`, and its flags, which say
+    why it is not valid (none if it is). `times` (m,) [ns] are in the recording's clock."""
 
-    waits = True  # for the next sample of the tape
+    waits = True  # `read` waits until the next sample is due
 
     def __init__(self, tape: Tape, info: Info, times: NDArray[np.int64]) -> None:
         self.tape, self.info = tape, info
         self._times = np.maximum.accumulate(times) - tape.origin_ns
         gaps = np.diff(self._times)
         self._period_ns = int(np.median(gaps)) if len(gaps) else 0
-        self._last = -1  # index of what was read last
+        self._last = -1  # index of the sample read last
         self._age = self._received = self._invalid = 0
         self._state = "closed"
 
@@ -132,7 +139,7 @@ class ReplaySource(Generic[T]):
             )
         try:
             value, flags = self.sample(i)
-        except RecordingError as e:  # damage further on in the file
+        except RecordingError as e:  # damage at a later place in the file
             self._state = "fault"
             raise DeviceError(str(e)) from None
         if i != self._last:
@@ -145,11 +152,12 @@ class ReplaySource(Generic[T]):
         return Sample(stamp, value, not flags, flags)
 
     def _due(self, now: int) -> int:
-        """Index of the newest sample at or before `now`; -1 = none yet."""
+        """Index of the newest sample due at `now` [ns]; -1 for none yet."""
         return int(np.searchsorted(self._times, now - self.tape.start_ns, side="right")) - 1
 
     def _wait(self, timeout_s: float) -> int:
-        """Sleep until the sample after the last one is due. Raises Stale when that is too late."""
+        """Sleep until the sample after the last one is due, and return the index of the newest one
+        due then. Raises Stale when none is due within `timeout_s` [s]."""
         clock = self.tape.clock
         limit = clock.now() + round(timeout_s * NS)
         if self._last + 1 < len(self._times):
@@ -177,5 +185,5 @@ def info(tape: Tape, model: str) -> Info:
 
 
 def bad(**columns: Any) -> tuple[str, ...]:
-    """A flag for every column that holds a NaN or an infinity."""
+    """A flag "NAME not finite" for every one of `columns` that holds a NaN or an infinity."""
     return tuple(f"{name} not finite" for name, v in columns.items() if not np.isfinite(v).all())

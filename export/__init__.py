@@ -1,1 +1,1 @@
-"""PyTorch/ONNX models -> checked bundles."""
+"""Export PyTorch models as bundles with ONNX models."""

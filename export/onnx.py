@@ -1,4 +1,4 @@
-"""PyTorch module -> ONNX file, checked against the module it came from."""
+"""Export a PyTorch module as an ONNX model, and check that both compute the same."""
 
 from __future__ import annotations
 
@@ -25,14 +25,16 @@ def export(
     inputs: dict[str, torch.Tensor],
     outputs: Sequence[str],
 ) -> tuple[bytes, tuple[Tensor, ...], tuple[Tensor, ...]]:
-    """The ONNX model, its inputs and its outputs. Raises BundleError where ONNX Runtime's answer
-    to `inputs` differs from the module's: an exporter that changes the numbers is not used."""
+    """The ONNX model as bytes, and the tensors of its inputs and outputs. `inputs` are samples by
+    name, in the order of the module's arguments; `outputs` are the names of its results. Raises
+    BundleError when the results of ONNX Runtime for `inputs` differ from the module's by more than
+    TOLERANCE."""
     module = module.eval()
     with torch.no_grad():
         truth = module(*inputs.values())
     truth = truth if isinstance(truth, tuple) else (truth,)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter's own, about its own future
+        warnings.simplefilter("ignore")  # the exporter's deprecation warnings about itself
         program = torch.onnx.export(
             module, tuple(inputs.values()), dynamo=True, opset_version=OPSET,
             input_names=list(inputs), output_names=list(outputs), verbose=False,
@@ -60,8 +62,8 @@ def export(
 
 
 def bare(model: bytes) -> bytes:
-    """The model without what the exporter noted beside it: lines of source, and with them the paths
-    of the machine that it was made on."""
+    """The model without the exporter's notes: they contain lines of source code and paths of the
+    machine on which it was made."""
     whole = onnx.load_from_string(model)
     graph = whole.graph
     things: list[Any] = [

@@ -1,4 +1,4 @@
-"""A trained chunk policy -> bundle."""
+"""Export a trained action-chunk policy as a bundle."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ def save_policy(
     data: str,
     size: int = 96,
 ) -> Path:
-    """Write the bundle `out`; returns its path."""
+    """Write the policy `net` as a bundle into the folder `out`, and return its path. `horizon` is
+    the number of waypoints in a chunk and `size` the height and width of the images [px]. `seed`,
+    `metrics` and `data` go into the provenance. Raises BundleError."""
     rng = np.random.default_rng(0)
     inputs = {
         "wrist_rgb": torch.from_numpy(rng.integers(0, 255, (1, size, size, 3), np.uint8)),

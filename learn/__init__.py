@@ -1,1 +1,1 @@
-"""Learning from execution: datasets from recordings, experts, policies, PRO training."""
+"""Learn from recordings: collect demonstrations and rollouts, train policies and PRO heads."""

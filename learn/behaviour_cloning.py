@@ -2,10 +2,10 @@
 
     python -m headway.learn.behaviour_cloning --demos runs/demos --out models/pick_place_policy
 
-Loss: L1 on the normalised pose of every waypoint (as ACT, Zhao et al. 2023, without its latent),
-binary cross-entropy on the jaws, and an auxiliary one that draws the first attention map to where
-the demonstration went on to close them: hindsight from telemetry, no object pose. Interrupted
-training resumes from its checkpoint.
+The loss has three terms: L1 on the normalised pose of every waypoint (as in ACT, Zhao et al. 2023,
+but without its latent), binary cross-entropy on the jaws, and an auxiliary loss that draws the
+first attention map to the point at which the demonstration later closed the jaws. That point comes
+from telemetry, not from an object pose. Interrupted training resumes from its checkpoint.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Args:
     batch: int = 64
     lr: float = 2e-3
     seed: int = 0
-    limit: int | None = None  # use only the first so many recordings
+    limit: int | None = None  # use only so many recordings, the first ones
     threads: int = 1
 
 
@@ -51,7 +51,7 @@ class Report:
     samples: int
     held_out_position_mm: float  # mean absolute error of the last waypoint
     held_out_grip: float  # share of waypoints with the right jaw command
-    held_out_grasp_mm: float  # error of the attended point, seen from more than 2 cm away
+    held_out_grasp_mm: float  # mean error of the attended point, at 2 cm or more from it
 
 
 def load(args: Args) -> dataset.Samples:
@@ -79,7 +79,7 @@ def train(args: Args) -> tuple[ChunkPolicy, Report]:
         optimiser, [4 * args.lr, args.lr], total_steps=args.steps, pct_start=0.05
     )
     rng = np.random.default_rng(args.seed)
-    # An average of the weights over the last few hundred steps; steadier than any one of them.
+    # A moving average of the weights over a few hundred steps is better than those of one step.
     average = torch.optim.swa_utils.AveragedModel(
         net, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.995)
     )
@@ -124,8 +124,8 @@ def _network(data: dataset.Samples, idx: NDArray[Any]) -> ChunkPolicy:
 
 
 def _weights(data: dataset.Samples, idx: NDArray[Any]) -> NDArray[Any]:
-    """Sampling probability: most frames are taken when the tool is above its target already, and
-    say little about where to look; those from afar count three times."""
+    """Sampling probabilities of the samples `idx`. In most frames the tool is already above its
+    target, so they teach little about where to look; frames from farther away count three times."""
     far = np.linalg.norm(np.nan_to_num(data.grasp[idx, :2]), axis=1) > 0.02
     weights = 1.0 + 2.0 * far
     return np.asarray(weights / weights.sum())
@@ -144,7 +144,7 @@ def _loss(
     net: ChunkPolicy, data: dataset.Samples, idx: NDArray[Any], rng: np.random.Generator
 ) -> Tensor:
     rgb, depth, state, instruction = _batch(data, idx)
-    # Lamps and exposure differ between cells: brightness and colour balance vary per sample.
+    # Light and exposure differ between cells, so brightness and colour balance vary per sample.
     gain = torch.from_numpy(rng.uniform(0.8, 1.2, (len(idx), 1, 1, 3)).astype(np.float32))
     rgb = (rgb.float() * gain).clamp(0, 255)
     code = net.encode(rgb, depth, state, instruction)
@@ -155,7 +155,7 @@ def _loss(
     grip = F.binary_cross_entropy_with_logits(out[..., 6], target[..., 6])
     grasp = torch.from_numpy(data.grasp[idx])
     known = ~grasp.isnan().any(dim=1)
-    # The target's attended point, 10 x [m] in the code, against where the jaws closed: 5 cm is 1.
+    # The attended point (in `code` times 10) against where the jaws closed; a gap of 1 is 5 cm.
     gap = 2.0 * (code[known, :2] - grasp[known, :2] * 10.0)
     aux = F.smooth_l1_loss(gap, torch.zeros_like(gap), beta=0.2) if known.any() else gap.sum()
     return pose + 0.5 * grip + 2.0 * aux
@@ -190,7 +190,8 @@ def _checkpoint(args: Args, step: int, state: dict[str, Any], rng: np.random.Gen
 
 
 def _resume(args: Args, state: dict[str, Any], rng: np.random.Generator) -> int:
-    """The step to go on from; 0 where there is no checkpoint of the same arguments."""
+    """Load the checkpoint if it was made with the same arguments. Returns the step to continue
+    from, 0 without such a checkpoint."""
     with contextlib.suppress(FileNotFoundError):
         saved = torch.load(args.work / "checkpoint.pt", weights_only=True)
         if saved["args"] == str(asdict(args)):

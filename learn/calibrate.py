@@ -1,10 +1,10 @@
-"""Calibrate the thresholds of `[risk]` from recorded episodes of the policy and the PRO in use.
+"""Calibrate the thresholds of `[risk]` from recorded episodes of the policy and PRO head in use.
 
     headway run --episodes 150 --seed 3000000 --out runs/calibration
     python -m headway.learn.calibrate --recordings runs/calibration --out risk.json
 
-The episodes must be new to the PRO head (its training and test splits do not count) and recorded
-without `[risk]`, since a motion that is slowed has another risk.
+The episodes must be new to the PRO head, that is, not from its training or test split. They must be
+recorded without `[risk]`, because slowing a motion changes its risk.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ LEVELS = (0.5, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01)
 
 
 def calibrate(recordings: Sequence[Recording], data: str) -> Calibration:
-    """From the episodes with an outcome. Raises RecordingError for recordings without PRO, of
-    different models, made with `[risk]`, or without a success."""
+    """The calibration from those of `recordings` that have an outcome; `data` describes them for
+    people. Raises RecordingError for recordings without PRO, with different models, made with
+    `[risk]`, or without any success."""
     peaks: list[float] = []
     made_by: set[tuple[str, str, str]] = set()
     episodes = 0
@@ -60,7 +61,7 @@ def calibrate(recordings: Sequence[Recording], data: str) -> Calibration:
 
 
 def main(recordings: Path, out: Path) -> None:
-    """Write the calibration, and print what it allows."""
+    """Calibrate from the recordings in a folder, write the file `out`, and print the thresholds."""
     files = sorted(recordings.glob("*.mcap"))
     made = calibrate([open_recording(p, strict=True) for p in files], f"{len(files)} recordings")
     out.write_bytes(msgspec.json.format(msgspec.json.encode(made), indent=2) + b"\n")

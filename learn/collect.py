@@ -1,8 +1,9 @@
-"""Collect demonstrations of the scripted expert as recordings, through the same loop as everything.
+"""Record demonstrations of the scripted expert, with the same control loop as every run.
 
     python -m headway.learn.collect --out runs/demos --episodes 500
 
-Resumable: a recording that is complete is kept. `--workers` processes share the episodes.
+It can be interrupted and started again: complete recordings are kept. `--workers` processes share
+the episodes.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ from headway.edge.policy.policy import InlineWorker
 from headway.learn.experts.pick_place import Expert
 from headway.tools.run.summary import success_line
 
-# Seeds never meet: `headway run` counts from 0, training data from millions.
+# Training data have other seeds than `headway run`, which counts from 0.
 DEMO_SEEDS = 1_000_000
-LATENCY_S = 0.02
+LATENCY_S = 0.02  # simulated time of an inference [s]
 
 
 def share(
@@ -39,9 +40,9 @@ def share(
     workers: int,
     title: str,
 ) -> None:
-    """Spread the seeds `first`, `first` + 1, ... that have no recording in `out` over processes,
-    and print how many episodes succeeded. `record`: the episodes of some seeds, in one process; it
-    has to be one that can be pickled."""
+    """Record `episodes` seeds from `first` on, except those that have a recording in `out`, with
+    `workers` processes, and print how many succeeded. `record` records the episodes of some seeds
+    in one process; it must be possible to pickle it. `title` is for the progress bar."""
     out.mkdir(parents=True, exist_ok=True)
     seeds = range(first, first + episodes)
     todo = [s for s in seeds if not (out / f"{s}.mcap").exists()]
@@ -65,7 +66,9 @@ def record_seeds(
     before: Callable[[int], None] = lambda seed: None,
     images: bool = True,
 ) -> list[Result]:
-    """One recording per seed, renamed into place when it is complete; `before` each episode."""
+    """Record one episode per seed into `out`, as SEED.mcap once it is complete, and return the
+    results. `before` is called with the seed before each episode; `metadata` and `images` are as in
+    `record_episode`."""
     results = []
     for seed in seeds:
         before(seed)
@@ -77,7 +80,8 @@ def record_seeds(
 
 
 def run(config: Path, out: Path, disturb: float, seeds: Sequence[int]) -> list[Result]:
-    """The demonstrations of `seeds`; `disturb`: see `Expert`."""
+    """Record the demonstrations of `seeds` into the folder `out` and return their results;
+    `disturb` as in `Expert`."""
     clock = VirtualClock(1)
     with Station(settings.load(config), clock) as station:
         assert isinstance(station.world, Cell)

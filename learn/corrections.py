@@ -1,10 +1,11 @@
-"""Let a trained policy drive while the scripted expert labels what it would have done (DAgger,
-Ross, Gordon & Bagnell 2011): demonstrations of how to come back from the policy's own mistakes.
+"""Record episodes in which a trained policy drives and the scripted expert labels every chunk with
+what it would have done (DAgger, Ross, Gordon & Bagnell 2011). They teach a policy to recover from
+its own mistakes.
 
     python -m headway.learn.corrections --out runs/corrections --episodes 200
 
-The two take turns of a second or two, so that later parts of the task are reached while the policy
-is still poor. Every chunk is labelled by the expert, whoever drives.
+Policy and expert take turns of 8 to 24 chunks, so that the episodes reach the later parts of the
+task even if the policy is still poor. Chunks of the expert's turns are labelled, too.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ CORRECTION_SEEDS = 1_500_000
 
 
 class TakingTurns:
-    """Policy and expert in turns; the expert's answer is the label of every chunk."""
+    """A policy that gives the chunks of `policy` in a share `policy_share` (0..1) of the turns, and
+    those of `expert` in the others. Every chunk has the expert's actions as its label."""
 
     name = "policy with scripted corrections"
 
@@ -73,7 +75,8 @@ class TakingTurns:
 
 
 def run(config: Path, out: Path, policy_share: float, seeds: Sequence[int]) -> list[Result]:
-    """The episodes of `seeds`; the policy takes a share `policy_share` (0..1) of the turns."""
+    """Record the episodes of `seeds` into the folder `out` and return their results;
+    `policy_share` (0..1) as in `TakingTurns`."""
     clock = VirtualClock(1)
     chosen = msgspec.structs.replace(settings.load(config), pro=None)
     with Station(chosen, clock) as station:

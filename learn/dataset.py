@@ -1,9 +1,10 @@
-"""Training samples from recordings: what a policy saw, and what the robot was then told to do.
+"""Training samples from recordings: the observations of a policy, and labels from what the robot
+was commanded to do afterwards.
 
-Labels are hindsight: the joint reference that was really sent, advanced by the chunk player's
-filter delay, as TCP poses relative to the pose commanded at the observation. So any recorded
-demonstration can be learned from, scripted or by hand. Chunks marked `demonstration` = 0 are seen
-in no label. Where a teacher labelled what a policy did (DAgger), its actions are taken instead.
+A label consists of the joint commands that were really sent, read later by the filter delay of the
+chunk player, as TCP poses relative to the pose commanded at the observation. So every recorded
+demonstration can be used, scripted or by hand. No label reaches into a chunk that is marked with
+`demonstration` = 0. If a teacher labelled a chunk (DAgger), the label is the teacher's actions.
 """
 
 from __future__ import annotations
@@ -27,8 +28,9 @@ from headway.wire import Rows
 
 @dataclass(frozen=True)
 class Samples:
-    """n policy ticks. `grasp` (n, 3): x, y [m] and yaw [rad] of the jaws' next closing in the frame
-    of the base pose, NaN where none follows."""
+    """n observations with labels. `actions` are as in `edge.motion.chunks.ACTION_NAMES`. `grasp` is
+    x, y [m] and yaw [rad] of the commanded TCP when the jaws next close, in the frame of the base
+    pose; NaN if they do not close."""
 
     rgb: NDArray[np.uint8]  # (n, h, w, 3)
     depth: NDArray[np.uint16]  # (n, h, w) [mm]
@@ -107,7 +109,7 @@ def episode_samples(
 
 
 def join(parts: Sequence[Samples]) -> Samples:
-    """Samples of several folders as one; episodes are numbered through."""
+    """The samples of `parts` in one; later parts get higher episode numbers."""
     offsets = np.cumsum([0, *(int(p.episode.max()) + 1 for p in parts[:-1])])
     moved = [replace(p, episode=p.episode + o) for p, o in zip(parts, offsets, strict=True)]
     fields = Samples.__dataclass_fields__
@@ -115,14 +117,15 @@ def join(parts: Sequence[Samples]) -> Samples:
 
 
 def _taught(chunks: Rows) -> NDArray[np.bool_]:
-    """Which chunks carry a teacher's label."""
+    """Which chunks (n,) have a teacher's label."""
     if "label" not in (chunks.dtype.names or ()):
         return np.zeros(len(chunks), bool)
     return np.asarray(np.isfinite(chunks["label"]).all(axis=(1, 2)))
 
 
 def _relative(chain: Chain, q: Vec, R0: Vec, p0: Vec) -> Vec:
-    """TCP pose of joints `q` as position and rotation vector (6,) in the frame (R0, p0)."""
+    """TCP pose of the joints `q` (n,) [rad] in the frame with rotation `R0` and origin `p0` [m], as
+    position [m] and rotation vector [rad] (6,)."""
     R, p = chain.fk(q)
     return np.concatenate([R0.T @ (p - p0), mat_to_rotvec(R0.T @ R)])
 
@@ -138,7 +141,11 @@ def load(
     stroke: float,
     limit: int | None = None,
 ) -> Samples:
-    """The successful demonstrations and all the corrected episodes in `folder`, by file name."""
+    """The samples of the successful demonstrations and of all episodes with a teacher's labels in
+    `folder`, in the order of file names. `vocabulary` numbers the instructions; `limit` takes only
+    the first files; the other arguments are as in `episode_samples`: the arm's `chain`, the name of
+    the `camera`, the names of the state vector, waypoints per chunk, and the gripper's stroke [m].
+    Raises FileNotFoundError when there is no such episode, and RecordingError for damage."""
     parts = []
     for index, path in enumerate(sorted(folder.glob("*.mcap"))[:limit]):
         recording = open_recording(path, strict=True)

@@ -1,8 +1,10 @@
-"""A trained policy that goes wrong for a while, so that PRO sees more trouble than the policy makes
-by itself: what deployment brings along (items moved by hand, a camera knocked, a bad chunk).
+"""Disturb a trained policy for a while, so that the training data of PRO contain more failures than
+the policy causes by itself, like those of a real deployment (items moved by hand, a knocked camera,
+a bad chunk).
 
-Kind, moment, size, length and repetition are drawn from the scene's seed. PRO is told nothing of
-it: its labels come from telemetry, the controller's events and the outcome as ever.
+Kind, time, size, length and repetition of a disturbance are drawn from the scene's seed. PRO gets
+no information about it: its labels come from telemetry, the controller's events and the outcome, as
+for every episode.
 """
 
 from __future__ import annotations
@@ -19,25 +21,27 @@ from headway.clock import NS
 from headway.edge.policy.policy import Policy
 from headway.types import Chunk, Observation
 
-KINDS = {"press": 0.5, "aside": 0.2, "open": 0.15, "still": 0.15}  # and how often
+KINDS = {"press": 0.5, "aside": 0.2, "open": 0.15, "still": 0.15}  # kind: probability
 
 
 @dataclass(frozen=True)
 class Disturbance:
-    """From `start` [s] on, for `length` [s], every `period` [s]; `size` [m] at the chunk's end,
-    larger by `growth` each time up to `largest`, towards `angle` [rad] in the tool's plane."""
+    """A disturbance of the actions from `start` [s] of the episode on, for `length` [s], repeated
+    every `period` [s]. "press" moves waypoints along the tool's z, and "aside" in the direction
+    `angle` [rad] of its x-y plane: by up to `size` [m] at the chunk's end, and by `growth` * `size`
+    more each time, at most `largest` [m]. "open" opens the jaws; "still" stops the motion."""
 
     kind: str
     start: float
     length: float
-    period: float  # inf: once
+    period: float  # inf for only once
     size: float
     growth: float
     angle: float = 0.0
     largest: float = 0.12
 
     def share(self, t: float) -> float:
-        """How much of `size`, at `t` [s] into the episode; 0 where the policy is left alone."""
+        """The factor on `size` at `t` [s] of the episode; 0 while the policy is not disturbed."""
         since = t - self.start
         if since < 0.0:
             return 0.0
@@ -47,7 +51,8 @@ class Disturbance:
         return 1.0 + count * self.growth
 
     def apply(self, actions: NDArray[Any], t: float) -> NDArray[Any]:
-        """Waypoints (h, 7) as `headway.edge.motion.chunks.ACTION_NAMES` at `t` [s]."""
+        """The disturbed `actions` (h, 7), with columns as in `edge.motion.chunks.ACTION_NAMES`, of
+        a chunk at `t` [s] of the episode."""
         share = self.share(t)
         if not share:
             return actions
@@ -60,7 +65,7 @@ class Disturbance:
             away = min(self.largest, share * self.size) * np.linspace(
                 1 / len(actions), 1.0, len(actions)
             )
-            if self.kind == "press":  # along the tool
+            if self.kind == "press":  # along the tool's z
                 actions[:, 2] += away
             else:
                 actions[:, 0] += math.cos(self.angle) * away
@@ -85,7 +90,8 @@ def drawn(seed: int) -> Disturbance:
 
 
 class Disturbed:
-    """`policy` with a disturbance, which is `what`; `redraw`, or set it, before each episode."""
+    """`policy` with the disturbance `what`. Before each episode, call `redraw` with its seed, or
+    set `what`."""
 
     what: Disturbance
 

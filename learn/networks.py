@@ -1,5 +1,5 @@
-"""Networks, small enough to train on two CPU cores. Pre-processing is part of the graph: the
-exported model takes camera bytes and raw state."""
+"""The network of the action-chunk policy, small enough to train on two CPU cores. Pre-processing is
+part of the network: the exported model takes the camera's bytes and the state in SI units."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class CameraModel:
-    """Pinhole camera rigid to the tool. `position` [m] and the image axes in the TCP frame (from a
-    hand-eye calibration); the optical axis is right x down."""
+    """A pinhole camera fixed to the tool. `position` [m] and the unit vectors `right` and `down` of
+    the image are in the TCP frame, from a hand-eye calibration; the optical axis is their cross
+    product, right x down."""
 
     size: int  # square image [px]
     focal: float  # [px]
@@ -22,8 +23,8 @@ class CameraModel:
     down: tuple[float, float, float]
 
     def rays(self, stride: int) -> Tensor:
-        """(3, h, w): direction of each kept pixel per metre of depth along the optical axis, TCP
-        frame."""
+        """The vectors (3, h, w) in the TCP frame from the camera to the points seen by every
+        `stride`-th pixel, at a depth of 1 m along the optical axis."""
         right, down = torch.tensor(self.right), torch.tensor(self.down)
         forward = torch.linalg.cross(right, down)
         along = (torch.arange(0, self.size, stride) + 0.5 - self.size / 2) / self.focal
@@ -34,12 +35,12 @@ class CameraModel:
 
 
 class Attention(nn.Module):
-    """Where in space the instruction's object is: every pixel is lifted to 3D with its depth, a
-    small network that sees one pixel's colour and place and the instruction scores it, and softmax
-    over the image gives mean and covariance of the attended points (b, maps * 6).
+    """Finds where in space the object of the instruction is. Every pixel becomes a point in 3D by
+    its depth. A small network scores each pixel from its colour, its point and the instruction. A
+    softmax over the image then gives mean and covariance of the attended points (b, maps * 6).
 
-    One pixel at a time cannot memorise scenes, which a convolutional encoder did here: trained on
-    500 scenes it located no target on new ones.
+    A network that sees one pixel at a time cannot memorise scenes. A convolutional encoder did:
+    trained on 500 scenes, it located no target in new ones.
     """
 
     def __init__(self, camera: CameraModel, instructions: int, maps: int, stride: int = 2) -> None:
@@ -53,8 +54,9 @@ class Attention(nn.Module):
         self.score = nn.Conv2d(32, maps, 1)
 
     def forward(self, rgb: Tensor, depth: Tensor, instruction: Tensor) -> Tensor:
-        """rgb (b, h, w, 3) 0..255, depth (b, h, w) [mm], instruction (b,). Points in the TCP frame
-        [m]: mean x, y, z, then var x, cov xy, var y [cm^2]."""
+        """Per map 6 numbers of the attended points in the TCP frame: mean x, y, z [m], then var x,
+        cov xy, var y [cm^2]. `rgb` (b, h, w, 3) 0..255, `depth` (b, h, w) [mm], `instruction` (b,)
+        index."""
         s = self.stride
         colour = rgb[:, ::s, ::s].permute(0, 3, 1, 2).float() / 127.5 - 1.0
         metres = depth[:, ::s, ::s].unsqueeze(1).float() / 1000.0
@@ -73,10 +75,12 @@ class Attention(nn.Module):
 
 
 class ChunkPolicy(nn.Module):
-    """RGB-D image + proprioception + instruction -> action chunk (b, horizon, 7).
+    """The policy: from an RGB-D image, the state vector and an instruction to an action chunk
+    (b, horizon, 7).
 
-    The first attention map is trained to lie where the demonstration went on to close its jaws; the
-    others are free.
+    `state` and `instructions` are the lengths of the state vector and of the vocabulary; `maps` is
+    the number of attention maps, `width` that of hidden units. The first map is trained to lie
+    where the demonstration later closed the jaws; the others have no such target.
     """
 
     def __init__(
@@ -104,11 +108,12 @@ class ChunkPolicy(nn.Module):
         )  # fmt: skip
 
     def encode(self, rgb: Tensor, depth: Tensor, state: Tensor, instruction: Tensor) -> Tensor:
-        """(b, n) features; the first three are the target's point in the TCP frame, times 10."""
+        """Features (b, n) from arguments as in `Attention.forward` and `state` (b, s). The first
+        three are the attended point of the target in the TCP frame [m], times 10."""
         seen = self.attention(rgb, depth, instruction)
         mean, cov = seen.unflatten(1, (-1, 6)).split(3, dim=2)
-        # Twice the angle of the longer axis of the target: the same for an item turned by half a
-        # turn, as the grasp is.
+        # Cosine and sine of twice the angle of the target's longer axis: they are the same after
+        # half a turn, and so is the grasp.
         long = cov[:, 0, 0] - cov[:, 0, 2]
         cross = 2 * cov[:, 0, 1]
         length = torch.sqrt(long * long + cross * cross + 1e-4)
@@ -117,20 +122,23 @@ class ChunkPolicy(nn.Module):
         return torch.cat([mean.flatten(1) * 10.0, cov.flatten(1) * 0.3, axis, s], dim=1)
 
     def forward(self, rgb: Tensor, depth: Tensor, state: Tensor, instruction: Tensor) -> Tensor:
-        """Actions in their own units: m, rad, and the probability of closed jaws."""
+        """Actions (b, horizon, 7): position [m], rotation vector [rad], and the probability that
+        the jaws are closed. Arguments as in `encode`."""
         out = self.raw(self.encode(rgb, depth, state, instruction))
         pose = out[..., :6] * self.action_std[:, :6] + self.action_mean[:, :6]
         return torch.cat([pose, torch.sigmoid(out[..., 6:])], dim=2)
 
     def raw(self, code: Tensor) -> Tensor:
-        """Normalised pose (..., :6) and the logit of closed jaws (..., 6)."""
+        """Output (b, horizon, 7) before scaling: normalised pose, and the logit of closed jaws."""
         return self.head(code).reshape(-1, self.horizon, 7)
 
 
 def wrist_camera(
     size: int, fovy_deg: float, tilt: float, position: tuple[float, float, float]
 ) -> CameraModel:
-    """The cell's wrist camera: image up is the tool's x, leaning by `tilt` [rad] to the fingers."""
+    """The wrist camera of the simulated cell: `size` [px] square, with the vertical field of view
+    `fovy_deg` [deg], at `position` [m] in the TCP frame. Up in the image is the tool's x, and the
+    camera leans by `tilt` [rad] towards the fingers."""
     c, s = math.cos(tilt), math.sin(tilt)
     return CameraModel(
         size=size,

@@ -1,14 +1,17 @@
-"""Train a PRO head on the recordings of a policy, and judge it beside dumb baselines.
+"""Train a PRO head on recordings of a policy, and compare it with simple baselines.
 
     python -m headway.learn.pro --rollouts runs/rollouts runs/disturbed --out models/pick_place_pro
 
-Losses: two-hot cross-entropy of the time-to-go on successes; a ranking of the expected time-to-go
-at equal shares of the episode, clean success < success with retries < failure; binary
-cross-entropy of the station's outcome (completion), of a failure event within 2 s or a contact of
-more than 30 N within 1 s (risk), and of a retry within 2 s (1 - stability). Sensor groups are
-dropped at random, so that a robot without one is scored too. Splits are by episode; temperatures
-are fitted on the validation split, and the numbers come from the test split, looked at once.
-Episodes that were disturbed on purpose are judged by themselves.
+The loss is a weighted sum of
+- two-hot cross-entropy of the time-to-go, on successes;
+- a ranking of the expected time-to-go at equal shares of the episodes: clean success < success with
+  retries < failure;
+- binary cross-entropy of the station's outcome (completion), of a failure event within 2 s or a
+  contact of more than 30 N within 1 s (risk), and of a retry within 2 s (1 - stability).
+
+Channel groups are masked at random, so that the head also works for a robot without one. Splits are
+by episode. Temperatures are fitted on the validation split; the reported numbers are from the test
+split, which is used only once. Disturbed episodes are judged separately.
 """
 
 from __future__ import annotations
@@ -47,8 +50,8 @@ class Args:
     seed: int = 0
     head_hz: float = 50.0
     limit_s: float = 18.0
-    # Episodes end, so no discount is needed; with one, waiting at a large time-to-go would earn
-    # (1 - gamma) * time_to_go at every step until the end of the sum.
+    # Episodes end, so no discount is needed. With gamma < 1, waiting at a large time-to-go would
+    # earn (1 - gamma) * time_to_go at every step.
     gamma: float = 1.0
     risk_weight: float = 0.05
     stability_weight: float = 0.02
@@ -57,7 +60,8 @@ class Args:
 
 @dataclass(frozen=True)
 class Batch:
-    """Padded sequences (b, t, ...); `valid` (b, t)."""
+    """b episodes as sequences (b, t, ...), padded with zeros to t steps; `valid` (b, t) is False in
+    the padding. `success` and `rank` are (b,)."""
 
     features: Tensor
     mask: Tensor
@@ -93,7 +97,8 @@ def collate(items: list[Labelled]) -> Batch:
 
 
 def split(items: list[Labelled]) -> tuple[list[Labelled], list[Labelled], list[Labelled]]:
-    """Train 60 %, validation 20 %, test 20 %, by the scene's seed alone."""
+    """Split the episodes into training (60 %), validation (20 %) and test (20 %), by the scene's
+    seed alone."""
     parts: tuple[list[Labelled], list[Labelled], list[Labelled]] = ([], [], [])
     for s in items:
         parts[(0, 0, 0, 1, 2)[s.seed % 5]].append(s)
@@ -101,7 +106,7 @@ def split(items: list[Labelled]) -> tuple[list[Labelled], list[Labelled], list[L
 
 
 def loss_of(net: ProHead, b: Batch, generator: torch.Generator) -> Tensor:
-    # Drop each sensor group in one sequence of eight.
+    # Mask each channel group in one of eight sequences.
     drop = torch.rand(b.mask.shape[0], 1, b.mask.shape[2], generator=generator) < 0.125
     logits, binary = net.sequence(b.features, b.mask * ~drop)
     flags = F.binary_cross_entropy_with_logits(binary[b.valid], b.labels[b.valid])
@@ -111,14 +116,16 @@ def loss_of(net: ProHead, b: Batch, generator: torch.Generator) -> Tensor:
 
 
 def _scales(features: NDArray[Any]) -> NDArray[Any]:
-    """What to divide features (n, 176) by: their standard deviation, not less than a thousandth.
-    One that never moved taught nothing, so that where it moves later it must not count: inf."""
+    """The scales (176,) to divide features (n, 176) by: their standard deviations, but at least
+    0.001. For a feature that is constant in the training data, inf: nothing was learned about it,
+    so it must have no effect when it varies later."""
     still = features.max(axis=0) == features.min(axis=0)
     return np.where(still, np.inf, np.maximum(features.std(axis=0), 1e-3)).astype(np.float32)
 
 
 def _two_hot_loss(net: ProHead, logits: Tensor, target: Tensor) -> Tensor:
-    """Cross-entropy against the two neighbouring bins, weighted by nearness."""
+    """Cross-entropy of logits (n, BINS) against the two bins next to `target` (n,) [s], weighted by
+    nearness."""
     width = net.bins[1] - net.bins[0]
     position = (target / width).clamp(0, len(net.bins) - 1.001)
     low = position.floor().long()
@@ -129,7 +136,8 @@ def _two_hot_loss(net: ProHead, logits: Tensor, target: Tensor) -> Tensor:
 
 
 def _ranking(net: ProHead, logits: Tensor, b: Batch, generator: torch.Generator) -> Tensor:
-    """Hinge with a margin of half a second between classes, at one share of each episode."""
+    """Hinge loss on the expected time-to-go at one random share of all episodes, with a margin of
+    0.5 s between ranks."""
     share = 0.4 + 0.6 * float(torch.rand(1, generator=generator))
     at = ((b.valid.sum(1) - 1) * share).long()
     value = net.expected(logits[torch.arange(len(at)), at])
@@ -166,7 +174,7 @@ def train(args: Args, items: list[Labelled]) -> ProHead:
 
 @torch.no_grad()
 def outputs(net: ProHead, items: list[Labelled]) -> list[dict[str, NDArray[Any]]]:
-    """Calibrated signals per episode, each (n,)."""
+    """The calibrated signals of each episode in `items`, by name; each (n,)."""
     net.eval()
     found = []
     for s in items:
@@ -183,7 +191,8 @@ def outputs(net: ProHead, items: list[Labelled]) -> list[dict[str, NDArray[Any]]
 
 
 def _calibrate(net: ProHead, items: list[Labelled]) -> None:
-    """Temperature scaling (Guo et al. 2017), one per binary head, on the validation split."""
+    """Fit one temperature per binary output on the validation split `items` (temperature scaling,
+    Guo et al. 2017)."""
     b = collate(items)
     with torch.no_grad():
         _, binary = net.sequence(b.features, b.mask)
@@ -232,7 +241,7 @@ def save(net: ProHead, args: Args, items: list[Labelled], metrics: dict[str, flo
 
 
 def main(args: Args) -> None:
-    """Train, judge and export."""
+    """Train a head, judge it, and write it as a bundle."""
     items = [s for folder in args.rollouts for s in pro_data.load(folder, args.head_hz)]
     net = train(args, items)
     metrics: dict[str, float] = {}

@@ -1,5 +1,5 @@
-"""Training sequences for PRO from recordings: features as the robot computes them, labels from
-telemetry, the controller's own events and the station's outcome. Nothing else is known."""
+"""Training sequences for a PRO head from recordings. Features are computed as on the robot. Labels
+come only from telemetry, the controller's events and the station's outcome."""
 
 from __future__ import annotations
 
@@ -19,36 +19,37 @@ from headway.mcaplog import Recording, open_recording
 from headway.tools.recorded import events_of, result_of
 
 RISK_HORIZON_S = 2.0
-# A contact as hard as this is a failure event too, and comes without a warning: nine times of ten
-# the force needs less than 0.1 s from 8 N on. A head that sees it only then cannot spare the arm
-# anything, so it learns to expect it.
+# A contact this hard counts as a failure event, too. It comes without warning: in nine of ten cases
+# the force rises from 8 N in less than 0.1 s. A head that notices it only then is too late, so it
+# learns to expect it.
 HARD_CONTACT_N, HARD_CONTACT_HORIZON_S = 30.0, 1.0
 STABILITY_HORIZON_S = 2.0
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """One episode at the head's rate; n steps."""
+    """One episode as n steps at the rate of the head, with labels."""
 
     name: str
     seed: int
     features: NDArray[np.float32]  # (n, 176)
     mask: NDArray[np.float32]  # (n, M)
-    time_to_go: NDArray[np.float32]  # (n,) [s], meaningful on successes
+    time_to_go: NDArray[np.float32]  # (n,) [s], until the episode ends; used for successes only
     risk: NDArray[np.float32]  # (n,) 1: a failure event, or a hard contact, within its horizon
     unstable: NDArray[np.float32]  # (n,) 1: a retry or recovery within STABILITY_HORIZON_S
     elapsed: NDArray[np.float32]  # (n,) [s]
     force: NDArray[np.float32]  # (n,) |F| [N]
-    retry_count: NDArray[np.float32]  # (n,) so far
+    retry_count: NDArray[np.float32]  # (n,) retries so far
     success: bool
     retries: int
-    disturbed: bool = False  # on purpose, by `headway.learn.disturb`
+    disturbed: bool = False  # by `headway.learn.disturb`
 
 
 def features_of(
     recording: Recording, every: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
-    """(features (n, 176), mask (n, M), row index (n,)) on ticks 0, every, 2 every, ..."""
+    """Features (n, 176), mask (n, M) and row index (n,) at every `every`-th row of /telemetry, from
+    row 0 on."""
     rows = recording.rows("/telemetry")
     hz = float(recording.metadata["hz"])
     scale = Scale.from_json(recording.metadata.get("scale"), str(recording.path))
@@ -65,7 +66,8 @@ def features_of(
 
 
 def sequence(recording: Recording, path: Path, head_hz: float) -> Labelled | None:
-    """None for an episode without an outcome: interrupted, or cut short."""
+    """The labelled episode in `recording`, whose file is `path`, at `head_hz` [Hz]. None without an
+    outcome, as after an interruption."""
     result = result_of(recording)
     if result is None or result.success is None:
         return None
@@ -98,8 +100,8 @@ def sequence(recording: Recording, path: Path, head_hz: float) -> Labelled | Non
 
 
 def failures_of(events: Sequence[Event]) -> tuple[list[float], list[float]]:
-    """Times [s] of the failure events: retries, and forces that the guard stopped for; and of the
-    retries among them."""
+    """Times [s] of the failure events, which are retries and stops of the guard for force; and the
+    times [s] of the retries alone."""
     retries = [e.t_ns / NS for e in events if e.kind in RETRIES]
     forces = [
         e.t_ns / NS for e in events if e.kind is EventKind.GUARD and e.subject == Reason.FORCE.name
@@ -108,14 +110,14 @@ def failures_of(events: Sequence[Event]) -> tuple[list[float], list[float]]:
 
 
 def hard_contacts(rows: NDArray[np.void]) -> list[float]:
-    """Times [s] at which |F| of telemetry `rows` (n,) rises above HARD_CONTACT_N."""
+    """Times [s] at which the force |F| in the telemetry `rows` (n,) rises above HARD_CONTACT_N."""
     force = _force(rows)
     rising = (force[1:] > HARD_CONTACT_N) & (force[:-1] <= HARD_CONTACT_N)
     return [float(t) / NS for t in rows["t_ns"][1:][rising]]
 
 
 def _force(rows: NDArray[np.void]) -> NDArray[np.float64]:
-    """(n,) |F| [N], 0 where it is not known."""
+    """|F| (n,) [N], 0 where it is unknown."""
     return np.nan_to_num(np.linalg.norm(rows["wrench"][:, :3], axis=1))
 
 
@@ -127,7 +129,8 @@ def _within(t: NDArray[np.float64], events: Sequence[float], horizon: float) -> 
 
 
 def load(folder: Path, head_hz: float) -> list[Labelled]:
-    """Every episode with an outcome in `folder`, in the order of the file names."""
+    """Every episode with an outcome in `folder`, in the order of file names, at `head_hz` [Hz].
+    Raises FileNotFoundError when there is none, and RecordingError for damage."""
     found = []
     for path in sorted(folder.glob("*.mcap")):
         item = sequence(open_recording(path, strict=True), path, head_hz)

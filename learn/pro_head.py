@@ -1,5 +1,5 @@
-"""The PRO head: GRU-64 on 50 Hz features; a network for training over sequences, and the same for
-single steps with the state as input and output."""
+"""The PRO head: a GRU with 64 units on features at 50 Hz. `ProHead` is the network for training on
+whole sequences; `ProStep` computes the same in single steps, with the state as input and output."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from torch import Tensor, nn
 from headway.kernels import spec
 
 HIDDEN = 64
-BINS = 25  # of time-to-go
+BINS = 25  # of the distribution of time-to-go
 
 
 class ProHead(nn.Module):
-    """`sequence` for training, `step` for the robot. `limit_s`: the longest time-to-go."""
+    """The network for training; `step` makes the one for the robot."""
 
     def __init__(self, limit_s: float, typical_s: float) -> None:
-        """`typical_s`: median duration of a success; progress is 1 - time_to_go / typical_s."""
+        """`limit_s` is the longest time-to-go [s], `typical_s` the median duration of a success
+        [s]; progress is 1 - time_to_go / typical_s."""
         super().__init__()
         n, m = len(spec.NAMES), len(spec.MASKS)
         self.limit_s = limit_s
@@ -34,32 +35,35 @@ class ProHead(nn.Module):
         self.binary = nn.Linear(HIDDEN, 3)
 
     def inputs(self, features: Tensor, mask: Tensor) -> Tensor:
-        """Normalised, clipped, and zero where any group that a feature needs is masked."""
+        """Input of the network: the features (..., 176) normalised, clipped, and set to zero if any
+        channel group that they need is masked; then the mask (..., M)."""
         x = ((features - self.mean) / self.std).clamp(-6.0, 6.0)
         missing = (1.0 - mask) @ self.needs.T  # (..., n): how many needed groups are missing
         return torch.cat([x * (missing < 0.5), mask], dim=-1)
 
     def sequence(self, features: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """(b, t, 176), (b, t, M) -> time-to-go logits (b, t, BINS), binary logits (b, t, 3)."""
+        """Logits of time-to-go (b, t, BINS), and binary logits (b, t, 3) of completion, risk and
+        instability, from `features` (b, t, 176) and `mask` (b, t, M)."""
         h, _ = self.gru(self.embed(self.inputs(features, mask)))
         return self.to_go(h), self.binary(h)
 
     def expected(self, logits: Tensor) -> Tensor:
-        """Mean time-to-go [s] of bin logits."""
+        """Mean time-to-go (...) [s] from the logits (..., BINS)."""
         return (torch.softmax(logits, dim=-1) * self.bins).sum(-1)
 
     def step(self) -> ProStep:
-        """One step of this network, as it is now."""
+        """The network for single steps, with a copy of the present weights."""
         return ProStep(self)
 
 
 class ProStep(nn.Module):
-    """`forward`: (1, 176), (1, M), (1, HIDDEN) -> progress, stability, completion, risk,
-    time_to_go, each (1, 1), and the next state (1, HIDDEN). M mask bits, 0 or 1.
+    """`forward` takes features (1, 176), the mask (1, M) of 0 and 1, and the state (1, HIDDEN). It
+    returns progress, stability, completion, risk and time_to_go [s], each (1, 1), and the next
+    state (1, HIDDEN).
 
-    The same function as `ProHead.sequence`, in few and plain operations: on the robot a step of
-    this size costs what its operators cost to start, not what they compute. So constants are folded
-    into weights, and the GRU (Cho et al. 2014) is written out with one product for all its gates.
+    It computes the same as `ProHead.sequence` with few and simple operators, because in so small a
+    network starting an operator costs more than its arithmetic. So constants are folded into
+    weights, and the GRU (Cho et al. 2014) is written with one matrix product for all its gates.
     """
 
     def __init__(self, net: ProHead) -> None:
@@ -69,7 +73,7 @@ class ProStep(nn.Module):
             wi, wh = gru.weight_ih_l0, gru.weight_hh_l0
             bi, bh = gru.bias_ih_l0, gru.bias_hh_l0
             none = torch.zeros(n, n)
-            gates = torch.cat([  # r and z together; what r does not scale, then what it does
+            gates = torch.cat([  # r and z; the candidate's part from x; its part from h
                 torch.cat([wi[: 2 * n], wh[: 2 * n]], dim=1),
                 torch.cat([wi[2 * n :], none], dim=1),
                 torch.cat([none, wh[2 * n :]], dim=1),
@@ -86,14 +90,14 @@ class ProStep(nn.Module):
                 "embed": embed.weight, "embed_bias": embed.bias,
                 "gates": gates, "gates_bias": bias,
                 "heads": weight, "heads_bias": torch.cat([net.to_go.bias, net.binary.bias * scale]),
-                # the means of time-to-go and of progress, 1 - time_to_go / typical
+                # For the means of time-to-go and of progress, which is 1 - time_to_go / typical.
                 "means": torch.stack([net.bins, 1 - net.bins / net.typical], dim=1),
             }  # fmt: skip
             for name, value in parts.items():
                 self.register_buffer(name, value.detach().clone())
 
     def forward(self, features: Tensor, mask: Tensor, h: Tensor) -> tuple[Tensor, ...]:
-        known = torch.relu(F.linear(mask, self.needs, self.spare))  # 1, or 0 where a group lacks
+        known = torch.relu(F.linear(mask, self.needs, self.spare))  # 0: a needed group is masked
         x = ((features - self.mean) * self.gain).clamp(-6.0, 6.0) * known
         x = torch.relu(F.linear(torch.cat([x, mask], dim=1), self.embed, self.embed_bias))
         g = F.linear(torch.cat([x, h], dim=1), self.gates, self.gates_bias)
@@ -108,7 +112,7 @@ class ProStep(nn.Module):
 
 
 def _needs() -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
-    """(176, M): 1 where a feature needs a mask group."""
+    """A matrix (176, M) that is 1 where a feature needs a channel group."""
     table = np.zeros((len(spec.NAMES), len(spec.MASKS)), np.float32)
     for i, feature in enumerate(spec.FEATURES):
         for group in feature.needs:

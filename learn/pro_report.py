@@ -1,5 +1,6 @@
-"""Judging a PRO head: separation by lead time beside baselines, alarms at a threshold from the
-validation split, and calibration. What a clock could do is printed next to it."""
+"""Judge a PRO head: how well it separates failures from successes at several lead times compared
+with baselines, such as the elapsed time alone; its alarms at a threshold from the validation split;
+and its calibration."""
 
 from __future__ import annotations
 
@@ -15,12 +16,12 @@ from headway.edge.pro.risk import conformal_index, fewest_successes
 from headway.learn.pro_data import Labelled
 from headway.tools.statistics import FEWEST, auroc
 
-Outputs = dict[str, NDArray[Any]]  # what the head says at each step of an episode, by name
+Outputs = dict[str, NDArray[Any]]  # the signals of an episode by name, each (n,)
 Judged = tuple[list[Labelled], list[Outputs]]
 Score = Callable[[Labelled, Outputs], NDArray[Any]]
 
-LEADS_S = (0.5, 1.0, 2.0, 3.0)
-FALSE_ALARMS = 0.1  # allowed share of successes with an alarm
+LEADS_S = (0.5, 1.0, 2.0, 3.0)  # before the end of an episode
+FALSE_ALARMS = 0.1  # largest share of successes that may have an alarm
 
 SCORES: dict[str, Score] = {
     "PRO risk": lambda s, o: o["risk"],
@@ -32,7 +33,8 @@ SCORES: dict[str, Score] = {
 
 
 def judge(validation: Judged, test: Judged, hz: float) -> dict[str, float]:
-    """Prints the tables, returns what goes into the bundle's provenance."""
+    """Print the tables and return the metrics for the bundle's provenance. `validation` and `test`
+    are episodes with the head's signals, at `hz` [Hz]."""
     items, _ = test
     console = Console()
     failures = sum(not s.success for s in items)
@@ -87,8 +89,8 @@ def _separation(console: Console, test: Judged, hz: float) -> dict[str, float]:
 
 
 def _alarms(console: Console, validation: Judged, test: Judged) -> dict[str, float]:
-    """Alarms of the test split above the conformal threshold that the validation successes give at
-    level FALSE_ALARMS, as in `headway.edge.pro.risk`."""
+    """Alarms in the test split: `risk` above the conformal threshold at level FALSE_ALARMS, which
+    comes from the successes of the validation split, as in `headway.edge.pro.risk`."""
     peaks = sorted(float(o["risk"].max()) for s, o in zip(*validation, strict=True) if s.success)
     index = conformal_index(len(peaks), FALSE_ALARMS)
     if index is None:
@@ -141,8 +143,8 @@ def _calibration(console: Console, test: Judged) -> dict[str, float]:
 
 
 def _order(console: Console, test: Judged) -> dict[str, float]:
-    """Correlation of -time-to-go with time: high on successes, and low on failures, where a clock
-    would be high as well."""
+    """Mean rank correlation of -time_to_go with time. A good head has a high one on successes and a
+    low one on failures; the elapsed time alone has 1.0 on both."""
     found: dict[str, float] = {}
     for wanted, name in ((True, "successes"), (False, "failures")):
         rho = [

@@ -1,11 +1,11 @@
-"""Record episodes of a trained policy, for training PRO: what the robot does on its own, failures
-included.
+"""Record episodes of a trained policy, with its failures, as training data for a PRO head.
 
     python -m headway.learn.rollouts --out runs/rollouts --episodes 800
     python -m headway.learn.rollouts --out runs/disturbed --episodes 1500 --disturbed
 
-With `--disturbed` each episode has something that goes wrong (`headway.learn.disturb`).
-Resumable: recordings that are complete are kept. `--workers` processes share the episodes.
+With `--disturbed`, something goes wrong in each episode (`headway.learn.disturb`). It can be
+interrupted and started again: complete recordings are kept. `--workers` processes share the
+episodes.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ ROLLOUT_SEEDS, DISTURBED_SEEDS = 2_000_000, 2_500_000
 
 
 def run(config: Path, out: Path, disturbed: bool, seeds: Sequence[int]) -> list[Result]:
-    """The episodes of `seeds`, without PRO, which is what they will train."""
+    """Record the episodes of `seeds` into the folder `out` and return their results. PRO is off,
+    because they are its training data."""
     clock = VirtualClock(1)
     chosen = msgspec.structs.replace(settings.load(config), pro=None)
     with Station(chosen, clock) as station:

@@ -1,1 +1,1 @@
-"""What people look with: run, report, score, latency, doctor, replay, view, serve."""
+"""The tools behind the command line: run, report, score, latency, doctor, replay, view, serve."""

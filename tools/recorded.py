@@ -1,7 +1,7 @@
-"""What a recording says of its episode: the typed events and the result.
+"""Read the events and the result of the episode in a recording.
 
-Recordings of version 0.1 have neither /event nor /result: there both are taken from the lines of
-/log as that version wrote them.
+Recordings of version 0.1 have neither /event nor /result; for them, both are derived from the lines
+of /log, in the form in which that version wrote them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from headway.edge.control.result import Result, success_of
 from headway.errors import RecordingError
 from headway.mcaplog import LogLine, Recording
 
-_RESULT = "result "  # of the line of version 0.1 that holds an episode's result as JSON
+_RESULT = "result "  # starts the line of version 0.1 that has the result as JSON
 _TEXTS = {
     "item held": EventKind.ITEM_HELD,
     "item lost": EventKind.ITEM_LOST,
@@ -39,24 +39,24 @@ _PREFIXES = {
 
 
 def events_of(recording: Recording) -> list[Event]:
-    """The events in the order of the file; none where nothing recorded any. Raises RecordingError
-    for an /event topic of another program."""
+    """The events in the order of the file; none if none were recorded. Raises RecordingError for an
+    /event topic that another program wrote."""
     if "/event" in recording.topics:
         return [_typed(recording, m, Event) for _, m in recording.decoded("/event")]
     return [_from_log(line) for line in recording.logs() if not line.text.startswith(_RESULT)]
 
 
 def result_of(recording: Recording) -> Result | None:
-    """The result, with `success` as `success_of` counts it; None for a recording that was cut
-    before it. Raises RecordingError for a /result topic of another program."""
+    """The result, with `success` as `success_of` gives it; None for a recording that ends before
+    the result. Raises RecordingError for a /result topic that another program wrote."""
     found: Result | None = None
     for plain in _results(recording):
-        # JSON has no NaN: a number that was none is null.
+        # JSON has no NaN, so it was written as null.
         known = {k: math.nan if v is None and k != "success" else v for k, v in plain.items()}
         found = _typed(recording, known, Result)
     if found is None:
         return None
-    # Older versions wrote the station's word for interrupted episodes, too.
+    # Older versions recorded the station's verdict for interrupted episodes, too.
     return msgspec.structs.replace(found, success=success_of(found.end, found.success))
 
 
@@ -68,7 +68,7 @@ def _results(recording: Recording) -> Iterator[dict[str, Any]]:
         if line.text.startswith(_RESULT):
             try:
                 plain = json.loads(line.text[len(_RESULT) :])
-            except ValueError:  # a line of somebody's that begins like ours
+            except ValueError:  # a line of another program that begins like ours
                 continue
             if isinstance(plain, dict):
                 yield plain

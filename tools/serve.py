@@ -1,4 +1,4 @@
-"""`headway serve`."""
+"""`headway serve`: serve a policy bundle to other computers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ from headway.edge.policy.remote.server import PolicyServer
 
 
 def serve_command(bundle: Path, host: str, port: int, engine: str, max_clients: int) -> int:
-    """Serve until SIGINT or SIGTERM; a second one ends the process. Returns the exit code."""
+    """Serve the policy in the folder `bundle` until SIGINT or SIGTERM; a second signal ends the
+    process at once. `headway.cli.serve` explains the arguments. Returns the exit code. Raises
+    BundleError, and what the engine and the server raise when they cannot start."""
     console = Console()
     made = bundles.load(bundle)
     layout = of_bundle(made.manifest)
@@ -66,7 +68,7 @@ def serve_command(bundle: Path, host: str, port: int, engine: str, max_clients: 
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches `host`."""
+    """Whether only this machine can reach the address `host`."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

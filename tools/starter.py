@@ -1,4 +1,4 @@
-"""`headway init`: a folder to start from, with the shipped configuration and models to edit."""
+"""`headway init`: make a folder with the shipped configuration and models, to edit and run."""
 
 from __future__ import annotations
 
@@ -34,8 +34,9 @@ package, not this one. What to try first:
 
 
 def init_command(folder: Path, overwrite: bool = False) -> int:
-    """Copy what is shipped into `folder`, and say how to run it. Nothing is written when a file of
-    that name is there, unless `overwrite`. Raises ConfigError."""
+    """Copy the shipped files into `folder`, and print how to run them. Returns the exit code.
+    Raises ConfigError when the folder cannot be written, or has a file of the same name and
+    `overwrite` is not given; in the latter case nothing is written."""
     sources = _sources()
     try:
         there = [name for name in (*sources, README) if (folder / name).exists()]
@@ -59,7 +60,7 @@ def init_command(folder: Path, overwrite: bool = False) -> int:
 
 
 def _sources() -> dict[str, Path]:
-    """Of each file to write, its name in the folder and where it is shipped."""
+    """The files to copy: their names in the folder, and their shipped paths."""
     found = [
         p
         for item in shipped.EDITABLE
@@ -79,7 +80,7 @@ def _readme() -> str:
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Whole or not at all, whatever was there before."""
+    """Write or replace the file `path`; it is never there in part."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
     part.write_bytes(data)

@@ -1,4 +1,4 @@
-"""The few statistics that a run prints."""
+"""Statistics for the summaries of runs and of PRO heads."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-# An AUROC of fewer of either kind says nothing: from 5 and 5, chance gives one of 1.0 once in 252
-# orders; from 1 and 2, once in 3.
+# The least number of positives and of negatives for an AUROC. With 5 of each, random scores give an
+# AUROC of 1.0 once in 252 cases; with 1 and 2, once in 3.
 FEWEST = 5
 
 
 def wilson(successes: int, n: int, z: float = 1.959964) -> tuple[float, float]:
-    """Wilson score interval of a proportion (Wilson 1927); 95 % by default."""
+    """Wilson score interval (low, high) of the proportion `successes` / `n` (Wilson 1927). `z` is
+    the quantile of the normal distribution, by default for 95 %. (0, 1) for n = 0."""
     if n == 0:
         return 0.0, 1.0
     p = successes / n
@@ -24,8 +25,9 @@ def wilson(successes: int, n: int, z: float = 1.959964) -> tuple[float, float]:
 
 
 def auroc(scores: ArrayLike, positive: ArrayLike) -> float:
-    """Probability that a positive scores above a negative, ties half (Mann-Whitney U); NaN unless
-    there are both."""
+    """Area under the ROC curve of `scores` (n,) for the labels `positive` (n,): the probability
+    that a positive has a higher score than a negative, where ties count half (Mann-Whitney U). NaN
+    unless there are both."""
     s, y = np.asarray(scores, float), np.asarray(positive, bool)
     up, down = s[y], s[~y]
     if not len(up) or not len(down):

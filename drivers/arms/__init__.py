@@ -1,1 +1,1 @@
-"""Arms; each module is a kind: it has a strict `Config` and `connect(cfg, ctx)`."""
+"""Arms. Each module is a kind, with a strict struct `Config` and a `connect(cfg, ctx)`."""

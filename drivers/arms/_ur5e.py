@@ -1,10 +1,12 @@
-"""The UR5e as its manufacturer publishes it: DH parameters, masses and centres of mass from
-Universal Robots' article "DH Parameters for calculations of kinematics and dynamics"; joint speed
-and torque limits from the UR5e technical specifications. Link inertias are not published there and
-are taken as those of uniform cylinders of the stated radius (see `drivers.sim.arm_model`).
+"""Kinematics, masses and limits of the UR5e.
 
-The frame is ROS's `base_link` (x to the front), which is the controller's `base` turned by 180 deg
-about z, hence BASE_YAW.
+DH parameters, masses and centres of mass are from Universal Robots' article "DH Parameters for
+calculations of kinematics and dynamics"; joint speed and torque limits are from the UR5e technical
+specifications. Link inertias are not published there: `drivers.sim.arm_model` takes those of
+uniform cylinders instead.
+
+The base frame is ROS's `base_link` (x points to the front), which is the controller's frame `base`
+turned by 180 deg about z, hence BASE_YAW.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from headway.types import Limits
 
 HALF_PI = math.pi / 2
 BASE_YAW = math.pi
-# a [m], d [m], alpha [rad]
+# Per joint a [m], d [m], alpha [rad], standard Denavit-Hartenberg convention.
 DH = (
     (0.0, 0.1625, HALF_PI),
     (-0.425, 0.0, 0.0),
@@ -28,7 +30,7 @@ DH = (
     (0.0, 0.0996, 0.0),
 )
 MASS = (3.761, 8.058, 2.846, 1.37, 1.3, 0.365)  # [kg]
-# centre of mass in the link's own DH frame [m]
+# Centre of mass of each link, in the link's own DH frame [m].
 COM = (
     (0.0, -0.02561, 0.00193),
     (0.2125, 0.0, 0.11336),
@@ -38,7 +40,7 @@ COM = (
     (0.0, 0.0, -0.001159),
 )
 
-# The outside of the arm, in the frames of DH: this project's approximation.
+# The outer shape of the arm as capsules in the DH frames; this project's own approximation.
 BODY = (
     Capsule("base", 0, (0.0, 0.0, 0.0), (0.0, 0.0, 0.02), 0.075),
     Capsule("shoulder", 1, (0.0, -0.10, 0.0), (0.0, 0.02, 0.0), 0.062),
@@ -60,7 +62,7 @@ LIMITS = Limits(
     ),
     q_max=np.array([2 * math.pi, 2 * math.pi, math.pi, 2 * math.pi, 2 * math.pi, 2 * math.pi]),
     dq_max=np.full(6, math.pi),
-    # Accelerations and jerks are not published: these are this project's choice for the cell.
+    # Acceleration and jerk limits are not published: these are this project's choice.
     ddq_max=np.full(6, 20.0),
     dddq_max=np.full(6, 1000.0),
     tau_max=np.array([150.0, 150.0, 150.0, 28.0, 28.0, 28.0]),

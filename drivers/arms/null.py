@@ -1,5 +1,5 @@
-"""An arm without a robot: the UR5e's limits and kinematics, joints that are where they were told to
-be at once, and no dynamics."""
+"""An arm without a robot: it has the UR5e's limits and kinematics, and its joints reach every
+commanded position at once, without dynamics."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ remote_stop: RemoteStop | None = None
 
 class Config(config.Struct, frozen=True):
     rate_hz: config.Hertz = 500.0
-    threaded: bool = False  # read by a thread of its own, as a device that is waited for
+    threaded: bool = False  # use a reader thread, as for a device whose `read` waits
     q: tuple[float, float, float, float, float, float] = (0.0, -1.9, 1.9, -1.57, -1.57, 0.0)
     tool: tuple[float, float, float] = (0.0, 0.0, 0.185)  # TCP in the flange frame [m]
 
@@ -32,7 +32,7 @@ class NullArm(NullSource[ArmState]):
     def __init__(self, clock: Clock, cfg: Config) -> None:
         super().__init__(clock, "null arm", cfg.rate_hz, cfg.threaded)
         self.chain = Chain(ur.DH, ur.BASE_YAW, cfg.tool, body=ur.BODY)
-        self._q = np.array(cfg.q)  # replaced whole: reader and commander need no lock
+        self._q = np.array(cfg.q)  # replaced, never written into: reading needs no lock
         self._still = np.zeros(6)
         self._active = False
 

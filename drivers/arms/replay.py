@@ -1,4 +1,4 @@
-"""An arm that plays a recording back. Nothing moves: commands are taken, kept and ignored."""
+"""An arm that plays a recording back. Commands are checked and kept, but nothing follows them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from headway.errors import ConfigError, DeviceError
 from headway.types import ArmState, Limits, Pose, Sent, Vec
 
 _COLUMNS = ("q", "dq", "q_ref", "tcp", "twist", "tau_ext")
-_FIT = 0.002  # of the recorded TCP to the model's [m]
+_FIT = 0.002  # largest distance allowed between the recorded TCP and the model's [m]
 
 
 remote_stop: RemoteStop | None = None
@@ -25,11 +25,12 @@ remote_stop: RemoteStop | None = None
 class Config(config.Struct, frozen=True):
     path: str
     topic: str = "/telemetry"
-    model: str = "ur5e"  # drivers/arms/_MODEL.py: its limits and kinematics
+    model: str = "ur5e"  # limits and kinematics are those of drivers/arms/_MODEL.py
 
 
 class ReplayArm(ReplaySource[ArmState]):
-    """`sent` is the last command. The tool of `chain` is found from the recorded TCP poses."""
+    """`sent` is the last command, None before the first. The TCP of `chain` in the flange frame is
+    derived from the recorded TCP poses."""
 
     def __init__(self, tape: Tape, cfg: Config) -> None:
         times, self._rows = tape.rows(cfg.topic, _COLUMNS)
@@ -58,7 +59,8 @@ class ReplayArm(ReplaySource[ArmState]):
         self._active = True
 
     def command(self, q: Vec, *, deadline_ns: int) -> Sent:
-        """Kept in `sent`; nothing moves. Refuses what a real arm would."""
+        """Keep `q` (n,) [rad] in `sent`; nothing moves. Raises DeviceError before `activate`, and
+        for a wrong number of joints or values that are not finite, as a real arm does."""
         if not self._active:
             raise DeviceError("the replayed arm wants activate() before a command")
         n = len(self.limits.q_min)
@@ -72,7 +74,8 @@ class ReplayArm(ReplaySource[ArmState]):
 
 
 def _model(name: str, rows: NDArray[np.void], path: str) -> tuple[Limits, Chain]:
-    """Raises ConfigError for a model that is unknown or not the recorded arm's."""
+    """Limits and kinematics of the arm model `name`, with the TCP that fits the telemetry `rows`.
+    Raises ConfigError for an unknown model, or one that does not fit the recorded arm."""
     try:
         model = import_module(f"headway.drivers.arms._{name}")
     except ModuleNotFoundError:

@@ -21,7 +21,7 @@ class Config(config.Struct, frozen=True):
 
 
 class SimArm(SimSource[ArmState]):
-    """`command` sets the joint servo's reference; `stop` freezes it where the arm is."""
+    """`command` sets the reference of the joint servo; `stop` sets it to where the arm is."""
 
     limits = ur.LIMITS
     chain = CHAIN
@@ -36,7 +36,7 @@ class SimArm(SimSource[ArmState]):
         q *= cell.cfg.joint_noise
         q += cell.q
         dq = cell.dq.copy()
-        # What a controller does: the TCP from its own joints and kinematics.
+        # As a robot controller does, compute the TCP from the measured joints and the kinematics.
         tcp, twist = CHAIN.motion(q, dq)
         return ArmState(
             q=q,

@@ -1,4 +1,4 @@
-"""A camera that is not there: the same grey image always, half a metre away; needs no renderer."""
+"""A camera without a device: always the same grey image, by default at a depth of 0.5 m."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Config(config.Struct, frozen=True):
     width: Pixels = 96  # [px]
     height: Pixels = 96
     rate_hz: config.Hertz = 30.0
-    threaded: bool = False  # read by a thread of its own, as a device that is waited for
+    threaded: bool = False  # use a reader thread, as for a device whose `read` waits
     depth: bool = True
     depth_mm: Annotated[int, Meta(ge=0, le=65535)] = 500
 
@@ -31,7 +31,7 @@ class NullCamera(NullSource[Frame]):
         self.has_depth = cfg.depth
         size = (cfg.height, cfg.width)
         depth = np.full(size, cfg.depth_mm, np.uint16) if cfg.depth else None
-        focal = float(cfg.height)  # 53 deg
+        focal = float(cfg.height)  # [px], a vertical field of view of 53 deg
         K = np.array([[focal, 0, cfg.width / 2], [0, focal, cfg.height / 2], [0, 0, 1]])
         self._frame = Frame(np.full((*size, 3), 128, np.uint8), depth, K, cfg.name)
 

@@ -1,4 +1,5 @@
-"""A camera that plays a recording back: /camera/NAME/rgb, with /depth and /calibration if there."""
+"""A camera that plays back /camera/NAME/rgb of a recording, with /depth and /calibration if it
+has them."""
 
 from __future__ import annotations
 
@@ -25,8 +26,8 @@ _Images = Iterator[tuple[int, NDArray[Any]]]  # with their times [ns]
 
 
 class ReplayCamera(ReplaySource[Frame]):
-    """Images are decoded one by one as they are due; nothing but their times is kept. Intrinsics
-    are NaN where none were recorded."""
+    """Images are decoded one by one when they are due; only the times of all of them are kept in
+    memory. The intrinsics are NaN when the recording has no calibration."""
 
     def __init__(self, tape: Tape, cfg: Config) -> None:
         log, base = tape.log, f"/camera/{cfg.name}"
@@ -53,7 +54,7 @@ class ReplayCamera(ReplaySource[Frame]):
         images = self._images
         if images is None or i < self._index:
             images = self._rewind()
-        self._images = None  # stays so if the next image is damaged
+        self._images = None  # stays None if the next image is damaged
         if i > self._index:
             for _ in range(i - self._index):
                 t_ns, rgb = next(images)
@@ -71,7 +72,7 @@ class ReplayCamera(ReplaySource[Frame]):
         return log.images(self._rgb)
 
     def _depth_at(self, t_ns: int) -> NDArray[np.uint16] | None:
-        """The depth image that was recorded with the colour image of `t_ns`."""
+        """The depth image recorded at the same time as the colour image, None if there is none."""
         while self._next_depth is not None and self._next_depth[0] < t_ns:
             self._next_depth = next(self._depths, None)
         if self._next_depth is None or self._next_depth[0] != t_ns:

@@ -1,4 +1,4 @@
-"""A simulated RGB-D camera: one off-screen render gives colour and depth."""
+"""A simulated RGB-D camera: one off-screen MuJoCo render gives colour and depth."""
 
 from __future__ import annotations
 
@@ -26,15 +26,16 @@ class Config(config.Struct, frozen=True):
     width: Pixels = 96
     height: Pixels = 96
     rate_hz: config.Hertz = 30.0
-    rgb_noise: Annotated[float, Meta(ge=0.0, le=255.0)] = 2.0  # 1 sigma of 255
+    rgb_noise: Annotated[float, Meta(ge=0.0, le=255.0)] = 2.0  # standard deviation, of 255
     depth: bool = True
 
 
 class SimCamera(SimDevice[Frame]):
-    """The GL context lives on the thread that reads, since EGL contexts are per thread. It renders
-    a copy of the cell's state: the control loop steps the physics meanwhile."""
+    """The GL context belongs to the reader thread, because an EGL context is current on one thread
+    only. The camera renders a copy of the cell's state, so that the control loop can go on stepping
+    the physics meanwhile."""
 
-    waits = True  # for the renderer
+    waits = True  # `read` waits for the renderer
 
     def __init__(self, cell: Cell, cfg: Config) -> None:
         self._check_name(cell, cfg.name)
@@ -55,7 +56,7 @@ class SimCamera(SimDevice[Frame]):
         size = (cfg.height, cfg.width)
         self._depth_buffer = np.empty(size, np.float32)
         rng = np.random.default_rng(0)
-        # One tile of noise, rolled per frame: a fresh draw per pixel costs more than the render.
+        # The noise is drawn once and shifted per frame: a draw per pixel costs more than rendering.
         self._tile = rng.normal(0, cfg.rgb_noise, (*size, 3)).round().astype(np.int16)
         focal = (
             cfg.height
@@ -66,7 +67,7 @@ class SimCamera(SimDevice[Frame]):
 
     @staticmethod
     def _check_name(cell: Cell, name: str) -> None:
-        """Raises ConfigError for a camera that the scene has not."""
+        """Raises ConfigError when the scene has no camera of this name."""
         have = [cell.model.camera(i).name for i in range(cell.model.ncam)]
         if name not in have:
             raise ConfigError(
@@ -93,7 +94,7 @@ class SimCamera(SimDevice[Frame]):
         return self._stamped(t, self._render(shift))
 
     def _render(self, shift: int) -> Frame:
-        """`shift`: where the tile of noise begins."""
+        """`shift`: by how many pixels the noise is shifted."""
         mj, cfg = self._mj, self.cfg
         mj.mjv_updateScene(
             self._model,
@@ -115,7 +116,8 @@ class SimCamera(SimDevice[Frame]):
         return Frame(np.ascontiguousarray(rgb), depth, self._K, cfg.name)
 
     def _millimetres(self) -> np.ndarray[tuple[int, ...], np.dtype[np.uint16]]:
-        # Reversed depth buffer b, 0 at the far end: z = near * far / (near + b * (far - near)).
+        # The depth buffer b is reversed (0 at the far plane, see readDepthMap):
+        # z = near * far / (near + b * (far - near)). 0 mm means nothing was hit.
         extent, clip = self._model.stat.extent, self._model.vis.map
         near, far = clip.znear * extent, clip.zfar * extent
         z = near * far / (near + self._depth_buffer[::-1] * (far - near))
@@ -123,12 +125,12 @@ class SimCamera(SimDevice[Frame]):
         return np.asarray(millimetres, np.uint16)
 
     def _open_context(self) -> None:
-        """A new episode is a new model: geometry is uploaded again, the GL context is kept."""
+        """Each episode has a new model: upload its geometry again, in the same GL context."""
         mj, model, cfg = self._mj, self._model, self.cfg
         if self._gl is None:
             try:
                 self._gl = context_class()(cfg.width, cfg.height)
-            except RuntimeError as e:  # the library is there, a driver behind it is not
+            except RuntimeError as e:  # the library is installed, but no driver
                 raise Missing(
                     f"the simulated camera wants an off-screen renderer, found none behind the "
                     f"library ({e}): on Debian and Ubuntu `apt-get install libgl1-mesa-dri`"
@@ -149,7 +151,7 @@ class SimCamera(SimDevice[Frame]):
     def close(self) -> None:
         super().close()
         if self._gl is not None:
-            with contextlib.suppress(Exception):  # current on another thread: goes with that one
+            with contextlib.suppress(Exception):  # fails if current on another thread
                 self._gl.make_current()
                 self._context.free()
                 self._gl.free()

@@ -1,1 +1,1 @@
-"""Force/torque sensors; each module is a kind: it has a strict `Config` and `connect(cfg, ctx)`."""
+"""Force/torque sensors. Each module is a kind, with a strict `Config` and a `connect(cfg, ctx)`."""

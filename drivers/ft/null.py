@@ -1,4 +1,4 @@
-"""An F/T sensor without a sensor: the same wrench always, by default none."""
+"""A force/torque sensor without a device: always the same wrench, by default zero."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Triple = tuple[float, float, float]
 
 class Config(config.Struct, frozen=True):
     rate_hz: config.Hertz = 500.0
-    threaded: bool = False  # read by a thread of its own, as a device that is waited for
+    threaded: bool = False  # use a reader thread, as for a device whose `read` waits
     force: Triple = (0.0, 0.0, 0.0)  # [N]
     torque: Triple = (0.0, 0.0, 0.0)  # [Nm]
 

@@ -1,7 +1,7 @@
 """A force/torque sensor that plays a recording back.
 
-Telemetry holds the wrench in the TCP frame with gravity and bias taken out already: a run on it
-must not compensate a second time.
+Telemetry holds the wrench in the TCP frame, with gravity and bias already removed: a run that plays
+it back must not compensate a second time.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""The simulated wrist F/T sensor: tool weight, bias, noise and delay included."""
+"""The simulated force/torque sensor at the wrist; it reads the tool's weight, bias and noise too,
+and is delayed."""
 
 from __future__ import annotations
 

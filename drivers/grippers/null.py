@@ -1,4 +1,4 @@
-"""A gripper without jaws: it is as wide as it was told to be, at once, and holds nothing."""
+"""A gripper without a device: it reaches every commanded width at once, and holds nothing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from headway.types import GripperState
 
 class Config(config.Struct, frozen=True):
     rate_hz: config.Hertz = 500.0
-    threaded: bool = False  # read by a thread of its own, as a device that is waited for
+    threaded: bool = False  # use a reader thread, as for a device whose `read` waits
     stroke: Annotated[float, Meta(gt=0.0, le=1.0)] = 0.085  # [m]
 
 

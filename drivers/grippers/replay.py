@@ -1,4 +1,4 @@
-"""A gripper that plays a recording back. Nothing moves: commands are checked and ignored."""
+"""A gripper that plays a recording back. Commands are checked, then ignored."""
 
 from __future__ import annotations
 

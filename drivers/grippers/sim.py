@@ -1,4 +1,5 @@
-"""The simulated parallel gripper (85 mm stroke). Force is an estimate from motor current: noisy."""
+"""The simulated parallel gripper (85 mm stroke). Its force is noisy, like an estimate from motor
+current."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The MuJoCo cell: one simulated world behind the device kinds `sim` of every folder."""
+"""The simulated cell (MuJoCo): one world that all devices of kind `sim` share."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def cell_of(ctx: Context) -> Cell:
-    """The cell that the devices of one run share. Raises ConfigError where there is none."""
+    """The cell of the run that `ctx` belongs to. Raises ConfigError when it has none."""
     cell: Cell | None = ctx.worlds.get("sim")
     if cell is None:
         raise ConfigError(

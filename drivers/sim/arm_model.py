@@ -1,8 +1,9 @@
-"""MJCF of the arm, the parallel gripper and its sensors, generated from the DH table.
+"""The MuJoCo model (MJCF) of the arm, the parallel gripper and the F/T sensor, made from the arm's
+DH table.
 
-The gripper sits on a spring-loaded mount, as is usual in bin picking: rigid up to 20 N, it gives
-way at 2.5 N/mm beyond that. No meshes: every link is a capsule, so the model compiles in
-milliseconds and has no licence but ours. Link inertias are those of uniform cylinders
+The gripper sits on a spring-loaded mount, as is usual in bin picking: rigid up to 20 N, and beyond
+that it gives way at 2.5 N/mm. Links are drawn as capsules, not meshes, so the model compiles in
+milliseconds and needs no files under other licences. Link inertias are those of uniform cylinders
 with the published masses.
 """
 
@@ -13,17 +14,17 @@ import math
 from headway.drivers.arms import _ur5e as ur
 from headway.drivers.capsules import Capsule
 
-TCP = (0.0, 0.0, 0.185)  # TCP in the flange frame [m]: F/T sensor 40 mm, gripper 145 mm
-STROKE = 0.085  # jaw opening [m]
+TCP = (0.0, 0.0, 0.185)  # in the flange frame [m]: F/T sensor 40 mm, gripper 145 mm
+STROKE = 0.085  # largest jaw opening [m]
 TOOL_MASS = 0.925 + 0.3  # gripper (Robotiq 2F-85) and F/T sensor [kg]
 TOOL_COM = (0.0, 0.0, 0.06)  # in the flange frame [m]
 WRIST_CAMERA = (0.078, 0.0, 0.055)  # in the flange frame [m]
 WRIST_TILT = 0.22  # the wrist camera leans towards the fingers [rad]
 FINGER_MASS = 0.06  # each [kg]
-FINGER_QPOS = 7  # index of the left jaw in qpos; 6 is the tool mount
+FINGER_QPOS = 7  # index of the left jaw in qpos, after 6 joints and the tool mount
 FINGER_KP = 3000  # jaw servo [N/m]
 
-# The gripper and its camera in the flange frame, the jaws opened.
+# F/T sensor, gripper and camera as capsules in the flange frame, with open jaws.
 TOOL_BODY = (
     Capsule("F/T sensor", 6, (0.0, 0.0, 0.02), (0.0, 0.0, 0.03), 0.038),
     Capsule("gripper", 6, (0.0, -0.045, 0.077), (0.0, 0.045, 0.077), 0.045),
@@ -51,7 +52,8 @@ def _inertial(i: int) -> str:
 
 
 def arm_xml(wrist_fovy: float) -> str:
-    """The body tree from the base to the fingers; `wrist_fovy` [deg] of the wrist camera."""
+    """MJCF of the body tree from the base to the fingers. `wrist_fovy` is the vertical field of
+    view of the wrist camera [deg]."""
     opened = [
         f'<body name="base" euler="0 0 {ur.BASE_YAW}">'
         '<geom class="visual" type="cylinder" size=".075 .045" pos="0 0 .045" rgba=".3 .3 .34 1"/>'
@@ -120,7 +122,8 @@ DEFAULTS = f"""
 
 
 def actuators_xml() -> str:
-    """Joint servos in joint order, then one servo per finger; then the F/T sensor."""
+    """MJCF of the actuators (joint servos in joint order, then one servo per finger), of the F/T
+    sensor, and of the coupling of the two jaws."""
     servos = "".join(
         f'<position name="a{i}" joint="j{i}" kp="{kp}" kv="{kv}" forcerange="-{t} {t}"/>'
         for i, (kp, kv, t) in enumerate(zip(_KP, _KV, ur.LIMITS.tau_max, strict=True))

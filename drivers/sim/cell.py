@@ -1,9 +1,9 @@
-"""The simulated cell: physics, servo, and the sensors' imperfections.
+"""The simulated cell: physics, joint servos, and sensors with noise, bias and delay.
 
-One object behind all devices of kind `sim`. It never runs by itself: whoever reads a device calls
-`sync()`, which steps the physics up to the clock's now. On a virtual clock this is lock-step, as
-fast as the processor allows; on the wall clock the arm's reader thread calls it at the servo rate,
-so the same code runs in real time.
+All devices of kind `sim` share one `Cell`. It has no thread: reading or commanding a device calls
+`sync()`, which steps the physics up to the clock's present time. In lock-step the simulation
+therefore runs as fast as the processor allows, and in real time the same code keeps up with the
+wall clock.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from headway.types import Vec
 CHAIN = Chain(ur.DH, ur.BASE_YAW, arm_model.TCP, body=(*ur.BODY, *arm_model.TOOL_BODY))
 
 
-_FOLLOW_LATE_NS = 2_000_000
+_FOLLOW_LATE_NS = 2_000_000  # delay of the reference in real time, see `Cell.follow`
 _FINGER_SPEED = 0.06  # of each jaw [m/s]
 
 
@@ -41,29 +41,32 @@ class CellConfig(config.Struct, frozen=True):
 
     scene: str = "pick_place"
     timestep: Annotated[float, Meta(ge=1e-4, le=0.02)] = 0.002  # [s]
-    home: tuple[float, float, float] = (0.42, -0.13, 0.30)  # TCP at the start, tool down [m]
-    home_spread: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.02  # [m]
+    home: tuple[float, float, float] = (0.42, -0.13, 0.30)  # TCP at the start, base frame [m]
+    home_spread: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.02  # largest offset per axis [m]
     scene_config: dict[str, Any] = {}  # noqa: RUF012 - msgspec copies defaults
-    force_noise: Noise = 0.25  # upper end of the F/T noise drawn per episode [N]
+    force_noise: Noise = 0.25  # largest sigma that an episode may draw [N]
     torque_noise: Noise = 0.01  # [Nm]
     force_bias: Noise = 1.5  # residual bias after taring, 1 sigma [N]
     torque_bias: Noise = 0.05  # [Nm]
     ft_delay_s: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.004
     joint_noise: Annotated[float, Meta(ge=0.0, le=1.0)] = 2e-5  # encoder noise [rad]
     wrist_fovy: Annotated[float, Meta(ge=1.0, le=170.0)] = 75.0  # [deg]
-    # The robot's own protective stop: force at the wrist beyond the tool's weight, mean over about
-    # 10 ms [N]. Far above what the guard allows.
+    # The robot's own protective stop: largest force at the wrist beyond the tool's weight, averaged
+    # over about 10 ms [N]. It is far above the force that the guard allows.
     protective_force: Annotated[float, Meta(gt=0.0), config.INFINITE] = 150.0
 
 
 def scene_config(cfg: CellConfig, where: str) -> Any:
-    """The scene's own checked `Config`. Raises ConfigError."""
+    """The checked `Config` of the scene that `cfg` names; `where` names the section in errors.
+    Raises ConfigError."""
     scenes = plugins.load("drivers.sim.scenes", cfg.scene)
     return config.decode(cfg.scene_config, scenes.Config, f"{where} scene_config of {cfg.scene}")
 
 
 class Cell:
-    """Not safe to share between processes; devices of one process share it under `lock`."""
+    """The world of the section `cfg`, on the run's `clock`. Devices of one process share it and
+    hold `lock` while they use it. Raises ConfigError for a scene that does not fit, Missing without
+    MuJoCo."""
 
     def __init__(self, cfg: CellConfig, clock: Clock) -> None:
         self.cfg, self.clock = cfg, clock
@@ -77,7 +80,8 @@ class Cell:
         self.reset(0)
 
     def reset(self, seed: int) -> str:
-        """A new scene, drawn from `seed` alone; the arm stands at home. Returns the instruction."""
+        """Build a new scene, which depends on `seed` alone, with the arm at home. Returns the
+        instruction. Raises ConfigError when the scene does not compile or home is out of reach."""
         with self.lock:
             rng = np.random.default_rng(seed)
             cfg = self.cfg
@@ -97,14 +101,14 @@ class Cell:
             )
             if residual > 1e-3:
                 raise ConfigError(f"[cell] home {cfg.home} is out of the arm's reach")
-            # Stay near zero on the wrist, so that no joint starts close to a limit.
+            # Turn the last joint by full turns to near zero, so that it starts far from its limits.
             home[5] = (home[5] + np.pi) % (2 * np.pi) - np.pi
             d = self.data
             d.qpos[:6] = home
             d.ctrl[:6] = home
             self.q_ref = home.copy()
             self._targets: deque[tuple[int, Vec]] = deque()
-            self._passed = (0, home)  # the last target that the reference went through
+            self._passed = (0, home)  # the last target that the reference passed
             self.width_ref, self.grip_limit = arm_model.STROKE, 20.0
             self.noise = np.random.default_rng([seed, 1])
             self._ft_sigma = rng.uniform(0.2, 1.0) * np.array(
@@ -113,7 +117,7 @@ class Cell:
             self.ft_bias = rng.normal(0, 1, 6) * ([cfg.force_bias] * 3 + [cfg.torque_bias] * 3)
             self._ft = deque([np.zeros(6)], maxlen=1 + round(cfg.ft_delay_s / cfg.timestep))
             self.protective_stop = False
-            self._load = 0.0  # [N]
+            self._load = 0.0  # force at the wrist, averaged over about 10 ms [N]
             self.episode += 1
             mj.mj_forward(self.model, d)
             for _ in range(round(0.5 / cfg.timestep)):  # let the items settle
@@ -124,7 +128,7 @@ class Cell:
             return instruction
 
     def _views(self) -> None:
-        """Views into MuJoCo's arrays: each attribute access of its bindings costs a microsecond."""
+        """Keep views of MuJoCo's arrays: each attribute access of its bindings costs 1 us."""
         d = self.data
         jaws = slice(arm_model.FINGER_QPOS, arm_model.FINGER_QPOS + 2)
         self.q, self.dq, self.finger = d.qpos[:6], d.qvel[:6], d.qpos[jaws]
@@ -135,18 +139,19 @@ class Cell:
         self._damping = self.model.dof_damping[:6].copy()
         self._load_gain = min(1.0, self.cfg.timestep / 0.01)
         self._load_max = self.cfg.protective_force + arm_model.TOOL_MASS * 9.81
-        w = self.mujoco.mjtWarning  # positions, velocities or accelerations: MuJoCo starts afresh
+        w = self.mujoco.mjtWarning  # on these three warnings MuJoCo resets its state
         self._unstable = d.warning.number[int(w.mjWARN_BADQPOS) : int(w.mjWARN_BADQACC) + 1]
         self._step = self.mujoco.mj_step
         self._jaw_step = _FINGER_SPEED * self.cfg.timestep
 
     def sync(self) -> None:
-        """Step the physics up to the clock's now."""
+        """Step the physics up to the clock's present time. Raises DeviceError when the simulation
+        has become unstable."""
         now = self.clock.now()
         if now - self.t_ns < self.step_ns:
             return
         with self.lock:
-            # A stalled host must not be followed by seconds of catching up in one call.
+            # After the host has stalled, simulate at most 1 s in one call.
             if now - self.t_ns > NS:
                 self.t_ns = now - NS
             while now - self.t_ns >= self.step_ns:
@@ -159,11 +164,12 @@ class Cell:
                 )
 
     def follow(self, q: Vec, t_ns: int) -> None:
-        """Be at joint reference `q` (6,) [rad] at `t_ns`.
+        """Let the servo's reference be `q` (6,) [rad] at `t_ns` [ns].
 
-        In lock-step that is the next step. In real time commands and steps are not aligned: some
-        steps would see no new command and some two, and the stiff servo would hammer. So the
-        reference is interpolated between the commands, one command late, as robot controllers do.
+        In lock-step it takes effect with the next step. In real time commands and steps are not
+        aligned: some steps would see no new command and others two, which shakes the stiff servo.
+        So the reference is interpolated between commands, and runs 2 ms (one command at 500 Hz)
+        late, as in a robot controller.
         """
         if self.clock.realtime:
             if not self._targets:
@@ -173,12 +179,12 @@ class Cell:
             self.q_ref[:] = q
 
     def hold(self) -> None:
-        """The reference becomes where the arm is."""
+        """Set the servo's reference to where the arm is, and drop the commands not yet reached."""
         self._targets.clear()
         self.q_ref[:] = self.q
 
     def _interpolate(self, t_ns: int) -> None:
-        """Move the reference along the commands up to `t_ns`."""
+        """Move the reference along the commands to its value at `t_ns` [ns]."""
         targets = self._targets
         while targets and targets[0][0] <= t_ns:
             self._passed = targets.popleft()
@@ -196,8 +202,8 @@ class Cell:
             self._ctrl[:] = self.q_ref
         # The robot's controller knows its own mass and the tool's, not the payload's.
         self._applied[:] = self._bias
-        # Position servo with a force limit: the reference runs ahead of the jaws by what the limit
-        # allows, at a bounded speed.
+        # The jaws have a position servo. Its reference moves at a bounded speed, and its distance
+        # from the jaw times FINGER_KP stays below the force limit.
         step = self._jaw_step
         closed = (arm_model.STROKE - self.width_ref) / 2
         reference, jaw = float(self._finger_ctrl[0]), float(self.finger[0])
@@ -205,12 +211,12 @@ class Cell:
         lead = self.grip_limit / arm_model.FINGER_KP
         self._finger_ctrl[:] = min(max(reference, jaw - lead), jaw + lead)
         self._step(self.model, self.data)
-        # MuJoCo gives the parent's force on the tool; ours is what acts on it from outside.
+        # MuJoCo's sensor has the opposite sign: ours is the force from outside on the tool.
         self._ft.append(-self._sensor)
 
     def _protect(self) -> None:
-        """Too much force: brakes on where the arm is, until a `reset`."""
-        x, y, z = self._force.tolist()  # floats: a tenth of an array operation's time
+        """On too much force, hold the arm where it is until the next `reset`."""
+        x, y, z = self._force.tolist()  # with floats, ten times faster than with arrays
         self._load += (math.sqrt(x * x + y * y + z * z) - self._load) * self._load_gain
         if self._load > self._load_max and not self.protective_stop:
             self.protective_stop = True
@@ -218,7 +224,8 @@ class Cell:
             self.q_ref[:] = self._ctrl[:] = self.q
 
     def wrench(self) -> Vec:
-        """What the F/T sensor reads (6,) [N, Nm]: tool weight included, delayed, biased, noisy."""
+        """The reading of the F/T sensor (6,), force [N] then torque [Nm] on the tool in the sensor
+        frame: with the tool's weight, bias and noise, and delayed by `ft_delay_s`."""
         noise = self.noise.standard_normal(6)
         noise *= self._ft_sigma
         noise += self.ft_bias
@@ -226,11 +233,11 @@ class Cell:
         return noise
 
     def tau_ext(self) -> Vec:
-        """Motor torque beyond the robot's own free-motion model (6,) [Nm]."""
+        """Motor torque (6,) [Nm] beyond what the robot's own model of free motion explains."""
         return self.servo_torque - self._damping * self.dq  # type: ignore[no-any-return]
 
     def outcome(self) -> bool:
-        """What the station's sensors say now."""
+        """Whether the station's sensors report now that the instruction is carried out."""
         with self.lock:
             return bool(self.scene.outcome(self.model, self.data))
 

@@ -1,5 +1,6 @@
-"""Choose MuJoCo's off-screen renderer before MuJoCo is imported: EGL, else OSMesa, else say what to
-install. A user's own MUJOCO_GL wins."""
+"""Import MuJoCo with an off-screen renderer: EGL, else OSMesa, else raise Missing, which says what
+to install. The choice must be made before MuJoCo is imported. An environment variable MUJOCO_GL set
+by the user takes precedence."""
 
 from __future__ import annotations
 
@@ -10,8 +11,8 @@ from typing import Any
 
 from headway.errors import Missing
 
-# Of each renderer, the libraries that it needs, any one of each group, and Debian's packages of
-# them. Besides EGL, PyOpenGL loads the library of the OpenGL functions themselves.
+# For each renderer the groups of libraries, of which it needs one per group, and the Debian
+# packages that have them. Besides EGL, PyOpenGL loads a library with the OpenGL functions.
 _CANDIDATES = {
     "egl": (
         (("libEGL.so.1",), ("libOpenGL.so.0", "libGL.so.1")),
@@ -22,7 +23,7 @@ _CANDIDATES = {
 
 
 def backend() -> str | None:
-    """The renderer to use, or None where no library for one is installed."""
+    """The renderer to use, a value of MUJOCO_GL; None when no library for one is installed."""
     chosen = os.environ.get("MUJOCO_GL")
     if chosen:
         return chosen
@@ -41,8 +42,9 @@ def _loads(library: str) -> bool:
 
 
 def context_class() -> Any:
-    """MuJoCo's GL context of the chosen renderer. Asked for by name: MuJoCo itself would decide at
-    its first import, which somebody else may have done without looking. Raises Missing."""
+    """The class of MuJoCo's GL contexts for the chosen renderer. It is imported by name, because
+    MuJoCo chooses its own at its first import, which may have happened before MUJOCO_GL was set.
+    Raises Missing when there is no renderer."""
     import_mujoco(rendering=True)
     chosen = os.environ["MUJOCO_GL"]
     try:
@@ -55,7 +57,8 @@ def context_class() -> Any:
 
 
 def import_mujoco(*, rendering: bool = False) -> Any:
-    """The `mujoco` module, set up to render off screen. Raises Missing."""
+    """The module `mujoco`, with MUJOCO_GL set to a renderer if there is one. Raises Missing when
+    MuJoCo is not installed; with `rendering`, also when there is no renderer."""
     found = backend()
     if found is not None:
         os.environ.setdefault("MUJOCO_GL", found)
@@ -67,7 +70,7 @@ def import_mujoco(*, rendering: bool = False) -> Any:
         )
     try:
         import mujoco
-    except (ImportError, RuntimeError) as e:  # RuntimeError: a MUJOCO_GL that it does not know
+    except (ImportError, RuntimeError) as e:  # RuntimeError: MUJOCO_GL has an unknown value
         raise Missing(
             f"the simulated cell wants mujoco: pip install 'headway[sim]' ({e})"
         ) from None

@@ -1,4 +1,5 @@
-"""What the simulated devices have in common: pacing, sequence numbers, health."""
+"""Base classes of the simulated devices: `SimSource` for those that read a value of the cell, and
+`SimDevice` for the camera, which renders without holding the cell's lock."""
 
 from __future__ import annotations
 
@@ -12,9 +13,10 @@ T = TypeVar("T")
 
 
 class SimDevice(Generic[T]):
-    """Pacing, sequence numbers and health. Subclasses give `read`."""
+    """Pacing, sequence numbers and health of a device of `cell` that gives samples at `rate_hz`
+    [Hz]. Subclasses implement `read`."""
 
-    waits = False  # the physics is stepped by whoever reads
+    waits = False  # reading steps the physics, so there is nothing to wait for
 
     def __init__(self, cell: Cell, info: Info, rate_hz: float) -> None:
         self.cell, self.info, self.rate_hz = cell, info, rate_hz
@@ -34,8 +36,8 @@ class SimDevice(Generic[T]):
         return Health(self._state, self.rate_hz, 0, self._seq, self._invalid)
 
     def _pace(self, timeout_s: float) -> None:
-        """In real time wait for the next sample of `rate_hz`; not with `timeout_s` 0, and never in
-        lock-step."""
+        """In real time, wait for the next period of `rate_hz`. With `timeout_s` 0, and always in
+        lock-step, return at once."""
         clock = self.cell.clock
         if timeout_s > 0 and clock.realtime:
             self._due = max(self._due + self._period_ns, clock.now())
@@ -47,7 +49,8 @@ class SimDevice(Generic[T]):
 
 
 class SimSource(SimDevice[T]):
-    """Subclasses give `sample()`, which is called with the cell's lock held."""
+    """Subclasses implement `sample()`: the present value, computed while the cell's lock is
+    held."""
 
     def sample(self) -> T:
         raise NotImplementedError

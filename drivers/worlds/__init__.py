@@ -1,1 +1,1 @@
-"""Worlds around a robot that can be set up anew for each episode; a module each."""
+"""Worlds around a robot, which can be reset for each episode. Each module is a kind."""

@@ -1,4 +1,4 @@
-"""The simulated cell as a world: the section `[cell]`."""
+"""The simulated cell as a world, which the section `[cell]` configures."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ Config = CellConfig
 
 
 def asked(cfg: CellConfig, where: str) -> Asked:
-    """What the scene asks of a run. Raises ConfigError for a scene that is not there, or for keys
-    of `scene_config` that do not fit it; `where` names the section."""
+    """What the scene of `cfg` expects of a run; `where` names the section in errors. Raises
+    ConfigError for an unknown scene, or for keys of `scene_config` that do not fit it."""
     scene_config(cfg, where)
     scene = plugins.load("drivers.sim.scenes", cfg.scene)
     places = {"source": scene.SOURCE.centre, "target": scene.TARGET.centre}
@@ -24,6 +24,7 @@ def asked(cfg: CellConfig, where: str) -> Asked:
 
 
 def connect(cfg: CellConfig, ctx: Context) -> Cell:
-    """The cell, which the devices of kind `sim` of the same context find there."""
+    """Make the cell of `cfg`, and put it into `ctx`, where devices of kind `sim` find it. Raises
+    ConfigError or Missing like `Cell`."""
     cell = ctx.worlds["sim"] = Cell(cfg, ctx.clock)
     return cell

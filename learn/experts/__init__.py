@@ -1,2 +1,2 @@
-"""Scripted experts: they stand in for a person's demonstrations and are called scripted everywhere.
-They see noisy object poses that no policy on a robot sees."""
+"""Scripted experts, which take the place of a person who demonstrates a task. They use noisy poses
+of objects, which a policy on a robot does not have."""

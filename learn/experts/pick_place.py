@@ -1,13 +1,13 @@
-"""A scripted expert for pick-and-place: noisy object pose in, TCP chunk out.
+"""A scripted expert for pick-and-place, which computes chunks from noisy poses of the target.
 
-Nearly memoryless: what it does next follows from the TCP, the jaws and the target, so that a policy
-that sees only the present can imitate it. It retries: after closing on nothing, or losing the item,
-it rises, looks again and tries afresh.
+It has almost no memory: its next actions follow from the TCP, the jaws and the target, so that a
+policy which sees only the present can imitate it. After closing on nothing or losing the item, it
+rises, looks again and retries.
 
-`disturb` adds short random pushes between decisions while the jaws are open, and in a quarter of
-the episodes a first look that is centimetres off, so that demonstrations also show how to come back
-(after DART, Laskey et al. 2017). The pushes and the approach after a bad look are marked as no
-demonstration (`meta["demonstration"] = 0`): only the recovery is to be imitated.
+`disturb` adds short random pushes while the jaws are open, and in a quarter of the episodes a first
+look that is wrong by centimetres, so that demonstrations also show how to recover (after DART,
+Laskey et al. 2017). The pushes and the approach after a wrong look are marked with
+`meta["demonstration"] = 0`, so that a policy imitates only the recovery.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from headway.edge.policy.policy import Needs
 from headway.types import Chunk, Observation, Vec
 
 HORIZON, DT_NS = 6, 100_000_000
-_STEP = 0.1  # [s]
-_HOLD_FORCE = 6.0  # [N]: the jaws press on something
-_EMPTY = 0.004  # [m]
-_UP = np.array([0.0, 0.0, 0.03])  # [m]
+_STEP = 0.1  # time between waypoints [s]
+_HOLD_FORCE = 6.0  # grip force at which the jaws hold something [N]
+_EMPTY = 0.004  # opening below which closed jaws hold nothing [m]
+_UP = np.array([0.0, 0.0, 0.03])  # first motion after a failed attempt, base frame [m]
 
 
 class Expert:
@@ -41,7 +41,9 @@ class Expert:
     def __init__(
         self, cell: Cell, seed: int, *, disturb: float = 0.0, cameras: tuple[str, ...] = ()
     ) -> None:
-        """`disturb`: chance per decision that a push begins."""
+        """`cell` gives the pose of the target, and `seed` all random numbers. `disturb` (0..1) is
+        the probability per decision that a push begins. `cameras` are those whose images the
+        observations shall have."""
         self.cell, self.cameras, self.disturb = cell, cameras, disturb
         self._seed = seed
         self.reset()
@@ -64,8 +66,8 @@ class Expert:
             self._noise[:2] = self.rng.uniform(0.015, 0.035) * _direction(self.rng)
 
     def _look(self) -> None:
-        """Perceive the target: its true pose with the errors of an ordinary detector. After a
-        failed attempt the jaws turn, so that they come down beside whatever was in the way."""
+        """Draw new errors of perception, as an ordinary detector has them. After a failed attempt
+        the jaws turn as well, so that they come down beside what was in the way."""
         self._noise = self.rng.normal(0, 0.0025, 3)
         turn = (0.0, 0.5, -0.5, 1.0, -1.0)[self._attempt % 5]
         self._yaw_noise = self.rng.normal(0, 0.06) + turn
@@ -75,7 +77,8 @@ class Expert:
         self._rising, self._bad_look = True, False
 
     def _target(self) -> tuple[Vec, float]:
-        """Perceived centre of the target [m] and the yaw at which the jaws fit across it."""
+        """Perceived centre of the target (3,) [m] in the base frame, and the yaw [rad] at which the
+        jaws close across its narrow side."""
         cell = self.cell
         with cell.lock:
             body = cell.data.body(cell.scene.truth["target"])
@@ -86,8 +89,8 @@ class Expert:
         flat = [i for i in range(3) if i != upright]
         narrow = min(flat, key=lambda i: half[i])
         yaw = self._yaw_noise
-        if abs(half[flat[0]] - half[flat[1]]) > 0.002:  # else it is round: any yaw does, take zero
-            # the jaws close along the tool's y
+        if abs(half[flat[0]] - half[flat[1]]) > 0.002:  # a round item fits at any yaw
+            # The jaws close along the tool's y.
             yaw += math.atan2(R[1, narrow], R[0, narrow]) + math.pi / 2
         return p + self._noise, (yaw + math.pi / 2) % math.pi - math.pi / 2
 
@@ -128,11 +131,12 @@ class Expert:
         return not close and BIN.holds(p[0], p[1], -0.03) and p[2] > 0.07
 
     def _decide(self, p: Vec, yaw: float, s: dict[str, float]) -> tuple[Vec, float, bool, float]:
-        """Goal position, yaw, whether to close, and speed [m/s]."""
+        """Goal position (3,) [m] and yaw [rad] in the base frame, whether to close the jaws, and
+        speed [m/s]. `p` (3,) [m] and `yaw` [rad] are of the TCP, `s` is the state by name."""
         shut = s["width_ref"] < STROKE / 2
         over_tote = TOTE.holds(p[0], p[1], 0.03)
         if shut:
-            if s["width"] < _EMPTY:  # closed on nothing, or lost it
+            if s["width"] < _EMPTY:  # closed on nothing, or lost the item
                 self._give_up_attempt()
                 return p + _UP, yaw, False, self.speed
             if s["grip_force"] < _HOLD_FORCE:
@@ -154,10 +158,10 @@ class Expert:
         off = math.hypot(p[0] - target[0], p[1] - target[1])
         turn = (fit - yaw + math.pi / 2) % math.pi - math.pi / 2
         grasp_z = max(0.015, target[2] - 0.003)
-        # A funnel: the closer to the axis of the grasp, the deeper.
+        # Descend in a funnel: the closer to the axis of the grasp, the lower.
         ready = off < 0.012 and abs(turn) < 0.2
         z = grasp_z if ready or (p[2] < 0.07 and off < 0.02) else max(0.13, min(0.2, 0.10 + off))
-        # A finger stands on something: a neighbour, or the target's edge.
+        # A force means that a finger stands on a neighbour or on the target's edge.
         pushed = abs(s["force_z"]) > 10.0 and p[2] < 0.12
         if pushed and p[2] > grasp_z + 0.012:
             self._give_up_attempt()
@@ -183,11 +187,11 @@ def _direction(rng: np.random.Generator) -> Vec:
 
 
 def _half_sizes(cell: Cell, geom: object) -> Vec:
-    """Half extents of a body with one geom along its own axes [m]."""
+    """Half extents (3,) [m] of `geom` along the axes of its body."""
     mj = cell.mujoco
     size, kind = geom.size, int(geom.type[0])  # type: ignore[attr-defined]
     if kind == mj.mjtGeom.mjGEOM_CYLINDER:
         return np.array([size[0], size[0], size[1]])
-    if kind == mj.mjtGeom.mjGEOM_CAPSULE:  # lies along the body's x
+    if kind == mj.mjtGeom.mjGEOM_CAPSULE:  # its axis is the body's x
         return np.array([size[1] + size[0], size[0], size[0]])
     return np.array(size)

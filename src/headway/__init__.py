@@ -1,6 +1,6 @@
 """Headway: an edge package for learned robot manipulation.
 
-Importing `headway` is cheap: it loads none of torch, mujoco or onnxruntime. The rooms
+Importing `headway` is quick: it loads none of torch, mujoco or onnxruntime. The packages in it
 (`headway.edge`, `headway.drivers`, `headway.kernels`, `headway.learn`, ...) are imported by name.
 """
 
@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 else:
 
     def __getattr__(name: str) -> str:
-        """`__version__`, looked up when it is asked for: that takes longer than all else here, and
-        Ctrl-C is answered only after this import."""
+        """Look `__version__` up when it is first used. The look-up is slow, and Ctrl-C is handled
+        only once this import has ended."""
         if name != "__version__":
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from importlib.metadata import PackageNotFoundError, version

@@ -1,5 +1,8 @@
-"""The entry point. It imports nothing that takes time, so that Ctrl-C is answered from the start:
-what the command line needs (`headway.cli`) is imported where an interrupt is caught."""
+"""The entry point of the command line.
+
+It imports the command line (`headway.cli`), which takes time, where an interrupt is caught, so that
+Ctrl-C ends the program properly from the start.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,8 @@ import sys
 
 
 def main(args: list[str] | None = None) -> int:
-    """Run the command line; returns the exit code."""
+    """Run the command line with `args` (without the program's name; default: those of the process).
+    Returns the exit code."""
     try:
         from headway import cli
 

@@ -1,8 +1,9 @@
-"""A bundle: a model as a folder, `bundle.json` beside the files that it names.
+"""Bundles: a bundle is a folder with a model and its manifest `bundle.json`, which names the files.
 
-`load` believes nothing: every file must be there, be a plain file inside the folder, and have the
-size and SHA-256 that the manifest gives, before anything is opened as a model. The hashes find
-damage and mix-ups; they are no signature, since whoever can change a file can change the manifest.
+`save` writes one and `load` checks one: every file must be there, be a plain file inside the
+folder, and have the size and SHA-256 that the manifest gives, before any is opened as a model. The
+hashes find damage and mix-ups. They are no signature: whoever can change a file can also change the
+manifest.
 """
 
 from __future__ import annotations
@@ -30,12 +31,12 @@ DTYPES = ("float32", "float64", "float16", "int64", "int32", "uint8", "uint16", 
 
 
 class Tensor(Struct, frozen=True, kw_only=True):
-    """An input or output of the ONNX graph, and what its values are to whoever fills or reads it.
+    """An input or output of the ONNX graph, and how its values relate to physical ones.
 
-    `unit`: of its values, among `headway.units.UNITS`; "": the one that Headway uses for what is
-    filled in. `mean` and `std` (one value, or one per element of the last axis; of tensors of
-    floats only): an input is given (x - mean) / std, an output y means y std + mean; None: the
-    graph does it itself.
+    `unit` is the unit of its values, among `headway.units.UNITS`; "" is the unit that Headway uses
+    for that quantity. `mean` and `std` have one value, or one per element of the last axis, and
+    need a tensor of floats: the graph is given (x - mean) / std for an input x, and an output y
+    stands for y * std + mean. None means that the graph normalises by itself.
     """
 
     name: str
@@ -79,9 +80,9 @@ class Tensor(Struct, frozen=True, kw_only=True):
 
 
 class Image(Struct, frozen=True, kw_only=True):
-    """An image input: from which camera, which has to give `height` x `width` [px]. Its tensor is
-    (1, h, w, 3) of uint8 for rgb8, (1, h, w) of uint16 [mm] for depth_mm; or of floats, with the
-    same values."""
+    """An image input. The camera named `camera` must give images of `height` x `width` [px]. The
+    tensor is (1, h, w, 3) uint8 for rgb8, and (1, h, w) uint16 [mm] for depth_mm; it may also be of
+    floats with the same values."""
 
     camera: str
     input: str  # name of the tensor
@@ -91,7 +92,7 @@ class Image(Struct, frozen=True, kw_only=True):
     encoding: Literal["rgb8", "depth_mm"] = "rgb8"
 
     def check(self, tensor: Tensor) -> None:
-        """Raises ValueError where the tensor is not made for this image."""
+        """Raises ValueError when shape, dtype or unit of `tensor` do not fit this image."""
         rgb = self.encoding == "rgb8"
         channels, dtype, unit = (3, "uint8", "1") if rgb else (1, "uint16", "mm")
         what = f"image of camera {self.camera} ({self.encoding})"
@@ -111,7 +112,8 @@ class Image(Struct, frozen=True, kw_only=True):
             raise ValueError(f"{what}: wanted no unit (0 to 255), found {tensor.unit!r}")
 
 
-# In whose axes actions are: those of the TCP at the chunk's start, or of the robot's base.
+# The frames that a policy may state, and the axes of its actions: those of the TCP at the chunk's
+# start, or those of the robot's base.
 FRAMES: dict[str, Literal["tcp", "base"]] = {
     "tcp": "tcp",
     "tcp at the chunk's start": "tcp",
@@ -121,18 +123,18 @@ FRAMES: dict[str, Literal["tcp", "base"]] = {
 
 
 class Policy(Struct, frozen=True, kw_only=True):
-    """What an action-chunk policy sees and says. Actions are motion relative to the TCP pose at the
-    chunk's start, in the axes of `frame` (a key of `FRAMES`)."""
+    """The inputs and outputs of an action-chunk policy. Actions are motions relative to the TCP
+    pose at the chunk's start, in the axes of `frame` (a key of `FRAMES`)."""
 
     action_names: tuple[str, ...]
     action_units: tuple[str, ...]  # as `headway.edge.motion.actions` lists them
     frame: str
     chunk: Annotated[int, Meta(ge=1, le=4096)]  # actions per inference
     dt_s: Seconds  # between actions
-    rate_hz: Hertz  # inferences a second
+    rate_hz: Hertz  # inferences per second
     images: tuple[Image, ...] = ()
     state_names: tuple[str, ...] = ()
-    instructions: tuple[str, ...] = ()  # vocabulary; the policy is given the index
+    instructions: tuple[str, ...] = ()  # the policy gets the index in this vocabulary
 
     def __post_init__(self) -> None:
         if len(self.action_names) != len(self.action_units):
@@ -147,22 +149,22 @@ class Policy(Struct, frozen=True, kw_only=True):
 
     @property
     def axes(self) -> Literal["tcp", "base"]:
-        """Whose axes the actions are in."""
+        """The axes of the actions: "tcp" or "base"."""
         return FRAMES[self.frame]
 
 
 class Pro(Struct, frozen=True, kw_only=True):
-    """What a PRO head was trained on. The reward's weights are those of
+    """What a PRO head was trained on. The reward is
     gamma * Phi(t+1) - Phi(t) - risk_weight * risk - stability_weight * (1 - stability)."""
 
-    spec_hash: str  # of the feature definition, headway.kernels.spec
+    spec_hash: str  # hash of the definition of the features, see headway.kernels.spec
     rate_hz: Hertz
     hidden: Annotated[int, Meta(ge=1)]
     masks: tuple[str, ...] = ()  # channel groups, in the order of the mask input
-    # By output; already applied inside the graph, given for the record.
+    # By output. The graph already applies these; they are stated for information only.
     temperature: dict[str, float] = msgspec.field(default_factory=dict)
-    # Alarm levels by signal that the metrics in `provenance` were counted at, for the record.
-    # A run takes its own from a calibration: headway.edge.pro.risk.
+    # Alarm levels by signal at which the metrics in `provenance` were counted, for information
+    # only: a run takes its levels from a calibration, see headway.edge.pro.risk.
     thresholds: dict[str, float] = msgspec.field(default_factory=dict)
     gamma: Annotated[float, Meta(ge=0.0, le=1.0)] = 1.0
     risk_weight: NotNegative = 0.0
@@ -170,7 +172,7 @@ class Pro(Struct, frozen=True, kw_only=True):
 
 
 class Provenance(Struct, frozen=True, kw_only=True):
-    """How the model came to be; enough to make it again."""
+    """How the model was made, in enough detail to make it again."""
 
     command: str
     seed: int
@@ -185,7 +187,7 @@ class File(Struct, frozen=True, kw_only=True):
 
 
 class Manifest(Struct, frozen=True, kw_only=True):
-    """The content of bundle.json. `files` is filled in by `save`."""
+    """The content of bundle.json. `save` fills in `files`, by relative path."""
 
     kind: Literal["policy", "pro"]
     name: str
@@ -221,7 +223,7 @@ class Manifest(Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A checked bundle: `path` is the folder, `onnx` the model in it."""
+    """A checked bundle: `path` is its folder, `onnx` the path of the model in it."""
 
     path: Path
     manifest: Manifest
@@ -232,9 +234,10 @@ class Bundle:
 
 
 def load(path: Path | str) -> Bundle:
-    """Check a bundle folder. Raises BundleError naming the file and what is wrong with it."""
+    """Check the bundle in the folder `path` and return it. Raises BundleError, which names the file
+    and what is wrong with it."""
     path = Path(path)
-    if not os.path.isdir(path):  # unlike Path's, it takes a name that is too long
+    if not os.path.isdir(path):  # unlike Path.is_dir, it accepts names that are too long
         what = "a file" if os.path.isfile(path) else "nothing"
         raise BundleError(
             f"wanted a bundle folder at {path}, found {what}: give the folder that holds {MANIFEST}"
@@ -272,7 +275,7 @@ def _manifest(source: Path) -> Manifest:
 
 def _check(root: Path, name: str, want: File) -> None:
     file = root / _relative(name)
-    # No link anywhere on the way: it could lead out of the folder, or change after the check.
+    # Links are refused: they could lead out of the folder, or be changed after the check.
     part = root
     for step in PurePosixPath(name).parts:
         part = part / step
@@ -294,7 +297,8 @@ def _check(root: Path, name: str, want: File) -> None:
 
 
 def _relative(name: str) -> PurePosixPath:
-    """A path that stays inside the folder, on every system. Raises BundleError."""
+    """`name` as a relative path that stays inside the folder on every system. Raises
+    BundleError."""
     pure = PurePosixPath(name)
     odd = not name or "\\" in name or "\0" in name or ":" in name or str(pure) != name
     if odd or pure.is_absolute() or ".." in pure.parts or name in (".", MANIFEST):
@@ -314,10 +318,12 @@ def _sha256(file: Path) -> str:
 
 
 def save(path: Path | str, manifest: Manifest, files: Mapping[str, bytes | Path]) -> Bundle:
-    """Write a bundle of `files` (relative path: content, or a file to copy); hashes are computed.
+    """Write a bundle into the folder `path` and return it. `files` maps relative paths to contents,
+    or to files to copy; sizes and hashes are added to `manifest`.
 
-    The folder appears at once or not at all: it is written beside `path`, synced and renamed. A
-    bundle that was there is replaced; anything else that is there is left, with a BundleError.
+    The folder is written beside `path`, synced and then renamed, so that it is never there in part.
+    It replaces a bundle at `path`. Raises BundleError when something else is there, or when the
+    bundle cannot be written or would not load.
     """
     path = Path(path)
     if path.exists() and not (path / MANIFEST).is_file():
@@ -343,7 +349,7 @@ def save(path: Path | str, manifest: Manifest, files: Mapping[str, bytes | Path]
         text = msgspec.json.format(msgspec.json.encode(full), indent=2)
         (fresh / MANIFEST).write_bytes(text + b"\n")
         _sync(fresh / MANIFEST)
-        load(fresh)  # what cannot be loaded again is not put there
+        load(fresh)  # a bundle that does not load is not put in place
         old = work / "old"
         if path.exists():
             path.rename(old)

@@ -1,4 +1,5 @@
-"""Processes that a run starts beside itself: recorder, policy, view, watchdog."""
+"""Environment and signals of the processes that a run starts: recorder, policy worker, live view
+and watchdog."""
 
 from __future__ import annotations
 
@@ -6,8 +7,8 @@ import os
 import signal
 import sys
 
-# What may ask a run to end (`headway.edge.control.ending`): all that ends a process and can be
-# caught, but for what tells of a crash.
+# The signals that ask a run to end (`headway.edge.control.ending`): all that end a process and can
+# be caught, except those that report a crash.
 ENDS = (
     signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2,
     signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF, signal.SIGXCPU, signal.SIGPWR,
@@ -16,8 +17,8 @@ ENDS = (
 
 
 def environment() -> dict[str, str]:
-    """Of a Python that finds the same Headway, wherever it is started, and leaves the cores to
-    others."""
+    """Environment variables for a Python process that finds the same Headway from any working
+    folder, and whose linear algebra uses one thread, to leave the other cores free."""
     return os.environ | {
         "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
         "PYTHONSAFEPATH": "1",
@@ -26,7 +27,8 @@ def environment() -> dict[str, str]:
 
 
 def outlive() -> None:
-    """The run says when the processes beside it end: what asks it to end, or to be suspended, does
-    nothing to them, whether it was sent to the run's process, to its group or to all."""
+    """Ignore the signals that ask a run to end or to be suspended; called in the processes that it
+    starts. They end when the run tells them to, also when a signal went to the whole process
+    group, as Ctrl-C does."""
     for number in (*ENDS, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU):
         signal.signal(number, signal.SIG_IGN)

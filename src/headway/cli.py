@@ -1,7 +1,8 @@
 """The command line: `headway run | init | serve | doctor | replay | score | report | latency`.
 
-Errors that Headway raises on purpose are printed as one line; the exit code says which kind (see
-`headway.errors`). Nothing heavy is imported before a command needs it.
+Each function in `COMMANDS` is a command; its docstring is the command's help text. Errors that
+Headway raises on purpose are printed as one line, and the exit code says which kind it was (see
+`headway.errors`). Modules that load slowly are imported only by the commands that need them.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ Commands (headway COMMAND --help says what one takes):
 
 headway --version says which release this is.
 """
-BROKEN_PIPE = 128 + 13  # what a shell reports for a program that SIGPIPE ended
+BROKEN_PIPE = 128 + 13  # the exit code that a shell reports for a program ended by SIGPIPE
 
 
 def run(
@@ -59,22 +60,22 @@ def run(
 
     Args:
         config: run configuration (TOML) [the simulated cell that Headway comes with].
-        episodes: how many.
-        seed: of the first episode's scene; the next ones count up.
+        episodes: number of episodes.
+        seed: seed of the first episode's scene; it grows by one per episode.
         out: folder for the recordings [runs/NAME-SEED].
-        realtime: on the wall clock instead of lock-step on a virtual one.
-        panel: live panel in the terminal.
+        realtime: run on the wall clock, instead of in lock-step on a virtual clock.
+        panel: show a live panel in the terminal.
         view: serve the run live to Foxglove and Lichtblick, see docs/view.md.
-        view_host: address to serve at; 0.0.0.0 lets the network see the cameras.
+        view_host: address to serve at; with 0.0.0.0 the network can see the cameras.
         view_port: port to serve at; 0 takes a free one.
-        view_hz: rows and images of each topic that a live view gets at most.
-        rerun: show the run live in a Rerun viewer that this starts.
-        rerun_connect: ... or in the one at this URL.
-        rerun_save: ... or write an .rrd file for it.
+        view_hz: most rows and images per second and topic that a live view gets.
+        rerun: start a Rerun viewer and show the run live in it.
+        rerun_connect: show the run live in the Rerun viewer at this URL.
+        rerun_save: write the run to this .rrd file for a Rerun viewer.
         report: write an HTML report beside every recording.
-        overwrite: replace recordings that are there.
-        require: fail unless these run, e.g. ort, cpp, numpy.
-        policy: ws://HOST:PORT of a policy server, instead of the configured policy.
+        overwrite: replace existing recordings.
+        require: fail unless these implementations are in use, e.g. ort, cpp, numpy.
+        policy: ws://HOST:PORT of a policy server to use instead of the configured policy.
         inject: faults, KIND@SECONDS or KIND@SECONDS:FOR, e.g. policy_hang@5s ft_stall@2:0.3.
     """
     from headway.tools.run.command import RunOptions, run_command
@@ -106,8 +107,8 @@ def init(folder: tyro.conf.Positional[Path], overwrite: bool = False) -> int:
     """Make a folder to start from: the shipped configuration and models, to edit and run.
 
     Args:
-        folder: where; it is made if it is not there.
-        overwrite: replace files of the same names that are there.
+        folder: the folder; it is made if it is not there.
+        overwrite: replace existing files of the same names.
     """
     from headway.tools.starter import init_command
 
@@ -124,11 +125,11 @@ def serve(
     """Serve a policy to other computers: openpi's WebSocket protocol.
 
     Args:
-        bundle: folder of the policy.
-        host: address to serve on; any but this machine's own is open to all who reach it.
-        port: 0 for any free one.
-        engine: what runs it.
-        max_clients: at a time; further ones are refused.
+        bundle: bundle folder of the policy.
+        host: address to serve at; except on 127.0.0.1, whoever reaches it can use the policy.
+        port: port to serve at; 0 takes a free one.
+        engine: the engine that runs the model.
+        max_clients: most clients at a time; further ones are refused.
     """
     from headway.tools.serve import serve_command
 
@@ -141,10 +142,10 @@ def doctor(
     """Say what this machine has, what is missing, and how to get it.
 
     Args:
-        json: machine-readable.
-        rt: instead, measure which rates of the loop it can hold.
-        seconds: with --rt, per rate, for each of two loops.
-        hz: with --rt, the rates.
+        json: print JSON, for programs.
+        rt: instead, measure which rates of the control loop this machine can hold.
+        seconds: with --rt, how long to measure each of two loops at each rate.
+        hz: with --rt, the rates to measure.
     """
     if rt:
         from headway.tools.doctor.rt import doctor_rt_command
@@ -162,8 +163,8 @@ def replay(
 
     Args:
         recording: MCAP file of a run with PRO.
-        pro: bundle of the head that it was recorded with [the one that Headway comes with].
-        against: instead, compare with this recording, but for when and where they were made.
+        pro: bundle of the PRO head that it was recorded with [the one shipped with Headway].
+        against: instead, compare with this recording, except for when and where each was made.
     """
     from headway.tools.replay.replay import replay_command
 
@@ -176,12 +177,12 @@ def score(
     pro: Path | None = None,
     out: Path = Path("runs/score"),
 ) -> int:
-    """PRO features and signals for telemetry that is not ours (.npz, .csv, .mcap).
+    """Compute PRO features and signals for telemetry of other robots (.npz, .csv, .mcap).
 
     Args:
         files: recordings, or folders of them.
-        map: TOML file that says which channel is what (examples in examples/score).
-        pro: bundle of a PRO head; without one, features only.
+        map: TOML file that says what each channel is (examples in examples/score).
+        pro: bundle of a PRO head; without one, only features are computed.
         out: folder for the results.
     """
     from headway.tools.score.command import score_command
@@ -194,7 +195,7 @@ def report(recording: tyro.conf.Positional[Path], out: Path | None = None) -> in
 
     Args:
         recording: MCAP file.
-        out: the page [beside the recording].
+        out: file for the page [beside the recording].
     """
     from headway.tools.report import report_command
 
@@ -206,12 +207,12 @@ def latency(
     late_us: float | None = None,
     json: bool = False,
 ) -> int:
-    """Say where the time of runs went: stages, the way of a chunk, late ticks and their causes.
+    """Show the timing of runs: stages of a tick, delays of chunks, late ticks and their causes.
 
     Args:
         recordings: MCAP files.
-        late_us: list ticks that began later than this [a tenth of the period].
-        json: machine-readable.
+        late_us: list ticks that began later than this many microseconds [a tenth of the period].
+        json: print JSON, for programs.
     """
     from headway.tools.latency.command import latency_command
 
@@ -231,7 +232,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
 
 
 def main(args: list[str] | None = None) -> int:
-    """Run a command; returns the exit code."""
+    """Run the command in `args` (default: the arguments of the process). Returns the exit code."""
     output.prepare()
     try:
         try:
@@ -241,9 +242,9 @@ def main(args: list[str] | None = None) -> int:
                 raise lost
     except OSError:
         if (lost := output.failure(probe=True)) is None:
-            raise  # of something else than the output
+            raise  # it was not about the output
     output.discard()
-    if isinstance(lost, BrokenPipeError):  # `headway doctor | head -1`: its reader has had enough
+    if isinstance(lost, BrokenPipeError):  # as in `headway doctor | head -1`
         return BROKEN_PIPE
     output.complain(
         f"headway: cannot write to the standard output: {lost.strerror}: make room, or redirect it "
@@ -263,7 +264,7 @@ def _help() -> str:
 
 
 def _refuse_empty(args: list[str]) -> None:
-    """An empty path would be taken for the current folder. Raises ConfigError."""
+    """Raises ConfigError for an empty argument, which as a path would mean the current folder."""
     for i, arg in enumerate(args):
         name = arg[:-1] if arg.startswith("--") and arg.endswith("=") else None
         if name or not arg:

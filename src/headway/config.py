@@ -1,16 +1,16 @@
-"""Strict TOML configuration: a file is decoded into typed structs, and whatever does not fit is an
-error that names the file, the key, what was found there and what is wanted, or the nearest valid
-key.
+"""Strict TOML configuration: `load` decodes a file into typed structs. Anything that does not fit
+raises ConfigError, which names the file, the key, what was found and what was wanted, or the
+nearest valid key.
 
-Numbers are finite everywhere unless their type says otherwise, and their bounds stand in their
-types, so a section needs no checks of its own for them:
+Numbers must be finite unless their type says otherwise. Their bounds are part of their types, so a
+section needs no code to check them:
 
     class LoopConfig(Struct, frozen=True):
         hz: Annotated[float, Meta(ge=1.0, le=10_000.0)] = 500.0
         max_age_s: Positive = 0.02
         force_max: Annotated[float, Meta(gt=0.0), INFINITE]
 
-Bounds are checked where data are decoded, not where a struct is made by a program.
+Bounds are checked when data are decoded, not when a program makes a struct itself.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ else:  # the same parser, by the same author, for 3.10
 
 S = TypeVar("S")
 
-# Types of numbers for configuration fields; NaN is none of them.
+# Types of numbers for configuration fields; none of them accepts NaN.
 Positive = Annotated[float, Meta(gt=0.0)]
 NotNegative = Annotated[float, Meta(ge=0.0)]
 Fraction = Annotated[float, Meta(gt=0.0, le=1.0)]
 Hertz = Annotated[float, Meta(gt=0.0, le=10_000.0)]
-Seconds = Annotated[float, Meta(gt=0.0, le=86_400.0)]  # a time to wait: more than 0, a day at most
-SecondsOrNone = Annotated[float, Meta(ge=0.0, le=86_400.0)]  # 0: none
-INFINITE = Meta(extra={"infinite": True})  # beside the bounds: infinity is a value too
+Seconds = Annotated[float, Meta(gt=0.0, le=86_400.0)]  # a time to wait; one day at most
+SecondsOrNone = Annotated[float, Meta(ge=0.0, le=86_400.0)]  # 0 means no such time
+INFINITE = Meta(extra={"infinite": True})  # add this to the bounds to allow infinity
 _LONGEST = 60  # characters of a found value that a message shows
 
 
@@ -53,13 +53,13 @@ class Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def load(path: Path | str, kind: type[S]) -> S:
-    """Read `path` into `kind` (a `Struct`). Raises ConfigError."""
+    """Read the TOML file at `path` into a `kind` (a `Struct`). Raises ConfigError."""
     return decode(read_toml(path), kind, str(path))
 
 
 def read_toml(path: Path | str) -> dict[str, Any]:
-    """Parse a TOML file, with or without a byte order mark. Raises ConfigError when it is missing
-    or not TOML."""
+    """Parse the TOML file at `path`, with or without a byte order mark. Raises ConfigError when it
+    is missing or not TOML."""
     path = Path(path)
     try:
         table: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8-sig"))
@@ -77,7 +77,7 @@ def read_toml(path: Path | str) -> dict[str, Any]:
 
 
 def _encoding(e: UnicodeDecodeError) -> str:
-    """What was found instead of UTF-8, and the next step."""
+    """The end of an error message: what was found instead of UTF-8, and what to do next."""
     if e.object.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "UTF-16: save it as UTF-8"
     line = e.object.count(b"\n", 0, e.start) + 1
@@ -88,7 +88,8 @@ def _encoding(e: UnicodeDecodeError) -> str:
 
 
 def decode(data: Any, kind: type[S], where: str) -> S:
-    """Turn plain data into `kind`; `where` names the source in errors. Raises ConfigError."""
+    """Turn plain data (dicts, lists, numbers, texts) into a `kind`; `where` names their source in
+    errors. Raises ConfigError."""
     _check(data, kind, where, "")
     try:
         return msgspec.convert(data, kind)
@@ -97,15 +98,15 @@ def decode(data: Any, kind: type[S], where: str) -> S:
 
 
 def suggest(found: str, valid: Iterable[str], prefix: str = "") -> str:
-    """The end of an error about a word that is not among `valid`: the nearest of them after
-    `prefix`, else all."""
+    """The end of an error message about the word `found`, which is not among `valid`: the most
+    similar valid word, with `prefix` before it, or all valid words if none is similar."""
     valid = list(valid)
     near = difflib.get_close_matches(found, valid, n=1, cutoff=0.5)
     return f"did you mean `{prefix}{near[0]}`?" if near else f"valid: {', '.join(valid)}"
 
 
 def _in_toml_terms(message: str, data: Any) -> str:
-    """msgspec's message with the key as TOML has it, and the value that was found there."""
+    """msgspec's message with the key written as in TOML, and the value that was found there."""
     path = re.search(r"`\$([^`]*)`$", message)
     found = ""
     if path is not None and (value := _at(data, path[1])) is not None:
@@ -114,7 +115,7 @@ def _in_toml_terms(message: str, data: Any) -> str:
 
 
 def _at(data: Any, path: str) -> Any:
-    """The number or text at `.key[index].key`; None where it is neither, or not to be found."""
+    """The number or text at a path such as `.key[index].key`; None if there is none."""
     for key, index in re.findall(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]", path):
         if key and isinstance(data, dict):
             data = data.get(key)
@@ -128,14 +129,15 @@ def _at(data: Any, path: str) -> Any:
 def _short(value: Any) -> str:
     try:
         text = repr(value)
-    except ValueError:  # Python does not write out whole numbers of thousands of digits
+    except ValueError:  # Python refuses to print integers of thousands of digits
         text = "a number of thousands of digits"
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 def _check(data: Any, kind: Any, where: str, key: str) -> None:
-    """Unknown keys, numbers that are not finite or out of bounds: msgspec names neither what was
-    found nor a neighbour, and takes NaN and infinity for any float."""
+    """Raises ConfigError for unknown or missing keys, and for numbers that are not finite or out of
+    bounds. msgspec's own messages do not say what was found or which key is similar, and it accepts
+    NaN and infinity as floats."""
     kind, metas = _plain(kind, data)
     if isinstance(data, int | float) and not isinstance(data, bool):
         if kind in (int, float):
@@ -166,16 +168,17 @@ def _check(data: Any, kind: Any, where: str, key: str) -> None:
 
 
 def _what(key: str, kind: Any, where: str) -> str:
-    """A section or a key, as a TOML file has them."""
+    """`key` for a message: "a section [key]" if it is a section of a TOML file, else "the key"."""
     plain = _plain(kind, {})[0]
     section = isinstance(plain, type) and issubclass(plain, msgspec.Struct)
-    # bundle.json has no sections, and neither has an item of a list.
+    # bundle.json has no sections, and the items of a list have none either.
     toml = where.endswith(".toml") and "[" not in key
     return f"a section [{key}]" if section and toml else f"the key `{key}`"
 
 
 def _plain(kind: Any, data: Any) -> tuple[Any, tuple[Meta, ...]]:
-    """`kind` without Annotated and the other members of a union, and what Annotated said."""
+    """`kind` without Annotated, and the bounds that Annotated gave; of a union, the member that
+    fits `data`."""
     metas: tuple[Meta, ...] = ()
     while True:
         if get_origin(kind) is Annotated:
@@ -188,7 +191,7 @@ def _plain(kind: Any, data: Any) -> tuple[Any, tuple[Meta, ...]]:
 
 
 def _takes(kind: Any, data: Any) -> bool:
-    """Whether data of this type belong to that member of a union."""
+    """Whether `data` belong to the member `kind` of a union, by their type."""
     kind = _plain(kind, data)[0]
     origin = get_origin(kind) or kind
     if isinstance(data, dict):

@@ -1,30 +1,30 @@
 """Every error that Headway raises on purpose.
 
 HeadwayError
-├── ConfigError            a TOML file that does not fit: file, key, nearest valid key
+├── ConfigError            a configuration that does not fit; names the file and the key
 ├── BundleError            a model folder that is missing, incomplete or altered
 │   └── SpecMismatch       a bundle made for another feature spec, shape or rate
 ├── RecordingError         a recording that cannot be written or read
-│   └── Truncated          ... readable up to a point; carries what was read
-├── DeviceError            a device that cannot be opened or answered wrongly
-│   ├── Busy               ... because another process holds it
-│   ├── Stale              no sample young enough; never waits for one
-│   ├── BadMessage         a message of another program: malformed, too large or unsafe
+│   └── Truncated          a recording that ends early
+├── DeviceError            a device that cannot be opened, or that failed
+│   ├── Busy               a device that another process holds
+│   ├── Stale              a device without a sample that is new enough
+│   ├── BadMessage         a message from another program that is malformed, too large or unsafe
 │   └── Missing            a package or system library that the device needs
-├── PolicyError            a policy that failed to answer, or whose process is gone
+├── PolicyError            a policy that did not answer, or whose worker is gone
 ├── CommandRejected        a command that the guard did not let through
-└── OutputError            what is printed cannot be written: a full disk, a closed terminal
+└── OutputError            output that cannot be written: a full disk, a closed terminal
 
 Each message says what was wanted, what was found and what to do next. `exit_code` is what the
-command line returns for it; `headway run` also returns 1 when an episode ended in a fault or in a
-protective stop, which its recording explains.
+command line returns for the error. `headway run` also returns 1 when an episode ended in a fault or
+a protective stop; its recording says why.
 """
 
 from __future__ import annotations
 
 
 class HeadwayError(Exception):
-    """Base of all errors raised on purpose; the CLI prints these without a traceback."""
+    """Base of all errors raised on purpose. The command line prints them without a traceback."""
 
     exit_code = 1
 
@@ -46,7 +46,7 @@ class RecordingError(HeadwayError):
 
 
 class Truncated(RecordingError):
-    """A recording that ends in the middle; everything before that point was read."""
+    """A recording that ends early; everything before that point can be read."""
 
 
 class DeviceError(HeadwayError):

@@ -1,4 +1,4 @@
-"""From the bytes of an MCAP channel to messages: protobuf, ROS 2 (CDR) and JSON."""
+"""Decoders for the messages of MCAP channels: protobuf, ROS 2 (CDR) and JSON."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from headway.errors import RecordingError
 def decoder(
     path: Path, channel: records.Channel, schema: records.Schema | None
 ) -> Callable[[bytes], Any]:
-    """What makes messages out of the bytes of a channel. Protobuf and ROS 2 messages have
-    attributes, JSON gives dicts. Raises RecordingError for other encodings, and for a schema that
-    cannot be read; `path` is for the message."""
+    """A function that turns the bytes of a message of `channel` into a message: an object with
+    attributes for protobuf and ROS 2, a dict for JSON. `path` is for errors. Raises RecordingError
+    for other encodings, and for a `schema` that cannot be read."""
     topic = channel.topic
     if channel.message_encoding == "json":
         return json.loads

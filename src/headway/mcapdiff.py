@@ -1,8 +1,9 @@
-"""Are two recordings the same, record for record?
+"""`first_difference` says whether two recordings are the same, record for record.
 
-In lock-step the same seed gives the same bytes in every record but `headway.run`, which says when
-and where a run was (`headway.edge.host.origin`). Its length differs from host to host, and with it
-the offsets in a file's summary; so the records of the data section are compared, not the files.
+In lock-step, runs with the same seed give the same bytes in every record except `headway.run`,
+which says when and where the run took place (`headway.edge.host.origin`). The length of that record
+differs between hosts, and so do the offsets in the file's summary. Therefore the records of the
+data section are compared, not the files.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from headway.mcaplog import Recording, open_recording
 
 
 class _Record(NamedTuple):
-    """`op` code and `body` of a record, and where the body begins in the file."""
+    """Opcode `op` and `body` of a record, and the `offset` of the body in the file [bytes]."""
 
     op: int
     offset: int
@@ -29,8 +30,9 @@ class _Record(NamedTuple):
 
 
 def first_difference(a: Path, b: Path) -> str:
-    """In words, "" where every record of the data is the same but those named RUN. Raises
-    RecordingError for files that are no recordings."""
+    """The first difference between the recordings `a` and `b` in words, or "" when all records of
+    the data section are the same, except metadata named RUN. Raises RecordingError for a file that
+    is no recording."""
     logs = open_recording(a), open_recording(b)
     for log in logs:
         if log.truncated:
@@ -46,7 +48,7 @@ def first_difference(a: Path, b: Path) -> str:
 
 
 def _records(fd: int) -> Iterator[_Record]:
-    """Of the data section."""
+    """The records of the data section, without metadata named RUN."""
     at, size = len(MAGIC), os.fstat(fd).st_size
     while at < size:
         op, body, end = record_head(fd, at)

@@ -1,6 +1,6 @@
-"""The records of an MCAP file, from the start and without trust: what is whole is found also where
-the end is missing or something in the middle is damaged. `headway.mcaplog` gives them meaning.
-Format: mcap.dev/spec.
+"""The records of an MCAP file that may be damaged: `read_contents` finds everything that is whole,
+also when the end is missing or something in the middle is damaged. `headway.mcaplog` interprets the
+records. Format: mcap.dev/spec.
 """
 
 from __future__ import annotations
@@ -20,34 +20,34 @@ from mcap.exceptions import McapError
 from mcap.opcode import Opcode
 
 MAGIC = b"\x89MCAP0\r\n"
-RUN = "headway.run"  # the metadata record that says when and where, see `headway.mcapdiff`
+RUN = "headway.run"  # metadata record: when and where it was recorded, see `headway.mcapdiff`
 MESSAGE = struct.Struct("<HIQQ")  # channel, sequence, log time, publish time
 _HEAD = struct.Struct("<BQ")
 _CHUNK = struct.Struct("<QQQII")
 _FOOTER = struct.Struct("<QQI")  # summary start, start of the offsets, checksum
-_INDEX = struct.Struct("<HI")  # of a message index: channel, bytes of (time, offset) that follow
+_INDEX = struct.Struct("<HI")  # message index: channel, bytes of its (time, offset) entries
 _LARGEST_CHUNK = 1 << 32  # bytes; a length beyond this is damage, not data
 
-# what damaged bytes make the parsers raise
+# The errors that the parsers raise for damaged bytes.
 DAMAGE = (McapError, struct.error, ValueError, IndexError, KeyError, MemoryError, OverflowError)
 
 
 class Piece(NamedTuple):
-    """A chunk, or a message that lies in no chunk; `channels` None = not known."""
+    """A chunk, or a message outside chunks. `channels`: those of its messages, None if unknown."""
 
-    offset: int  # of the record's body
-    size: int
+    offset: int  # of the record's body in the file [bytes]
+    size: int  # of that body [bytes]
     chunk: bool
     channels: frozenset[int] | None = None
 
 
 class LostChunk(NamedTuple):
-    """A chunk that cannot be read, as far as its surroundings tell. `counts`: channel -> messages
-    that are lost, `start_ns` and `end_ns` the times of the first and last of them; None where the
-    file does not say."""
+    """A chunk that cannot be read, and what the message indexes after it say. `counts` has the
+    number of lost messages by channel, `start_ns` and `end_ns` the times of the first and last of
+    them [ns]; they are None when the file does not say."""
 
-    offset: int  # of the chunk's body
-    size: int
+    offset: int  # of the chunk's body in the file [bytes]
+    size: int  # of that body [bytes]
     why: str
     counts: dict[int, int] | None = None
     start_ns: int | None = None
@@ -56,9 +56,10 @@ class LostChunk(NamedTuple):
 
 @dataclass
 class Contents:
-    """What a file declares, and where its messages are. `stopped` is the offset at which a cut file
-    stops to be whole, None for a complete one; `damage` is what was found damaged before that when
-    the file was opened. `no_summary`: the data are complete, the summary behind them is not."""
+    """What a file declares, and where its messages are. `stopped` is the offset [bytes] up to which
+    an incomplete file is whole, None for a complete one. `damage` lists the chunks before that
+    which were found damaged when the file was opened. `no_summary`: the data section is complete,
+    but the summary after it is damaged."""
 
     fd: int
     size: int
@@ -73,7 +74,7 @@ class Contents:
 
 @dataclass
 class _Summary:
-    """Chunks that a summary names, by the offset of their records, and where metadata lie."""
+    """The chunks that a summary names, by the offset of their records, and where metadata lie."""
 
     chunks: dict[int, Piece] = field(default_factory=dict)
     metadata: list[tuple[int, int]] = field(default_factory=list)  # offset, length of the record
@@ -81,7 +82,7 @@ class _Summary:
     def learn(self, op: int, body: bytes) -> None:
         if op == Opcode.CHUNK_INDEX:
             c = records.ChunkIndex.read(_stream(body))
-            # Empty where the writer made no message index: then the channels are not known.
+            # Empty when the writer made no message index; then the channels are unknown.
             channels = frozenset(c.message_index_offsets) or None
             at, n = c.chunk_start_offset, c.chunk_length
             self.chunks[at] = Piece(at + _HEAD.size, n - _HEAD.size, True, channels)
@@ -91,7 +92,7 @@ class _Summary:
 
 
 def read_contents(fd: int) -> Contents:
-    """`fd` is an open file that begins with MAGIC."""
+    """The contents of the open file `fd`, which must begin with MAGIC."""
     log = Contents(fd, os.fstat(fd).st_size)
     log.stopped = _scan(log)
     if log.stopped is not None and _resume(log):
@@ -102,10 +103,10 @@ def read_contents(fd: int) -> Contents:
 
 
 def _scan(log: Contents) -> int | None:
-    """Walk over the records from the start; where the file ends early or its summary is damaged,
-    the offset of the end of what is whole."""
+    """Walk over the records from the start. Returns None for a complete file; when it ends early or
+    its summary is damaged, the offset up to which it is whole."""
     at: int = len(MAGIC)
-    summary: _Summary | None = None  # once the walk is in it
+    summary: _Summary | None = None  # set once the walk is past the data section
     before = at, dict(log.schemas), dict(log.channels)
     while True:
         head = os.pread(log.fd, _HEAD.size, at)
@@ -142,8 +143,9 @@ def _scan(log: Contents) -> int | None:
 
 
 def _check_summary(fd: int, footer: bytes, at: int) -> int:
-    """Where the summary begins, 0: there is none. Its checksum covers it and the footer up to the
-    checksum (mcap.dev/spec); raises one of DAMAGE where it differs."""
+    """The offset at which the summary begins, 0 for no summary. `at` is the offset of the footer
+    record. The checksum covers the summary and the footer up to the checksum itself
+    (mcap.dev/spec); raises one of DAMAGE when it differs."""
     start, _, crc = _FOOTER.unpack(footer)
     if crc and start:
         covered = os.pread(fd, at - start + _HEAD.size + 16, start)
@@ -153,8 +155,8 @@ def _check_summary(fd: int, footer: bytes, at: int) -> int:
 
 
 def _resume(log: Contents) -> bool:
-    """Where the walk got lost in the middle, go on by the summary at the end of the file, if that
-    is whole and names chunks. Whether it is."""
+    """After a walk that damage in the middle stopped, use the summary at the end of the file, if
+    that is whole and names chunks. Returns whether it was used."""
     at = log.size - len(MAGIC) - _FOOTER.size - _HEAD.size
     if at <= len(MAGIC) or os.pread(log.fd, len(MAGIC), log.size - len(MAGIC)) != MAGIC:
         return False
@@ -187,9 +189,9 @@ def _resume(log: Contents) -> bool:
 
 
 def _match(log: Contents, summary: _Summary) -> None:
-    """Let the summary say where the chunks are and which channels each holds. A chunk that it names
-    and the walk did not meet is read all the same; what the walk took for a record and lies in a
-    chunk is none."""
+    """Take over from the summary where the chunks are and which channels each holds, also for
+    chunks that the walk did not reach. Pieces of the walk that lie inside such a chunk are dropped:
+    they were no real records."""
     if not summary.chunks:
         return
     chunks = sorted(summary.chunks.values())
@@ -204,8 +206,8 @@ def _match(log: Contents, summary: _Summary) -> None:
 
 
 def lost(fd: int, piece: Piece, why: str) -> LostChunk:
-    """What is known of a damaged piece: the message indexes that follow a chunk say how many
-    messages of each channel it held, and when."""
+    """What is known about the damaged `piece`: the message indexes after a chunk say how many
+    messages of each channel it held, and their times. `why` says what is wrong with it."""
     counts: dict[int, int] = {}
     times: list[int] = []
     at = piece.offset + piece.size
@@ -226,13 +228,14 @@ def lost(fd: int, piece: Piece, why: str) -> LostChunk:
 
 
 def record_head(fd: int, at: int) -> tuple[int, int, int]:
-    """Code, begin and end of the body of the record at `at`. Raises one of DAMAGE at the end."""
+    """Opcode of the record at offset `at`, and the offsets of the begin and end of its body. Raises
+    one of DAMAGE at the end of the file."""
     op, n = _HEAD.unpack(os.pread(fd, _HEAD.size, at))
     return op, at + _HEAD.size, at + _HEAD.size + n
 
 
 def metadata_name(body: bytes) -> str:
-    """Of a metadata record. Raises one of DAMAGE."""
+    """The name in the `body` of a metadata record. Raises one of DAMAGE."""
     return str(records.Metadata.read(_stream(body)).name)
 
 
@@ -254,8 +257,8 @@ def _learn(log: Contents, op: int, body: bytes) -> None:
 
 
 def _verify(log: Contents) -> None:
-    """Unpack every chunk of a file without a summary: learn its channels, and note what is damaged.
-    Damage at the end of a cut file is where it was cut."""
+    """Unpack every chunk of a file without a usable summary, to learn its channels and to note
+    damaged chunks. Damaged chunks at the end count as the place where the file was cut."""
     good: list[Piece] = []
     bad: list[tuple[Piece, str]] = []
     for piece in log.pieces:
@@ -279,7 +282,7 @@ def _verify(log: Contents) -> None:
 
 
 def unpack(fd: int, piece: Piece) -> bytes:
-    """The records of a chunk; raises one of DAMAGE when it is damaged."""
+    """The decompressed records of a chunk. Raises one of DAMAGE when it is damaged."""
     body = os.pread(fd, piece.size, piece.offset)
     if len(body) < piece.size:
         raise ValueError("the file has become shorter")
@@ -290,7 +293,7 @@ def unpack(fd: int, piece: Piece) -> bytes:
     compression = body[_CHUNK.size : at].decode()
     (length,) = struct.unpack_from("<Q", body, at)
     packed = body[at + 8 : at + 8 + length]
-    emptied = not length and len(body) > at + 8  # what zeros over the head of a chunk make of it
+    emptied = not length and len(body) > at + 8  # a head overwritten by zeros
     if size > _LARGEST_CHUNK or len(packed) < length or emptied:
         raise ValueError(f"a chunk of {size} bytes, {length} packed")
     data = _decompress(compression, packed, size)
@@ -322,7 +325,8 @@ def _decompress(compression: str, packed: bytes, size: int) -> bytes:
 
 
 def records_in(data: bytes, want: int) -> Iterator[tuple[int, int]]:
-    """(start, end) of the bodies of the records of one kind."""
+    """(start, end) in `data` of the bodies of the records with the opcode `want`. Raises one of
+    DAMAGE."""
     at = 0
     while at < len(data):
         op, n = _HEAD.unpack_from(data, at)

@@ -1,11 +1,11 @@
-"""Reading MCAP recordings: ours as NumPy rows and images, others' as decoded messages.
+"""Read MCAP recordings: Headway's as NumPy rows and images, others' as decoded messages.
 
     log = open_recording("run.mcap")
     rows = log.rows("/telemetry")          # structured array, the bits that were written
 
-A file that was cut (power, a full disk, a copy that stopped) is read up to the last whole chunk;
-`truncated` and `note` say so. A damaged chunk in the middle is skipped, and `damage` says what is
-missing because of it. Format: mcap.dev/spec.
+A file that ends early (after a power cut, a full disk or a stopped copy) is read up to its last
+whole chunk, and `truncated` and `note` say so. A damaged chunk in the middle is skipped, and
+`damage` says what is missing because of it. Format: mcap.dev/spec.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Message(NamedTuple):
     t_ns: int
     seq: int
     data: bytes
-    channel: int  # number in the file
+    channel: int  # number of the channel in the file
 
 
 class ChannelInfo(NamedTuple):
@@ -64,7 +64,7 @@ class LogLine(NamedTuple):
 
 
 class CameraCalibration(NamedTuple):
-    """Pinhole matrix (3, 3) [px] of the camera `frame_id`."""
+    """Pinhole matrix (3, 3) [px] and image size [px] of the camera `frame_id`."""
 
     intrinsics: NDArray[np.float64]
     height: int
@@ -75,12 +75,12 @@ class CameraCalibration(NamedTuple):
 class Damage(NamedTuple):
     """A chunk that was skipped because it cannot be read.
 
-    `messages`: topic -> how many are missing, empty where the file does not say. `start_ns`,
-    `end_ns`: recorded times of the first and the last of them, None where the file does not say.
+    `messages` has the number of missing messages by topic; `start_ns` and `end_ns` are the recorded
+    times of the first and last of them [ns]. They are empty and None when the file does not say.
     `text` says all that for people.
     """
 
-    offset: int  # of the chunk in the file [bytes]
+    offset: int  # of the chunk's body in the file [bytes]
     messages: dict[str, int]
     start_ns: int | None
     end_ns: int | None
@@ -88,8 +88,9 @@ class Damage(NamedTuple):
 
 
 class Recording:
-    """An opened file; what it returns is in the order of the file. `truncated` when it ends in the
-    middle; `note` then says what was recovered. `strict`: see `open_recording`."""
+    """An opened file; it returns everything in the order of the file. `truncated`: it ends early,
+    and `note` says what was recovered. Made by `open_recording`, which explains `strict`. All
+    methods but `logs` raise RecordingError for a topic that is missing or of another kind."""
 
     def __init__(self, path: Path, contents: Contents, strict: bool = False) -> None:
         self.path = path
@@ -114,13 +115,13 @@ class Recording:
 
     @property
     def metadata(self) -> dict[str, str]:
-        """As given to `Recorder`: run configuration, seeds, versions."""
+        """The metadata given to `Recorder`: run configuration, seeds, versions."""
         return self._contents.metadata.get("headway", {})
 
     @property
     def run(self) -> dict[str, str]:
-        """When and where it was recorded, see `headway.edge.host.origin`; empty in older
-        recordings."""
+        """When and where it was recorded (see `headway.edge.host.origin`); empty in recordings of
+        older versions."""
         return self._contents.metadata.get(RUN, {})
 
     @property
@@ -133,50 +134,50 @@ class Recording:
         return tuple(dict.fromkeys(c.topic for c in self._contents.channels.values()))
 
     def topic_of(self, channel: int) -> str:
-        """Topic of the channel with this number in the file."""
+        """Topic of the channel with the number `channel` in the file."""
         known = self._contents.channels.get(channel)
         return known.topic if known is not None else f"channel {channel}"
 
     def schema(self, topic: str) -> str:
-        """Name of the schema, such as "foxglove.RawImage"; "" where the channel has none."""
+        """Name of the schema, such as "foxglove.RawImage"; "" if the channel has none."""
         schema = self._contents.schemas.get(self._channel(topic).schema_id)
         return schema.name if schema is not None else ""
 
     def units(self, topic: str) -> dict[str, str]:
-        """Column -> unit of one of our own topics."""
+        """The unit of each column of a topic that Headway wrote."""
         return dict(json.loads(self._channel(topic).metadata.get("headway.units", "{}")))
 
     def dtype(self, topic: str) -> np.dtype[np.void]:
-        """Of the rows of one of our own topics. Raises RecordingError for others."""
+        """The dtype of the rows of a topic that Headway wrote."""
         return self._layout(topic).dtype
 
     @property
     def damage(self) -> tuple[Damage, ...]:
-        """The chunks that were found damaged so far, in the order of the file. All that concern a
-        topic are known once its messages were read; `verify` finds those of the whole file."""
+        """The chunks found damaged so far, in the order of the file. Reading all messages of a
+        topic finds those that concern it; `verify` finds all."""
         return tuple(self._damage[at] for at in sorted(self._damage))
 
     @property
     def notes(self) -> list[str]:
-        """For people: what is missing at the end, and in the middle as far as `damage` knows."""
+        """Texts for people: what is missing at the end, and what `damage` knows."""
         return [*([self.note] if self.note else []), *(d.text for d in self.damage)]
 
     def verify(self) -> tuple[Damage, ...]:
-        """Read every chunk; returns `damage`, then complete."""
+        """Read every chunk. Returns `damage`, which is complete then."""
         for piece in self._contents.pieces:
             self._records(piece, frozenset())
         return self.damage
 
     def require_complete(self) -> None:
-        """Raises Truncated, or RecordingError for damage anywhere in the file."""
+        """Raises Truncated for a file that ends early, and RecordingError for any damaged chunk."""
         if self.truncated:
             raise Truncated(self.note)
         if found := self.verify():
             raise RecordingError(found[0].text)
 
     def messages(self, topic: str) -> Iterator[Message]:
-        """The messages as they lie in the file; chunks that are damaged are skipped and noted in
-        `damage`, or raise RecordingError (`strict`)."""
+        """The undecoded messages of `topic`. Damaged chunks are skipped and noted in `damage`; with
+        `strict` they raise RecordingError."""
         self._channel(topic)
         wanted = {i for i, c in self._contents.channels.items() if c.topic == topic}
         for piece in self._contents.pieces:
@@ -185,7 +186,7 @@ class Recording:
             yield from self._records(piece, wanted)
 
     def _records(self, piece: Piece, wanted: AbstractSet[int]) -> list[Message]:
-        """The messages of some channels in a piece of the file; none of a damaged one."""
+        """The messages of the channels `wanted` in `piece`; none if the piece is damaged."""
         try:
             data = unpack(self._contents.fd, piece)
             found = []
@@ -229,15 +230,15 @@ class Recording:
         return Damage(d.offset, counts, d.start_ns, d.end_ns, text)
 
     def has_rows(self, topic: str) -> bool:
-        """Whether a topic holds rows of ours, see `rows`."""
+        """Whether `topic` holds rows that Headway wrote, see `rows`."""
         return "headway.dtype" in self._channel(topic).metadata
 
     def rows(self, topic: str) -> Rows:
-        """All rows of a struct topic, with the dtype and the bits that were written."""
+        """All rows (m,) of a topic that Headway wrote, with the dtype and bits as written."""
         return self.timed_rows(topic)[1]
 
     def timed_rows(self, topic: str) -> tuple[NDArray[np.int64], Rows]:
-        """The recorded times [ns] and the rows."""
+        """The recorded times (m,) [ns] and the rows (m,), see `rows`."""
         layout = self._layout(topic)
         found = list(self.messages(topic))
         try:
@@ -250,13 +251,13 @@ class Recording:
         return np.array([m.t_ns for m in found], np.int64), rows
 
     def sequence(self, topic: str) -> NDArray[np.int64]:
-        """The numbers (n,) that the recorder gave to the messages of a topic of ours, counting from
-        0 and counting what it dropped: a gap is a loss."""
+        """The sequence numbers (m,) that the recorder gave to the messages of `topic`, from 0. It
+        also counts messages that it dropped, so a gap is a loss."""
         return np.array([m.seq for m in self.messages(topic)], np.int64)
 
     def images(self, topic: str) -> Iterator[tuple[int, NDArray[Any]]]:
-        """(t_ns, array) of a foxglove.RawImage topic: (h, w, 3) uint8, (h, w) uint8, uint16 or
-        float32."""
+        """(t_ns, image) per message of a foxglove.RawImage topic; an image is (h, w, 3) uint8, or
+        (h, w) uint8, uint16 or float32."""
         self._require(topic, "foxglove.RawImage")
         for t_ns, m in self.decoded(topic):
             if m.encoding not in _PIXELS:
@@ -287,7 +288,7 @@ class Recording:
         )
 
     def logs(self, topic: str = "/log") -> list[LogLine]:
-        """Lines of a foxglove.Log topic; none where the recording has no such topic."""
+        """Lines of a foxglove.Log topic; none if the recording has no such topic."""
         if topic not in self.topics:
             return []
         self._require(topic, "foxglove.Log")
@@ -325,7 +326,7 @@ class Recording:
         return found
 
     def decoder(self, number: int) -> Callable[[bytes], Any]:
-        """What makes messages out of the bytes of a channel. Raises RecordingError."""
+        """A function that decodes the messages of the channel `number`, see `mcapdecode`."""
         channel = self._contents.channels[number]
         return decoder(self.path, channel, self._contents.schemas.get(channel.schema_id))
 
@@ -361,8 +362,9 @@ class Recording:
 
 
 def open_recording(path: Path | str, *, strict: bool = False) -> Recording:
-    """Open an MCAP file. `strict`: a damaged chunk raises RecordingError when it is met, for those
-    who cannot do with a part; else it is skipped. Raises RecordingError where there is no file."""
+    """Open the MCAP file at `path`. `strict`: reading a damaged chunk raises RecordingError, for
+    callers who need all data; otherwise it is skipped. Raises RecordingError when there is no
+    MCAP file at `path`."""
     path = Path(path)
     try:
         # O_NONBLOCK: opening a named pipe would wait for its writer.

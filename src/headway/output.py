@@ -1,5 +1,5 @@
-"""Standard output and standard error of every command: characters that a terminal cannot show, and
-output that cannot be written (a full disk, a pipe whose reader has gone)."""
+"""Standard output and standard error of every command: what to do about characters that a terminal
+cannot show, and about output that cannot be written (a full disk, a pipe that was closed)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import os
 import sys
 from typing import IO
 
-# For terminals without Unicode: frames of tables and the few signs that help and reports use.
+# Replacements for terminals without Unicode: table frames and the few signs used in messages.
 ASCII = {
     "─": "-", "━": "-", "═": "=", "│": "|", "┃": "|", "║": "|", "•": "*", "·": ".", "…": "...",
     "–": "-", "—": "-", "−": "-", "±": "+-", "×": "x", "→": "->", "←": "<-", "↑": "^", "↓": "v",
@@ -21,7 +21,8 @@ ERRORS = "headway.ascii"
 
 
 def prepare() -> None:
-    """Let no character fail on stdout and stderr: one that their encoding lacks is replaced."""
+    """Set up stdout and stderr so that characters which their encoding lacks are replaced, instead
+    of raising UnicodeEncodeError."""
     codecs.register_error(ERRORS, _replace)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -36,8 +37,8 @@ def _replace(e: UnicodeError) -> tuple[str, int]:
 
 
 def failure(*, probe: bool = False) -> OSError | None:
-    """Why what was printed cannot be written, None when it can. `probe`: find out by an empty line,
-    since an unbuffered stream has nothing left to try again after it failed once."""
+    """Flush stdout. Returns the error when that fails, else None. `probe`: print an empty line
+    first, because an unbuffered stream that failed has nothing left to flush."""
     try:
         if probe:
             print(flush=True)
@@ -49,9 +50,9 @@ def failure(*, probe: bool = False) -> OSError | None:
 
 
 def discard(stream: IO[str] | None = None) -> None:
-    """Give up `stream` (stdout), so that the interpreter does not try to write the rest of it again
-    at its end."""
-    with contextlib.suppress(OSError, ValueError):  # closed already, or no file at all
+    """Redirect `stream` (default: stdout) to the null device, so that the interpreter does not fail
+    again at exit when it flushes what is left."""
+    with contextlib.suppress(OSError, ValueError):  # already closed, or not a file
         number = (stream or sys.stdout).fileno()
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, number)
@@ -59,6 +60,6 @@ def discard(stream: IO[str] | None = None) -> None:
 
 
 def complain(line: str) -> None:
-    """Print to stderr; when that fails as well, there is nobody to tell."""
+    """Print `line` to stderr. An error is ignored: there is no place left to report it."""
     with contextlib.suppress(OSError):
         print(line, file=sys.stderr, flush=True)

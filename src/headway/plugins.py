@@ -1,6 +1,6 @@
-"""The folder is the registry: kind `x` of room folder `drivers.cameras` is the module
-`headway.drivers.cameras.x`. Third parties add kinds through entry points of the group
-`headway.<folder>`, for example `headway.cameras`. No list is edited anywhere.
+"""Find kinds by name. The folder is the registry: kind `x` of the folder `drivers.cameras` is the
+module `headway.drivers.cameras.x`. Other packages add kinds through entry points of the group
+`headway.<folder>`, for example `headway.cameras`. No list has to be edited.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ from headway.errors import ConfigError
 
 
 def kinds(folder: str) -> list[str]:
-    """Names of all kinds in `folder` (such as "drivers.cameras"), ours and third parties'."""
+    """Names of all kinds in `folder` (such as "drivers.cameras"), those of other packages
+    included."""
     package = import_module(f"headway.{folder}")
     ours = {m.name for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_")}
     return sorted(ours | {e.name for e in entry_points(group=_group(folder))})
 
 
 def load(folder: str, kind: str) -> ModuleType:
-    """The module of `kind`. Raises ConfigError naming the valid kinds."""
+    """The module of `kind` in `folder`. Raises ConfigError, which names the valid kinds."""
     for entry in entry_points(group=_group(folder)):
         if entry.name == kind:
             module = entry.load()

@@ -1,8 +1,8 @@
-"""What comes with the package beside its code: run configurations and the models that they name.
+"""Paths of the run configurations and models that are shipped with the package.
 
-In the repository both lie at the root and are linked from `src/headway`; a wheel contains them as
-`headway/configs` and `headway/models`. A configuration names its models relative to itself, so the
-same file works in both places.
+In the repository the folders `configs` and `models` lie at the root and are linked from
+`src/headway`; a wheel contains them as `headway/configs` and `headway/models`. A configuration
+names its models relative to itself, so the same file works in both places.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 ROOT = Path(__file__).parent
-CONFIG = ROOT / "configs" / "pick_place_sim.toml"  # what `headway run` runs when no file is named
+CONFIG = ROOT / "configs" / "pick_place_sim.toml"  # what `headway run` uses when no file is named
 POLICY = ROOT / "models" / "pick_place_policy"
 PRO = ROOT / "models" / "pick_place_pro"
 RISK = ROOT / "models" / "pick_place_pro.risk.json"

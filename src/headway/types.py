@@ -1,10 +1,11 @@
-"""What the rooms exchange: frozen records in SI units.
+"""The frozen records that the packages of Headway exchange, in SI units.
 
-What is made anew while the loop runs is a msgspec Struct: making one takes a seventh of the time
-that a frozen dataclass takes. `msgspec.structs.replace` gives one with other values.
+Units are radians, metres, seconds and newtons. Quaternions are (w, x, y, z). A wrench is the force
+and torque *on the tool*, in the sensor frame. Times are `int` nanoseconds of the run's clock, which
+is CLOCK_MONOTONIC in real time and virtual in lock-step.
 
-Radians, metres, seconds, newtons; quaternions are (w, x, y, z); a wrench is the force *on the tool*
-in the sensor frame. Times are `int` nanoseconds of CLOCK_MONOTONIC (or of the injected clock).
+Records that are made while the loop runs are msgspec Structs: making one takes a seventh of the
+time that a frozen dataclass takes. `msgspec.structs.replace` makes a copy with other values.
 """
 
 from __future__ import annotations
@@ -21,17 +22,18 @@ Vec = NDArray[np.float64]
 
 
 class Stamp(msgspec.Struct, frozen=True):
-    """When a sample was true and when we had it."""
+    """When a sample was measured, and when it arrived."""
 
-    t_ns: int  # estimated acquisition time, our clock
-    arrival_ns: int  # when the driver had it, our clock
-    seq: int = 0  # counts up by one per sample; a gap is a loss
-    device_ns: int | None = None  # the device's own clock, if it has one
-    error_ns: int = 0  # bound on |t_ns - true acquisition time|
+    t_ns: int  # estimated time of measurement, on the run's clock [ns]
+    arrival_ns: int  # when the driver had the sample, on the run's clock [ns]
+    seq: int = 0  # grows by one per sample, so a gap is a loss
+    device_ns: int | None = None  # time on the device's own clock, if it has one [ns]
+    error_ns: int = 0  # bound on |t_ns - true time of measurement| [ns]
 
 
 class Sample(msgspec.Struct, Generic[T_co], frozen=True):
-    """A value with its stamp. `valid` is False for NaN, saturation or a device that says so."""
+    """A value with its stamp. `valid` is False for NaN or saturation, or when the device reports
+    the value as invalid; `flags` then say why."""
 
     stamp: Stamp
     value: T_co
@@ -40,37 +42,38 @@ class Sample(msgspec.Struct, Generic[T_co], frozen=True):
 
 
 class Pose(msgspec.Struct, frozen=True):
-    """Position `pos` (3,) [m] and orientation `quat` (4,) wxyz of a frame in the base frame."""
+    """Position `pos` (3,) [m] and orientation `quat` (4,) (w, x, y, z) in the base frame."""
 
     pos: Vec
     quat: Vec
 
 
 class ArmState(msgspec.Struct, frozen=True):
-    """Joint and TCP state; n joints. `tau_ext` is motor torque beyond the driver's own free-motion
-    model [Nm], None where the robot cannot tell. `twist` is (v, w) of the TCP in the base frame."""
+    """State of an arm with n joints. `tau_ext` is the motor torque beyond what the robot's model of
+    free motion explains, None if the robot does not report it. `twist` is the linear, then the
+    angular velocity of the TCP in the base frame."""
 
     q: Vec  # (n,) [rad]
     dq: Vec  # (n,) [rad/s]
-    q_ref: Vec  # (n,) what the servo tracks [rad]
+    q_ref: Vec  # (n,) reference of the joint servo [rad]
     tcp: Pose
-    twist: Vec  # (6,) [m/s, rad/s]
+    twist: Vec  # (6,) [m/s] and [rad/s]
     tau_ext: Vec | None = None  # (n,) [Nm]
     protective_stop: bool = False
     powered: bool = True
 
 
 class Wrench(msgspec.Struct, frozen=True):
-    """Force [N] and torque [Nm] on the tool, in the sensor frame `frame_id`."""
+    """Force and torque on the tool, in the sensor frame `frame_id`."""
 
-    force: Vec  # (3,)
-    torque: Vec  # (3,)
+    force: Vec  # (3,) [N]
+    torque: Vec  # (3,) [Nm]
     frame_id: str = "ft"
 
 
 class GripperState(msgspec.Struct, frozen=True):
-    """Jaw opening `width` [m], last commanded `width_ref` [m], grip `force` [N] (or an estimate of
-    it from motor current), and `vacuum` level 0..1 where there is a cup."""
+    """Jaw opening `width` [m], commanded opening `width_ref` [m], grip `force` [N] (measured, or
+    estimated from motor current), and the `vacuum` level 0..1, None without a suction cup."""
 
     width: float
     width_ref: float
@@ -79,8 +82,8 @@ class GripperState(msgspec.Struct, frozen=True):
 
 
 class Frame(msgspec.Struct, frozen=True):
-    """A camera image. `rgb` (h, w, 3) uint8; `depth` (h, w) uint16 [mm], 0 = no reading, or None.
-    `intrinsics` (3, 3) pinhole matrix [px]."""
+    """A camera image: `rgb` (h, w, 3); `depth` (h, w) [mm], where 0 is no reading, or None;
+    `intrinsics`, the pinhole matrix (3, 3) [px]; and the camera's name `frame_id`."""
 
     rgb: NDArray[np.uint8]
     depth: NDArray[np.uint16] | None
@@ -101,15 +104,15 @@ class Limits:
 
 
 class Sent(msgspec.Struct, frozen=True):
-    """What a device was really told, and when."""
+    """The command that was really sent to an arm, and when."""
 
-    q: Vec
-    t_ns: int
+    q: Vec  # (n,) [rad]
+    t_ns: int  # on the run's clock [ns]
 
 
 @dataclass(frozen=True, slots=True)
 class Info:
-    """Which device this is."""
+    """Which device this is: its driver's `kind`, and what the device says about itself."""
 
     kind: str
     model: str = ""
@@ -120,7 +123,8 @@ class Info:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """How a source has been doing since it was opened."""
+    """State of a source, its rate [Hz], the age of its newest sample [ns], and counts since it was
+    opened."""
 
     state: str = "closed"  # closed | ok | stale | fault
     rate_hz: float = 0.0
@@ -135,7 +139,7 @@ class Health:
 
 
 class Signals(msgspec.Struct, frozen=True):
-    """What PRO says at a tick; each in 0..1, except `time_to_go` [s] and `reward`."""
+    """The signals of the PRO head at a tick, each in 0..1, except `time_to_go` [s] and `reward`."""
 
     progress: float
     stability: float
@@ -146,9 +150,10 @@ class Signals(msgspec.Struct, frozen=True):
 
 
 class Observation(msgspec.Struct, frozen=True):
-    """What a policy sees: images by camera name, proprioception (state vector as the bundle defines
-    it) and the instruction's index in the bundle's vocabulary. `base_q` (n,) and `base` are the
-    joints and TCP pose commanded at `t_ns`, which the answer is relative to."""
+    """The input of a policy: images by camera name, the `state` vector (k,) as the policy's bundle
+    defines it, and the index of the instruction in the bundle's vocabulary. `base_q` (n,) [rad] and
+    `base` are the joints and TCP pose commanded at `t_ns` [ns]; the policy's actions are relative
+    to that pose."""
 
     t_ns: int
     images: dict[str, Frame]
@@ -159,9 +164,9 @@ class Observation(msgspec.Struct, frozen=True):
 
 
 class Chunk(msgspec.Struct, frozen=True):
-    """Actions (h, d) for the times `t0_ns + (k + 1) * dt_ns`, k = 0..h-1, relative to the TCP pose
-    `base` commanded at `t0_ns`. `label` (h, d): what a teacher would have done instead, for
-    learning."""
+    """The output of a policy: `actions` (h, d) for the times `t0_ns + (k + 1) * dt_ns` [ns],
+    k = 0..h-1, relative to the TCP pose `base` commanded at `t0_ns`. `label` (h, d) has the actions
+    that a teacher would have chosen, for learning. `meta` has further numbers to record."""
 
     t0_ns: int
     dt_ns: int

@@ -6,7 +6,7 @@ import math
 
 from headway import config
 
-# Dimension, and how many of the SI unit of that dimension one of these is.
+# Per unit its dimension, and its size in the SI unit of that dimension.
 _UNITS = {
     "1": ("number", 1.0),
     "%": ("number", 0.01),
@@ -43,16 +43,16 @@ def check(unit: str) -> None:
 
 
 def alternatives(wanted: str) -> dict[str, float]:
-    """Every unit that may stand for `wanted`, itself included, with its factor. Raises ValueError
-    for an unknown unit."""
+    """The units of the same dimension as `wanted`, itself included, each with the factor that turns
+    its values into values in `wanted`. Raises ValueError for an unknown unit."""
     check(wanted)
     dimension = _UNITS[wanted][0]
     return {u: factor(u, wanted) for u, (d, _) in _UNITS.items() if d == dimension}
 
 
 def factor(found: str, wanted: str) -> float:
-    """What values in `found` are multiplied by to be in `wanted`: 0.001 for "mm" and "m". Raises
-    ValueError for an unknown unit, and for two of different dimensions."""
+    """The factor that turns values in the unit `found` into values in the unit `wanted`: 0.001 for
+    "mm" and "m". Raises ValueError for an unknown unit, and for two of different dimensions."""
     check(found)
     check(wanted)
     (dimension, size), (other, unit) = _UNITS[found], _UNITS[wanted]

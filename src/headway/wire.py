@@ -1,10 +1,10 @@
-"""Rows of telemetry as protobuf messages of constant length, bit for bit.
+"""Telemetry rows as protobuf messages of constant length, exact to the bit.
 
-Every column becomes a fixed-width protobuf field (double, float, sfixed64, bool, ...; an array
-column a packed repeated field). A row's encoding is then always the same bytes with the numbers in
-the same places, so that encoding and decoding are plain array copies: NaN payloads, infinities and
-signed zeros survive, and a million rows decode in one step. Any protobuf reader reads it too.
-Wire format: protobuf.dev/programming-guides/encoding.
+Every column becomes a protobuf field of fixed width (double, float, sfixed64, bool, ...), and an
+array column a packed repeated field. All messages of a layout then differ only in the bytes of the
+numbers, which are always in the same places. So encoding and decoding copy arrays: NaN payloads,
+infinities and signed zeros survive, and a million rows decode in one step. Every protobuf library
+can read the messages. Wire format: protobuf.dev/programming-guides/encoding.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _SCALARS: dict[str, tuple[int, int, str]] = {
 
 
 class Field(NamedTuple):
-    """One column: protobuf field `number` of type `type` (FieldDescriptorProto.Type)."""
+    """One column: the protobuf field `number` of type `type` (FieldDescriptorProto.Type)."""
 
     name: str
     number: int
@@ -46,12 +46,14 @@ class Field(NamedTuple):
 
 
 def dtype_to_json(dtype: np.dtype[np.void]) -> str:
-    """`[[name, type, shape], ...]`, which `dtype_from_json` turns back into the same dtype."""
+    """`dtype` as the JSON text `[[name, type, shape], ...]`, which `dtype_from_json` turns back
+    into the same dtype. Raises ValueError for a dtype that cannot be written."""
     return json.dumps([[name, base.str, list(shape)] for name, base, shape in _columns(dtype)])
 
 
 def dtype_from_json(text: str) -> np.dtype[np.void]:
-    """Raises ValueError when `text` describes no row that Headway writes."""
+    """The dtype that `dtype_to_json` described. Raises ValueError when `text` does not describe
+    rows that Headway can write."""
     try:
         columns = [(str(n), str(t), tuple(int(k) for k in s)) for n, t, s in json.loads(text)]
         dtype: np.dtype[np.void] = np.dtype(columns)
@@ -62,7 +64,8 @@ def dtype_from_json(text: str) -> np.dtype[np.void]:
 
 
 def _columns(dtype: np.dtype[Any]) -> list[tuple[str, np.dtype[Any], tuple[int, ...]]]:
-    """The columns of a row that can be written. Raises ValueError naming the one that cannot."""
+    """Name, element type and shape of every column. Raises ValueError, which names the column, when
+    one cannot be written."""
     if not dtype.names or dtype.fields is None or not dtype.itemsize:
         raise ValueError(f"wanted a structured dtype with named columns, found {dtype}")
     out = []
@@ -88,10 +91,11 @@ def _varint(n: int) -> bytes:
 
 
 class RowLayout:
-    """How rows of `dtype` lie in a protobuf message.
+    """Where the columns of rows of `dtype` lie in a protobuf message.
 
-    `wire` is the message as a structured dtype: columns `#k` hold the tags (constant, as in
-    `template`), the others the numbers. Raises ValueError for a dtype that cannot be written.
+    `wire` is the message as a structured dtype: its columns `#k` hold the tag of field k, which is
+    constant (see `template`), and the other columns hold the numbers. Raises ValueError for a dtype
+    that cannot be written.
     """
 
     def __init__(self, dtype: np.dtype[np.void]) -> None:
@@ -99,13 +103,13 @@ class RowLayout:
         self.fields: list[Field] = []
         wire: list[tuple[str, Any, tuple[int, ...]]] = []
         tags: dict[str, bytes] = {}
-        same = True  # every number has the same bytes in the message as in the row
+        same = True  # whether numbers have the same bytes in message and row
         for number, (name, base, shape) in enumerate(_columns(dtype), 1):
             kind, wire_type, on_wire = _SCALARS[f"{base.kind}{base.itemsize}"]
             self.fields.append(Field(name, number, kind, shape))
             n = int(np.prod(shape, dtype=np.int64))
             if n == 0:
-                continue  # an empty repeated field is no bytes at all
+                continue  # an empty repeated field takes no bytes
             same = same and base == np.dtype(on_wire)
             tag = _varint(number << 3 | (_BYTES if shape else wire_type))
             if shape:
@@ -128,7 +132,7 @@ class RowLayout:
         return self.encode_bytes(row.tobytes())
 
     def encode_bytes(self, payload: bytes) -> bytes:
-        """The same of a row's bytes."""
+        """The message of one row, given as the row's bytes."""
         out = self.template
         if self._at is not None:
             self._bytes[self._at] = np.frombuffer(payload, np.uint8)
@@ -139,7 +143,8 @@ class RowLayout:
         return out.tobytes()
 
     def decode(self, messages: Sequence[bytes]) -> Rows:
-        """Rows of `dtype`, one per message. Raises ValueError where one is not of this layout."""
+        """Rows (m,) of `dtype`, one per message. Raises ValueError when a message does not have
+        this layout."""
         size = self.wire.itemsize
         if any(len(m) != size for m in messages):
             bad = next(i for i, m in enumerate(messages) if len(m) != size)

@@ -1,1 +1,1 @@
-"""`headway doctor`: what this machine has, what is missing, which rates it can hold."""
+"""`headway doctor`: say what this machine has, what is missing, and which rates it can hold."""

@@ -1,5 +1,5 @@
-"""How punctual is a loop that does nothing? The loop's own `Rate` on a clock, as cyclictest
-(rt-tests) measures a kernel, but through Python and all that the loop goes through."""
+"""Measure how punctual an empty loop is. It uses the control loop's own `Rate`, so that it includes
+the delays of Python, whereas cyclictest (rt-tests) measures the kernel alone."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from headway.clock import NS, Clock, Rate
 from headway.types import Vec
 
-LATE = 0.1  # of the period: p99.9 of a rate that a machine holds
+LATE = 0.1  # largest p99.9 lateness of a rate that the machine holds, as a share of the period
 
 
 @dataclass(frozen=True)
 class Punctuality:
-    """`late_us` (ticks,): how late after its deadline each tick began; a tick that skipped
-    deadlines is as late as the first one that it skipped."""
+    """The lateness of a loop at `hz` [Hz]: `late_us` (n,) [us] is how long after it was due each
+    tick began. A tick after skipped deadlines counts from the first one skipped; `missed` is the
+    number of skipped deadlines."""
 
     hz: float
     late_us: Vec
@@ -29,7 +30,7 @@ class Punctuality:
 
     @property
     def held(self) -> bool:
-        """p99.9 within LATE of the period, and no deadline missed."""
+        """Whether p99.9 is within LATE of the period and no deadline was missed."""
         return self.missed == 0 and self.percentile(99.9) <= LATE * 1e6 / self.hz
 
     @property
@@ -44,7 +45,8 @@ class Punctuality:
 
 
 def punctuality(hz: float, seconds: float, clock: Clock) -> Punctuality:
-    """Of `seconds` [s] at `hz`, after ten ticks to warm up, with the collector off."""
+    """Measure a loop at `hz` [Hz] on `clock` for `seconds` [s], after ten ticks to warm up, with
+    Python's garbage collector off."""
     n = max(1, round(hz * seconds))
     late: NDArray[np.int64] = np.zeros(n + 10, np.int64)
     rate, i, missed = Rate(hz, clock), 0, 0
@@ -56,7 +58,7 @@ def punctuality(hz: float, seconds: float, clock: Clock) -> Punctuality:
             if i >= 10:
                 missed += tick.missed
             i += 1
-            # by the time, not by the count: a machine that misses half takes no longer
+            # Stop by time as well: a machine that misses half of the ticks takes no longer.
             if i == len(late) or tick.t_ns - rate.start_ns >= (seconds + 10 / hz) * NS:
                 break
     finally:

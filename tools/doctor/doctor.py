@@ -1,8 +1,8 @@
-"""`headway doctor`: what this machine has for running a robot, what is missing, how to get it.
+"""`headway doctor`: what this machine has for running a robot, what is missing, and how to get it.
 
-Every probe runs by itself, with a time limit, and may fail in any way without stopping the others.
-Probes look at the machine only through a `Host`; what could crash or hang (the GPU driver,
-real-time scheduling) is tried in a process of its own.
+Every probe runs in its own thread with a time limit, and may fail in any way without stopping the
+others. Probes see the machine only through a `Host`. Things that could crash or hang (the GPU
+driver, real-time scheduling) are tried in a process of their own.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from rich.table import Table
 
 Status = Literal["ok", "warn", "missing"]
 COLOURS = {"ok": "green", "warn": "yellow", "missing": "red"}
-CELL = ("MuJoCo", "off-screen renderer")  # what the simulated cell alone needs
+CELL = ("MuJoCo", "off-screen renderer")  # needed by the simulated cell only
 TIMEOUT_S = 30.0
 
 
 @dataclass(frozen=True)
 class Finding:
-    """`next_step`: what to do about it, "" where nothing is to be done. `required`: a basic run is
-    impossible without it."""
+    """The result of looking for one thing. `next_step` says what to do about it, "" for nothing.
+    `required`: a basic run is impossible without it."""
 
     group: str
     name: str
@@ -46,7 +46,7 @@ class Finding:
 
 
 class Host:
-    """The machine. Every method answers None, "" or an empty list instead of raising."""
+    """The machine. Instead of raising, the methods return None, False or an empty list."""
 
     def read(self, path: str) -> str | None:
         try:
@@ -58,7 +58,7 @@ class Host:
         return sorted(glob.glob(pattern))
 
     def run(self, *argv: str, timeout: float = 5.0) -> str | None:
-        """Output of a command that ended well."""
+        """The output of the command `argv`, None if it failed or took longer than `timeout` [s]."""
         try:
             done = subprocess.run(
                 argv, capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL
@@ -68,14 +68,14 @@ class Host:
         return done.stdout.strip() if done.returncode == 0 else None
 
     def python(self, code: str, timeout: float = 8.0) -> str | None:
-        """Output of `code` in a fresh interpreter, which may crash or hang by itself."""
+        """The output of `code` in a new interpreter, None if that crashed or hung."""
         return self.run(sys.executable, "-c", code, timeout=timeout)
 
     def which(self, program: str) -> str | None:
         return shutil.which(program)
 
     def version(self, distribution: str) -> str | None:
-        """Of an installed package, without importing it."""
+        """The version of an installed package, found without importing it."""
         try:
             return metadata.version(distribution)
         except Exception:  # a damaged installation raises more than PackageNotFoundError
@@ -99,15 +99,15 @@ def diagnose(
     probes: Sequence[Probe] | None = None,
     timeout_s: float = TIMEOUT_S,
 ) -> list[Finding]:
-    """What all probes found, in their order. Never raises; a probe that hangs is left behind after
-    `timeout_s`."""
+    """The findings of all probes (default: all there are) on `host`, in their order. Never raises.
+    A probe that takes longer than `timeout_s` [s] is abandoned."""
     if probes is None:
         from headway.tools.doctor.probes import PROBES
 
         probes = PROBES
     host = host or Host()
     findings: list[Finding] = []
-    for probe in probes:  # one after the other: one of them measures time
+    for probe in probes:  # one after the other, because one of them measures time
         findings += _isolated(probe, host, timeout_s)
     return findings
 
@@ -136,7 +136,7 @@ def _name(probe: Probe) -> str:
 
 
 def exit_code(findings: Sequence[Finding]) -> int:
-    """1 when something that a basic run needs is missing."""
+    """1 when something required is missing, else 0."""
     return int(any(f.required and f.status == "missing" for f in findings))
 
 
@@ -172,7 +172,8 @@ def summary(findings: Sequence[Finding]) -> str:
 def doctor_command(
     json: bool = False, *, findings: Sequence[Finding] | None = None, console: Any = None
 ) -> int:
-    """Print the findings; returns 0, or 1 when something required is missing."""
+    """Print the findings, by default those of this machine. Returns 0, or 1 when something required
+    is missing."""
     found = diagnose() if findings is None else list(findings)
     console = console or Console()
     if json:

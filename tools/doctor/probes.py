@@ -1,7 +1,7 @@
-"""The probes of `headway doctor`: each looks at one thing through a `Host` and says what it found.
+"""The probes of `headway doctor`: each looks at one thing through a `Host` and returns findings.
 
-Nothing here imports torch, tensorrt, mujoco or onnxruntime into this process, and TensorRT is only
-looked at after the GPU driver answered.
+None imports torch, tensorrt, mujoco or onnxruntime into this process, and TensorRT is looked for
+only after the GPU driver has answered.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ def kernel(host: Host) -> list[Finding]:
 
 
 def scheduling(host: Host) -> list[Finding]:
-    """Tried in a process of its own, which then ends."""
+    """Real-time priority and memory locking, tried in a process of its own."""
     limits = host.read("/proc/self/limits") or ""
     rt = next((ln.split()[-2] for ln in limits.splitlines() if "realtime priority" in ln), "?")
     lock = next((ln for ln in limits.splitlines() if "locked memory" in ln), "")
@@ -189,7 +189,7 @@ def clock(host: Host) -> list[Finding]:
 
 
 def gpu(host: Host) -> list[Finding]:
-    """The driver first; only where it answers does TensorRT mean anything."""
+    """The GPU driver; TensorRT only if the driver answers, because it needs the driver."""
     said = host.python(CUDA, timeout=20.0) or ""
     lines = said.splitlines()
     cards = [ln.split(maxsplit=4) for ln in lines if ln.startswith("gpu ")]
@@ -270,7 +270,7 @@ def inference(host: Host) -> list[Finding]:
 
 
 def compiled(host: Host) -> list[Finding]:
-    """The C++ twins of what else runs in Python."""
+    """The compiled C++ modules, each of which has a slower replacement in Python."""
     from headway.compiled import Impl
     from headway.drivers import native as kinematics
     from headway.edge.guard import native as guard_native
@@ -372,7 +372,7 @@ def serial_ports(host: Host) -> list[Finding]:
 
 
 def recordings(host: Host) -> list[Finding]:
-    """Free space where runs/ is, or would be."""
+    """Free space on the disk where runs/ is or would be."""
     lines = (host.run("df", "-PTk", "runs") or host.run("df", "-PTk", ".") or "").splitlines()
     words = lines[-1].split() if len(lines) > 1 else []
     if len(words) < 7 or not words[4].isdigit():

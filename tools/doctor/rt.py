@@ -1,7 +1,7 @@
-"""`headway doctor --rt`: which rate of the loop this machine can hold.
+"""`headway doctor --rt`: measure which rates of the control loop this machine can hold.
 
-A loop that does nothing runs with what `headway run --realtime` asks for, and beside it, in turns,
-one that only sleeps, at ordinary priority: what the setup is worth here.
+An empty loop runs with the real-time setup of `headway run --realtime`. In turns with it runs an
+empty loop at ordinary priority that only sleeps; the difference is the benefit of the setup here.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ OURS, PLAIN = "real-time setup", "plain sleep"
 
 @dataclass(frozen=True)
 class Measured:
-    """Per rate [Hz], rising, what both loops did; `granted`: a line per step of the setup."""
+    """The lateness of both loops per rate, in rising order: `ours` with the real-time setup,
+    `plain` without. `granted` has a line for each step of the setup."""
 
     granted: tuple[str, ...]
     ours: tuple[Punctuality, ...]
@@ -45,7 +46,8 @@ class Measured:
 
 
 def rates_of(text: str) -> list[float]:
-    """ "500,1000" -> [500.0, 1000.0]. Raises ConfigError."""
+    """The rates [Hz] in `text`, in rising order: [500.0, 1000.0] for "500,1000". Raises
+    ConfigError."""
     try:
         found = sorted(float(word) for word in text.split(","))
     except ValueError:
@@ -63,7 +65,9 @@ def measure(
     sleeper: Clock | None = None,
     system: System | None = None,
 ) -> Measured:
-    """`seconds` [s] per rate and loop."""
+    """Measure both loops at each of `rates` [Hz] for `seconds` [s]. `clock` is that of the loop
+    with the real-time setup, which is made on `system`, and `sleeper` that of the other loop; by
+    default those of this machine."""
     clock, sleeper = clock or WallClock(), sleeper or WallClock(spin_ns=0)
     ours, plain = [], []
     granted: list[str] = []
@@ -78,7 +82,8 @@ def measure(
 def doctor_rt_command(
     seconds: float, hz: str, json: bool, *, measured: Measured | None = None, console: Any = None
 ) -> int:
-    """Returns 0, or 1 when the machine holds none of the rates."""
+    """Measure and print; `seconds` [s] per rate and loop, `hz` as in `rates_of`. Returns 0, or 1
+    when the machine holds none of the rates. Raises ConfigError."""
     rates = rates_of(hz)
     if not 0 < seconds <= 3600:
         raise ConfigError(f"wanted --seconds of more than 0 and at most 3600, found {seconds}")
@@ -115,7 +120,7 @@ def _numbers(p: Punctuality) -> dict[str, float]:
 
 
 def plain(measured: Measured) -> dict[str, Any]:
-    """As JSON holds it; lateness in us."""
+    """`measured` as data for JSON; lateness in [us]."""
     rows = [
         {"hz": p.hz, "loop": name, "ticks": len(p.late_us), "missed": p.missed, "held": p.held}
         | _numbers(p)

@@ -1,2 +1,3 @@
-"""Where the time of a run went, from its recording: stages, the way of a chunk, late ticks and why,
-and how far the robot is behind its commands."""
+"""Timing of a run, from its recording: how long the stages of a tick took, how old samples were,
+how long a chunk took from camera to command, which ticks were late and why, and how far the
+robot's motion is behind its commands."""

@@ -1,4 +1,4 @@
-"""All that `headway latency` and the report say about one recording."""
+"""`analyse` computes all timing that `headway latency` and the report show for a recording."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from headway.tools.latency.rows import (
     until_ns,
 )
 
-LATE = 0.1  # of the period: a tick that begins later than this is listed
+LATE = 0.1  # share of the period; ticks that begin later than this are listed
 _STEPS = (
     "exposure -> arrival", "arrival -> hand-over", "hand-over -> inference", "inference",
     "inference -> adoption",
@@ -37,8 +37,9 @@ _STEPS = (
 
 @dataclass(frozen=True)
 class Latency:
-    """`clock` "wall" kept real deadlines; on another one there is no lateness, and durations are
-    this computer's work on each tick."""
+    """The timing of one recording. With `clock` "wall" the run kept real deadlines; on another
+    clock (lock-step) there is no lateness, and durations are the computing time of each tick.
+    `source` says where the timing came from; `notes` say what is missing and why."""
 
     path: Path
     clock: str
@@ -48,10 +49,10 @@ class Latency:
     missed: int
     threshold_us: float
     stages: tuple[Line, ...]
-    budget: dict[str, float]  # p99 of each stage, of the period
+    budget: dict[str, float]  # p99 of each stage, as a share of the period
     over: int  # ticks that took longer than a period
     lateness: Line | None
-    jitter: Line | None  # |interval between two ticks' beginnings - period|
+    jitter: Line | None  # |interval between the beginnings of two ticks - its nominal value|
     ages: tuple[Line, ...]
     chains: tuple[Line, ...]
     commands: Commands | None
@@ -64,12 +65,13 @@ class Latency:
 
 
 def analyse(path: Path, late_us: float | None = None) -> Latency:
-    """Raises RecordingError for a recording without timing."""
+    """The timing of the recording at `path`, see `analyse_recording`. Raises RecordingError."""
     return analyse_recording(open_recording(path), late_us)
 
 
 def analyse_recording(recording: Recording, late_us: float | None = None) -> Latency:
-    """`late_us`: ticks that begin later than this are listed, by default LATE of the period."""
+    """The timing of `recording`. `late_us`: list ticks that began later than this [us]; by default
+    LATE of the period. Raises RecordingError for a recording without timing or without a rate."""
     rows, source = timings(recording)
     if rows is None:
         raise RecordingError(
@@ -129,7 +131,7 @@ def _jitter(rows: Rows, period: int) -> Line | None:
     if len(rows) < 2:
         return None
     begun = rows["begun"] if has(rows, "begun") else rows["t_ns"] + rows["late"]
-    wanted = np.diff(rows["t_ns"])  # whole periods
+    wanted = np.diff(rows["t_ns"])  # nominal intervals: whole periods
     return line("jitter of the beginnings", np.abs(np.diff(begun) - wanted))
 
 
@@ -142,7 +144,7 @@ def _ages(rows: Rows) -> tuple[Line, ...]:
 
 
 def _chunks(recording: Recording, wall: bool) -> tuple[Rows | None, list[str]]:
-    """Rows of /chunk; why their way is not known."""
+    """Rows of /chunk (None if there are none), and notes on why their timing is not known."""
     if "/chunk" not in recording.topics:
         return None, ["no policy was recorded"]
     try:
@@ -155,8 +157,8 @@ def _chunks(recording: Recording, wall: bool) -> tuple[Rows | None, list[str]]:
 
 
 def _way(rows: Rows, chunks: Rows | None) -> list[Line]:
-    """From the exposure of the oldest image of a chunk's observation to the first command that
-    follows the chunk."""
+    """Durations of the steps of a chunk, from the exposure of the oldest image of its observation
+    to the first command that follows the chunk."""
     if (
         chunks is None
         or not len(chunks)
@@ -179,14 +181,15 @@ def _way(rows: Rows, chunks: Rows | None) -> list[Line]:
 
 
 def _commanded(rows: Rows, ticks: Ns) -> Ns:
-    """When the command of each tick of `ticks` (`t_ns`) was out; -1 where it was not recorded."""
+    """When the command of each tick in `ticks` (their `t_ns`) had been sent [ns]; -1 for ticks that
+    were not recorded."""
     at = np.clip(np.searchsorted(rows["t_ns"], ticks), 0, len(rows) - 1)
     out = rows["begun"] + until_ns(rows, "command")
     return np.where(rows["t_ns"][at] == ticks, out[at], -1)
 
 
 def _reaction(rows: Rows) -> list[Line]:
-    """From the state of the arm that a tick used to the command that it sent."""
+    """Time from the measurement of the arm's state that a tick used to the command that it sent."""
     if not has(rows, "arm_age"):
         return []
     known = rows["arm_age"] != -1

@@ -1,19 +1,21 @@
-"""Why a tick was late.
+"""`late_ticks` names a likely cause for every late tick.
 
-A tick's counters are read when it begins, so their difference to the tick before covers just what
-can make it late: the work of the tick before and the wait since. The first cause below that the
-evidence supports is the one named; it is the likeliest, not a proof.
+The counters of a tick are read when it begins. Their difference to the previous tick therefore
+covers what can make this one late: the work of the previous tick and the wait after it. The causes
+are tried in the order of this table, and the first one with evidence is named. It is the most
+likely cause, not a proven one.
 
 | cause | evidence |
 |---|---|
-| collection | the collector ran |
-| page fault | a major fault, or so many minor ones that they explain half of the lateness |
-| preemption | an involuntary context switch: something of a higher priority, or of the same |
-| a stage | the tick before took until after the deadline, and this stage of it is furthest over |
-|         | its median: device read, policy adoption or hand-over, recorder, ... |
-| rehearsal | of version 0.1, which went through each tick once before it was due: over too late |
-| wake-up | the tick before was done in time: the timer, the host, or Python's lock |
-| unknown | the recording lacks the counters, or the tick before |
+| start | it is the first tick |
+| collection | Python's garbage collector ran |
+| page fault | a major fault, or enough minor faults to explain half of the lateness |
+| preemption | an involuntary context switch, to a thread of the same or a higher priority |
+| rehearsal | version 0.1 rehearsed each tick before it was due; here that ended too late |
+| wake-up | the previous tick ended in time: the timer, the host or Python's global lock was late |
+| a stage | the previous tick ended after this one was due; this stage exceeded its median most: |
+|         | device read, policy adoption, policy hand-over, recorder, ... |
+| unknown | the counters or the previous tick are not in the recording (checked after "start") |
 """
 
 from __future__ import annotations
@@ -26,25 +28,27 @@ import numpy as np
 from headway.edge.control.audit import STAGES
 from headway.tools.latency.rows import Ns, Rows, has, late_ns, total_ns
 
-FAULT_NS = 1000  # a minor page fault takes about this long
+FAULT_NS = 1000  # duration of a minor page fault, approximately
 _NAMES = {"read": "device read", "log": "recorder", "command": "device command"}
 _NEEDS = ("begun", "minor_faults", "major_faults", "preemptions", "gc_ns")
 
 
 @dataclass(frozen=True)
 class LateTick:
-    """Tick `index` of the recording began `late_us` after its deadline."""
+    """Tick number `index` of the recording began `late_us` [us] after it was due. `missed` counts
+    the deadlines that were skipped before it."""
 
     index: int
-    t_s: float  # since the first tick
+    t_s: float  # since the first tick [s]
     late_us: float
     missed: int
     cause: str
 
 
 def late_ticks(rows: Rows, period_ns: int, threshold_ns: float, adopted: Ns) -> list[LateTick]:
-    """The ticks later than `threshold_ns`, and those that skipped deadlines. `adopted`: times
-    (tick `t_ns`) at which chunks were adopted."""
+    """The ticks in `rows` that began later than `threshold_ns` [ns], or after skipped deadlines.
+    `period_ns` is the period of the loop; `adopted` are the `t_ns` of ticks that adopted a
+    chunk."""
     late = late_ns(rows, period_ns)
     missed = rows["missed"] if has(rows, "missed") else np.zeros(len(rows), np.int64)
     found = np.flatnonzero((late > threshold_ns) | (missed > 0))
@@ -98,7 +102,8 @@ def _cause(
 
 
 def by_cause(ticks: Sequence[LateTick]) -> list[tuple[str, int, int, float]]:
-    """(cause, late ticks, deadlines missed, worst lateness [us]), most frequent first."""
+    """Per cause (cause, number of late ticks, deadline misses, worst lateness [us]), the most
+    frequent cause first."""
     out = []
     for cause in {t.cause for t in ticks}:
         of = [t for t in ticks if t.cause == cause]

@@ -1,4 +1,4 @@
-"""`headway latency`."""
+"""`headway latency`: print the timing of recordings, as tables or as JSON."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from headway.tools.latency.analysis import Latency, analyse
 from headway.tools.latency.causes import LateTick, by_cause
 from headway.tools.latency.rows import Line
 
-SHOWN = 10  # worst late ticks
+SHOWN = 10  # how many of the latest ticks are printed one by one
 
 
 def latency_command(
@@ -28,8 +28,9 @@ def latency_command(
     *,
     console: Any = None,
 ) -> int:
-    """Print what every recording says. Returns 0, 1 where a part of one is damaged or missing;
-    raises the first RecordingError after all that could be read was printed."""
+    """Print the timing of every recording; `late_us` [us] as in `analyse_recording`. Returns 0, or
+    1 when a part of a recording is damaged or missing. Raises ConfigError for bad arguments. A
+    recording that cannot be read raises its RecordingError after the others were printed."""
     if not recordings:
         raise ConfigError("wanted recordings, found none: headway latency runs/first/*.mcap")
     if late_us is not None and not late_us >= 0:
@@ -57,7 +58,7 @@ def latency_command(
 
 
 def plain(found: Latency) -> dict[str, Any]:
-    """As JSON holds it: durations in us; causes counted beside the list of late ticks."""
+    """`found` as data for JSON: durations in [us], and counts per cause beside the late ticks."""
     causes = [
         {"cause": c, "ticks": n, "missed": m, "worst_us": w} for c, n, m, w in by_cause(found.late)
     ]
@@ -103,7 +104,7 @@ def _commands(n: int, outside: dict[str, int]) -> str:
 
 
 def _together(console: Any, found: Sequence[Latency]) -> None:
-    """All recordings in one."""
+    """Print the sums over all recordings."""
     known = [x.commands for x in found if x.commands is not None]
     ticks, missed = sum(x.ticks for x in found), sum(x.missed for x in found)
     late = [t for x in found for t in x.late]

@@ -1,5 +1,5 @@
-"""Were all commands of a recording inside the arm's limits? Recounted from what was recorded, by
-nothing that the guard computed."""
+"""Count the commands of a recording that broke the arm's limits, from the recorded joint positions
+alone, independently of the guard."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from headway.errors import RecordingError
 from headway.mcaplog import Recording
 from headway.types import Vec
 
-_ROUND = 1.0 + 1e-6  # of positions written as float64
+_ROUND = 1.0 + 1e-6  # tolerance for rounding
 _KEYS = ("q_min", "q_max", "dq_max", "ddq_max", "dddq_max")
 _NAMES = ("position", "velocity", "acceleration", "jerk")
 
 
 @dataclass(frozen=True)
 class Commands:
-    """`outside`: how many broke a limit, by its name; `most`: the largest share of a limit used,
-    but for position, of which a share says nothing."""
+    """Of `n` commands, `outside` counts those that broke a limit, by the limit's name. `most` is
+    the largest share of each limit that was used; position has none, because a share of a position
+    range means nothing."""
 
     n: int
     outside: dict[str, int]
@@ -28,7 +29,7 @@ class Commands:
 
 
 def _limits(text: str, shape: tuple[int, ...]) -> dict[str, Vec] | None:
-    """None for what are no limits of joints of this `shape`."""
+    """The limits in the JSON `text`, or None if it does not hold arrays of `shape` for all."""
     try:
         found = {k: np.array(v, np.float64) for k, v in json.loads(text).items()}
     except (ValueError, TypeError, AttributeError):
@@ -38,16 +39,17 @@ def _limits(text: str, shape: tuple[int, ...]) -> dict[str, Vec] | None:
 
 
 def commands(recording: Recording, hz: float) -> Commands | None:
-    """None where the recording does not say what the limits were. Differences are over one period,
-    from a start at rest, as the guard defines them; none are taken across commands that are missing
-    in the recording. Raises RecordingError for limits or commands that cannot be."""
+    """The count for `recording` of a loop at `hz` [Hz], or None when it does not state the limits.
+    As in the guard, velocity, acceleration and jerk are differences over one period, and the arm
+    starts at rest. No difference is taken across commands that are missing in the recording. Raises
+    RecordingError when limits and commands do not fit together."""
     text = recording.metadata.get("limits")
     if text is None or "/command" not in recording.topics:
         return None
     rows = recording.rows("/command")
     try:
         q = rows["sent"]
-    except ValueError:  # of another program
+    except ValueError:  # no such column: written by another program
         q = np.zeros(0)
     limits = _limits(text, q.shape[1:])
     if q.ndim != 2 or limits is None:
@@ -58,7 +60,7 @@ def commands(recording: Recording, hz: float) -> Commands | None:
         )
     if not len(q):
         return None
-    # Commands before which one is missing: no difference is known across the hole.
+    # Indices of commands right after a missing one: no difference across the hole is known.
     holes = np.flatnonzero(np.diff(recording.sequence("/command")) != 1) + 1
     lo, hi = limits["q_min"], limits["q_max"]
     bad = ~np.isfinite(q) | (q < lo - 1e-9) | (q > hi + 1e-9)
@@ -69,7 +71,7 @@ def commands(recording: Recording, hz: float) -> Commands | None:
         across = (holes[:, None] + np.arange(order)).ravel()
         found[across[across < len(found)]] = 0.0
         limit = limits["d" * order + "q_max"]
-        # what rounding of positions alone can make of a difference
+        # The largest difference that rounding of the positions alone can cause.
         noise = 2.0**order * 2.0**-52 * np.abs(q).max() * hz**order
         outside[name] = int((found > limit * _ROUND + noise).any(axis=1).sum())
         most[name] = float((found / limit).max())

@@ -1,11 +1,12 @@
-"""How far the measured motion is behind the commands, estimated from a recording.
+"""`delay` estimates from a recording how far the measured motion is behind the commands.
 
-In windows of one second in which the arm moves, the delay d minimises the squared difference of
-measured joints q(t) and commanded joints sent(t - d), each joint with an offset of its own (a servo
-that sags). The estimate is the median over the windows. Its error is 1.4826 MAD / sqrt(n), the
-standard error of a mean over n windows from a robust spread (Rousseeuw & Croux 1993), and never
-less than a tenth of the sampling period. What the delay holds: the way to the controller, its
-interpolation and the joints' lag, and that commands are held for a period.
+In each window of one second in which the arm moves, the delay d is the one that minimises the
+squared difference between measured joints q(t) and commanded joints sent(t - d). Each joint may
+have a constant offset, as from a servo that sags. The estimate is the median over the windows. Its
+error is 1.4826 MAD / sqrt(n): the standard error of a mean over n windows, with a robust estimate
+of the spread (Rousseeuw & Croux 1993); it is never less than a tenth of the sampling period. The
+delay includes the transmission to the controller, its interpolation, the lag of the joints, and the
+period for which a command is held.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ from numpy.typing import NDArray
 from headway.types import Vec
 
 WINDOW_S = 1.0
-MOVING = 0.02  # [rad/s] of the fastest joint
-LONGEST_S = 0.5
+MOVING = 0.02  # least speed of the fastest joint of an arm that moves [rad/s]
+LONGEST_S = 0.5  # largest delay that is searched [s]
 
 
 @dataclass(frozen=True)
 class Motion:
-    """`delay_ms` +- `error_ms` from `windows` seconds of motion; `residual` [rad] RMS is what of
-    the measured motion no delay explains."""
+    """The delay is `delay_ms` +- `error_ms` [ms], from `windows` windows of 1 s. `residual` [rad]
+    is the RMS of the measured motion that no delay explains."""
 
     delay_ms: float
     error_ms: float
@@ -34,7 +35,10 @@ class Motion:
 
 
 def delay(t_sent: Vec, sent: Vec, t_measured: Vec, measured: Vec) -> Motion | None:
-    """Times [s] (n,) rising and (m,), joints [rad] (n, j) and (m, j). None where nothing moved."""
+    """The delay between the commands `sent` (n, j) [rad] at the times `t_sent` (n,) [s] and the
+    joints `measured` (m, j) [rad] at the times `t_measured` (m,) [s]. Commands whose time does not
+    rise, and measurements that are not finite, are left out. None when nothing moved long
+    enough."""
     good = np.isfinite(measured).all(axis=1) & np.isfinite(t_measured)
     t_measured, measured = t_measured[good], measured[good]
     rising = np.diff(t_sent, prepend=-np.inf) > 0
@@ -51,7 +55,7 @@ def delay(t_sent: Vec, sent: Vec, t_measured: Vec, measured: Vec) -> Motion | No
         if inside.sum() * dt < 0.5 * WINDOW_S or moving[inside].mean() < 0.5:
             continue
         q = measured[inside]
-        if np.ptp(q, axis=0).max() < 1e-6:  # commanded to move, and stood still
+        if np.ptp(q, axis=0).max() < 1e-6:  # commanded to move, but it stood still
             continue
         found = _best(t_sent, sent, t_measured[inside], q, dt)
         if found is not None:
@@ -69,9 +73,9 @@ def delay(t_sent: Vec, sent: Vec, t_measured: Vec, measured: Vec) -> Motion | No
 
 
 def _best(t_sent: Vec, sent: Vec, t: Vec, q: Vec, dt: float) -> tuple[float, float] | None:
-    """(delay [s], residual [rad]); None where it lies outside 0..LONGEST_S."""
+    """(delay [s], residual [rad]) of one window; None when the delay is outside 0..LONGEST_S."""
 
-    def cost(d: float) -> float:  # before the first command the arm stands where that one is
+    def cost(d: float) -> float:  # np.interp holds the first command before its time
         at = np.stack([np.interp(t - d, t_sent, s) for s in sent.T], axis=1)
         e = q - at
         return float(np.mean(np.square(e - e.mean(axis=0))))
@@ -84,5 +88,5 @@ def _best(t_sent: Vec, sent: Vec, t: Vec, q: Vec, dt: float) -> tuple[float, flo
         return None
     a, b, c = costs[i - 1 : i + 2]
     bend = a - 2 * b + c
-    shift = 0.5 * (a - c) / bend if bend > 0 else 0.0  # vertex of the parabola through the three
+    shift = 0.5 * (a - c) / bend if bend > 0 else 0.0  # vertex of the parabola through them
     return float(grid[i] + shift * step), float(np.sqrt(b))

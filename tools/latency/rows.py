@@ -1,4 +1,5 @@
-"""The timing of a recording: rows of `edge.control.audit.TIMING`, and what follows from them."""
+"""Read the timing of a recording, rows of `edge.control.audit.TIMING`, and compute durations from
+them."""
 
 from __future__ import annotations
 
@@ -31,14 +32,15 @@ class Line:
 
 
 def line(name: str, ns: Any) -> Line:
-    """Of at least one duration [ns]."""
+    """The percentiles of the durations `ns` (n,) [ns], n at least 1."""
     values = np.asarray(ns, np.float64) / 1e3
     return Line(name, len(values), *(float(x) for x in np.percentile(values, PERCENTILES)))
 
 
 def timings(recording: Recording) -> tuple[Rows | None, str]:
-    """Rows of `TIMING` from the topic or from the file beside the recording, and where they come
-    from, or why there are none. Recordings of older versions lack columns, never stages."""
+    """Rows (n,) of `TIMING` from the topic /timing or from the file beside the recording, and where
+    they come from; or None, and why there are none. Recordings of older versions may lack other
+    columns, but have all stages."""
     if "/timing" in recording.topics:
         try:
             rows = recording.rows("/timing")
@@ -72,19 +74,19 @@ def total_ns(rows: Rows) -> Ns:
 
 
 def late_ns(rows: Rows, period_ns: int) -> Ns:
-    """How long after its deadline each tick began; the deadlines that it skipped count [ns]."""
+    """How long after it was due each tick began [ns], the periods that it skipped included."""
     missed = rows["missed"] if has(rows, "missed") else 0
     return np.asarray(rows["late"] + missed * period_ns, np.int64)
 
 
 def until_ns(rows: Rows, stage: str) -> Ns:
-    """From the beginning of each tick to the end of `stage` [ns]."""
+    """Time from the beginning of each tick to the end of `stage` (n,) [ns]."""
     upto = STAGES[: STAGES.index(stage) + 1]
     return np.asarray(np.sum([rows[s] for s in upto], axis=0), np.int64)
 
 
 def hz_of(metadata: dict[str, str]) -> float | None:
-    """Rate of the loop, None where the recording does not say."""
+    """Rate of the loop [Hz] from a recording's metadata, None if they do not state it."""
     try:
         hz = float(metadata.get("hz", ""))
     except ValueError:

@@ -1,4 +1,4 @@
-"""For `tools.replay.replay`: the head again, on the features that were recorded."""
+"""Run the PRO head again on the recorded features; `tools.replay.replay` uses it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from headway.kernels.telemetry import Scale, dtype
 
 
 class _Recorded:
-    """A feature stream that says what was recorded."""
+    """A feature stream that gives the recorded features and masks of `rows`, one per `push`."""
 
     impl = "recorded"
     _bound: tuple[FLOATS, FLOATS]  # the arrays of `bind`, which comes before `step`
@@ -49,8 +49,9 @@ class _Recorded:
 
 
 def open_head(recording: Path, meta: dict[str, str], pro: Path, notes: list[str]) -> Bundle:
-    """The bundle at `pro`. Raises SpecMismatch unless it is the head that `meta` names; what cannot
-    be told goes to `notes`."""
+    """The bundle at `pro`. Raises SpecMismatch unless it is the head that `meta`, the metadata of
+    `recording`, names, and BundleError for no good bundle. If the metadata name none, that is added
+    to `notes`."""
     made = bundles.load(pro)
     manifest = made.manifest
     have, recorded = manifest.files[manifest.onnx].sha256, meta.get("pro_sha256")
@@ -68,7 +69,9 @@ def open_head(recording: Path, meta: dict[str, str], pro: Path, notes: list[str]
 def signals_of(
     head: Bundle, want: NDArray[np.void], scale: Scale, hz: float, head_hz: float
 ) -> NDArray[np.void]:
-    """Rows of /pro with the signals of the loop's operator on the recorded features `want` (n,)."""
+    """Rows (n,) of /pro with the signals that the loop's operator computes with `head` from the
+    recorded features in `want` (n,). `scale` is the recording's; `hz` and `head_hz` are the rates
+    of the loop and of the head [Hz]."""
     joints = len(scale.q_min)
     engine = open_bundle(head)
     try:

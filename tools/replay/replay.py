@@ -1,8 +1,8 @@
-"""`headway replay`: PRO computed again from a recording's /telemetry, against its /pro.
+"""`headway replay`: compute PRO again from a recording's /telemetry, and compare it with its /pro.
 
-The features are held to what was recorded bit for bit where the same implementation computes
-them, else to the tolerance of the spec; the head then runs on the *recorded* features, so that its
-signals are held to the bit in either case.
+Features must equal the recorded ones bit for bit if the same implementation computes them, else
+within the tolerance of the spec. The head then runs on the *recorded* features, so that its signals
+must be equal bit for bit in both cases.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from headway.mcapdiff import first_difference
 from headway.mcaplog import Recording, open_recording
 from headway.tools.replay.head import open_head, signals_of
 
-RELATIVE, ABSOLUTE = 1e-4, 1e-5  # of kernels' twins against each other, per feature
+RELATIVE, ABSOLUTE = 1e-4, 1e-5  # per feature, between two implementations
 WITHIN = f"features within {RELATIVE:g} relative or {ABSOLUTE:g} absolute, the rest bit for bit"
 
 
 @dataclass(frozen=True)
 class Difference:
-    """What differs in one column of /pro: by at most `largest` (`detail` says where), first at
-    `tick` = `t_s` [s] after the first tick."""
+    """How column `name` of /pro differs: in `count` head steps, by at most `largest` (`detail` says
+    where), first at tick number `tick`, `t_s` [s] after the first head step."""
 
     name: str
     count: int
@@ -45,8 +45,9 @@ class Difference:
 
 @dataclass(frozen=True)
 class ReplayReport:
-    """`steps` head steps were compared. `equal`: nothing differs, within `tolerance` ("bit for bit"
-    or what the spec allows)."""
+    """The result of `replay`: `steps` head steps were compared in the columns `checked`. `equal`:
+    none differs by more than `tolerance` ("bit for bit", or what the spec allows). `whole`: no part
+    of the recording is damaged or missing."""
 
     recording: Path
     ticks: int
@@ -57,8 +58,8 @@ class ReplayReport:
     checked: tuple[str, ...]
     differences: list[Difference] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    damaged: int = 0  # chunks that could not be read: only what is before them was compared
-    truncated: bool = False  # the end is missing, or the summary there is damaged
+    damaged: int = 0  # chunks that could not be read; only the part before them was compared
+    truncated: bool = False  # its end is missing, or the summary there is damaged
 
     @property
     def equal(self) -> bool:
@@ -74,12 +75,13 @@ class ReplayReport:
 
 
 def replay(recording: Path, pro: Path | None) -> ReplayReport:
-    """Compute PRO again. Without a head (`pro`), features and mask only.
+    """Compute PRO again and compare it with `recording`. `pro` is the bundle of the head; without
+    one, only features and mask are compared.
 
-    Where a part of the recording is damaged, what is before it is compared: features and signals
-    depend on all that was before them. Raises RecordingError for a recording without PRO or without
-    what it takes, SpecMismatch for another feature definition or another head than the recorded
-    one, BundleError.
+    If a part of the recording is damaged, only the part before it is compared, because features and
+    signals depend on everything before them. Raises RecordingError for a recording without PRO or
+    without the data that this needs, SpecMismatch for another definition of the features or another
+    head than the recorded one, and BundleError for no good bundle.
     """
     log = open_recording(recording)
     meta = log.metadata
@@ -172,14 +174,14 @@ def replay(recording: Path, pro: Path | None) -> ReplayReport:
 def _before_damage(
     log: Recording, rows: NDArray[np.void], want: NDArray[np.void]
 ) -> tuple[NDArray[np.void], NDArray[np.void], str]:
-    """The rows of /telemetry and /pro before the first one that is missing, and what to say."""
+    """The rows of /telemetry and of /pro before the first missing one, and a note about that."""
     upto = [
         int(np.append(np.flatnonzero(seq != np.arange(len(seq))), len(seq))[0])
         for seq in (log.sequence("/telemetry"), log.sequence("/pro"))
     ]
     before, steps = rows[: upto[0]], want[: upto[1]]
     steps = steps[steps["t_ns"] <= (before["t_ns"][-1] if len(before) else -1)]
-    # The damage may begin between a tick and its step: no tick behind the last step that is known.
+    # The damage may begin between a tick and its head step: leave out ticks after the last step.
     before = before[before["t_ns"] <= (steps["t_ns"][-1] if len(steps) else -1)]
     return before, steps, (
         f"compared {len(before)} ticks and {len(steps)} head steps, those before the first damage; "
@@ -207,7 +209,7 @@ def _lacks(log: Recording, key: str, what: str) -> str:
 
 
 def _unlike(found: np.dtype[np.void], want: np.dtype[np.void]) -> str:
-    """The columns that differ."""
+    """The columns that differ, in words."""
     names = dict.fromkeys((*(found.names or ()), *(want.names or ())))
     said = []
     for name in names:
@@ -229,7 +231,8 @@ def _same_spec(log: Recording) -> None:
 
 
 def _implementation(recorded: str) -> tuple[str, bool, str]:
-    """What computes here, whether that is what recorded, and what to say when it is not."""
+    """The implementation to compute features with here, whether it is the one that recorded them,
+    and a note if it is not."""
     if recorded not in ("cpp", "numpy"):
         impl = resolve("auto")
         return impl, False, f"the recording does not say what computed its features: used {impl}"
@@ -241,8 +244,9 @@ def _implementation(recorded: str) -> tuple[str, bool, str]:
 
 
 def _ticks(t_ns: NDArray[np.int64], rows: NDArray[np.void], hz: float) -> NDArray[np.int64]:
-    """Index of the ticks at `t_ns`: the loop skips deadlines that it missed, its head keeps the
-    grid."""
+    """Numbers (n,) of the ticks at the times `t_ns` (n,) [ns], counted on the grid of deadlines.
+    They are not row numbers: after a deadline miss the loop skips ticks, and the head's steps stay
+    on the grid."""
     if not len(rows):
         return np.zeros(len(t_ns), np.int64)
     start = int(rows["t_ns"][0]) - round(float(rows["elapsed"][0]) * NS)
@@ -253,7 +257,8 @@ def _ticks(t_ns: NDArray[np.int64], rows: NDArray[np.void], hz: float) -> NDArra
 def _features(
     stream: FeatureStream, rows: NDArray[np.void], index: NDArray[np.int64], every: int
 ) -> NDArray[np.void]:
-    """Rows of /pro without signals, for the ticks on the head's grid."""
+    """Rows of /pro without signals, for the ticks on which the head runs: every `every`-th of the
+    tick numbers `index`."""
     due = index % every == 0
     out = np.zeros(int(due.sum()), pro_dtype())
     n = 0
@@ -294,7 +299,7 @@ def _difference(
 
 
 def render(report: ReplayReport, console: Any) -> None:
-    """The verdict, what differs, and what is worth knowing."""
+    """Print the verdict, the differences and the notes of `report`."""
     r = report
     for note in r.notes:
         console.print(f"[yellow]note[/yellow] {escape(note)}", soft_wrap=True)
@@ -321,9 +326,9 @@ def render(report: ReplayReport, console: Any) -> None:
 def replay_command(
     recording: Path, pro: Path | None, against: Path | None = None, *, console: Any = None
 ) -> int:
-    """0: PRO equals what was recorded; 1: it differs, or a part of the recording is damaged or
-    missing. With `against`, another recording, that is compared instead: record for record, but for
-    the one that says when and where. Raises what `replay` raises."""
+    """Compare and print. Returns 0 if PRO equals what was recorded, and 1 if it differs or a part
+    of the recording is damaged or missing. With `against`, compare the two recordings instead,
+    record for record except when and where they were made. Raises like `replay`."""
     if against is not None:
         return _compare(recording, against, console or Console())
     report = replay(recording, pro)

@@ -1,7 +1,7 @@
-"""One self-contained HTML page about a run, or about telemetry of another robot.
+"""Write one self-contained HTML page about a run, or about telemetry of another robot.
 
-`write_report` reads a recording; `write_score_report` draws arrays. The pages open from a file, ask
-no network for anything, and carry uPlot (MIT, static/uPlot.LICENSE) for their plots.
+`write_report` reads a recording; `write_score_report` draws arrays. The pages open from a file,
+request nothing from a network, and contain uPlot (MIT, static/uPlot.LICENSE) for their plots.
 """
 
 from headway.tools.report.run import report_command as report_command

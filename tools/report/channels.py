@@ -1,4 +1,4 @@
-"""Which plots a channel of telemetry gets: ours and those of other robots alike."""
+"""The plots of a channel of telemetry, for runs and for telemetry of other robots."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from headway.kernels import telemetry
 from headway.tools.report.series import Array, Panel
 
-SHARES = ("progress", "completion", "stability", "risk")  # 0..1, on one plot
+SHARES = ("progress", "completion", "stability", "risk")  # 0..1, drawn in one plot
 XYZ = ("x", "y", "z")
 
 
@@ -20,7 +20,8 @@ def known(values: NDArray[Any]) -> bool:
 
 
 def signal_panels(t: Array, signals: Mapping[str, NDArray[Any]]) -> Iterator[Panel]:
-    """PRO's shares on one plot, then one plot for each other signal; signals (n,)."""
+    """One plot of the PRO signals that lie in 0..1, then one for each other signal. `t` (n,) [s];
+    every signal (n,)."""
     columns = {k: np.asarray(v, np.float64).reshape(len(t)) for k, v in signals.items()}
     shares = {k: columns[k] for k in SHARES if k in columns and known(columns[k])}
     if shares:
@@ -33,7 +34,7 @@ def signal_panels(t: Array, signals: Mapping[str, NDArray[Any]]) -> Iterator[Pan
 
 
 def wrench_panels(t: Array, wrench: Array) -> Iterator[Panel]:
-    """Force and torque on the tool; wrench (n, 6) [N, Nm]."""
+    """Plots of force and torque on the tool. `t` (n,) [s]; `wrench` (n, 6) [N] and [Nm]."""
     force, torque = wrench[:, :3], wrench[:, 3:]
     if known(force):
         size = np.sqrt((force**2).sum(1))
@@ -43,7 +44,8 @@ def wrench_panels(t: Array, wrench: Array) -> Iterator[Panel]:
 
 
 def channel_panels(t: Array, name: str, values: NDArray[Any]) -> Iterator[Panel]:
-    """Any channel (n,) or (n, k): known names with their units, others as they are."""
+    """Plots of any channel `values` (n,) or (n, k) at the times `t` (n,) [s]. Channels with names
+    of `kernels.telemetry.FIELDS` get their units; others are drawn without."""
     y = np.asarray(values, np.float64)
     if not known(y):
         return

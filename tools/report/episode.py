@@ -1,4 +1,5 @@
-"""What a recording of an episode says: outcome, events, lanes and plots over time."""
+"""Read a recording of an episode for the report: its result, events, and the lanes and plots over
+time."""
 
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ GROUPS = {
 
 @dataclass(frozen=True)
 class RecordedEpisode:
-    """The rows of an episode; times are counted from the first tick, `t0_ns`."""
+    """The rows of an episode. `t` (n,) [s] and the times of `events` count from the first tick,
+    which was at `t0_ns` [ns]. `rows`, `command` and `pro` are of /telemetry, /command and /pro."""
 
     recording: Recording
     t0_ns: int
@@ -37,7 +39,7 @@ class RecordedEpisode:
     command: Rows | None
     pro: Rows | None
     events: list[Event]
-    result: Result | None  # None where the recording ends before it
+    result: Result | None  # None if the recording ends before it
 
     @property
     def step(self) -> float:
@@ -45,13 +47,13 @@ class RecordedEpisode:
         return float(np.median(np.diff(self.t))) if len(self.t) > 1 else 0.002
 
     def column(self, name: str) -> Array:
-        """(n,) or (n, k); NaN where the recording has no such column."""
+        """The column `name` of the telemetry, (n,) or (n, k); NaN if there is no such column."""
         if name not in (self.rows.dtype.names or ()):
             return np.full(len(self.t), np.nan)
         return np.asarray(self.rows[name], np.float64)
 
     def missing(self) -> list[str]:
-        """What a reader may look for and this recording does not hold."""
+        """What a reader may look for, but this recording does not contain."""
         lacking = [text for name, text in GROUPS.items() if not known(self.column(name))]
         if self.pro is None or not len(self.pro):
             lacking.insert(0, "PRO")
@@ -59,7 +61,7 @@ class RecordedEpisode:
 
 
 def read_episode(recording: Recording) -> RecordedEpisode:
-    """Raises RecordingError for a recording that is not of an episode."""
+    """The episode in `recording`. Raises RecordingError if it is not the recording of one."""
     if "/telemetry" not in recording.topics:
         raise RecordingError(
             f"{recording.path}: wanted a recording of `headway run` with /telemetry, found "
@@ -136,7 +138,7 @@ def _lanes(e: RecordedEpisode) -> dict[str, list[Span]]:
 def _name(kind: type[Phase] | type[Reason], code: int) -> str:
     try:
         return kind(code).name.lower().replace("_", " ")
-    except ValueError:  # of a later version
+    except ValueError:  # from a later version
         return f"{kind.__name__.lower()} {code}"
 
 

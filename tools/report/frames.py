@@ -1,4 +1,4 @@
-"""Camera strips: a few frames of every camera, evenly over time, as data URIs."""
+"""Camera strips of the report: some frames of every camera, evenly spaced in time, as data URIs."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from PIL import Image
 from headway.errors import RecordingError
 from headway.mcaplog import Recording
 
-FRAMES = 24
+FRAMES = 24  # most frames in a strip
 WIDTH = 320  # [px]; larger frames are scaled down to it
 
 
 @dataclass(frozen=True)
 class Strip:
-    """Frames `uris` of one image topic at `times` [s]; `note` says what the colours are."""
+    """Frames of one image topic: the data URIs `uris` at `times` [s]. `note` explains the colours,
+    or says why there are no frames."""
 
     name: str
     times: tuple[float, ...]
@@ -31,8 +32,8 @@ class Strip:
 
 
 def strips(recording: Recording, t0_ns: int) -> list[Strip]:
-    """One strip for every image topic that holds a frame, without frames where they cannot be
-    read."""
+    """A strip for every image topic of `recording` that has images; its times count from `t0_ns`
+    [ns]. A topic whose images cannot be read gives a strip without frames."""
     found = []
     for topic in recording.topics:
         if recording.schema(topic) != "foxglove.RawImage":
@@ -40,7 +41,7 @@ def strips(recording: Recording, t0_ns: int) -> list[Strip]:
         name = topic.removeprefix("/camera/").replace("/", " ").removesuffix(" rgb")
         try:
             picked = _evenly(recording.images(topic))
-        except RecordingError as e:  # one odd camera does not hide the rest
+        except RecordingError as e:  # the other cameras are still shown
             found.append(Strip(name, (), (), f"cannot be shown: {e}"))
             continue
         if not picked:
@@ -61,8 +62,8 @@ def strips(recording: Recording, t0_ns: int) -> list[Strip]:
 
 
 def _evenly(frames: Iterable[tuple[int, NDArray[Any]]]) -> list[tuple[int, NDArray[Any]]]:
-    """`FRAMES` of them, first and last included, in one pass: at most four times as many are held,
-    whatever the length of the recording."""
+    """At most `FRAMES` of the frames, with the first and the last, in one pass. It never holds more
+    than four times as many, however long the recording is."""
     kept: list[tuple[int, NDArray[Any]]] = []
     last, every = None, 1
     for i, frame in enumerate(frames):
@@ -81,7 +82,8 @@ def _evenly(frames: Iterable[tuple[int, NDArray[Any]]]) -> list[tuple[int, NDArr
 
 
 def _as_grey(images: list[NDArray[Any]]) -> tuple[list[NDArray[Any]], str]:
-    """Depth as grey, near is bright, one scale for the strip; no reading (0 or NaN) is black."""
+    """Depth images as grey with one scale for all: near is bright, and no reading (0 or NaN) is
+    black. Also the note that says so."""
     unit = 1e-3 if images[0].dtype == np.uint16 else 1.0
     metres = [np.asarray(i, np.float64) * unit for i in images]
     valid = np.concatenate([m[np.isfinite(m) & (m > 0)] for m in metres])

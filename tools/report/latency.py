@@ -1,4 +1,5 @@
-"""How long every stage of the loop took: percentiles and histograms on one logarithmic axis."""
+"""The section of the report about timing: percentiles and histograms of every stage of the loop, on
+one logarithmic axis."""
 
 from __future__ import annotations
 
@@ -14,12 +15,12 @@ from headway.tools.latency.rows import Line, Rows, late_ns, total_ns
 from headway.tools.report.page import banner, number, table
 
 HEADS = ("p50", "p95", "p99", "p99.9", "max")
-BINS, HEIGHT, STEP = 60, 30, 4  # bars of a histogram, its height and the width of a bar [px]
+BINS, HEIGHT, STEP = 60, 30, 4  # bars per histogram; its height, and the width of a bar [px]
 
 
 def latency_html(found: Latency | None, rows: Rows | None, source: str) -> str:
-    """Tables of what `headway latency` says, with a histogram of every stage [us]. `source`: where
-    `rows` are from, or why there are none."""
+    """HTML tables of what `headway latency` prints, with a histogram per stage [us]. `rows` are the
+    timing rows behind `found`; `source` says where they are from, or why there are none."""
     if rows is None or found is None:
         return f'<p class="dim">Not recorded: {escape(source)}.</p>'
     wall, period = found.clock == "wall", 1e9 / found.hz
@@ -90,7 +91,8 @@ def _table(title: str, body: str, last: str = "") -> str:
 
 
 def _histogram(values: NDArray[np.float64], low: float, high: float, at: Line) -> str:
-    """Heights go with the square root of the counts, so that single late ticks are seen."""
+    """An SVG histogram on the axis 10^low..10^high [us]. The bar heights follow the square root of
+    the counts, so that single late ticks can be seen."""
     floor = 10.0**low
     counts, _ = np.histogram(np.log10(np.maximum(values, floor)), BINS, (low, high))
     tall = np.sqrt(counts / max(1, counts.max())) * (HEIGHT - 2)

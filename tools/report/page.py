@@ -1,7 +1,8 @@
-"""The HTML document: everything inline, all text escaped, and no way out.
+"""Build and save the HTML document of a report: everything is inline and all text is escaped.
 
-The policy in its head allows no request at all, and no script but the two in the page, by hash: a
-string from a recording cannot run even if an escape were forgotten.
+The content security policy in its head allows no requests, and no scripts except the two in the
+page, which it names by hash. So a string from a recording cannot run as a script, even if a text
+were not escaped.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ def static(name: str) -> str:
 
 
 def number(x: Any, unit: str = "", digits: int = 3) -> str:
-    """`digits` significant ones; anything that is no number is shown as it is."""
+    """`x` as text with `digits` significant digits and its `unit`; "-" for None and for numbers
+    that are not finite. Other things are shown as they are."""
     if isinstance(x, bool) or not isinstance(x, (int, float)):
         return "-" if x is None else str(x)
     if not math.isfinite(x):
@@ -37,18 +39,18 @@ def number(x: Any, unit: str = "", digits: int = 3) -> str:
 
 
 def facts(pairs: Iterable[tuple[str, str]]) -> str:
-    """A grid of name and value."""
+    """A grid of names and values."""
     cells = "".join(f"<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>" for k, v in pairs)
     return f'<dl class="facts">{cells}</dl>'
 
 
 def banner(kind: str, title: str, text: str) -> str:
-    """`kind`: bad | warn | info."""
+    """A highlighted note; `kind` is bad, warn or info."""
     return f'<div class="banner {kind}" role="note"><b>{escape(title)}</b> {escape(text)}</div>'
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "") -> str:
-    """Cells are escaped."""
+    """A table with the column titles `head`; the cells are plain text. `kind` is its CSS class."""
     top = "".join(f"<th>{escape(h)}</th>" for h in head)
     body = "".join("<tr>" + "".join(f"<td>{escape(c)}</td>" for c in row) + "</tr>" for row in rows)
     return (
@@ -62,7 +64,7 @@ def section(title: str, body: str) -> str:
 
 
 def events_table(timeline: Timeline) -> str:
-    """Rows with a time move the cursor there when clicked."""
+    """A table of the events; clicking one that has a time moves the plots' cursor there."""
     if not timeline.events:
         return "<p class=dim>No events.</p>"
     rows = []
@@ -80,7 +82,7 @@ def events_table(timeline: Timeline) -> str:
 
 
 def details(title: str, pairs: Mapping[str, str]) -> str:
-    """Folded names and values."""
+    """A table of names and values that is folded until its title is clicked."""
     if not pairs:
         return ""
     body = table(("name", "value"), pairs.items(), "plain")
@@ -96,7 +98,8 @@ def document(
     strip_times: Sequence[Sequence[float]] = (),
     after: str = "",
 ) -> str:
-    """`head`, `strips` and `after` are HTML made with the functions above."""
+    """The page as text. `title` is plain text; `head`, `strips` and `after` are HTML made with the
+    functions above. `strip_times` has the times [s] of the frames of every strip."""
     data = json.dumps(timeline.to_json(strip_times), allow_nan=False, separators=(",", ":"))
     for sign in "<>&":  # in a script element only "</script" and "<!--" could end the data
         data = data.replace(sign, f"\\u{ord(sign):04x}")
@@ -136,10 +139,11 @@ def document(
 
 
 def save(out: Path, text: str) -> Path:
-    """Write the page in one go: a failure leaves no half page. Raises RecordingError."""
+    """Write the page `text` to `out` and return `out`. The file appears only when it is complete.
+    Raises RecordingError."""
     part = out.with_name(out.name + ".part")
     try:
-        # Names of files may hold bytes that are no text.
+        # File names in the page may contain bytes that are not valid text.
         part.write_text(text, encoding="utf-8", errors="replace")
         os.replace(part, out)
     except OSError as e:

@@ -1,4 +1,4 @@
-"""The report of a recording of ours."""
+"""`headway report`: the page about a recording of `headway run`."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from headway.tools.report.frames import strips, strips_html
 from headway.tools.report.latency import latency_html
 
 RUN_FACTS = (("started", "recorded"), ("host", "host"), ("revision", "revision"))
-SHOWN = 5  # damaged chunks that a page names one by one
+SHOWN = 5  # damaged chunks that the page describes one by one
 
 
 def write_report(recording: Path, out: Path | None = None) -> Path:
-    """Write one self-contained page about `recording` to `out` (default: beside it, .html), and
-    return where it is.
+    """Write one self-contained page about `recording` to `out` (default: beside it, with the suffix
+    .html), and return its path.
 
-    A recording that was cut or damaged gives a page of what can be read, which says so. Raises
-    RecordingError where nothing can be read or `out` cannot be written.
+    For a recording that ends early or is damaged, the page shows what can be read and says so.
+    Raises RecordingError when nothing can be read or `out` cannot be written.
     """
     return _write(open_recording(recording), out)
 
 
 def report_command(recording: Path, out: Path | None) -> int:
-    """`headway report`: 0, 1 when a part of the recording is damaged or its end is missing. Raises
-    what `write_report` raises."""
+    """Write the page and print its path. Returns 0, or 1 when the recording is damaged or its end
+    is missing. Raises RecordingError like `write_report`."""
     log = open_recording(recording)
     print(_write(log, out))
     for note in log.notes:
@@ -85,7 +85,7 @@ def _head(e: RecordedEpisode) -> str:
     )
     if log.truncated:
         last = f"{e.t[-1]:.3f} s of the episode" if len(e.t) else "before the first tick"
-        note = log.note.replace(str(log.path), log.path.name)  # pages are passed on, folders not
+        note = log.note.replace(str(log.path), log.path.name)  # without the folder
         out += page.banner("bad", "This recording is cut.", f"Read up to {last}. {note}.")
     for damage in log.damage[:SHOWN]:
         text = damage.text.replace(str(log.path), log.path.name)
@@ -117,7 +117,7 @@ def _head(e: RecordedEpisode) -> str:
 
 
 def _verdict(e: RecordedEpisode) -> tuple[str, str]:
-    """Class of the badge, and its text."""
+    """CSS class and text of the badge."""
     if e.result is None:
         return "", "NO RESULT"
     if e.result.end == INTERRUPTED:
@@ -128,7 +128,8 @@ def _verdict(e: RecordedEpisode) -> tuple[str, str]:
 
 
 def _facts(e: RecordedEpisode) -> list[tuple[str, str]]:
-    """From the result where there is one, else counted from what was read."""
+    """Names and values for the head of the page: from the result if there is one, else counted from
+    the rows that were read."""
     r, meta = e.result, e.recording.metadata
     force = e.column("wrench")
     seen: dict[str, object] = {

@@ -1,4 +1,5 @@
-"""A report of telemetry that is not ours: PRO's signals, what was masked, forces and motion."""
+"""The report of telemetry of another robot: the PRO signals, the masked channels, forces and
+motion."""
 
 from __future__ import annotations
 
@@ -29,11 +30,12 @@ def write_score_report(
 ) -> Path:
     """Write one self-contained page to `out`, and return `out`.
 
-    `t_s` (n,) [s], not decreasing, from any origin; `hz`: rate of the telemetry, None: that of
-    `t_s`; `signals` name -> (n,); `channels` name -> (n,) or (n, k), by preference with the names
-    and units of `kernels.telemetry.FIELDS`; NaN where there is no value. `masked`: what this
-    telemetry lacks. `events`: (time on the clock of `t_s`, text). Raises ValueError for arrays that
-    do not fit together, RecordingError if `out` cannot be written.
+    `t_s` (n,) [s] are times that do not decrease, with any origin. `hz` is the rate of the
+    telemetry [Hz], by default computed from `t_s`. `signals` maps names to arrays (n,), `channels`
+    to arrays (n,) or (n, k), with the names and units of `kernels.telemetry.FIELDS` where they
+    apply; NaN stands for no value. `masked` names the channel groups that this telemetry lacks.
+    `events` are (time on the clock of `t_s` [s], text). Raises ValueError for arrays that do not
+    fit together, and RecordingError when `out` cannot be written.
     """
     t = np.asarray(t_s, np.float64)
     if t.ndim != 1 or not np.isfinite(t).all() or (np.diff(t) < 0).any():

@@ -1,8 +1,9 @@
-"""What a plot holds, and how it travels in the page: min/max decimation, then base64 floats.
+"""The data of the plots, and how they are stored in the page: decimated to minima and maxima, then
+as floats in base64.
 
-A page carries at most `LIMIT` points a series. Above that the samples are cut into buckets, and
-each keeps its least and its greatest value in the order in which they came: a peak of one tick
-survives, its time is right to one bucket. Gaps (NaN) survive where a whole bucket has no value.
+A page has at most `LIMIT` points per series. A longer series is cut into buckets, of which each
+keeps its smallest and its largest value in their order in time. So a peak of one tick stays
+visible, at a time that is right to one bucket. A gap (NaN) stays if a whole bucket has no value.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Panel:
-    """One plot: `series` label -> (n,) over the times `t` (n,) [s], not decreasing. `bounds` fixes
-    the y axis; `dashed` names the series that are commands rather than measurements."""
+    """One plot: `series` maps labels to values (n,) at the times `t` (n,) [s], which do not
+    decrease. `bounds` fixes the y axis. `dashed` names the series that are commands, not
+    measurements."""
 
     title: str
     unit: str
@@ -36,7 +38,8 @@ class Panel:
 
 @dataclass(frozen=True)
 class Span:
-    """`text` held from `start` to `end` [s]; `kind` is its colour: p0..p7, bandwarn or bandbad."""
+    """A bar in a lane: `text` applies from `start` to `end` [s]. `kind` is its colour: p0..p7,
+    bandwarn or bandbad."""
 
     start: float
     end: float
@@ -46,7 +49,7 @@ class Span:
 
 @dataclass(frozen=True)
 class Event:
-    """`t` [s] is None for one without a time."""
+    """An event at `t` [s], or None for one without a time; `level` is that of its log line."""
 
     t: float | None
     level: str
@@ -55,20 +58,20 @@ class Event:
 
 @dataclass
 class Timeline:
-    """All that is drawn over time."""
+    """Everything that is drawn over time: plots, lanes of bars by name, and events."""
 
     panels: list[Panel] = field(default_factory=list)
     lanes: dict[str, list[Span]] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
 
     def to_json(self, strips: Sequence[Sequence[float]] = ()) -> dict[str, Any]:
-        """What report.js reads; `strips` are the times of the frames of every camera strip."""
+        """The data that report.js reads. `strips` has the times [s] of every strip's frames."""
         bases: dict[str, str] = {}
         ends = [(p.t[0], p.t[-1]) for p in self.panels if len(p.t)]
         ends += [(s.start, s.end) for lane in self.lanes.values() for s in lane]
         start = min((float(a) for a, _ in ends), default=0.0)
         end = max((float(b) for _, b in ends), default=1.0)
-        if end <= start:  # one tick
+        if end <= start:  # there is only one tick
             start, end = start - 0.5, start + 0.5
         panels = []
         for p in self.panels:
@@ -103,7 +106,7 @@ class Timeline:
 
 
 def decimate(t: Array, y: Array, limit: int = LIMIT) -> tuple[Array, Array]:
-    """`t` (n,) and `y` (n, k) with at most `limit` points; unchanged where there are fewer."""
+    """`t` (n,) and `y` (n, k) reduced to at most `limit` points; unchanged if n is not more."""
     n = len(t)
     if n <= limit:
         return t, y
@@ -124,13 +127,13 @@ def decimate(t: Array, y: Array, limit: int = LIMIT) -> tuple[Array, Array]:
 
 
 def _floats(y: Array) -> str:
-    with np.errstate(over="ignore"):  # what float32 cannot hold is a gap, like any infinity
+    with np.errstate(over="ignore"):  # too large for float32: inf, drawn as a gap
         return base64.b64encode(y.astype("<f4").tobytes()).decode()
 
 
 def spans_of(t: Array, codes: NDArray[Any], step: float) -> list[tuple[float, float, int]]:
-    """(start, end, code) of every run of equal `codes` (n,) at the times `t`; the last lasts `step`
-    longer, since a value holds until the next tick."""
+    """(start [s], end [s], code) of every run of equal `codes` (n,) at the times `t` (n,) [s]. A
+    value holds until the next tick, so the last run ends `step` [s] after the last time."""
     if not len(t):
         return []
     starts = np.flatnonzero(np.diff(codes, prepend=codes[0] - 1))
@@ -139,8 +142,8 @@ def spans_of(t: Array, codes: NDArray[Any], step: float) -> list[tuple[float, fl
 
 
 def merge(spans: list[Span], most: int = 300) -> list[Span]:
-    """At most some 2 x `most` spans: where there are more, neighbours too short to be seen become
-    one that names all that it covers, "on and off" if there was nothing in between."""
+    """`spans`, or about 2 x `most` of them at most: if there are more, neighbours too short to be
+    seen are joined into one that names all of them, with "on and off" if they had gaps."""
     if len(spans) <= most:
         return spans
     gap = (spans[-1].end - spans[0].start) / most

@@ -1,1 +1,1 @@
-"""`headway run`."""
+"""`headway run`: run and record episodes, and print how they went."""

@@ -1,4 +1,4 @@
-"""`headway run`."""
+"""`headway run`: build the station and the loop, run the episodes, and print a summary."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ STOPPED = ("fault", "protective stop")
 
 
 def run_command(config: Path, run: RunOptions) -> int:
-    """Returns the exit code: 0, 1 when an episode ended in a fault or a protective stop, or
-    EXIT_INTERRUPTED when the run was asked to end (`headway.edge.control.ending`). Raises
-    HeadwayError, and OSError for output that could not be written, after the arm was stopped and
-    the recording closed."""
+    """Run the configuration file `config` with the options `run`. Returns the exit code: 0; 1 when
+    an episode ended in a fault or a protective stop; EXIT_INTERRUPTED when the run was asked to end
+    (`headway.edge.control.ending`). Raises HeadwayError, and OSError when output could not be
+    written; the arm has been stopped and the recording closed then."""
     console = Console()
     with Ending(realtime=run.realtime) as ending:
         screen = console.file
@@ -53,7 +53,7 @@ def run_command(config: Path, run: RunOptions) -> int:
             with enough_files():
                 code = _run(config, run, ending, console)
         except KeyboardInterrupt:
-            if not ending.why:  # not by a signal
+            if not ending.why:  # it was not raised by `ending`
                 raise
             console.print(f"interrupted by {ending.why} before the first episode", highlight=False)
             code = EXIT_INTERRUPTED
@@ -71,7 +71,7 @@ def _run(config: Path, run: RunOptions, ending: Ending, console: Console) -> int
     if run.policy is not None:
         settings = settings_module.with_policy_server(settings, run.policy)
     clock = WallClock() if run.realtime else VirtualClock(1)
-    origin.place()  # asks git, while nothing moves yet
+    origin.place()  # runs git, which takes time: do it before anything moves
     station = Station(settings, clock)
     faults = Faults(tuple(map(parse, run.inject)), clock)
     faults.install(station)
@@ -111,7 +111,8 @@ def _run(config: Path, run: RunOptions, ending: Ending, console: Console) -> int
                         from headway.tools.report import write_report
 
                         progress.console.print(f"  report {write_report(path)}")
-                    # Somebody has to look at the robot first; the cell is a new one each time.
+                    # After a fault, or a protective stop without a world that is reset for the
+                    # next episode, a person has to look at the robot first.
                     if result.end == "fault" or (result.end in STOPPED and station.world is None):
                         break
         finally:
@@ -126,7 +127,7 @@ def _run(config: Path, run: RunOptions, ending: Ending, console: Console) -> int
 
 @contextmanager
 def _watched(settings: Settings, built: Built, realtime: bool) -> Iterator[None]:
-    """In real time a watchdog process looks at the loop from outside."""
+    """In real time, let a watchdog process supervise the loop meanwhile."""
     stall_s, table = settings.loop.watchdog_s, dict(settings.arm)
     if not realtime or stall_s <= 0:
         yield

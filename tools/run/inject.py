@@ -1,7 +1,8 @@
-"""Faults on purpose, at a given time of an episode: `headway run --inject policy_hang@5s`.
+"""Inject faults at a given time of an episode, for tests of what follows:
+`headway run --inject policy_hang@5s`.
 
-In real time the policy's process is really stopped or killed, and the loop really overruns; in
-lock-step the same is played on the virtual clock. What was injected is in the recording's log.
+In real time the policy worker's process is really stopped or killed, and the loop really overruns;
+in lock-step the same is simulated on the virtual clock. The recording's log says what was injected.
 """
 
 from __future__ import annotations
@@ -46,27 +47,28 @@ KINDS = {
     "overrun": "one tick takes FOR seconds (0.05)",
     "sigterm": "the run is asked to end, as by SIGTERM",
 }
-_DEVICES = {"ft": "F/T sensor", "camera": "camera"}  # that a run may lack, by their kinds' names
+_DEVICES = {"ft": "F/T sensor", "camera": "camera"}  # devices that a run may lack
 _USUAL_S = {"policy_late": 0.5, "overrun": 0.05}
 _FORM = re.compile(r"(?P<kind>\w+)@(?P<at>[\d.]+)s?(:(?P<span>[\d.]+)s?)?")
 
 
 @dataclass(frozen=True)
 class Injection:
-    """`kind` from `at_s` [s] into the episode on, for `for_s` [s] (of `policy_late` and `overrun`:
-    by so much)."""
+    """The fault `kind` (see KINDS), from `at_s` [s] of the episode on, for `for_s` [s]. For
+    `policy_late` and `overrun`, `for_s` is the delay that they cause."""
 
     kind: str
     at_s: float
     for_s: float = math.inf
 
     def on(self, t_s: float) -> bool:
-        once = self.kind in _USUAL_S  # there `for_s` is not a duration
+        once = self.kind in _USUAL_S  # for these kinds, `for_s` is not a duration
         return t_s >= self.at_s and (once or t_s < self.at_s + self.for_s)
 
 
 def parse(text: str) -> Injection:
-    """`KIND@T[:FOR]`, for example policy_hang@5s, ft_stall@2:0.3. Raises ConfigError."""
+    """The injection that `text` describes as KIND@SECONDS or KIND@SECONDS:FOR, for example
+    policy_hang@5s or ft_stall@2:0.3. Raises ConfigError."""
     found = _FORM.fullmatch(text)
     kind = found["kind"] if found else text.partition("@")[0]
     if kind not in KINDS:
@@ -88,7 +90,7 @@ def parse(text: str) -> Injection:
 
 
 def _injection(found: re.Match[str]) -> Injection | None:
-    """None where a time is no finite number."""
+    """The injection of a match of _FORM; None when a time is not a finite number."""
     try:
         at = float(found["at"])
         span = float(found["span"]) if found["span"] else None
@@ -101,7 +103,9 @@ def _injection(found: re.Match[str]) -> Injection | None:
 
 
 class Faults:
-    """What is to be injected into the episodes of one loop, which it observes."""
+    """The faults `wanted` in every episode of one loop: `install` puts them into the devices,
+    `attach` into the worker. `active` gives the fault of a kind that is in effect now, or None, and
+    logs each when it begins. The object observes the loop, to know when episodes begin and end."""
 
     def __init__(self, wanted: tuple[Injection, ...], clock: Clock) -> None:
         self.wanted, self.clock = wanted, clock
@@ -110,7 +114,7 @@ class Faults:
         self._log: NullLog | None = None
 
     def notes(self, limit_s: float) -> list[str]:
-        """About faults that no episode of at most `limit_s` [s] will see."""
+        """Warnings about faults that come after the longest episode, `limit_s` [s], has ended."""
         return [
             f"--inject {one.kind}@{one.at_s:g}: this fault will not happen, an episode ends after "
             f"{limit_s:g} s at the latest (task.limit_s): give an earlier time"
@@ -139,13 +143,14 @@ class Faults:
         return None
 
     def first(self, kind: str) -> Injection | None:
-        """As `active`, but only once per episode."""
+        """Like `active`, but it gives each fault only once per episode."""
         known = {o for o in self._said if o.kind == kind}
         one = self.active(kind)
         return one if one is not None and one not in known else None
 
     def install(self, station: Station) -> None:
-        """Put a faulty source in front of every device that is to fail. Before it is opened."""
+        """Wrap every device that is to fail in a FaultySource. Call it before the station is
+        opened."""
         for name, latest in (("arm", station.arm), ("ft", station.ft)):
             if latest is not None and any(w.kind.startswith(f"{name}_") for w in self.wanted):
                 latest.source = FaultySource(latest.source, name, self)
@@ -154,8 +159,8 @@ class Faults:
                 camera.source = FaultySource(camera.source, "camera", self)
 
     def attach(self, loop: Loop) -> None:
-        """Put a faulty worker in front of the loop's, and count time with its episodes. Raises
-        ConfigError for faults that this run has no use for."""
+        """Wrap the loop's worker in a FaultyWorker, and observe the loop. Raises ConfigError for
+        faults of a device or policy that this run does not have."""
         if not self.wanted:
             return
         there = {"ft": loop.station.ft is not None, "camera": bool(loop.station.cameras)}
@@ -173,7 +178,7 @@ class Faults:
 
 
 class FaultySource(Generic[T]):
-    """A source in front of another one."""
+    """A source that passes on another one, with the faults of `name` ("arm", "ft", "camera")."""
 
     def __init__(self, source: Any, name: str, faults: Faults) -> None:
         self._source, self._name, self._faults = source, name, faults
@@ -210,7 +215,7 @@ class FaultySource(Generic[T]):
 
 
 class FaultyWorker:
-    """A worker in front of another one."""
+    """A worker that passes on another one, with faults."""
 
     def __init__(self, worker: Worker, faults: Faults, loop: Loop) -> None:
         self._worker, self._faults, self._loop = worker, faults, loop
@@ -237,7 +242,7 @@ class FaultyWorker:
     def take(self, now_ns: int) -> Ready | None:
         faults = self._faults
         if faults.first("sigterm"):
-            self._loop.stop_requested = True  # what the handler of the signal does
+            self._loop.stop_requested = True  # as the handler of the signal does
         if one := faults.first("overrun"):
             overrun(faults.clock, one.for_s)
         if faults.active("policy_error"):
@@ -264,7 +269,7 @@ def _with_q(ready: Ready, q: Any) -> Ready:
 
 
 def overrun(clock: Clock, seconds: float) -> None:
-    """The loop's thread does nothing useful for so long."""
+    """Keep the loop's thread busy for `seconds` [s]."""
     if clock.realtime:
         time.sleep(seconds)
     else:

@@ -1,5 +1,5 @@
-"""What `headway run` is asked for beside its configuration, and what of it cannot be: said before
-anything is opened."""
+"""The options of `headway run` beside its configuration, and their checks, which are made before
+any device is opened."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from headway.tools.view.viewer import check as check_view
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What `headway run` is asked for beside its configuration."""
+    """The options of `headway run`; `headway.cli.run` explains them."""
 
     episodes: int = 1
     seed: int = 0  # of the first episode
@@ -31,13 +31,13 @@ class RunOptions:
     report: bool = False
     overwrite: bool = False
     require: tuple[str, ...] = ()
-    policy: str | None = None  # URL of a policy server, instead of what the configuration names
+    policy: str | None = None  # URL of a policy server, instead of the configured policy
     inject: tuple[str, ...] = ()  # faults, see headway.tools.run.inject
 
 
 def check(run: RunOptions, out: Path) -> None:
-    """Raises ConfigError for options that cannot be, and RecordingError for a folder `out` that
-    cannot take the recordings."""
+    """Raises ConfigError for options that make no sense, and RecordingError when the recordings
+    cannot be written to the folder `out` or would replace others."""
     if run.episodes < 1:
         raise ConfigError(
             f"wanted --episodes of at least 1, found {run.episodes}: leave it out for the usual 3"
@@ -66,7 +66,7 @@ def _check_url(url: str) -> None:
             why = "port 0 is none to ask"
         elif re.search(r"[\s\x00-\x1f]", url):
             why = "there is a space in it"
-    except ValueError as e:  # the port is no number, or too large
+    except ValueError as e:  # the port is not a number, or too large
         why = str(e)
     if why:
         raise ConfigError(
@@ -76,13 +76,14 @@ def _check_url(url: str) -> None:
 
 
 def _check_folder(out: Path) -> None:
-    """What of `out` is there must be folders that can be written."""
+    """Raises RecordingError unless `out`, or the nearest of its parents that exists, is a folder
+    that can be written."""
     try:
         there = next(p for p in (out, *out.absolute().parents) if os.path.lexists(p))
         os.stat(out / "episode_0.mcap")
     except (FileNotFoundError, NotADirectoryError):
         pass
-    except (OSError, ValueError) as e:  # too long a name, a folder that may not be entered, ...
+    except (OSError, ValueError) as e:  # for example a name that is too long, or no permission
         raise RecordingError(
             f"wanted a folder for recordings at {str(out)!r}, found: {getattr(e, 'strerror', e)}: "
             "choose another --out"
@@ -100,7 +101,7 @@ def _check_folder(out: Path) -> None:
 
 
 def _check_free(out: Path, seeds: range) -> None:
-    """No recording of these episodes is there."""
+    """Raises RecordingError if a recording of these episodes is there already."""
     if not out.is_dir():
         return
     for path in sorted(out.glob("episode_*.mcap")):
@@ -116,7 +117,8 @@ def _check_free(out: Path, seeds: range) -> None:
 
 @contextmanager
 def enough_files() -> Iterator[None]:
-    """Turn the errors of a process that may open no more files into one that says so."""
+    """Turn the OSError of a process that may not open more files into a DeviceError that says
+    so."""
     try:
         yield
     except OSError as e:

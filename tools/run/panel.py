@@ -1,5 +1,5 @@
-"""`headway run --panel`: a live panel in the terminal; works over ssh. It polls the loop from a
-thread of its own, so that drawing never delays a tick."""
+"""`headway run --panel`: a live panel in the terminal, which also works over ssh. A thread of its
+own reads the loop's state periodically and draws it, so that drawing never delays a tick."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SIGNALS = (("progress", "green"), ("stability", "cyan"), ("completion", "blue")
 
 
 class Panel:
-    """`with Panel(loop, console): ...` while episodes run."""
+    """`with Panel(loop, console): ...` while an episode runs; drawn every `period_s` [s]."""
 
     def __init__(self, loop: Loop, console: Console, period_s: float = 0.1) -> None:
         self._loop, self._period = loop, period_s
@@ -45,7 +45,7 @@ class Panel:
         self._live.__exit__(kind, value, tb)
 
     def table(self) -> Table:
-        """What the loop knows right now."""
+        """The present state of the loop as a table."""
         table = Table(title="Headway", min_width=60)
         table.add_column("", min_width=12)
         table.add_column("now", min_width=40)

@@ -1,5 +1,5 @@
-"""What `headway run` says about its episodes: success with its interval, and whether PRO's risk
-told failures from successes, beside baselines that need no learning."""
+"""The summary of `headway run`: the success rate with its confidence interval, and how well PRO's
+risk told failures from successes, compared with baselines that need no learning."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from rich.table import Table
 from headway.edge.control.result import Result, Trace, success_of
 from headway.tools.statistics import FEWEST, auroc, wilson
 
-LEAD_S = 2.0
+LEAD_S = 2.0  # how long before the end of an episode signals are compared [s]
 
 
 @dataclass(frozen=True)
 class EpisodeSummary:
-    """What is left of an episode after its run: how it ended, and PRO's signals along it."""
+    """An episode after its end: its result, and the PRO signals over time."""
 
     seed: int  # of its scene
     result: Result
@@ -25,7 +25,8 @@ class EpisodeSummary:
 
 
 def success_line(results: Sequence[Result]) -> str:
-    """Success rate of the episodes with an outcome, with its Wilson interval; "" where none has."""
+    """Success rate of the episodes that have an outcome, with its Wilson interval (see
+    `tools.statistics.wilson`); "" when none has."""
     known = [r for r in results if success_of(r.end, r.success) is not None]
     if not known:
         return ""
@@ -38,9 +39,10 @@ def success_line(results: Sequence[Result]) -> str:
 
 
 def separation(episodes: Sequence[EpisodeSummary]) -> Table | str | None:
-    """AUROC of failure at two moments: LEAD_S before each episode's end, and at a fixed time when
-    all episodes still run, where a clock knows nothing. A sentence instead of the table when there
-    are fewer than FEWEST failures or successes, None where no station judges or PRO is off."""
+    """A table of the AUROC of failure at two moments: LEAD_S before the end of each episode, and at
+    a fixed time at which all episodes still run, when the elapsed time says nothing. With fewer
+    than FEWEST failures or successes, a sentence instead; None when no episode has a verdict or PRO
+    is off."""
     known = [e for e in episodes if e.result.success is not None and len(e.trace.t)]
     if not known:
         return None

@@ -1,8 +1,8 @@
-"""A live view of a run: one viewer process beside it, fed by the recorder's writer processes.
+"""A live view of a run: one viewer process, which the recorder's writer processes feed.
 
     loop -> ring -> writer process -> file
                           \\-> pipe -> viewer process -> Foxglove WebSocket clients, Rerun
 
-The loop does nothing for it. A slow or vanished client costs itself messages, which are counted; a
-dead viewer process costs the view.
+The view costs the loop no work. A client that is too slow loses messages, which are counted. If the
+viewer process dies, the view is lost and the run goes on.
 """

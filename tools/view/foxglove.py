@@ -1,10 +1,10 @@
 """A server of the Foxglove WebSocket protocol (github.com/foxglove/ws-protocol, docs/spec.md), to
 which Foxglove and Lichtblick connect.
 
-Both names of the protocol are spoken, `foxglove.sdk.v1` and the older `foxglove.websocket.v1`,
-which are the same on the wire for what is used here. A client can subscribe and unsubscribe,
-nothing else: a view cannot touch the robot. The clock of the run is published as the protocol's
-time, since a virtual clock and CLOCK_MONOTONIC are not the time of day.
+It accepts both names of the protocol, `foxglove.sdk.v1` and the older `foxglove.websocket.v1`;
+the messages used here are the same in both. A client can only subscribe and unsubscribe, so a view
+cannot influence the robot. The clock of the run is published as the protocol's time, because
+neither a virtual clock nor CLOCK_MONOTONIC is the time of day.
 """
 
 from __future__ import annotations
@@ -33,16 +33,18 @@ from headway.edge.recording.tap import Topic
 PROTOCOLS = [Subprotocol("foxglove.sdk.v1"), Subprotocol("foxglove.websocket.v1")]
 DATA = struct.Struct("<BIQ")  # opcode 1, subscription, time [ns]; the message follows
 TIME = struct.Struct("<BQ")  # opcode 2, time [ns]
-TIME_EVERY_NS = NS // 50
-LIMIT_BYTES = 8 << 20
-LIMIT_S = 2.0
-UNREAD = 256  # answers that a client may leave unread
+TIME_EVERY_NS = NS // 50  # of the run's clock, between two time messages
+LIMIT_BYTES = 8 << 20  # most data that may wait for one client
+LIMIT_S = 2.0  # how long data may wait for one client
+UNREAD = 256  # answers that a client may leave unread before it is disconnected
 INFO, WARNING, ERROR = 0, 1, 2
 
 
 @dataclass(eq=False)
 class _Client:
-    """What waits for one client. `sure` is never dropped: it is small, or asked for once."""
+    """A client, and the messages that wait to be sent to it. Messages in `sure` are never dropped:
+    they are small, or sent once per subscription. Those in `data` may be; each has the time [s]
+    since which it waits."""
 
     connection: ServerConnection
     subscriptions: dict[int, int] = field(default_factory=dict)  # channel -> subscription
@@ -59,7 +61,8 @@ class _Client:
         self.wake.set()
 
     def offer(self, now: float, head: bytes, message: bytes = b"") -> None:
-        """Drops the oldest of what is more than `LIMIT_BYTES`, or has waited for `LIMIT_S`."""
+        """Add a message to `data`, and drop the oldest ones that exceed LIMIT_BYTES in total or
+        have waited longer than LIMIT_S."""
         self.data.append((now, head, message))
         self.size += len(message)
         while len(self.data) > 1 and (self.size > LIMIT_BYTES or now - self.data[0][0] > LIMIT_S):
@@ -72,7 +75,7 @@ class _Client:
         self.wake.set()
 
     async def send(self) -> None:
-        """For as long as the connection lasts."""
+        """Send the waiting messages, until the connection closes."""
         with contextlib.suppress(ConnectionClosed):
             while True:
                 await self.wake.wait()
@@ -88,9 +91,10 @@ class _Client:
 
 
 class FoxgloveServer:
-    """Serves on `listening`. Channels are numbered for good: the same channel in the next episode
-    keeps its number, and a client its subscription. A new subscription gets the newest message at
-    once, so that a camera's calibration, recorded once, is not missed."""
+    """A server called `name`; `start` serves on a listening socket. `now` is the time [s] by which
+    waiting messages age. A channel keeps its number in later episodes, and clients their
+    subscriptions. A new subscription gets the newest message at once, so that a client also gets a
+    camera's calibration, which is recorded only once."""
 
     def __init__(self, name: str, now: Callable[[], float] = time.monotonic) -> None:
         self._info = {
@@ -106,7 +110,7 @@ class FoxgloveServer:
         self._now = now
         self._time = -TIME_EVERY_NS
         self._server: Server | None = None
-        self.connected = self.sent = self.dropped = 0  # of clients that left
+        self.connected = self.sent = self.dropped = 0  # clients so far; messages of those that left
 
     async def start(self, listening: socket.socket) -> None:
         self._server = await serve(
@@ -115,7 +119,7 @@ class FoxgloveServer:
         )  # fmt: skip
 
     def channels(self, topics: Sequence[Topic]) -> list[int]:
-        """The channels from now on; returns their numbers."""
+        """Advertise `topics` as the channels from now on. Returns their numbers."""
         ids = [self._ids.setdefault(t, len(self._ids) + 1) for t in topics]
         now = dict(zip(ids, topics, strict=True))
         gone, new = self._open.keys() - now.keys(), now.keys() - self._open.keys()
@@ -145,7 +149,7 @@ class FoxgloveServer:
                 client.offer(now, DATA.pack(1, subscription, t_ns), data)
 
     async def close(self, wait_s: float = 1.0) -> None:
-        """Gives clients `wait_s` to take what is left, then says goodbye."""
+        """Give clients at most `wait_s` [s] to take the waiting messages, then close."""
         end = asyncio.get_running_loop().time() + wait_s
         while asyncio.get_running_loop().time() < end and any(
             c.sure or c.data for c in self._clients

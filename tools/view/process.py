@@ -1,7 +1,7 @@
-"""The viewer process: reads the feeds of the recorder's writers and passes them on.
+"""The viewer process: it reads the feeds of the recorder's writer processes and passes them on.
 
-Started by `Viewer` with the numbers of the descriptors it inherits. It ends when the run's process
-closes the control socket, or is gone, and every feed has ended.
+`Viewer` starts it, with the number of its control socket and its options as arguments. It ends once
+the run's process has closed the control socket, or is gone, and every feed has ended.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ from headway.errors import HeadwayError
 
 
 class Sink(Protocol):
-    """Where messages go. Neither method waits for a client."""
+    """A receiver of messages. `channels` and `message` never wait for a client. `message` gives a
+    recorded message of `channel`, a number from `channels`, with its time [ns]."""
 
     def channels(self, topics: Sequence[Topic]) -> list[int]:
-        """The channels of the episode that begins; returns their numbers in this sink."""
+        """Announce the channels of the next episode. Returns their numbers in this sink."""
         ...
 
     def message(self, channel: int, t_ns: int, data: bytes) -> None: ...
@@ -34,7 +35,7 @@ class Sink(Protocol):
 
 
 class Feeds:
-    """Reads each feed to its end, one after the other, and gives what it says to the sinks."""
+    """Reads the feeds to their ends, one after the other, and gives their messages to `sinks`."""
 
     def __init__(self, sinks: Sequence[Sink]) -> None:
         self.sinks = sinks
@@ -99,7 +100,7 @@ async def _run(control: socket.socket, options: dict[str, Any]) -> dict[str, int
     def told() -> None:
         try:
             text, fds, _, _ = socket.recv_fds(control, 16, 1)
-        except OSError:  # reset: the run's process is gone
+        except OSError:  # connection reset: the run's process is gone
             text, fds = b"", []
         for fd in fds:
             feeds.add(fd)
@@ -123,7 +124,7 @@ async def _run(control: socket.socket, options: dict[str, Any]) -> dict[str, int
 
 def main(argv: list[str]) -> int:
     outlive()
-    with contextlib.suppress(OSError):  # never at the loop's real-time priority, nor in its way
+    with contextlib.suppress(OSError):  # give up an inherited real-time priority
         os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
         os.nice(10)
     control = socket.socket(fileno=int(argv[0]))
@@ -131,7 +132,7 @@ def main(argv: list[str]) -> int:
         answer: dict[str, Any] = asyncio.run(_run(control, json.loads(argv[1])))
     except HeadwayError as e:
         answer = {"kind": type(e).__name__, "error": str(e)}
-    with contextlib.suppress(OSError):  # nobody waits for it any more
+    with contextlib.suppress(OSError):  # the run no longer waits for it
         control.send(json.dumps(answer).encode())
     return int("error" in answer)
 

@@ -1,8 +1,8 @@
-"""Messages to Rerun (rerun.io), by the names of its Python SDK.
+"""Send recorded messages to Rerun (rerun.io) with its Python SDK.
 
-Structs become one entity per column (`/pro/risk`), except columns of more than `WIDEST` numbers;
-cameras become images under a pinhole; the log becomes a text log. The timeline is `run`: the run's
-clock, as a duration.
+Rows become one entity per column (`/pro/risk`), except columns with more than `WIDEST` numbers.
+Cameras become images under a pinhole, and the log becomes a text log. The timeline is called `run`
+and is the run's clock, as a duration.
 """
 
 from __future__ import annotations
@@ -24,15 +24,16 @@ from headway.edge.recording.tap import Topic
 from headway.errors import DeviceError
 from headway.wire import RowLayout, dtype_from_json
 
-WIDEST = 16
+WIDEST = 16  # most numbers of a column that is shown
 _PIXELS = {"rgb8": np.uint8, "mono8": np.uint8, "16UC1": np.uint16, "32FC1": np.float32}
 _PER_METRE = {"16UC1": 1000.0, "32FC1": 1.0}
 _LEVELS = {"WARNING": "WARN", "FATAL": "CRITICAL"}
 
 
 def open_rerun(connect: str | None, save: str | None) -> tuple[Any, Any]:
-    """The module `rerun` and a recording stream: to the viewer at the URL `connect`, to the file
-    `save`, or to a viewer that it starts, with Rerun's analytics turned off. Raises DeviceError."""
+    """The module `rerun` and a recording stream to the file `save`, or to the viewer at the URL
+    `connect`, or, if both are None, to a viewer that is started, with Rerun's analytics turned off.
+    Raises DeviceError."""
     import rerun as rr
 
     stream = rr.RecordingStream("headway")
@@ -44,7 +45,7 @@ def open_rerun(connect: str | None, save: str | None) -> tuple[Any, Any]:
         else:
             off = [sys.executable, "-m", "rerun_cli", "analytics", "disable"]
             subprocess.run(off, check=True, capture_output=True)
-            # the one that came with the SDK, whether or not its environment is activated
+            # Prefer the viewer installed with the SDK, also when its environment is not activated.
             beside = os.pathsep.join((os.path.dirname(sys.executable), os.environ.get("PATH", "")))
             executable = shutil.which("rerun", path=beside)
             rr.spawn(recording=stream, hide_welcome_screen=True, executable_path=executable)
@@ -58,15 +59,15 @@ def open_rerun(connect: str | None, save: str | None) -> tuple[Any, Any]:
 
 
 class RerunSink:
-    """`opened`: see `open_rerun`."""
+    """A `Sink` (`tools.view.process`) for Rerun; `opened` is the result of `open_rerun`."""
 
     def __init__(self, opened: tuple[Any, Any]) -> None:
         self._rr, self._stream = opened
-        self._logs: list[Any] = []  # of this and all earlier episodes
-        # In lock-step each episode's time begins anew. Rerun keeps all that it gets on one
-        # timeline, so later episodes are moved behind the earlier ones.
+        self._logs: list[Any] = []  # one per channel, of this and all earlier episodes
+        # In lock-step the clock restarts for each episode, but Rerun has one timeline for all
+        # messages. So later episodes are shifted behind the earlier ones.
         self._shift_ns = self._last_ns = 0
-        self._first = True  # of an episode's messages comes next
+        self._first = True  # whether the next message is the first of its episode
         self.complete = True  # whether Rerun took everything; known after `close`
 
     def channels(self, topics: Sequence[Topic]) -> list[int]:
@@ -90,12 +91,12 @@ class RerunSink:
     async def close(self) -> None:
         try:
             await asyncio.to_thread(self._stream.flush, timeout_sec=5.0)
-        except Exception:  # its own kind of error differs from version to version
+        except Exception:  # the error's class differs between versions of Rerun
             self.complete = False
         self._stream.disconnect()
 
     def _json(self, topic: str, data: bytes) -> None:
-        """Events are shown as lines of /log."""
+        """JSON events are not sent: /log has their texts."""
 
     def _struct(self, topic: str, layout: RowLayout, data: bytes) -> None:
         row = layout.decode([data])[0]

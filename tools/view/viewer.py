@@ -1,4 +1,5 @@
-"""The run's end of a live view: opens the port, starts the viewer process, hands it the feeds."""
+"""The live view in the process of the run: `Viewer` opens the port, starts the viewer process and
+gives it the feeds."""
 
 from __future__ import annotations
 
@@ -26,9 +27,10 @@ _END_S = 15.0
 
 @dataclass(frozen=True, slots=True)
 class ViewOptions:
-    """`foxglove`: serve clients at host:port (port 0: the system's choice). Rerun: `rerun` starts
-    its viewer, `rerun_connect` is the URL of one, `rerun_save` a file; one of them.
-    hz: of each channel at most, in recorded time; log and calibration are not limited."""
+    """`foxglove`: serve clients at `host`:`port` (port 0: the system chooses). At most one of three
+    options for Rerun: `rerun` starts its viewer, `rerun_connect` is the URL of a viewer, and
+    `rerun_save` is a file. `hz` limits the messages per second of recorded time [Hz] of each
+    channel, except log and calibration."""
 
     foxglove: bool = False
     host: str = "127.0.0.1"
@@ -44,17 +46,18 @@ class ViewOptions:
 
 
 class Viewer:
-    """`with Viewer(options) as viewer:` around a run; `viewer.feed` goes to each recording.
+    """`with Viewer(options) as viewer:` around a run; give `viewer.feed` to each recording.
 
-    Raises Busy (the port is taken), ConfigError (options that do not fit), Missing (a package).
-    Once it runs, nothing that happens to it reaches the run.
+    Raises Busy when the port is taken, ConfigError for unfit options, Missing for a package that is
+    not installed, and DeviceError when the process does not start. Once it runs, no failure of the
+    viewer affects the run.
     """
 
     def __init__(self, options: ViewOptions) -> None:
         check(options)
         self._hz = options.hz
-        self.url, self.public = "", False  # of the server; whether other machines reach it
-        self.report = ""  # set by `close`
+        self.url, self.public = "", False  # of the server; whether other machines can reach it
+        self.report = ""  # summary for people, set by `close`
         listening = _listen(options.host, options.port) if options.foxglove else None
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
@@ -74,7 +77,7 @@ class Viewer:
                 pass_fds=inherited,
                 env=environment(),
                 stdin=subprocess.DEVNULL,
-                start_new_session=True,  # Ctrl-C reaches the run, not the view
+                start_new_session=True,  # Ctrl-C signals the run, not the viewer process
             )
         except BaseException:
             self._control.close()
@@ -96,7 +99,7 @@ class Viewer:
         return self._process.pid
 
     def feed(self) -> Feed | None:
-        """A pipe to the viewer process for one recording; None when the process is gone."""
+        """A new pipe to the viewer process for one recording, None when the process is gone."""
         reading, writing = os.pipe()
         try:
             socket.send_fds(self._control, [b"feed"], [reading])
@@ -105,14 +108,15 @@ class Viewer:
             return None
         finally:
             os.close(reading)
-        with contextlib.suppress(OSError):  # fewer, longer writes; the administrator may refuse
+        with contextlib.suppress(OSError):  # for fewer, longer writes; may be forbidden
             import fcntl
 
             fcntl.fcntl(writing, 1031, 1 << 20)  # F_SETPIPE_SZ
         return Feed(writing, self._hz)
 
     def close(self) -> None:
-        """After the last recording: lets clients take what is left, and fills `report`."""
+        """End the view after the last recording, when clients have had time to take the waiting
+        messages, and set `report`."""
         if self._control.fileno() < 0:
             return
         found: dict[str, Any] = {}
@@ -157,7 +161,8 @@ class Viewer:
 
 
 def check(o: ViewOptions) -> None:
-    """Raises ConfigError for options that do not fit, Missing for a package that they need."""
+    """Raises ConfigError for options that do not fit, and Missing for a package that they need but
+    is not installed."""
     if not 0 < o.hz <= 10_000:
         raise ConfigError(
             f"wanted --view-hz above 0 and up to 10000, found {o.hz:g}: 50 is the usual rate"

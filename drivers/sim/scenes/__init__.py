@@ -1,6 +1,7 @@
-"""Scenes; each module is a kind with `Config` and `build(cfg, rng) -> Scene`. It also says what the
-run's `[task]` has to fit: `TASK`, its `index`; the zones `SOURCE` and `TARGET`; and `INSTRUCTIONS`,
-one of which each scene asks for.
+"""Scenes of the simulated cell. Each module is a kind, with a struct `Config` and a function
+`build(cfg, rng) -> Scene`. It also states what the run's section `[task]` must agree with: `TASK`,
+the task's `index`; the zones `SOURCE` and `TARGET`; and `INSTRUCTIONS`, of which each scene gives
+one.
 """
 
 from __future__ import annotations
@@ -12,13 +13,15 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Zone:
-    """A box in the base frame [m]: centre, half sizes; the layout that the robot knows."""
+    """A box in the base frame, with `centre` [m] and half sizes `half` [m]. The robot's
+    configuration knows these zones too."""
 
     centre: tuple[float, float, float]
     half: tuple[float, float, float]
 
     def holds(self, x: float, y: float, margin: float = 0.0) -> bool:
-        """Whether a point is above the zone's footprint shrunk by `margin`."""
+        """Whether the point (x, y) [m] in the base frame is inside the zone's footprint, which is
+        shrunk by `margin` [m] on every side."""
         cx, cy, _ = self.centre
         hx, hy, _ = self.half
         return abs(x - cx) < hx - margin and abs(y - cy) < hy - margin
@@ -26,9 +29,10 @@ class Zone:
 
 @dataclass(frozen=True)
 class Scene:
-    """`xml`: bodies to put into the world. `instruction`: what the station asks for.
-    `outcome(model, data)`: what the station's own sensors report at the end of an episode.
-    `truth`: for experts and analysis only; nothing that runs on the robot may read it."""
+    """`xml`: MJCF of the bodies to put into the world. `instruction`: the task for the policy.
+    `outcome(model, data)`: whether the station's sensors report that it is carried out, for a
+    MuJoCo model and its state. `truth`: facts about the bodies, for experts and analysis only;
+    nothing that runs on the robot may read them."""
 
     xml: str
     instruction: str

@@ -1,8 +1,9 @@
-"""Pick the named item from a bin of mixed items and place it in the tote.
+"""A scene: pick the named item from a bin of mixed items and place it in the tote.
 
-Honest causes of failure, drawn per episode: heavy or slippery items (the grip slips), neighbours in
-the way (clutter), and sensor noise (see `drivers.sim.cell`). The station decides the outcome with
-the tote's scale and item identification: the asked-for item is in, and no other.
+An episode can fail for physical reasons, drawn anew each time: heavy or slippery items slip out of
+the grip, neighbours are in the way, and sensors are noisy (see `drivers.sim.cell`). An episode
+succeeds when the tote holds the named item and no other, which a real station would learn from a
+scale and item identification.
 """
 
 from __future__ import annotations
@@ -74,7 +75,8 @@ def _in_tote(p: Any) -> bool:
 
 
 def _places(cfg: Config, rng: np.random.Generator, n: int) -> list[tuple[float, float]]:
-    """Centres in the bin, at least `clutter` apart where 200 draws find such."""
+    """`n` item centres (x, y) [m] in the bin, at least `clutter` apart; after every 200 draws that
+    distance shrinks by 5 %, so that all items find a place."""
     (cx, cy, _), (hx, hy, _) = BIN.centre, BIN.half
     places: list[tuple[float, float]] = []
     distance = cfg.clutter
@@ -109,7 +111,7 @@ def _item(
         "cylinder": f'type="cylinder" size="{half_w:.4f} {half_h:.4f}"',
         "capsule": f'type="capsule" size="{half_w:.4f} {half_l * 0.6:.4f}" quat="1 0 1 0"',
     }[kind]
-    # priority: the item's friction decides, whatever touches it
+    # priority: in any contact the item's friction counts, not the other body's.
     xml = (
         f'<body name="item{i}" pos="{x:.4f} {y:.4f} {0.006 + max(half_h, half_w):.4f}"'
         f' euler="0 0 {yaw:.4f}"><freejoint/>'
