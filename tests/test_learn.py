@@ -34,7 +34,7 @@ def demos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two recorded episodes of the scripted expert."""
     out = tmp_path_factory.mktemp("demos")
     seeds = tuple(collect.DEMO_SEEDS + i for i in (0, 2))
-    results = collect.run(collect.Job(str(CONFIG), str(out), seeds, disturb=0.0))
+    results = collect.run(CONFIG, out, 0.0, seeds)
     assert [r.success for r in results] == [True, True]
     return out
 

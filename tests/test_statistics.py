@@ -45,7 +45,10 @@ def episode(seed, success, seconds, risk):
     trace = Trace(1000)
     for k in range(int(seconds * 50)):
         trace.add(k / 50, Signals(0, 1, 0.5, risk, 0, 0), force=1.0, retries=seed)
-    result = Result("done", success, seconds, 1, 0, 0, 0, 0.0, 0.0)
+    result = Result(
+        end="done", success=success, seconds=seconds, ticks=1, retries=0, rejected=0, missed=0,
+        peak_force=0.0, reward=0.0,
+    )  # fmt: skip
     return EpisodeSummary(seed, result, trace)
 
 
