@@ -1,1 +1,2 @@
-"""The policy beside the loop: in its own process in real time, in place in lock-step."""
+"""The policy in a process of its own beside the loop, as in real time: both ends, and what lies
+between them. `process` is the loop's end; in lock-step `policy.InlineWorker` is used instead."""
