@@ -67,7 +67,7 @@ class Ending:
             signal.signal(number, handler)
 
     def watch(self, loop: Loop) -> None:
-        """From now on a request ends an episode of `loop`; an earlier request ends it as well."""
+        """Let requests end the episode of `loop`; a request that has already come counts too."""
         self._loop = loop
         if self.why:
             loop.stop_requested = True

@@ -74,7 +74,7 @@ class Episode:
         self._grip_closed = False
         self._last_reason, self._last_said_ns = Reason.OK, 0
         self._lost = _BLIND | _NO_PLAN if worker else _BLIND
-        self._lost_ns: int | None = None  # since when nothing can be followed; None: it can
+        self._lost_ns: int | None = None  # since when there is a reason to end, see `watch`
         self._restarting = False  # whether the policy was being started again at the last tick
 
     def contact(self, wrench: Wrench | None, state: ArmState | None, t_ns: int) -> Wrench | None:

@@ -60,8 +60,8 @@ def command_dtype(joints: int) -> np.dtype[np.void]:
     return np.dtype(
         [
             ("t_ns", np.int64),
-            ("wanted", np.float64, (joints,)),
-            ("sent", np.float64, (joints,)),
+            ("wanted", np.float64, (joints,)),  # joint reference [rad]
+            ("sent", np.float64, (joints,)),  # joint positions that the guard sent [rad]
             ("reason", np.int32),  # guard.reasons.Reason
             ("changed", np.int32),
             ("mode", np.int32),  # deadline.Mode

@@ -36,8 +36,8 @@ class Observer(Protocol):
 class Loop:
     """Runs the episodes of one robot, one at a time. `worker`, `pro` and `risk` are None in a run
     without them; `worker` may be replaced between episodes. `current` is the episode that runs, or
-    the last one. `stop_requested` makes it end. `watchdog` and `observer` are set by whoever wants
-    them. Raises what `headway.edge.control.pace.pace` raises for a policy that does not fit."""
+    the last one; setting `stop_requested` ends it. `watchdog` and `observer` are None unless the
+    caller sets them. Raises what `headway.edge.control.pace.pace` raises."""
 
     def __init__(
         self,

@@ -92,14 +92,14 @@ class PolicyConfig(config.Struct, frozen=True):
 
 
 class ProConfig(config.Struct, frozen=True):
-    bundle: FilePath
+    bundle: FilePath  # of the PRO head
     engine: str = "auto"
-    features: Literal["auto", "cuda", "cpp", "numpy"] = "auto"
+    features: Literal["auto", "cuda", "cpp", "numpy"] = "auto"  # what computes them
 
 
 class Settings(config.Struct, frozen=True):
     """The whole configuration. The tables `arm`, `ft`, `gripper`, `camera` and `cell` have the key
-    `kind` and the keys of the driver or world of that kind; the others are sections."""
+    `kind` and the keys of the driver or world of that kind."""
 
     arm: dict[str, Any]
     task: TaskConfig

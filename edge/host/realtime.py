@@ -184,8 +184,8 @@ def _no_huge_pages(cfg: RealtimeConfig, system: System) -> tuple[str, Undo]:
 
 
 def _lock_memory(cfg: RealtimeConfig, system: System) -> tuple[str, Undo]:
-    """Refused with a finite limit and no privilege: locking might be granted now, and then every
-    allocation beyond the limit would fail."""
+    """Refused with a finite limit and no privilege: locking might be granted now, and every
+    allocation beyond the limit would fail later."""
     how = _LIMITS.format("memlock", "unlimited", "--ulimit memlock=-1")
     limit = system.lock_limit()
     if limit is not None:

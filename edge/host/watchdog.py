@@ -34,8 +34,8 @@ from headway.child import environment, outlive
 from headway.drivers import ArmModule
 from headway.errors import DeviceError
 
-LOOKS = 5  # of the watchdog without a tick, until it acts; they take `stall_s` together
-_PATIENCE = 2.0  # of the loop with a watchdog that does not look, in units of `stall_s`
+LOOKS = 5  # in a row without a tick, then the watchdog acts; together they take `stall_s`
+_PATIENCE = 2.0  # times `stall_s`: how long the loop goes on without a look of the watchdog
 _SIZE = 4096  # bytes of the shared page
 # Words of the shared page: tick counter, whether an episode runs, length of the recording's path,
 # counter of the watchdog's looks. From byte _TEXT on it has the path.

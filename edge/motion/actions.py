@@ -31,8 +31,8 @@ class Actions(config.Struct, frozen=True, kw_only=True):
     """What a row of the answer means. Headway plays TCP motion relative to the TCP pose at the
     chunk's start: position [m], rotation vector [rad], and grip, 0 open to 1 closed.
 
-    `key`: where a server's answer has the rows. `names`: what each column is. `dt_s`: time from row
-    to row. `relative_to`: "chunk" for poses relative to the one at the chunk's start, "previous"
+    `key` of the rows in a server's answer. `names`: what each column is. `dt_s`: time from row to
+    row. `relative_to`: "chunk" for poses relative to the one at the chunk's start, "previous"
     for steps from row to row. `axes`: a row's vectors are in the axes of the "tcp" (at the chunk's
     start, or for steps at the previous row) or in those of the robot's "base". `scale`: one factor
     per column, applied before anything else. `grip_open`, `grip_closed`: the policy's values for

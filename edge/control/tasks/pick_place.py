@@ -26,7 +26,7 @@ class Phase(IntEnum):
     TRANSPORT = 4
     PLACE = 5
     RETREAT = 6
-    RECOVER = 7
+    RECOVER = 7  # after a retry, until the open jaws are above `clear_z`
 
 
 Place = Annotated[float, Meta(ge=-10.0, le=10.0)]  # a coordinate within reach of any arm [m]

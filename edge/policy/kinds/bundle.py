@@ -20,8 +20,8 @@ ACTIONS = "actions"  # the only output of a policy's model
 
 class BundlePolicy:
     """The policy of `bundle`, whose model runs in `engine`. Raises SpecMismatch for a bundle of
-    another kind, for inputs, outputs or units that do not fit what the manifest declares, and for
-    ones that the loop cannot fill or play."""
+    another kind, and for inputs, outputs or units that do not fit the manifest or that the loop
+    cannot fill or play."""
 
     def __init__(self, bundle: Bundle, engine: Engine) -> None:
         manifest, where = bundle.manifest, str(bundle.path)

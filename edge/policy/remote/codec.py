@@ -68,8 +68,8 @@ def encode(value: Any, max_bytes: int = MAX_BYTES) -> bytes:
 
 def decode(data: bytes | bytearray | memoryview, max_bytes: int = MAX_BYTES) -> Any:
     """The content of one message; arrays are read-only. Whatever the message contains, this needs
-    at most twice its size and `OVERHEAD` of memory. Raises BadMessage for more than `max_bytes` and
-    for anything that `Encoder` could not have made."""
+    at most twice its size and `OVERHEAD` of memory. Raises BadMessage for more than `max_bytes`,
+    for data that are no such message, and beyond one of the limits above."""
     if len(data) > max_bytes:
         raise BadMessage(f"wanted a message of at most {max_bytes} bytes, found {len(data)}")
     left = ITEMS

@@ -108,7 +108,7 @@ class WebSocket:
         start = None if timeout_s is None else time.monotonic() + timeout_s
         rest: float | None = None
         parts: list[Frame] = []
-        half = False  # a frame has begun
+        half = False  # whether a frame has begun
         while True:
             while self._events:
                 frame: Frame = self._events.popleft()

@@ -1,2 +1,2 @@
-"""The policy in a process of its own beside the loop, as in real time: both ends, and what lies
-between them. `process` is the loop's end; in lock-step `policy.InlineWorker` is used instead."""
+"""A policy in a process of its own, which is how it runs in real time: `process` is the loop's end,
+`child` the policy's. In lock-step `headway.edge.policy.policy.InlineWorker` is used instead."""

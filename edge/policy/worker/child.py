@@ -76,7 +76,8 @@ class Child:
         self.sock.send(protocol.pack(protocol.READY, {"warm_up_ns": took}))
 
     def serve(self) -> None:
-        """Answer observations until the loop closes its end of the socket or sends QUIT."""
+        """Answer observations, always the newest one, until the loop closes its end of the socket
+        or sends QUIT."""
         self.sock.settimeout(None)
         newest: tuple[int, int, int] | None = None
         while True:
