@@ -15,8 +15,8 @@ Level = Literal["debug", "info", "warning", "error", "fatal"]
 
 
 class EventKind(Enum):
-    """What an event is about. Recordings hold these values, so a value is never changed and never
-    used again for something else."""
+    """What an event is about. The values are written into recordings: they are never changed, and
+    never used again for something else."""
 
     # The task, as the robot's own sensors tell it. `numbers`: width [m], x, y, z [m] of the TCP.
     ITEM_HELD = "item_held"
@@ -62,9 +62,9 @@ RETRIES = frozenset(
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """One event at `t_ns` [ns] on the loop's clock; 0 for an event without a time of its own."""
+    """One event at `t_ns` on the loop's clock; 0 where it has no time of its own."""
 
-    t_ns: int
+    t_ns: int  # [ns]
     kind: EventKind
     level: Level
     text: str
