@@ -1,1 +1,1 @@
-"""The loop and what one episode of it is made of."""
+"""The control loop, and the parts that one episode of it is made of."""

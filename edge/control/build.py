@@ -1,4 +1,8 @@
-"""From settings to a loop: bundles checked, engines opened, choices said aloud."""
+"""Builds the control loop of a run from its settings.
+
+`Built(settings, station, clock)` loads and checks the bundles, opens the engines, starts the policy
+and puts the loop together. It also says which implementation computes each part.
+"""
 
 from __future__ import annotations
 
@@ -46,8 +50,10 @@ ENGINES = tuple(plugins.kinds(FOLDER))
 
 
 class Built:
-    """A loop with what it was made of. `facts` goes into every recording; `choices`, and
-    `notes` on how they came about, are printed."""
+    """The loop of a run (`loop`), and what it is made of. `facts` are metadata for every recording.
+    `choices` (one line per part: what runs, and on what) and `notes` (remarks that the user should
+    read) are for printing. `parts` says what computes each part. `close` ends the policy's process
+    or connection."""
 
     def __init__(
         self,
@@ -57,9 +63,14 @@ class Built:
         *,
         require: tuple[str, ...] = (),
     ) -> None:
-        """`require`: names such as "ort" or "cpp", see `parts.check`. Raises Missing for
-        those, what loading bundles raises, and ConfigError or SpecMismatch for a policy that this
-        station and these settings do not fit."""
+        """`station` has to be open: the policy is checked against its cameras and warmed up at its
+        arm's joint positions. In real time the policy gets a process of its own; with a virtual
+        `clock` it runs in place, in lock-step. `require`: names of implementations, such as "ort"
+        or "cpp", that have to compute everything that they can, see `parts.check`.
+
+        Raises Missing where one of `require` does not; BundleError, SpecMismatch and ConfigError
+        for bundles, and for a policy that does not fit the station or the settings; PolicyError or
+        DeviceError for a policy that does not start or answer; Stale for a silent camera or arm."""
         limits = station.arm_device.limits
         self.facts: dict[str, str] = {
             "scale": station.scale.to_json(),
@@ -101,7 +112,7 @@ class Built:
         if clock.realtime:
             source = self._source(cfg)
             hang_s = cfg.hang_s
-            if cfg.remote is not None:  # it gives up, and says why, before it counts as hung
+            if cfg.remote is not None:  # its own timeout comes first: that error says why
                 hang_s = max(hang_s, 2 * cfg.remote.timeout_s + cfg.remote.connect_s + 1.0)
             _, others = split(settings.realtime)
             care = Care(hang_s=hang_s, restarts=cfg.restarts, warm_up=cfg.warm_up, cores=others)
@@ -124,7 +135,7 @@ class Built:
 
     @staticmethod
     def _source(cfg: PolicyConfig) -> PolicySource:
-        """What the policy's own process opens."""
+        """How the policy's own process opens the policy."""
         if cfg.bundle is not None:
             where = str(Path(cfg.bundle).resolve())
             return PolicySource(
@@ -203,9 +214,12 @@ def _twin(name: str, by: Computed) -> Part:
 
 
 def check_instruction(policy: About, settings: Settings) -> str:
-    """Whether the policy knows the file's instruction; a note where it takes none. A cell asks for
-    something else in each episode, which is checked as it begins. Raises ConfigError,
-    SpecMismatch."""
+    """Check that the policy knows the instruction of the run configuration. Returns a note where an
+    instruction is set and the policy takes none, else "". With a [cell], each episode has an
+    instruction of its own, which `Worker.reset` checks when the episode begins.
+
+    Raises ConfigError where an instruction is missing, SpecMismatch for one that the policy does
+    not know."""
     known, text = policy.needs.instructions, settings.instruction
     if settings.cell is not None or known is None:
         return ""
@@ -222,13 +236,14 @@ def check_instruction(policy: About, settings: Settings) -> str:
 
 
 def frames(station: Station) -> dict[str, FrameShape]:
-    """What the cameras of a running station give. Raises Stale."""
+    """Size [px] and depth of the frames of an open station's cameras, by camera name. Raises Stale
+    for a camera without a frame of the last 5 s."""
     return {name: _shape(camera) for name, camera in station.cameras.items()}
 
 
 def _seen(station: Station) -> dict[str, FrameShape]:
-    """The same without the cameras that have sent nothing yet: in lock-step they may begin later,
-    and the policy then looks at each frame."""
+    """As `frames`, without the cameras that have no frame yet. In lock-step a camera may start
+    later; the policy checks the size of every frame that it is given."""
     found = {}
     for name, camera in station.cameras.items():
         with contextlib.suppress(Stale):
@@ -243,5 +258,5 @@ def _shape(camera: Latest[Frame]) -> FrameShape:
 
 
 def home(station: Station) -> Vec:
-    """Where the arm of a running station stands: (n,) [rad]."""
+    """Measured joint positions (n,) [rad] of an open station's arm. Raises Stale."""
     return station.arm.latest(5 * NS).value.q

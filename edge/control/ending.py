@@ -1,22 +1,24 @@
-"""When a run is asked to end, and what happens then: the one place that decides.
+"""Ending a run on request: what counts as a request, and what happens then.
 
-| asked by | |
+| cause | what reaches the process |
 |---|---|
 | Ctrl-C, Ctrl-\\, SIGTERM | SIGINT, SIGQUIT, SIGTERM |
-| a dropped ssh session, a closed terminal | SIGHUP, and output that nobody takes any more |
-| Ctrl-Z, in real time only | SIGTSTP: a suspended loop would leave the arm to itself |
-| timers and limits of others | the rest of `headway.child.ENDS` |
+| a dropped ssh session, a closed terminal | SIGHUP, or output that can no longer be written |
+| Ctrl-Z, in real time only | SIGTSTP: a suspended loop would leave the arm without commands |
+| timers and resource limits | the rest of `headway.child.ENDS` |
 
-Asked once: before the first episode, what was begun is given up; during an episode, its loop stops
-the arm and closes the recording (`"end": "interrupted"`, no outcome); then the run ends, with exit
-code EXIT_INTERRUPTED. Asked again by a signal: the arm is told to stop once more, for at most
-STOP_S, and the process ends by that signal; its recorder, a process of its own, still closes the
-recording.
-A signal that was ignored when the run began (`nohup`) stays ignored.
+First request: during an episode, the loop stops the arm and closes the recording (`"end":
+"interrupted"`, no outcome). Before there is a loop, the start-up is abandoned. Then the run ends
+with the exit code EXIT_INTERRUPTED.
 
-What asks once often sends twice: of a terminal that closes, SIGHUP comes from the kernel and from
-the shell, and `timeout` signals a process and its group. So what comes within AGAIN_S of the first
-signal is the same request, and SIGHUP is never a second one.
+Second request, by a signal: the arm is told to stop once more, which may take at most STOP_S, and
+the process ends by that signal. Its recorder is a separate process and still closes the recording.
+
+A signal that was already ignored when the run began (`nohup`) stays ignored.
+
+One cause often sends several signals: when a terminal closes, the kernel and the shell both send
+SIGHUP, and `timeout` signals a process and then its group. Therefore signals within AGAIN_S of the
+first belong to the same request, and SIGHUP never counts as a second request.
 """
 
 from __future__ import annotations
@@ -32,21 +34,22 @@ from typing import IO, Any, cast
 from headway.child import ENDS
 from headway.edge.control.loop import Loop
 
-EXIT_INTERRUPTED = 130  # exit code, whatever asked
-AGAIN_S = 0.5
-STOP_S = 1.0  # what a stop of the arm may take when the process is to end at once
-# A background process that reads or writes its terminal would be suspended.
+EXIT_INTERRUPTED = 130  # exit code of an interrupted run, whatever the cause
+AGAIN_S = 0.5  # [s]
+STOP_S = 1.0  # [s] for the stop of the arm when the process has to end at once
+# These suspend a background process that reads from or writes to its terminal.
 _SUSPENDS = (signal.SIGTTIN, signal.SIGTTOU)
 
 
 class Ending:
-    """`with Ending(realtime=True) as ending:` around a run, in its main thread; `watch` when there
-    is a loop."""
+    """Handles requests to end a run: `with Ending(realtime=True) as ending:` around the run, in the
+    main thread, then `watch` as soon as there is a loop. `realtime`: whether the process must not
+    be suspended, because the arm would be left without commands."""
 
     def __init__(self, *, realtime: bool) -> None:
-        self.why = ""  # what asked first, in words; "": nothing did
-        self.by_signal = False  # whether a signal did
-        self._first_s = 0.0  # when, on the monotonic clock
+        self.why = ""  # the first request in words; "": there was none
+        self.by_signal = False  # whether a signal has asked
+        self._first_s = 0.0  # when the first signal came, on the monotonic clock
         self._loop: Loop | None = None
         self._realtime = realtime
         self._before: dict[int, Any] = {}
@@ -64,13 +67,13 @@ class Ending:
             signal.signal(number, handler)
 
     def watch(self, loop: Loop) -> None:
-        """From now on it is this loop that ends when the run is asked to."""
+        """Let requests end the episode of `loop`; a request that has already come counts too."""
         self._loop = loop
         if self.why:
             loop.stop_requested = True
 
     def ask(self, why: str) -> None:
-        """Ask the run to end. Does nothing more when it was asked before."""
+        """Ask the run to end. `why` says in words what asked; only the first reason is kept."""
         self.why = self.why or why
         if self._loop is not None:
             self._loop.stop_requested = True
@@ -84,13 +87,14 @@ class Ending:
         self.by_signal, self._first_s = True, now
         self.ask(signal.Signals(number).name)
         if self._loop is None:
-            raise KeyboardInterrupt  # there is no loop yet that could end: give up what is begun
+            raise KeyboardInterrupt  # there is no loop yet that could end: abandon the start-up
 
     def _at_once(self, number: int) -> None:
         for other in self._before:
-            signal.signal(other, signal.SIG_DFL)  # a third one is not for us
+            signal.signal(other, signal.SIG_DFL)  # a third signal has its default effect
         if self._loop is not None:
-            # In a thread: the driver's call that the loop may be stuck in can hold its lock.
+            # In a thread that may be abandoned: the loop may be stuck in a call of the driver that
+            # holds the driver's lock, and `stop` would wait for that lock.
             stop = threading.Thread(target=_stop, args=(self._loop,), daemon=True)
             stop.start()
             stop.join(STOP_S)
@@ -98,14 +102,15 @@ class Ending:
 
 
 def _stop(loop: Loop) -> None:
-    with contextlib.suppress(Exception):  # the process ends whatever the driver says
+    with contextlib.suppress(Exception):  # the process ends even if the driver raises
         loop.station.arm_device.stop()
 
 
 class Outlet:
-    """The output `file` of a run: where nobody takes it any more, the run is asked to end and what
-    it prints is dropped, so that no print gets between the loop and the stop of the arm.
-    `error`: why it was not taken."""
+    """The output of a run, written to `file`. Once a write fails (a closed terminal, a full disk),
+    the run is asked to end through `ending`, and further output is dropped, so that no failing
+    print comes between the loop and the stop of the arm. `error`: why the write failed, None while
+    writing works."""
 
     def __init__(self, file: IO[str], ending: Ending) -> None:
         self.error: OSError | None = None
@@ -131,7 +136,8 @@ class Outlet:
         self._ending.ask(f"output that cannot be written ({e.strerror})")
 
     def as_file(self) -> IO[str]:
-        """For `rich.console.Console`: all that is not above is the file's own."""
+        """This object, typed as a file for `rich.console.Console`. What this class does not define
+        is taken from `file`."""
         return cast("IO[str]", self)
 
     def __getattr__(self, name: str) -> Any:

@@ -1,5 +1,5 @@
-"""What one episode of the loop knows. Made anew for each: nothing of an episode reaches the next
-one but what the devices and the guard's latches hold."""
+"""The state of one episode of the loop. Every episode gets a new `Episode`, so nothing is carried
+over to the next one except what the devices and the guard's latches hold."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from headway.edge.guard.reasons import Reason
 from headway.edge.policy.policy import Worker
 from headway.types import ArmState, Signals, Vec, Wrench
 
-# What no new chunk makes good: after `fault_after_s` of nothing else the episode is over.
+# The guard's reasons that no new chunk can cure: when only these come for `loop.fault_after_s`, the
+# episode ends as a fault.
 _BLIND = frozenset(
     (
         Reason.NO_STATE, Reason.BAD_STATE, Reason.NOT_POWERED, Reason.NO_WRENCH, Reason.BAD_WRENCH,
@@ -30,13 +31,14 @@ _BLIND = frozenset(
     )
 )  # fmt: skip
 _NO_PLAN = frozenset((Reason.NO_COMMAND, Reason.NOT_NUMBERS, Reason.NOT_FINITE, Reason.SHAPE))
-QUAT_TOLERANCE = 0.04  # of the squared length
-CLOSE_ABOVE, OPEN_BELOW = 0.6, 0.4  # of the grip that a policy asks for, 0 open to 1 closed
+QUAT_TOLERANCE = 0.04  # by which the squared norm of a unit quaternion may differ from 1
+CLOSE_ABOVE, OPEN_BELOW = 0.6, 0.4  # thresholds of the policy's grip, 0 open to 1 closed
 
 
 class Episode:
-    """Begins with the arm at rest and the jaws open or opening: then the F/T sensor is tared, the
-    guard starts where the arm stands, and the policy is told what to do. Raises what these raise:
+    """One episode, from its first tick to its result. Making it begins the episode, with the arm at
+    rest and the jaws open or opening: the F/T sensor is tared, the guard is reset to the position
+    that the arm holds, and the policy is given its instruction. Raises what these steps raise:
     Stale, DeviceError, CommandRejected, SpecMismatch, PolicyError."""
 
     def __init__(
@@ -48,7 +50,8 @@ class Episode:
         instruction: str | None,
         log: NullLog,
     ) -> None:
-        """`worker` makes chunks at `pace`; both None where nobody plans anything."""
+        """`worker` makes chunks at `pace`; both are None for a run without a policy.
+        `instruction`: what the policy is asked to do, None where there is none. `log` records."""
         self._station, self._log = station, log
         self._cfg, self._task = station.settings.loop, station.settings.task
         self.senses = Senses(station, log)
@@ -61,9 +64,9 @@ class Episode:
         self.row = Row(station.joints, self._task.index, self._task.limit_s)
         self.monitor = TaskMonitor(self._task, station.stroke, self._happened)
         self.trace = Trace(round(self._task.limit_s * self._cfg.pro_hz) + 2)
-        self.speed = 1.0  # of the planned one
-        self.reward = self.force = 0.0  # so far; |F| at the TCP now [N]
-        self.why = ""  # the episode has to end, and this is the fault
+        self.speed = 1.0  # fraction of the planned speed
+        self.reward = self.force = 0.0  # sum of PRO's rewards so far; |F| at the TCP now [N]
+        self.why = ""  # the fault that ends the episode; "": none
         self.felt = np.zeros(6)  # the wrench at the TCP (6,) [N, Nm], refilled by `contact`
         self._at_tcp = Wrench(self.felt[:3], self.felt[3:], "tcp")
         self._peak = 0.0
@@ -71,12 +74,14 @@ class Episode:
         self._grip_closed = False
         self._last_reason, self._last_said_ns = Reason.OK, 0
         self._lost = _BLIND | _NO_PLAN if worker else _BLIND
-        self._lost_ns: int | None = None  # since when nothing but `_lost` comes from the guard
-        self._restarting = False  # the policy, as of the last tick
+        self._lost_ns: int | None = None  # since when there is a reason to end, see `watch`
+        self._restarting = False  # whether the policy was being started again at the last tick
 
     def contact(self, wrench: Wrench | None, state: ArmState | None, t_ns: int) -> Wrench | None:
-        """What touches the tool, at the TCP; refilled at each tick. None without an orientation of
-        the tool, whose weight then cannot be told from a contact."""
+        """The external wrench on the tool, at the TCP and in the TCP frame: the measured one
+        without the tool's weight and the sensor's bias. The record is refilled at each tick. None
+        without `wrench` or `state`, and where the orientation in `state` is no unit quaternion: the
+        tool's weight then cannot be told from a contact. `t_ns`: time of the tick."""
         if wrench is None or state is None:
             return None
         w, x, y, z = state.tcp.quat.tolist()
@@ -94,8 +99,9 @@ class Episode:
         return contact
 
     def set_speed(self, speed: float, signals: Signals | None, t_ns: int) -> None:
-        """Take over the fraction `speed` of the planned speed, and say when it is no longer, or
-        again, the planned one."""
+        """Set the fraction `speed` (0..1) of the planned speed. An event is logged when the motion
+        becomes slower than planned, and when it is back at the planned speed. `signals` are PRO's
+        at this tick, None without PRO; `t_ns` is the tick's time."""
         if (speed < 1.0) != (self.speed < 1.0):
             text = "slower, since PRO's risk is high" if speed < 1.0 else "full speed again"
             numbers = {"speed": speed, "risk": math.nan if signals is None else signals.risk}
@@ -103,12 +109,13 @@ class Episode:
         self.speed = speed
 
     def command(self, q: Vec, grip: float, deadline_ns: int) -> None:
-        """Send `q` (n,) [rad] to the arm, and the jaws where `grip` 0..1 says."""
+        """Send the joint positions `q` (n,) [rad] to the arm, and open or close the jaws by `grip`,
+        0 open to 1 closed. `deadline_ns`: when the tick ends. Raises DeviceError."""
         self.q_sent[:] = q
         self._station.arm_device.command(q, deadline_ns=deadline_ns)
         gripper = self._station.gripper_device
         if gripper is None or not math.isfinite(grip):
-            return  # of a grip that is no number the guard speaks; the jaws stay as they are
+            return  # the guard refuses the joints of an action that is not finite; the jaws stay
         # Hysteresis: a policy that hovers around one half does not make the jaws chatter.
         closed = grip > (OPEN_BELOW if self._grip_closed else CLOSE_ABOVE)
         if closed != self._grip_closed:
@@ -116,7 +123,9 @@ class Episode:
             gripper.command(0.0 if closed else self._station.stroke, force=self._cfg.grip_force)
 
     def after_change(self, sent: Decision, t_ns: int) -> None:
-        """The guard sent something else than was wanted."""
+        """Take note that the guard's decision `sent` at `t_ns` is not the wanted command: the
+        motion goes on from what was sent. An event is logged when the reason is a new one, and once
+        a second while it stays the same."""
         self._rejected += 1
         self.planner.deadline.overruled(self.q_sent, t_ns)
         if sent.reason != self._last_reason or t_ns - self._last_said_ns > NS:
@@ -128,8 +137,10 @@ class Episode:
         self._last_reason = sent.reason
 
     def watch(self, sent: Decision, tick: Tick) -> None:
-        """Nothing to see or nothing to do for too long ends the episode; a policy that is being
-        started again is waited for."""
+        """End the episode as a fault (`why`) when for `loop.fault_after_s` the guard has refused
+        for a reason that no new chunk cures, or there was no chunk to follow. While the policy is
+        being started again, the time is `loop.restart_s`. `sent`: the guard's decision at `tick`.
+        """
         self._missed += tick.missed
         planner, t_ns = self.planner, tick.t_ns
         blind = sent.changed and sent.reason in self._lost
@@ -138,14 +149,15 @@ class Episode:
         if not (blind or planner.idle):
             self._lost_ns, self.senses.trouble = None, ""
         elif self._lost_ns is None or self._restarting > restarting:
-            self._lost_ns = t_ns  # a policy that is back gets the usual time for its first chunk
+            self._lost_ns = t_ns  # a restarted policy gets the usual time for its first chunk
         elif t_ns - self._lost_ns >= patience_s * NS:
             why = f"guard: {sent.reason.name}: {sent.detail}" if blind else planner.deadline.why
             self.why = why + (f"; {planner.trouble}" if planner.trouble else "")
         self._restarting = restarting
 
     def end(self, state: ArmState | None, elapsed_s: float, stop_requested: bool) -> str:
-        """Why the episode ends at this tick, "" while it goes on."""
+        """Why the episode ends at this tick, "" while it goes on. `state` of the arm, None where it
+        is not known; `elapsed_s` [s] since the first tick; `stop_requested`: the run is to end."""
         if self.monitor.done:
             return "done"
         if elapsed_s >= self._task.limit_s:
@@ -157,7 +169,8 @@ class Episode:
         return INTERRUPTED if stop_requested else ""
 
     def result(self, end: str, tick: Tick) -> Result:
-        """After the last tick, with the arm stopped."""
+        """How the episode went. To be called after the last `tick`, with the arm stopped; `end` is
+        what `end` returned at that tick."""
         return Result(
             end=end,
             success=success_of(end, self._station.outcome()),

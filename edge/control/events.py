@@ -1,7 +1,7 @@
 """What happens in an episode, as typed records: the topic /event of a recording.
 
-Programs read `kind`, `subject` and `numbers`; `text` is for people, and may be reworded at any
-time. The same text is a line of /log, which every viewer of logs can show.
+Programs read `kind`, `subject` and `numbers`. `text` is for people and may be reworded at any time;
+it is also a line of /log, which every viewer of logs can show.
 """
 
 from __future__ import annotations
@@ -25,29 +25,29 @@ class EventKind(Enum):
     RELEASED_AT_TARGET = "released_at_target"
     RELEASED_ELSEWHERE = "released_elsewhere"
     TASK_DONE = "task_done"
-    # The guard sent something else than was wanted. `subject`: the name of its `Reason`; `numbers`
-    # of `guard.reasons.Finding`: index (of the joint, axis or pair; -1: none), found, limit.
+    # The guard sent something other than the wanted command. `subject`: the name of its `Reason`;
+    # `numbers` of its `Finding`: index (of the joint, axis or pair; -1: none), found, limit.
     GUARD = "guard"
-    # A chunk has something against it. `subject`: the guard's `Reason`; `numbers`: waypoint,
-    # and those of GUARD.
+    # The guard's check of a whole chunk found something. `subject`: the name of the guard's
+    # `Reason`; `numbers`: waypoint, and those of GUARD.
     CHUNK = "chunk"
-    # What is followed now. `subject`: follow, stop or hold (`motion.deadline.Mode`).
+    # The motion has changed its mode. `subject`: follow, stop or hold (`motion.deadline.Mode`).
     MODE = "mode"
     # PRO's risk slows the motion, or no longer does. `numbers`: speed (0..1), risk (0..1).
     SPEED = "speed"
-    # A source gives nothing, or nothing of use. `subject`: its name.
+    # A sensor gives no sample, or none that can be used. `subject`: its name, or what is wrong.
     SENSOR = "sensor"
     # The policy failed, or is being started again.
     POLICY = "policy"
-    # The computer: throttled while the episode ran.
+    # The computer was throttled while the episode ran.
     MACHINE = "machine"
-    # A fault that was asked for (`headway run --inject`). `subject`: its kind.
+    # A fault was injected on request (`headway run --inject`). `subject`: its kind.
     INJECTED = "injected"
     # The episode ended as a fault. `subject`: how it ended.
     FAULT = "fault"
     # An exception ended the run. `subject`: its type.
     EXCEPTION = "exception"
-    # Of a recording that has no kinds, or has one that this version does not know.
+    # Read from a recording without kinds, or with one that this version does not know.
     OTHER = "other"
 
     @classmethod
@@ -55,7 +55,7 @@ class EventKind(Enum):
         return cls.OTHER
 
 
-# The retries of a task: what it had achieved is lost, or was never there.
+# The events that count as a retry of the task: the item was lost, missed or put down elsewhere.
 RETRIES = frozenset(
     (EventKind.ITEM_LOST, EventKind.CLOSED_ON_NOTHING, EventKind.RELEASED_ELSEWHERE)
 )
@@ -64,9 +64,9 @@ RETRIES = frozenset(
 class Event(msgspec.Struct, frozen=True, kw_only=True):
     """One event at `t_ns` on the loop's clock; 0 where it has no time of its own."""
 
-    t_ns: int
+    t_ns: int  # [ns]
     kind: EventKind
     level: Level
     text: str
     subject: str = ""
-    numbers: dict[str, float | None] = {}  # by name; None (JSON null) for what is not finite
+    numbers: dict[str, float | None] = {}  # by name; None (JSON null): the number is not finite

@@ -1,4 +1,4 @@
-"""How unsteadily samples arrive."""
+"""How irregularly the samples of a device arrive."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from headway.types import Stamp
 
 
 class Jitter:
-    """Interarrival jitter as in RTP (RFC 3550, 6.4.1): the smoothed difference of the transit times
-    of samples that follow each other, J += (|D| - J) / 16. A constant delay counts as none."""
+    """Interarrival jitter `seconds` [s] as in RTP (RFC 3550, 6.4.1): J += (|D| - J) / 16, with D
+    the difference of the transit times of two successive samples. A constant delay gives 0."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
         self._last: Stamp | None = None
 
     def step(self, stamp: Stamp) -> None:
-        """A sample was used; the same one again changes nothing."""
+        """Take in a sample by its stamp; the same stamp again changes nothing."""
         last = self._last
         if stamp is last:
             return

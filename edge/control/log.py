@@ -1,8 +1,8 @@
-"""What a run records per episode, and where: topics, row layouts, and the timing beside them.
+"""What is recorded of each episode, and where: topics, the layouts of their rows, and timing.
 
 | topic | rate | what |
 |---|---|---|
-| /telemetry | every tick | all that PRO sees (`kernels.telemetry`) |
+| /telemetry | every tick | telemetry rows: all that PRO sees (`kernels.telemetry`) |
 | /command | every tick | what was wanted, what the guard sent, and why |
 | /pro | PRO rate | features, mask and signals |
 | /chunk | per chunk | the policy's actions as inferred |
@@ -12,10 +12,12 @@
 | /result | at the end | how the episode ended (`edge.control.result.Result`), as JSON |
 | /timing | every tick | stages, ages, counters (`edge.control.audit`), wall clock |
 
-On a virtual clock the same seed gives the same bytes in every record but one, `headway.run`, which
-says when and where it was (`edge.host.origin`). What else never repeats stays out of the recording:
-/timing goes to `NAME.timing.npy` beside it, and chunks are without the stamps of their way
-(`stamped`). On the wall clock both are in it.
+`EpisodeLog` records an episode; `NullLog` has the same methods and records nothing.
+
+In lock-step the same seed gives the same bytes in every record except `headway.run`, which says
+when and where the episode was recorded (`edge.host.origin`). Measured times never repeat, so in
+lock-step they stay out of the recording: /timing goes to `NAME.timing.npy` beside it, and rows of
+/chunk lack the columns STAMP_COLUMNS. In real time the recording holds both.
 """
 
 from __future__ import annotations
@@ -48,8 +50,9 @@ from headway.kernels import telemetry
 from headway.types import Frame, Stamp, Vec
 
 NOTHING: Mapping[str, float] = MappingProxyType({})
-# The way of a chunk on CLOCK_MONOTONIC: the oldest image exposed and arrived, the observation
-# handed over, inference begun and done, the chunk taken over by the loop. -1: not known.
+# When the steps to a chunk happened, on CLOCK_MONOTONIC [ns]: exposure and arrival of the oldest
+# image, hand-over of the observation, begin and end of the inference, and take-over of the chunk by
+# the loop. -1: not known.
 STAMP_COLUMNS = ("exposure_ns", "arrival_ns", "submitted_ns", "started_ns", "done_ns", "adopted_ns")
 
 
@@ -57,18 +60,20 @@ def command_dtype(joints: int) -> np.dtype[np.void]:
     return np.dtype(
         [
             ("t_ns", np.int64),
-            ("wanted", np.float64, (joints,)),
-            ("sent", np.float64, (joints,)),
+            ("wanted", np.float64, (joints,)),  # joint reference [rad]
+            ("sent", np.float64, (joints,)),  # joint positions that the guard sent [rad]
             ("reason", np.int32),  # guard.reasons.Reason
             ("changed", np.int32),
             ("mode", np.int32),  # deadline.Mode
-            ("missed", np.int32),  # deadlines skipped before this tick
+            ("missed", np.int32),  # deadline misses before this tick
         ]
     )
 
 
 def chunk_dtype(horizon: int, width: int, stamped: bool = False) -> np.dtype[np.void]:
-    """`stamped`: with the columns STAMP_COLUMNS."""
+    """Layout of a row of /chunk, for chunks of `horizon` actions with `width` numbers each. `base`
+    is the TCP pose that the actions are relative to: position [m] and quaternion wxyz in the base
+    frame. `residual`: see `motion.chunks.JointChunk`. `stamped`: with STAMP_COLUMNS."""
     return np.dtype(
         [
             ("t_ns", np.int64),
@@ -78,14 +83,16 @@ def chunk_dtype(horizon: int, width: int, stamped: bool = False) -> np.dtype[np.
             ("residual", np.float64),
             ("demonstration", np.int32),  # 0: a disturbance, not to be imitated
             ("actions", np.float32, (horizon, width)),
-            ("label", np.float32, (horizon, width)),  # a teacher's actions, else NaN
+            ("label", np.float32, (horizon, width)),  # a teacher's actions; NaN without a teacher
             *((name, np.int64) for name in STAMP_COLUMNS if stamped),
         ]
     )
 
 
 class NullLog:
-    """Keeps the time stamps and forgets the rest: for benchmarks, and runs without a recording."""
+    """Records nothing: for benchmarks, and runs without a recording. It keeps only `stamps`, the
+    beginning of every stage of a tick and the end of the last one (`perf_counter_ns`), which the
+    loop sets, and the `events` of the episode."""
 
     path = Path()
 
@@ -95,17 +102,18 @@ class NullLog:
         self._said: set[str] = set()
 
     def begin(self) -> None:
-        """First thing in a tick."""
+        """To be called first in every tick."""
         self.stamps[0] = perf_counter_ns()
 
     @property
     def sampled(self) -> Callable[[str, Stamp], None]:
-        """To be called with the name of a source and the stamp of its sample that a tick uses."""
+        """A function that the loop calls for every sample that a tick uses, with the name of the
+        sample's source and its stamp."""
         return _forget
 
     def once(self, t_ns: int, subject: str, text: str) -> None:
-        """A sensor's trouble, when it first appears and not 500 times a second. `subject`: the
-        sensor's name, or what is the matter with it."""
+        """Log a sensor's trouble the first time that it appears in an episode, not at every tick.
+        `subject`: the sensor's name, or what is wrong; `text`: the trouble, for people."""
         if subject not in self._said:
             self._said.add(subject)
             self.event(t_ns, EventKind.SENSOR, "warning", text, subject)
@@ -119,11 +127,11 @@ class NullLog:
         subject: str = "",
         numbers: Mapping[str, float] = NOTHING,
     ) -> None:
-        """Something happened at `t_ns`. For the rest see `Event`."""
+        """Log an event at `t_ns` [ns]. The other arguments are the fields of `Event`."""
         self.add(
             Event(
                 t_ns=t_ns, kind=kind, level=level, text=text, subject=subject,
-                numbers={k: float(v) for k, v in numbers.items()},  # NumPy's are no JSON
+                numbers={k: float(v) for k, v in numbers.items()},  # JSON has no NumPy numbers
             )
         )  # fmt: skip
 
@@ -158,7 +166,8 @@ class NullLog:
 
 
 class EpisodeLog(NullLog):
-    """`with EpisodeLog(path, ...) as log:`; leaving the block closes the recording."""
+    """Records one episode: `with EpisodeLog(path, ...) as log:`. Leaving the block closes the
+    recording and raises what `close` raises."""
 
     def __init__(
         self,
@@ -175,7 +184,10 @@ class EpisodeLog(NullLog):
         overwrite: bool = False,
         view: Callable[[], Feed | None] | None = None,
     ) -> None:
-        """`cameras`: name -> whether it gives depth. `run` and `view`: see `Recorder`."""
+        """`joints` of the arm. `cameras` to record: name -> whether it gives depth. `chunk_shape`:
+        (actions, numbers per action), None without a policy. `pro`: None without PRO. `realtime`:
+        record measured times too, and never wait for the disk. `max_ticks` of the episode: room for
+        their timing is kept in lock-step. For the rest, and the errors raised, see `Recorder`."""
         super().__init__()
         self.path = path
         units = {name: unit for name, (_, unit) in telemetry.FIELDS.items()}
@@ -228,12 +240,12 @@ class EpisodeLog(NullLog):
         value: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        hide = [RecordingError] if value is not None else []  # the first error is the one to show
+        hide = [RecordingError] if value is not None else []  # the first error is to be shown
         with contextlib.suppress(*hide):
             self.close()
 
     def close(self) -> None:
-        """Raises RecordingError for what could not be written."""
+        """Close the recording. Raises RecordingError for what could not be written."""
         self.audit.close()
         self.recorder.close()
         if not self._realtime and self._n:
@@ -248,7 +260,7 @@ class EpisodeLog(NullLog):
 
     def begin(self) -> None:
         self.stamps[0] = perf_counter_ns()
-        if self._realtime:  # faults and switches only matter where there are deadlines
+        if self._realtime:  # page faults and context switches only matter where time is real
             self.audit.begin()
 
     @property
@@ -322,8 +334,8 @@ class EpisodeLog(NullLog):
         elif self._n < len(self._timings):
             self._timings[self._n] = audit.rows[0]
             self._n += 1
-        # A full disk or a dead writer ends the run: an unrecorded robot does not move.
-        if tick.index % 50 == 25:  # where neither PRO's head nor the policy has its turn
+        # A full disk or a dead writer ends the run: a robot that is not recorded does not move.
+        if tick.index % 50 == 25:  # at the default rates, a tick without PRO's head and policy
             self.recorder.check()
 
     def end(self, t_ns: int, result: Result) -> None:
@@ -335,9 +347,9 @@ def _forget(source: str, stamp: Stamp) -> None:
 
 
 def json_channel(kind: type[msgspec.Struct]) -> dict[str, Any]:
-    """What a `Channel` of such messages is made with."""
+    """The arguments of a `Channel` whose messages are structs of `kind` as JSON."""
     whole = msgspec.json.schema(kind)
     parts: dict[str, Any] = whole["$defs"]
-    own = parts.pop(kind.__name__)  # viewers want an object at the root, not a reference to one
+    own = parts.pop(kind.__name__)  # viewers want an object at the root, not a reference
     schema = json.dumps(own | ({"$defs": parts} if parts else {}))
     return {"kind": "json", "schema_name": f"headway.{kind.__name__}", "json_schema": schema}

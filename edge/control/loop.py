@@ -1,5 +1,6 @@
 """The control loop: read -> telemetry -> PRO -> policy -> guard -> command -> log, at absolute
-deadlines. Everything it needs is allocated before the first tick."""
+deadlines. `Loop.episode` runs an episode; `Loop.ticks` holds the steps of a tick. What the loop
+needs is allocated before the first tick."""
 
 from __future__ import annotations
 
@@ -26,15 +27,17 @@ from headway.types import Signals
 
 
 class Observer(Protocol):
-    """Told when an episode's time begins and when it is over."""
+    """Is told when the ticks of an episode begin, with its log, and when they are over."""
 
     def begin(self, log: NullLog) -> None: ...
     def end(self) -> None: ...
 
 
 class Loop:
-    """One robot, one policy, one log at a time. `episode` runs one; `current` is it, or the last
-    one. `worker` may be replaced between episodes."""
+    """Runs the episodes of one robot, one at a time. `worker`, `pro` and `risk` are None in a run
+    without them; `worker` may be replaced between episodes. `current` is the episode that runs, or
+    the last one; setting `stop_requested` ends it. `watchdog` and `observer` are None unless the
+    caller sets them. Raises what `headway.edge.control.pace.pace` raises."""
 
     def __init__(
         self,
@@ -58,8 +61,10 @@ class Loop:
         self.current: Episode | None = None
 
     def episode(self, instruction: str | None, log: NullLog) -> Result:
-        """Run until the task is done, its time is up, or something makes it end. The arm is
-        stopped before this returns or raises, and the log says why."""
+        """Run one episode until the task is done, its time is up, or something makes it end. The
+        arm is stopped before this returns or raises, and `log` says why. `instruction`: what the
+        policy is asked to do, None where there is none. Raises what `prepare`, the arm's driver and
+        the log raise."""
         station = self.station
         gc_was_on = gc.isenabled()
         try:
@@ -70,7 +75,7 @@ class Loop:
                 self.watchdog.arm(log.path)
             end, tick = self._run(episode, log)
         except BaseException as e:
-            # Neither an arm that does not answer nor a full disk hides what happened first.
+            # An arm that does not answer, or a full disk, must not hide the first error.
             said = [f"{type(e).__name__}: {e}"]
             try:
                 station.arm_device.stop()
@@ -97,7 +102,8 @@ class Loop:
         return result
 
     def prepare(self, instruction: str | None, log: NullLog) -> Episode:
-        """A new episode, with the arm at rest."""
+        """Activate the arm, open the jaws, and begin a new episode with the arm at rest. Raises
+        what the drivers and `Episode` raise."""
         station = self.station
         station.arm_device.activate()
         if station.gripper_device is not None:
@@ -119,7 +125,8 @@ class Loop:
         raise AssertionError("Rate never ends")
 
     def ticks(self, rate: Rate, episode: Episode, log: NullLog) -> Iterator[str]:
-        """One tick after the other, each with why the episode ends at it, "" while it goes on."""
+        """Run a tick of `episode` per iteration, at the times of `rate`. Yields why the episode
+        ends at that tick, "" while it goes on."""
         e, guard, pro, risk, watchdog = episode, self.guard, self.pro, self.risk, self.watchdog
         row, monitor, senses, planner = e.row, e.monitor, e.senses, e.planner
         deadline, dt, start_ns = planner.deadline, self.dt, rate.start_ns
@@ -140,7 +147,7 @@ class Loop:
             felt = None if contact is None else e.felt
             jitter = senses.jitter.seconds
             row.fill(t_ns, elapsed, e.q_sent, dt, state, felt, grip, monitor, jitter)
-            log.telemetry(t_ns, row.data)  # as PRO sees it, so that a replay can agree
+            log.telemetry(t_ns, row.data)  # the row that PRO is given: a replay computes the same
             stamps[2] = now()
             if pro is not None:
                 signals = pro.step(row.data, tick.index)

@@ -1,4 +1,4 @@
-"""How often the policy is asked, from what it is made for and what `[loop]` says."""
+"""How often the policy is asked for a chunk: by the rate that it is made for and `[loop]`."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from headway.edge.control.settings import LoopConfig
 from headway.edge.policy.policy import About
 from headway.errors import ConfigError
 
-USUAL_HZ = 10.0  # where neither the policy nor the file says
-FITS = 0.1  # share by which the rate may differ from the one that the policy is made for
+USUAL_HZ = 10.0  # where neither the policy nor the configuration gives a rate [Hz]
+FITS = 0.1  # relative difference allowed from the rate that the policy is made for
 
 
 @dataclass(frozen=True)
 class Pace:
     """The policy is asked every `every` ticks, which is `hz` times a second. `note`: what the user
-    should know about it, else ""."""
+    should know about this, "" for nothing."""
 
     hz: float
     every: int
@@ -23,11 +23,12 @@ class Pace:
 
 
 def pace(loop: LoopConfig, policy: About, latency_s: float) -> Pace:
-    """The pace of `policy` in a loop. `latency_s`: from an observation to its chunk, as far as it
-    is known before the run.
+    """The pace of `policy` in a loop with the section `loop`. `latency_s` [s]: from an observation
+    to its chunk, 0 where it is not known before the run.
 
-    Raises ConfigError where the file asks for another rate than the policy is made for, where no
-    whole number of ticks comes near it, and where a chunk ends before the next one is asked for.
+    Raises ConfigError where the configuration wants another rate than the policy is made for, where
+    no whole number of ticks comes near that rate, and where a chunk ends before the policy is asked
+    again.
     """
     made_for = policy.needs.rate_hz
     wanted = loop.policy_hz or made_for or USUAL_HZ
@@ -48,8 +49,8 @@ def pace(loop: LoopConfig, policy: About, latency_s: float) -> Pace:
 
 
 def _chunks_meet(loop: LoopConfig, policy: About, period_s: float, latency_s: float) -> str:
-    """A note where the arm would stop between chunks because of the latency alone. Raises
-    ConfigError where it would stop however fast the policy is."""
+    """A note for the user where the arm would stop between chunks only because of the latency, else
+    "". Raises ConfigError where it would stop even without any latency."""
     if policy.needs.chunk_s is None:
         return ""
     lasts = min(policy.needs.chunk_s, loop.chunk_max_age_s)

@@ -1,4 +1,7 @@
-"""What computes each part of a run: said in its first lines, recorded, and held to `--require`."""
+"""Which implementation computes each part of a run, such as the guard or the PRO head.
+
+A run prints this at its start and records it, and `headway run --require` makes demands on it.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,8 @@ from headway.errors import Missing
 
 @dataclass(frozen=True)
 class Part:
-    """`name` is computed by `by`; `could` names all that might compute it, `by` among them."""
+    """The part `name` is computed by the implementation `by`, such as "cpp" or "ort". `could` names
+    all implementations that might compute it, `by` among them."""
 
     name: str
     by: str
@@ -22,7 +26,8 @@ def in_words(parts: Iterable[Part]) -> str:
 
 
 def check(required: Iterable[str], parts: Collection[Part]) -> None:
-    """Whether everything that could be computed by each of `required` is. Raises Missing."""
+    """Check that each implementation in `required` computes every one of `parts` that it could, and
+    at least one. Raises Missing."""
     for name in required:
         able = [p for p in parts if name in p.could]
         if able and all(p.by == name for p in able):

@@ -1,4 +1,5 @@
-"""From observations to chunks to the joint reference of a tick: the policy's side of the loop."""
+"""The policy's side of the loop: makes observations, takes over the chunks that answer them, and
+turns chunks into the joint reference of each tick."""
 
 from __future__ import annotations
 
@@ -26,8 +27,9 @@ IK_TOLERANCE = 2e-3  # [m] or [rad]: a worse waypoint counts as an inverse-kinem
 
 
 class Planner:
-    """`step` asks and listens once per tick, then `deadline.sample` says where to go. `failed`: how
-    the policy failed last, "" once it answers again."""
+    """Call `step` once per tick: it submits an observation when one is due, and takes over a chunk
+    that is ready. `deadline.sample` then gives the joint reference. `player` holds the chunk.
+    `failed`: how the policy failed last, "" after a chunk that was accepted."""
 
     def __init__(
         self,
@@ -38,7 +40,8 @@ class Planner:
         guard: Guard,
         log: NullLog,
     ) -> None:
-        """`worker` and its `pace` are None where nobody plans anything."""
+        """`worker` and its `pace` are None in a run without a policy. `guard` checks whole chunks;
+        `senses` gives the camera images."""
         loop, cfg, n = station.settings.loop, station.settings.policy, station.joints
         self._station, self._senses, self._worker = station, senses, worker
         self._guard, self._log = guard, log
@@ -48,7 +51,7 @@ class Planner:
         self.deadline = Deadline(self.player, limits, dt_s, loop.chunk_max_age_s)
         self._check = cfg.chunk_check if cfg else "off"
         self._every = pace.every if pace else 1
-        # Halfway between two ticks of PRO's head: no tick has both to do.
+        # The policy is asked halfway between two ticks of PRO's head, so that no tick does both.
         self._phase = min(round(loop.hz / loop.pro_hz) // 2, self._every - 1)
         self._state_vector = StateVector(worker.about.state_names) if worker else None
         self._instruction = 0
@@ -56,14 +59,15 @@ class Planner:
         self.failed = ""
 
     def begin(self, q: Vec, instruction: str | None) -> None:
-        """At rest at `q` (n,) [rad]. Raises what `Worker.reset` raises."""
+        """Begin an episode with the arm at rest at `q` (n,) [rad]. `instruction`: what the policy
+        is asked to do, None where there is none. Raises what `Worker.reset` raises."""
         self.deadline.reset(q)
         if self._worker is not None:
             self._instruction = self._worker.reset(instruction or "")
 
     @property
     def idle(self) -> bool:
-        """Whether there is a policy and nothing of it to follow."""
+        """Whether there is a policy, but no chunk of it to follow."""
         return self._worker is not None and self.deadline.mode is not Mode.FOLLOW
 
     @property
@@ -76,7 +80,9 @@ class Planner:
         return self.failed or self._senses.trouble
 
     def step(self, tick: Tick, row: Row) -> None:
-        """Submit an observation when its time has come, take over a chunk that is ready."""
+        """Submit an observation when one is due, and take over a chunk that is ready. `row` is the
+        tick's telemetry, which the observation's state is read from; what the chunk was like is
+        written into it for the next tick."""
         worker, player = self._worker, self.player
         if worker is None:
             return
@@ -100,7 +106,7 @@ class Planner:
             self._log.chunk(tick.t_ns, ready)
 
     def say_mode(self, t_ns: int) -> None:
-        """Log the transition of the deadline that just happened."""
+        """Log that the mode of `deadline` has changed at `t_ns` [ns]."""
         mode = self.deadline.mode.name.lower()
         level: Level = "warning"
         text = f"{mode}: {self.deadline.why}" + (f"; {self.trouble}" if self.trouble else "")
@@ -109,7 +115,7 @@ class Planner:
         self._log.event(t_ns, EventKind.MODE, level, text, mode)
 
     def _acceptable(self, ready: Ready, t_ns: int) -> bool:
-        """Whether to follow a chunk. What is wrong with it is said once, until another thing is."""
+        """Whether to follow a chunk. What is wrong with chunks is logged when it changes."""
         if self._check == "off":
             return True
         found = self._guard.check_chunk(ready.joints.q, ready.joints.dt_ns / NS)
@@ -146,7 +152,7 @@ class Planner:
         self._state_vector.fill(row.view, base, state)
         names = self._state_vector.names
         unknown = [n for n, x in zip(names, state.tolist(), strict=True) if not math.isfinite(x)]
-        if unknown:  # what a network makes of a NaN is nobody's plan
+        if unknown:  # from NaN inputs a network computes actions that mean nothing
             self._senses.trouble = f"the policy wants {', '.join(unknown)}, which no sensor gives"
             self._log.once(t_ns, "state", self._senses.trouble)
             return None

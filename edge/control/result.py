@@ -11,12 +11,12 @@ INTERRUPTED = "interrupted"
 
 
 def success_of(end: str, said: bool | None) -> bool | None:
-    """Whether an episode counts as a success, a failure, or not at all (None). The one rule for
-    success rates, calibration and labels:
+    """Whether an episode counts as a success, as a failure, or not at all (None). Success rates,
+    calibration and labels all use this rule.
 
-    an episode that was asked to end has no outcome, wherever the item was by then; in all others,
-    time limits, faults and protective stops included, the station's word `said` counts, None where
-    no station says.
+    An interrupted episode (`end`) has no outcome, wherever the item was by then. For all others,
+    including time limits, faults and protective stops, `said` counts: the outcome that the station
+    reports, None where it has no world to ask.
     """
     return None if end == INTERRUPTED else said
 
@@ -26,18 +26,20 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
     end: str  # done | time limit | protective stop | fault | interrupted
     success: bool | None  # see `success_of`
-    seconds: float
+    seconds: float  # [s]
     ticks: int
     retries: int
     rejected: int  # commands that the guard changed
-    missed: int  # deadlines
+    missed: int  # deadline misses
     peak_force: float  # the largest |F| at the TCP [N]
     reward: float  # the sum of PRO's rewards
     why: str = ""  # what the fault was
 
 
 class Trace:
-    """PRO's signals of one episode beside what the baselines look at, one entry per head step."""
+    """PRO's signals during one episode, with the force and the retries that baselines use: at most
+    `size` entries, one per run of PRO's head. `t` [s] since the first tick, `risk` and `completion`
+    0..1, `force` |F| at the TCP [N] and `retries` are each an array (entries,)."""
 
     def __init__(self, size: int) -> None:
         self._data = np.zeros((5, size))
@@ -69,5 +71,5 @@ class Trace:
         return self._data[4, : self._n]
 
     def index(self, t: float) -> int:
-        """The last entry at or before `t` [s]."""
+        """Index of the last entry at or before `t` [s]; 0 where there is none."""
         return max(0, int(np.searchsorted(self.t, t + 1e-9)) - 1)

@@ -1,4 +1,4 @@
-"""Episodes one after the other, each with its own recording."""
+"""Runs an episode into a recording of its own: `record_episode`, once per episode."""
 
 from __future__ import annotations
 
@@ -29,16 +29,20 @@ def record_episode(
     setup: Setup | None = None,
     view: Callable[[], Feed | None] | None = None,
 ) -> Result:
-    """Run the episode of `seed` into a recording at `path`.
+    """Run the episode of `seed` with `loop`, and record it to `path`.
 
-    `images`: record what the cameras saw. `setup`: what the operating system granted; the loop gets
-    its core for the episode. In real time the machine is recorded with it. `view`: a live view's
-    `feed`. The recording is closed and readable however this ends; the arm is stopped first.
+    `metadata` goes into the recording; in real time, facts about the computer do too. `overwrite`:
+    replace an existing file. `images`: record what the cameras saw. `setup`: what the operating
+    system granted in real time; the loop runs on its core. `view`: opens the feed of a live view.
+
+    However this ends, the arm is stopped first, and then the recording is closed and readable.
+    Raises RecordingError, Busy where another process records to `path`, and what `Loop.episode`
+    raises.
     """
     station = loop.station
     instruction = station.reset(seed)
     if station.world is not None:
-        loop.guard.acknowledge()  # a new scene is a robot that nobody has stopped yet
+        loop.guard.acknowledge()  # a stop in the episode before says nothing about a new scene
     facts = {
         "headway": headway.__version__,
         "seed": str(seed),
@@ -50,7 +54,7 @@ def record_episode(
         **metadata,
     }
     realtime = station.clock.realtime
-    if realtime:  # else all but the record of `origin` is the seed's alone
+    if realtime:  # in lock-step only the record of `origin` depends on more than the seed
         facts |= environment.facts() | (setup.facts if setup else {})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What the loop sees of its devices: the newest valid values, or None and why."""
+"""What the loop sees of its devices: the newest valid value of each, or None and the reason."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from headway.types import ArmState, Frame, GripperState, T_co, Wrench
 
 
 class Senses:
-    """What the sensors of one episode say; whoever uses it fails closed on None. `trouble`: what
-    was missing last."""
+    """Reads the sensors during one episode. A value is None where it is missing, too old or not
+    valid, and whoever uses it has to treat None as unsafe. `trouble`: what was missing last."""
 
     def __init__(self, station: Station, log: NullLog) -> None:
         self._station, self._log = station, log
@@ -28,11 +28,12 @@ class Senses:
         self.trouble = ""
 
     def arm_at_rest(self) -> ArmState:
-        """The arm's state. Raises Stale."""
+        """The state of the arm, which has to be at rest. Raises Stale."""
         return self._station.arm.latest(self._max_age_ns).value
 
     def read(self) -> tuple[ArmState | None, Wrench | None, GripperState | None]:
-        """Arm, F/T sensor and gripper, each None without a fresh valid sample."""
+        """State of the arm, wrench of the F/T sensor (in its own frame) and state of the gripper,
+        each None without a valid sample of at most `loop.max_age_s`."""
         station, most = self._station, self._max_age_ns
         state = self._fresh(station.arm, most, self.jitter)
         wrench = self._fresh(station.ft, most) if station.ft else None
@@ -44,7 +45,8 @@ class Senses:
         return state, wrench, grip
 
     def frames(self, t_ns: int) -> dict[str, Frame]:
-        """By the name of the camera; those that are fresh."""
+        """The cameras' images of at most `loop.camera_max_age_s`, by camera name. They are recorded
+        as seen at the tick `t_ns` [ns]."""
         images = {}
         for name, camera in self._station.cameras.items():
             frame = self._fresh(camera, self._frame_age_ns)
@@ -54,9 +56,11 @@ class Senses:
         return images
 
     def tare(self) -> None:
-        """Average the wrench at rest: what is left over the tool's weight is the sensor's bias."""
+        """Measure the F/T sensor's bias with the arm at rest: the mean wrench over `loop.tare_s`
+        without the tool's weight. Raises Stale, and DeviceError for a wrench or a TCP orientation
+        that is not finite or not valid."""
         station, cfg = self._station, self._cfg
-        if station.ft is None or cfg.tare_s <= 0:  # 0: a source that is tared already
+        if station.ft is None or cfg.tare_s <= 0:  # 0: the source is tared already
             return
         samples = []
         for tick in Rate(cfg.hz, station.clock):

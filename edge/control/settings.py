@@ -1,4 +1,5 @@
-"""The run configuration: one TOML file says which robot, task, policy and limits."""
+"""The run configuration: one TOML file that names the robot, the task, the policy and the limits.
+`load(path)` reads and checks it."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ from headway.edge.pro.risk import RiskConfig
 from headway.errors import ConfigError
 
 FilePath = Annotated[str, Meta(min_length=1)]
-LONGEST_TICKS = 10_000_000  # of an episode: five and a half hours at 500 Hz; room is kept for them
+LONGEST_TICKS = 10_000_000  # of an episode, 5.5 h at 500 Hz: memory is kept for every tick
 
 
 class LoopConfig(config.Struct, frozen=True):
@@ -31,19 +32,20 @@ class LoopConfig(config.Struct, frozen=True):
     policy_hz: Hertz | None = None  # None: the policy's own rate
     pro_hz: Hertz = 50.0
     max_age_s: Seconds = 0.02  # of arm, wrench and gripper samples
-    # wrenches equal in every bit for so long are no wrench; 0: they are
+    # a wrench that stays the same in every bit for this long counts as missing; 0: never
     ft_stuck_s: SecondsOrNone = 0.0
-    camera_max_age_s: Seconds = 0.25
+    camera_max_age_s: Seconds = 0.25  # of camera images
     # a chunk made from an observation older than this is not followed
     chunk_max_age_s: Seconds = 1.0
     grip_force: Annotated[float, Meta(gt=0.0, le=10_000.0)] = 15.0  # [N]
-    tare_s: Annotated[float, Meta(ge=0.0, le=60.0)] = 0.1  # at rest before each episode
-    # Without a sensor that the guard needs, or without a plan, the arm brakes and holds; after this
-    # long the episode ends as a fault.
+    # before each episode the F/T sensor is tared for this long, at rest; 0: it is tared already
+    tare_s: Annotated[float, Meta(ge=0.0, le=60.0)] = 0.1
+    # Without a sensor that the guard needs, or without a chunk, the arm brakes and holds; after
+    # this long the episode ends as a fault.
     fault_after_s: Seconds = 2.0
-    # real time: no tick for so long, and the loop is killed; 0: never
+    # in real time the loop is killed after this long without a tick; 0: never
     watchdog_s: SecondsOrNone = 0.5
-    restart_s: Seconds = 20.0  # the same while a policy that crashed is being started again
+    restart_s: Seconds = 20.0  # as fault_after_s, while a policy that crashed is started again
 
     def __post_init__(self) -> None:
         for key in ("policy_hz", "pro_hz"):
@@ -58,28 +60,30 @@ class LoopConfig(config.Struct, frozen=True):
 
 
 def divides(rate: float, hz: float) -> bool:
-    """Whether something that happens `rate` times a second falls on every n-th tick of `hz`."""
+    """Whether something that happens `rate` times a second [Hz] falls on every n-th tick of a loop
+    at `hz` [Hz], with n a whole number."""
     return 0.0 < rate <= hz and abs(hz / rate - round(hz / rate)) < 1e-9
 
 
 class PolicyConfig(config.Struct, frozen=True):
-    """Either a bundle, which runs here, or a server: `[policy.remote]`."""
+    """The `[policy]` section: either a bundle, which runs on this computer, or a policy server,
+    `[policy.remote]`."""
 
     bundle: FilePath | None = None
     engine: str = "auto"
-    seam: Seam = (
-        "blend"  # how a new chunk takes over from the one before, see edge/motion/chunks.py
-    )
+    # how a new chunk takes over from the one before, see edge/motion/chunks.py
+    seam: Seam = "blend"
     ensemble_decay: Annotated[float, Meta(ge=-10.0, le=10.0)] = 0.01  # of seam = "ensemble"
-    # Every chunk is looked at whole before it is followed: limits, speed, workspace, collisions.
-    # flag: said in the log; refuse: not followed; the guard checks each command all the same.
+    # Whether each chunk is checked as a whole before it is followed: joint limits, speed,
+    # workspace, collisions. flag: a chunk that fails is logged; refuse: it is not followed either.
+    # The guard checks every single command in any case.
     chunk_check: Literal["off", "flag", "refuse"] = "flag"
-    # in lock-step only: when a chunk becomes available
+    # in lock-step only: from an observation to its chunk [s]
     latency_s: Annotated[float, Meta(ge=0.0, le=60.0)] = 0.02
     # in real time only, for the policy's own process
-    hang_s: Seconds = 1.0  # an observation not answered for so long: killed and started again
-    restarts: Annotated[int, Meta(ge=0, le=1000)] = 3  # per episode; then the policy is gone
-    warm_up: Annotated[int, Meta(ge=0, le=1000)] = 3  # inferences that nobody sees
+    hang_s: Seconds = 1.0  # without an answer for this long, it is killed and started again
+    restarts: Annotated[int, Meta(ge=0, le=1000)] = 3  # per episode; the next end is final
+    warm_up: Annotated[int, Meta(ge=0, le=1000)] = 3  # inferences at the start, not used
     remote: RemoteConfig | None = None
 
     def __post_init__(self) -> None:
@@ -88,13 +92,14 @@ class PolicyConfig(config.Struct, frozen=True):
 
 
 class ProConfig(config.Struct, frozen=True):
-    bundle: FilePath
+    bundle: FilePath  # of the PRO head
     engine: str = "auto"
-    features: Literal["auto", "cuda", "cpp", "numpy"] = "auto"
+    features: Literal["auto", "cuda", "cpp", "numpy"] = "auto"  # what computes them
 
 
 class Settings(config.Struct, frozen=True):
-    """`[arm]`, `[ft]`, `[gripper]`, `[[camera]]`: `kind`, then that driver's own keys."""
+    """The whole configuration. The tables `arm`, `ft`, `gripper`, `camera` and `cell` have the key
+    `kind` and the keys of the driver or world of that kind."""
 
     arm: dict[str, Any]
     task: TaskConfig
@@ -109,7 +114,7 @@ class Settings(config.Struct, frozen=True):
     pro: ProConfig | None = None
     risk: RiskConfig | None = None
     realtime: RealtimeConfig = RealtimeConfig()
-    instruction: str | None = None  # where no [cell] asks for something itself
+    instruction: str | None = None  # for the policy; a [cell] gives its own instructions
 
     def __post_init__(self) -> None:
         if self.guard.risk_max is not None and self.risk and self.risk.abort_alpha is not None:
@@ -126,7 +131,8 @@ class Settings(config.Struct, frozen=True):
 
 
 def with_policy_server(settings: Settings, url: str) -> Settings:
-    """The same run with the policy server at `url` instead of what `[policy]` names."""
+    """`settings` with the policy server at `url` (ws:// or wss://) instead of the policy that
+    `[policy]` names."""
     old = settings.policy
     if old is None:
         new = PolicyConfig(remote=RemoteConfig(url))
@@ -137,8 +143,9 @@ def with_policy_server(settings: Settings, url: str) -> Settings:
 
 
 def load(path: Path | str) -> Settings:
-    """Read a run configuration. Paths in it are relative to the file, for a link to the file that
-    it leads to; those of the result are absolute. Raises ConfigError."""
+    """Read the run configuration at `path`. Relative paths in it start at the folder of that file,
+    or of the file that a symbolic link leads to; those of the result are absolute. Raises
+    ConfigError."""
     settings = config.load(path, Settings)
     folder = Path(path).resolve().parent
     for part, key in (("policy", "bundle"), ("pro", "bundle"), ("risk", "calibration")):
@@ -152,8 +159,8 @@ def load(path: Path | str) -> Settings:
 
 
 def check_devices(settings: Settings, where: str) -> None:
-    """Decode the tables of all devices and of the cell, so that whatever does not fit is named with
-    its file before anything is opened. Raises ConfigError."""
+    """Check the tables of all devices and of the cell before any of them is opened. Raises
+    ConfigError, which names the file `where`, the section and the key."""
     place = f"{where}: "
     device_config("arms", settings.arm, f"{place}[arm]")
     if settings.ft is not None:
@@ -165,9 +172,10 @@ def check_devices(settings: Settings, where: str) -> None:
 
 
 def world(settings: Settings, place: str = "") -> tuple[ModuleType, Any] | None:
-    """Module and checked `Config` of the world that `[cell]` describes, if there is one. Raises
-    ConfigError, also where the file asks for something else than that world: it decides what is
-    asked for, and what success is."""
+    """Module and checked `Config` of the world that `[cell]` describes, None without a `[cell]`.
+    The world decides the task, its places and its instructions. So ConfigError is raised for a
+    table that does not fit, and for settings that contradict the world. `place` comes before the
+    section in errors."""
     if settings.cell is None:
         return None
     where = f"{place}[cell]"

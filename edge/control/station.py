@@ -1,4 +1,4 @@
-"""The devices of one run, opened from the configuration and closed in reverse."""
+"""The devices of one run, opened as the configuration says and closed in reverse order."""
 
 from __future__ import annotations
 
@@ -18,13 +18,19 @@ from headway.types import ArmState, Frame, GripperState, Wrench
 
 
 class Station:
-    """`with Station(settings, clock) as station:` opens everything; nothing moves. A device with an
-    address (`info.uri`) is then held against other processes: Busy.
+    """`with Station(settings, clock) as station:` opens all devices; nothing moves. `arm`, `ft`,
+    `gripper` and `cameras` give the newest samples, `arm_device` and `gripper_device` take
+    commands; a device that is not configured is None. `stroke` [m] is the gripper's, `chain` the
+    arm's kinematics, `scale` what PRO's features are scaled by.
+
+    A device with an address (`info.uri`) is locked against other processes while it is open. Raises
+    ConfigError, DeviceError, and Busy for a device that another process holds.
     """
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self.settings, self.clock = settings, clock
-        # Readers sleep up to their due time: one that spins keeps the interpreter from the loop.
+        # Devices wait without spinning: a thread that spins holds Python's lock, and the loop would
+        # wait for it.
         self.ctx = Context(WallClock(spin_ns=0) if isinstance(clock, WallClock) else clock)
         self.world: World | None = None
         described = world(settings)
@@ -75,7 +81,8 @@ class Station:
             for source in self.sources:
                 device = source.source.info
                 address = (device.uri, device.serial)
-                # Once for all that share it; a plain file, such as a recording, is nobody's alone.
+                # Devices at one address share a lock. A plain file, such as a recording, has none:
+                # several processes may read it.
                 if device.uri and address not in held and not Path(device.uri).is_file():
                     stack.enter_context(DeviceLock(device))
                     held.add(address)
@@ -90,7 +97,8 @@ class Station:
         value: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        """Closes all, whatever one of them does. An error that is under way is the one to show."""
+        """Close all devices, even where closing one of them raises. An exception that is already
+        under way is not replaced."""
         try:
             self._stack.close()
         except Exception:
@@ -98,8 +106,8 @@ class Station:
                 raise
 
     def reset(self, seed: int) -> str | None:
-        """Set up the episode of `seed`; returns its instruction, if anybody gives one. In lock-step
-        the time begins anew, so that an episode does not depend on those before it."""
+        """Set up the episode of `seed`. Returns its instruction, None where there is none. In
+        lock-step the clock restarts, so that an episode does not depend on those before it."""
         if isinstance(self.clock, VirtualClock):
             self.clock.restart()
             for source in self.sources:
@@ -109,5 +117,5 @@ class Station:
         return self.world.reset(seed)
 
     def outcome(self) -> bool | None:
-        """Whether the task ended well; None where there is no world to ask."""
+        """Whether the task was done, as the world tells; None where there is no world to ask."""
         return self.world.outcome() if self.world is not None else None

@@ -1,4 +1,5 @@
-"""A force/torque sensor that always says the same is not measuring: real ones are noisy."""
+"""Detects a force/torque sensor that has stopped measuring: real readings are noisy, so one that
+never changes is not a measurement."""
 
 from __future__ import annotations
 
@@ -7,8 +8,8 @@ from headway.types import Wrench
 
 
 class StuckSensor:
-    """`check` once per tick; True when the reading has not changed in a single bit for `after_s`
-    [s]. 0: never."""
+    """Call `check` once per tick, with the tick's time [ns]. It returns True when the wrench has
+    not changed in a single bit for `after_s` [s]; with `after_s` = 0 it never does."""
 
     def __init__(self, after_s: float) -> None:
         self._after_ns = round(after_s * NS)

@@ -1,1 +1,1 @@
-"""Inference engines; the folder `backends` is the registry."""
+"""Inference engines, which run the ONNX models of bundles; their registry is `backends`."""

@@ -1,8 +1,10 @@
-"""Inference engines behind one Protocol; the folder `edge/engines/backends` is the registry.
+"""Inference engines behind one Protocol: `open_bundle` opens the model of a bundle, `open_engine`
+any ONNX model. The folder `edge/engines/backends` is the registry of backends.
 
 A backend is a module with `open_engine(path, inputs, outputs) -> Engine`, `missing() -> str` (why
-it cannot run here, "" when it can) and `RANK` (among those that can, "auto" takes the highest;
-None: never by itself). What was chosen, and why the others were not, is in `Engine.chosen`.
+it cannot run on this computer, "" when it can) and `RANK` ("auto" takes the backend with the
+highest rank among those that can run; None: "auto" never takes it). `Engine.chosen` says which
+backend was chosen, and why the others were not.
 """
 
 from __future__ import annotations
@@ -32,7 +34,8 @@ class TensorSpec:
 
 
 class Engine(Protocol):
-    """A model with buffers that are bound once: write the inputs, `run`, read the outputs."""
+    """A model with buffers that are bound once: write the inputs, `run`, read the outputs. `kind`
+    is the backend's name, `device` what it computes on, `chosen` the reason for the choice."""
 
     kind: str
     device: str
@@ -41,22 +44,25 @@ class Engine(Protocol):
     outputs: Mapping[str, TensorSpec]
 
     def bind(self, name: str) -> NDArray[Any]:
-        """The buffer of an input or output; the same array for the engine's whole life. Values
-        assigned to its elements are cast by NumPy. Raises SpecMismatch for an unknown name."""
+        """The buffer of the input or output `name`: the same array for the engine's whole life.
+        NumPy casts values that are assigned to its elements. Raises SpecMismatch for an unknown
+        name."""
 
     def write(self, name: str, value: NDArray[Any]) -> None:
-        """Copy `value` into an input. Raises SpecMismatch unless shape and dtype are exactly right;
-        the buffer is then as it was."""
+        """Copy `value` into the input `name`. Raises SpecMismatch, and leaves the buffer as it was,
+        unless shape and dtype are exactly those of the input."""
 
     def run(self) -> None:
-        """Outputs from inputs, in place. Raises BundleError; allocates nothing of ours."""
+        """Compute the outputs from the inputs, in their buffers. Raises BundleError where the model
+        fails or the engine is closed. Our own code allocates nothing here."""
 
     def close(self) -> None:
-        """Idempotent."""
+        """Free the model. Idempotent."""
 
 
 class Buffers:
-    """The part of an engine that all backends share: named arrays of fixed shapes, all zero."""
+    """The part of an engine that all backends share: named arrays of fixed shapes, zero at first.
+    `where` names the model in errors."""
 
     chosen = ""
 
@@ -93,12 +99,13 @@ class Buffers:
 
 
 def specs(tensors: Sequence[Tensor]) -> dict[str, TensorSpec]:
-    """Of a bundle's inputs or outputs."""
+    """The specs, by name, of a bundle's inputs or outputs."""
     return {t.name: TensorSpec(tuple(t.shape), t.dtype) for t in tensors}
 
 
 def check(found: Mapping[str, TensorSpec], want: Mapping[str, TensorSpec], where: str) -> None:
-    """Raises SpecMismatch unless both have the same tensors of the same shapes and dtypes."""
+    """Check that the model's tensors `found` are those that the bundle wants, with the same names,
+    shapes and dtypes. `where` names the model in errors. Raises SpecMismatch."""
     for name, spec in want.items():
         if name not in found:
             raise SpecMismatch(
@@ -126,11 +133,13 @@ def open_engine(
     inputs: Sequence[Tensor] = (),
     outputs: Sequence[Tensor] = (),
 ) -> Engine:
-    """Open a model with the backend `kind`, or with the best that this machine has ("auto").
+    """Open the model at `onnx_path` with the backend `kind`; "auto" takes the best one that can run
+    on this computer. `require`: the only backend that is accepted, None for any.
 
-    `inputs` and `outputs` are what a bundle says the model has; it is held to them. Raises
-    ConfigError for an unknown kind, Missing when it cannot run here or is not the one `require`
-    names, BundleError for a file that is no model, SpecMismatch for another model.
+    `inputs` and `outputs` are those that a bundle declares; if they are given, the model must have
+    exactly these. Raises ConfigError for an unknown kind, Missing for a backend that cannot run
+    here or is not the required one, BundleError for a file that is no model, and SpecMismatch for a
+    model with other inputs or outputs.
     """
     path = Path(onnx_path)
     kind, chosen = _choose(kind)
@@ -156,7 +165,7 @@ def open_engine(
 
 
 def _choose(kind: str) -> tuple[str, str]:
-    """The backend's name, and the choice in words."""
+    """The name of the backend, and the reason for the choice in words."""
     if kind != "auto":
         if why := plugins.load(FOLDER, kind).missing():
             raise Missing(f"wanted the engine `{kind}`, which cannot run here: {why}")
@@ -177,7 +186,7 @@ def _choose(kind: str) -> tuple[str, str]:
 
 
 def open_bundle(bundle: Bundle, kind: str = "auto") -> Engine:
-    """The engine of a bundle's model, held to the inputs and outputs of its manifest. Raises what
-    `open_engine` raises."""
+    """Open the model of `bundle` with the backend `kind`. The model must have the inputs and
+    outputs that the bundle's manifest declares. Raises what `open_engine` raises."""
     m = bundle.manifest
     return open_engine(kind, bundle.onnx, inputs=m.inputs, outputs=m.outputs)

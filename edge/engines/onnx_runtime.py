@@ -1,10 +1,10 @@
-"""The one place that imports ONNX Runtime, with its telemetry off.
+"""Imports ONNX Runtime with its telemetry off; nothing else imports it.
 
-The packages that Microsoft publishes send usage events: a thread of theirs asks a name server and
-posts to it, and writes ~/.cache/Microsoft/DeveloperTools. Nothing of that belongs into a process
-that controls a robot. `ORT_DISABLE_TELEMETRY` keeps it from starting, and only where it is set
-before the library is loaded; `disable_telemetry_events` is the documented switch, which by itself
-comes too late for the thread and the folder.
+The packages that Microsoft publishes send usage events: a thread of the library asks a name server,
+posts events, and writes to ~/.cache/Microsoft/DeveloperTools. None of that belongs into a process
+that controls a robot. `ORT_DISABLE_TELEMETRY` keeps it from starting, but only if it is set before
+the library is loaded. `disable_telemetry_events` is the documented switch; by itself it comes too
+late, when the thread and the folder already exist.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ SWITCH = "ORT_DISABLE_TELEMETRY"
 
 
 def onnxruntime() -> Any:
-    """The module. Raises ImportError where it is not installed."""
+    """The module `onnxruntime`. Raises ImportError where it is not installed."""
     os.environ[SWITCH] = "1"
     import onnxruntime as ort
 

@@ -1,1 +1,1 @@
-"""What the loop asks of the machine that it runs on."""
+"""The computer that the loop runs on: what is asked of it, and what is recorded about it."""

@@ -1,11 +1,12 @@
-"""The machine that a run happened on, as facts of its recording: what explains its latency later.
+"""Facts about the computer that a run happened on, which explain its latency later. `facts()` reads
+them for the metadata of a recording.
 
-Everything is read from files below `root`, so that a test can make up a machine; each read stands
-alone, and what is not there is left out. Names begin with "env.". On a Jetson the power mode, the
-clocks and the throttling counters come from the files that `nvpmodel -q` and `tegrastats` read.
+Everything is read from files below `root`, so that a test can make up a computer. A fact that
+cannot be read is left out. Names of facts begin with "env.". On a Jetson the power mode, the clocks
+and the throttling counters come from the files that `nvpmodel -q` and `tegrastats` read.
 
-Only runs on the wall clock carry them: in lock-step the recording is a function of the seed alone,
-but for the record that says when and where it was made (`edge.host.origin`).
+Only runs in real time record these facts: in lock-step the recording depends on the seed alone,
+except for the record that says when and where it was made (`edge.host.origin`).
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ Facts = dict[str, str]
 _POLICIES = {0: "SCHED_OTHER", 1: "SCHED_FIFO", 2: "SCHED_RR", 3: "SCHED_BATCH", 5: "SCHED_IDLE"}
 _RESET_ON_FORK = 0x40000000
 _CPUS = "sys/devices/system/cpu/cpu[0-9]*"
-_CAP = 120  # of a value: facts, not files
+_CAP = 120  # characters of a value
 
 
 def read(path: Path) -> str:
-    """Its first line; "" where there is none."""
+    """The first line of the file at `path`, at most _CAP characters; "" where there is none."""
     try:
         lines = path.read_text(errors="replace").strip("\0\n ").splitlines()
     except OSError:
@@ -33,10 +34,10 @@ def read(path: Path) -> str:
 
 
 def facts(root: Path = Path("/")) -> Facts:
-    """What the machine is and how it is set up, and how hot and fast it is now."""
+    """What the computer is and how it is set up, and its clocks and temperatures now."""
     found: Facts = {}
     for part in (_cpu, _kernel, _gpu, _jetson, state):
-        with contextlib.suppress(Exception):  # whatever it is: facts are worth no run
+        with contextlib.suppress(Exception):  # a fact that cannot be read must not end a run
             found |= part(root)
     with contextlib.suppress(Exception):
         found |= process()
@@ -44,7 +45,7 @@ def facts(root: Path = Path("/")) -> Facts:
 
 
 def state(root: Path = Path("/")) -> Facts:
-    """What changes while the machine works: clocks, temperatures, throttling counters."""
+    """What changes while the computer works: clocks, temperatures, throttling counters."""
     out = {}
     clocks = [n for p in _glob(root, f"{_CPUS}/cpufreq/scaling_cur_freq") if (n := _number(p))]
     if clocks:
@@ -52,7 +53,7 @@ def state(root: Path = Path("/")) -> Facts:
     hot = []
     for zone in _glob(root, "sys/class/thermal/thermal_zone[0-9]*"):
         milli = _number(zone / "temp")
-        if 0 < milli < 200_000:  # zones that are off say nonsense
+        if 0 < milli < 200_000:  # zones that are off give values outside this range
             hot.append((milli, read(zone / "type")))
     if hot:
         milli, name = max(hot)
@@ -66,7 +67,7 @@ def state(root: Path = Path("/")) -> Facts:
 
 
 def throttled(root: Path = Path("/")) -> dict[str, int]:
-    """Counters of throttling by their files: x86 cores, and a Jetson's over-current events."""
+    """Counters of throttling events by their files: x86 cores, and over-current on a Jetson."""
     patterns = (
         f"{_CPUS}/thermal_throttle/*_throttle_count",
         "sys/class/hwmon/hwmon[0-9]*/oc*_event_cnt",
@@ -77,7 +78,7 @@ def throttled(root: Path = Path("/")) -> dict[str, int]:
 
 
 def changes(before: dict[str, int], after: dict[str, int]) -> str:
-    """Which throttling counters went up, in words; "" for none."""
+    """Which throttling counters went up from `before` to `after`, in words; "" for none."""
     grown = {k: n - before.get(k, 0) for k, n in after.items() if n > before.get(k, 0)}
     if not grown:
         return ""
@@ -86,7 +87,7 @@ def changes(before: dict[str, int], after: dict[str, int]) -> str:
 
 
 def process() -> Facts:
-    """How this thread is scheduled and whether its memory is locked."""
+    """How the calling thread is scheduled, and whether the process's memory is locked."""
     policy = os.sched_getscheduler(0) & ~_RESET_ON_FORK
     name = _POLICIES.get(policy, str(policy))
     if policy in (1, 2):
@@ -175,7 +176,7 @@ def _jetson(root: Path) -> Facts:
 
 
 def power_mode(root: Path = Path("/")) -> str:
-    """Of a Jetson: "MAXN (0)" from nvpmodel's own files; "" where they are not."""
+    """A Jetson's power mode, such as "MAXN (0)", from nvpmodel's own files; "" without them."""
     try:
         conf = (root / "etc/nvpmodel.conf").read_text(errors="replace")
     except OSError:

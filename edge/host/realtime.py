@@ -1,7 +1,8 @@
-"""What the loop asks of the operating system in real time.
+"""What the loop asks of the operating system in real time: `with realtime(cfg) as setup:`.
 
-Each step is tried by itself; one that is refused is said, with how to allow it, and the run goes on
-without. All are taken back at the end, except that malloc keeps what it has.
+Each step is tried by itself. The run goes on without a step that is refused; `Setup.granted` then
+says why, and how to allow it. All steps are taken back at the end, except that malloc keeps the
+memory that it has.
 """
 
 from __future__ import annotations
@@ -26,27 +27,28 @@ _LIMITS = (
 
 
 class RealtimeConfig(config.Struct, frozen=True):
-    """The `[realtime]` section; only `headway run --realtime` looks at it."""
+    """The `[realtime]` section, which only `headway run --realtime` uses."""
 
-    fifo: bool = True  # run first: SCHED_FIFO
-    priority: Annotated[int, Meta(ge=1, le=99)] = (
-        50  # above ordinary threads, below the kernel's interrupt threads
-    )
-    pin: bool = True  # the loop has a core, all else the others
-    core: Annotated[int, Meta(ge=-1, le=65_535)] = -1  # which; -1: an isolated one, else the last
-    lock_memory: bool = True  # no page of the process is ever fetched again
-    keep_memory: bool = True  # malloc gives nothing back to the kernel, so it never asks again
-    # ... and has this much at hand from the start
+    fifo: bool = True  # SCHED_FIFO: the loop's thread runs before all ordinary threads
+    # with fifo: above ordinary threads; the kernel's interrupt threads have 50 by default
+    priority: Annotated[int, Meta(ge=1, le=99)] = 50
+    pin: bool = True  # the loop gets a core of its own; the other processes get the others
+    # the loop's core; -1: an isolated one where there is one, else the last
+    core: Annotated[int, Meta(ge=-1, le=65_535)] = -1
+    lock_memory: bool = True  # memory that was touched stays resident
+    keep_memory: bool = True  # malloc gives no memory back to the kernel, nor asks for it again
+    # with keep_memory: how much malloc has at hand from the start
     prefault_mib: Annotated[int, Meta(ge=0, le=4096)] = 32
-    no_huge_pages: bool = True  # none is put together, or taken apart, under the loop
-    # after which a Python thread lets the loop go on; 0: as is
+    no_huge_pages: bool = True  # the kernel does not merge or split pages of the process
+    # after this long another Python thread has to let the loop go on; 0: Python's default
     switch_interval_s: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.0002
-    no_idle_states: bool = True  # cores wake at once: /dev/cpu_dma_latency
+    no_idle_states: bool = True  # cores wake at once (/dev/cpu_dma_latency)
 
 
 @dataclass(frozen=True)
 class Granted:
-    """One step: what was granted, or why it was refused and how to allow it."""
+    """The outcome of the step `name`. `text`: what was granted, or why the step was refused and how
+    to allow it."""
 
     name: str
     ok: bool
@@ -61,8 +63,8 @@ Step = Callable[[RealtimeConfig, System], tuple[str, Undo]]  # raises OSError
 
 
 class Setup:
-    """What was granted. `core`: the loop's, None where it has none of its own; `others`: those of
-    all else."""
+    """What was `granted`. `core`: the loop's core, None where it has none of its own; `others`: the
+    cores of the other processes of the run."""
 
     def __init__(
         self,
@@ -79,7 +81,7 @@ class Setup:
 
     @property
     def facts(self) -> dict[str, str]:
-        """For a recording, as `edge.host.environment` names them."""
+        """What was granted and refused, as metadata of a recording; the names begin with "env."."""
         ok = ", ".join(g.name for g in self.granted if g.ok)
         refused = ", ".join(g.name for g in self.granted if not g.ok)
         core = "" if self.core is None else str(self.core)
@@ -88,11 +90,12 @@ class Setup:
 
     @contextmanager
     def pinned(self) -> Iterator[None]:
-        """The calling thread has its core inside the block; the process's children are moved to
-        the other cores. What is started inside inherits the loop's core, so start it before.
+        """Inside the block the calling thread runs on the loop's core, and the process's children
+        on the other cores. A thread or process that is started inside inherits the loop's core, so
+        start it before.
 
-        The process's other threads, readers of devices, stay where they may run: they share
-        Python's lock with the loop, so one that waits for a busy core makes the loop wait.
+        The other threads of this process, which read devices, may still run on any core. They share
+        Python's lock with the loop: one that had to wait for a busy core would make the loop wait.
         """
         if self.core is None:
             yield
@@ -111,7 +114,8 @@ class Setup:
 
 @contextmanager
 def realtime(cfg: RealtimeConfig | None = None, system: System | None = None) -> Iterator[Setup]:
-    """Ask for everything that `cfg` says; the loop's thread enters this."""
+    """Ask for everything that `cfg` says, for the length of the block. To be entered by the loop's
+    thread. A test gives another `system`."""
     cfg, system = cfg or RealtimeConfig(), system or System()
     granted = []
     with ExitStack() as undo:
@@ -133,8 +137,8 @@ def realtime(cfg: RealtimeConfig | None = None, system: System | None = None) ->
 
 
 def split(cfg: RealtimeConfig, system: System | None = None) -> tuple[int | None, tuple[int, ...]]:
-    """The loop's core, and the cores of all else; (None, ()) where they are not to be told apart
-    or there is only one."""
+    """The loop's core, and the cores of the other processes of the run; (None, ()) where `cfg.pin`
+    is False or there is only one core."""
     system = system or System()
     allowed = system.affinity(0)
     if not cfg.pin:
@@ -149,8 +153,8 @@ def split(cfg: RealtimeConfig, system: System | None = None) -> tuple[int | None
 
 
 def _steps(cfg: RealtimeConfig) -> list[tuple[str, bool, Step]]:
-    """In this order: memory is taken before it is locked, and ordinary work is over before the
-    thread runs first."""
+    """The steps as (name, wanted, step). Their order matters: memory is taken before it is locked,
+    and SCHED_FIFO comes last, after all ordinary work."""
     return [
         ("malloc", cfg.keep_memory, _keep_memory),
         ("huge pages off", cfg.no_huge_pages, _no_huge_pages),
@@ -165,7 +169,7 @@ def _steps(cfg: RealtimeConfig) -> list[tuple[str, bool, Step]]:
 def _keep_memory(cfg: RealtimeConfig, system: System) -> tuple[str, Undo]:
     for option, value in MALLOC_KEEP:
         system.mallopt(option, value)
-    bytearray(cfg.prefault_mib << 20)  # written with zeros, freed, kept
+    bytearray(cfg.prefault_mib << 20)  # filled with zeros, then freed: malloc keeps it
 
     def back() -> None:
         for option, value in MALLOC_DEFAULTS:
@@ -180,8 +184,8 @@ def _no_huge_pages(cfg: RealtimeConfig, system: System) -> tuple[str, Undo]:
 
 
 def _lock_memory(cfg: RealtimeConfig, system: System) -> tuple[str, Undo]:
-    """With a finite limit and no privilege, locking may be granted now and every allocation beyond
-    the limit fail later: then rather not."""
+    """Refused with a finite limit and no privilege: locking might be granted now, and every
+    allocation beyond the limit would fail later."""
     how = _LIMITS.format("memlock", "unlimited", "--ulimit memlock=-1")
     limit = system.lock_limit()
     if limit is not None:
@@ -214,7 +218,7 @@ def _pin(cfg: RealtimeConfig, system: System) -> tuple[str, Undo]:
         raise OSError(0, "there is one core only; the loop wants one and all else another")
     before = system.affinity(0)
     try:
-        system.set_affinity(0, {core})  # whether it may
+        system.set_affinity(0, {core})  # only tries whether this is allowed
     except OSError as e:
         raise OSError(e.errno, f"{core}: {e.strerror}; set `realtime.core`") from None
     system.set_affinity(0, before)
@@ -222,7 +226,7 @@ def _pin(cfg: RealtimeConfig, system: System) -> tuple[str, Undo]:
 
 
 def _fifo(cfg: RealtimeConfig, system: System) -> tuple[str, Undo]:
-    """Threads and processes that the loop's thread starts do not inherit it."""
+    """SCHED_FIFO for the loop's thread; threads and processes that it starts do not inherit it."""
     before = system.scheduler()
     try:
         system.set_scheduler(os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, cfg.priority)

@@ -1,4 +1,5 @@
-"""The system calls behind `edge.host.realtime`, which a test replaces. All raise OSError."""
+"""The system calls behind `edge.host.realtime`, in one class that a test can replace. All raise
+OSError when the system refuses them."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from headway.edge.host.environment import read
 
-# mallopt(3): M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX; the defaults are glibc's.
+# Options of mallopt(3): M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX; MALLOC_DEFAULTS are glibc's.
 _TRIM, _PAD, _MMAPS = -1, -2, -4
 MALLOC_KEEP = ((_TRIM, (1 << 31) - 1), (_PAD, 16 << 20), (_MMAPS, 0))
 MALLOC_DEFAULTS = ((_TRIM, 128 << 10), (_PAD, 128 << 10), (_MMAPS, 65536))
@@ -22,7 +23,7 @@ _CAP_IPC_LOCK = 14
 
 
 class System:
-    """`root`: below which files are read."""
+    """The operating system; `root` is the folder below which its files are read."""
 
     root = Path("/")
 
@@ -34,13 +35,15 @@ class System:
         os.sched_setscheduler(0, policy, os.sched_param(priority))
 
     def affinity(self, tid: int) -> set[int]:
-        """Of a thread, 0: the calling one. Empty for one that is gone."""
+        """The cores that the thread `tid` may run on; 0: the calling thread. Empty for a thread
+        that is gone."""
         with contextlib.suppress(ProcessLookupError):
             return os.sched_getaffinity(tid)
         return set()
 
     def set_affinity(self, tid: int, cores: set[int]) -> None:
-        """A thread of somebody else's, or one that is gone, is left alone."""
+        """Let the thread `tid` run on `cores` only; 0: the calling thread. Another thread that is
+        gone, or must not be changed, is left as it is."""
         if tid == 0:
             os.sched_setaffinity(0, cores)
         elif cores:
@@ -61,7 +64,7 @@ class System:
         return read(self.root / f"proc/{pid}/task/{tid}/children").split()
 
     def lock_limit(self) -> int | None:
-        """Bytes that may be locked, None for any number."""
+        """How many bytes of memory may be locked, None for any number."""
         limit = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0]
         if limit == resource.RLIM_INFINITY:
             return None
@@ -70,7 +73,8 @@ class System:
         return None if caps >> _CAP_IPC_LOCK & 1 else limit
 
     def mlockall(self) -> None:
-        """What was touched stays resident; libraries are not read in whole for it."""
+        """Lock the memory of the process, now and later. Pages stay resident once they were
+        touched (MCL_ONFAULT), so libraries are not read in as a whole."""
         _call("mlockall", _MCL_CURRENT | _MCL_FUTURE | _MCL_ONFAULT)
 
     def munlockall(self) -> None:
@@ -84,7 +88,7 @@ class System:
         _call("prctl", _PR_SET_THP_DISABLE, *(ctypes.c_ulong(x) for x in (not on, 0, 0, 0)))
 
     def hold_latency(self, us: int) -> Callable[[], None]:
-        """Ask for cores that wake within `us`; returns what ends that."""
+        """Ask for cores that wake from idle within `us` [us]. Returns a function that ends this."""
         fd = os.open(self.root / "dev/cpu_dma_latency", os.O_WRONLY | os.O_CLOEXEC)
         try:
             os.write(fd, struct.pack("i", us))

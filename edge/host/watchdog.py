@@ -1,16 +1,17 @@
-"""A process that watches the loop from outside: no tick for too long, and the loop is ended.
+"""A process that watches the loop from outside: when there is no tick for too long, it stops the
+arm and kills the loop. `Watchdog` is the loop's side, `watch` the process.
 
-A loop that is stuck in a driver's call cannot stop anything, and one that comes back after seconds
-must not go on with what it meant to send then. So the watchdog kills it, after stopping the arm
-where its driver offers a way that does not go through the loop (`remote_stop` of
-`drivers.ArmModule`); the end of the command stream makes the arm's own watchdog stop it as well. A
+A loop that is stuck in a driver's call cannot stop the arm, and a loop that comes back after
+seconds must not go on with outdated commands. So the watchdog kills it. Before that it stops the
+arm, if the driver offers a way that does not go through the loop (`remote_stop` of
+`drivers.ArmModule`). The end of the command stream makes the arm's own watchdog stop it as well. A
 loop whose process ends in the middle of an episode (a crash, no memory, SIGKILL) could not stop the
-arm either: then the same is tried. The recorder outlives the loop and closes the recording;
-`NAME.watchdog.txt` beside it says why.
+arm either, so the watchdog then tries the same. The recorder outlives the loop and closes the
+recording; `NAME.watchdog.txt` beside it says what happened.
 
-It counts its own looks, not seconds: a machine that was stopped as a whole is not a stuck loop.
-The loop in turn counts its ticks between those looks: a watchdog that was killed, or hangs, ends
-the episode, since a robot that nobody watches does not move.
+The watchdog counts its own looks at the tick counter, not seconds: if the whole computer was
+suspended, the loop was not stuck. The loop in turn counts its ticks between those looks. If the
+watchdog was killed, or hangs, the episode ends: a robot that nobody watches does not move.
 """
 
 from __future__ import annotations
@@ -33,16 +34,18 @@ from headway.child import environment, outlive
 from headway.drivers import ArmModule
 from headway.errors import DeviceError
 
-LOOKS = 5  # without a tick
-_PATIENCE = 2.0  # stall times without a look
-_SIZE = 4096
-# Words of the shared page; from byte 64 on the recording's path.
+LOOKS = 5  # in a row without a tick, then the watchdog acts; together they take `stall_s`
+_PATIENCE = 2.0  # times `stall_s`: how long the loop goes on without a look of the watchdog
+_SIZE = 4096  # bytes of the shared page
+# Words of the shared page: tick counter, whether an episode runs, length of the recording's path,
+# counter of the watchdog's looks. From byte _TEXT on it has the path.
 _BEAT, _ARMED, _LENGTH, _LOOK = range(4)
 _TEXT = 64
 
 
 class Beats:
-    """Pure: `look` at the counter in turn; True when it is time to act."""
+    """Decides whether the loop is stuck. `look` is given the tick counter at regular intervals, and
+    whether an episode runs; it returns True when the counter has stood still for LOOKS looks."""
 
     def __init__(self) -> None:
         self._last, self._same = -1, 0
@@ -54,11 +57,13 @@ class Beats:
 
 
 class Watchdog:
-    """`with Watchdog(0.5, 500.0, "ur", table) as dog:`; `arm` when the loop begins, `beat` every
-    tick, `disarm` when it has stopped the arm. Raises DeviceError when it cannot be started."""
+    """`with Watchdog(0.5, 500.0, "ur", table) as dog:` starts the process. Call `arm` with the
+    recording's path when an episode begins, `beat` at every tick, and `disarm` when the loop has
+    stopped the arm. Raises DeviceError when the process cannot be started."""
 
     def __init__(self, stall_s: float, hz: float, kind: str, table: Mapping[str, Any]) -> None:
-        """`hz` of the loop; `kind` and `table` of the arm, for its `remote_stop`."""
+        """`stall_s` [s] without a tick until the watchdog acts; `hz` of the loop; `kind` and
+        `table`: the arm's configuration, for its `remote_stop`."""
         self._patience = math.ceil(_PATIENCE * stall_s * hz)  # ticks without a look
         self._look = self._unseen = 0
         memory = os.memfd_create("headway-watchdog", os.MFD_CLOEXEC)
@@ -106,7 +111,8 @@ class Watchdog:
         self._words[_ARMED] = 1
 
     def beat(self) -> bool:
-        """One tick. False when nobody has looked for twice the time that the loop itself has."""
+        """Count a tick. Returns False when the watchdog has not looked for as many ticks as make
+        twice `stall_s`."""
         words = self._words
         words[_BEAT] += 1
         look = words[_LOOK]
@@ -122,7 +128,7 @@ class Watchdog:
 
     def __exit__(self, *_: object) -> None:
         self.disarm()
-        self._process.kill()  # it has nothing to clear away, and hears no other signal
+        self._process.kill()  # it has nothing to clean up, and ignores all other signals
         self._process.wait()
         assert self._process.stdout is not None
         self._process.stdout.close()
@@ -131,7 +137,8 @@ class Watchdog:
 
 
 def watch(page: mmap.mmap, setup: dict[str, Any]) -> int:
-    """Until the loop's process ends, or has to be ended."""
+    """Watch the loop until its process ends or has to be killed. `page` is the shared page, `setup`
+    what `Watchdog` has written. Returns the exit code: 1 where the watchdog had to act."""
     words = memoryview(page)[:_TEXT].cast("Q")
     beats, loop = Beats(), os.pidfd_open(setup["pid"])
     poll = select.poll()
@@ -152,7 +159,8 @@ def watch(page: mmap.mmap, setup: dict[str, Any]) -> int:
 
 
 def tell(recording: Path, text: str) -> None:
-    """On stderr and beside the recording; a full disk or a lost terminal is no reason to fail."""
+    """Write `text` to stderr and to a file beside the recording. Does nothing where that fails, as
+    on a full disk or a closed terminal."""
     with contextlib.suppress(OSError):
         recording.with_suffix(".watchdog.txt").write_text(text + "\n")
     with contextlib.suppress(OSError):
@@ -160,21 +168,22 @@ def tell(recording: Path, text: str) -> None:
 
 
 def act(loop: int, setup: dict[str, Any]) -> str:
-    """Stop the arm, if that can be done without the loop, then end the loop. In words."""
+    """Stop the arm, if that can be done without the loop, then kill the loop's process, of which
+    `loop` is the pidfd. Returns what was done, in words."""
     said = stop_arm(setup)
     signal.pidfd_send_signal(loop, signal.SIGKILL)
     return f"{said}; the loop's process was killed"
 
 
 def stop_arm(setup: dict[str, Any]) -> str:
-    """Stop it without the loop, if there is a way. In words."""
+    """Stop the arm without the loop, if its driver offers that. Returns what was done, in words."""
     try:
         arm = cast(ArmModule, plugins.load("drivers.arms", setup["kind"]))
         said = f"the arm of kind {setup['kind']} has no stop but through the loop"
         if arm.remote_stop is not None:
             arm.remote_stop(setup["table"])
             said = "the arm was stopped"
-    except Exception as e:  # whatever a driver raises: the loop is ended all the same
+    except Exception as e:  # the loop is killed even if the driver raises
         said = f"the arm was not stopped ({type(e).__name__}: {e})"
     return said
 

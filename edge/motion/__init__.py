@@ -1,1 +1,1 @@
-"""From action chunks to a joint reference at every tick, and to a stop."""
+"""Motion: from action chunks to a joint reference at every tick, and to a stop without one."""

@@ -1,8 +1,9 @@
-"""What a policy's answer means, and its conversion to the actions that Headway plays: motion of the
-TCP relative to its pose at the chunk's start, in the axes it had there, and grip.
+"""What the numbers of a policy's answer mean, and their conversion to the actions that Headway
+plays: motion of the TCP relative to its pose at the chunk's start, in the axes of that pose, and
+grip.
 
-One conversion for both kinds of policies: those of bundles (`of_policy`) and those that a server
-runs (`headway.edge.policy.remote.layout`).
+`to_actions` converts the answers of both kinds of policies: those of bundles, which `of_policy`
+describes, and those that a server runs (`headway.edge.policy.remote.layout`).
 """
 
 from __future__ import annotations
@@ -19,20 +20,23 @@ from headway.drivers.kinematics import mat_to_rotvec, quat_to_mat, rotvec_to_mat
 from headway.edge.motion.chunks import ACTION_NAMES
 from headway.types import Pose, Vec
 
-LONGEST = 4096  # rows of a chunk; recordings have room for all of them
+LONGEST = 4096  # rows of a chunk at most: each record of /chunk has room for a whole chunk
 IGNORED = "-"  # name of a column of the answer that is not used
-# What the units of `grip` say for open and for closed jaws.
+# Unit of `grip` -> its values for open and for closed jaws.
 GRIPS = {"closed 0..1": (0.0, 1.0), "open 0..1": (1.0, 0.0), "closed -1..1": (-1.0, 1.0)}
 _SI = dict.fromkeys(ACTION_NAMES[:3], "m") | dict.fromkeys(ACTION_NAMES[3:6], "rad")
 
 
 class Actions(config.Struct, frozen=True, kw_only=True):
-    """What a row of the answer means. Headway plays TCP motion: position [m], rotation vector
-    [rad] and grip, 0 open to 1 closed, relative to the TCP pose at the chunk's start.
+    """What a row of the answer means. Headway plays TCP motion relative to the TCP pose at the
+    chunk's start: position [m], rotation vector [rad], and grip, 0 open to 1 closed.
 
-    `relative_to`: "chunk", or "previous" for steps that add up. `axes`: those of the "tcp" at the
-    chunk's start (of the previous pose, for steps), or of the robot's "base". `scale`: factors, one
-    per column, before anything else. `grip_open` and `grip_closed`: what the policy says for them.
+    `key` of the rows in a server's answer. `names`: what each column is. `dt_s`: time from row to
+    row. `relative_to`: "chunk" for poses relative to the one at the chunk's start, "previous"
+    for steps from row to row. `axes`: a row's vectors are in the axes of the "tcp" (at the chunk's
+    start, or for steps at the previous row) or in those of the robot's "base". `scale`: one factor
+    per column, applied before anything else. `grip_open`, `grip_closed`: the policy's values for
+    open and closed jaws.
     """
 
     chunk: Annotated[int, Meta(ge=1, le=LONGEST)]  # rows used; a server may send more
@@ -59,7 +63,7 @@ class Actions(config.Struct, frozen=True, kw_only=True):
 
     @property
     def plain(self) -> bool:
-        """Rows are what Headway plays: they pass unchanged, bit for bit."""
+        """Whether rows are already what Headway plays, so that they pass unchanged."""
         return (
             self.names == ACTION_NAMES
             and (self.relative_to, self.axes, self.scale) == ("chunk", "tcp", None)
@@ -68,7 +72,8 @@ class Actions(config.Struct, frozen=True, kw_only=True):
 
 
 def of_policy(info: bundle.Policy) -> Actions:
-    """The actions of a bundle. Raises ValueError for names and units that are not played."""
+    """What the actions of a bundled policy mean. Raises ValueError for names and units of actions
+    that Headway cannot play."""
     unit_of = dict(zip(info.action_names, info.action_units, strict=True))
     grip = unit_of.get("grip", "")
     if "grip" in unit_of and grip not in GRIPS:
@@ -99,11 +104,13 @@ def _factor(name: str, unit: str) -> float:
 
 
 def to_actions(rows: NDArray[Any], spec: Actions, base: Pose) -> NDArray[np.float32]:
-    """Rows (>= chunk, d) as a policy gave them -> actions (chunk, 7) as Headway plays them, at the
-    TCP pose `base`. Steps compose as T_k = T_(k-1) * S_k in the axes of the TCP; in those of the
-    base, p_k = p_(k-1) + dp_k and R_k = exp(r_k) R_(k-1).
+    """Convert `rows` (>= chunk, d), as a policy gave them, to actions (chunk, 7) as Headway plays
+    them. `spec` says what the rows mean; `base` is the TCP pose at the chunk's start, in the base
+    frame. Steps in the axes of the TCP compose as T_k = T_(k-1) * S_k; in the axes of the base,
+    p_k = p_(k-1) + dp_k and R_k = exp(r_k) R_(k-1).
 
-    The action of a row that is not finite is NaN, and with steps so are those after it.
+    A row with a number that is not finite becomes an action of NaN. With steps, all later actions
+    become NaN too.
     """
     used = rows[: spec.chunk]
     with np.errstate(over="ignore", invalid="ignore"):
@@ -125,7 +132,7 @@ def _played(table: Vec, spec: Actions, base: Pose) -> Vec:
     table = table[:, [spec.names.index(n) for n in ACTION_NAMES]]
     out: Vec = table.copy()
     out[:, 6] = (table[:, 6] - spec.grip_open) / (spec.grip_closed - spec.grip_open)
-    if spec.axes == "base":  # a rotation about base axes is one about the same axes, seen from R
+    if spec.axes == "base":  # R^T v: vectors and rotation vectors seen in the axes of the TCP
         R = quat_to_mat(base.quat)
         out[:, :3], out[:, 3:6] = table[:, :3] @ R, table[:, 3:6] @ R
     if spec.relative_to == "previous":

@@ -1,21 +1,23 @@
-"""From action chunks to a joint reference at every tick.
+"""Turns action chunks into a joint reference at every tick: `to_joints` solves the inverse
+kinematics of a chunk, `ChunkPlayer` plays the result.
 
 A chunk's waypoints are interpolated linearly in joint space and smoothed by three moving averages
 (FIR trajectory generation, Biagiotti & Melchiorri 2012): a velocity step dv becomes an acceleration
 of dv/T1 and a jerk of dv/(T1*T2), so waypoints of ordinary speed stay inside the guard's limits.
-The arm follows `filter_delay_s` behind the waypoints; chunks are planned from the waypoint
-reference (`raw`), not from the delayed one.
+The arm follows the waypoints with a delay of `filter_delay_s`; new chunks are planned from the
+waypoint reference (`raw`), not from the delayed one.
 
-A new chunk is adopted at the tick where it arrived, at its own time index there: what ran meanwhile
-ran, nothing is estimated. How it takes over is the `seam`:
-- blend: at once; the jump is blended out over `BLEND_S`.
-- rtc: what the chunk before would have done fades out over all of their overlap, with the soft
-  mask of real-time chunking (Black, Galliker & Levine 2025, eq. 5): weight c (e^c - 1) / (e - 1),
-  where c falls from 1 at the adoption to 0 at the old chunk's end (`BLEND_S` later at least). Their
-  mask conditions the denoising; here it weights the waypoints, so it works with any policy.
+A new chunk is adopted at the tick at which it is ready, and played from the waypoint that belongs
+to that tick's time; its waypoints for earlier times are skipped. The `seam` says how it takes over:
+- blend: at once; the jump between the two chunks is blended out over `BLEND_S`.
+- rtc: the old chunk fades out over the time that both chunks cover, with the soft mask of real-time
+  chunking (Black, Galliker & Levine 2025, eq. 5): weight c (e^c - 1) / (e - 1), where c falls from
+  1 at the adoption to 0 at the old chunk's end, or `BLEND_S` after the adoption if that is later.
+  In the paper the mask conditions the denoising; here it weights the waypoints, so it works with
+  any policy.
 - ensemble: mean of all chunks that cover the tick, weighted exp(-decay i) with i = 0 the oldest
-  (temporal ensembling, Zhao et al. 2023), each fading in its last `BLEND_S`.
-Whatever jump the seam leaves is blended out as well, so the reference never steps.
+  (temporal ensembling, Zhao et al. 2023); each chunk fades out in its last `BLEND_S`.
+A jump that the seam leaves is blended out over `BLEND_S` as well, so the reference never steps.
 """
 
 from __future__ import annotations
@@ -36,15 +38,15 @@ from headway.edge.motion.smoother import PythonSmoother, smoother
 from headway.errors import SpecMismatch
 from headway.types import Chunk, Vec
 
-BLEND_S = 0.1
+BLEND_S = 0.1  # [s]
 ACTION_NAMES = ("dx", "dy", "dz", "rx", "ry", "rz", "grip")
-TAPS_S = (0.08, 0.06, 0.02)  # [s]
+TAPS_S = (0.08, 0.06, 0.02)  # lengths of the three moving averages [s]
 Seam = Literal["blend", "rtc", "ensemble"]
-_KEPT = 8  # chunks of an ensemble
+_KEPT = 8  # older chunks that an ensemble keeps at most
 
 
 def filter_delay_s(dt: float) -> float:
-    """How far the smoothed reference lags behind the waypoints [s]."""
+    """The delay [s] of the smoothed reference behind the waypoints, at ticks of `dt` [s]."""
     return sum(_taps(t, dt) - 1 for t in TAPS_S) / 2 * dt
 
 
@@ -53,8 +55,9 @@ def _taps(seconds: float, dt: float) -> int:
 
 
 class JointChunk(msgspec.Struct, frozen=True):
-    """Waypoints `q` (h + 1, n) [rad] at t0 + k * dt, the first one the base; `grip` (h + 1,) 0 open
-    to 1 closed; `residual` the worst inverse-kinematics error, position [m] or rotation [rad]."""
+    """A chunk as waypoints in joint space: `q` (h + 1, n) [rad] at the times t0 + k * dt, the first
+    one being the joints that the chunk starts from; `grip` (h + 1,), 0 open to 1 closed; `residual`
+    the largest inverse-kinematics error, position [m] or rotation [rad]."""
 
     t0_ns: int
     dt_ns: int
@@ -64,9 +67,10 @@ class JointChunk(msgspec.Struct, frozen=True):
 
 
 def to_joints(chunk: Chunk, chain: Chain, q0: Vec) -> JointChunk:
-    """Solve a chunk of TCP actions (h, 7): position [m] and rotation vector [rad] in the TCP frame
-    of the chunk's base pose, and grip 0..1. `q0` (n,): joints of the base pose. Raises SpecMismatch
-    for anything else."""
+    """Solve the inverse kinematics of a `chunk` of TCP actions (h, 7): position [m] and rotation
+    vector [rad] in the TCP frame of the chunk's base pose, and grip 0..1. `chain`: the arm's
+    kinematics; `q0` (n,) [rad]: the joints of the base pose. Raises SpecMismatch for actions of
+    another shape or type, for no actions, and for a time step that is not positive."""
     given = np.asarray(chunk.actions)
     if given.dtype.kind != "f" or given.ndim != 2 or given.shape[1] != len(ACTION_NAMES):
         raise SpecMismatch(
@@ -79,16 +83,21 @@ def to_joints(chunk: Chunk, chain: Chain, q0: Vec) -> JointChunk:
             f"{chunk.dt_ns} ns: check the policy"
         )
     actions = given.astype(np.float64)
-    # What is not finite becomes NaN joints: the guard rejects them and says so.
+    # Actions that are not finite become NaN joints, which the guard refuses with a reason.
     q, worst = chain.ik_chunk(quat_to_mat(chunk.base.quat), chunk.base.pos, actions, q0)
     grip = np.concatenate([actions[:1, 6], actions[:, 6]])
     return JointChunk(chunk.t0_ns, chunk.dt_ns, q, grip, worst)
 
 
 class ChunkPlayer:
-    """Holds the chunk that runs. `sample` is called once per tick and returns the joint reference,
-    or None when no chunk is young enough: its last waypoint is behind us. Chunks are played at
-    `scale` of their speed; `mark` every observation that a chunk will be made from."""
+    """Plays the chunk that runs, for `n` joints in ticks of `dt_s` [s]; `seam` and `ensemble_decay`
+    as above. `sample` is called once per tick. Call `mark` for every observation that a chunk may
+    be made from, and `adopt` for every chunk.
+
+    `raw` (n,) [rad] is the waypoint reference before smoothing, `grip` the grip at the last sample.
+    `seam_jump` [rad] is the largest jump of a joint at the last adoption, `disagreement` [rad] the
+    RMS difference between the two chunks there and at the next two waypoints.
+    """
 
     def __init__(
         self, n: int, dt_s: float, seam: Seam = "blend", ensemble_decay: float = 0.01
@@ -100,7 +109,7 @@ class ChunkPlayer:
         self._out = np.zeros(n)
         self._nothing = np.zeros(n)
         self._chunk: JointChunk | None = None
-        self._clock = PlayClock(round(dt_s * NS))  # chunks are in its time
+        self._clock = PlayClock(round(dt_s * NS))  # the times of `_chunk` and `_older` are its
         self._offset = np.zeros(n)
         self._offset_t0 = 0
         self.raw = np.zeros(n)  # (n,) [rad], the waypoint reference before smoothing
@@ -114,7 +123,7 @@ class ChunkPlayer:
         return "python" if isinstance(self._smoother, PythonSmoother) else "cpp"
 
     def reset(self, q: Vec) -> None:
-        """Stand still at `q`, with no chunk."""
+        """Stand still at `q` (n,) [rad], without a chunk."""
         self._rest(q)
         self._clock.reset()
         self._chunk = None
@@ -123,7 +132,8 @@ class ChunkPlayer:
         self.seam_jump = self.disagreement = self.grip = 0.0
 
     def resync(self, q: Vec, t_ns: int) -> None:
-        """The guard sent `q` instead: go on from there, blending back to the chunk."""
+        """Go on from `q` (n,) [rad], which the guard sent instead of the reference at `t_ns` [ns],
+        and blend back to the chunk."""
         self._rest(q)
         self._older.clear()
         now = self._clock.now(t_ns)
@@ -132,11 +142,12 @@ class ChunkPlayer:
             self._offset_t0 = t_ns
 
     def mark(self, t_ns: int) -> None:
-        """An observation was made at `t_ns`, from which a chunk may come."""
+        """Note that an observation was made at `t_ns` [ns], from which a chunk may come."""
         self._clock.mark(t_ns)
 
     def adopt(self, chunk: JointChunk, t_ns: int) -> bool:
-        """Take over at `t_ns`. False (and nothing changes) when the chunk is already over."""
+        """Let `chunk` take over at `t_ns` [ns]. Returns False, and changes nothing, when its last
+        waypoint is already in the past."""
         now = self._clock.now(t_ns)
         made_ns = chunk.t0_ns
         chunk = JointChunk(
@@ -158,12 +169,14 @@ class ChunkPlayer:
         return True
 
     def age_ns(self, t_ns: int) -> int | None:
-        """How old at `t_ns` the observation is that the running chunk was made from, else None."""
+        """Age [ns] at `t_ns` [ns] of the observation that the running chunk was made from; None
+        without a chunk."""
         return None if self._chunk is None else t_ns - self._made_ns
 
     def sample(self, t_ns: int, scale: float = 1.0) -> Vec | None:
-        """Joint reference (n,) [rad] for `t_ns`, in an array that the next call overwrites; also
-        sets `grip`. `scale` 0..1 is the fraction of the planned speed since the last tick."""
+        """The joint reference (n,) [rad] for the tick at `t_ns` [ns], in an array that the next
+        call overwrites; None without a chunk, or when its last waypoint is in the past. Also sets
+        `grip`. `scale`: the fraction 0..1 of the planned speed since the tick before."""
         self._clock.advance(scale)
         now = self._clock.now(t_ns)
         chunk = self._chunk
@@ -182,7 +195,7 @@ class ChunkPlayer:
         return self._out
 
     def _seam_at(self, chunk: JointChunk, t_ns: int) -> Vec:
-        """The waypoints of `chunk` with what the older ones add to them."""
+        """The waypoint reference of `chunk` at `t_ns`, mixed with the older chunks by the seam."""
         older = self._older
         until = self._adopted + round(BLEND_S * NS) if self.seam == "rtc" else 0
         while older and t_ns >= max(self._end(older[0]), until):
@@ -199,7 +212,7 @@ class ChunkPlayer:
         whole = math.exp(-self._decay * len(older))
         total = new * whole
         for i, one in enumerate(older):
-            # one that is about to end leaves step by step
+            # a chunk fades out in its last BLEND_S
             w = math.exp(-self._decay * i) * min(1.0, (self._end(one) - t_ns) / (BLEND_S * NS))
             total += w * self._raw_at(one, t_ns)
             whole += w
@@ -207,7 +220,7 @@ class ChunkPlayer:
         return mean
 
     def _difference(self, old: JointChunk, new: JointChunk, now: int) -> float:
-        """RMS of what two chunks say of now and the next two waypoints [rad]."""
+        """RMS difference [rad] between two chunks now and at the next two waypoints."""
         gaps: list[float] = []
         for t in range(now, min(now + 3 * new.dt_ns, self._end(old)), new.dt_ns):
             gaps += _minus(self._raw_at(old, t), self._raw_at(new, min(t, self._end(new))))
@@ -229,6 +242,6 @@ class ChunkPlayer:
 
 
 def _minus(a: Vec, b: Vec) -> list[float]:
-    """In plain floats: chunks come ten times a second, and NumPy that was not called for 100 ms
-    takes microseconds per call."""
+    """a - b, in plain floats: a NumPy function that was not called for 100 ms, the time from chunk
+    to chunk, takes microseconds."""
     return [x - y for x, y in zip(a.tolist(), b.tolist(), strict=True)]

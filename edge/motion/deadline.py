@@ -1,13 +1,15 @@
-"""What is sent when the policy is late: the running chunk while it is young, then a jerk-limited
-stop, then a hold. Never zeros, never an old chunk from its start.
+"""What the arm is sent when the policy is late: the running chunk while it is young enough, then a
+jerk-limited stop, then the position where the arm stands. It is never sent zeros, and never an old
+chunk from its start.
 
-The stop is Ruckig's (`headway.edge.motion.stop`), planned from the commands really sent. Those are
-samples q_k with backward differences v_k, a_k, not a continuous curve; one that continues them has
-at q_k the acceleration a_k and the velocity v_k + a_k T / 2: its next samples then have the
-differences a_k + j T / 6, a_k + j T, ..., so the third difference stays within the jerk limit
-across the seam. The stop keeps `_SHARE` of the arm's limits, so that rounding does not make the
-guard refuse it. The guard checks each sample as any command, and brakes by its own law where it
-refuses one.
+The stop is Ruckig's (`headway.edge.motion.stop`), planned from the commands that were really sent.
+Those are samples q_k with the backward differences v_k (velocity) and a_k (acceleration) at the
+period T, not a continuous curve. The stop starts at q_k with the acceleration a_k and the velocity
+v_k + a_k T / 2: with a jerk j, its next samples then have the accelerations a_k + j T / 6,
+a_k + j T, ..., so the third difference stays within the jerk limit across the seam. The stop uses
+only `_SHARE` of the arm's acceleration and jerk limits, so that rounding does not make the guard
+refuse it. The guard checks each of its samples like any command; if it refuses one, it brakes by
+its own law.
 """
 
 from __future__ import annotations
@@ -23,21 +25,23 @@ from headway.edge.motion.stop import StopTrajectory
 from headway.errors import CommandRejected
 from headway.types import Limits, Vec
 
-_SHARE = 0.9
+_SHARE = 0.9  # of the arm's acceleration and jerk limits
 
 
 class Mode(IntEnum):
     FOLLOW = 0  # a chunk that is young enough
-    STOP = 1
-    HOLD = 2
+    STOP = 1  # on the jerk-limited stop
+    HOLD = 2  # at rest, without a chunk
 
 
 class Deadline:
-    """`sample` once per tick, then `sent` with what really went out. `mode` and `why` say what is
-    going on; `changed` is True on the tick of a transition."""
+    """The joint reference of every tick, with or without a fresh chunk. Call `sample` once per
+    tick, then `sent` with the command that really went out. `mode` says what is followed, `why` the
+    reason in words; `changed` is True on the tick on which the mode changes."""
 
     def __init__(self, player: ChunkPlayer, limits: Limits, dt_s: float, max_age_s: float) -> None:
-        """`max_age_s`: of the observation that the running chunk was made from."""
+        """`player` holds the chunk; `limits` of the arm; `dt_s` [s] per tick; `max_age_s` [s]: a
+        chunk made from an older observation is not followed."""
         self._player, self._dt = player, dt_s
         self._max_age_ns = round(max_age_s * NS)
         gentle = replace(limits, ddq_max=limits.ddq_max * _SHARE, dddq_max=limits.dddq_max * _SHARE)
@@ -49,7 +53,7 @@ class Deadline:
         self.mode, self.why, self.changed = Mode.HOLD, "", False
 
     def reset(self, q: Vec) -> None:
-        """At rest at `q` (n,) [rad], nothing to do yet."""
+        """Begin at rest at `q` (n,) [rad], without a chunk."""
         self._player.reset(q)
         for sent in self._sent:
             sent[:] = q
@@ -57,7 +61,8 @@ class Deadline:
         self.mode, self.why, self.changed = Mode.HOLD, "no chunk yet", False
 
     def sample(self, t_ns: int, scale: float = 1.0) -> Vec:
-        """Joint reference (n,) [rad] for `t_ns`; chunks are played at `scale` of their speed."""
+        """The joint reference (n,) [rad] for the tick at `t_ns` [ns], in an array that the next
+        call may overwrite. Chunks are played at the fraction `scale` (0..1) of their speed."""
         before = self.mode
         wanted: Vec | None = None
         if self.mode is not Mode.STOP:
@@ -91,7 +96,7 @@ class Deadline:
         ddq = (q - 2 * before + first) / self._dt**2
         try:
             self._stop.plan(q, dq + 0.5 * self._dt * ddq, ddq)
-        except CommandRejected as e:  # the guard refuses to stand still at once, and brakes
+        except CommandRejected as e:  # hold `q` at once: the guard refuses that, and brakes
             self.why += f"; {e}"
             self.mode = Mode.HOLD
             self._out[:] = q
@@ -100,13 +105,14 @@ class Deadline:
         self.mode, self._k = Mode.STOP, 0
 
     def sent(self, q: Vec) -> None:
-        """`q` (n,) [rad] went out as it was wanted, or nearly."""
+        """Take note that the command `q` (n,) [rad] was sent to the arm, at every tick."""
         oldest = self._sent.pop()
         oldest[:] = q
         self._sent.insert(0, oldest)
 
     def overruled(self, q: Vec, t_ns: int) -> None:
-        """The guard sent `q` instead: go on from there. After `sent`."""
+        """Go on from `q` (n,) [rad], which the guard sent at `t_ns` [ns] instead of the reference.
+        To be called after `sent`."""
         self._player.resync(q, t_ns)
         self._out[:] = q
         if self.mode is Mode.STOP:

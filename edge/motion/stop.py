@@ -3,14 +3,15 @@
 A software stop is not a safety function: it is what the control computer does when it still can.
 Emergency and protective stops belong to the robot's safety controller and its brakes.
 
-- Category 0, power off at once, is no trajectory: ask the arm's driver.
+- Category 0, power off at once, is no trajectory: use the stop of the arm's driver.
 - Category 1: every joint stops as soon as it can, then the caller takes the power off.
 - Category 2: all joints stop together, which bends the TCP's path less; then they hold, powered.
 
-Its samples keep the discrete limits among themselves: the third difference of a sampled curve over
-T^3 is an average of its jerk. Across the seam with commands already sent they do so where the
-continuous state (q, dq, ddq) is one that continues those (see `headway.edge.motion.deadline`). The
-guard, which must keep its word from whatever state, uses `headway.edge.guard.brake`.
+The samples of a stop keep the acceleration and jerk limits as differences, too: the third
+difference of a curve sampled with the period T, divided by T^3, is an average of the curve's jerk.
+That also holds between the last commands that were sent and the first sample, if the stop starts
+from a state (q, dq, ddq) that continues those commands (see `headway.edge.motion.deadline`). The
+guard has to stop from any state, so it uses `headway.edge.guard.brake` instead.
 """
 
 from __future__ import annotations
@@ -33,8 +34,13 @@ from headway.types import Limits, Vec
 
 
 class StopTrajectory:
-    """A stop of n joints, sampled every `period_s`. `plan` computes it into a table that is made
-    once; `sample` copies a row. `seconds`, `ticks` and `inside` describe the last plan."""
+    """A stop of n joints within the acceleration and jerk `limits`, sampled every `period_s` [s].
+    `plan` computes it into a table that is allocated once; `sample` copies a row of the table.
+
+    Of the last plan, `seconds` is the duration [s], `ticks` the number of samples until the arm
+    stands, and `inside` whether it stays within the joint limits. Raises ValueError for another
+    category than 1 or 2, and for a period that is not positive.
+    """
 
     def __init__(self, limits: Limits, period_s: float, *, category: int = 2) -> None:
         if category not in (1, 2):
@@ -57,10 +63,12 @@ class StopTrajectory:
         return self.category == 1
 
     def plan(self, q: Vec, dq: Vec, ddq: Vec) -> int:
-        """Stop from position, velocity and acceleration (n,) [rad, rad/s, rad/s^2]; returns after
-        how many samples the arm stands. More than the arm's velocity limit only takes longer.
+        """Plan a stop from the position `q`, the velocity `dq` and the acceleration `ddq`, each
+        (n,) [rad, rad/s, rad/s^2]. Returns after how many samples the arm stands. The velocity may
+        exceed the arm's limit; the stop then takes longer.
 
-        Raises CommandRejected for a state from which nothing can be computed (shape, NaN).
+        Raises CommandRejected for a state of another shape or with a number that is not finite, and
+        where Ruckig finds no stop.
         """
         state = [np.asarray(x, np.float64) for x in (q, dq, ddq)]
         if not all(x.shape == (self.n,) and np.isfinite(x).all() for x in state):
@@ -80,9 +88,8 @@ class StopTrajectory:
             raise CommandRejected(f"no stop found ({result}): use the arm's own stop (category 0)")
         self.seconds = float(trajectory.duration)
         self.ticks = math.ceil(self.seconds / self.period_s - 1e-9)
-        if self.ticks >= len(
-            self._q
-        ):  # faster than the arm's limits allow; rare enough to allocate
+        # Only a stop from more than the arm's velocity limit is longer than the table.
+        if self.ticks >= len(self._q):
             self._q = np.zeros((self.ticks + 1, self.n))
         for k in range(self.ticks + 1):
             self._q[k] = trajectory.at_time(min(k * self.period_s, self.seconds))[0]
@@ -96,7 +103,7 @@ class StopTrajectory:
         return self.ticks
 
     def _given(self) -> InputParameter:
-        """Ruckig's objects live for one plan: a stop is rare, and nothing is left to clean up."""
+        """Ruckig's input, made anew for each plan: a stop is rare, so this costs little."""
         given = InputParameter(self.n)
         given.control_interface = ControlInterface.Velocity
         given.synchronization = Synchronization.No if self.category == 1 else Synchronization.Time
@@ -106,7 +113,7 @@ class StopTrajectory:
         return given
 
     def sample(self, k: int, out: Vec) -> bool:
-        """Write the positions (n,) [rad] of `k` periods after the plan's start into `out`; past the
-        end, the last ones. Returns whether the arm stands. Allocates nothing."""
+        """Write the positions `k` periods after the start of the stop into `out` (n,) [rad]; past
+        its end, those of the end. Returns whether the arm stands by then. Allocates nothing."""
         np.copyto(out, self._q[min(max(k, 0), self.ticks)])
         return k >= self.ticks

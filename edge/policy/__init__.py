@@ -1,1 +1,1 @@
-"""Policies: what they see, how they run beside the loop, here or on another computer."""
+"""Policies: what they see, and how they run beside the loop, on this computer or on another one."""

@@ -1,5 +1,6 @@
-"""How the inputs of a bundled policy are filled from an observation: images, `state` and
-`instruction`, each with the unit, mean and standard deviation that the bundle declares."""
+"""Fills the inputs of a bundled policy from an observation: images, `state` and `instruction`, each
+with the unit, mean and standard deviation that the bundle declares. `make_inputs` makes one `Input`
+for each input of the model."""
 
 from __future__ import annotations
 
@@ -22,17 +23,19 @@ _INDICES = ("int64", "int32", "uint8", "uint16")
 
 
 class Input(Protocol):
-    """One input of the graph."""
+    """One input of the ONNX graph."""
 
     def fill(self, obs: Observation) -> None:
-        """Write what `obs` says into the engine's buffer. Raises SpecMismatch."""
+        """Write the part of `obs` that this input takes into the engine's buffer. Raises
+        SpecMismatch for an image that does not fit."""
 
 
 def make_inputs(manifest: Manifest, engine: Engine, where: str) -> list[Input]:
-    """One for every input that the manifest names; `where` names the bundle in errors.
+    """One `Input` for every input that `manifest`, a policy's, names; `engine` has their buffers,
+    and `where` names the bundle in errors.
 
-    Raises SpecMismatch for an input that nobody fills, for one that is missing for what the policy
-    declares, and for one of another shape, dtype or unit.
+    Raises SpecMismatch for an input that the loop does not fill, for a `state` or `instruction`
+    that the policy declares without an input for it, and for a wrong shape, dtype or unit.
     """
     info = manifest.policy
     assert info is not None
@@ -64,8 +67,9 @@ def make_inputs(manifest: Manifest, engine: Engine, where: str) -> list[Input]:
 
 
 class Scaling:
-    """Values in one unit -> what a tensor holds of them: (x gain - mean) / std. `gain` is a number
-    or one per element of the last axis."""
+    """Converts values x to what `tensor` holds: (x gain - mean) / std, with the tensor's mean and
+    standard deviation. `gain` converts the unit: one number, or one per element of the last axis.
+    """
 
     def __init__(self, tensor: Tensor, gain: float | NDArray[np.float64]) -> None:
         self._gain = gain
@@ -81,12 +85,13 @@ class Scaling:
             buffer[...] = (values * self._gain - self._mean) / self._std
 
     def back(self, values: NDArray[Any]) -> NDArray[Any]:
-        """What `values` of the tensor mean, without the gain."""
+        """`values` of the tensor with mean and std taken back: values std + mean. The gain is not
+        taken back."""
         return values if self._plain else values * self._std + self._mean
 
 
 class _StateInput:
-    """(1, n) of floats; the observation has SI units."""
+    """The state as floats (1, n), converted from SI units to those of the tensor."""
 
     def __init__(self, buffer: NDArray[Any], tensor: Tensor, names: Sequence[str]) -> None:
         want = (1, len(names))
@@ -108,7 +113,7 @@ class _StateInput:
 
 
 def _gain(name: str, unit: str) -> float:
-    """What the SI value `name` of the state is multiplied by to be in `unit`; "": SI too."""
+    """The factor that converts the value `name` of the state from SI to `unit`; "": SI."""
     if not unit:
         return 1.0
     try:
@@ -139,7 +144,7 @@ class _InstructionInput:
 
 
 class _ImageInput:
-    """A whole image as the camera gave it; the manifest has checked shape and dtype."""
+    """A whole image, not resized. Loading the manifest has checked the tensor's shape and dtype."""
 
     def __init__(self, buffer: NDArray[Any], tensor: Tensor, image: Image) -> None:
         self._buffer, self._image = buffer, image
@@ -152,7 +157,8 @@ class _ImageInput:
 
 
 def pixels(frame: Frame, image: Image) -> NDArray[Any]:
-    """What `image` wants of `frame`. Raises SpecMismatch for another size, or no depth."""
+    """The pixels of `frame` that `image` wants: colour (h, w, 3) uint8 or depth (h, w) uint16 [mm].
+    Raises SpecMismatch for another size, and for a frame without depth where depth is wanted."""
     found = frame.rgb if image.encoding == "rgb8" else frame.depth
     if found is None:
         raise SpecMismatch(f"the policy wants depth from camera {image.camera}, which gives none")

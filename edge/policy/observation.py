@@ -1,4 +1,5 @@
-"""Proprioception by name: a bundle lists the names, the loop fills the vector from telemetry."""
+"""The state vector of an observation: a policy lists the names of the numbers that it wants, and
+the loop fills them in from a telemetry row."""
 
 from __future__ import annotations
 
@@ -44,7 +45,7 @@ _SCALARS: dict[str, Callable[[Row, Pose], float]] = {
 }
 _LENGTHS = ("tcp_x", "tcp_y", "tcp_z", "width", "width_ref", "lead_x", "lead_y", "lead_z")
 _FORCES = ("grip_force", "force_x", "force_y", "force_z")
-# Of each number of the state, as `headway.units` names them.
+# Unit of each number of the state, as `headway.units` names it.
 STATE_UNITS = (
     dict.fromkeys(_SCALARS, "1")
     | dict.fromkeys(_LENGTHS, "m")
@@ -53,14 +54,15 @@ STATE_UNITS = (
 )
 _FIELDS = ("tcp", "twist", "wrench", "width", "width_ref", "grip_force", "retries")
 STATE_NAMES = tuple(_SCALARS)
-# What a cloned policy should not see: where it is going already. Given its own velocity it learns
-# to go on as before instead of looking (de Haan, Jayaraman & Levine 2019).
+# Behaviour cloning should not see the present motion: a policy that is given its own velocity
+# learns to go on as before instead of using the images (de Haan, Jayaraman & Levine 2019).
 _MOMENTUM = ("vx", "vy", "vz", "lead_x", "lead_y", "lead_z")
 CLONING_STATE = tuple(n for n in STATE_NAMES if n not in _MOMENTUM)
 
 
 class StateVector:
-    """`fill(row, out)`: `out` (n,) float32 in the order of `names`. Raises SpecMismatch."""
+    """Fills the state vector with the numbers `names`, of STATE_NAMES. Raises SpecMismatch for
+    other names."""
 
     def __init__(self, names: Sequence[str]) -> None:
         unknown = [n for n in names if n not in _SCALARS]
@@ -72,8 +74,9 @@ class StateVector:
         self._read = [_SCALARS[n] for n in names]
 
     def fill(self, row: Row, base: Pose, out: NDArray[np.float32]) -> None:
-        """`base`: the pose that the next chunk will be relative to (base frame)."""
-        plain = {
-            name: row[name].tolist() for name in _FIELDS
-        }  # an array's items are slow one by one
+        """Write the state, in SI units and in the order of `names`, into `out` (n,). `row`: the
+        telemetry row by field name; `base`: the TCP pose, in the base frame, that the next chunk
+        will be relative to."""
+        # Reading an array item by item is slow, so each field becomes a list first.
+        plain = {name: row[name].tolist() for name in _FIELDS}
         out[:] = [read(plain, base) for read in self._read]

@@ -1,9 +1,9 @@
-"""Policies, and the workers that run them beside the loop.
+"""What a policy is, and the workers that run one beside the loop.
 
 In real time a policy has a process of its own (`headway.edge.policy.worker.process`), which always
-takes the newest observation, never a queue of them. In lock-step it runs in place (`InlineWorker`),
-and its chunk becomes available `latency_s` of virtual time later, so that a simulated run has the
-delay of a real one.
+answers the newest observation and drops older ones. In lock-step it runs in the loop's process
+(`InlineWorker`), and its chunk becomes available `latency_s` of virtual time after the observation,
+so that a simulated run has the delay of a real one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from headway.types import Chunk, Observation
 
 
 class ImageNeed(msgspec.Struct, frozen=True):
-    """What a policy wants of a camera: its size [px], None for any, and whether depth too."""
+    """What a policy wants of a camera: the image size [px], None for any, and whether depth too."""
 
     camera: str
     height: int | None = None
@@ -33,8 +33,9 @@ class ImageNeed(msgspec.Struct, frozen=True):
 class Needs(msgspec.Struct, frozen=True):
     """What a policy is made for, as far as it says.
 
-    `rate_hz`: inferences a second. `chunk_s`: how long its chunks last. `instructions`: those that
-    it knows, () for a policy that takes none, None for free text.
+    `rate_hz`: inferences per second. `chunk_s`: how long its chunks last [s]. `images`: what it
+    wants of cameras. `instructions`: those that it knows, () for a policy that takes none, None for
+    free text.
     """
 
     rate_hz: float | None = None
@@ -44,8 +45,9 @@ class Needs(msgspec.Struct, frozen=True):
 
 
 class Policy(Protocol):
-    """Observation in, chunk out. `cameras` and `state_names` say what it wants to see,
-    `chunk_shape` is that of its actions (h, d), `needs` what has to hold before a run begins."""
+    """Turns an observation into a chunk. `cameras` and `state_names` say what it wants to see,
+    `chunk_shape` is the shape (h, d) of its actions, and `needs` has to be met before a run begins.
+    """
 
     name: str
     cameras: tuple[str, ...]
@@ -54,16 +56,17 @@ class Policy(Protocol):
     needs: Needs
 
     def instruction(self, text: str) -> int:
-        """Index of an instruction in the vocabulary. Raises SpecMismatch."""
+        """Index of the instruction `text` among those that the policy knows. Raises SpecMismatch
+        for an unknown one."""
 
     def reset(self) -> None: ...
     def infer(self, obs: Observation) -> Chunk:
-        """A chunk relative to `obs.base`."""
+        """The chunk for `obs`, with actions relative to `obs.base`. May raise anything."""
 
 
 class Ready(msgspec.Struct, frozen=True):
-    """A chunk as inferred and as joints, and when that was on CLOCK_MONOTONIC: the observation
-    handed over, inference begun, chunk done."""
+    """A chunk as inferred, the same in joint space, and the times on CLOCK_MONOTONIC [ns] at which
+    the observation was handed over, the inference began, and the chunk was done."""
 
     chunk: Chunk
     joints: JointChunk
@@ -73,7 +76,7 @@ class Ready(msgspec.Struct, frozen=True):
 
 
 class About(msgspec.Struct, frozen=True):
-    """What the policy behind a worker is and wants."""
+    """Description of the policy behind a worker; the fields are those of `Policy`."""
 
     name: str
     cameras: tuple[str, ...]
@@ -83,7 +86,7 @@ class About(msgspec.Struct, frozen=True):
 
 
 class FrameShape(NamedTuple):
-    """What a camera's frames look like [px]."""
+    """Size [px] of a camera's frames, and whether they have depth."""
 
     height: int
     width: int
@@ -91,23 +94,25 @@ class FrameShape(NamedTuple):
 
 
 class Worker(Protocol):
-    """`submit` hands over an observation and never waits; `take` returns a finished chunk once, or
-    None."""
+    """Runs a policy beside the loop. `submit` hands over an observation and never waits; `take`
+    returns a finished chunk once, else None. `about` describes the policy."""
 
     about: About
 
     @property
     def trouble(self) -> str:
-        """Why no chunk may come for a while: the policy is being started again. Else ""."""
+        """Why the policy is being started again, so that no chunk comes for a while; else ""."""
 
     def reset(self, instruction: str) -> int:
-        """Begin an episode: what was asked before is dropped. Returns the instruction's index.
-        Raises SpecMismatch for one that the policy does not know, PolicyError when it is gone."""
+        """Begin an episode: observations and chunks of the one before are dropped. Returns the
+        instruction's index. Raises SpecMismatch for an instruction that the policy does not know,
+        PolicyError when the policy is gone."""
 
     def submit(self, obs: Observation) -> None: ...
     def take(self, now_ns: int) -> Ready | None:
-        """The newest chunk that is ready by now. Raises PolicyError, once, for an inference that
-        failed, and always when the policy is gone for good."""
+        """The newest chunk that is ready at `now_ns` [ns], None without a new one. Raises
+        PolicyError once for an inference that failed, and at every call when the policy is gone for
+        good."""
 
     def close(self) -> None: ...
 
@@ -119,8 +124,8 @@ def about(policy: Policy) -> About:
 def check_cameras(
     policy: About, cameras: Collection[str], frames: Mapping[str, FrameShape]
 ) -> None:
-    """Whether each camera that the policy wants is among `cameras`, and gives what it wants where
-    that is among `frames`. Raises ConfigError."""
+    """Check that `cameras` has each camera that the policy wants, and that the frames of those in
+    `frames` have the size and the depth that it wants. Raises ConfigError."""
     for camera in policy.cameras:
         if camera not in cameras:
             have = ", ".join(cameras) or "none"
@@ -143,8 +148,9 @@ def check_cameras(
 
 
 def infer(policy: Policy, chain: Chain, obs: Observation, submitted_ns: int) -> Ready:
-    """One inference with the joints that go with it. Raises PolicyError for whatever the policy
-    raises: a policy's bug is not the loop's."""
+    """One inference of `policy`, and the inverse kinematics of its chunk with the arm's `chain`.
+    `submitted_ns` [ns]: when `obs` was handed over, on CLOCK_MONOTONIC. Raises PolicyError for
+    whatever the policy raises, so that a bug of a policy does not end the loop."""
     started = monotonic_ns()
     try:
         chunk = policy.infer(obs)
@@ -155,12 +161,13 @@ def infer(policy: Policy, chain: Chain, obs: Observation, submitted_ns: int) -> 
 
 
 class InlineWorker:
-    """In lock-step: infers in `submit`."""
+    """The worker of lock-step runs: infers within `submit`, in the loop's process."""
 
     trouble = ""
 
     def __init__(self, policy: Policy, chain: Chain, latency_s: float) -> None:
-        """`latency_s` from an observation to the tick that its chunk is ready for [s]."""
+        """`chain`: the arm's kinematics; `latency_s` [s]: virtual time from an observation to the
+        tick at which its chunk is ready."""
         self.policy, self._chain, self.latency_s = policy, chain, latency_s
         self.about = about(policy)
         self._latency_ns = round(latency_s * NS)

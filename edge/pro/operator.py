@@ -1,7 +1,10 @@
-"""The Process-Reward Operator in the loop: features -> ONNX head -> signals and reward.
+"""The Process-Reward Operator (PRO) in the loop: features of the telemetry go into an ONNX head,
+which gives the signals; the reward follows from them.
 
-Reward (per head step): gamma * Phi(t+1) - Phi(t) - lambda * risk - mu * (1 - stability), with
-Phi = -time-to-go: potential-based (Ng, Harada & Russell 1999), so dawdling earns nothing.
+The reward of a step of the head is gamma * Phi(t+1) - Phi(t) - lambda * risk - mu * (1 -
+stability), with Phi = -time-to-go [s]. lambda and mu are the bundle's `risk_weight` and
+`stability_weight`. The first two terms are potential-based shaping (Ng, Harada & Russell 1999):
+with gamma = 1 only a decrease of time-to-go earns a reward, so dawdling earns nothing.
 """
 
 from __future__ import annotations
@@ -19,14 +22,14 @@ from headway.kernels import feature_stream, spec
 from headway.kernels.telemetry import Scale
 from headway.types import Signals
 
-OUTPUTS = ("progress", "stability", "completion", "risk", "time_to_go")  # as in Signals
+OUTPUTS = ("progress", "stability", "completion", "risk", "time_to_go")  # in the order of Signals
 SIGNALS = (*OUTPUTS, "reward")
 _NUMBERS = struct.Struct("=q6d")  # of a row of /pro: t_ns, SIGNALS
 
 
 @cache
 def pro_dtype() -> np.dtype[np.void]:
-    """A row of the /pro topic."""
+    """Layout of a row of the topic /pro; `time_to_go` is in [s]."""
     return np.dtype(
         [
             ("t_ns", np.int64),
@@ -38,8 +41,17 @@ def pro_dtype() -> np.dtype[np.void]:
 
 
 class ProOperator:
-    """`step` once per tick. `updated` is True on ticks where the head ran; `record` then holds the
-    row for the recording, `reward_now` that step's reward (0 on other ticks)."""
+    """Runs the PRO head of `bundle` in `engine`. Call `reset` before an episode and `step` once per
+    tick. `scale` makes the features of different robots comparable; `joints` of the arm; `hz` of
+    the loop, of which `head_hz`, the rate of the head, is a divisor; `features`: the implementation
+    that computes them ("auto", "cuda", "cpp" or "numpy").
+
+    `updated` is True on ticks on which the head ran. `record` then holds the row for the recording,
+    and `reward_now` the reward of that step of the head; on other ticks `reward_now` is 0.
+
+    Raises SpecMismatch for a bundle that is no PRO head, or is made for other features, shapes or
+    another rate; Missing or ConfigError for an implementation that cannot run here.
+    """
 
     def __init__(
         self,
@@ -87,7 +99,7 @@ class ProOperator:
 
     def reset(self) -> None:
         self.stream.reset()
-        self.stream.bind(self._features, self._mask)  # features go where the head reads them
+        self.stream.bind(self._features, self._mask)  # it writes where the head reads
         self._h[:] = 0.0
         self._phi: float | None = None
         self.updated = False
@@ -95,11 +107,12 @@ class ProOperator:
         self.signals = Signals(0.0, 1.0, 0.5, 0.0, 0.0, 0.0)
 
     def due(self, tick: int) -> bool:
-        """Whether the head runs at this tick."""
+        """Whether the head runs at the tick with the index `tick`."""
         return tick % self._every == 0
 
     def step(self, row: np.void, tick: int) -> Signals:
-        """Signals as of this row; the head runs every hz / head_hz ticks, in between they hold."""
+        """The signals after the telemetry row `row`, at the tick with the index `tick`. The head
+        runs every hz / head_hz ticks; on the ticks in between, its last signals are returned."""
         self.updated = self.due(tick)
         self.reward_now = 0.0
         if not self.updated:
@@ -127,8 +140,8 @@ class ProOperator:
 
 
 def _check_manifest(bundle: Bundle) -> None:
-    """Whether a head's inputs and outputs are those that are filled and read here, as they are.
-    Raises SpecMismatch."""
+    """Check that the head has exactly the inputs that are filled and the outputs that are read
+    here, with the same shapes and units. Raises SpecMismatch."""
     manifest, where = bundle.manifest, bundle.path
     info = manifest.pro
     assert info is not None

@@ -1,1 +1,1 @@
-"""Tasks as the robot's own sensors tell them; a module each."""
+"""How far a task is, judged by the robot's own sensors; one module per task."""

@@ -1,6 +1,6 @@
-"""Which part of the task the robot is in, as its own sensors tell: gripper, TCP and the station's
-layout. It never sees an object's pose. Its phase, retries and `done` are what PRO's status features
-and the end of an episode are made of.
+"""Which phase of a pick-and-place task the robot is in, judged by its own sensors: the gripper, the
+TCP position and the configured zones, never by the pose of an object. The phase and the retries go
+into PRO's status features; `done` ends the episode.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ class Phase(IntEnum):
     TRANSPORT = 4
     PLACE = 5
     RETREAT = 6
-    RECOVER = 7
+    RECOVER = 7  # after a retry, until the open jaws are above `clear_z`
 
 
 Place = Annotated[float, Meta(ge=-10.0, le=10.0)]  # a coordinate within reach of any arm [m]
 
 
 class ZoneConfig(config.Struct, frozen=True):
-    """A box on the table [m]."""
+    """A rectangle on the table, in the base frame: its centre (x, y) and half its size [m]."""
 
     centre: tuple[Place, Place]
     half: tuple[Positive, Positive]
 
     def holds(self, x: float, y: float) -> bool:
-        """Whether a point (base frame) lies in it."""
+        """Whether the point (`x`, `y`) [m] in the base frame lies in the rectangle."""
         return abs(x - self.centre[0]) < self.half[0] and abs(y - self.centre[1]) < self.half[1]
 
 
@@ -48,29 +48,32 @@ class TaskConfig(config.Struct, frozen=True):
 
     source: ZoneConfig
     target: ZoneConfig
-    # 0 pick-and-place, 1 box opening, 2 returns
+    # which task PRO is told of: 0 pick-and-place, 1 box opening, 2 returns
     index: Annotated[int, Meta(ge=0, le=2)] = 0
-    limit_s: Positive = 18.0
-    clear_z: Place = 0.18  # above this the tool passes over everything [m]
-    low_z: Place = 0.12  # below this it works in a zone
-    done_z: Place = 0.22  # retreated after placing
+    limit_s: Positive = 18.0  # time limit of an episode [s]
+    # heights of the TCP in the base frame [m]
+    clear_z: Place = 0.18  # above this the tool passes over everything
+    low_z: Place = 0.12  # below this the open jaws are descending to the item
+    done_z: Place = 0.22  # above this the tool has retreated after placing
     empty_width: NotNegative = 0.004  # jaws closed further than this hold nothing [m]
-    settle_s: Annotated[float, Meta(ge=0.0, le=60.0)] = 0.12  # jaws so long still have closed
+    # jaws that have not moved for this long have finished closing [s]
+    settle_s: Annotated[float, Meta(ge=0.0, le=60.0)] = 0.12
     open_fraction: Fraction = 0.5  # a commanded width below this share of the stroke means "close"
 
 
-# Called with the kind, a text for people, and the jaw width and TCP position [m] by name.
+# Is called with the event's kind, a text for people, and the numbers of the event: the width of the
+# jaws and x, y, z of the TCP in the base frame [m], by name.
 OnEvent = Callable[[EventKind, str, dict[str, float]], None]
 
 
 def _nobody(kind: EventKind, text: str, numbers: dict[str, float]) -> None:
-    """Nobody wants to know."""
+    """The default of `on_event`: does nothing."""
 
 
 @dataclass(slots=True)
 class TaskMonitor:
-    """`step` once per tick. `stroke` [m] of the gripper; `on_event` is called with what happens, in
-    the tick in which it does."""
+    """Call `step` once per tick. `stroke` [m] of the gripper; `on_event` is called in the tick in
+    which an event happens. `phase`, `retries`, `done` and `holding` (an item) are the state."""
 
     cfg: TaskConfig
     stroke: float
@@ -87,13 +90,15 @@ class TaskMonitor:
     def step(
         self, x: float, y: float, z: float, width: float, width_ref: float, dt: float
     ) -> Phase:
-        """TCP position [m], jaw width and its command [m], seconds since the last tick. With a NaN
-        among them nothing changes."""
+        """The phase after this tick: `x`, `y`, `z` of the TCP in the base frame [m], jaw opening
+        `width` and its last command `width_ref` [m], and `dt` [s] since the last tick. With a value
+        that is not finite nothing changes."""
         c = self.cfg
         if not math.isfinite(x + y + z + width + width_ref):
             return self.phase
         closing = width_ref < c.open_fraction * self.stroke
-        # Encoder noise is 0.1 mm; a closing jaw moves 0.24 mm per 2 ms tick.
+        # `_last_width` follows the width with a time constant of 10 ms. Encoder noise is 0.1 mm; a
+        # jaw that closes by 0.24 mm per 2 ms tick is 1.2 mm ahead of it.
         moving = abs(width - self._last_width) > 0.0008
         self._last_width += (width - self._last_width) * min(1.0, dt / 0.01)
         self._still_s = 0.0 if moving else self._still_s + dt

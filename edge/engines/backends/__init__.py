@@ -1,1 +1,1 @@
-"""Inference engines; each module is a kind with `open_engine(path, ...) -> Engine`."""
+"""The kinds of inference engines, a module each, as `headway.edge.engines.engine` describes."""

@@ -1,5 +1,5 @@
-"""An engine that computes nothing: all outputs stay zero. For measuring a loop without its model,
-and as the shortest complete example of a backend."""
+"""An engine that computes nothing: all outputs are zero. It serves to measure a loop without the
+time of its model, and as the shortest complete example of a backend."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ def missing() -> str:
 def open_engine(
     path: Path, inputs: Mapping[str, TensorSpec], outputs: Mapping[str, TensorSpec]
 ) -> Engine:
-    """The shapes are the bundle's; the file is not read. Raises SpecMismatch without them."""
+    """An engine with the `inputs` and `outputs` of the bundle; the file at `path` is not read.
+    Raises SpecMismatch where one of them is empty."""
     if not inputs or not outputs:
         raise SpecMismatch(f"the null engine wants the inputs and outputs of {path}, found none")
     return NullEngine(inputs, outputs, str(path))

@@ -1,8 +1,9 @@
-"""ONNX Runtime on the CPU: one thread, no spinning, buffers bound once.
+"""ONNX Runtime on the CPU: one thread, no spinning, buffers that are bound once.
 
-One thread because the control loop owns the other cores; no spinning because a waiting pool that
-spins takes the time of the loop beside it. The first run happens here, at opening: it finds
-models that cannot run, tells the outputs' shapes, and makes the arenas before the loop starts.
+One thread, because the model must not compete for cores with the loop and other processes; no
+spinning, because a thread that spins while it waits takes time from the loop beside it. The model
+is run once when it is opened: that finds models that cannot run, gives the outputs' shapes, and
+lets ONNX Runtime allocate its memory before the loop starts.
 """
 
 from __future__ import annotations
@@ -42,8 +43,12 @@ def missing() -> str:
 def open_engine(
     path: Path, inputs: Mapping[str, TensorSpec], outputs: Mapping[str, TensorSpec]
 ) -> Engine:
-    """Raises BundleError for a file that is no model, does not run, or whose inputs and outputs are
-    not arrays of numbers of fixed shapes; SpecMismatch for a dimension that nobody fixes."""
+    """Open the model at `path`. `inputs` are those that the bundle names: they give the size of
+    dimensions that the model leaves open; `outputs` are not needed here.
+
+    Raises BundleError for a file that is no model, does not run, or has inputs or outputs that are
+    not arrays of numbers of fixed shapes; SpecMismatch for an open dimension that neither the model
+    nor the bundle gives a size."""
     ort = onnxruntime()
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
@@ -53,7 +58,7 @@ def open_engine(
     options.log_severity_level = 3
     try:
         session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as e:  # ORT's errors share no base of their own
+    except Exception as e:  # ONNX Runtime's errors have no common base class
         raise BundleError(
             f"{path} is no model that ONNX Runtime {ort.__version__} can load: {_line(e)}: export "
             "it again, and keep all its files together"
@@ -75,13 +80,13 @@ def _numbers(session: Any, path: Path) -> None:
 
 
 def _outputs(session: Any, inputs: Mapping[str, TensorSpec], path: Path) -> dict[str, TensorSpec]:
-    """Their shapes, as runs on made-up inputs find them. Raises BundleError where a run fails, or
-    where the shapes depend on what is in the inputs."""
+    """Names and shapes of the outputs, found by runs on made-up inputs. Raises BundleError where
+    the run on zeros fails, and where the shapes depend on the values of the inputs."""
     names = [o.name for o in session.get_outputs()]
 
     def shapes(fill: int) -> dict[str, TensorSpec]:
         made = {n: np.full(s.shape, fill, s.dtype) for n, s in inputs.items()}
-        for a in made.values():  # not all alike, so that what counts or selects has something to do
+        for a in made.values():  # not all equal, so that data-dependent shapes show themselves
             a.reshape(-1)[1::3] = 0
         out = session.run(names, made)
         return {n: TensorSpec(x.shape, str(x.dtype)) for n, x in zip(names, out, strict=True)}
@@ -98,7 +103,7 @@ def _outputs(session: Any, inputs: Mapping[str, TensorSpec], path: Path) -> dict
     for fill in () if fixed else (1, 2):
         try:
             other = shapes(fill)
-        except Exception:  # an index out of range, for one, is no fault of the model
+        except Exception:  # made-up values may be invalid, such as an index out of range
             continue
         for n, spec in found.items():
             if other[n] != spec:
@@ -121,8 +126,9 @@ def _holds_something(what: str, name: str, shape: tuple[int, ...], path: Path) -
 
 
 def _inputs(session: Any, want: Mapping[str, TensorSpec], path: Path) -> dict[str, TensorSpec]:
-    """Shapes with every dimension fixed: a leading one that is open is a batch of 1, wherever its
-    symbol appears; any other has to be named by the bundle."""
+    """Names and shapes of the inputs, with every dimension fixed. A dimension that the model leaves
+    open gets the bundle's size; without one, an open first dimension, and any other with the same
+    symbol, is a batch of 1. Raises SpecMismatch for every other open dimension."""
     batch = {i.shape[0] for i in session.get_inputs() if i.shape and isinstance(i.shape[0], str)}
     specs = {}
     for i in session.get_inputs():

@@ -1,1 +1,1 @@
-"""The kinds of policies; a module each."""
+"""The kinds of policies that run on this computer; one module per kind."""

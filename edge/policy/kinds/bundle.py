@@ -15,12 +15,13 @@ from headway.edge.policy.policy import ImageNeed, Needs
 from headway.errors import SpecMismatch
 from headway.types import Chunk, Observation
 
-ACTIONS = "actions"  # the output that is read
+ACTIONS = "actions"  # the only output of a policy's model
 
 
 class BundlePolicy:
-    """Runs `engine` as the bundle's manifest says. Raises SpecMismatch for what does not fit, and
-    for what is declared and cannot be acted on."""
+    """The policy of `bundle`, whose model runs in `engine`. Raises SpecMismatch for a bundle of
+    another kind, and for inputs, outputs or units that do not fit the manifest or that the loop
+    cannot fill or play."""
 
     def __init__(self, bundle: Bundle, engine: Engine) -> None:
         manifest, where = bundle.manifest, str(bundle.path)
@@ -75,14 +76,14 @@ class BundlePolicy:
         self._scaling = Scaling(answer, 1.0)
 
     def instruction(self, text: str) -> int:
-        """Index in the vocabulary; 0 for any text where the policy takes none. Raises
-        SpecMismatch."""
+        """Index of the instruction `text` among those that the policy knows; 0 for any text where
+        the policy takes no instruction. Raises SpecMismatch for an unknown one."""
         if not self.info.instructions:
             return 0
         return instruction_index(text, self.info.instructions, self.name)
 
     def reset(self) -> None:
-        """Nothing is kept between inferences."""
+        """Does nothing: this policy keeps no state between inferences."""
 
     def infer(self, obs: Observation) -> Chunk:
         for each in self._inputs:
@@ -93,15 +94,15 @@ class BundlePolicy:
 
 
 def open_policy(bundle: str, engine: str = "auto") -> BundlePolicy:
-    """The policy of the bundle in the folder `bundle`, its engine opened. Raises BundleError,
-    SpecMismatch, Missing."""
+    """Open the policy of the bundle in the folder `bundle`, with an engine of the kind `engine`.
+    Raises BundleError, SpecMismatch, and what `engines.engine.open_engine` raises."""
     made = load(Path(bundle))
     return BundlePolicy(made, open_bundle(made, engine))
 
 
 def instruction_index(text: str, known: tuple[str, ...], policy: str) -> int:
-    """Index in a policy's vocabulary: one that learned four sentences knows no fifth. Raises
-    SpecMismatch."""
+    """Index of the instruction `text` among those that the policy named `policy` has learned.
+    Raises SpecMismatch for a text that is not among them."""
     if text in known:
         return known.index(text)
     near = difflib.get_close_matches(text, known, n=1)

@@ -1,9 +1,11 @@
-"""A policy on another computer: openpi's WebSocket protocol, spoken as server and as client.
+"""A policy on another computer: client (`client`) and server (`server`) of openpi's WebSocket
+protocol.
 
-The server sends its metadata on connecting, then answers each observation (a map) with a map that
-has `actions` (h, d) and `server_timing`; an error is a text frame, after which it closes. Messages
-are msgpack with NumPy arrays as maps, see `codec`. The protocol has no reset: nothing may be kept
-between inferences. Source: github.com/Physical-Intelligence/openpi, packages/openpi-client.
+When a client connects, the server sends its metadata. It then answers each observation (a map) with
+a map that has `actions` (h, d) and `server_timing`. An error is a text frame, after which the
+server closes the connection. Messages are msgpack with NumPy arrays as maps, see `codec`. The
+protocol has no reset, so a policy must not keep anything between inferences.
+Source: github.com/Physical-Intelligence/openpi, packages/openpi-client.
 """
 
-MAX_BYTES = 16 << 20  # of a message, unless configured; five 1280 x 720 images
+MAX_BYTES = 16 << 20  # of a message, unless configured: five 1280 x 720 images fit

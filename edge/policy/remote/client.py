@@ -1,4 +1,5 @@
-"""A policy that a server runs: `headway serve`, openpi's, or any other of that protocol."""
+"""A policy that a server runs: `headway serve`, openpi's server, or another one with openpi's
+protocol. `open_policy(url)` connects to it."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ from headway.edge.policy.remote.websocket import Gone, InvalidURI, WebSocket, co
 from headway.errors import BadMessage, ConfigError, DeviceError, SpecMismatch
 from headway.types import Chunk, Observation
 
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0  # before the next try after a failure [s]
 _IGNORED = ", which describes itself: [policy.remote.layout] is not used"
 _SHOWN = 500  # characters of a server's error
 
@@ -33,11 +34,11 @@ def open_policy(
     connect_s: float = 5.0,
     max_bytes: int = MAX_BYTES,
 ) -> RemotePolicy:
-    """Connect to the policy server at `url`; every argument is plain data.
+    """Connect to the policy server at `url` (ws:// or wss://); every argument is plain data.
 
-    `layout`: see `headway.edge.policy.remote.layout.Layout`; needed when the server does not
-    describe itself, unused when it does. Raises ConfigError, SpecMismatch, and DeviceError when no
-    policy server answers.
+    `layout`: the fields of `headway.edge.policy.remote.layout.Layout`; needed when the server does
+    not describe itself, not used when it does. For the rest see `RemotePolicy`. Raises ConfigError,
+    SpecMismatch, and DeviceError when no policy server answers.
     """
     keep_memory()
     known = config.decode(layout, Layout, "[policy.remote.layout]") if layout is not None else None
@@ -45,12 +46,13 @@ def open_policy(
 
 
 class RemotePolicy:
-    """Asks the server in `infer`, which blocks for `timeout_s` at most, twice that while data flow,
-    and `connect_s` more when it has to connect [s].
+    """A policy that asks the server at `url` for every chunk. `infer` blocks for at most
+    `timeout_s` [s], twice that while data are still flowing, and `connect_s` [s] more when it has
+    to connect. `max_bytes`: of a message. `clock` [s] times the pauses after failures.
 
-    Whatever goes wrong - no server, no answer in time, an error, an answer that does not fit - is a
-    HeadwayError from `infer`; the next one connects anew, after a pause that doubles up to 5 s
-    until an answer is good again. `reset` sends nothing: the protocol has no such message.
+    Every failure (no server, no answer in time, an error, an answer that does not fit) is a
+    HeadwayError from `infer`, and a later `infer` connects again. Before that there is a pause,
+    which doubles with every failure, up to LONGEST_PAUSE_S, until an answer is good again.
     """
 
     def __init__(
@@ -79,7 +81,7 @@ class RemotePolicy:
         self._closed = False
         self._pause_s = self._retry_at = 0.0
         self._why = ""
-        self._texts: list[str] = []  # a free prompt's index is its place here
+        self._texts: list[str] = []  # with free text, an instruction's index is its place here
         _, self.metadata, described = self._connect()
         self._described = described
         known = described or layout
@@ -103,7 +105,9 @@ class RemotePolicy:
         }  # fmt: skip
 
     def instruction(self, text: str) -> int:
-        """Index in the server's vocabulary; any text where it has none. Raises SpecMismatch."""
+        """Index of the instruction `text` among those that the server's policy knows; a new index
+        for any text where it takes free text. Raises SpecMismatch for an unknown or too long one.
+        """
         if self.layout.instructions:
             return instruction_index(text, self.layout.instructions, self.name)
         if len(text.encode()) > TEXT:
@@ -113,11 +117,12 @@ class RemotePolicy:
         return self._texts.index(text)
 
     def reset(self) -> None:
-        """Nothing is kept between inferences, here or there."""
+        """Does nothing: neither side keeps anything between inferences."""
 
     def infer(self, obs: Observation) -> Chunk:
-        """The server's chunk. Raises SpecMismatch for an observation that does not fit the layout,
-        DeviceError for the server."""
+        """The server's chunk for `obs`. Raises SpecMismatch for an observation that does not fit
+        the layout, and for a server that has changed its policy; DeviceError, or its kind
+        BadMessage, for whatever else goes wrong with the server."""
         texts = self.layout.instructions or self._texts
         if not 0 <= obs.instruction < len(texts) and self.layout.prompt is not None:
             raise SpecMismatch(f"wanted an instruction's index, found {obs.instruction}")
@@ -133,7 +138,7 @@ class RemotePolicy:
         return Chunk(obs.t_ns, self._dt_ns, actions, obs.base)
 
     def close(self) -> None:
-        """Idempotent; an `infer` that is under way raises."""
+        """Close the connection. Idempotent; an `infer` under way in another thread raises."""
         self._closed = True
         if self._lock.acquire(blocking=False):
             websocket, self._websocket = self._websocket, None
@@ -205,7 +210,8 @@ class RemotePolicy:
             raise self._failed(str(e), SpecMismatch) from None
 
     def _failed(self, why: str, kind: type[Exception] = DeviceError) -> Exception:
-        """Drop the connection, whose next answer would be to an old question; back off."""
+        """The error to raise. Drops the connection, on which a late answer could be mistaken for
+        the next one, and lengthens the pause before the next try."""
         self._drop()
         why = printable(why)
         self._pause_s = min(max(2 * self._pause_s, FIRST_PAUSE_S), LONGEST_PAUSE_S)

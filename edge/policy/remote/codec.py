@@ -1,9 +1,10 @@
-"""msgpack with NumPy arrays, as openpi-client writes it, read as something that anybody may send.
+"""msgpack with NumPy arrays, in the format of openpi-client. What is received is not trusted.
 
 An array is the map `{b"__ndarray__": True, b"data": bytes, b"dtype": str, b"shape": [int, ...]}`,
-a NumPy scalar `{b"__npgeneric__": True, b"data": value, b"dtype": str}`. No pickles, no dtype
-outside `DTYPES`, no extension types. The library's own limits keep what a header claims from being
-allocated; the hooks count containers, since a million empty lists fit into a megabyte.
+a NumPy scalar `{b"__npgeneric__": True, b"data": value, b"dtype": str}`. Pickles, dtypes outside
+`DTYPES` and extension types are refused. The limits of the msgpack package keep it from allocating
+what a header only claims; `decode` also counts lists and maps, since a million empty lists fit into
+a megabyte.
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ except ImportError:
         "remote policies want the package msgpack, found none: pip install 'headway[remote]'"
     ) from None
 
-DEPTH = 8
+DEPTH = 8  # of nested lists and maps
 ITEMS = 512  # in a list or map, and lists and maps in a message
 TEXT = 4096  # bytes of a string
-DIMENSIONS = 8
-OVERHEAD = 64 << 20  # what decoding may need beyond twice the message, whatever it contains
+DIMENSIONS = 8  # of an array
+OVERHEAD = 64 << 20  # bytes that decoding may need beyond twice the message
 
 _SIZED = [f"{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8)] + ["f2", "f4", "f8"]
 DTYPES: dict[str, np.dtype[Any]] = {
@@ -38,15 +39,16 @@ _ARRAY, _SCALAR = b"__ndarray__", b"__npgeneric__"
 
 
 class Encoder:
-    """Plain data with arrays, as one message. It keeps its buffer for the next one; not for two
-    threads at a time."""
+    """Encodes plain data with arrays as one message of at most `max_bytes`. It keeps its buffer for
+    the next message, so two threads must not use one encoder at the same time."""
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
         self._packer = msgpack.Packer(default=_pack)
         self._max_bytes = max_bytes
 
     def __call__(self, value: Any) -> bytes:
-        """Raises BadMessage for what `decode` would not take for its dtype or size."""
+        """The message for `value`. Raises BadMessage for a value that `decode` would refuse because
+        of its type or size."""
         try:
             data: bytes = self._packer.pack(value)
         except (TypeError, ValueError, OverflowError) as e:
@@ -60,13 +62,14 @@ class Encoder:
 
 
 def encode(value: Any, max_bytes: int = MAX_BYTES) -> bytes:
-    """One message by itself. Raises BadMessage."""
+    """One message, made by an `Encoder` of its own. Raises BadMessage."""
     return Encoder(max_bytes)(value)
 
 
 def decode(data: bytes | bytearray | memoryview, max_bytes: int = MAX_BYTES) -> Any:
-    """The content of one message; arrays are read-only. Never needs more memory than twice the
-    message and `OVERHEAD`. Raises BadMessage."""
+    """The content of one message; arrays are read-only. Whatever the message contains, this needs
+    at most twice its size and `OVERHEAD` of memory. Raises BadMessage for more than `max_bytes`,
+    for data that are no such message, and beyond one of the limits above."""
     if len(data) > max_bytes:
         raise BadMessage(f"wanted a message of at most {max_bytes} bytes, found {len(data)}")
     left = ITEMS
@@ -92,7 +95,7 @@ def decode(data: bytes | bytearray | memoryview, max_bytes: int = MAX_BYTES) -> 
         )
     except BadMessage:
         raise
-    # Truncated, over a limit, not UTF-8, a list as a key, nested beyond the parser's stack.
+    # It is truncated, over a limit, not UTF-8, has a list as a key, or nests too deeply.
     except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as e:
         raise BadMessage(
             f"wanted one msgpack message, found {len(data)} bytes that are none: "

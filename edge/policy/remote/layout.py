@@ -1,7 +1,8 @@
-"""Which keys of an observation a policy server wants, and what its actions mean.
+"""The layout of a policy server's messages: which keys of an observation it wants, and what its
+actions mean.
 
 `headway serve` puts its `Layout` into the metadata that every client is sent first, under the key
-`headway`; for other servers it stands in the run configuration as `[policy.remote.layout]`.
+`headway`. For other servers, the run configuration gives it as `[policy.remote.layout]`.
 """
 
 from __future__ import annotations
@@ -22,15 +23,15 @@ from headway.edge.policy.remote import MAX_BYTES
 from headway.errors import BadMessage, ConfigError, SpecMismatch
 from headway.types import Pose
 
-SECTION = "headway"  # of the metadata
+SECTION = "headway"  # key of the layout in a server's metadata
 
 
 Size = Annotated[int, Meta(ge=1, le=65_535)]  # [px]
 
 
 class ImageKey(config.Struct, frozen=True, kw_only=True):
-    """Where a camera's picture goes: (h, w, 3) uint8, or (h, w) uint16 [mm] for depth. `order`
-    "chw" sends (3, h, w). A dot in a key leads into a nested map: "images.cam_high"."""
+    """The key of a camera's image in the message: (h, w, 3) uint8, or (h, w) uint16 [mm] for depth.
+    `order` "chw" sends (3, h, w). A dot in a key leads into a nested map: "images.cam_high"."""
 
     camera: str
     key: str
@@ -41,17 +42,18 @@ class ImageKey(config.Struct, frozen=True, kw_only=True):
 
 
 class StateKey(config.Struct, frozen=True, kw_only=True):
-    """Where part of the state goes, as a vector of float32; names as in
-    `headway.edge.policy.observation`."""
+    """The key of a part of the state in the message: a vector of float32 with the numbers `names`,
+    which are those of `headway.edge.policy.observation`."""
 
     key: str
     names: tuple[str, ...]
 
 
 class Layout(config.Struct, frozen=True, kw_only=True):
-    """`instructions`: what the policy was taught; empty: the prompt is free text. `prompt`: its
-    key; None: the server wants none. `rate_hz`: inferences a second that the policy is made for;
-    None: any."""
+    """What a policy server wants and answers. `prompt`: the key of the instruction, None where the
+    server wants none. `instructions`: those that the policy was taught, () for free text.
+    `rate_hz`: inferences per second that the policy is made for, None for any. The policy's `name`
+    and the `sha256` of its model are for messages and recordings."""
 
     actions: Actions
     images: tuple[ImageKey, ...] = ()
@@ -89,21 +91,21 @@ class Layout(config.Struct, frozen=True, kw_only=True):
 
 
 class RemoteConfig(config.Struct, frozen=True):
-    """`[policy.remote]`. `layout` is for servers that do not describe themselves; one that does is
-    believed instead."""
+    """The `[policy.remote]` section. `layout` is for servers that do not describe themselves; the
+    description of one that does is used instead."""
 
     url: str  # ws://HOST:PORT or wss://HOST:PORT
-    timeout_s: Seconds = 2.0  # of an inference, the way there and back included
-    connect_s: Seconds = 5.0
+    timeout_s: Seconds = 2.0  # of an inference, with the transfer in both directions
+    connect_s: Seconds = 5.0  # of connecting
     max_bytes: Annotated[int, Meta(ge=1, le=1 << 31)] = MAX_BYTES  # of a message
     layout: Layout | None = None
 
 
 def of_bundle(manifest: Manifest) -> Layout:
-    """The keys by which `headway serve` is asked, and what it answers. The state goes over the wire
-    in SI units, actions in m, rad and grip 0..1: the bundle's own units, mean and standard
-    deviation are the server's to apply. The axes stay the bundle's, since the protocol does not
-    tell the server the pose of the TCP. Raises SpecMismatch for a bundle that is no policy."""
+    """The layout that `headway serve` uses for the bundle with this manifest. The state is sent in
+    SI units, actions in m, rad and grip 0..1; the server applies the bundle's own units, mean and
+    standard deviation. Actions stay in the bundle's axes, since the server is not told the pose of
+    the TCP. Raises SpecMismatch for a bundle that is no policy."""
     info = manifest.policy
     if info is None:
         raise SpecMismatch(
@@ -129,13 +131,14 @@ def of_bundle(manifest: Manifest) -> Layout:
 
 
 def to_metadata(layout: Layout) -> dict[str, Any]:
-    """Plain data, as it goes over the wire."""
+    """The metadata of a server with this layout, as plain data."""
     data: dict[str, Any] = msgspec.to_builtins(layout)
     return {SECTION: data}
 
 
 def from_metadata(metadata: dict[Any, Any], where: str) -> Layout | None:
-    """None when the server does not describe itself. Raises SpecMismatch."""
+    """The layout in a server's metadata, None when the server does not describe itself. `where`
+    names the server in errors. Raises SpecMismatch for a layout that does not fit."""
     if SECTION not in metadata:
         return None
     try:
@@ -145,8 +148,8 @@ def from_metadata(metadata: dict[Any, Any], where: str) -> Layout | None:
 
 
 def finite_actions(rows: NDArray[Any], spec: Actions, base: Pose) -> NDArray[np.float32]:
-    """Rows (>= chunk, d) as a server sent them -> actions (chunk, 7) as Headway plays them, at the
-    TCP pose `base`. Raises BadMessage for NaN or infinity."""
+    """Convert `rows` (>= chunk, d), as a server sent them, to actions (chunk, 7) as Headway plays
+    them, see `motion.actions.to_actions`. Raises BadMessage for NaN or infinity."""
     actions = to_actions(rows, spec, base)
     if not np.isfinite(actions).all():
         raise BadMessage("wanted finite actions, found NaN or infinity: check the policy")

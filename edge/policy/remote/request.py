@@ -1,4 +1,5 @@
-"""An observation as the map that a policy server is sent, and back."""
+"""Converts an observation to the message that a policy server is sent (`to_message`), and back on
+the server (`to_observation`); `rows` reads the answer."""
 
 from __future__ import annotations
 
@@ -11,15 +12,17 @@ from headway.edge.policy.remote.layout import ImageKey, Layout
 from headway.errors import BadMessage, SpecMismatch
 from headway.types import Frame, Observation, Pose
 
-# Axes along the base's: a policy whose actions are in those of the base gives them unchanged, and
-# whoever asked turns them into those of the TCP.
+# The TCP pose on the server, which is not told the real one. Its axes are those of the robot's
+# base, so actions in the base's axes pass the server unchanged, and the client turns them into the
+# axes of the TCP.
 _NOWHERE = Pose(np.zeros(3), np.array([1.0, 0.0, 0.0, 0.0]))
 _NO_LENS = np.eye(3)
 _NO_FRAME = Frame(np.zeros((0, 0, 3), np.uint8), None, _NO_LENS)
 
 
 def to_message(obs: Observation, layout: Layout, prompt: str) -> dict[str, Any]:
-    """What `layout` wants to see of `obs`. Raises SpecMismatch for a picture of another size."""
+    """The message with the parts of `obs` that `layout` wants, and the instruction `prompt`. Raises
+    SpecMismatch for an image of another size, or without depth where depth is wanted."""
     message: dict[str, Any] = {}
     for image in layout.images:
         _put(message, image.key, _pixels(obs.images[image.camera], image))
@@ -35,10 +38,12 @@ def to_message(obs: Observation, layout: Layout, prompt: str) -> dict[str, Any]:
 def to_observation(
     message: Any, layout: Layout, number: dict[str, int], t_ns: int = 0
 ) -> Observation:
-    """What a client asks about; the policy sees no base pose, since the protocol has none.
+    """The observation in a client's `message`, with the time `t_ns` [ns]. It has no real base pose,
+    since the protocol does not send one.
 
-    `number`: an instruction's index, by its text. Raises BadMessage for what is not there, of
-    another type or shape, not finite, or no instruction that was taught.
+    `number`: the index of each instruction that the policy knows, by its text. Raises BadMessage
+    for a missing key, a value of another type or shape, a number that is not finite, and an
+    instruction that the policy was not taught.
     """
     if not isinstance(message, dict):
         raise BadMessage(f"wanted a map with the observation, found {type(message).__name__}")
@@ -92,7 +97,8 @@ def rows(answer: Any, layout: Layout) -> NDArray[Any]:
 
 
 def printable(text: str) -> str:
-    """What others say, without what would move a terminal's cursor."""
+    """`text` of another program with "?" for every character that is neither printable nor a new
+    line, so that it cannot control a terminal."""
     return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
 
 

@@ -1,8 +1,9 @@
 """Serves one policy to several clients, one inference at a time.
 
-A thread per client reads, infers under a lock that all share, and answers. Bounded are: a message
-(`max_bytes`), clients, requests (one per client), and how long a handshake, the rest of a begun
-message, or a client that does not read its answer may take.
+A thread per client reads requests, infers under a lock that all clients share, and answers. There
+are limits on the size of a message (`max_bytes`), the number of clients (`max_clients`), the
+requests of a client (one at a time), and on the time (`slow_s`) for a handshake, for the rest of a
+begun message, and for the client to read its answer.
 """
 
 from __future__ import annotations
@@ -24,18 +25,18 @@ from headway.edge.policy.remote.request import printable, to_observation
 from headway.edge.policy.remote.websocket import Gone, Stopped, WebSocket, accept
 from headway.errors import BadMessage, Busy, ConfigError, HeadwayError
 
-SLOW_S = 10.0
-GRACE_S = 2.0  # of the clients, and of an inference that runs, when the server stops
+SLOW_S = 10.0  # [s]
+GRACE_S = 2.0  # [s] for clients to leave and inferences to end when the server stops
 SPARE = 4  # threads for handshakes and /healthz beside those of the clients
 GOING_AWAY, INTERNAL_ERROR, TRY_AGAIN_LATER = 1001, 1011, 1013  # RFC 6455, 7.4.1
 
 
 class PolicyServer:
-    """`with PolicyServer(policy, layout) as server:` serves until the block ends; `server.port` is
-    where. Clients are then told to go; an inference that hangs is left behind. The policy is not
-    closed; it is never asked by two threads at once.
+    """`with PolicyServer(policy, layout) as server:` serves the policy at `server.port` until the
+    block ends. Clients are then told that the server stops; an inference that hangs is not waited
+    for. The policy is never asked by two threads at once, and it is not closed.
 
-    `say` gets a line per connection and error, from any thread.
+    `say` is called with a line per connection and error, from any thread.
     """
 
     # Open while the `with` block lasts.
@@ -56,7 +57,9 @@ class PolicyServer:
         slow_s: float = SLOW_S,
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
-        """`port` 0: the system chooses. Raises ConfigError."""
+        """`host`: the address to serve on. `port` 0: the system chooses one. `max_clients` at a
+        time; further ones are refused. `max_bytes` of a message, `slow_s` [s]: see above. Raises
+        ConfigError, and SpecMismatch for an instruction that the policy does not know."""
         if not 0 <= port < 65536:
             raise ConfigError(f"wanted a port from 0 to 65535, found {port}")
         if max_clients < 1:
@@ -73,7 +76,8 @@ class PolicyServer:
         self._open: dict[threading.Thread, WebSocket | None] = {}
 
     def __enter__(self) -> PolicyServer:
-        """Raises Busy for a port in use, ConfigError for an address this machine has not."""
+        """Start to serve. Raises Busy for a port in use, ConfigError for an address that this
+        machine does not have."""
         self._socket = _listen(self.host, self.port)
         self.port = self._socket.getsockname()[1]
         self._wake, self._waker = socket.socketpair()
@@ -82,7 +86,7 @@ class PolicyServer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._waker.send(b"x")  # never read: whoever waits for a client, stops
+        self._waker.send(b"x")  # is never read, so every thread that waits for a client stops
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         deadline = time.monotonic() + GRACE_S
@@ -102,9 +106,9 @@ class PolicyServer:
                 sock, address = self._socket.accept()
             except OSError as e:
                 self._room.release()
-                if e.errno in (errno.EINVAL, errno.EBADF):  # shut down
+                if e.errno in (errno.EINVAL, errno.EBADF):  # the server stops
                     return
-                if e.errno in (errno.EMFILE, errno.ENFILE):  # a client that goes makes room
+                if e.errno in (errno.EMFILE, errno.ENFILE):  # a client that leaves frees a file
                     time.sleep(0.1)
                 continue
             where = f"{address[0]}:{address[1]}"
@@ -154,7 +158,7 @@ class PolicyServer:
             sock.close()
             if seated:
                 self._seats.release()
-            if why:  # who only asked for /healthz is not worth a line
+            if why:  # a client that only asked for /healthz is not reported
                 self._tell(f"{where} {why}")
             del self._open[me]
             self._room.release()
@@ -162,7 +166,7 @@ class PolicyServer:
     def _converse(self, websocket: WebSocket) -> None:
         websocket.send(self._metadata, self._slow_s)
         encode = Encoder(self._max_bytes)
-        last: float | None = None  # seconds of the request before, sending included
+        last: float | None = None  # how long the request before took, sending included [s]
         while True:
             data = websocket.recv(None, self._slow_s)
             if isinstance(data, str):
@@ -177,7 +181,7 @@ class PolicyServer:
             begun = time.perf_counter()
             try:
                 chunk = self.policy.infer(obs)
-            except TimeoutError as e:  # not the client's
+            except TimeoutError as e:  # of the policy; else it would count as a slow client
                 raise RuntimeError(f"TimeoutError: {e}") from e
             timing = {"infer_ms": 1e3 * (time.perf_counter() - begun)}
         if last is not None:
@@ -185,11 +189,11 @@ class PolicyServer:
         return {self.layout.actions.key: chunk.actions, "server_timing": timing}
 
     def _tell(self, line: str) -> None:
-        with contextlib.suppress(Exception):  # a terminal that went away is no reason to stop
+        with contextlib.suppress(Exception):  # a closed terminal is no reason to stop serving
             self._say(printable(line))
 
     def _refuse(self, websocket: WebSocket | None, why: str) -> tuple[int, str]:
-        """As openpi: the error as text, then close. Returns how."""
+        """Send the error as text, as openpi does. Returns code and reason to close with."""
         if websocket is not None:
             with contextlib.suppress(Gone, OSError):
                 websocket.send(why, self._slow_s)

@@ -1,13 +1,14 @@
 """A WebSocket over a blocking socket, for one thread, with a limit on every wait.
 
 The protocol itself is the `websockets` package's, in its I/O-free form. The package's own blocking
-client (`websockets.sync.client`) was measured and not taken, for two reasons: there another thread
-reads the socket and hands every message over, which makes a round trip longer, and sending has no
-limit of time.
+client (`websockets.sync.client`) was measured and not taken, for two reasons: another thread reads
+the socket and hands every message over, which makes a round trip longer, and sending has no time
+limit.
 
-Median round trips [us] of `RemotePolicy.infer` over loopback with either, and of openpi's client,
-which is the package's without our checks. 46 kB there (a 96 px RGB-D picture and 12 floats), (6, 7)
-actions back, 2000 of each, all in turns in one process; AMD EPYC, 2 cores, Python 3.11:
+Median round trips over loopback [us] of `RemotePolicy.infer` with this file and with
+`websockets.sync.client`, and of openpi's client, which uses the latter without our checks. A
+request has 46 kB (a 96 px RGB-D image and 12 floats), an answer (6, 7) actions; 2000 round trips
+each, taking turns in one process; AMD EPYC, 2 cores, Python 3.11:
 
     server                            this file   websockets.sync   openpi's client
     openpi's loop, websockets 17.4    418         514               442
@@ -44,18 +45,18 @@ except ImportError as e:
     ) from None
 
 FRAGMENTS = 4096  # of a message
-_READ, _READS = 1 << 18, 64
+_READ, _READS = 1 << 18, 64  # bytes per read; reads that `fresh` does at most
 _DATA = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
-# A blocking call that reached the socket's limit.
+# What a blocking call raises when it reaches the socket's time limit.
 _TOO_LONG = (BlockingIOError, TimeoutError)
-_quiet = logging.getLogger("headway.remote")  # every port scan would be a traceback
+_quiet = logging.getLogger("headway.remote")  # else every port scan logs a traceback
 _quiet.addHandler(logging.NullHandler())
 _quiet.propagate = False
 
 
 class Gone(Exception):  # noqa: N818 - a state, as in headway.errors
-    """The connection has ended; the text says why. `clean`: the other side closed it as the
-    protocol wants it, with a close frame."""
+    """The connection has ended; the text says why. `clean`: the other side closed it with a close
+    frame, as the protocol wants it."""
 
     def __init__(self, why: str, clean: bool = False) -> None:
         super().__init__(why)
@@ -63,19 +64,20 @@ class Gone(Exception):  # noqa: N818 - a state, as in headway.errors
 
 
 class Stopped(Exception):  # noqa: N818
-    """The `wake` socket became readable while a message was waited for."""
+    """The `wake` socket became readable during a wait for a message."""
 
 
 class WebSocket:
-    """One end of a connection. `recv` and `send` raise Gone when it has ended, and TimeoutError
-    when they take too long, which they notice after at most twice the time given; the connection is
-    then to be dropped."""
+    """One end of a connection. `recv` and `send` raise Gone when the connection has ended, and
+    TimeoutError when they take too long, which they notice after at most twice the given time. The
+    connection has to be dropped then."""
 
     def __init__(
         self, sock: socket.socket, protocol: Protocol, wake: socket.socket | None = None
     ) -> None:
-        """`sock`: connected, TLS included. `protocol`: of the same side as this end. `wake`: a
-        socket that ends a wait for the other side when it can be read."""
+        """`sock`: connected, and wrapped for TLS if that is used. `protocol`: a client's or a
+        server's, as this end is. `wake`: a socket that ends a wait for the other side when it
+        becomes readable."""
         self._sock, self._protocol = sock, protocol
         self._events: deque[Any] = deque()
         self._buffer = memoryview(bytearray(_READ))
@@ -85,7 +87,7 @@ class WebSocket:
         self._poll.register(sock, select.POLLIN)
         if wake is not None:
             self._poll.register(wake, select.POLLIN)
-        sock.settimeout(None)  # the system keeps the time, see `_limit`
+        sock.settimeout(None)  # the operating system limits the time of calls, see `_limit`
 
     def send(self, message: bytes | str, timeout_s: float) -> None:
         """Send one message: text for str, else binary, within `timeout_s` [s]."""
@@ -99,14 +101,14 @@ class WebSocket:
         self._flush()
 
     def recv(self, timeout_s: float | None, rest_s: float) -> bytes | bytearray | str:
-        """The next message: it has `timeout_s` [s] to begin (None: as long as it takes), then
-        `rest_s` [s] for the rest. Raises Stopped, and BadMessage for too many fragments or text
-        that is not UTF-8."""
+        """The next message: str for text, else bytes. It has `timeout_s` [s] to begin (None: no
+        limit), then `rest_s` [s] for the rest. Also raises Stopped, and BadMessage for too many
+        fragments or text that is not UTF-8."""
         self._limit(rest_s)
         start = None if timeout_s is None else time.monotonic() + timeout_s
         rest: float | None = None
         parts: list[Frame] = []
-        half = False  # a frame has begun
+        half = False  # whether a frame has begun
         while True:
             while self._events:
                 frame: Frame = self._events.popleft()
@@ -127,8 +129,8 @@ class WebSocket:
             half = not self._events
 
     def fresh(self) -> bool:
-        """Whether the connection is open and nothing has arrived that was not asked for. Answers
-        pings that came meanwhile; never waits."""
+        """Whether the connection is open and no message has arrived that was not asked for. Answers
+        pings that have come in the meantime; never waits."""
         try:
             for _ in range(_READS):
                 if self._protocol.state is not State.OPEN or not self._readable():
@@ -152,14 +154,14 @@ class WebSocket:
             if self._protocol.state is State.OPEN:
                 self._protocol.send_close(code, reason)
             self._flush()
-            # Whatever still comes is read, or the system resets the connection and with it what
-            # the other side has not read yet.
+            # Read what still comes: closing a socket with unread data resets the connection, and
+            # the other side then loses what it has not read yet.
             while self._protocol.close_expected():
                 self._fill(deadline, wait=False)
         self._sock.close()
 
     def abort(self) -> None:
-        """End the connection at once; may be called from another thread, which it wakes."""
+        """End the connection at once. May be called from any thread; it wakes one that waits."""
         with contextlib.suppress(OSError):
             self._sock.shutdown(socket.SHUT_RDWR)
 
@@ -177,7 +179,7 @@ class WebSocket:
         return found
 
     def respond(self, response: Response, timeout_s: float) -> None:
-        """Answer the handshake with `response`, within `timeout_s` [s]; of a server only."""
+        """Answer the handshake with `response`, within `timeout_s` [s]. Only for a server's end."""
         assert isinstance(self._protocol, ServerProtocol)
         self._limit(timeout_s)
         self._protocol.send_response(response)
@@ -187,12 +189,12 @@ class WebSocket:
         return self._pending() or bool(self._poll.poll(0))
 
     def _pending(self) -> bool:
-        """Decrypted already, so that the system does not know of it."""
+        """Whether TLS has decrypted data that nobody has read: `poll` does not see those."""
         return isinstance(self._sock, ssl.SSLSocket) and self._sock.pending() > 0
 
     def _limit(self, seconds: float) -> None:
-        """Of every system call from now on. Not `settimeout`, which makes the socket non-blocking
-        and a large message many small calls; TLS knows no other."""
+        """Limit the time of every system call from now on. Not by `settimeout`, which makes the
+        socket non-blocking and a large message many small calls, except for TLS, which needs it."""
         if seconds == self._limit_s:
             return
         self._limit_s = seconds
@@ -204,8 +206,8 @@ class WebSocket:
             self._sock.setsockopt(socket.SOL_SOCKET, option, struct.pack("@ll", whole, part))
 
     def _fill(self, deadline: float | None, *, wait: bool) -> None:
-        """Read once, and send what the protocol answers by itself. `wait`: until `deadline` or the
-        wake; else as long as the limit."""
+        """Read once, and send what the protocol answers by itself. `wait`: wait for data until
+        `deadline` or the wake; else only as long as a system call may take."""
         left = None if deadline is None else deadline - time.monotonic()
         if left is not None and left <= 0.0:
             raise TimeoutError
@@ -219,7 +221,7 @@ class WebSocket:
             n = self._sock.recv_into(self._buffer)
         except _TOO_LONG:
             raise TimeoutError from None
-        except OSError:  # reset
+        except OSError:  # the connection was reset
             n = 0
         if n:
             self._protocol.receive_data(self._buffer[:n])  # type: ignore[arg-type]  # is copied
@@ -233,7 +235,7 @@ class WebSocket:
         try:
             for data in self._protocol.data_to_send():
                 left = memoryview(data)
-                while left:  # not `sendall`, which lets the other side read a byte at a time
+                while left:  # `sendall` would have no limit for a peer that reads byte by byte
                     left = left[self._sock.send(left) :]
                     if left and time.monotonic() > deadline:
                         raise TimeoutError
@@ -245,7 +247,7 @@ class WebSocket:
             self._protocol.receive_eof()
 
     def gone(self) -> Gone:
-        """Why the connection ended, to be raised."""
+        """The error to raise, which says why the connection ended."""
         p = self._protocol
         if p.handshake_exc is not None:
             return Gone(str(p.handshake_exc))
@@ -266,9 +268,9 @@ def _join(parts: list[Frame]) -> bytes | bytearray | str:
 
 
 def connect(url: str, max_bytes: int, timeout_s: float) -> WebSocket:
-    """Connect to ws://HOST:PORT or wss://HOST:PORT within `timeout_s` [s], never through a proxy.
-    `max_bytes`: of a message that is received. Raises OSError (TimeoutError is one), Gone, and
-    ValueError or InvalidURI for a URL that is none."""
+    """Connect to `url`, ws://HOST:PORT or wss://HOST:PORT, within `timeout_s` [s], never through a
+    proxy. `max_bytes`: of a received message. Raises OSError (TimeoutError is one), Gone, and
+    ValueError or InvalidURI for a text that is no such URL."""
     uri = parse_uri(url)
     deadline = time.monotonic() + timeout_s
     sock = socket.create_connection((uri.host, uri.port), timeout_s)
@@ -292,12 +294,12 @@ def connect(url: str, max_bytes: int, timeout_s: float) -> WebSocket:
 def accept(
     sock: socket.socket, max_bytes: int, timeout_s: float, wake: socket.socket
 ) -> WebSocket | None:
-    """Answer a client's opening handshake within `timeout_s` [s]; None when it only asked for
-    /healthz. A browser's request, one with an Origin, is refused: any web page could make it.
-    `max_bytes`: of a message that is received. `wake`: see `WebSocket`. Raises TimeoutError, Gone,
+    """Answer the opening handshake of the client at `sock` within `timeout_s` [s]; None when it
+    only asked for /healthz. A request with an Origin, a browser's, is refused: any web page could
+    make it. `max_bytes`: of a received message. `wake`: see `WebSocket`. Raises TimeoutError, Gone,
     Stopped."""
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    # A client that vanished without a word is found by the system, in half a minute.
+    # The system finds out within half a minute when a client has vanished without closing.
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 4)):
         if hasattr(socket, name):

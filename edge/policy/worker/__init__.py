@@ -1,1 +1,2 @@
-"""The policy beside the loop: in its own process in real time, in place in lock-step."""
+"""A policy in a process of its own, which is how it runs in real time: `process` is the loop's end,
+`child` the policy's. In lock-step `headway.edge.policy.policy.InlineWorker` is used instead."""

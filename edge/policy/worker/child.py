@@ -1,8 +1,8 @@
 """The policy's process: `python -m headway.edge.policy.worker.child FD`, started by
 `ProcessWorker`.
 
-Opens the policy, warms it up, then waits for observations and answers the newest one. It ends with
-its parent.
+It opens the policy, warms it up, then waits for observations and answers the newest one. It ends
+when the loop's process ends.
 """
 
 from __future__ import annotations
@@ -35,14 +35,16 @@ _PR_SET_PDEATHSIG = 1
 
 
 def open_factory(factory: str, arguments: dict[str, Any]) -> Policy:
-    """The policy that `module:function` makes of `arguments`. Raises what it raises."""
+    """The policy that the function `factory`, "module:function", makes from `arguments`. Raises
+    what the import and the function raise."""
     module, _, function = factory.partition(":")
     made: Policy = getattr(importlib.import_module(module), function)(**arguments)
     return made
 
 
 class Child:
-    """One policy at the other end of `sock`."""
+    """The policy's end of the socket `sock` to the loop; `known` describes `policy`. Making it
+    receives the shared memory from the loop and warms the policy up. Raises PolicyError."""
 
     def __init__(self, sock: socket.socket, policy: Policy, known: About) -> None:
         self.sock, self.policy, self.about = sock, policy, known
@@ -62,8 +64,8 @@ class Child:
         self._warm_up(setup["warm_up"], np.array(setup["q"]), state)
 
     def _warm_up(self, times: int, q: Any, state: int) -> None:
-        """Inferences that nobody sees: the first ones allocate and tune, and take many times as
-        long as all later ones."""
+        """Run inferences and drop their chunks: the first ones allocate and tune, and take many
+        times as long as all later ones. `q` (n,) [rad]; `state` numbers in the state."""
         R = self.chain.pose(q)
         took = []
         for _ in range(times):
@@ -74,14 +76,15 @@ class Child:
         self.sock.send(protocol.pack(protocol.READY, {"warm_up_ns": took}))
 
     def serve(self) -> None:
-        """Until the loop's end of the socket is closed."""
+        """Answer observations, always the newest one, until the loop closes its end of the socket
+        or sends QUIT."""
         self.sock.settimeout(None)
         newest: tuple[int, int, int] | None = None
         while True:
             self.sock.setblocking(newest is None)
             try:
                 message = self.sock.recv(protocol.LONGEST)
-            except BlockingIOError:  # all is read: answer the newest
+            except BlockingIOError:  # every message is read: answer the newest observation
                 assert newest is not None
                 self._answer(*newest)
                 newest = None
@@ -111,7 +114,7 @@ class Child:
         obs = protocol.get_observation(found, self.cameras)
         submitted = int(found["submitted_ns"])
         if not self.seen.whole(slot, number):
-            return  # overwritten meanwhile: the newer one is on its way
+            return  # the loop has overwritten it; the message about a newer one is on its way
         self.sock.setblocking(True)
         try:
             ready = infer(self.policy, self.chain, obs, submitted)
@@ -133,7 +136,8 @@ def described(e: BaseException) -> dict[str, str]:
 
 
 def raised(found: dict[str, str]) -> HeadwayError:
-    """The error that `described` put into words; one that is not ours becomes PolicyError."""
+    """The error that `described` has put into words: of the same class if that is a HeadwayError,
+    else a PolicyError."""
     kind = getattr(errors, found["error"], None)
     if isinstance(kind, type) and issubclass(kind, HeadwayError):
         return kind(found["text"])
@@ -143,7 +147,8 @@ def raised(found: dict[str, str]) -> HeadwayError:
 def main(argv: list[str]) -> int:
     sock = socket.socket(fileno=int(argv[0]))
     outlive()
-    with contextlib.suppress(OSError, AttributeError):  # also in the middle of an inference
+    # End with the loop's process, even in the middle of an inference.
+    with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     try:
         setup = json.loads(sock.recv(protocol.LONGEST))

@@ -1,7 +1,7 @@
-"""The loop's end of what it and a policy say to each other: observations out, chunks in.
+"""The exchange of observations and chunks between the loop and the policy's process.
 
-Neither call waits: an observation is copied into shared memory and announced through a socket, a
-chunk is copied out when the news counter says that there is one.
+Neither `put` nor `get` waits: an observation is copied into shared memory and announced through a
+socket; a chunk is copied out of shared memory when the news counter says that there is one.
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ from headway.edge.policy.worker.tensors import Tensors
 from headway.errors import PolicyError
 from headway.types import Observation
 
-SLOTS = 4
+SLOTS = 4  # observations, and chunks, that the shared memory holds at a time
 
 
 def say(
     said: Tensors, sock: socket.socket, ready: Ready, *, number: int, episode: int, asked: int
 ) -> None:
-    """The policy's side: chunk `number`, in answer to observation `asked`. Who says it counts the
-    news up, after the system call, which orders all before it."""
+    """The policy's side: hand over `ready` as the chunk `number` of `episode`, the answer to the
+    observation `asked`. The caller counts `said.news` up afterwards: the system call in here orders
+    all stores before it."""
     slot = number % said.slots
     protocol.put_ready(said.begin(slot, number), ready)
     said.end(slot, number)
@@ -31,8 +32,9 @@ def say(
 
 
 class Exchange:
-    """`seen` holds observations, `said` chunks. `asked_ns` is when the oldest observation that is
-    not answered was made, None where there is none."""
+    """The loop's side. `seen` holds observations, `said` chunks. `asked_ns` [ns]: since when the
+    policy owes an answer, None where it owes none. `episode`: messages of another one are dropped.
+    """
 
     def __init__(self, seen: Tensors, said: Tensors) -> None:
         self.seen, self.said = seen, said
@@ -41,11 +43,12 @@ class Exchange:
         self._number = self._news = 0
 
     def forget(self) -> None:
-        """What was said up to now is of no interest any more."""
+        """Drop what the policy has said up to now."""
         self._news, self.asked_ns = self.said.news, None
 
     def put(self, obs: Observation, sock: socket.socket) -> None:
-        """Raises PolicyError for an observation of another shape than before."""
+        """Hand `obs` over to the policy, announced through `sock`. Raises PolicyError for images of
+        another shape or type than at the start of the run."""
         self._number += 1
         slot = self._number % SLOTS
         out = self.seen.begin(slot, self._number)
@@ -55,20 +58,24 @@ class Exchange:
             raise PolicyError(str(e)) from None
         out["submitted_ns"][...] = monotonic_ns()
         self.seen.end(slot, self._number)
-        with contextlib.suppress(OSError):  # full: it is far behind; broken: the keeper knows
+        # The socket is full when the policy is far behind, and broken when its process has ended,
+        # which `ProcessWorker` finds out by itself.
+        with contextlib.suppress(OSError):
             sock.send(protocol.SLOT.pack(protocol.NEW, slot, self.episode, self._number, 0))
         if self.asked_ns is None:
             self.asked_ns = obs.t_ns
 
     def get(self, now_ns: int, sock: socket.socket) -> Ready | None:
-        """The newest chunk. Raises PolicyError for an inference that failed after it."""
+        """The newest chunk, None without a new one; `now_ns` [ns] is the tick's time. Raises
+        PolicyError for an inference that failed after the newest chunk."""
         news = self.said.news
         if news == self._news:
             return None
         newest: Ready | None = None
         failure: PolicyError | None = None
         with contextlib.suppress(OSError):
-            for _ in range(news - self._news):  # exactly: asking the kernel in vain is dear
+            # Read exactly as many messages as there are: a refused system call costs microseconds.
+            for _ in range(news - self._news):
                 message = sock.recv(protocol.LONGEST)
                 if message[:1] == protocol.CHUNK:
                     _, slot, episode, number, asked = protocol.SLOT.unpack(message)

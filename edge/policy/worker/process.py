@@ -1,9 +1,9 @@
-"""A policy in a process of its own, as the loop sees it.
+"""The worker of real-time runs: a policy in a process of its own, as the loop sees it.
 
-The loop's calls never wait (`exchange`). A thread that sleeps on the process's end starts it again,
-with back-off, when it crashed or was killed for giving no answer; meanwhile the loop plays the
-chunk that it has to its end, stops and holds. After `restarts` of them within an episode the policy
-is gone for good.
+The loop's calls never wait (`exchange`). A thread waits for the end of the process. It starts the
+process again, with growing pauses, when that has crashed or was killed because it gave no answer.
+Meanwhile the loop plays the chunk that it has to its end, stops the arm and holds. After `restarts`
+restarts within an episode, the next end of the process is final.
 """
 
 from __future__ import annotations
@@ -32,12 +32,13 @@ from headway.edge.policy.worker.tensors import Tensors
 from headway.errors import PolicyError
 from headway.types import Observation, Vec
 
-_BACKOFF_S = (0.1, 0.3, 1.0, 3.0)
+_BACKOFF_S = (0.1, 0.3, 1.0, 3.0)  # before the first, second, ... restart [s]
 
 
 @dataclass(frozen=True)
 class PolicySource:
-    """How the other process makes the policy: `module:function` with JSON arguments."""
+    """How the other process makes the policy: by the function `factory`, "module:function", with
+    `arguments` that fit into JSON."""
 
     factory: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
@@ -47,15 +48,20 @@ class PolicySource:
 class Care:
     """How the process is looked after."""
 
-    start_s: float = 60.0  # to open and warm up
-    hang_s: float = 1.0  # an observation not answered for so long: it is killed
+    start_s: float = 60.0  # time to open the policy and warm it up [s]
+    hang_s: float = 1.0  # without an answer for this long [s], the process is killed
     restarts: int = 3  # per episode
-    warm_up: int = 3  # inferences
-    cores: tuple[int, ...] = ()  # where it may run; (): anywhere
+    warm_up: int = 3  # inferences at the start, not used
+    cores: tuple[int, ...] = ()  # cores that it may run on; (): any
 
 
 class ProcessWorker:
-    """`frames`: what each camera that the policy wants gives. `q` (n,): joints to warm up at.
+    """Starts the process and waits until the policy is warm. `source`: how the process makes the
+    policy. `chain`: the arm's kinematics. `frames`: the shape of the frames of each camera, by
+    name. `q` (n,) [rad]: joints to warm up at. `care`: how the process is looked after.
+
+    `about`, `detail` and `facts` describe the policy; `warm_up_ns` [ns] are the times of the
+    inferences at the start; `restarts` counts those of all episodes.
 
     Raises what opening the policy raises, ConfigError for cameras that do not fit it, and
     PolicyError when its process does not start.
@@ -99,12 +105,12 @@ class ProcessWorker:
 
     @property
     def waiting(self) -> bool:
-        """Whether an observation is not answered yet."""
+        """Whether the policy still owes an answer."""
         return self._exchange is not None and self._exchange.asked_ns is not None
 
     def _start(self) -> socket.socket:
-        """Start the process, wait until the policy is warm; our end of the socket. Raises
-        PolicyError and what opening the policy raises."""
+        """Start the process and wait until the policy is warm. Returns our end of the socket.
+        Raises PolicyError and what opening the policy raises."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             self._process = subprocess.Popen(
@@ -194,7 +200,8 @@ class ProcessWorker:
         return protocol.pack(protocol.RESET, {"instruction": self._instruction, "episode": episode})
 
     def reset(self, instruction: str) -> int:
-        """Waits for the policy, which a loop at work never does."""
+        """As `Worker.reset`. It waits for the policy, so it is called before the first tick of an
+        episode, never later."""
         exchange = self._exchange
         assert exchange is not None
         exchange.episode += 1
@@ -208,7 +215,7 @@ class ProcessWorker:
             try:
                 sock.settimeout(self._care.hang_s)
                 sock.send(self._reset_message())
-                while True:  # chunks of the episode before are on the way
+                while True:  # skip chunks of the episode before, which may come first
                     message = sock.recv(protocol.LONGEST)
                     if not message:
                         raise ConnectionResetError
@@ -217,7 +224,7 @@ class ProcessWorker:
                 sock.setblocking(False)
             except TimeoutError:
                 self._kill("did not begin an episode")
-            except OSError:  # it ended: the keeper starts it again, or gives it up
+            except OSError:  # the process ended: the keeper starts it again, or gives it up
                 pass
             else:
                 exchange.forget()
@@ -229,7 +236,8 @@ class ProcessWorker:
         raise PolicyError(self._gone)
 
     def submit(self, obs: Observation) -> None:
-        """Raises PolicyError for an observation of another shape than before."""
+        """As `Worker.submit`. Raises PolicyError for images of another shape or type than at the
+        start of the run."""
         if self._gone or self._trouble:
             return
         exchange = self._exchange
@@ -277,7 +285,7 @@ class ProcessWorker:
             self._trouble = ""  # last: from here on the loop uses the socket
 
     def close(self) -> None:
-        """Bounded: a process that hangs is killed."""
+        """End the process. Takes a bounded time: a process that hangs is killed."""
         if self._closing.is_set():
             return
         self._closing.set()
@@ -296,7 +304,7 @@ class ProcessWorker:
         self._free()
 
     def _free(self) -> None:
-        if self._exchange is None:  # it never said what it wants
+        if self._exchange is None:  # the process ended before it described the policy
             return
         for tensors in (self._exchange.seen, self._exchange.said):
             os.close(tensors.fd)

@@ -1,5 +1,6 @@
-"""What the loop and the policy's process say to each other, over a socket of whole messages
-(SOCK_SEQPACKET): one byte that names it, then JSON or a fixed struct. Arrays go through `Tensors`.
+"""The messages between the loop and the policy's process, over a socket that keeps messages whole
+(SOCK_SEQPACKET). A message is one byte that names its kind, then JSON or a fixed struct. Arrays go
+through shared memory, `Tensors`.
 """
 
 from __future__ import annotations
@@ -19,13 +20,15 @@ from headway.types import Chunk, Frame, Observation, Pose
 DESCRIBE, MEMORY, READY = b"D", b"M", b"R"  # the handshake, in this order
 RESET, NEW, QUIT = b"S", b"O", b"Q"  # loop -> policy
 CHUNK, ERROR, ANSWER = b"C", b"E", b"A"  # policy -> loop
-LONGEST = 1 << 16
+LONGEST = 1 << 16  # bytes of a message
 
-SLOT = struct.Struct("<cxHIQQ")  # kind, slot, episode, number, spare
+# NEW and CHUNK: kind, slot, episode, number of the observation or chunk, and for CHUNK the number
+# of the observation that it answers.
+SLOT = struct.Struct("<cxHIQQ")
 
 
 def pack(kind: bytes, content: Mapping[str, Any]) -> bytes:
-    """A message of one of the kinds above with JSON, cut off at LONGEST bytes."""
+    """A message of one of the kinds above with `content` as JSON, cut off at LONGEST bytes."""
     return (kind + json.dumps(content).encode())[:LONGEST]
 
 
@@ -37,8 +40,8 @@ def unpack(message: bytes) -> Any:
 def observation_fields(
     cameras: Mapping[str, FrameShape], state: int, joints: int
 ) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """The arrays of an observation, name -> (dtype, shape): `state` numbers, `joints` of the arm,
-    and the pictures of `cameras`."""
+    """The arrays of an observation, name -> (dtype, shape): a state of `state` numbers, `joints` of
+    the arm, and the images of `cameras`."""
     fields: dict[str, tuple[str, tuple[int, ...]]] = {
         "t_ns": ("<i8", ()),
         "submitted_ns": ("<i8", ()),
@@ -56,8 +59,8 @@ def observation_fields(
 
 
 def chunk_fields(chunk: tuple[int, int], joints: int) -> Fields:
-    """The arrays of a chunk of shape `chunk` (waypoints, numbers of each) and of its way in
-    joints."""
+    """The arrays of a chunk with actions of the shape `chunk`, (h, d), and of its waypoints in
+    joint space, for `joints` of the arm."""
     h, d = chunk
     return {
         "times": ("<i8", (5,)),  # t0, dt, submitted, started, done [ns]
@@ -70,7 +73,8 @@ def chunk_fields(chunk: tuple[int, int], joints: int) -> Fields:
 
 
 def put_observation(out: dict[str, Any], obs: Observation) -> None:
-    """Copy `obs` into the arrays of `observation_fields`. Raises ValueError for another shape."""
+    """Copy `obs` into `out`, the arrays of `observation_fields`. Raises ValueError for images of
+    another shape or type, or without depth."""
     out["t_ns"][...], out["instruction"][...] = obs.t_ns, obs.instruction
     out["state"][:] = obs.state
     out["base_q"][:] = obs.base_q
@@ -95,7 +99,7 @@ def _same(place: Any, found: Any, what: str) -> None:
 
 
 def get_observation(found: dict[str, Any], cameras: Mapping[str, FrameShape]) -> Observation:
-    """The observation in the arrays `found`, copied: the loop overwrites them some observations
+    """A copy of the observation in the arrays `found`, which the loop overwrites some observations
     later."""
     images = {
         name: Frame(
@@ -114,7 +118,7 @@ def get_observation(found: dict[str, Any], cameras: Mapping[str, FrameShape]) ->
 
 
 def put_ready(out: dict[str, Any], ready: Ready) -> None:
-    """Copy a chunk and its times into the arrays of `chunk_fields`."""
+    """Copy a chunk and its times into `out`, the arrays of `chunk_fields`."""
     chunk, joints = ready.chunk, ready.joints
     stamps = ready.submitted_ns, ready.started_ns, ready.done_ns
     out["times"][:] = (chunk.t0_ns, chunk.dt_ns, *stamps)
@@ -125,7 +129,7 @@ def put_ready(out: dict[str, Any], ready: Ready) -> None:
 
 
 def get_ready(found: dict[str, Any]) -> Ready:
-    """The chunk in the arrays `found`, copied."""
+    """A copy of the chunk in the arrays `found`."""
     t0, dt, *stamps = found["times"].tolist()
     base = found["base"].copy()
     chunk = Chunk(t0, dt, found["actions"].copy(), Pose(base[:3], base[3:]))
@@ -136,7 +140,8 @@ def get_ready(found: dict[str, Any]) -> Ready:
 def empty_observation(
     cameras: Mapping[str, FrameShape], state: int, base_q: Any, base: Pose
 ) -> Observation:
-    """Black images and a state of zeros at a pose that exists: what a policy warms up with."""
+    """An observation to warm a policy up with: black images, a state of `state` zeros, and the
+    joints `base_q` (n,) [rad] with their TCP pose `base` in the base frame."""
     images = {
         name: Frame(
             np.zeros((s.height, s.width, 3), np.uint8),

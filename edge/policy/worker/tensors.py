@@ -1,9 +1,10 @@
 """Named arrays of fixed shapes in memory that two processes share: nothing is pickled.
 
-`slots` copies of all arrays lie one after the other. One process writes slots in rotation and tells
-the other which one is new (over a socket: the system call orders the stores before it, also on CPUs
-that reorder them). Each slot has two counters, written before and after its arrays (a sequence
-lock, Lameter 2005): a reader that was overtaken by the writer sees that they differ.
+`slots` copies of all arrays lie one after the other. One process writes the slots in rotation and
+tells the other one which slot is new. It does so over a socket, because a system call orders the
+stores before it, also on CPUs that reorder stores. Each slot has two counters, one written before
+its arrays and one after (a sequence lock, Lameter 2005). If the writer overwrites a slot while it
+is read, the reader sees that the counters differ.
 """
 
 from __future__ import annotations
@@ -19,15 +20,17 @@ from numpy.typing import NDArray
 
 Fields = Mapping[str, tuple[str, tuple[int, ...]]]  # name -> dtype, shape
 
-_ALIGN = 64
-_HEADER = 4096
+_ALIGN = 64  # bytes
+_HEADER = 4096  # bytes before the slots: `news`, and two counters per slot
 
 
 class Tensors:
-    """A mapping of the memfd `fd`, or of a new one (`self.fd`, which the caller closes).
+    """`slots` copies of the arrays `fields` in the memfd `fd`, or in a new one without `fd`. The
+    caller closes `self.fd`. `views` are the arrays of each slot, by name. Raises ValueError for an
+    `fd` of another size.
 
-    `news` is one word that the writer may count up, so that the reader need not ask the kernel
-    whether there is anything.
+    `news` is a shared counter that the writer may count up, so that the reader needs no system call
+    to see whether there is anything new.
     """
 
     def __init__(self, fields: Fields, slots: int, fd: int = -1) -> None:
@@ -65,7 +68,8 @@ class Tensors:
         self._words[0] = n
 
     def begin(self, slot: int, seq: int) -> dict[str, NDArray[Any]]:
-        """The arrays of `slot`, to be overwritten with what has the number `seq` (> 0)."""
+        """Begin to write number `seq` (> 0) into `slot`. Returns the arrays to be overwritten; call
+        `end` afterwards."""
         self._words[1 + 2 * slot] = seq
         return self.views[slot]
 
@@ -73,13 +77,14 @@ class Tensors:
         self._words[2 + 2 * slot] = seq
 
     def whole(self, slot: int, seq: int) -> bool:
-        """Whether `slot` holds number `seq` and nobody is overwriting it. To be asked after the
-        arrays were copied."""
+        """Whether `slot` holds number `seq` and nobody is overwriting it. To be called after the
+        arrays were copied: if it returns False, the copy is of no use."""
         first, last = self._words[1 + 2 * slot], self._words[2 + 2 * slot]
         return bool(first == seq and last == seq)
 
     def close(self) -> None:
-        """Unmap, unless somebody still holds a view; then that ends it."""
+        """Unmap the memory. While somebody still holds a view, it stays mapped until the last view
+        is gone."""
         self.views = []
         self._words = np.zeros(1, np.uint64)
         with contextlib.suppress(BufferError):
