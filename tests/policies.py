@@ -19,7 +19,7 @@ class Scripted:
     """Says where it is; does what the instruction or the first number of the state asks for.
 
     State 1: never answers; 2: kills its process; 3: raises; 4: NaN; 5: a chunk too short; 6: out of
-    memory; 7: answers when the pipe `gate` was written to.
+    memory; 7: answers when the pipe `gate` was written to; 8: raises with a very long text.
     """
 
     name, cameras, state_names, chunk_shape = "scripted", ("wrist",), ("tcp_x", "width"), (4, 7)
@@ -47,6 +47,8 @@ class Scripted:
             os.kill(os.getpid(), signal.SIGKILL)
         elif asked == 3:
             raise ValueError("a bug")
+        elif asked == 8:
+            raise ValueError("a bug, \N{FULL MOON SYMBOL}" * 10_000)
         elif asked == 6:
             raise MemoryError("no more")
         elif asked == 7:

@@ -144,6 +144,7 @@ def test_a_chunk_begun_in_an_episode_that_is_over_is_dropped(start, gate):
         (3, "ValueError: a bug"),
         (5, r"wanted a chunk of actions \(4, 7\), found \(2, 7\)"),
         (6, "MemoryError: no more"),
+        (8, "ValueError: a bug, .a bug, .a bug"),
     ],
 )
 def test_a_failed_inference_is_raised_once_and_the_next_one_counts(start, asked, says):

@@ -115,7 +115,7 @@ class Episode:
         self._station.arm_device.command(q, deadline_ns=deadline_ns)
         gripper = self._station.gripper_device
         if gripper is None or not math.isfinite(grip):
-            return  # the guard refuses the joints of an action that is not finite; the jaws stay
+            return  # `to_joints` makes the joints of such an action NaN too: the guard refuses them
         # Hysteresis: a policy that hovers around one half does not make the jaws chatter.
         closed = grip > (OPEN_BELOW if self._grip_closed else CLOSE_ABOVE)
         if closed != self._grip_closed:

@@ -32,6 +32,8 @@ from headway.errors import HeadwayError, PolicyError
 from headway.types import Pose
 
 _PR_SET_PDEATHSIG = 1
+# Of an error in characters: as JSON, at 12 bytes for each at most, it still fits in a message.
+LONGEST_TEXT = 4096
 
 
 def open_factory(factory: str, arguments: dict[str, Any]) -> Policy:
@@ -132,7 +134,7 @@ class Child:
 
 
 def described(e: BaseException) -> dict[str, str]:
-    return {"error": type(e).__name__, "text": str(e)}
+    return {"error": type(e).__name__, "text": str(e)[:LONGEST_TEXT]}
 
 
 def raised(found: dict[str, str]) -> HeadwayError:

@@ -28,8 +28,9 @@ SLOT = struct.Struct("<cxHIQQ")
 
 
 def pack(kind: bytes, content: Mapping[str, Any]) -> bytes:
-    """A message of one of the kinds above with `content` as JSON, cut off at LONGEST bytes."""
-    return (kind + json.dumps(content).encode())[:LONGEST]
+    """A message of one of the kinds above with `content` as JSON. Sockets refuse one that is longer
+    than LONGEST bytes: whoever passes text on cuts it first."""
+    return kind + json.dumps(content).encode()
 
 
 def unpack(message: bytes) -> Any:
