@@ -20,9 +20,8 @@ from headway.errors import ConfigError, RecordingError
 from headway.kernels.telemetry import Scale
 from headway.mcaplog import Message, open_recording
 from headway.tools.replay.replay import scale_of
-from headway.tools.score import messages, units
+from headway.tools.score import messages
 from headway.tools.score.columns import ChannelRows
-from headway.tools.score.grid import CUBIC
 from headway.tools.score.mapping import Channel, Time
 from headway.tools.score.samples import Samples, Store
 from headway.tools.score.source import NoSuchKeyError, Raw, no_key
@@ -123,7 +122,7 @@ class Bag:
             store = Store(x.shape[1])
             store.append(x)
             samples = Samples(made.t, store, made.pick)
-            out[name] = Raw(samples, ((key, None),) * x.shape[1], made.rate_hz, made.missing)
+            out[name] = Raw(samples, ((key, None),) * x.shape[1], made.rate_hz)
         return out
 
     def _of_topic(
@@ -131,7 +130,7 @@ class Bag:
     ) -> dict[str, Raw | NoSuchKeyError]:
         if (ours := self._our_rows(topic, group)) is not None:
             return ours
-        rows = {n: ChannelRows(f"{self.path}: {topic}", n, c) for n, c in group.items()}
+        rows = {n: ChannelRows(self.path, topic, n, c) for n, c in group.items()}
         publishers = {n: self._publishers(topic, c) for n, c in group.items()}
         frames: set[str] = set()
         out: dict[str, Raw | NoSuchKeyError] = {}
@@ -139,7 +138,7 @@ class Bag:
             for name, channel in group.items():
                 if name in out or number not in publishers[name]:
                     continue
-                if channel.where and not self._meant(topic, channel, message):
+                if any(self._value(topic, message, k) != v for k, v in channel.where.items()):
                     continue
                 if FRAME not in channel.where:
                     frames |= _frame(message)
@@ -156,37 +155,15 @@ class Bag:
                 f'`where = {{ "{FRAME}" = "{min(frames)}" }}` in the channel'
             )
         for name, found in rows.items():
-            if name not in out:
-                out[name] = self._raw(topic, name, group[name], found)
+            if name in out:
+                continue
+            try:
+                out[name] = found.finish(arrival=self._stamp is None)
+            except NoSuchKeyError as e:
+                out[name] = e
+            self._odd += found.odd
+            self._notes += [n for n in found.notes if n not in self._notes]
         return out
-
-    def _raw(self, topic: str, name: str, channel: Channel, rows: ChannelRows) -> Raw | Any:
-        where = f"{self.path}: {topic}"
-        if not len(rows):
-            if rows.untold:
-                raise RecordingError(
-                    f"{where}: {name}: wanted values of {', '.join(channel.names or ())}, found "
-                    f"none of {', '.join(rows.untold)}: correct `names`"
-                )
-            return NoSuchKeyError(
-                f"{where}: wanted values in `{', '.join(channel.keys)}`, found none in "
-                f"{rows.empty} messages: leave the channel out, or mark it `optional = true`",
-                ", ".join(channel.keys),
-                f"value on {topic} at",
-            )
-        store, t, same = rows.finish(self._notes)
-        values = store.read if name in CUBIC else None
-        made = clean(t, same, where, arrival=self._stamp is None, values=values)
-        self._odd += made.odd
-        self._notes += [f"{topic}: {n}" for n in made.notes if f"{topic}: {n}" not in self._notes]
-        if rows.labels is not None:
-            columns = [(label, units.of_name(channel.keys[0])) for label in rows.labels]
-        else:
-            keys = channel.keys
-            per_key = store.width // len(keys)
-            columns = [(k, units.of_name(k)) for k in keys for _ in range(per_key)]
-        samples = Samples(made.t, store, made.pick)
-        return Raw(samples, tuple(columns), made.rate_hz, made.missing, rows.labels)
 
     def _publishers(self, topic: str, channel: Channel) -> set[int]:
         """The numbers of the MCAP channels that the mapping's channel means. Raises RecordingError
@@ -213,10 +190,6 @@ class Bag:
                 f"{', '.join(map(str, sorted(numbers)))}): choose by `publisher` in the channel"
             )
         return numbers
-
-    def _meant(self, topic: str, channel: Channel, message: Any) -> bool:
-        """Whether a message is one of those that `where` chooses."""
-        return all(self._value(topic, message, k) == v for k, v in channel.where.items())
 
     def _interleaved(self, topic: str, numbers: set[int]) -> bool:
         """Whether the channels of a topic were written at the same time, rather than one after the
@@ -268,10 +241,7 @@ class Bag:
         return t_ns
 
     def _stamped(self, topic: str, message: Any, key: str) -> int:
-        try:
-            value = messages.at(message, key).value
-        except messages.NoFieldError as e:
-            raise no_key(self.path, key, e.have, f"field of {topic}") from None
+        value = self._value(topic, message, key)
         for sec, nano in messages.STAMPS:
             if messages.has(value, sec) and messages.has(value, nano):
                 if self._has_unit:

@@ -37,23 +37,29 @@ WANTED: dict[str, tuple[tuple[str, ...], float]] = {
 ENOUGH = 0.8  # of the ticks' rate: samples that come so often are all that the ticks could show
 
 
+def too_slow(rates: Mapping[str, float], hz: float) -> dict[str, tuple[str, float]]:
+    """The features that channels of these `rates` [Hz] cannot carry at ticks of `hz`: feature ->
+    the field that comes too seldom, and the rate [Hz] that would do."""
+    out: dict[str, tuple[str, float]] = {}
+    for feature, (fields, wanted) in WANTED.items():
+        field = next((f for f in fields if f in rates), None)
+        enough = min(wanted, ENOUGH * hz)
+        if field is not None and rates[field] < enough:
+            out[feature] = field, enough
+    return out
+
+
 def carried(rates: Mapping[str, float], hz: float) -> NDArray[np.bool_]:
     """Which of the 176 features channels of these `rates` [Hz] carry at ticks of `hz`."""
-    out = np.ones(spec.N_FEATURES, np.bool_)
-    for i, name in enumerate(spec.NAMES):
-        fields, wanted = WANTED.get(name.partition(".")[0], ((), 0.0))
-        rate = next((rates[f] for f in fields if f in rates), None)
-        out[i] = rate is None or rate >= min(wanted, ENOUGH * hz)
-    return out
+    slow = too_slow(rates, hz)
+    return np.array([name.partition(".")[0] not in slow for name in spec.NAMES])
 
 
 def said(rates: Mapping[str, float], hz: float) -> list[str]:
     """In words: what is masked because of which rate."""
     by_field: dict[str, list[str]] = {}
-    for feature, (fields, wanted) in WANTED.items():
-        field = next((f for f in fields if f in rates), None)
-        if field is not None and rates[field] < min(wanted, ENOUGH * hz):
-            by_field.setdefault(field, []).append(f"{feature} ({min(wanted, ENOUGH * hz):g} Hz)")
+    for feature, (field, enough) in too_slow(rates, hz).items():
+        by_field.setdefault(field, []).append(f"{feature} ({enough:g} Hz)")
     return [
         f"features masked, since {field} comes at {rates[field]:g} Hz and they want more: "
         + ", ".join(names)

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from headway.errors import ConfigError, RecordingError
-from headway.tools.score.arrays import ArrayTable, Npz
+from headway.tools.score.arrays import ArrayTable
 from headway.tools.score.bag import Bag
 from headway.tools.score.mapping import Mapping, Time, plain_mapping
 from headway.tools.score.source import Source
-from headway.tools.score.table import Table
+from headway.tools.score.table import TextTable
 from headway.tools.score.text import TextColumns
 
 SUFFIXES = (".npz", ".csv", ".tsv", ".txt", ".mcap")
@@ -44,9 +44,9 @@ def open_source(path: Path, mapping: Mapping | None) -> tuple[Source, Mapping]:
     if suffix == ".mcap":
         source = Bag(path, time, mapping.topic if mapping is not None else "/telemetry")
     elif suffix == ".npz":
-        source = ArrayTable(path, Npz(path), time)
+        source = ArrayTable(path, time)
     else:
-        source = Table(TextColumns(path), time)
+        source = TextTable(TextColumns(path), time)
     return source, mapping or plain_mapping(path, source.keys())
 
 

@@ -52,6 +52,10 @@ class Time(config.Struct, frozen=True):
     rate_hz: Positive | None = None
     hold_s: Positive = 0.1  # a sample older than this, and than three of its periods, is missing
 
+    @property
+    def keys(self) -> list[str]:
+        return [self.key] if isinstance(self.key, str) else self.key or []
+
 
 class Channel(config.Struct, frozen=True):
     key: str | list[str]
@@ -77,6 +81,14 @@ class Channel(config.Struct, frozen=True):
     @property
     def keys(self) -> list[str]:
         return [self.key] if isinstance(self.key, str) else self.key
+
+    @property
+    def units(self) -> list[str]:
+        return [self.unit] if isinstance(self.unit, str) else self.unit or []
+
+    @property
+    def has_quaternion(self) -> bool:
+        return self.layout in ("xyz quat wxyz", "xyz quat xyzw")
 
 
 class Phase(config.Struct, frozen=True):
@@ -202,7 +214,7 @@ def _check_channel(name: str, c: Channel, where: str) -> None:
         raise ConfigError(f"{where}: `names` wants names that differ, found {c.names}")
     if not c.keys:
         raise ConfigError(f"{where}: `key` wants at least one, found none")
-    factors(name, c.unit, where)
+    factors(name, c.units, where)
 
 
 def _check_numbers(mapping: Mapping, where: str) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from headway.tools.score.stamps import Clean, Times, clean
 from headway.types import Vec
 
 IN_MEMORY = 8 << 20  # bytes of one store; what is more goes to a temporary file
@@ -49,6 +50,47 @@ class Store:
     def blocks(self, size: int = BLOCK) -> Iterator[NDArray[Any]]:
         for lo in range(0, self._rows, size):
             yield self.read(lo, min(lo + size, self._rows))
+
+
+class Series:
+    """Collects the samples of a file as they are read, with the times that the file gives them."""
+
+    def __init__(self) -> None:
+        self._store: Store | None = None
+        self._times: list[Times] = []
+        self._repeats: list[NDArray[np.bool_]] = []
+        self._last: Vec | None = None  # (1, k)
+
+    def append(self, t: Times, x: Vec) -> None:
+        """The next samples: their times `t` (m,) [ns, the file's own clock] and values `x` (m, k),
+        k always the same."""
+        if not len(t):
+            return
+        if self._store is None or self._last is None:
+            self._store, self._last = Store(x.shape[1]), np.full((1, x.shape[1]), np.inf)
+        before = np.vstack([self._last, x[:-1]])
+        equal = (x == before) | (np.isnan(x) & np.isnan(before))
+        self._repeats.append(equal.all(axis=1))
+        self._times.append(t)
+        self._store.append(x)
+        self._last = x[-1:]
+
+    def __len__(self) -> int:
+        return 0 if self._store is None else len(self._store)
+
+    def cleaned(
+        self, where: str, *, smooth: Sequence[int] = (), arrival: bool = False
+    ) -> tuple[Samples, Clean]:
+        """The samples at times that can be used, and what was done to the times. There has to be
+        at least one sample. `where` names the file in errors; `smooth` are the columns that move
+        smoothly, by which stamps that jitter are judged; `arrival`: the times say when a sample
+        was written, not when it was true. Raises RecordingError for a clock that was set back."""
+        store = self._store
+        assert store is not None
+        values = (lambda lo, hi: store.read(lo, hi)[:, list(smooth)]) if smooth else None
+        t, repeats = np.concatenate(self._times), np.concatenate(self._repeats)
+        made = clean(t, repeats, where, arrival=arrival, values=values)
+        return Samples(made.t, store, made.pick), made
 
 
 @dataclass(frozen=True)

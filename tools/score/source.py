@@ -32,7 +32,6 @@ class Raw:
     samples: Samples
     columns: tuple[tuple[str, str | None], ...]
     rate_hz: float | None
-    missing: int = 0
     labels: tuple[str, ...] | None = None
 
 

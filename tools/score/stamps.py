@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +32,12 @@ STRETCH = 64  # samples over which a rate is counted
 LONG = 512  # samples over which a clock runs evenly
 JUDGED = 20_000  # samples that jitter is judged by
 GAP = 2.5  # periods; a longer step is a gap
-_ZONE = re.compile(r"(?:Z|[+-]\d\d:?\d\d)$", re.IGNORECASE)
-_DATE = re.compile(r"^\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?)?", re.ASCII)
+NUMBERS = "fiub"  # kinds of NumPy's types that are numbers
+_DATE = re.compile(
+    r"(\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?)?)"  # the date and time of day
+    r"\s*(?:[Zz]|([+-])(\d\d):?(\d\d))?",  # the zone
+    re.ASCII,
+)
 
 Times = NDArray[np.int64]
 
@@ -42,14 +45,12 @@ Times = NDArray[np.int64]
 @dataclass(frozen=True)
 class Clean:
     """`t` (n,) [ns], rising; sample i is row `pick[i]` of the file (i where None). `rate_hz`: how
-    many samples come a second while they come, None for a single one. `missing`: how many samples
-    the rate tells that are not there. `notes`: what was done. `odd`: samples left out because their
-    time cannot be."""
+    many samples come a second while they come, None for a single one. `notes`: what was done, in
+    words. `odd`: how many samples were left out because their time cannot be right."""
 
     t: Times
     pick: NDArray[np.int64] | None
     rate_hz: float | None
-    missing: int
     notes: tuple[str, ...]
     odd: int = 0
 
@@ -76,7 +77,7 @@ def clean(
         pick = order if pick is None else pick[order]
     t, pick = _once(t, pick, same, notes)
     if len(t) < 2 or t[-1] == t[0]:
-        return Clean(t[:1], None if pick is None else pick[:1], None, 0, tuple(notes), odd)
+        return Clean(t[:1], None if pick is None else pick[:1], None, tuple(notes), odd)
     t = _spread(t, notes)
     t, period = _even(t, pick, notes, arrival, values)
     missing, longest, at = 0, 0, 0
@@ -90,7 +91,7 @@ def clean(
             f"{missing} of {len(t) + missing} samples are missing at {NS / period:.4g} Hz, the "
             f"longest gap {longest / NS:.3f} s at {(t[at] - t[0]) / NS:.3f} s"
         )
-    return Clean(t, pick, whole_rate(NS / period), missing, tuple(notes), odd)
+    return Clean(t, pick, whole_rate(NS / period), tuple(notes), odd)
 
 
 def _possible(t: Times, notes: list[str]) -> tuple[Times, NDArray[np.int64] | None, int]:
@@ -317,39 +318,42 @@ def whole_rate(hz: float) -> float:
     return whole if whole and abs(hz / whole - 1) < 0.01 else hz
 
 
-def numbers_ns(x: NDArray[Any], unit: str, path: Path, key: str) -> Times:
-    """(n,) numbers in `unit` -> [ns]. Raises RecordingError, ConfigError."""
+def times_ns(x: NDArray[Any], unit: str, path: Path, key: str) -> Times:
+    """A column of times (n,), numbers in `unit` or dates -> (n,) [ns]. `path` and `key` name the
+    column in errors. Raises RecordingError, ConfigError."""
+    if x.dtype.kind == "M":
+        return x.astype("datetime64[ns]").astype(np.int64)
+    if x.dtype.kind == "U":
+        return _dates_ns(x, path, key)
+    if x.dtype.kind not in NUMBERS:
+        raise RecordingError(
+            f"{path}: wanted times in `{key}`, found {x.dtype} such as {x[:1]}: write numbers or "
+            "ISO 8601"
+        )
     factor = UNITS_NS[unit]
-    if x.dtype.kind in "iu":
-        if len(x) and int(np.abs(x.astype(np.float64)).max()) > LATEST // factor:
-            raise ConfigError(
-                f"{path}: `{key}` up to {x.max()} does not fit 64-bit nanoseconds: check "
-                "`time.unit`"
-            )
-        return x.astype(np.int64) * factor
-    x = x.astype(np.float64)
-    bad = np.flatnonzero(~np.isfinite(x))
+    numbers = x.astype(np.float64)
+    bad = np.flatnonzero(~np.isfinite(numbers))
     if len(bad):
         raise RecordingError(
             f"{path}: wanted finite times in `{key}`, found {x[bad[0]]} at sample {bad[0]} "
             f"({len(bad)} of {len(x)}): cut those rows out"
         )
-    if (np.abs(x) * factor > LATEST).any():
+    if (np.abs(numbers) * factor > LATEST).any():
         raise ConfigError(
-            f"{path}: `{key}` up to {np.abs(x).max():g} does not fit 64-bit nanoseconds: check "
-            "`time.unit`"
+            f"{path}: `{key}` up to {np.abs(numbers).max():g} does not fit 64-bit nanoseconds: "
+            "check `time.unit`"
         )
-    whole = np.floor(x)  # seconds since 1970 times 1e9 lose microseconds in float64
-    rest = np.rint((x - whole) * factor).astype(np.int64)
+    if x.dtype.kind != "f":
+        return x.astype(np.int64) * factor
+    # Seconds since 1970 times 1e9 would lose microseconds in float64, so whole seconds and the
+    # rest are converted apart.
+    whole = np.floor(numbers)
+    rest = np.rint((numbers - whole) * factor).astype(np.int64)
     total: Times = whole.astype(np.int64) * factor + rest
     return total
 
 
-def dates_ns(words: NDArray[Any], path: Path, key: str) -> Times:
-    """ISO 8601 dates such as 2026-11-28T21:20:38.5Z, or datetime64 -> [ns] since 1970; without a
-    zone they are taken as UTC. Raises RecordingError."""
-    if words.dtype.kind == "M":
-        return words.astype("datetime64[ns]").astype(np.int64)
+def _dates_ns(words: NDArray[np.str_], path: Path, key: str) -> Times:
     out = np.zeros(len(words), np.int64)
     for i, word in enumerate(words.tolist()):
         ns = date_ns(word)
@@ -363,28 +367,17 @@ def dates_ns(words: NDArray[Any], path: Path, key: str) -> Times:
 
 
 def date_ns(word: str) -> int | None:
-    """[ns] since 1970, None where `word` is no ISO 8601 date."""
-    text = word.strip()
-    zone = _ZONE.search(text)
-    offset_s = 0
-    if zone is not None and _DATE.match(text[: zone.start()]):
-        text, given = text[: zone.start()].strip(), zone[0].upper().replace(":", "")
-        if given != "Z":
-            sign = -1 if given[0] == "-" else 1
-            offset_s = sign * (int(given[1:3]) * 3600 + int(given[3:5]) * 60)
-    if _DATE.fullmatch(text) is None:
+    """An ISO 8601 date such as 2026-11-28T21:20:38.5Z -> [ns] since 1970, None where `word` is
+    none. A date without a zone is taken as UTC."""
+    found = _DATE.fullmatch(word.strip())
+    if found is None:
         return None
-    main, _, rest = text.replace(",", ".").partition(".")
+    date, sign, hours, minutes = found.groups()
+    date, _, fraction = date.replace(",", ".").partition(".")
     try:
-        # Python's own clock has microseconds: the nanoseconds are added as they are written
-        at = datetime.fromisoformat(main.replace("T", " ")).replace(tzinfo=timezone.utc)
-    except ValueError:
+        seconds = int(np.datetime64(date, "s").astype(np.int64))
+    except ValueError:  # such as a 13th month
         return None
-    return (round(at.timestamp()) - offset_s) * NS + (int(rest.ljust(9, "0")) if rest else 0)
-
-
-def is_dates(column: NDArray[Any]) -> bool:
-    """Whether a column holds dates."""
-    if column.dtype.kind == "M":
-        return True
-    return column.dtype.kind in "US" and len(column) > 0 and date_ns(str(column[0])) is not None
+    if sign is not None:
+        seconds -= int(f"{sign}1") * (int(hours) * 3600 + int(minutes) * 60)
+    return seconds * NS + int(fraction.ljust(9, "0"))

@@ -1,10 +1,15 @@
-"""Text tables: named columns that share one time base."""
+"""Tables as sources: named columns that share one time base.
+
+What text tables and .npz files have in common is here: which columns hold the stamps, and how
+columns become channels. `TextTable` is the source for text tables, `arrays.ArrayTable` the one for
+.npz files.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +20,9 @@ from headway.kernels.telemetry import Scale
 from headway.tools.score import units
 from headway.tools.score.grid import CUBIC
 from headway.tools.score.mapping import Channel, Time
-from headway.tools.score.samples import Samples, Store
+from headway.tools.score.samples import Series
 from headway.tools.score.source import NoSuchKeyError, Raw, no_key
-from headway.tools.score.stamps import Clean, Times, clean, date_ns, dates_ns, numbers_ns
+from headway.tools.score.stamps import Times, date_ns, times_ns
 from headway.tools.score.text import ODD, TextColumns
 from headway.types import Vec
 
@@ -30,9 +35,12 @@ STAMPS = {
 
 
 class Columns(Protocol):
-    """Columns with names, and the units that these carry."""
+    """Columns with names, and the units that these carry. What is said about the file is added to
+    `notes`, the number of samples that had to be left out to `odd`."""
 
+    path: Path
     notes: list[str]
+    odd: int
 
     @property
     def names(self) -> Sequence[str]: ...
@@ -40,159 +48,55 @@ class Columns(Protocol):
     def unit(self, name: str) -> str | None: ...
 
 
-class Table:
-    """A text table. Raises ConfigError where nothing says when a sample was."""
+class Stamps(NamedTuple):
+    """Where the times of a table are: in one column of numbers in `unit` or of dates, in two
+    columns of seconds and nanoseconds, or in none, where samples come at `rate_hz`."""
 
-    def __init__(self, columns: TextColumns, time: Time) -> None:
-        self.path, self._columns = columns.path, columns
-        self.notes = columns.notes
-        self._keys, self._unit, self._rate = stamps_of(columns, time, self.path)
-        self._no_time = 0  # lines, in this reading of the file
-        self._odd = 0  # samples whose time cannot be
-        self._dates = False
-        if len(self._keys) == 1:
-            first = next(iter(columns.blocks((), self._keys)), None)
-            words = first[1][self._keys[0]] if first else []
-            self._dates = bool(words) and date_ns(words[0]) is not None
+    keys: tuple[str, ...]
+    unit: str
+    rate_hz: float | None
 
-    @property
-    def odd(self) -> int:
-        return self._columns.odd + self._odd
-
-    def keys(self) -> list[str]:
-        return list(self._columns.names)
-
-    def scale(self) -> Scale | None:
-        return None
-
-    def _require(self, key: str) -> None:
-        if key not in self._columns.names:
-            raise no_key(self.path, key, self._columns.names)
-
-    def channels(self, wanted: Mapping[str, Channel]) -> dict[str, Raw | NoSuchKeyError]:
-        refuse_messages(self.path, wanted)
-        out: dict[str, Raw | NoSuchKeyError] = {}
-        for name, channel in wanted.items():
-            try:
-                for key in channel.keys:
-                    self._require(key)
-            except NoSuchKeyError as e:  # noqa: PERF203 - once per channel
-                out[name] = e
-        found = {n: c.keys for n, c in wanted.items() if n not in out}
-        keys = list(dict.fromkeys(k for ks in found.values() for k in ks))
-        if not keys:
-            return out
-        smooth = [k for n, ks in found.items() if n in CUBIC for k in ks]
-        stamps, rows = self._read(keys, sorted({keys.index(k) for k in smooth}))
-        samples = Samples(stamps.t, rows, stamps.pick)
-        for name, ks in found.items():
-            out[name] = Raw(
-                samples.of([keys.index(k) for k in ks]),
-                tuple((k, self._columns.unit(k)) for k in ks),
-                stamps.rate_hz,
-                stamps.missing,
+    def of(self, columns: Sequence[NDArray[np.generic]], path: Path) -> Times:
+        """The times (n,) [ns] from the columns `keys`, each (n,). Raises RecordingError, and
+        ConfigError for seconds with fractions: the nanoseconds would count twice."""
+        if len(columns) == 1:
+            return times_ns(columns[0], self.unit, path, self.keys[0])
+        (seconds, rest), (key, other) = columns, self.keys
+        if seconds.dtype.kind == "f" and (odd := seconds[seconds != np.rint(seconds)]).size:
+            raise ConfigError(
+                f"{path}: wanted whole seconds in `{key}` beside the nanoseconds in `{other}`, "
+                f'found {odd[0]!r}: give `time.key = "{key}"` alone'
             )
-        return out
+        return times_ns(seconds, "s", path, key) + times_ns(rest, "ns", path, other)
 
-    def _read(self, keys: list[str], smooth: list[int]) -> tuple[Clean, Store]:
-        """The stamps of all rows, and the columns `keys` of them; `smooth`: which of these are of
-        what moves smoothly."""
-        rows = Store(len(keys))
-        times: list[Times] = []
-        same: list[NDArray[np.bool_]] = []
-        last: Vec = np.full((1, len(keys)), np.inf)
-        self._no_time = 0
-        for t, x, _ in self._timed(keys):
-            if not len(t):
-                continue
-            before = np.vstack([last, x[:-1]])
-            same.append(((x == before) | (np.isnan(x) & np.isnan(before))).all(axis=1))
-            times.append(t)
-            rows.append(x)
-            last = x[-1:]
-        found = sum(map(len, times))
-        if self._no_time > ODD * (found + self._no_time):
-            raise RecordingError(
-                f"{self.path}: wanted finite times in `{self._keys[0]}`, found none in "
-                f"{self._no_time} of {found + self._no_time} lines: check the key, or cut them out"
-            )
-        if self._no_time:
-            self.notes.append(f"{self._no_time} lines without a time left out")
-        if not found:
-            raise RecordingError(f"{self.path}: wanted samples, found an empty file")
-        values = (lambda lo, hi: rows.read(lo, hi)[:, smooth]) if smooth else None
-        made = clean(np.concatenate(times), np.concatenate(same), str(self.path), values=values)
-        self.notes += made.notes
-        self._odd += made.odd
-        return made, rows
-
-    def _timed(
-        self, keys: Sequence[str], words: Sequence[str] = ()
-    ) -> Iterator[tuple[Times, Vec, dict[str, list[str]]]]:
-        """Blocks of (stamps, the columns `keys`, the cells of `words`)."""
-        done, k = 0, len(self._keys)
-        if self._dates:
-            for x, cells in self._columns.blocks(keys, (*self._keys, *words)):
-                stamps = np.array(cells[self._keys[0]])
-                yield dates_ns(stamps, self.path, self._keys[0]), x, cells
-                done += len(x)
-            return
-        for x, cells in self._columns.blocks((*self._keys, *keys), words):
-            x, cells = self._with_stamps(x, cells)
-            if self._rate is not None:
-                t = np.rint((done + np.arange(len(x))) * (NS / self._rate)).astype(np.int64)
-            elif k == 2:  # seconds and nanoseconds
-                t = seconds_and_rest(x[:, 0], x[:, 1], self.path, self._keys)
-            else:
-                t = numbers_ns(x[:, 0], self._unit, self.path, self._keys[0])
-            done += len(x)
-            yield t, x[:, k:], cells
-
-    def _with_stamps(self, x: Vec, cells: dict[str, list[str]]) -> tuple[Vec, dict[str, list[str]]]:
-        """Without the lines that have no time: nobody knows when they were."""
-        known = np.isfinite(x[:, : len(self._keys)]).all(axis=1)
-        if known.all():
-            return x, cells
-        self._no_time += int(np.count_nonzero(~known))
-        kept = np.flatnonzero(known).tolist()
-        return x[known], {n: [c[i] for i in kept] for n, c in cells.items()}
-
-    def times(self, key: str, topic: str | None) -> Times:
-        self._require(key)
-        x = np.concatenate([b[:, 0] for b, _ in self._columns.blocks((key,))])
-        return numbers_ns(x[np.isfinite(x)], self._unit, self.path, key)
-
-    def words(self, key: str, topic: str | None) -> Iterator[tuple[int | None, str]]:
-        self._require(key)
-        for t, _, cells in self._timed((), (key,)):
-            yield from zip(t.tolist(), cells[key], strict=True)
+    def regular(self, lo: int, hi: int) -> Times:
+        """The times [ns] of the samples lo..hi-1 of a table without columns of stamps."""
+        assert self.rate_hz is not None
+        times: Times = np.rint(np.arange(lo, hi) * (NS / self.rate_hz)).astype(np.int64)
+        return times
 
 
-def stamps_of(
-    columns: Columns, time: Time, path: Path
-) -> tuple[tuple[str, ...], str, float | None]:
-    """(columns of stamps, their unit, rate where there are none)."""
-    names = list(columns.names)
-    keys = (time.key,) if isinstance(time.key, str) else tuple(time.key or ())
+def find_stamps(columns: Columns, time: Time) -> Stamps:
+    """The stamps that the mapping names, else those that name themselves. Raises ConfigError where
+    nothing says when a sample was."""
+    path, names, keys = columns.path, columns.names, time.keys
     if len(keys) == 2 and time.unit is not None:
         raise ConfigError(
             f"{path}: `time.unit` is for one column of stamps; of two the first are seconds and "
             "the second nanoseconds: leave it out"
         )
     if not keys:
-        bare = {n: units.of_name(n) for n in names}
-        dated = (n for n, u in bare.items() if u in units.TIME and n.lower().startswith("t"))
-        guess = next((n for n in STAMPS if n in names), None) or next(dated, None)
-        if guess is not None:
-            columns.notes.append(f"stamps are taken from the column `{guess}`, by its name")
-            keys = (guess,)
-        elif time.rate_hz is None:
+        guesses = [n for n in STAMPS if n in names]
+        guesses += [n for n in names if units.of_name(n) in units.TIME and n[:1] in ("t", "T")]
+        if not guesses and time.rate_hz is not None:
+            return Stamps((), "s", time.rate_hz)
+        if not guesses:
             raise no_key(path, "t", names)
+        columns.notes.append(f"stamps are taken from the column `{guesses[0]}`, by its name")
+        keys = guesses[:1]
     for key in keys:
         if key not in names:
             raise no_key(path, key, names)
-    if not keys:
-        return (), "s", time.rate_hz
     carried = columns.unit(keys[0]) if len(keys) == 1 else None
     carried = carried if carried in units.TIME else None
     if carried and time.unit and carried != time.unit:
@@ -201,23 +105,52 @@ def stamps_of(
             f"{carried}: correct it, or leave it out"
         )
     named = STAMPS.get(keys[0], "s") if time.key is None else "s"
-    return keys, time.unit or carried or named, None
+    return Stamps(tuple(keys), time.unit or carried or named, None)
 
 
-def seconds_and_rest(
-    whole: NDArray[Any], rest: NDArray[Any], path: Path, keys: Sequence[str]
-) -> Times:
-    """Seconds and nanoseconds, (n,) each -> [ns]. Raises ConfigError for seconds with fractions:
-    the nanoseconds would count twice."""
-    if whole.dtype.kind == "f" and (whole != np.rint(whole)).any():
-        raise ConfigError(
-            f"{path}: wanted whole seconds in `{keys[0]}` beside the nanoseconds in `{keys[1]}`, "
-            f'found {whole[whole != np.rint(whole)][0]!r}: give `time.key = "{keys[0]}"` alone'
-        )
-    return numbers_ns(whole, "s", path, keys[0]) + numbers_ns(rest, "ns", path, keys[1])
+# Samples of a table: their times (m,) [ns] and their values (m, k).
+Blocks = Iterator[tuple[Times, Vec]]
 
 
-def refuse_messages(path: Path, wanted: Mapping[str, Channel]) -> None:
+def channels_of(
+    columns: Columns,
+    wanted: Mapping[str, Channel],
+    read: Callable[[Sequence[str]], tuple[Sequence[str], Blocks]],
+) -> dict[str, Raw | NoSuchKeyError]:
+    """The channels that a mapping wants, by telemetry field, as `Source.channels` gives them.
+    `read(keys)` gives the key of each column of values, since a key may have several columns, and
+    the samples block by block. Raises RecordingError, ConfigError."""
+    _refuse_messages(columns.path, wanted)
+    out: dict[str, Raw | NoSuchKeyError] = {}
+    for name, channel in wanted.items():
+        for key in channel.keys:
+            if key not in columns.names:
+                out[name] = no_key(columns.path, key, columns.names)
+                break
+    found = {name: c.keys for name, c in wanted.items() if name not in out}
+    if not found:
+        return out
+    key_of, blocks = read(list(dict.fromkeys(k for keys in found.values() for k in keys)))
+    series = Series()
+    for t, x in blocks:
+        series.append(t, x)
+    if not len(series):
+        raise RecordingError(f"{columns.path}: wanted samples, found an empty file")
+    at = {
+        n: [i for k in keys for i, key in enumerate(key_of) if key == k]
+        for n, keys in found.items()
+    }
+    smooth = sorted({i for name in at if name in CUBIC for i in at[name]})
+    samples, made = series.cleaned(str(columns.path), smooth=smooth)
+    columns.notes += made.notes
+    columns.odd += made.odd
+    for name, places in at.items():
+        named = tuple((key_of[i], columns.unit(key_of[i])) for i in places)
+        out[name] = Raw(samples.of(places), named, made.rate_hz)
+    return out
+
+
+def _refuse_messages(path: Path, wanted: Mapping[str, Channel]) -> None:
     """Raises ConfigError for what chooses messages: a table has none."""
     for name, c in wanted.items():
         given = {"topic": c.topic, "schema": c.schema, "publisher": c.publisher, "where": c.where}
@@ -227,3 +160,75 @@ def refuse_messages(path: Path, wanted: Mapping[str, Channel]) -> None:
                     f"{path}: [channels.{name}] `{key}` chooses messages of an MCAP file, found a "
                     "table, whose columns `key` names: leave it out"
                 )
+
+
+class TextTable:
+    """A text table. Raises ConfigError where nothing says when a sample was."""
+
+    def __init__(self, columns: TextColumns, time: Time) -> None:
+        self.path, self.notes, self._columns = columns.path, columns.notes, columns
+        self._stamps = find_stamps(columns, time)
+        self._dates = False
+        if len(self._stamps.keys) == 1:
+            _, cells = next(columns.blocks((), self._stamps.keys), (None, {}))
+            words = cells.get(self._stamps.keys[0], [""])
+            self._dates = date_ns(words[0]) is not None
+
+    @property
+    def odd(self) -> int:
+        return self._columns.odd
+
+    def keys(self) -> list[str]:
+        return list(self._columns.names)
+
+    def scale(self) -> Scale | None:
+        return None
+
+    def channels(self, wanted: Mapping[str, Channel]) -> dict[str, Raw | NoSuchKeyError]:
+        return channels_of(self._columns, wanted, lambda keys: (keys, self._blocks(keys)))
+
+    def _blocks(self, keys: Sequence[str]) -> Blocks:
+        """Those columns, block by block. Raises RecordingError where too many lines have no
+        time."""
+        found = lost = 0
+        for t, x, _, no_time in self._timed(keys):
+            found, lost = found + len(t), lost + no_time
+            yield t, x
+        if lost > ODD * (found + lost):
+            raise RecordingError(
+                f"{self.path}: wanted finite times in `{self._stamps.keys[0]}`, found none in "
+                f"{lost} of {found + lost} lines: check the key, or cut them out"
+            )
+        if lost:
+            self.notes.append(f"{lost} lines without a time left out")
+
+    def _timed(
+        self, keys: Sequence[str], words: Sequence[str] = ()
+    ) -> Iterator[tuple[Times, Vec, dict[str, list[str]], int]]:
+        """Blocks of (times (m,) [ns], the columns `keys` (m, k), the cells of each of `words`, how
+        many lines were left out because nobody knows when they were)."""
+        stamps, done = self._stamps, 0
+        if self._dates:
+            for x, cells in self._columns.blocks(keys, (*stamps.keys, *words)):
+                yield stamps.of([np.array(cells[stamps.keys[0]])], self.path), x, cells, 0
+            return
+        n = len(stamps.keys)
+        for x, cells in self._columns.blocks((*stamps.keys, *keys), words):
+            known = np.flatnonzero(np.isfinite(x[:, :n]).all(axis=1))
+            lost, x = len(x) - len(known), x[known]
+            cells = {name: [c[i] for i in known.tolist()] for name, c in cells.items()}
+            t = stamps.of(list(x[:, :n].T), self.path) if n else stamps.regular(done, done + len(x))
+            done += len(x)
+            yield t, x[:, n:], cells, lost
+
+    def times(self, key: str, topic: str | None) -> Times:
+        if key not in self._columns.names:
+            raise no_key(self.path, key, self._columns.names)
+        x = np.concatenate([b[:, 0] for b, _ in self._columns.blocks((key,))])
+        return times_ns(x[np.isfinite(x)], self._stamps.unit, self.path, key)
+
+    def words(self, key: str, topic: str | None) -> Iterator[tuple[int | None, str]]:
+        if key not in self._columns.names:
+            raise no_key(self.path, key, self._columns.names)
+        for t, _, cells, _ in self._timed((), (key,)):
+            yield from zip(t.tolist(), cells[key], strict=True)

@@ -31,10 +31,10 @@ from headway.tools.score.grid import (
     THINNED,
     Resampled,
 )
-from headway.tools.score.labels import events_of, outcome_of, phases_of
+from headway.tools.score.labels import events_of, if_there, outcome_of, phases_of
 from headway.tools.score.mapping import HIGHEST_HZ, LOWEST_HZ, Limits, Mapping, scale_of
 from headway.tools.score.samples import BLOCK
-from headway.tools.score.source import Raw, Source
+from headway.tools.score.source import NoSuchKeyError, Raw, Source
 from headway.tools.score.stamps import rate_of
 from headway.types import Vec
 
@@ -158,15 +158,24 @@ def telemetry_of(source: Source, mapping: Mapping, head_hz: float = 50.0) -> Tel
             f"{source.path}: a wrench in the base frame wants `channels.tcp` to turn it into the "
             'TCP frame, found none: map it, or give `frame = "tcp"` if that is what it is'
         )
-    phases, events = phases_of(source, mapping, origin, notes)
-    events += events_of(source, mapping, origin, notes)
+    phases: NDArray[np.int64] | None = None
+    events: list[tuple[float, str]] = []
+    success: bool | None = None
+    if (phase := mapping.phase) is not None:
+        with if_there("phase", phase.optional, notes):
+            phases, events = phases_of(source, phase, origin)
+    if (wanted := mapping.events) is not None:
+        with if_there("events", wanted.optional, notes):
+            events += events_of(source, wanted, origin)
+    if (outcome := mapping.outcome) is not None:
+        with if_there("outcome", outcome.optional, notes):
+            success = outcome_of(source, outcome)
     scale, assumed = scale_of(mapping.limits, joints, str(source.path))
     own = source.scale() if mapping.limits == Limits() else None
     if own is not None and len(own.q_min) == joints:
         scale = own
     elif assumed:
         notes.append(f"limits that the mapping does not give, assumed: {', '.join(assumed)}")
-    success = outcome_of(source, mapping, notes)
     ready = max((_first_tick(c, origin, hz) for c in found.values()), default=0)
     made = Telemetry(
         channels, rates, dict(mapping.constants), base, phases, hz, n, min(ready, n - 1), joints,
@@ -181,13 +190,11 @@ def _channels(source: Source, mapping: Mapping, notes: list[str]) -> dict[str, C
     found: dict[str, Converted] = {}
     for name, raw in source.channels(mapping.channels).items():
         channel = mapping.channels[name]
-        if isinstance(raw, Raw):
+        with if_there(name, channel.optional, notes):
+            if isinstance(raw, NoSuchKeyError):
+                raise raw
             raw = own_times(name, raw, notes)
-            found[name] = convert(str(source.path), name, channel, raw, notes)
-        elif channel.optional:
-            notes.append(f"{name}: no {raw.what} `{raw.key}` in this file")
-        else:
-            raise raw
+            found[name] = convert(source.path, name, channel, raw, notes)
     if not found:
         raise RecordingError(f"{source.path}: wanted channels, found none of the mapped ones")
     return _joints_in_one_order(source, found)

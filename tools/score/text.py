@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from headway.errors import RecordingError
-from headway.tools.score.dialect import COMMENTS, open_text, sniff
+from headway.tools.score.dialect import COMMENTS, SPACES, open_text, sniff
 from headway.types import Vec
 from headway.units import UNITS
 
@@ -26,23 +26,19 @@ ODD = 0.1  # share of lines or of a column's cells that may not fit
 _TIME = re.compile(r"\d{1,2}:\d\d|\d{1,4}[./-]\d{1,2}[./-]\d{1,4}")  # of the day, or a date
 
 
-@dataclass
+LINE = ""  # in `Odd`: the whole line rather than the cell of a column
+
+
 class Odd:
-    """What did not fit: `example` is the first such place, `examples` that of each column."""
+    """What did not fit, by column."""
 
-    lines: int = 0
-    cells: dict[str, int] = field(default_factory=dict)
-    example: str = ""
-    examples: dict[str, str] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self.count: Counter[str] = Counter()
+        self.first: dict[str, str] = {}  # where it was first, and what was found there
 
-    def line(self, text: str) -> None:
-        self.lines += 1
-        self.example = self.example or text
-
-    def cell(self, name: str, text: str) -> None:
-        self.cells[name] = self.cells.get(name, 0) + 1
-        self.examples.setdefault(name, text)
-        self.example = self.example or text
+    def add(self, column: str, text: str) -> None:
+        self.count[column] += 1
+        self.first.setdefault(column, text)
 
 
 class TextColumns:
@@ -54,8 +50,7 @@ class TextColumns:
         self.dialect = sniff(path)
         self.names = self.dialect.names
         self.notes = list(self.dialect.notes)
-        self.odd = 0  # lines and cells left out, for the exit code
-        self._said: set[str] = set()
+        self.odd = 0  # lines, cells and samples left out, for the exit code
 
     def unit(self, name: str) -> str | None:
         """That the row of units or the name says. Raises RecordingError for a word in that row that
@@ -71,7 +66,9 @@ class TextColumns:
     def blocks(
         self, numbers: Sequence[str], words: Sequence[str] = ()
     ) -> Iterator[tuple[Vec, dict[str, list[str]]]]:
-        """(m, len(numbers)) and the cells of each column of words, block by block."""
+        """Block by block, the columns `numbers` (m, k) and the cells of each of the columns
+        `words`. Raises RecordingError for a file that cannot be read, or where too much does not
+        fit."""
         at = [self.names.index(n) for n in numbers]
         text_at = {n: self.names.index(n) for n in words}
         odd, rows = Odd(), 0
@@ -91,15 +88,10 @@ class TextColumns:
         self._say(odd, rows)
 
     def _parse(
-        self,
-        lines: list[str],
-        first: int,
-        at: list[int],
-        text_at: dict[str, int],
-        odd: Odd,
+        self, lines: list[str], first: int, at: list[int], text_at: dict[str, int], odd: Odd
     ) -> tuple[Vec, dict[str, list[str]]]:
-        if self.dialect.trailing:
-            lines = [self.dialect.trim(line) for line in lines]
+        """`first`: the number of the first of `lines` in the file, from 1. `at`, `text_at`: places
+        of the columns of numbers and of words."""
         if not text_at and (x := self._fast(lines, at)) is not None:
             return x, {}
         dialect, names = self.dialect, self.names
@@ -110,9 +102,10 @@ class TextColumns:
                 continue
             found = dialect.split(line)
             if len(found) != len(names):
-                odd.line(
+                odd.add(
+                    LINE,
                     f"wanted {len(names)} cells as in the header, found {len(found)} in line "
-                    f"{number}"
+                    f"{number}",
                 )
                 continue
             row = []
@@ -120,7 +113,7 @@ class TextColumns:
                 try:
                     row.append(dialect.number(found[i]))
                 except ValueError:  # noqa: PERF203 - this is the path of tables that are not clean
-                    odd.cell(names[i], f"line {number}, `{names[i]}`: {found[i]!r}")
+                    odd.add(names[i], f"line {number}, `{names[i]}`: {found[i]!r}")
                     row.append(np.nan)
             rows.append(row)
             for name, i in text_at.items():
@@ -129,54 +122,58 @@ class TextColumns:
 
     def _fast(self, lines: list[str], at: list[int]) -> Vec | None:
         """By NumPy's own reader, None for a block that it does not take."""
+        width, delimiter = len(self.names), self.dialect.delimiter
         whole = "".join(lines)
         if not at or self.dialect.decimal_comma or any(c in whole for c in "#%/"):
             return None
-        width = len(self.names)
-        if self.dialect.delimiter is not None and any(
-            line.count(self.dialect.delimiter) != width - 1 for line in lines
+        if delimiter != SPACES and not all(
+            line.count(delimiter) == width - 1
+            or (line.count(delimiter) == width and line.rstrip(" \r\n").endswith(delimiter))
+            for line in lines
         ):
             return None
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # a block of blank lines
-                x = np.loadtxt(
-                    lines, delimiter=self.dialect.delimiter, comments=None, ndmin=2,
-                    usecols=None if self.dialect.delimiter is None else at,
-                )  # fmt: skip
+                if delimiter != SPACES:
+                    return np.loadtxt(
+                        lines, delimiter=delimiter, comments=None, ndmin=2, usecols=at
+                    )
+                x = np.loadtxt(lines, comments=None, ndmin=2)  # each line has to have all cells
         except ValueError:
             return None
-        if self.dialect.delimiter is None:
-            return np.asarray(x[:, at]) if x.shape[1] == width else None
-        return np.asarray(x, np.float64)
+        return np.asarray(x[:, at]) if x.shape[1] == width else None
 
     def _say(self, odd: Odd, rows: int) -> None:
-        total = rows + odd.lines
-        worst = max(odd.cells, key=lambda n: odd.cells[n], default=None)
-        bad_cells = odd.cells[worst] if worst is not None else 0
-        if odd.lines > ODD * total:
+        """Notes on what did not fit. Raises RecordingError where that is too much."""
+        lines = odd.count.pop(LINE, 0)
+        if lines > ODD * (rows + lines):
             raise RecordingError(
-                f"{self.path}: {odd.example} ({odd.lines} of {total} lines are so): cut those "
-                "lines, or write the file again"
+                f"{self.path}: {odd.first[LINE]} ({lines} of {rows + lines} lines are so): cut "
+                "those lines, or write the file again"
             )
-        if bad_cells > ODD * rows:
-            example = odd.examples[str(worst)]
-            step = "check the key, or write the file again"
-            if _TIME.search(example.partition(": ")[2]):
-                step = (
-                    "write times as numbers, or as dates of ISO 8601 such as "
-                    "2026-11-28T12:00:00.123"
+        for column, count in odd.count.items():
+            if count > ODD * rows:
+                first = odd.first[column]
+                step = "check the key, or write the file again"
+                if _TIME.search(first.partition(": ")[2]):
+                    step = (
+                        "write times as numbers, or as dates of ISO 8601 such as "
+                        "2026-11-28T12:00:00.123"
+                    )
+                raise RecordingError(
+                    f"{self.path}: wanted numbers in `{column}`, found {first} ({count} of {rows} "
+                    f"cells are so): {step}"
                 )
-            raise RecordingError(
-                f"{self.path}: wanted numbers in `{worst}`, found {example} ({bad_cells} of "
-                f"{rows} cells are so): {step}"
-            )
-        for count, what in (
-            (odd.lines, "lines with another number of cells: left out"),
-            (sum(odd.cells.values()), "cells that are no numbers: masked"),
-        ):
-            note = f"{count} {what}, the first: {odd.example}"
-            if count and note not in self._said:
-                self._said.add(note)
-                self.notes.append(note)
-                self.odd += count
+        if lines:
+            what = "lines with another number of cells: left out"
+            self._note(lines, f"{lines} {what}, the first: {odd.first.pop(LINE)}")
+        if cells := odd.count.total():
+            first = next(iter(odd.first.values()))
+            self._note(cells, f"{cells} cells that are no numbers: masked, the first: {first}")
+
+    def _note(self, odd: int, text: str) -> None:
+        """Say once what is found again at each reading of the file."""
+        if text not in self.notes:
+            self.notes.append(text)
+            self.odd += odd
