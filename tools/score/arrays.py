@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway.errors import RecordingError
-from headway.kernels.telemetry import Scale
 from headway.tools.score import units
-from headway.tools.score.mapping import Channel, Time
+from headway.tools.score.mapping import Time
 from headway.tools.score.samples import BLOCK
-from headway.tools.score.source import NoSuchKeyError, Raw, no_key
 from headway.tools.score.stamps import NUMBERS, Times, times_ns
-from headway.tools.score.table import Blocks, channels_of, find_stamps
+from headway.tools.score.table import Table
 from headway.types import Vec
 
 # What NumPy and zipfile raise for files that are damaged, or that are no .npz.
@@ -29,7 +27,7 @@ _UNREADABLE = (
 )  # fmt: skip
 
 
-class ArrayTable:
+class ArrayTable(Table):
     """The arrays of an .npz. Each is read when it is asked for: damage to one is damage to one."""
 
     def __init__(self, path: Path, time: Time) -> None:
@@ -49,13 +47,10 @@ class ArrayTable:
             ) from None
         except _UNREADABLE as e:
             raise self._unreadable(e) from None
-        self.names: list[str] = self._file.files
-        self.notes: list[str] = []
-        self.odd = 0
-        self._stamps = find_stamps(self, time)
+        super().__init__(path, self._file.files, (), time)
         self._t: Times | None = None  # (n,) [ns], None where samples come at a rate
-        if self._stamps.keys:
-            self._t = self._stamps.of([self._flat(k) for k in self._stamps.keys], path)
+        if self.stamps.keys:
+            self._t = self.stamps.of([self._flat(k) for k in self.stamps.keys], path)
             if not len(self._t):
                 raise RecordingError(f"{path}: wanted samples, found an empty file")
 
@@ -66,8 +61,7 @@ class ArrayTable:
         )
 
     def _array(self, key: str) -> NDArray[Any]:
-        if key not in self.names:
-            raise no_key(self.path, key, self.names)
+        self.require(key)
         try:
             array: NDArray[Any] = self._file[key]
         except _UNREADABLE as e:
@@ -80,25 +74,16 @@ class ArrayTable:
     def unit(self, name: str) -> str | None:
         return units.of_name(name)
 
-    def keys(self) -> list[str]:
-        return self.names
-
-    def scale(self) -> Scale | None:
-        return None
-
-    def channels(self, wanted: Mapping[str, Channel]) -> dict[str, Raw | NoSuchKeyError]:
-        return channels_of(self, wanted, self._read)
-
-    def _read(self, keys: Sequence[str]) -> tuple[list[str], Blocks]:
+    def read(self, keys: Sequence[str]) -> tuple[Sequence[str], Iterator[tuple[Times, Vec]]]:
         arrays = {key: self._numbers(key) for key in keys}
         t = self._t
         if t is None:
-            t = self._stamps.regular(0, len(arrays[keys[0]]))
+            t = self.stamps.regular(0, len(arrays[keys[0]]))
         for key, x in arrays.items():
             if len(x) != len(t):
                 raise RecordingError(
                     f"{self.path}: wanted {len(t)} samples of `{key}`, one for each of "
-                    f"`{(*self._stamps.keys, *keys)[0]}`, found shape {x.shape}: check the key, or "
+                    f"`{(*self.stamps.keys, *keys)[0]}`, found shape {x.shape}: check the key, or "
                     "transpose it"
                 )
         key_of = [key for key, x in arrays.items() for _ in range(x.shape[1])]
@@ -123,7 +108,7 @@ class ArrayTable:
         return x if x.ndim == 2 else x[:, None]
 
     def times(self, key: str, topic: str | None) -> Times:
-        return times_ns(self._flat(key), self._stamps.unit, self.path, key)
+        return times_ns(self._flat(key), self.stamps.unit, self.path, key)
 
     def words(self, key: str, topic: str | None) -> Iterator[tuple[int | None, str]]:
         words = [str(w) for w in self._flat(key).tolist()]

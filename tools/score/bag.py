@@ -24,7 +24,7 @@ from headway.tools.score import messages
 from headway.tools.score.columns import ChannelRows
 from headway.tools.score.mapping import Channel, Time
 from headway.tools.score.samples import Samples, Store
-from headway.tools.score.source import NoSuchKeyError, Raw, no_key
+from headway.tools.score.source import NoSuchKeyError, Raw, if_there, no_key
 from headway.tools.score.stamps import LATEST, UNITS_NS, Times, clean, date_ns
 
 ODD = 0.1  # share of a topic's messages that may not be readable
@@ -51,7 +51,6 @@ class Bag:
         self._default = default_topic
         self._notes: list[str] = []
         self._odd = 0
-        self._read: set[str] = set()  # topics that odd messages were counted of
         if not self._recording.topics:
             raise RecordingError(f"{path}: wanted messages, found an empty recording")
 
@@ -81,18 +80,18 @@ class Bag:
             raise no_key(self.path, topic, self._recording.topics, "topic")
         return topic
 
-    def channels(self, wanted: Mapping[str, Channel]) -> dict[str, Raw | NoSuchKeyError]:
-        out: dict[str, Raw | NoSuchKeyError] = {}
+    def channels(self, wanted: Mapping[str, Channel]) -> dict[str, Raw]:
+        out: dict[str, Raw] = {}
         by_topic: dict[str, dict[str, Channel]] = {}
         for name, channel in wanted.items():
-            try:
+            with if_there(name, channel.optional, self._notes):
                 by_topic.setdefault(self._topic(channel.topic), {})[name] = channel
-            except NoSuchKeyError as e:  # noqa: PERF203 - once per channel
-                if not channel.optional:
-                    raise
-                out[name] = e
         for topic, group in by_topic.items():
-            out |= self._of_topic(topic, group)
+            for name, raw in (self._our_rows(topic, group) or self._of_topic(topic, group)).items():
+                with if_there(name, group[name].optional, self._notes):
+                    if isinstance(raw, NoSuchKeyError):
+                        raise raw
+                    out[name] = raw
         return out
 
     def scale(self) -> Scale | None:
@@ -128,8 +127,6 @@ class Bag:
     def _of_topic(
         self, topic: str, group: Mapping[str, Channel]
     ) -> dict[str, Raw | NoSuchKeyError]:
-        if (ours := self._our_rows(topic, group)) is not None:
-            return ours
         rows = {n: ChannelRows(self.path, topic, n, c) for n, c in group.items()}
         publishers = {n: self._publishers(topic, c) for n, c in group.items()}
         frames: set[str] = set()
@@ -224,10 +221,10 @@ class Bag:
                 f"{self.path}: {topic}: {odd} of {total} messages cannot be used, the first: "
                 f"{example}: check `time.key`, or record it again"
             )
-        if odd and topic not in self._read:
-            self._read.add(topic)
+        note = f"{topic}: {odd} of {total} messages left out, the first: {example}"
+        if odd and note not in self._notes:  # a topic may be read several times
+            self._notes.append(note)
             self._odd += odd
-            self._notes.append(f"{topic}: {odd} of {total} messages left out, the first: {example}")
 
     def _time(self, topic: str, m: Message, message: Any) -> int:
         """Raises ValueError for a time that cannot be one."""

@@ -8,7 +8,7 @@ head `NAME.signals.csv`, and a report `NAME.html`. The features are those of the
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +39,6 @@ class Line:
     odd: int
 
 
-@dataclass
-class Batch:
-    done: dict[str, Line] = field(default_factory=dict)
-    failed: list[str] = field(default_factory=list)
-
-
 def score_command(
     files: Sequence[Path], map: Path | None, pro: Path | None, out: Path, *, console: Any = None
 ) -> int:
@@ -56,10 +50,10 @@ def score_command(
         raise ConfigError("wanted telemetry files to score, found none: name .npz, .csv or .mcap")
     mapping = load_mapping(map) if map is not None else None
     head = open_head(pro) if pro is not None else None
-    found, wrong = walk(files)
+    found, failed = walk(files)
     titles, replaced = names(found, out)
-    batch = Batch(failed=wrong)
-    wanted = len(found) + len(wrong)
+    done: dict[str, Line] = {}
+    wanted = len(found) + len(failed)
     progress = Progress(
         TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn(),
         console=console, transient=True,
@@ -69,53 +63,43 @@ def score_command(
             bar = progress.add_task("", total=len(found))
             for i, (path, name) in enumerate(zip(found, titles, strict=True)):
                 progress.update(bar, description=f"{i + 1}/{len(found)} {escape(path.name)}")
-                _one(batch, path, name, mapping, head, out, replaced.get(name),
-                     lambda share, i=i: progress.update(bar, completed=i + share))  # fmt: skip
+
+                def show(share: float, i: int = i) -> None:
+                    progress.update(bar, completed=i + share)
+
+                try:
+                    scored = score_file(path, mapping, head, show)
+                    write(scored, out, name)
+                    done[name] = _line(scored, replaced.get(name))
+                except Exception as e:  # the other files are scored all the same
+                    failed.append(_why(path, e))
     finally:  # also what was done when somebody interrupts
-        _say(console, batch, out, _title(mapping, head), wanted)
-    return INCOMPLETE if batch.failed or any(line.odd for line in batch.done.values()) else 0
+        if done:
+            console.print(table(done, _title(mapping, head)))
+            _say_notes(console, done)
+            console.print(f"results in {escape(str(out))}")
+        for text in failed:
+            console.print(f"[red]not scored[/red] {escape(text)}", soft_wrap=True)
+        parts = sum(bool(line.odd) for line in done.values())
+        if parts or len(done) < wanted:
+            more = f", {parts} of them without parts that could not be read" if parts else ""
+            console.print(f"{len(done)} of {wanted} files scored{more}")
+    return INCOMPLETE if failed or parts else 0
 
 
-def _one(
-    batch: Batch,
-    path: Path,
-    name: str,
-    mapping: Mapping | None,
-    head: Head | None,
-    out: Path,
-    replaced: str | None,
-    progress: Any,
-) -> None:
-    try:
-        scored = score_file(path, mapping, head, progress)
-        write(scored, out, name)
-    except HeadwayError as e:
-        text = str(e)
-        batch.failed.append(text if str(path) in text else f"{path}: {text}")
-    except Exception as e:
-        # Files of other programs hold what nobody thought of; the others are scored all the same.
-        batch.failed.append(
+def _why(path: Path, e: Exception) -> str:
+    """Why the file at `path` was not scored."""
+    if not isinstance(e, HeadwayError):  # files of other programs hold what nobody thought of
+        return (
             f"{path}: {type(e).__name__}: {e}: this is a mistake of Headway's, please report it "
             "with the file"
         )
-    else:
-        notes = [*scored.notes, *([replaced] if replaced else [])]
-        batch.done[name] = Line(
-            cells(scored), bool(scored.signal_store), scored.masked, notes, scored.odd
-        )
+    return str(e) if str(path) in str(e) else f"{path}: {e}"
 
 
-def _say(console: Any, batch: Batch, out: Path, title: str, wanted: int) -> None:
-    if batch.done:
-        console.print(table(batch.done, title))
-        _say_notes(console, batch.done)
-        console.print(f"results in {escape(str(out))}")
-    for text in batch.failed:
-        console.print(f"[red]not scored[/red] {escape(text)}", soft_wrap=True)
-    part = sum(bool(line.odd) for line in batch.done.values())
-    if batch.failed or part or len(batch.done) < wanted:
-        more = f", {part} of them without parts that could not be read" if part else ""
-        console.print(f"{len(batch.done)} of {wanted} files scored{more}")
+def _line(scored: Scored, replaced: str | None) -> Line:
+    notes = [*scored.notes, replaced] if replaced else scored.notes
+    return Line(cells(scored), scored.signal_store is not None, scored.masked, notes, scored.odd)
 
 
 def _title(mapping: Mapping | None, head: Head | None) -> str:

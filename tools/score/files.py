@@ -12,8 +12,7 @@ from headway.tools.score.arrays import ArrayTable
 from headway.tools.score.bag import Bag
 from headway.tools.score.mapping import Mapping, Time, plain_mapping
 from headway.tools.score.source import Source
-from headway.tools.score.table import TextTable
-from headway.tools.score.text import TextColumns
+from headway.tools.score.text import TextTable
 
 SUFFIXES = (".npz", ".csv", ".tsv", ".txt", ".mcap")
 WALKED = (".npz", ".csv", ".tsv", ".mcap")  # in folders: a .txt there is usually a note
@@ -46,7 +45,7 @@ def open_source(path: Path, mapping: Mapping | None) -> tuple[Source, Mapping]:
     elif suffix == ".npz":
         source = ArrayTable(path, time)
     else:
-        source = TextTable(TextColumns(path), time)
+        source = TextTable(path, time)
     return source, mapping or plain_mapping(path, source.keys())
 
 

@@ -12,6 +12,7 @@ Across a gap there is no value of what moves; what holds counts for `hold_ns`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,34 +20,21 @@ from numpy.typing import NDArray
 from headway.clock import NS
 from headway.kernels import spec
 from headway.tools.score.samples import Samples
-from headway.tools.score.stamps import GAP
+from headway.tools.score.stamps import CHUNK, GAP, Times
 from headway.types import Vec
 
 CUBIC = ("q", "dq", "q_ref", "dq_ref", "tcp", "twist")
 LINEAR = ("tau_ext", "wrench", "width", "grip_force", "vacuum", "comms_jitter")
 CURVED, STRAIGHT, HELD = "interpolated by cubics", "interpolated linearly", "held"
 THINNED = "thinned to the newest sample before each tick, of forces the largest in contact"
+KINDS = (CURVED, STRAIGHT, HELD, THINNED)
 ROUNDING_NS = 1_000
 CONTACT = spec.CONSTANTS["contact_on"]  # [N]
 
-Times = NDArray[np.int64]
 
-
-def exact(t: Times, start_ns: int, hz: float, n: int) -> bool:
-    """Whether samples at `t` are the `n` ticks from `start_ns` on, to a quarter of a period."""
-    if len(t) != n:
-        return False
-    for lo in range(0, n, 1 << 20):
-        part = t[lo : lo + (1 << 20)]
-        ticks = ticks_ns(start_ns, hz, lo, lo + len(part))
-        if np.abs(part - ticks).max() > 0.25 * NS / hz:
-            return False
-    return True
-
-
-def ticks_ns(start_ns: int, hz: float, lo: int, hi: int) -> Times:
-    """Times of the ticks lo..hi-1 [ns]."""
-    ticks: Times = start_ns + np.rint(np.arange(lo, hi) * (NS / hz)).astype(np.int64)
+def ticks_ns(hz: float, lo: int, hi: int) -> Times:
+    """Times of the ticks lo..hi-1 at the rate `hz`, from tick 0 on [ns]."""
+    ticks: Times = np.rint(np.arange(lo, hi) * (NS / hz)).astype(np.int64)
     return ticks
 
 
@@ -74,9 +62,19 @@ class Resampled:
             return CURVED
         return THINNED if self.decimated else STRAIGHT
 
-    @property
+    @cached_property
     def is_exact(self) -> bool:
-        return exact(self.samples.t, self.start_ns, self.hz, self.n)
+        """Whether the samples are the ticks, to a quarter of a period."""
+        t = self.samples.t
+        return len(t) == self.n and all(
+            np.abs(t[lo : lo + CHUNK] - self._ticks(lo, min(lo + CHUNK, self.n))).max()
+            <= 0.25 * NS / self.hz
+            for lo in range(0, self.n, CHUNK)
+        )
+
+    def _ticks(self, lo: int, hi: int) -> Times:
+        """Times of the ticks lo..hi-1 [ns]."""
+        return self.start_ns + ticks_ns(self.hz, lo, hi)
 
     @property
     def decimated(self) -> bool:
@@ -88,9 +86,10 @@ class Resampled:
         return {CURVED: 2 * self.period_ns, STRAIGHT: self.period_ns}.get(self.kind, 0.0)
 
     def at(self, lo: int, hi: int) -> Vec:
-        """Values at the ticks lo..hi-1, (hi - lo, k), NaN where there are none. For a channel that
-        is not `is_exact`."""
-        t, ticks = self.samples.t, ticks_ns(self.start_ns, self.hz, lo, hi)
+        """Values at the ticks lo..hi-1, (hi - lo, k), NaN where there are none."""
+        if self.is_exact:
+            return self.samples.read(lo, hi)
+        t, ticks = self.samples.t, self._ticks(lo, hi)
         first = int(np.searchsorted(t, ticks[0], side="right")) - 3
         if self.kind == THINNED:
             first = int(np.searchsorted(t, ticks[0] - round(NS / self.hz), side="right")) - 1

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,19 +10,8 @@ from numpy.typing import NDArray
 from headway.clock import NS
 from headway.errors import RecordingError
 from headway.tools.score.mapping import Events, Outcome, Phase
-from headway.tools.score.source import NoSuchKeyError, Source
+from headway.tools.score.source import Source
 from headway.tools.score.stamps import Times
-
-
-@contextmanager
-def if_there(what: str, optional: bool, notes: list[str]) -> Iterator[None]:
-    """Go on without a key that the file does not have, and say so, where it is optional."""
-    try:
-        yield
-    except NoSuchKeyError as e:
-        if not optional:
-            raise
-        notes.append(f"{what}: no {e.what} `{e.key}` in this file")
 
 
 def phases_of(

@@ -21,7 +21,6 @@ Value = (raw * scale + offset) * unit. What is not mapped is NaN, so its feature
 
 from __future__ import annotations
 
-import difflib
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -47,7 +46,7 @@ class Time(config.Struct, frozen=True):
     name. `unit`: None is what the column's name says, else seconds. `rate_hz`: of the ticks that
     features are computed at, and of samples without stamps; None: see `telemetry.tick_rate`."""
 
-    key: str | list[str] | None = None
+    key: str | Annotated[list[str], Meta(min_length=1, max_length=2)] | None = None
     unit: Literal["s", "ms", "us", "ns"] | None = None
     rate_hz: Positive | None = None
     hold_s: Positive = 0.1  # a sample older than this, and than three of its periods, is missing
@@ -163,9 +162,10 @@ def check(mapping: Mapping, where: str) -> Mapping:
     for section, names in (("channels", mapping.channels), ("constants", mapping.constants)):
         for name in names:
             if name not in FIELDS:
-                near = difflib.get_close_matches(name, FIELDS, n=1)
-                hint = f"did you mean `{near[0]}`?" if near else f"valid: {', '.join(FIELDS)}"
-                raise ConfigError(f"{where}: unknown telemetry field `{section}.{name}`: {hint}")
+                raise ConfigError(
+                    f"{where}: unknown telemetry field `{section}.{name}`: "
+                    f"{config.suggest(name, FIELDS)}"
+                )
     for name in mapping.constants:
         if FIELDS[name][0] != 0:
             raise ConfigError(f"{where}: `constants.{name}` has several values: map a channel")
@@ -177,11 +177,6 @@ def check(mapping: Mapping, where: str) -> Mapping:
     if not mapping.channels:
         raise ConfigError(f"{where}: wanted [channels.FIELD] sections, found none")
     _check_numbers(mapping, where)
-    if isinstance(mapping.time.key, list) and len(mapping.time.key) not in (1, 2):
-        raise ConfigError(
-            f"{where}: `time.key` wants one column, or seconds and nanoseconds, found "
-            f"{len(mapping.time.key)}"
-        )
     events = mapping.events
     if events is not None and (events.times is None) == (events.text is None):
         raise ConfigError(f"{where}: [events] wants either `times` or `text`")
@@ -198,16 +193,11 @@ def _check_channel(name: str, c: Channel, where: str) -> None:
             f'{where} wants `frame` ("tcp" or "base": what the components are along) and `force` '
             '("on tool" or "by tool": whose sign it has)'
         )
-    extra = {
-        "layout": ("tcp", c.layout),
-        "frame": ("wrench", c.frame),
-        "force": ("wrench", c.force),
-    }
-    for key, (field, value) in extra.items():
+    given = {"layout": c.layout, "frame": c.frame, "force": c.force, "tare_s": c.tare_s or None}
+    for key, value in given.items():
+        field = "tcp" if key == "layout" else "wrench"
         if value is not None and name != field:
             raise ConfigError(f"{where}: `{key}` belongs to [channels.{field}]")
-    if c.tare_s and name != "wrench":
-        raise ConfigError(f"{where}: `tare_s` belongs to [channels.wrench]")
     if c.names is not None and c.columns is not None:
         raise ConfigError(f"{where}: wanted `names` or `columns`, found both: names are enough")
     if c.names is not None and (len(set(c.names)) < len(c.names) or not c.names):
@@ -220,11 +210,10 @@ def _check_channel(name: str, c: Channel, where: str) -> None:
 def _check_numbers(mapping: Mapping, where: str) -> None:
     """What the types of the fields cannot say. Raises ConfigError: field, wanted, found."""
     for name, c in mapping.channels.items():
-        for x in c.scale if isinstance(c.scale, list) else [c.scale]:
-            if x == 0.0:
-                raise ConfigError(
-                    f"{where}: `channels.{name}.scale` wants a number other than 0, found {x}"
-                )
+        if 0.0 in np.atleast_1d(c.scale):
+            raise ConfigError(
+                f"{where}: `channels.{name}.scale` wants numbers other than 0, found {c.scale}"
+            )
     low, high = mapping.limits.q_min, mapping.limits.q_max
     if low is None or high is None:
         return
@@ -269,9 +258,8 @@ def plain_mapping(path: Path, keys: list[str]) -> Mapping:
             f"({', '.join(list(FIELDS)[:8])}, ...), found {', '.join(keys[:30])}: write a mapping, "
             "see examples/score"
         )
-    channels = {k: Channel(key=k, optional=True) for k in known}
-    if "tcp" in channels:
-        channels["tcp"] = Channel(key="tcp", optional=True, layout="xyz quat wxyz")
-    if "wrench" in channels:
-        channels["wrench"] = Channel(key="wrench", optional=True, frame="tcp", force="on tool")
-    return Mapping(channels=channels)
+    ours = {
+        "tcp": Channel(key="tcp", optional=True, layout="xyz quat wxyz"),
+        "wrench": Channel(key="wrench", optional=True, frame="tcp", force="on tool"),
+    }
+    return Mapping(channels={k: ours.get(k, Channel(key=k, optional=True)) for k in known})

@@ -9,6 +9,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -167,31 +168,34 @@ def _moves(x: NDArray[Any]) -> bool:
 
 
 def names(files: Sequence[Path], out: Path) -> tuple[list[str], dict[str, str]]:
-    """A name for each file's results: its stem, with more of the path where stems repeat or where
-    `out` has results of another file by that name; and what is replaced, name -> a word on it."""
-    found = [_fit(f.stem) for f in files]
-    for better in ([_longer(f, 1) for f in files], [_fit(f.name) for f in files]):
-        often = Counter(found)
-        found = [b if often[n] > 1 else n for n, b in zip(found, better, strict=True)]
-    often = Counter(found)
-    found = [_fit(n, f"-{i}") if often[n] > 1 else n for i, n in enumerate(found)]
+    """A name for each file's results: its stem, or more of its path where another of the files
+    could have the same name or where `out` has results of another file by that name; and what is
+    replaced, name -> a word on it."""
+    often = Counter(choice for file in files for choice in set(islice(_choices(file), 3)))
+    found: list[str] = []
     replaced: dict[str, str] = {}
-    for i, (file, name) in enumerate(zip(files, found, strict=True)):
-        mine, taken = _identity(file), set(found[:i])
-        for choice in _choices(file, name):
-            there = _source(out / f"{choice}.features.npz")
-            if choice in taken or there not in (None, mine):
-                continue
-            found[i] = choice
-            if there == mine:
-                replaced[choice] = f"earlier results of {file} replaced"
-            break
+    for file in files:
+        mine = _identity(file)
+        for name in _choices(file):
+            there = _source(out / f"{name}.features.npz")
+            if often[name] < 2 and name not in found and there in (None, mine):
+                break
+        found.append(name)
+        if there == mine:
+            replaced[name] = f"earlier results of {file} replaced"
     return found, replaced
 
 
-def _longer(file: Path, parents: int) -> str:
-    parts = [p for p in file.resolve().parts[-parents - 1 : -1] if p != os.sep]
-    return _fit("-".join([*parts, file.stem]))
+def _choices(file: Path) -> Iterator[str]:
+    """Names for the results of a file, the best first."""
+    *parents, _ = file.resolve().parts[1:]
+    yield _fit(file.stem)
+    yield _fit("-".join([*parents[-1:], file.stem]))
+    yield _fit(file.name)
+    for k in range(2, len(parents) + 1):
+        yield _fit("-".join([*parents[-k:], file.stem]))
+    for number in count(2):
+        yield _fit(file.stem, f"-{number}")
 
 
 def _fit(name: str, end: str = "") -> str:
@@ -207,16 +211,6 @@ def _fit(name: str, end: str = "") -> str:
 def _identity(file: Path) -> str:
     """Where a file is, as text; bytes that are none are written out."""
     return os.fsencode(file.resolve()).decode("utf-8", "backslashreplace")
-
-
-def _choices(file: Path, name: str) -> Iterator[str]:
-    yield name
-    for k in range(1, len(file.resolve().parts)):
-        yield _longer(file, k)
-    number = 2
-    while True:
-        yield _fit(name, f"-{number}")
-        number += 1
 
 
 def _source(path: Path) -> str | None:

@@ -124,10 +124,13 @@ class Samples:
         for lo in range(0, len(self.t), size):
             yield lo, self.read(lo, min(lo + size, len(self.t)))
 
+    def take(self, at: NDArray[np.int64]) -> Samples:
+        """The samples `at` (m,), in this order."""
+        return replace(self, t=self.t[at], pick=at if self.pick is None else self.pick[at])
+
     def thinned(self, every: int) -> Samples:
         """Each `every`-th sample alone, as a slower sensor would have given them."""
-        pick = np.arange(0, len(self.t), every) if self.pick is None else self.pick[::every]
-        return replace(self, t=self.t[::every], pick=pick)
+        return self.take(np.arange(0, len(self.t), every))
 
     def of(self, columns: Sequence[int]) -> Samples:
         """Some of the columns, in this order."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +59,38 @@ class Summary:
     stability: float = 1.0
     present: NDArray[np.float64] = field(default_factory=lambda: np.zeros(spec.N_MASKS))
     steps: int = 0
+
+    def add(
+        self,
+        data: Telemetry,
+        done: int,
+        every: int,
+        rows: Rows,
+        features: NDArray[np.float32],
+        signals: Vec | None,
+    ) -> None:
+        """Take in the block `rows` (m,) of `data` that begins at tick `done`, with the features and
+        masks (n, 176 + 16) and the signals (n, 6) of its steps, one every `every` ticks."""
+        ready = max(0, _first_step(data.ready, every) - _first_step(done, every))
+        mask = features[ready:, spec.N_FEATURES :]
+        self.present += mask.sum(axis=0)
+        self.steps += len(mask)
+        wrench = rows["wrench"][max(0, data.ready - done) :]
+        # what the features mask is no measurement here either
+        known = (np.abs(wrench) <= spec.CONSTANTS["in_max"]).all(axis=1)
+        if known.any():
+            largest = float(np.sqrt((wrench[known, :3] ** 2).sum(axis=1)).max())
+            self.force = max(self.force or 0.0, largest)
+        contact = features[:, spec.INDEX["contact"]]
+        if len(contact):
+            rises = np.diff(contact, prepend=self.last.get("contact", 0.0))[ready:] > 0
+            self.onsets += int(np.count_nonzero(rises))
+            self.last["contact"] = float(contact[-1])
+        if signals is not None and len(signals[ready:]):
+            part = dict(zip(SIGNALS, signals[ready:].T, strict=True))
+            self.risk = max(self.risk, float(part["risk"].max()))
+            self.stability = min(self.stability, float(part["stability"].min()))
+            self.last |= {k: float(part[k][-1]) for k in ("progress", "completion")}
 
 
 @dataclass(frozen=True)
@@ -148,19 +180,17 @@ def score_file(
     summary = Summary()
     rate_matters = head is not None and _below_ticks(data)
     share = 0.67 if rate_matters else 1.0
-    done = 0
+    steps, done = _Steps(head, data, every), 0
     for rows in data.blocks():
-        if done == 0:
-            steps = _Steps(head, data, every)
         features, said_now = steps.of(rows)
-        _summarise(summary, data, done, every, rows, features, said_now)
+        summary.add(data, done, every, rows, features, said_now)
         features[:, : spec.N_FEATURES][:, ~kept] = 0.0
         store.append(features)
         if signals is not None and said_now is not None:
             signals.append(said_now)
         done += len(rows)
         progress(share * done / data.n)
-    if head is None:
+    if head is None or signals is None:
         notes.append("no PRO head given: features only")
     else:
         made = head.bundle.manifest
@@ -168,7 +198,7 @@ def score_file(
             f"signals of head {made.name}, trained on {made.provenance.data}, are shown for "
             "inspection: they are not calibrated for another robot, rate or task"
         )
-        if rate_matters and signals is not None:
+        if rate_matters:
             notes.append(_rate_note(head, data, every, signals))
     part = summary.present / max(summary.steps, 1)
     masked = [
@@ -188,7 +218,7 @@ class _Steps:
 
     def __init__(self, head: Head | None, data: Telemetry, every: int) -> None:
         self._every, self._tick = every, 0
-        self._pro = None
+        self._pro: ProOperator | None = None
         if head is None:
             self._stream = feature_stream("auto", data.scale, data.joints, data.hz)
         else:
@@ -197,69 +227,31 @@ class _Steps:
             )
 
     def of(self, rows: Rows) -> tuple[NDArray[np.float32], Vec | None]:
-        """((n, 176 + 16), (n, 6) or None) of the steps among the next rows."""
-        first = -(-self._tick // self._every)
-        last = -(-(self._tick + len(rows)) // self._every)
-        out = np.zeros((last - first, spec.N_FEATURES + spec.N_MASKS), np.float32)
-        if self._pro is None:
-            self._features(rows, out)
-            return out, None
-        record = np.zeros(len(out), pro_dtype())
-        pro, n = self._pro, 0
+        """Of the steps among the next rows: features and mask (n, 176 + 16), and with a head the
+        signals (n, 6)."""
+        n = _first_step(self._tick + len(rows), self._every) - _first_step(self._tick, self._every)
+        record, pro, k = np.zeros(n, pro_dtype()), self._pro, 0
+        features, mask = np.zeros(spec.N_FEATURES, np.float32), np.zeros(spec.N_MASKS, np.float32)
         for row in rows:
-            pro.step(row, self._tick)
+            due = self._tick % self._every == 0
+            if pro is not None:
+                pro.step(row, self._tick)
+            else:
+                self._stream.push(row)
+            if due and pro is not None:
+                record[k] = pro.record
+            elif due:
+                self._stream.features(features, mask)
+                record["features"][k], record["mask"][k] = features, mask
+            k += due
             self._tick += 1
-            if pro.updated:
-                record[n] = pro.record
-                n += 1
-        out[:, : spec.N_FEATURES] = record["features"]
-        out[:, spec.N_FEATURES :] = record["mask"]
-        return out, np.column_stack([record[k] for k in SIGNALS])
-
-    def _features(self, rows: Rows, out: NDArray[np.float32]) -> None:
-        stream, n = self._stream, 0
-        features = np.zeros(spec.N_FEATURES, np.float32)
-        mask = np.zeros(spec.N_MASKS, np.float32)
-        for row in rows:
-            stream.push(row)
-            if self._tick % self._every == 0:
-                stream.features(features, mask)
-                out[n, : spec.N_FEATURES], out[n, spec.N_FEATURES :] = features, mask
-                n += 1
-            self._tick += 1
+        signals = np.column_stack([record[name] for name in SIGNALS]) if pro is not None else None
+        return np.hstack([record["features"], record["mask"]]), signals
 
 
-def _summarise(
-    s: Summary,
-    data: Telemetry,
-    done: int,
-    every: int,
-    rows: Rows,
-    features: NDArray[np.float32],
-    signals: Vec | None,
-) -> None:
-    """Take in a block that begins at tick `done`."""
-    first = -(-done // every)
-    ready = max(0, -(-data.ready // every) - first)
-    mask = features[ready:, spec.N_FEATURES :]
-    s.present += mask.sum(axis=0)
-    s.steps += len(mask)
-    wrench = rows["wrench"][max(0, data.ready - done) :]
-    # what the features mask is no measurement here either
-    known = (np.abs(wrench) <= spec.CONSTANTS["in_max"]).all(axis=1)
-    if known.any():
-        largest = float(np.sqrt((wrench[known, :3] ** 2).sum(axis=1)).max())
-        s.force = max(s.force or 0.0, largest)
-    contact = features[:, spec.INDEX["contact"]]
-    before = s.last.get("contact", 0.0)
-    if len(contact):
-        s.onsets += int((np.diff(contact, prepend=before)[ready:] > 0).sum())
-        s.last["contact"] = float(contact[-1])
-    if signals is not None and len(signals[ready:]):
-        part = dict(zip(SIGNALS, signals[ready:].T, strict=True))
-        s.risk = max(s.risk, float(part["risk"].max()))
-        s.stability = min(s.stability, float(part["stability"].min()))
-        s.last |= {k: float(part[k][-1]) for k in ("progress", "completion")}
+def _first_step(tick: int, every: int) -> int:
+    """The first step at `tick` or after it, where step k is at tick k * `every`."""
+    return -(-tick // every)
 
 
 def _below_ticks(data: Telemetry) -> bool:
@@ -271,35 +263,24 @@ def _rate_note(head: Head, data: Telemetry, every: int, signals: Store) -> str:
     """What half the samples would have said: the file's rate is enough where it is the same."""
     steps, done = _Steps(head, data, every), 0
     ticks = min(data.n, round(RATE_CHECK_S * data.hz))
-    worst = dict.fromkeys(JUDGED, 0.0)
-    for rows in _until(data.thinned(2).blocks(), ticks):
+    judged = [SIGNALS.index(name) for name in JUDGED]
+    worst = np.zeros(len(JUDGED))
+    for rows in replace(data.thinned(2), n=ticks).blocks():
         _, half = steps.of(rows)
         assert half is not None
         whole = signals.read(done, done + len(half))
-        ready = max(0, -(-data.ready // every) - done)
+        ready = max(0, _first_step(data.ready, every) - done)
         done += len(half)
-        for name in JUDGED:
-            i = SIGNALS.index(name)
-            difference = np.abs(half[ready:, i] - whole[ready:, i])
-            if len(difference):
-                worst[name] = max(worst[name], float(difference.max()))
-    name = max(worst, key=lambda n: worst[n])
+        worst = np.maximum(worst, np.abs(half - whole)[ready:, judged].max(axis=0, initial=0.0))
+    name, most = JUDGED[int(worst.argmax())], float(worst.max())
     over = "" if ticks == data.n else f" in the first {RATE_CHECK_S:g} s"
-    if worst[name] <= RATE_TOLERANCE:
+    if most <= RATE_TOLERANCE:
         return (
             f"rate: without every second sample no signal changes by more than "
-            f"{worst[name]:.3f}{over}, so the file's rate is enough for them"
+            f"{most:.3f}{over}, so the file's rate is enough for them"
         )
     return (
         f"rate: signals cannot be told from this file's rate: without every second sample {name} "
-        f"changes by up to {worst[name]:.3f}{over} (more than {RATE_TOLERANCE:g}), so more samples "
+        f"changes by up to {most:.3f}{over} (more than {RATE_TOLERANCE:g}), so more samples "
         "would change them as well: record faster"
     )
-
-
-def _until(blocks: Iterator[Rows], ticks: int) -> Iterator[Rows]:
-    for rows in blocks:
-        yield rows[:ticks]
-        ticks -= len(rows)
-        if ticks <= 0:
-            return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -52,9 +53,9 @@ class Source(Protocol):
     def scale(self) -> Scale | None:
         """The arm's, where the file itself says."""
 
-    def channels(self, wanted: Mapping[str, Channel]) -> dict[str, Raw | NoSuchKeyError]:
-        """The channels, each with its values or with why there are none. Raises RecordingError,
-        ConfigError."""
+    def channels(self, wanted: Mapping[str, Channel]) -> dict[str, Raw]:
+        """The channels, by telemetry field, without optional ones that the file does not have.
+        Raises NoSuchKeyError, RecordingError, ConfigError."""
 
     def times(self, key: str, topic: str | None) -> Times:
         """A list of moments [ns]. Raises NoSuchKeyError, RecordingError."""
@@ -70,3 +71,14 @@ def no_key(path: Path, key: str, have: Iterable[str], what: str = "key") -> NoSu
     shown = ", ".join(have[:40]) + (", ..." if len(have) > 40 else "")
     message = f"{path}: wanted the {what} `{key}`, found {shown or 'none'}{hint}"
     return NoSuchKeyError(message, key, what)
+
+
+@contextmanager
+def if_there(what: str, optional: bool, notes: list[str]) -> Iterator[None]:
+    """Go on without a key that the file does not have, and say so, where it is optional."""
+    try:
+        yield
+    except NoSuchKeyError as e:
+        if not optional:
+            raise
+        notes.append(f"{what}: no {e.what} `{e.key}` in this file")

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,14 +68,12 @@ def clean(
     rows of the file that move smoothly, by which jittering stamps are judged. Raises
     RecordingError for a clock that was set back."""
     notes: list[str] = []
-    t, pick, odd = _possible(t, notes)
-    if pick is not None:
-        same = same[pick]
-    t, order = _in_order(t, where, notes)
-    if order is not None:
-        same = same[order] & (np.diff(order, prepend=order[:1] - 2) == 1)
-        pick = order if pick is None else pick[order]
-    t, pick = _once(t, pick, same, notes)
+    rows = _Rows(t, same, None)
+    rows = rows.take(_possible(rows.t, notes))
+    odd = len(t) - len(rows.t)
+    rows = rows.take(_in_order(rows.t, where, notes))
+    rows = rows.take(_once(rows.t, rows.same, notes))
+    t, pick = rows.t, rows.pick
     if len(t) < 2 or t[-1] == t[0]:
         return Clean(t[:1], None if pick is None else pick[:1], None, tuple(notes), odd)
     t = _spread(t, notes)
@@ -94,23 +92,39 @@ def clean(
     return Clean(t, pick, whole_rate(NS / period), tuple(notes), odd)
 
 
-def _possible(t: Times, notes: list[str]) -> tuple[Times, NDArray[np.int64] | None, int]:
-    """Without the few stamps that lie far from all others: a clock that was not set yet, a bit that
-    turned."""
+class _Rows(NamedTuple):
+    """Times `t` (n,) [ns] that were chosen from those of a file: sample i is row `pick[i]` of the
+    file (row i where `pick` is None), `same[i]` says whether it equals sample i - 1."""
+
+    t: Times
+    same: NDArray[np.bool_]
+    pick: NDArray[np.int64] | None
+
+    def take(self, at: NDArray[np.int64] | None) -> _Rows:
+        """The samples `at`, in this order; all of them for None."""
+        if at is None:
+            return self
+        # Of samples that were no neighbours nobody knows whether they are equal.
+        same = self.same[at] & (np.diff(at, prepend=at[:1] - 2) == 1)
+        return _Rows(self.t[at], same, at if self.pick is None else self.pick[at])
+
+
+def _possible(t: Times, notes: list[str]) -> NDArray[np.int64] | None:
+    """The samples without the few whose times lie far from all others: a clock that was not set
+    yet, a bit that turned. None for all."""
     some = t if len(t) <= CHUNK else t[:: len(t) // CHUNK]
     low, high = np.percentile(some, (5, 95))
     reach = max(10 * (high - low), 60.0 * NS)
     far = (t < low - reach) | (t > high + reach)
     odd = int(np.count_nonzero(far))
     if not odd or odd > max(FAR * len(t), 1):
-        return t, None, 0
+        return None
     first = int(np.argmax(far))
     notes.append(
         f"{odd} of {len(t)} samples have a time far from all others, the first {t[first] / NS:.9g} "
         f"s at sample {first}, where the others lie around {low / NS:.9g} s: left out"
     )
-    kept = np.flatnonzero(~far)
-    return t[kept], kept, odd
+    return np.flatnonzero(~far)
 
 
 def _steps(t: Times) -> Iterator[tuple[int, Times]]:
@@ -120,50 +134,43 @@ def _steps(t: Times) -> Iterator[tuple[int, Times]]:
         yield lo, np.diff(t[lo : lo + CHUNK + 1])
 
 
-def _in_order(t: Times, where: str, notes: list[str]) -> tuple[Times, NDArray[np.int64] | None]:
+def _in_order(t: Times, where: str, notes: list[str]) -> NDArray[np.int64] | None:
+    """The samples in the order of their times, None where they are. Raises RecordingError for times
+    that go back too far, or too often in a row."""
     if not any((steps < 0).any() for _, steps in _steps(t)):
-        return t, None
-    back = np.flatnonzero(np.diff(t) < 0)
+        return None
     behind = np.maximum.accumulate(t) - t
-    worst = int(behind.max())
     late = behind > 0
     edges = np.flatnonzero(np.diff(late.astype(np.int8), prepend=0, append=0))
-    run = edges[1::2] - edges[::2]  # of samples that lie before an older one, one after the other
-    if worst > REORDER_NS or run.max() > STRAY:
-        i = (
-            int(np.argmax(behind > REORDER_NS))
-            if worst > REORDER_NS
-            else int(edges[::2][run.argmax()])
-        )
+    starts, ends = edges[::2], edges[1::2]  # of runs of samples that lie before an older one
+    far, long = np.flatnonzero(behind > REORDER_NS), starts[ends - starts > STRAY]
+    if len(far) or len(long):
+        i = int((far if len(far) else long)[0])
         raise RecordingError(
             f"{where}: wanted times that do not go back, found {t[i - 1] / NS:.6f} s and then "
-            f"{t[i] / NS:.6f} s at sample {i} ({len(back)} such steps): sort the file, or cut it "
-            "where its clock was set"
+            f"{t[i] / NS:.6f} s at sample {i} ({np.count_nonzero(np.diff(t) < 0)} such steps): "
+            "sort the file, or cut it where its clock was set"
         )
-    order = np.argsort(t, kind="stable")
     notes.append(
         f"{np.count_nonzero(late)} of {len(t)} samples lay before an older one, by at most "
-        f"{worst / 1e6:.6g} ms: put in the order of their times"
+        f"{behind.max() / 1e6:.6g} ms: put in the order of their times"
     )
-    return t[order], order
+    return np.argsort(t, kind="stable")
 
 
-def _once(
-    t: Times, pick: NDArray[np.int64] | None, same: NDArray[np.bool_], notes: list[str]
-) -> tuple[Times, NDArray[np.int64] | None]:
-    """Without the samples that are there twice."""
+def _once(t: Times, same: NDArray[np.bool_], notes: list[str]) -> NDArray[np.int64] | None:
+    """The samples without those that are there twice, None for all."""
     if not any((steps == 0).any() for _, steps in _steps(t)):
-        return t, pick
-    no_step = np.concatenate(([False], np.diff(t) == 0))
+        return None
+    no_step = np.diff(t, prepend=t[0] - 1) == 0
     double = no_step & same
     # Of a coarse clock's samples, those of an arm at rest are equal without being there twice.
     if not double.any() or double.sum() < 0.9 * no_step.sum():
-        return t, pick
-    keep = np.flatnonzero(~double)
+        return None
     notes.append(
         f"{int(double.sum())} of {len(t)} samples are there twice, time and values: taken once"
     )
-    return t[keep], keep if pick is None else pick[keep]
+    return np.flatnonzero(~double)
 
 
 def _spread(t: Times, notes: list[str]) -> Times:

@@ -21,20 +21,11 @@ from headway.kernels import telemetry
 from headway.kernels.derive import rotate
 from headway.kernels.telemetry import FIELDS, Scale
 from headway.tools.score.convert import Converted, convert
-from headway.tools.score.grid import (
-    CUBIC,
-    CURVED,
-    HELD,
-    LINEAR,
-    ROUNDING_NS,
-    STRAIGHT,
-    THINNED,
-    Resampled,
-)
-from headway.tools.score.labels import events_of, if_there, outcome_of, phases_of
+from headway.tools.score.grid import CUBIC, KINDS, LINEAR, ROUNDING_NS, Resampled, ticks_ns
+from headway.tools.score.labels import events_of, outcome_of, phases_of
 from headway.tools.score.mapping import HIGHEST_HZ, LOWEST_HZ, Limits, Mapping, scale_of
 from headway.tools.score.samples import BLOCK
-from headway.tools.score.source import NoSuchKeyError, Raw, Source
+from headway.tools.score.source import Raw, Source, if_there
 from headway.tools.score.stamps import rate_of
 from headway.types import Vec
 
@@ -66,15 +57,6 @@ class Telemetry:
     events: list[tuple[float, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-    @property
-    def resampled(self) -> list[str]:
-        """The channels whose samples are not the ticks."""
-        return [n for n in self.channels if n not in self._exact]
-
-    @cached_property
-    def _exact(self) -> frozenset[str]:
-        return frozenset(n for n, c in self.channels.items() if c.is_exact)
-
     @cached_property
     def rows(self) -> Rows:
         """All rows at once; for files that fit into memory."""
@@ -87,13 +69,10 @@ class Telemetry:
 
     def _block(self, lo: int, hi: int) -> Rows:
         rows: Rows = telemetry.empty(self.joints, hi - lo)
-        ticks = np.rint(np.arange(lo, hi) * (NS / self.hz)).astype(np.int64)
+        ticks = ticks_ns(self.hz, lo, hi)
         rows["t_ns"] = ticks
         rows["elapsed"] = ticks / NS
-        columns = {
-            name: c.samples.read(lo, hi) if name in self._exact else c.at(lo, hi)
-            for name, c in self.channels.items()
-        }
+        columns = {name: c.at(lo, hi) for name, c in self.channels.items()}
         if self.base_wrench:
             columns["wrench"] = _in_tcp_frame(columns["tcp"], columns["wrench"])
         if "q" in columns and "q_ref" in columns:
@@ -140,17 +119,22 @@ def telemetry_of(source: Source, mapping: Mapping, head_hz: float = 50.0) -> Tel
     found = _channels(source, mapping, notes)
     joints = _joints(source, mapping, found)
     rates = {n: c.rate_hz for n, c in found.items() if c.rate_hz is not None}
-    _check_rates(source, mapping, rates, found)
+    if not rates:
+        name, c = next(iter(found.items()))
+        raise RecordingError(
+            f"{source.path}: wanted at least two samples at different times, found "
+            f"{len(c.samples.t)} of {name} at {c.samples.t[0] / NS:g} s"
+        )
+    _refuse_slow(source, mapping, rates)
     hz = tick_rate(mapping, head_hz, notes)
     origin, n = _span(source, found, hz)
-    channels = {
-        name: Resampled(
-            name, c.samples, origin, hz, n,
-            NS / rates[name] if name in rates else 0.0, _hold(mapping, name, rates.get(name)),
-            mapping.channels[name].hold_s is not None,
-        )
-        for name, c in found.items()
-    }  # fmt: skip
+    channels: dict[str, Resampled] = {}
+    for name, c in found.items():
+        period = NS / c.rate_hz if c.rate_hz is not None else 0.0
+        given = mapping.channels[name].hold_s
+        hold = max(mapping.time.hold_s * NS, 3 * period) if given is None else given * NS
+        on_change = given is not None
+        channels[name] = Resampled(name, c.samples, origin, hz, n, period, hold, on_change)
     wrench = mapping.channels.get("wrench")
     base = "wrench" in found and wrench is not None and wrench.frame == "base"
     if base and "tcp" not in found:
@@ -189,12 +173,8 @@ def telemetry_of(source: Source, mapping: Mapping, head_hz: float = 50.0) -> Tel
 def _channels(source: Source, mapping: Mapping, notes: list[str]) -> dict[str, Converted]:
     found: dict[str, Converted] = {}
     for name, raw in source.channels(mapping.channels).items():
-        channel = mapping.channels[name]
-        with if_there(name, channel.optional, notes):
-            if isinstance(raw, NoSuchKeyError):
-                raise raw
-            raw = own_times(name, raw, notes)
-            found[name] = convert(source.path, name, channel, raw, notes)
+        raw = own_times(name, raw, notes)
+        found[name] = convert(source.path, name, mapping.channels[name], raw, notes)
     if not found:
         raise RecordingError(f"{source.path}: wanted channels, found none of the mapped ones")
     return _joints_in_one_order(source, found)
@@ -208,33 +188,28 @@ def own_times(name: str, raw: Raw, notes: list[str]) -> Raw:
     empty = 1 - np.count_nonzero(known) / len(known)
     if empty < EMPTY or not known.any():
         return raw
-    at = np.flatnonzero(known)
-    t = samples.t[at]
-    pick = at if samples.pick is None else samples.pick[at]
+    samples = samples.take(np.flatnonzero(known))
     notes.append(
         f"{name}: {empty:.0%} of the rows have no value; taken at the times of those that do"
     )
-    return replace(raw, samples=replace(samples, t=t, pick=pick), rate_hz=rate_of(t))
+    return replace(raw, samples=samples, rate_hz=rate_of(samples.t))
 
 
 def _joints_in_one_order(source: Source, found: dict[str, Converted]) -> dict[str, Converted]:
-    """Joints by name: every field of joints in the order of the first one that has names."""
-    named = {n: c for n, c in found.items() if n in JOINT_FIELDS and c.labels is not None}
-    if not named:
-        return found
-    first, order = next((n, c.labels) for n, c in named.items())
+    """Joints by name: every field of joints in the order of the first one that has names. Raises
+    RecordingError where the names are not the same."""
+    named = {n: c.labels for n, c in found.items() if n in JOINT_FIELDS and c.labels is not None}
     out = dict(found)
-    for name, c in named.items():
-        labels = c.labels or ()
-        if labels == order:
-            continue
-        if order is None or set(labels) != set(order):
+    for name, labels in named.items():
+        first, order = next(iter(named.items()))
+        if set(labels) != set(order):
             raise RecordingError(
                 f"{source.path}: wanted the same joints everywhere, found {', '.join(labels)} in "
-                f"{name} and {', '.join(order or ())} in {first}: choose by `names`"
+                f"{name} and {', '.join(order)} in {first}: choose by `names`"
             )
-        samples = c.samples.of([labels.index(n) for n in order])
-        out[name] = replace(c, samples=samples, labels=order)
+        if labels != order:
+            samples = found[name].samples.of([labels.index(n) for n in order])
+            out[name] = replace(found[name], samples=samples, labels=order)
     return out
 
 
@@ -248,32 +223,18 @@ def _first_tick(c: Converted, origin: int, hz: float) -> int:
     return 0
 
 
-def _hold(mapping: Mapping, name: str, rate_hz: float | None) -> float:
-    """How long the last value of a channel counts [ns]."""
-    given = mapping.channels[name].hold_s
-    if given is not None:
-        return given * NS
-    return max(mapping.time.hold_s * NS, 3 * NS / rate_hz if rate_hz else 0.0)
-
-
-def _check_rates(
-    source: Source, mapping: Mapping, rates: dict[str, float], found: dict[str, Converted]
-) -> None:
-    on_change = {n for n, c in mapping.channels.items() if c.hold_s is not None}
-    smooth = {n: r for n, r in rates.items() if n in CUBIC + LINEAR and n not in on_change}
-    if not rates:
-        n, c = next(iter(found.items()))
-        raise RecordingError(
-            f"{source.path}: wanted at least two samples at different times, found "
-            f"{len(c.samples.t)} of {n} at {c.samples.t[0] / NS:g} s"
-        )
-    slow = {n: r for n, r in smooth.items() if r < SLOWEST_HZ}
+def _refuse_slow(source: Source, mapping: Mapping, rates: dict[str, float]) -> None:
+    """Raises ConfigError for channels that move and come too seldom [Hz] to show it."""
+    slow = [
+        f"{n} {rate:.3g} Hz"
+        for n, rate in rates.items()
+        if n in CUBIC + LINEAR and mapping.channels[n].hold_s is None and rate < SLOWEST_HZ
+    ]
     if slow:
-        shown = ", ".join(f"{n} {r:.3g} Hz" for n, r in slow.items())
         raise ConfigError(
             f"{source.path}: wanted channels of at least {SLOWEST_HZ:g} Hz (features are computed "
-            f"at 40..4000 Hz from them), found {shown}: check `time.unit`, leave them out, or give "
-            "`hold_s` where they come on change"
+            f"at 40..4000 Hz from them), found {', '.join(slow)}: check `time.unit`, leave them "
+            "out, or give `hold_s` where they come on change"
         )
 
 
@@ -283,11 +244,8 @@ def _say_resampling(made: Telemetry, notes: list[str]) -> None:
         by_rate.setdefault(rate, []).append(name)
     rates = "; ".join(f"{', '.join(names)} {rate:g} Hz" for rate, names in by_rate.items())
     notes.append(f"rates of the samples: {rates}; features at ticks of {made.hz:g} Hz")
-    moved = [made.channels[n] for n in made.resampled]
-    kinds = [
-        (how, [c for c in moved if c.kind == how]) for how in (CURVED, STRAIGHT, HELD, THINNED)
-    ]
-    for how, which in kinds:
+    for how in KINDS:
+        which = [c for c in made.channels.values() if not c.is_exact and c.kind == how]
         if which:
             ahead = max(c.lookahead_ns for c in which) / 1e6
             looks = f", which looks ahead by up to {ahead:.3g} ms" if ahead else ""
@@ -328,19 +286,12 @@ def _span(source: Source, found: dict[str, Converted], hz: float) -> tuple[int, 
     n = int((end - start) * hz / NS + 0.25) + 1  # no tick lies behind the last sample
     samples = max(len(c.samples.t) for c in found.values())
     if n > 1000 * samples + 1000 or n > 200_000_000:
-        name, at, step = max(
-            (_longest_step(n, c) for n, c in found.items()), key=lambda longest: longest[2]
-        )
+        steps = {name: np.diff(c.samples.t, append=c.samples.t[-1]) for name, c in found.items()}
+        name = max(steps, key=lambda n: int(steps[n].max()))
+        at, step = int(steps[name].argmax()), int(steps[name].max())
         raise ConfigError(
             f"{source.path}: {samples} samples would fill {n} ticks of {hz:g} Hz "
             f"({(end - start) / NS:g} s); the longest step is one of {step / NS:g} s in {name} "
             f"behind sample {at}: check `time.unit` and `time.rate_hz`, or cut the file there"
         )
     return start, n
-
-
-def _longest_step(name: str, c: Converted) -> tuple[str, int, int]:
-    """(name, sample before it, length [ns])."""
-    steps = np.diff(c.samples.t)
-    at = int(steps.argmax()) if len(steps) else 0
-    return name, at, int(steps[at]) if len(steps) else 0

@@ -18,6 +18,9 @@ import numpy as np
 
 from headway.errors import RecordingError
 from headway.tools.score.dialect import COMMENTS, SPACES, open_text, sniff
+from headway.tools.score.mapping import Time
+from headway.tools.score.stamps import Times, date_ns, times_ns
+from headway.tools.score.table import Table
 from headway.types import Vec
 from headway.units import UNITS
 
@@ -41,19 +44,22 @@ class Odd:
         self.first.setdefault(column, text)
 
 
-class TextColumns:
-    """The columns of a text table. `blocks` reads the file anew each time."""
+class TextTable(Table):
+    """A text table. `blocks` reads the file anew each time."""
 
-    def __init__(self, path: Path) -> None:
-        """Raises RecordingError for a file that is no table with a header."""
-        self.path = path
+    def __init__(self, path: Path, time: Time) -> None:
+        """Raises RecordingError for a file that is no table with a header, ConfigError where
+        nothing says when a sample was."""
         self.dialect = sniff(path)
-        self.names = self.dialect.names
-        self.notes = list(self.dialect.notes)
-        self.odd = 0  # lines, cells and samples left out, for the exit code
+        super().__init__(path, self.dialect.names, self.dialect.notes, time)
+        self._dates = False  # whether the stamps are dates
+        if len(self.stamps.keys) == 1:
+            _, cells = next(self.blocks((), self.stamps.keys), (None, {}))
+            words = cells.get(self.stamps.keys[0], [""])
+            self._dates = date_ns(words[0]) is not None
 
     def unit(self, name: str) -> str | None:
-        """That the row of units or the name says. Raises RecordingError for a word in that row that
+        """As the row of units or the name says. Raises RecordingError for a word in that row that
         is no unit."""
         if (word := self.dialect.unknown.get(name)) is not None:
             raise RecordingError(
@@ -62,6 +68,47 @@ class TextColumns:
                 "of these, or `-` and `scale` in the mapping"
             )
         return self.dialect.units[self.names.index(name)]
+
+    def read(self, keys: Sequence[str]) -> tuple[Sequence[str], Iterator[tuple[Times, Vec]]]:
+        return keys, ((t, x) for t, x, _ in self._timed(keys))
+
+    def _timed(
+        self, keys: Sequence[str], words: Sequence[str] = ()
+    ) -> Iterator[tuple[Times, Vec, dict[str, list[str]]]]:
+        """Block by block, the times (m,) [ns], the columns `keys` (m, k) and the cells of each of
+        the columns `words`. Lines of which nobody knows when they were are left out. Raises
+        RecordingError where these are too many."""
+        stamps, n = self.stamps, len(self.stamps.keys)
+        if self._dates:
+            for x, cells in self.blocks(keys, (*stamps.keys, *words)):
+                yield stamps.of([np.array(cells[stamps.keys[0]])], self.path), x, cells
+            return
+        found = lost = 0
+        for x, cells in self.blocks((*stamps.keys, *keys), words):
+            known = np.flatnonzero(np.isfinite(x[:, :n]).all(axis=1))
+            lost, x = lost + len(x) - len(known), x[known]
+            cells = {name: [c[i] for i in known.tolist()] for name, c in cells.items()}
+            end = found + len(x)
+            t = stamps.of(list(x[:, :n].T), self.path) if n else stamps.regular(found, end)
+            yield t, x[:, n:], cells
+            found = end
+        if lost > ODD * (found + lost):
+            raise RecordingError(
+                f"{self.path}: wanted finite times in `{stamps.keys[0]}`, found none in {lost} of "
+                f"{found + lost} lines: check the key, or cut them out"
+            )
+        if lost:
+            self._note(0, f"{lost} lines without a time left out")
+
+    def times(self, key: str, topic: str | None) -> Times:
+        self.require(key)
+        x = np.concatenate([b[:, 0] for b, _ in self.blocks((key,))])
+        return times_ns(x[np.isfinite(x)], self.stamps.unit, self.path, key)
+
+    def words(self, key: str, topic: str | None) -> Iterator[tuple[int | None, str]]:
+        self.require(key)
+        for t, _, cells in self._timed((), (key,)):
+            yield from zip(t.tolist(), cells[key], strict=True)
 
     def blocks(
         self, numbers: Sequence[str], words: Sequence[str] = ()
