@@ -1,4 +1,4 @@
-"""`headway score`: PRO features and signals for telemetry that is not ours.
+"""`headway score`: PRO features and signals for telemetry that Headway did not record.
 
 For every file NAME: `NAME.features.npz` (t [s], features (n, 176), names, units, mask (n, 16),
 mask_names, carried (176,), rate_hz, spec_hash, source, and success where the file says), with a PRO
@@ -30,21 +30,21 @@ INCOMPLETE = 1  # exit code when a file, or a part of one, was left out
 
 @dataclass(frozen=True)
 class Line:
-    """What is kept of a file until all are done: a line of the table, and notes."""
+    """What is kept of a file until all are done: its line of the table, and notes."""
 
     cells: list[str]
-    signals: bool
-    masked: list[str]
+    signals: bool  # whether the cells of the signals are among them
+    masked: list[str]  # the groups of features that are never known
     notes: list[str]
-    odd: int
+    odd: int  # how many things in the file could not be read
 
 
 def score_command(
     files: Sequence[Path], map: Path | None, pro: Path | None, out: Path, *, console: Any = None
 ) -> int:
-    """Score every file, those in folders too. What cannot be read is said and the rest is done.
-    Returns 0, or 1 when a file or part of one was left out. Raises ConfigError and BundleError for
-    what concerns all of them."""
+    """Score every file, also those in folders, and write the results to the folder `out`. What
+    cannot be read is said, and the others are done. Returns 0, or 1 when a file or part of one was
+    left out. Raises ConfigError and BundleError for what concerns all of them."""
     console = console or Console()
     if not files:
         raise ConfigError("wanted telemetry files to score, found none: name .npz, .csv or .mcap")
@@ -109,8 +109,9 @@ def _title(mapping: Mapping | None, head: Head | None) -> str:
 
 
 def cells(s: Scored) -> list[str]:
-    """Outcome, duration, rates of the samples, groups masked, largest |F|, contact onsets; progress
-    and completion at the end, largest risk, least stability."""
+    """A file's cells in the table: outcome, duration [s], rates of the samples [Hz], how many
+    groups of features are masked, the largest |F| [N] and how often a contact began. With a head
+    also progress and completion at the end, the largest risk and the least stability."""
     data, summary = s.telemetry, s.summary
     word = {True: "success", False: "failure", None: "-"}[data.success]
     rates = sorted({round(r) for r in data.rates.values()})
@@ -133,7 +134,7 @@ def cells(s: Scored) -> list[str]:
 
 
 def table(done: dict[str, Line], title: str = "") -> Table:
-    """One line per file, see `cells`."""
+    """The table, with one line per file, see `cells`."""
     out = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 0))
     columns = ["s", "Hz", "masked", "|F| N", "onsets"]
     columns += ["progr", "compl", "risk", "stab"] if any(d.signals for d in done.values()) else []
@@ -147,7 +148,7 @@ def table(done: dict[str, Line], title: str = "") -> Table:
 
 
 def _say_notes(console: Any, done: dict[str, Line]) -> None:
-    """What is true of all files once, the rest by file."""
+    """Print what is masked, and the notes: those of all files once, others with their files."""
     for kind in ("masked", "note"):
         by_text: dict[str, list[str]] = {}
         for name, line in done.items():

@@ -1,7 +1,8 @@
-"""A channel as a file has it -> SI units in our layout, at its own stamps.
+"""Conversion: from a channel as a file has it to SI units in Headway's layout, at its own times.
 
-What cannot be right is masked (a quaternion of zeros is no orientation) or said with the number
-seen and the number plausible (an angle of 180 where radians are meant).
+Values that cannot be right are masked: a quaternion of zeros, for example, is no orientation.
+Values that are unlikely are kept, and a note gives the number found and the plausible ones: an
+angle of 180 where radians are meant.
 """
 
 from __future__ import annotations
@@ -25,21 +26,22 @@ from headway.types import Vec
 
 TURN = 2 * np.pi
 ANGLES = ("q", "q_ref")
-QUAT_TOLERANCE = 0.02  # a quaternion's length further from 1 is said
+QUAT_TOLERANCE = 0.02  # quaternions whose length is further from 1 are counted in a note
 
 
 @dataclass(frozen=True)
 class Converted:
-    """`samples` in SI units; `rate_hz` of them while they come, None for a single one."""
+    """A channel in SI units."""
 
     samples: Samples
-    rate_hz: float | None
-    labels: tuple[str, ...] | None
+    rate_hz: float | None  # of the samples where none is missing; None for a single sample
+    labels: tuple[str, ...] | None  # names of the values, such as joints, where the file has them
 
 
 def convert(path: Path, name: str, c: Channel, raw: Raw, notes: list[str]) -> Converted:
-    """The channel `raw` of the file `path` as values of the telemetry field `name`, as the mapping
-    `c` says; what is worth saying is added to `notes`. Raises RecordingError, ConfigError."""
+    """Convert the channel `raw` of the file `path` to values of the telemetry field `name`, as the
+    mapping `c` says. What is worth saying is added to `notes`. Raises RecordingError where the
+    values cannot be those of the field, ConfigError where the mapping does not fit them."""
     where = f"{path}: {name}"
     raw = _selected(where, c, raw)
     _check_width(where, name, c, raw)
@@ -92,6 +94,7 @@ def _factor(where: str, name: str, c: Channel, raw: Raw, notes: list[str]) -> Ve
 
 
 def _selected(where: str, c: Channel, raw: Raw) -> Raw:
+    """The values that the mapping's `columns` choose. Raises ConfigError."""
     if c.names is not None and raw.labels is None:
         raise ConfigError(
             f"{where}: `names` is for messages that name their values; columns of a table are "
@@ -112,6 +115,7 @@ def _selected(where: str, c: Channel, raw: Raw) -> Raw:
 
 
 def _check_width(where: str, name: str, c: Channel, raw: Raw) -> None:
+    """Raises RecordingError for samples of another number of values than the field has."""
     if name == "tcp":
         width: int | None = LAYOUTS[c.layout or ""]
     else:
@@ -129,8 +133,9 @@ def _check_width(where: str, name: str, c: Channel, raw: Raw) -> None:
 def _say_unknown(
     where: str, name: str, c: Channel, t: Times, unknown: NDArray[np.bool_], notes: list[str]
 ) -> None:
-    """Which samples, at the times `t` (n,) [ns], have no finite values. Raises RecordingError where
-    none has."""
+    """Note how many samples are `unknown` (n,), that is not finite, and the longest run of them;
+    `t` (n,) [ns] are the times. Raises RecordingError where all are unknown, unless the channel is
+    optional."""
     n, bad = len(t), int(np.count_nonzero(unknown))
     if bad == n and not c.optional:
         raise RecordingError(
@@ -150,17 +155,19 @@ def _say_unknown(
 
 
 class _Wrench:
-    """Takes weight and bias out of wrenches, and turns them into those on the tool."""
+    """Takes weight and bias out of wrenches, and turns their sign where they are given by the
+    tool."""
 
     def __init__(self, c: Channel, at_rest: Vec | None) -> None:
-        """`at_rest` (n, 6) [N, Nm]: wrenches whose mean is taken out."""
+        """`at_rest` (n, 6) [N, Nm]: the wrenches whose mean is taken out; None: nothing is."""
         self._c, self._bias = c, np.zeros(6)
         if at_rest is not None:
             known = at_rest[np.isfinite(at_rest).all(axis=1)]
             self._bias = known.mean(axis=0) if len(known) else self._bias
 
     def of(self, x: Vec) -> Vec:
-        """(m, 6) -> (m, 6) [N, Nm]."""
+        """Wrenches (m, 6) [N, Nm] as the sensor gives them -> those on the tool, in the same
+        frame."""
         x = x - self._bias
         return -x if self._c.force == "by tool" else x
 
@@ -174,18 +181,19 @@ class _Wrench:
 
 
 class _Pose:
-    """Poses in the mapping's layout -> position [m] and unit quaternion wxyz, block after block."""
+    """Turns poses in the mapping's layout into position and unit quaternion. Blocks have to come
+    one after the other, since the sign of a quaternion follows from the one before."""
 
     def __init__(self, c: Channel) -> None:
         self._c = c
-        self._last = np.full(4, np.nan)  # the quaternion of the last known sample, as it came in
-        self._sign = 1.0  # that it was given out with
-        self._zero = self._odd = 0  # quaternions of length 0, and of another length than 1
+        self._last = np.full(4, np.nan)  # the last known quaternion, with the sign it came with
+        self._sign = 1.0  # what it was multiplied by
+        self._zero = self._odd = 0  # how many quaternions have length 0, or another length than 1
         self._worst_norm = 1.0
 
     def of(self, x: Vec) -> Vec:
-        """(m, 6 or 7) -> (m, 7), without jumps of the quaternion's sign; NaN where the quaternion
-        is none."""
+        """Poses (m, 6 or 7) [m, and rad or a quaternion] -> (m, 7): x y z [m] and quaternion wxyz,
+        whose sign does not jump. NaN where the quaternion has length 0."""
         q = quaternions(x[:, 3:], self._c.layout or "")
         norm = np.sqrt((q * q).sum(axis=1))
         zero = norm < 1e-3
@@ -200,7 +208,7 @@ class _Pose:
         if len(known):
             quats = np.vstack([self._last, out[known, 3:]])
             dots = (quats[1:] * quats[:-1]).sum(axis=1)
-            signs = self._sign * np.cumprod(np.where(dots < 0, -1.0, 1.0))  # NaN is no flip
+            signs = self._sign * np.cumprod(np.where(dots < 0, -1.0, 1.0))  # not for NaN
             self._last, self._sign = quats[-1], float(signs[-1])
             out[known, 3:] *= signs[:, None]
         return out
@@ -221,15 +229,16 @@ class _Pose:
 
 
 class _Turns:
-    """Joint angles without the jumps of those that wrap at +-pi, block after block."""
+    """Takes the jumps out of joint angles that wrap at +-pi. Blocks have to come one after the
+    other, since whole turns add up."""
 
     def __init__(self, joints: int) -> None:
-        self._last = np.full(joints, np.nan)  # the last known angles, as they came in [rad]
+        self._last = np.full(joints, np.nan)  # the last known angles, as they came [rad]
         self._offset = np.zeros(joints)  # whole turns that were added so far [rad]
         self._jumps = np.zeros(joints, np.int64)
 
     def of(self, x: Vec) -> Vec:
-        """(m, J) -> (m, J) [rad]."""
+        """Joint angles (m, J) [rad] that may jump by a whole turn -> (m, J) [rad] that do not."""
         out: Vec = x.copy()
         for j in range(x.shape[1]):
             known = np.flatnonzero(np.isfinite(x[:, j]))
@@ -254,7 +263,9 @@ class _Turns:
 
 
 def quaternions(r: Vec, layout: str) -> Vec:
-    """(n, 4) wxyz of any length. rpy is about the fixed x, y, z in this order (URDF)."""
+    """Orientations `r` (n, 3 or 4) in `layout` -> quaternions wxyz (n, 4), of the length that they
+    have in the file. Roll, pitch and yaw [rad] turn about the fixed axes x, y, z in this order, as
+    in URDF; a rotation vector [rad] is axis times angle."""
     if layout == "xyz quat wxyz":
         return r
     if layout == "xyz quat xyzw":

@@ -1,4 +1,4 @@
-"""What `headway score` writes for a file: features, signals, a report."""
+"""What `headway score` writes for a file: its features, its signals and a report."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from headway.tools.score.samples import BLOCK
 from headway.tools.score.scoring import SIGNALS, Scored
 
 SHOWN = ("contact", "band.rms", "dq.rms")  # features drawn in the report
-CUT = "..."  # in the middle of a name that is too long
-MOST = 255 - len("..features.npz.part")  # bytes of a name, of what file systems take
-DRAWN = 50_000  # ticks up to which a report is drawn from all; else from extremes of buckets
+CUT = "..."  # stands for the middle of a name that is too long
+MOST = 255 - len("..features.npz.part")  # bytes of a name that file systems still take
+DRAWN = 50_000  # a report of more ticks than this is drawn from the extremes of several ticks each
 
 
 def write(scored: Scored, out: Path, name: str) -> list[Path]:
-    """Features, signals and report; returns the paths. All are there or, where one cannot be
-    written, none. Raises RecordingError."""
+    """Write features, signals and report to the folder `out`, and return their paths. Where one of
+    them cannot be written, none is. Raises RecordingError."""
     fills = {f"{name}.features.npz": _write_npz}
     if scored.signal_store is not None:
         fills[f"{name}.signals.csv"] = _write_signals
@@ -81,7 +81,8 @@ def _write_npz(path: Path, scored: Scored) -> None:
 def _stream(
     file: zipfile.ZipFile, key: str, shape: tuple[int, ...], blocks: Iterable[NDArray[Any]]
 ) -> None:
-    """An array written block by block: NumPy's own writer wants it whole in memory."""
+    """Write the array `key` of this `shape` to an .npz block by block: NumPy's own writer wants it
+    whole in memory."""
     dtype = "<f8" if key == "t" else "<f4"
     header = {"descr": dtype, "fortran_order": False, "shape": shape}
     with file.open(f"{key}.npy", "w", force_zip64=True) as f:
@@ -132,7 +133,7 @@ def _write_report(path: Path, scored: Scored, name: str) -> None:
 
 
 def _drawn(scored: Scored) -> Iterator[dict[str, NDArray[Any]]]:
-    """Blocks of all that may be drawn, at every tick."""
+    """Block by block, everything that may be drawn, at every tick: name -> (m,) or (m, k)."""
     done = 0
     for rows in scored.telemetry.blocks():
         step = (done + np.arange(len(rows))) // scored.every
@@ -152,7 +153,8 @@ def _drawn(scored: Scored) -> Iterator[dict[str, NDArray[Any]]]:
 
 
 def _extremes(x: NDArray[Any], size: int) -> NDArray[Any]:
-    """The least and the largest of every `size` values, in turn; NaN where none is known."""
+    """The least and the largest of every `size` values of `x` (n, ...), one after the other; NaN
+    where none is known."""
     whole = -(-len(x) // size) * size
     padded = np.full((whole, *x.shape[1:]), np.nan)
     padded[: len(x)] = x
@@ -163,6 +165,7 @@ def _extremes(x: NDArray[Any], size: int) -> NDArray[Any]:
 
 
 def _moves(x: NDArray[Any]) -> bool:
+    """Whether a channel (n, ...) has values that differ: others are not worth drawing."""
     known = x[np.isfinite(x).reshape(len(x), -1).all(axis=1)]
     return len(known) > 0 and bool((known != known[0]).any())
 
@@ -199,22 +202,23 @@ def _choices(file: Path) -> Iterator[str]:
 
 
 def _fit(name: str, end: str = "") -> str:
-    """A name as text, short enough for the names of all results, `end` at its end."""
+    """`name` as text with `end` behind it, short enough for the names of all results."""
     text = os.fsencode(name).decode("utf-8", "replace")
     raw, most = text.encode(), MOST - len(end.encode())
-    if len(raw) > most:  # what tells names apart may stand at either end
+    if len(raw) > most:  # names may differ at either end, so the middle is cut out
         keep = (most - len(CUT)) // 2
         text = f"{raw[:keep].decode(errors='ignore')}{CUT}{raw[-keep:].decode(errors='ignore')}"
     return text + end
 
 
 def _identity(file: Path) -> str:
-    """Where a file is, as text; bytes that are none are written out."""
+    """The path of a file as text. Bytes that are no text are written as escapes."""
     return os.fsencode(file.resolve()).decode("utf-8", "backslashreplace")
 
 
 def _source(path: Path) -> str | None:
-    """The file that results are of, None where there are none; "" for results that do not say."""
+    """The file that the results at `path` were made from; None where there are no results, "" for
+    results that do not say."""
     if not os.path.exists(path):
         return None
     try:

@@ -1,4 +1,8 @@
-"""Samples over time that need not fit into memory: ten hours at 500 Hz are gigabytes."""
+"""Samples over time that need not fit into memory: ten hours at 500 Hz are gigabytes.
+
+A `Series` collects samples while a file is read. `Samples` are what comes out: values at rising
+times. Both keep the values in a `Store`, which moves to a temporary file when it grows.
+"""
 
 from __future__ import annotations
 
@@ -19,20 +23,21 @@ BLOCK = 1 << 12  # rows read at a time
 
 
 class Store:
-    """Rows (n, `width`) of one dtype, appended in blocks and read in ranges."""
+    """Rows of numbers (n, width) of one dtype, appended in blocks and read in ranges. What is more
+    than `IN_MEMORY` bytes lies in a temporary file."""
 
     def __init__(self, width: int, dtype: Any = np.float64) -> None:
         self.width, self.dtype = width, np.dtype(dtype)
         self._size = width * self.dtype.itemsize
         self._file = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115
         self._rows = 0
-        weakref.finalize(self, self._file.close)  # it lives as long as what reads from it
+        weakref.finalize(self, self._file.close)
 
     def __len__(self) -> int:
         return self._rows
 
     def append(self, block: NDArray[Any]) -> None:
-        """`block` (m, width)."""
+        """Add the rows `block` (m, width) at the end."""
         data = np.ascontiguousarray(block, self.dtype)
         assert data.ndim == 2
         assert data.shape[1] == self.width
@@ -48,6 +53,7 @@ class Store:
         return rows
 
     def blocks(self, size: int = BLOCK) -> Iterator[NDArray[Any]]:
+        """All rows, `size` at a time, the last block may be shorter."""
         for lo in range(0, self._rows, size):
             yield self.read(lo, min(lo + size, self._rows))
 
@@ -95,20 +101,20 @@ class Series:
 
 @dataclass(frozen=True)
 class Samples:
-    """Values at the rising times `t` (n,) [ns, the file's own clock]. Sample i is row `pick[i]` of
-    `store` (row i where `pick` is None), of which `columns` are taken (None: all)."""
+    """Values at rising times. Samples that were left out, put in order or split into channels still
+    lie in one store as they were read: `pick` and `columns` say where the values are."""
 
-    t: NDArray[np.int64]
+    t: Times  # (n,) [ns], the file's own clock
     store: Store
-    pick: NDArray[np.int64] | None = None
-    columns: tuple[int, ...] | None = None
+    pick: NDArray[np.int64] | None = None  # (n,) sample i is row `pick[i]`; None: row i
+    columns: tuple[int, ...] | None = None  # of the store that are the values; None: all
 
     @property
     def width(self) -> int:
         return self.store.width if self.columns is None else len(self.columns)
 
     def read(self, lo: int, hi: int) -> Vec:
-        """Samples lo..hi-1, (hi - lo, width)."""
+        """The values of the samples lo..hi-1, (hi - lo, width)."""
         if hi <= lo:
             return np.zeros((0, self.width))
         if self.pick is None:
@@ -120,7 +126,7 @@ class Samples:
         return x if self.columns is None else x[:, list(self.columns)]
 
     def blocks(self, size: int = BLOCK) -> Iterator[tuple[int, Vec]]:
-        """(index of the first sample, (m, width)) from the start to the end."""
+        """All values, block by block: (index of the block's first sample, values (m, width))."""
         for lo in range(0, len(self.t), size):
             yield lo, self.read(lo, min(lo + size, len(self.t)))
 
@@ -133,6 +139,6 @@ class Samples:
         return self.take(np.arange(0, len(self.t), every))
 
     def of(self, columns: Sequence[int]) -> Samples:
-        """Some of the columns, in this order."""
+        """The samples with some of their values, in this order."""
         have = range(self.width) if self.columns is None else self.columns
         return replace(self, columns=tuple(have[i] for i in columns))

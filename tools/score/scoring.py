@@ -1,4 +1,4 @@
-"""Features and signals of one file, block by block."""
+"""The features and signals of one file, computed block by block."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from headway.tools.score.samples import Store
 from headway.tools.score.telemetry import Rows, Telemetry, telemetry_of
 from headway.types import Vec
 
-FEATURE_HZ = 50.0  # of the features where there is no head
+FEATURE_HZ = 50.0  # how often features are computed where there is no head
 SIGNALS = (*OUTPUTS, "reward")
-# A head is asked a second time with every second sample left out: signals that change by more than
-# this depend on the file's rate.
+# To see whether the file's rate is enough, the head is asked a second time with every second sample
+# left out. Signals that then change by more than this depend on the rate.
 RATE_TOLERANCE = 0.05
-RATE_CHECK_S = 300.0  # of the file, from its start
-JUDGED = ("progress", "stability", "completion", "risk")
+RATE_CHECK_S = 300.0  # how much of the file is used for that, from its start
+JUDGED = ("progress", "stability", "completion", "risk")  # the signals that are compared
 
-Progress = Callable[[float], object]  # called with the share that is done, 0..1
+Progress = Callable[[float], object]  # is called with the share of the work that is done, 0..1
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ class Head:
 
     @property
     def hz(self) -> float:
+        """How often the head wants to run."""
         info = self.bundle.manifest.pro
         assert info is not None
         return info.rate_hz
@@ -50,15 +51,16 @@ class Head:
 
 @dataclass
 class Summary:
-    """What a line of the table shows; from the tick on at which all channels have come."""
+    """What the command's table shows of a file, counted from the tick at which all channels have
+    come."""
 
-    force: float | None = None  # largest |F| [N]
-    onsets: int = 0
-    last: dict[str, float] = field(default_factory=dict)
-    risk: float = 0.0
-    stability: float = 1.0
+    force: float | None = None  # the largest |F| [N], None where none is known
+    onsets: int = 0  # how often a contact began
+    last: dict[str, float] = field(default_factory=dict)  # contact and signals at the end
+    risk: float = 0.0  # the largest
+    stability: float = 1.0  # the least
     present: NDArray[np.float64] = field(default_factory=lambda: np.zeros(spec.N_MASKS))
-    steps: int = 0
+    steps: int = 0  # how many were summed up in `present`, which counts where a group is known
 
     def add(
         self,
@@ -76,7 +78,7 @@ class Summary:
         self.present += mask.sum(axis=0)
         self.steps += len(mask)
         wrench = rows["wrench"][max(0, data.ready - done) :]
-        # what the features mask is no measurement here either
+        # The features mask values beyond this bound, so they do not count as forces either.
         known = (np.abs(wrench) <= spec.CONSTANTS["in_max"]).all(axis=1)
         if known.any():
             largest = float(np.sqrt((wrench[known, :3] ** 2).sum(axis=1)).max())
@@ -95,20 +97,18 @@ class Summary:
 
 @dataclass(frozen=True)
 class Scored:
-    """What PRO says about one file. Step k belongs to tick `k * every` of the telemetry: features
-    (n, 176), mask (n, 16) and each of `signals` (n,). `carried` (176,): which features the rates of
-    the file can carry; the others are 0. `odd`: how many things in the file were left out."""
+    """What PRO says about one file, in n steps."""
 
     path: Path
     telemetry: Telemetry
-    every: int
-    store: Store  # (n, 176 + 16), float32
-    signal_store: Store | None  # (n, 6)
-    carried: NDArray[np.bool_]
+    every: int  # step k belongs to tick `k * every` of the telemetry
+    store: Store  # features and masks (n, 176 + 16), float32
+    signal_store: Store | None  # (n, 6), in the order of `SIGNALS`; None without a head
+    carried: NDArray[np.bool_]  # (176,) which features the file's rates can carry, others are 0
     summary: Summary
-    masked: list[str]
+    masked: list[str]  # the groups of features that are never known
     notes: list[str]
-    odd: int = 0
+    odd: int = 0  # how many things in the file were left out because they could not be read
 
     def __len__(self) -> int:
         return len(self.store)
@@ -119,11 +119,11 @@ class Scored:
 
     @property
     def t(self) -> Vec:
-        """(n,) [s] from the file's first stamp."""
+        """The times of the steps (n,) [s] after the file's first stamp."""
         return self.times(0, len(self))
 
     def times(self, lo: int, hi: int) -> Vec:
-        """Of the steps lo..hi-1 [s]."""
+        """The times of the steps lo..hi-1, (hi - lo,) [s] after the file's first stamp."""
         ns = np.rint(np.arange(lo, hi) * self.every * (1e9 / self.telemetry.hz))
         return np.asarray(ns / 1e9)
 
@@ -147,7 +147,7 @@ class Scored:
 
 
 def open_head(path: Path, engine: str = "auto") -> Head:
-    """Raises BundleError, SpecMismatch."""
+    """Load a PRO bundle, to run on `engine`. Raises BundleError, SpecMismatch."""
     made = bundles.load(path)
     if made.manifest.pro is None:
         raise BundleError(f"wanted a bundle of kind pro, found {made.manifest.kind}: {path}")
@@ -157,12 +157,13 @@ def open_head(path: Path, engine: str = "auto") -> Head:
 def score_file(
     path: Path, mapping: Mapping | None, head: Head | None, progress: Progress = lambda _: None
 ) -> Scored:
-    """Raises RecordingError, ConfigError, SpecMismatch."""
+    """Score one file; without a mapping its channels bear the names of telemetry fields, without a
+    head there are features only. Raises RecordingError, ConfigError, SpecMismatch."""
     source, mapping = open_source(path, mapping)
     head_hz = head.hz if head is not None else FEATURE_HZ
     data = telemetry_of(source, mapping, head_hz)
     notes = list(data.notes)
-    every = round(data.hz / head_hz) if head is not None else max(round(data.hz / head_hz), 1)
+    every = round(data.hz / head_hz)
     if every < 1:
         raise ConfigError(
             f"{path}: the head wants {head_hz:g} Hz, the ticks have {data.hz:g} Hz: set "
@@ -213,8 +214,8 @@ def score_file(
 
 
 class _Steps:
-    """Rows in, features and signals of the head's steps out; by the operator of the loop, tick for
-    tick."""
+    """Takes the rows of telemetry, and gives the features and signals of the steps. They come from
+    the operator that runs in the control loop, tick for tick."""
 
     def __init__(self, head: Head | None, data: Telemetry, every: int) -> None:
         self._every, self._tick = every, 0
@@ -255,12 +256,13 @@ def _first_step(tick: int, every: int) -> int:
 
 
 def _below_ticks(data: Telemetry) -> bool:
-    """Whether a channel that moves comes clearly seldomer than the ticks."""
+    """Whether a field that moves has clearly fewer samples than there are ticks."""
     return any(rate < 0.9 * data.hz for n, rate in data.rates.items() if n in CUBIC + LINEAR)
 
 
 def _rate_note(head: Head, data: Telemetry, every: int, signals: Store) -> str:
-    """What half the samples would have said: the file's rate is enough where it is the same."""
+    """A note on how the signals (n, 6) change with half the samples. Where they stay the same, the
+    file's rate is enough for them."""
     steps, done = _Steps(head, data, every), 0
     ticks = min(data.n, round(RATE_CHECK_S * data.hz))
     judged = [SIGNALS.index(name) for name in JUDGED]

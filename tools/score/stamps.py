@@ -1,8 +1,8 @@
-"""Times as files have them -> times that can be differentiated.
+"""Stamps: from the times that a file has to times that motion can be differentiated by.
 
-What goes wrong with stamps: messages lie out of order by a few nanoseconds, some are there twice,
-a clock of coarse resolution gives several samples one time, the moment of writing jitters around
-the moment of measuring, samples are missing. `clean` mends what can be mended without inventing
+Much goes wrong with stamps. Messages lie out of order by a few nanoseconds, or are there twice. A
+clock of coarse resolution gives several samples the same time. The moment of writing jitters around
+the moment of measuring. Samples are missing. `clean` mends what can be mended without inventing
 samples, and says what it did; what cannot be mended is an error.
 """
 
@@ -21,17 +21,17 @@ from headway.clock import NS
 from headway.errors import ConfigError, RecordingError
 from headway.types import Vec
 
-UNITS_NS = {"s": NS, "ms": 1_000_000, "us": 1_000, "ns": 1}  # whole, unlike `headway.units`
-LATEST = np.iinfo(np.int64).max // 2  # [ns]; about the year 2116
-REORDER_NS = NS  # messages that lie further back than this are another clock
-STRAY = 8  # so many samples in a row that lie before an older one are a clock that was set back
-FAR = 0.01  # share of samples whose times may be impossible
-COARSE = 0.1  # share of samples without a time of their own that makes a clock coarse
-CHUNK = 1 << 20  # stamps looked at in one go
+UNITS_NS = {"s": NS, "ms": 1_000_000, "us": 1_000, "ns": 1}  # integers, unlike `headway.units`
+LATEST = np.iinfo(np.int64).max // 2  # the latest time that is believed [ns], about the year 2116
+REORDER_NS = NS  # a time further back than this means that the clock was set back
+STRAY = 8  # so does a longer run of samples that lie before an older one
+FAR = 0.01  # at most this share of the samples may have times that cannot be right
+COARSE = 0.1  # from this share of samples with the time of the one before, a clock is coarse
+CHUNK = 1 << 20  # how many stamps are worked on at a time, so that temporary arrays stay small
 STRETCH = 64  # samples over which a rate is counted
-LONG = 512  # samples over which a clock runs evenly
+LONG = 512  # samples over which a clock is taken to run evenly
 JUDGED = 20_000  # samples that jitter is judged by
-GAP = 2.5  # periods; a longer step is a gap
+GAP = 2.5  # a step longer than this many periods is a gap
 NUMBERS = "fiub"  # kinds of NumPy's types that are numbers
 _DATE = re.compile(
     r"(\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?)?)"  # the date and time of day
@@ -44,15 +44,13 @@ Times = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Clean:
-    """`t` (n,) [ns], rising; sample i is row `pick[i]` of the file (i where None). `rate_hz`: how
-    many samples come a second while they come, None for a single one. `notes`: what was done, in
-    words. `odd`: how many samples were left out because their time cannot be right."""
+    """The times that `clean` made."""
 
-    t: Times
-    pick: NDArray[np.int64] | None
-    rate_hz: float | None
-    notes: tuple[str, ...]
-    odd: int = 0
+    t: Times  # (n,) [ns], rising
+    pick: NDArray[np.int64] | None  # (n,) sample i is row `pick[i]` of the file; None: row i
+    rate_hz: float | None  # of the samples where none is missing; None for a single sample
+    notes: tuple[str, ...]  # what was done, in words
+    odd: int = 0  # samples that were left out because their times cannot be right
 
 
 def clean(
@@ -63,10 +61,13 @@ def clean(
     arrival: bool = False,
     values: Callable[[int, int], Vec] | None = None,
 ) -> Clean:
-    """`t` (n,) [ns] as the file has them; `same` (n,): row i equals row i - 1 in everything.
-    `arrival`: the stamps say when a sample was written, not when it was true. `values(lo, hi)`:
-    rows of the file that move smoothly, by which jittering stamps are judged. Raises
-    RecordingError for a clock that was set back."""
+    """Mend the times `t` (n,) [ns] of the rows of a file.
+
+    `same` (n,): whether all values of row i equal those of row i - 1. `where`: the file, for
+    errors. `arrival`: the stamps say when a sample was written, not when it was measured.
+    `values(lo, hi)`: rows lo..hi-1 of the values that move smoothly, (hi - lo, k): stamps that
+    jitter are judged by how smooth they make the motion. Raises RecordingError for a clock that was
+    set back."""
     notes: list[str] = []
     rows = _Rows(t, same, None)
     rows = rows.take(_possible(rows.t, notes))
@@ -93,25 +94,24 @@ def clean(
 
 
 class _Rows(NamedTuple):
-    """Times `t` (n,) [ns] that were chosen from those of a file: sample i is row `pick[i]` of the
-    file (row i where `pick` is None), `same[i]` says whether it equals sample i - 1."""
+    """Rows that were chosen from those of a file."""
 
-    t: Times
-    same: NDArray[np.bool_]
-    pick: NDArray[np.int64] | None
+    t: Times  # (n,) [ns]
+    same: NDArray[np.bool_]  # (n,) whether a row's values are those of the one before
+    pick: NDArray[np.int64] | None  # (n,) where they are in the file; None: all, in their order
 
     def take(self, at: NDArray[np.int64] | None) -> _Rows:
-        """The samples `at`, in this order; all of them for None."""
+        """The rows `at` (m,), in this order; for None all of them."""
         if at is None:
             return self
-        # Of samples that were no neighbours nobody knows whether they are equal.
+        # `same` compares neighbours in the file: of others it is not known.
         same = self.same[at] & (np.diff(at, prepend=at[:1] - 2) == 1)
         return _Rows(self.t[at], same, at if self.pick is None else self.pick[at])
 
 
 def _possible(t: Times, notes: list[str]) -> NDArray[np.int64] | None:
-    """The samples without the few whose times lie far from all others: a clock that was not set
-    yet, a bit that turned. None for all."""
+    """Which samples to keep, where a few have times far from all others, since the clock was not
+    set yet or a bit was flipped. None where all can be kept."""
     some = t if len(t) <= CHUNK else t[:: len(t) // CHUNK]
     low, high = np.percentile(some, (5, 95))
     reach = max(10 * (high - low), 60.0 * NS)
@@ -128,21 +128,21 @@ def _possible(t: Times, notes: list[str]) -> NDArray[np.int64] | None:
 
 
 def _steps(t: Times) -> Iterator[tuple[int, Times]]:
-    """(index of the first, the steps between samples), a part at a time: ten hours at 500 Hz are
-    18 million."""
+    """The steps from each sample to the next [ns], in parts: (index of the part's first sample,
+    steps (m,)). Ten hours at 500 Hz are 18 million samples."""
     for lo in range(0, len(t) - 1, CHUNK):
         yield lo, np.diff(t[lo : lo + CHUNK + 1])
 
 
 def _in_order(t: Times, where: str, notes: list[str]) -> NDArray[np.int64] | None:
-    """The samples in the order of their times, None where they are. Raises RecordingError for times
-    that go back too far, or too often in a row."""
+    """The samples in the order of their times, None where they are in order already. Raises
+    RecordingError for times that go back too far, or for too many samples in a row."""
     if not any((steps < 0).any() for _, steps in _steps(t)):
         return None
     behind = np.maximum.accumulate(t) - t
     late = behind > 0
     edges = np.flatnonzero(np.diff(late.astype(np.int8), prepend=0, append=0))
-    starts, ends = edges[::2], edges[1::2]  # of runs of samples that lie before an older one
+    starts, ends = edges[::2], edges[1::2]  # of each run of samples that are late
     far, long = np.flatnonzero(behind > REORDER_NS), starts[ends - starts > STRAY]
     if len(far) or len(long):
         i = int((far if len(far) else long)[0])
@@ -159,12 +159,13 @@ def _in_order(t: Times, where: str, notes: list[str]) -> NDArray[np.int64] | Non
 
 
 def _once(t: Times, same: NDArray[np.bool_], notes: list[str]) -> NDArray[np.int64] | None:
-    """The samples without those that are there twice, None for all."""
+    """Which samples to keep, where some are there twice. None where all can be kept."""
     if not any((steps == 0).any() for _, steps in _steps(t)):
         return None
     no_step = np.diff(t, prepend=t[0] - 1) == 0
     double = no_step & same
-    # Of a coarse clock's samples, those of an arm at rest are equal without being there twice.
+    # A coarse clock gives samples the same time too, and those of an arm at rest are equal without
+    # being there twice.
     if not double.any() or double.sum() < 0.9 * no_step.sum():
         return None
     notes.append(
@@ -174,14 +175,14 @@ def _once(t: Times, same: NDArray[np.bool_], notes: list[str]) -> NDArray[np.int
 
 
 def _spread(t: Times, notes: list[str]) -> Times:
-    """Samples of one stamp, evenly over the time until the next one."""
+    """Spread samples that have the same time evenly over the time until the next one."""
     if not any((steps == 0).any() for _, steps in _steps(t)):
         return t
     starts = np.flatnonzero(np.diff(t, prepend=t[0] - 1))
     length = np.diff(starts, append=len(t))
     step = np.diff(t[starts])
     usual = int(np.median(step)) if len(step) else 0
-    room = np.append(np.minimum(step, usual), usual)  # a gap is no room
+    room = np.append(np.minimum(step, usual), usual)  # samples are not spread over a gap
     index = np.arange(len(t)) - np.repeat(starts, length)
     spread: Times = t + (np.repeat(room, length) * index) // np.repeat(length, length)
     share = 1 - len(starts) / len(t)
@@ -209,12 +210,13 @@ def _even(
     arrival: bool,
     values: Callable[[int, int], Vec] | None,
 ) -> tuple[Times, float]:
-    """The times, evened out where they are not those of the samples, and the period [ns]."""
-    usual = float(np.median(_some_steps(t)))
-    period = _over_time(t)
-    bursts = period > 3 * usual
+    """The times `t` (n,) [ns], made regular where their jitter cannot be that of the samples, and
+    the period of the samples [ns]. `pick`, `arrival` and `values` are as in `clean`."""
     steps = _some_steps(t)
-    if bursts and steps.max() <= 3 * np.percentile(steps, 99.9):  # and no gaps beside
+    usual = float(np.median(steps))
+    period = _counted_period(t)
+    bursts = period > 3 * usual
+    if bursts and steps.max() <= 3 * np.percentile(steps, 99.9):  # bursts, and no gaps beside them
         period = float(t[-1] - t[0]) / (len(t) - 1)
     regular = np.count_nonzero(np.abs(steps - usual) <= 0.1 * usual) > len(steps) / 2
     if regular and not bursts:
@@ -230,7 +232,7 @@ def _even(
         return t, period
     if values is not None:
         believed = _roughness(even, pick, values) < 0.7 * _roughness(t, pick, values)
-    else:  # nothing to judge by: a step of two periods is a sample that is missing
+    else:  # Without motion to judge by, a step of two periods is taken for a missing sample.
         believed = arrival and off <= 0.5 * period and steps.max() < 1.5 * period
     if not (believed or bursts):
         return t, period
@@ -243,13 +245,14 @@ def _even(
 
 
 def _some_steps(t: Times) -> NDArray[np.float64]:
+    """The steps between samples [ns], of a long recording some of them, evenly chosen."""
     at = np.arange(len(t) - 1) if len(t) <= CHUNK else np.linspace(0, len(t) - 2, CHUNK).astype(int)
     steps: NDArray[np.float64] = (t[at + 1] - t[at]).astype(np.float64)
     return steps
 
 
-def _over_time(t: Times) -> float:
-    """The period that samples over duration tell [ns]: the median over stretches of samples, so
+def _counted_period(t: Times) -> float:
+    """The period [ns] as duration over number of samples: the median of many short stretches, so
     that gaps do not count."""
     n = min(STRETCH, len(t) - 1)
     at = np.arange(0, len(t) - n, max(1, (len(t) - n) // CHUNK))
@@ -257,7 +260,8 @@ def _over_time(t: Times) -> float:
 
 
 def _smooth(t: Times, period: float) -> Times:
-    """The times as regular ones between gaps, following a clock that runs slowly off."""
+    """The times (n,) [ns] as regular ones from gap to gap. They follow a clock that drifts: between
+    knots every `LONG` samples, each from a straight line through its surroundings."""
     out = t.copy()
     gap = max(GAP, STRETCH) * period
     ends = [lo + int(i) + 1 for lo, steps in _steps(t) for i in np.flatnonzero(steps > gap)]
@@ -283,8 +287,8 @@ def _smooth(t: Times, period: float) -> Times:
 def _roughness(
     t: Times, pick: NDArray[np.int64] | None, values: Callable[[int, int], Vec]
 ) -> float:
-    """How much the speeds between samples change from one to the next, where they change most: a
-    stamp that is off shows in few places, and there clearly."""
+    """How much the speed changes from one step to the next, as a mean over the half percent of the
+    steps where it changes most: a stamp that is off shows in few places, and there clearly."""
     n = min(len(t), JUDGED)
     at = np.arange(n) if pick is None else pick[:n]
     lo, hi = int(at.min()), int(at.max()) + 1
@@ -299,7 +303,7 @@ def _roughness(
 
 
 def _line(t: Times) -> Times:
-    """The straight line through the times, by least squares."""
+    """The times (n,) [ns] on the straight line through `t`, by least squares."""
     mean, slope = _fit(t - t[0])
     i = np.arange(len(t)) - (len(t) - 1) / 2
     line: Times = t[0] + np.rint(mean + slope * i).astype(np.int64)
@@ -307,27 +311,30 @@ def _line(t: Times) -> Times:
 
 
 def _fit(t: Times) -> tuple[float, float]:
-    """(mean, period) of the straight line through the times, by least squares [ns]."""
+    """The straight line through the times (n,) [ns] by least squares: their mean, which is the time
+    in the middle, and the period [ns]."""
     i = np.arange(len(t)) - (len(t) - 1) / 2
     x = t.astype(np.float64)
     return float(x.mean()), float(i @ x) / max(float(i @ i), 1.0)
 
 
 def rate_of(t: Times) -> float | None:
-    """Samples a second of times that are in order [Hz], None for a single one."""
+    """The rate [Hz] of samples at rising times (n,) [ns], None for a single one."""
     if len(t) < 2 or t[-1] == t[0]:
         return None
     return whole_rate(NS / float(np.median(_some_steps(t))))
 
 
 def whole_rate(hz: float) -> float:
+    """The whole number that a rate [Hz] is to within 1 %, else the rate itself."""
     whole = float(round(hz))
     return whole if whole and abs(hz / whole - 1) < 0.01 else hz
 
 
 def times_ns(x: NDArray[Any], unit: str, path: Path, key: str) -> Times:
-    """A column of times (n,), numbers in `unit` or dates -> (n,) [ns]. `path` and `key` name the
-    column in errors. Raises RecordingError, ConfigError."""
+    """The times (n,) [ns] that a column `x` (n,) holds as numbers in `unit`, as dates of ISO 8601
+    or as datetime64. `path` and `key` name the column in errors. Raises RecordingError for times
+    that are none, ConfigError for a unit that cannot be."""
     if x.dtype.kind == "M":
         return x.astype("datetime64[ns]").astype(np.int64)
     if x.dtype.kind == "U":
@@ -352,8 +359,8 @@ def times_ns(x: NDArray[Any], unit: str, path: Path, key: str) -> Times:
         )
     if x.dtype.kind != "f":
         return x.astype(np.int64) * factor
-    # Seconds since 1970 times 1e9 would lose microseconds in float64, so whole seconds and the
-    # rest are converted apart.
+    # Seconds since 1970 times 1e9 would lose microseconds in float64, so whole seconds and the rest
+    # are converted separately.
     whole = np.floor(numbers)
     rest = np.rint((numbers - whole) * factor).astype(np.int64)
     total: Times = whole.astype(np.int64) * factor + rest
@@ -374,8 +381,8 @@ def _dates_ns(words: NDArray[np.str_], path: Path, key: str) -> Times:
 
 
 def date_ns(word: str) -> int | None:
-    """An ISO 8601 date such as 2026-11-28T21:20:38.5Z -> [ns] since 1970, None where `word` is
-    none. A date without a zone is taken as UTC."""
+    """The time [ns] since 1970 of an ISO 8601 date such as 2026-11-28T21:20:38.5Z, which is taken
+    as UTC where it has no zone; None where `word` is no such date."""
     found = _DATE.fullmatch(word.strip())
     if found is None:
         return None

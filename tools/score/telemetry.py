@@ -1,8 +1,8 @@
-"""From a mapped file to telemetry rows on regular ticks, as the loop has them.
+"""From a mapped file to rows of telemetry at regular ticks, as the control loop has them.
 
-Features are computed at `TICK_HZ`, whatever the rate of the file, so that those of files of
+Features are computed at `TICK_HZ`, whatever the rate of the file, so that features of files with
 different rates can be compared: windows, derivatives and filters then cover the same times and
-frequencies. Which features a channel's own rate cannot carry is said by `carried`.
+frequencies. The module `carried` says which features a channel's own rate cannot carry.
 """
 
 from __future__ import annotations
@@ -31,35 +31,33 @@ from headway.types import Vec
 
 Rows = NDArray[Any]
 TICK_HZ = 500.0  # of the loop that the shipped head learned from
-EMPTY = 0.3  # share of a channel's rows without values from which on it has times of its own
-SLOWEST_HZ = 10.0  # a channel that comes seldomer carries no motion
+EMPTY = 0.3  # from this share of rows without values, a channel is taken at times of its own
+SLOWEST_HZ = 10.0  # the lowest rate of samples that shows motion at all
 JOINT_FIELDS = tuple(n for n, (width, _) in FIELDS.items() if width == "J")
 
 
 @dataclass(frozen=True)
 class Telemetry:
-    """`n` rows at `hz`, the first at 0 = the file's `origin_ns`. `rates`: of the channels' own
-    samples [Hz]. `ready`: the first tick at which all channels have come; summaries begin there.
-    `events` (t [s], text). `phases`: when they began [ns], None where nothing says."""
+    """The telemetry of one file: `n` rows, one a tick."""
 
-    channels: dict[str, Resampled]
-    rates: dict[str, float]
-    constants: dict[str, float]
-    base_wrench: bool
-    phases: NDArray[np.int64] | None
-    hz: float
+    channels: dict[str, Resampled]  # by telemetry field
+    rates: dict[str, float]  # of the channels' own samples [Hz], by telemetry field
+    constants: dict[str, float]  # fields that have the same value in all rows
+    base_wrench: bool  # the wrench is along the axes of the base, not of the TCP as in rows
+    phases: NDArray[np.int64] | None  # when each began [ns, the file's clock]; None: not known
+    hz: float  # of the ticks
     n: int
-    ready: int
+    ready: int  # the first tick at which all channels have a value: summaries begin there
     joints: int
     scale: Scale
-    origin_ns: int
-    success: bool | None = None
-    events: list[tuple[float, str]] = field(default_factory=list)
+    origin_ns: int  # time of tick 0 on the file's clock
+    success: bool | None = None  # how the task ended, None where nothing says
+    events: list[tuple[float, str]] = field(default_factory=list)  # (t [s] after tick 0, text)
     notes: list[str] = field(default_factory=list)
 
     @cached_property
     def rows(self) -> Rows:
-        """All rows at once; for files that fit into memory."""
+        """All rows (n,) at once, for files that fit into memory."""
         return np.concatenate(list(self.blocks()))
 
     def blocks(self, size: int = BLOCK) -> Iterator[Rows]:
@@ -87,7 +85,8 @@ class Telemetry:
         return rows
 
     def thinned(self, every: int) -> Telemetry:
-        """The same recording as slower sensors would have given it: each `every`-th sample."""
+        """The same recording as slower sensors would have given it: each `every`-th sample of what
+        moves."""
         channels = {
             n: replace(c, samples=c.samples.thinned(every), period_ns=c.period_ns * every)
             if n in CUBIC + LINEAR
@@ -98,8 +97,8 @@ class Telemetry:
 
 
 def tick_rate(mapping: Mapping, head_hz: float, notes: list[str]) -> float:
-    """The rate of the ticks: as the mapping says, else the multiple of the head's rate that is
-    nearest to `TICK_HZ`."""
+    """The rate of the ticks [Hz]: as the mapping says, else the multiple of the head's rate
+    `head_hz` that is nearest to `TICK_HZ`."""
     usual = head_hz * max(1, round(TICK_HZ / head_hz))
     asked = mapping.time.rate_hz
     if asked is None:
@@ -114,7 +113,9 @@ def tick_rate(mapping: Mapping, head_hz: float, notes: list[str]) -> float:
 
 
 def telemetry_of(source: Source, mapping: Mapping, head_hz: float = 50.0) -> Telemetry:
-    """Raises RecordingError and ConfigError: what was wanted, what the file has, what to do."""
+    """The telemetry of an opened file, at ticks that suit a head of `head_hz`. Raises
+    RecordingError for a file, and ConfigError for a mapping, that cannot be used: what was wanted,
+    what was found, what to do."""
     notes: list[str] = []
     found = _channels(source, mapping, notes)
     joints = _joints(source, mapping, found)
@@ -181,8 +182,8 @@ def _channels(source: Source, mapping: Mapping, notes: list[str]) -> dict[str, C
 
 
 def own_times(name: str, raw: Raw, notes: list[str]) -> Raw:
-    """A channel whose rows are mostly empty, since faster ones are in the same table, on the times
-    at which it has values."""
+    """The channel of the field `name` without its empty rows, where it has many: it then shares a
+    table with faster channels. Says so in `notes`."""
     samples = raw.samples
     known = np.concatenate([np.isfinite(x).all(axis=1) for _, x in samples.blocks()])
     empty = 1 - np.count_nonzero(known) / len(known)
@@ -196,8 +197,8 @@ def own_times(name: str, raw: Raw, notes: list[str]) -> Raw:
 
 
 def _joints_in_one_order(source: Source, found: dict[str, Converted]) -> dict[str, Converted]:
-    """Joints by name: every field of joints in the order of the first one that has names. Raises
-    RecordingError where the names are not the same."""
+    """Bring all fields of joints whose joints have names into the order of the first such field.
+    Raises RecordingError where the names are not the same."""
     named = {n: c.labels for n, c in found.items() if n in JOINT_FIELDS and c.labels is not None}
     out = dict(found)
     for name, labels in named.items():
@@ -214,7 +215,7 @@ def _joints_in_one_order(source: Source, found: dict[str, Converted]) -> dict[st
 
 
 def _first_tick(c: Converted, origin: int, hz: float) -> int:
-    """The tick at which a channel has its first value."""
+    """The first tick at which a channel has a value; `origin` is the time of tick 0 [ns]."""
     for lo, x in c.samples.blocks():
         known = np.flatnonzero(np.isfinite(x).all(axis=1))
         if len(known):
@@ -224,7 +225,7 @@ def _first_tick(c: Converted, origin: int, hz: float) -> int:
 
 
 def _refuse_slow(source: Source, mapping: Mapping, rates: dict[str, float]) -> None:
-    """Raises ConfigError for channels that move and come too seldom [Hz] to show it."""
+    """Raises ConfigError for fields that move, but whose samples come too seldom to show it."""
     slow = [
         f"{n} {rate:.3g} Hz"
         for n, rate in rates.items()
@@ -239,6 +240,7 @@ def _refuse_slow(source: Source, mapping: Mapping, rates: dict[str, float]) -> N
 
 
 def _say_resampling(made: Telemetry, notes: list[str]) -> None:
+    """Note the rates of the samples, and how each channel comes to the ticks."""
     by_rate: dict[float, list[str]] = {}
     for name, rate in made.rates.items():
         by_rate.setdefault(rate, []).append(name)
@@ -254,14 +256,17 @@ def _say_resampling(made: Telemetry, notes: list[str]) -> None:
 
 
 def _in_tcp_frame(tcp: Vec, wrench: Vec) -> Vec:
+    """Wrenches (n, 6) along the axes of the base -> along those of the TCP, whose poses in the base
+    frame are `tcp` (n, 7)."""
     inverse = tcp[:, 3:] * np.array([1.0, -1.0, -1.0, -1.0])
     out = rotate(inverse, wrench.reshape(-1, 2, 3)).reshape(-1, 6)
-    out[~np.isfinite(tcp).all(axis=1)] = np.nan  # no orientation, no direction
+    out[~np.isfinite(tcp).all(axis=1)] = np.nan
     return out
 
 
 def _same_turn(q: Vec, q_ref: Vec) -> Vec:
-    """Commands on the same turn as the joints: both are known up to whole turns where they wrap."""
+    """Commanded angles `q_ref` (n, J) [rad] brought to the same turn as the measured ones `q`
+    (n, J): where joints wrap, both are known up to whole turns only."""
     off = q_ref - q
     turns = np.rint(off / (2 * np.pi))
     near = np.abs(off - 2 * np.pi * turns) < 0.5
@@ -269,6 +274,8 @@ def _same_turn(q: Vec, q_ref: Vec) -> Vec:
 
 
 def _joints(source: Source, mapping: Mapping, found: dict[str, Converted]) -> int:
+    """The number of joints, from the channels, else from the mapping's limits. Raises
+    RecordingError where channels have different numbers."""
     widths = {n: c.samples.width for n, c in found.items() if n in JOINT_FIELDS}
     if len(set(widths.values())) > 1:
         said = ", ".join(f"{n} {w}" for n, w in widths.items())
@@ -281,9 +288,11 @@ def _joints(source: Source, mapping: Mapping, found: dict[str, Converted]) -> in
 
 
 def _span(source: Source, found: dict[str, Converted], hz: float) -> tuple[int, int]:
+    """The time of tick 0 [ns], and how many ticks of `hz` there are up to the last sample. Raises
+    ConfigError for times that leave most of the ticks empty."""
     start = min(int(c.samples.t[0]) for c in found.values())
     end = max(int(c.samples.t[-1]) for c in found.values())
-    n = int((end - start) * hz / NS + 0.25) + 1  # no tick lies behind the last sample
+    n = int((end - start) * hz / NS + 0.25) + 1  # up to a quarter of a period after the last sample
     samples = max(len(c.samples.t) for c in found.values())
     if n > 1000 * samples + 1000 or n > 200_000_000:
         steps = {name: np.diff(c.samples.t, append=c.samples.t[-1]) for name, c in found.items()}
