@@ -28,7 +28,8 @@ _UNREADABLE = (
 
 
 class ArrayTable(Table):
-    """The arrays of an .npz. Each is read when it is asked for: damage to one is damage to one."""
+    """The arrays of an .npz. Each is read when it is asked for, so that a damaged one does not cost
+    the others."""
 
     def __init__(self, path: Path, time: Time) -> None:
         """Raises RecordingError for a file that is no .npz, ConfigError where nothing says when a

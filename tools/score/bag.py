@@ -1,9 +1,9 @@
 """MCAP files of other programs as a source: ROS 2, protobuf and JSON messages.
 
-One pass over a topic gives all channels that are mapped to it. Joints come by name where messages
-name them; what could be two things (two schemas, two publishers, two frames on one topic) is
-refused until the mapping says which one is meant. A message that cannot be read is left out and
-counted.
+One pass over a topic gives all channels that are mapped to it. Joints are taken by name where
+messages name them. A topic that could mean two things, since it has two schemas, two publishers or
+two frames, is refused until the mapping says which one is meant. Messages that cannot be read are
+left out and counted.
 """
 
 from __future__ import annotations
@@ -24,17 +24,18 @@ from headway.tools.score import messages
 from headway.tools.score.columns import ChannelRows
 from headway.tools.score.mapping import Channel, Time
 from headway.tools.score.samples import Samples, Store
-from headway.tools.score.source import NoSuchKeyError, Raw, if_there, no_key
+from headway.tools.score.source import ODD, NoSuchKeyError, Raw, if_there, no_key
 from headway.tools.score.stamps import LATEST, UNITS_NS, Times, clean, date_ns
 
-ODD = 0.1  # share of a topic's messages that may not be readable
-FRAME = "header.frame_id"
+FRAME = "header.frame_id"  # where ROS messages name the frame of their values
 
 
 class Bag:
-    """Times are those of the log unless the mapping's `time.key` is the path of a stamp."""
+    """An MCAP file. Times are those of the log, unless the mapping names a stamp in messages."""
 
     def __init__(self, path: Path, time: Time, default_topic: str | None) -> None:
+        """`time`: what the mapping says about the stamps; `default_topic`: of channels that name
+        none. Raises RecordingError for a file that cannot be read, ConfigError."""
         self.path, self._unit = path, UNITS_NS[time.unit or "s"]
         if isinstance(time.key, list):
             raise ConfigError(
@@ -70,6 +71,7 @@ class Bag:
         return messages.fields(first)
 
     def _topic(self, topic: str | None) -> str:
+        """The topic that a mapping means. Raises NoSuchKeyError, ConfigError without one."""
         topic = topic or self._default
         if topic is None:
             raise ConfigError(
@@ -95,14 +97,14 @@ class Bag:
         return out
 
     def scale(self) -> Scale | None:
-        """That of the arm, where the recording is one of ours."""
+        """The limits of the arm, where Headway made the recording."""
         return scale_of(self._recording) if "scale" in self._recording.metadata else None
 
     def _our_rows(
         self, topic: str, group: Mapping[str, Channel]
     ) -> dict[str, Raw | NoSuchKeyError] | None:
-        """From the rows of a recording of ours, which need no decoding one by one; None for
-        others."""
+        """The channels of a topic that Headway recorded: its rows need no decoding one by one. None
+        for other topics, and for what only messages can be asked."""
         plain = all(len(c.keys) == 1 and not (c.where or c.names) for c in group.values())
         if not plain or self._stamp is not None or not self._recording.has_rows(topic):
             return None
@@ -127,6 +129,7 @@ class Bag:
     def _of_topic(
         self, topic: str, group: Mapping[str, Channel]
     ) -> dict[str, Raw | NoSuchKeyError]:
+        """The channels of a topic, from its messages one by one."""
         rows = {n: ChannelRows(self.path, topic, n, c) for n, c in group.items()}
         publishers = {n: self._publishers(topic, c) for n, c in group.items()}
         frames: set[str] = set()
@@ -163,8 +166,9 @@ class Bag:
         return out
 
     def _publishers(self, topic: str, channel: Channel) -> set[int]:
-        """The numbers of the MCAP channels that the mapping's channel means. Raises RecordingError
-        for a topic of several schemas or publishers where it does not choose."""
+        """The numbers of the file's MCAP channels that a channel of the mapping means. Raises
+        RecordingError for a topic of several schemas or publishers where the mapping does not
+        choose."""
         there = self._recording.channels(topic)
         schemas = sorted({c.schema for c in there})
         if channel.schema is not None and channel.schema not in schemas:
@@ -189,8 +193,8 @@ class Bag:
         return numbers
 
     def _interleaved(self, topic: str, numbers: set[int]) -> bool:
-        """Whether the channels of a topic were written at the same time, rather than one after the
-        other as by a program that was started again."""
+        """Whether the MCAP channels `numbers` of a topic were written at the same time. They are
+        written one after the other where one program was started again."""
         spans: dict[int, tuple[int, int]] = {}
         for m in self._recording.messages(topic):
             if m.channel not in numbers:
@@ -201,7 +205,8 @@ class Bag:
         return any(b[0] < a[1] for a, b in pairwise(in_order))
 
     def _messages(self, topic: str) -> Iterator[tuple[int, Any, int]]:
-        """(time [ns], message, number of its MCAP channel) of all that can be read."""
+        """All messages that can be read: (time [ns], message, number of its MCAP channel). Raises
+        RecordingError where these are too few."""
         there = self._recording.channels(topic)
         decoders = {c.number: self._recording.decoder(c.number) for c in there}
         total, odd, example = 0, 0, ""
@@ -227,7 +232,7 @@ class Bag:
             self._odd += odd
 
     def _time(self, topic: str, m: Message, message: Any) -> int:
-        """Raises ValueError for a time that cannot be one."""
+        """When a message was made [ns]. Raises ValueError for a time that cannot be right."""
         t_ns, what = m.t_ns, "log time"
         if self._stamp is not None:
             t_ns, what = self._stamped(topic, message, self._stamp), f"`{self._stamp}`"
@@ -238,6 +243,8 @@ class Bag:
         return t_ns
 
     def _stamped(self, topic: str, message: Any, key: str) -> int:
+        """The time [ns] at the path `key` of a message: a stamp of seconds and nanoseconds, a
+        number in the mapping's unit, or a date."""
         value = self._value(topic, message, key)
         for sec, nano in messages.STAMPS:
             if messages.has(value, sec) and messages.has(value, nano):
@@ -274,6 +281,7 @@ class Bag:
             yield t_ns, str(self._value(topic, message, key))
 
     def _value(self, topic: str, message: Any, key: str) -> Any:
+        """What a message has at the path `key`. Raises NoSuchKeyError."""
         try:
             return messages.at(message, key).value
         except messages.NoFieldError as e:
@@ -281,6 +289,7 @@ class Bag:
 
 
 def _frame(message: Any) -> set[str]:
+    """The frame that a message names, as a set that is empty where it names none."""
     try:
         value = messages.at(message, FRAME).value
     except messages.NoFieldError:

@@ -1,4 +1,4 @@
-"""The samples of one channel, collected from messages: by name where they carry names."""
+"""The samples of one channel, collected from messages: by name where the values have names."""
 
 from __future__ import annotations
 
@@ -12,11 +12,8 @@ from headway.tools.score import messages, units
 from headway.tools.score.grid import CUBIC
 from headway.tools.score.mapping import Channel
 from headway.tools.score.messages import Found
-from headway.tools.score.samples import Series
-from headway.tools.score.source import NoSuchKeyError, Raw
-
-BLOCK = 4096  # messages
-ODD = 0.1  # share of messages that may lack their values
+from headway.tools.score.samples import BLOCK, Series
+from headway.tools.score.source import ODD, NoSuchKeyError, Raw
 
 
 class ChannelRows:
@@ -34,16 +31,17 @@ class ChannelRows:
         self._rows: list[list[float]] = []
         self._width = 0  # values of a row, 0 until there is one
         self._labels: tuple[str, ...] = ()  # the names of a row's values, where messages have them
-        # For the names that a message has: where in it the values of `_labels` are, as far as it
-        # has them.
+        # For each list of names that messages have: where in such a message the values of `_labels`
+        # are, as far as it has them.
         self._places: dict[tuple[str, ...], list[int]] = {}
         self._parts: dict[str, float] = {}  # by name, from messages that hold a part of a row each
-        # Messages without a value, without names among ones with names, about other names, and
-        # those that hold a part.
+        # How many messages have no value, have no names where others have, are about other names,
+        # and hold a part of a row.
         self._empty = self._nameless = self._others = self._in_parts = 0
 
     def add(self, t_ns: int, found: Sequence[Found]) -> None:
-        """The values of a message, one `Found` a key. Raises RecordingError, ConfigError."""
+        """Take in a message with the time `t_ns`, in which each key of the channel was `found`.
+        Raises RecordingError, ConfigError."""
         if len(found) == 1:
             row = self._by_name(found[0])
         elif self._channel.names is None:
@@ -71,8 +69,8 @@ class ChannelRows:
             self._flush()
 
     def _by_name(self, found: Found) -> list[float] | None:
-        """The numbers, in the order of the first message or of the mapping; None for a message
-        that does not complete a row."""
+        """The numbers, in the order of the names in the mapping or else in the first message.
+        Empty for a message without a value, None for one that does not complete a row."""
         values = messages.numbers(found.value)
         if found.labels is None:
             if values and self._labels:
@@ -126,6 +124,7 @@ class ChannelRows:
         return [labels.index(n) for n in self._labels if n in labels]
 
     def _flush(self) -> None:
+        """Move the rows to the series."""
         if not self._rows:
             return
         try:
@@ -139,9 +138,9 @@ class ChannelRows:
         self._rows, self._times = [], []
 
     def finish(self, *, arrival: bool) -> Raw:
-        """The samples. `arrival`: their times say when messages were written, not when their
-        values were true. Raises NoSuchKeyError where there are none, RecordingError where too many
-        messages had to be left out."""
+        """The channel. `arrival`: the times say when messages were written, not when their values
+        were measured. Raises NoSuchKeyError where there are no values, RecordingError where too
+        many messages had to be left out."""
         self._flush()
         self._check()
         if self._nameless:
@@ -181,7 +180,7 @@ class ChannelRows:
         self.notes.append(f"{self._topic}: {text}")
 
     def _check(self) -> None:
-        """Whether there are samples, of most of the messages."""
+        """Raises the errors of `finish`."""
         found, keys = len(self._series), ", ".join(self._channel.keys)
         if not found and self._in_parts:
             told = {n for labels in self._places for n in labels}

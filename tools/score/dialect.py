@@ -1,4 +1,4 @@
-"""How a text table is written, found out from its first lines; what was assumed is said."""
+"""How a text table is written, found out from its first lines, and what was assumed for that."""
 
 from __future__ import annotations
 
@@ -18,28 +18,29 @@ from headway.tools.score import units
 
 COMMENTS = ("#", "%", "//")
 MISSING = frozenset(("", "nan", "null", "none", "na", "n/a", "-", "--", "?"))
-TITLES = 20  # lines above the header that may be text
+TITLES = 20  # how many lines above the header may be text
 _NO_UNIT = MISSING | {"1"}
 _WORDS = {"true": 1.0, "false": 0.0}
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?")
 SPACES = " "  # a delimiter that stands for any white space between cells
-_NAMES = {"\t": "tabs", ";": "semicolons", ",": "commas", SPACES: "spaces"}  # in order of trial
-_SHOWN = 20  # lines that a delimiter is tried on
-_READ = 1 << 20  # bytes at a time
+# Delimiters in the order in which they are tried.
+_NAMES = {"\t": "tabs", ";": "semicolons", ",": "commas", SPACES: "spaces"}
+_SHOWN = 20  # how many lines a delimiter is tried on
+_READ = 1 << 20  # bytes that are read at a time
 
 
 @dataclass(frozen=True)
 class Dialect:
-    """How a text table is written; `skip` lines come before the first sample."""
+    """How a text table is written."""
 
     encoding: str = "utf-8"
     delimiter: str = ","
     decimal_comma: bool = False
     names: tuple[str, ...] = ()
-    units: tuple[str | None, ...] = ()  # by column, from a row of units or the names
-    unknown: Mapping[str, str] = field(default_factory=dict)  # column -> its unit, which is none
-    units_line: int = 0  # that holds them, counted from 1; 0: none
-    skip: int = 0
+    units: tuple[str | None, ...] = ()  # of each column, from a row of units or from its name
+    unknown: Mapping[str, str] = field(default_factory=dict)  # column -> a word that is no unit
+    units_line: int = 0  # number of the line with the row of units, from 1; 0: there is none
+    skip: int = 0  # lines before the first sample
     notes: tuple[str, ...] = ()
 
     def split(self, line: str) -> list[str]:
@@ -47,7 +48,7 @@ class Dialect:
         return _split(line, self.delimiter, len(self.names))
 
     def number(self, cell: str) -> float:
-        """Raises ValueError for what is neither a number nor a word for a missing one."""
+        """The number in a cell, NaN for a missing one. Raises ValueError for other words."""
         word = cell.lower()
         if word in MISSING:
             return np.nan
@@ -57,14 +58,15 @@ class Dialect:
 
 
 def open_text(path: Path, encoding: str) -> TextIO:
-    """A byte that is no UTF-8 makes its cell one that is no number; in UTF-16 all behind it is
-    lost, so that raises UnicodeError."""
+    """Open a text table. A byte that is damaged costs only its cell, except in UTF-16, where
+    everything after it is lost: reading then raises UnicodeError."""
     errors = "strict" if encoding == "utf-16" else "replace"
     return path.open(newline=None, encoding=encoding, errors=errors)
 
 
 def sniff(path: Path) -> Dialect:
-    """How the table at `path` is written. Raises RecordingError."""
+    """Find out how the table at `path` is written. Raises RecordingError for a file that is no
+    table with a header."""
     try:
         encoding = _encoding(path)
         with open_text(path, encoding) as file:
@@ -83,8 +85,8 @@ def sniff(path: Path) -> Dialect:
 
 
 def _encoding(path: Path) -> str:
-    """UTF-16 by its mark; Latin-1 where the first byte beyond ASCII is none of UTF-8, since a text
-    that was UTF-8 up to there is one of which a byte was damaged."""
+    """UTF-16 is known by its mark. A file is Latin-1 where the first byte beyond ASCII cannot be
+    UTF-8; where such a byte comes later, it is a damaged one in a file of UTF-8."""
     with path.open("rb") as file:
         raw = file.read(_READ)
         if raw.startswith(codecs.BOM_UTF8):
@@ -175,8 +177,8 @@ def _empty(path: Path, names: int) -> RecordingError:
 
 
 def _split(line: str, delimiter: str, width: int = 0) -> list[str]:
-    """The cells of a line, of a header with `width` names without the empty one behind a delimiter
-    at its end."""
+    """The cells of a line. Where the header has `width` names, an empty cell more than that, behind
+    a delimiter at the end of the line, is left out."""
     if delimiter == SPACES:
         return line.split()
     cells = [c.strip() for c in next(csv.reader([line], delimiter=delimiter), [])]
@@ -208,8 +210,8 @@ def _agreed(header: str, samples: list[str]) -> str | None:
 
 
 def _titles(body: list[str]) -> int:
-    """How many lines come before the header: those that have not as many cells as the samples, or
-    text above what is a header itself."""
+    """How many lines of text come before the header. A line is text where it has not as many cells
+    as the samples below it, or where `_texts_above` says so."""
     for skipped in range(min(TITLES + 1, len(body) - 1)):
         if _all_numbers(body[skipped]):
             break
@@ -241,7 +243,8 @@ def _texts_above(rows: list[list[str]]) -> int:
 
 
 def _distinct(path: Path, found: list[str], notes: list[str]) -> list[str]:
-    """The names, with one for each column that has none or another's."""
+    """A name for each column: the `found` one, or another where there is none or an earlier column
+    has the same, which is said in `notes`. Raises RecordingError for a line without names."""
     if not any(found) or all(_is_number(n) for n in found if n):
         empty = ", ".join(str(i) for i, n in enumerate(found, 1) if not n)
         shown = ", ".join(filter(None, found[:8])) or f"none in the columns {empty}"
@@ -265,7 +268,8 @@ def _distinct(path: Path, found: list[str], notes: list[str]) -> list[str]:
 
 
 def _is_units_row(cells: list[str], after: list[str], rows: Dialect) -> bool:
-    """Whether a row holds units: no number, at least one that is known, and numbers below."""
+    """Whether the cells of a row are units: none is a number, at least one is a known unit, and
+    there are numbers in the line `after` it."""
     if len(cells) != len(rows.names) or not any(units.plain(c) for c in cells if c != "1"):
         return False
     if any(_is_number(c) for c in cells if c != "1"):

@@ -56,8 +56,8 @@ def _events(times: Times, words: Sequence[str], origin: int) -> list[tuple[float
 
 
 def outcome_of(source: Source, o: Outcome) -> bool | None:
-    """Whether the last word that says something is a success; None where none does. Raises
-    NoSuchKeyError, RecordingError."""
+    """Whether the task ended well: whether the last word that says something is one of a success.
+    None where no word says anything. Raises NoSuchKeyError, RecordingError."""
     last: str | None = None
     for _, word in source.words(o.key, o.topic):
         if word.strip().lower() not in ("", "nan"):  # cells that say nothing
@@ -66,7 +66,8 @@ def outcome_of(source: Source, o: Outcome) -> bool | None:
 
 
 def _same(word: str, wanted: str | float | bool) -> bool:
-    """`1`, `1.0` and `true` are what a file may write for the same."""
+    """Whether a word of the file is the value `wanted` of the mapping: files may write 1, 1.0 and
+    true for the same."""
     try:
         return float(word) == float(wanted)
     except ValueError:

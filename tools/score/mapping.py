@@ -42,12 +42,13 @@ LOWEST_HZ, HIGHEST_HZ = 40.0, 4000.0  # of the ticks that features are computed 
 
 
 class Time(config.Struct, frozen=True):
-    """`key`: column of the stamps, or two of them, seconds and nanoseconds; None: found by its
-    name. `unit`: None is what the column's name says, else seconds. `rate_hz`: of the ticks that
-    features are computed at, and of samples without stamps; None: see `telemetry.tick_rate`."""
+    """When samples were taken."""
 
+    # The column of the stamps, or two columns of seconds and nanoseconds; None: found by its name.
     key: str | Annotated[list[str], Meta(min_length=1, max_length=2)] | None = None
-    unit: Literal["s", "ms", "us", "ns"] | None = None
+    unit: Literal["s", "ms", "us", "ns"] | None = None  # None: as the name says, else seconds
+    # Of the ticks that features are computed at, and of samples that have no stamps; None: see
+    # `telemetry.tick_rate`.
     rate_hz: Positive | None = None
     hold_s: Positive = 0.1  # a sample older than this, and than three of its periods, is missing
 
@@ -57,22 +58,26 @@ class Time(config.Struct, frozen=True):
 
 
 class Channel(config.Struct, frozen=True):
+    """Where the values of a telemetry field are, and what they mean:
+    SI value = (raw * scale + offset) * unit."""
+
     key: str | list[str]
     topic: str | None = None
-    names: list[str] | None = None  # of the values, where messages name them: which, in which order
-    columns: list[int] | None = None  # which of them, in which order
+    names: list[str] | None = None  # which values, in which order, where messages name them
+    columns: list[int] | None = None  # which values, in which order, by their places from 0
     unit: str | list[str] | None = None  # None: SI, or as names say; two for tcp, twist and wrench
     scale: float | list[float] = 1.0
     offset: float | list[float] = 0.0
     optional: bool = False
-    # samples come on change: each holds for so long (inf: until the next), nothing is interpolated
+    # Samples come when the value changes: each holds for so long, for inf until the next one, and
+    # nothing is interpolated.
     hold_s: Annotated[float, Meta(gt=0.0), INFINITE] | None = None
     layout: Literal["xyz quat wxyz", "xyz quat xyzw", "xyz rpy", "xyz rotvec"] | None = None
     frame: Literal["tcp", "base"] | None = None
     force: Literal["on tool", "by tool"] | None = None
     tare_s: SecondsOrNone = 0.0  # the mean over the first seconds is taken out of the wrench
-    # which messages of the topic: path of a field -> its value; where a topic has several schemas
-    # or publishers, the schema's name and the number of the MCAP channel
+    # Which messages of the topic: those where fields have these values (path -> value), and where
+    # there are several, those of one schema or of one MCAP channel.
     where: dict[str, str | float | bool] = msgspec.field(default_factory=dict)
     schema: str | None = None
     publisher: int | None = None
@@ -91,7 +96,8 @@ class Channel(config.Struct, frozen=True):
 
 
 class Phase(config.Struct, frozen=True):
-    """The times at which the controller's phases 0, 1, ... began, on the clock of `time`."""
+    """`starts` are the times at which the controller's phases 0, 1, ... began, in the unit of the
+    stamps."""
 
     starts: str
     names: tuple[str, ...] = ()
@@ -100,7 +106,7 @@ class Phase(config.Struct, frozen=True):
 
 
 class Outcome(config.Struct, frozen=True):
-    """The last value of `key`; one of `success` means that the task ended well."""
+    """The task ended well where the last value of `key` is one of `success`."""
 
     key: str
     success: list[str | float | bool]
@@ -109,7 +115,7 @@ class Outcome(config.Struct, frozen=True):
 
 
 class Events(config.Struct, frozen=True):
-    """Either `times` with `labels`, or `text`: words over time, an event where they change."""
+    """Either `times` with `labels`, or `text`: words over time, where each new word is an event."""
 
     times: str | None = None
     labels: str | None = None
@@ -122,7 +128,8 @@ _Angle = Annotated[float, INFINITE]  # a continuous joint has no limits
 
 
 class Limits(config.Struct, frozen=True):
-    """Of the arm, per joint or one for all; what is None takes the default of `DEFAULTS`."""
+    """The limits of the arm, of each joint or one for all; what is None is taken from `DEFAULTS` or
+    from those of `Scale`."""
 
     unit: Literal["rad", "deg"] = "rad"
     q_min: _Angle | list[_Angle] | None = None
@@ -153,12 +160,13 @@ DEFAULTS = {"q_min": -math.inf, "q_max": math.inf, "dq_max": math.pi, "tau_max":
 
 
 def load_mapping(path: Path) -> Mapping:
-    """Raises ConfigError: file, key, nearest valid key."""
+    """Read a mapping file. Raises ConfigError, which names the file, the key and what is valid."""
     return check(config.load(path, Mapping), str(path))
 
 
 def check(mapping: Mapping, where: str) -> Mapping:
-    """Raises ConfigError for keys that no telemetry has or that do not go together."""
+    """The mapping itself. Raises ConfigError for fields that telemetry does not have, and for keys
+    that do not go together; `where` names the file."""
     for section, names in (("channels", mapping.channels), ("constants", mapping.constants)):
         for name in names:
             if name not in FIELDS:
@@ -208,7 +216,7 @@ def _check_channel(name: str, c: Channel, where: str) -> None:
 
 
 def _check_numbers(mapping: Mapping, where: str) -> None:
-    """What the types of the fields cannot say. Raises ConfigError: field, wanted, found."""
+    """Raises ConfigError for numbers that their types cannot rule out."""
     for name, c in mapping.channels.items():
         if 0.0 in np.atleast_1d(c.scale):
             raise ConfigError(
@@ -225,7 +233,7 @@ def _check_numbers(mapping: Mapping, where: str) -> None:
 
 
 def scale_of(limits: Limits, joints: int, where: str) -> tuple[Scale, list[str]]:
-    """The scale of an arm of `joints` joints, and what of it is a default, in words. Raises
+    """The scale of an arm with so many joints, and in words what of it is a default. Raises
     ConfigError for a list of another length."""
     values: dict[str, Vec] = {}
     assumed = []
@@ -250,7 +258,8 @@ def scale_of(limits: Limits, joints: int, where: str) -> tuple[Scale, list[str]]
 
 
 def plain_mapping(path: Path, keys: list[str]) -> Mapping:
-    """What names itself: keys that are telemetry fields, as `kernels.telemetry` defines them."""
+    """The mapping of a file whose `keys` are telemetry fields, in the units and frames of
+    `kernels.telemetry`. Raises ConfigError where none is."""
     known = [k for k in keys if k in FIELDS]
     if not known:
         raise ConfigError(

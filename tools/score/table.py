@@ -1,6 +1,6 @@
 """Tables as sources: named columns that share one time base.
 
-What text tables and .npz files have in common is here: which columns hold the stamps, and how
+Here is what text tables and .npz files have in common: which columns hold the stamps, and how
 columns become channels. Text tables are read in `text`, .npz files in `arrays`.
 """
 
@@ -25,7 +25,8 @@ from headway.tools.score.source import Raw, if_there, no_key
 from headway.tools.score.stamps import Times, times_ns
 from headway.types import Vec
 
-# Columns that are stamps by their names, in order of preference, with their unit.
+# Names of columns that are taken for stamps where the mapping names none, in order of preference,
+# and their units.
 STAMPS = {
     "t_ns": "ns", "t": "s", "time": "s", "t_s": "s", "timestamp": "s", "stamp": "s", "time_s": "s",
     "t_ms": "ms", "time_ms": "ms", "t_us": "us", "time_us": "us", "time_ns": "ns",
@@ -42,8 +43,9 @@ class Stamps(NamedTuple):
     rate_hz: float | None
 
     def of(self, columns: Sequence[NDArray[np.generic]], path: Path) -> Times:
-        """The times (n,) [ns] from the columns `keys`, each (n,). Raises RecordingError, and
-        ConfigError for seconds with fractions: the nanoseconds would count twice."""
+        """The times (n,) [ns] from the one or two `columns` that `keys` name, each (n,). Raises
+        RecordingError for times that are none, and ConfigError for seconds with fractions beside
+        nanoseconds, which would count twice."""
         if len(columns) == 1:
             return times_ns(columns[0], self.unit, path, self.keys[0])
         (seconds, rest), (key, other) = columns, self.keys
@@ -102,7 +104,7 @@ class Table(ABC):
         return found
 
     def _channels(self, wanted: Mapping[str, Sequence[str]]) -> dict[str, Raw]:
-        """Channels from the keys of each."""
+        """Channels from the keys of each, in one pass over the file."""
         key_of, blocks = self.read(list(dict.fromkeys(k for keys in wanted.values() for k in keys)))
         series = Series()
         for t, x in blocks:
@@ -135,7 +137,7 @@ class Table(ABC):
                     )
 
     def _find_stamps(self, time: Time) -> Stamps:
-        """The stamps that the mapping names, else those that name themselves."""
+        """The stamps that the mapping names, or else a column with the name of one."""
         keys = time.keys
         if len(keys) == 2 and time.unit is not None:
             raise ConfigError(

@@ -1,8 +1,8 @@
-"""Text tables: CSV and its relatives, read in blocks so that length costs no memory.
+"""Text tables: CSV and its relatives, read in blocks so that long files need no more memory.
 
-What programs write differs: delimiters (comma, semicolon, tab, spaces), decimal commas, lines of
-comment, a row of units, names behind a `#`. `dialect.sniff` finds out and says what it assumed;
-cells and lines that do not fit are left out, counted and named.
+Programs write tables in many ways: with different delimiters, decimal commas, lines of comment, a
+row of units, or the names behind a `#`. `dialect.sniff` finds out how a file is written and says
+what it assumed. Cells and lines that do not fit are left out and counted, and the first is named.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ import numpy as np
 from headway.errors import RecordingError
 from headway.tools.score.dialect import COMMENTS, SPACES, open_text, sniff
 from headway.tools.score.mapping import Time
+from headway.tools.score.source import ODD
 from headway.tools.score.stamps import Times, date_ns, times_ns
 from headway.tools.score.table import Table
 from headway.types import Vec
 from headway.units import UNITS
 
 BLOCK = 20_000  # lines read at a time
-ODD = 0.1  # share of lines or of a column's cells that may not fit
-_TIME = re.compile(r"\d{1,2}:\d\d|\d{1,4}[./-]\d{1,2}[./-]\d{1,4}")  # of the day, or a date
+_TIME = re.compile(r"\d{1,2}:\d\d|\d{1,4}[./-]\d{1,2}[./-]\d{1,4}")  # a time of day or a date
 
 
-LINE = ""  # in `Odd`: the whole line rather than the cell of a column
+LINE = ""  # stands for a whole line where `Odd` counts by column
 
 
 class Odd:
-    """What did not fit, by column."""
+    """Counts what did not fit, by column."""
 
     def __init__(self) -> None:
         self.count: Counter[str] = Counter()
-        self.first: dict[str, str] = {}  # where it was first, and what was found there
+        self.first: dict[str, str] = {}  # where the first one was, and what was found there
 
     def add(self, column: str, text: str) -> None:
         self.count[column] += 1
@@ -59,8 +59,8 @@ class TextTable(Table):
             self._dates = date_ns(words[0]) is not None
 
     def unit(self, name: str) -> str | None:
-        """As the row of units or the name says. Raises RecordingError for a word in that row that
-        is no unit."""
+        """The unit that the row of units or the name of a column says. Raises RecordingError for a
+        word in that row that is no unit."""
         if (word := self.dialect.unknown.get(name)) is not None:
             raise RecordingError(
                 f"{self.path}: wanted a unit for the column `{name}` in line "
@@ -137,8 +137,9 @@ class TextTable(Table):
     def _parse(
         self, lines: list[str], first: int, at: list[int], text_at: dict[str, int], odd: Odd
     ) -> tuple[Vec, dict[str, list[str]]]:
-        """`first`: the number of the first of `lines` in the file, from 1. `at`, `text_at`: places
-        of the columns of numbers and of words."""
+        """Numbers (m, k) from the columns `at`, and the cells of the columns `text_at`, whose names
+        are its keys. `first` is the number of the first of the `lines` in the file, counted from
+        1."""
         if not text_at and (x := self._fast(lines, at)) is not None:
             return x, {}
         dialect, names = self.dialect, self.names
@@ -168,7 +169,8 @@ class TextTable(Table):
         return np.array(rows, np.float64).reshape(len(rows), len(at)), cells
 
     def _fast(self, lines: list[str], at: list[int]) -> Vec | None:
-        """By NumPy's own reader, None for a block that it does not take."""
+        """The numbers by NumPy's own reader, which is much faster; None for lines that it does not
+        take as they are."""
         width, delimiter = len(self.names), self.dialect.delimiter
         whole = "".join(lines)
         if not at or self.dialect.decimal_comma or any(c in whole for c in "#%/"):

@@ -1,4 +1,4 @@
-"""Units, and the units that names of columns carry: "q1 [deg]", "fx, N", "width_mm"."""
+"""Units, also those that names of columns carry, as in "q1 [deg]", "fx, N" and "width_mm"."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _OTHER_WORDS = {
 }  # fmt: skip
 _BRACKETS = re.compile(r"[\[(]\s*([^\[\]()]+?)\s*[\])]\s*$")
 _COMMA = re.compile(r",\s*([^,]+?)\s*$")
-# Of a name with an underscore only units that mean nothing else: "q_s" may be anything.
+# Behind an underscore only units that can mean nothing else: "q_s" may be anything.
 _SUFFIX = re.compile(r"[a-zA-Z0-9]_(deg|rad|mm|cm|rpm|kN|mN|Nmm|mNm|ms|us|ns)$")
 
 
 def plain(word: str) -> str | None:
-    """A unit as this module spells it, None for a word that is none."""
+    """A unit as `headway.units` spells it, None for a word that is no unit."""
     word = word.strip().strip("[]()").strip()
     if word in units.UNITS:
         return word
@@ -42,7 +42,7 @@ def of_name(name: str) -> str | None:
 
 
 def is_sure(name: str) -> bool:
-    """Whether the name carries its unit in brackets, where it can be nothing else."""
+    """Whether a name carries its unit in brackets, where it can be nothing else than a unit."""
     return _BRACKETS.search(name) is not None
 
 
@@ -103,7 +103,7 @@ def agreed(
                 f"{where}: wanted one unit for all columns, found {said[part]} and {unit} "
                 f"(`{name}`): map them with `scale`, or write the file again"
             )
-    for given, unit in zip(named, said, strict=False):  # the mapping may give fewer
+    for given, unit in zip(named, said, strict=False):  # the mapping may give the first alone
         if unit not in (None, given):
             raise ConfigError(
                 f"{where}: the mapping gives the unit {given}, the names of the columns say "
