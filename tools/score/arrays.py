@@ -77,15 +77,15 @@ class ArrayTable(Table):
 
     def read(self, keys: Sequence[str]) -> tuple[Sequence[str], Iterator[tuple[Times, Vec]]]:
         arrays = {key: self._numbers(key) for key in keys}
-        t = self._t
-        if t is None:
-            t = self.stamps.regular(0, len(arrays[keys[0]]))
+        if self._t is not None:
+            t, first = self._t, self.stamps.keys[0]
+        else:
+            t, first = self.stamps.regular(0, len(arrays[keys[0]])), keys[0]
         for key, x in arrays.items():
             if len(x) != len(t):
                 raise RecordingError(
-                    f"{self.path}: wanted {len(t)} samples of `{key}`, one for each of "
-                    f"`{(*self.stamps.keys, *keys)[0]}`, found shape {x.shape}: check the key, or "
-                    "transpose it"
+                    f"{self.path}: wanted {len(t)} samples of `{key}`, one for each of `{first}`, "
+                    f"found shape {x.shape}: check the key, or transpose it"
                 )
         key_of = [key for key, x in arrays.items() for _ in range(x.shape[1])]
         return key_of, (

@@ -27,8 +27,6 @@ from headway.units import UNITS
 
 BLOCK = 20_000  # lines read at a time
 _TIME = re.compile(r"\d{1,2}:\d\d|\d{1,4}[./-]\d{1,2}[./-]\d{1,4}")  # a time of day or a date
-
-
 LINE = ""  # stands for a whole line where `Odd` counts by column
 
 
