@@ -10,7 +10,7 @@ import pytest
 from score_files import mapping, npz, rows_of
 
 from headway.errors import ConfigError, HeadwayError, RecordingError
-from headway.tools.score.mapping import Channel, Outcome, load_mapping
+from headway.tools.score.mapping import Channel, Outcome, Time, load_mapping
 from headway.tools.score.scoring import score_file
 
 
@@ -39,6 +39,12 @@ def test_bad_arrays_say_what_was_wanted(tmp_path: Path, arrays: Any, says: str) 
     path = npz(tmp_path / "a.npz", **arrays)
     with pytest.raises(HeadwayError, match=says):
         score_file(path, mapping(), None)
+
+
+def test_arrays_without_stamps_want_one_length(tmp_path: Path) -> None:
+    path = npz(tmp_path / "a.npz", t=None, wrench=np.zeros((399, 6)))
+    with pytest.raises(RecordingError, match="wanted 400 samples of `wrench`, one for each of `q`"):
+        score_file(path, mapping(time=Time(rate_hz=200.0)), None)
 
 
 @pytest.mark.parametrize(

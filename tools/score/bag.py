@@ -1,9 +1,9 @@
 """MCAP files of other programs as a source: ROS 2, protobuf and JSON messages.
 
-One pass over a topic gives all channels that are mapped to it. Joints come by name where messages
-name them; what could be two things (two schemas, two publishers, two frames on one topic) is
-refused until the mapping says which one is meant. A message that cannot be read is left out and
-counted.
+One pass over a topic gives all channels that are mapped to it. Joints are taken by name where
+messages name them. A topic that could mean two things, since it has two schemas, two publishers or
+two frames, is refused until the mapping says which one is meant. Messages that cannot be read are
+left out and counted.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from headway.clock import NS
 from headway.errors import ConfigError, RecordingError
 from headway.kernels.telemetry import Scale
 from headway.mcaplog import Message, open_recording
-from headway.tools.score import messages, units
+from headway.tools.score import messages
 from headway.tools.score.columns import ChannelRows
-from headway.tools.score.grid import CUBIC
 from headway.tools.score.mapping import Channel, Time
 from headway.tools.score.samples import Samples, Store
-from headway.tools.score.source import NoSuchKeyError, Raw, no_key
+from headway.tools.score.source import ODD, NoSuchKeyError, Raw, if_there, no_key
 from headway.tools.score.stamps import LATEST, UNITS_NS, Times, clean, date_ns
 
-ODD = 0.1  # share of a topic's messages that may not be readable
-FRAME = "header.frame_id"
+FRAME = "header.frame_id"  # where ROS messages name the frame of their values
 
 
 class Bag:
-    """Times are those of the log unless the mapping's `time.key` is the path of a stamp."""
+    """An MCAP file. Times are those of the log, unless the mapping names a stamp in messages."""
 
     def __init__(self, path: Path, time: Time, default_topic: str | None) -> None:
+        """`time`: what the mapping says about the stamps; `default_topic`: of channels that name
+        none. Raises RecordingError for a file that cannot be read, ConfigError."""
         self.path, self._unit = path, UNITS_NS[time.unit or "s"]
         if isinstance(time.key, list):
             raise ConfigError(
@@ -51,7 +51,6 @@ class Bag:
         self._default = default_topic
         self._notes: list[str] = []
         self._odd = 0
-        self._read: set[str] = set()  # topics that odd messages were counted of
         if not self._recording.topics:
             raise RecordingError(f"{path}: wanted messages, found an empty recording")
 
@@ -71,6 +70,7 @@ class Bag:
         return messages.fields(first)
 
     def _topic(self, topic: str | None) -> str:
+        """The topic that a mapping means. Raises NoSuchKeyError, ConfigError without one."""
         topic = topic or self._default
         if topic is None:
             raise ConfigError(
@@ -81,30 +81,30 @@ class Bag:
             raise no_key(self.path, topic, self._recording.topics, "topic")
         return topic
 
-    def channels(self, wanted: Mapping[str, Channel]) -> dict[str, Raw | NoSuchKeyError]:
-        out: dict[str, Raw | NoSuchKeyError] = {}
+    def channels(self, wanted: Mapping[str, Channel]) -> dict[str, Raw]:
+        out: dict[str, Raw] = {}
         by_topic: dict[str, dict[str, Channel]] = {}
         for name, channel in wanted.items():
-            try:
+            with if_there(name, channel.optional, self._notes):
                 by_topic.setdefault(self._topic(channel.topic), {})[name] = channel
-            except NoSuchKeyError as e:  # noqa: PERF203 - once per channel
-                if not channel.optional:
-                    raise
-                out[name] = e
         for topic, group in by_topic.items():
-            out |= self._of_topic(topic, group)
+            for name, raw in (self._our_rows(topic, group) or self._of_topic(topic, group)).items():
+                with if_there(name, group[name].optional, self._notes):
+                    if isinstance(raw, NoSuchKeyError):
+                        raise raw
+                    out[name] = raw
         return out
 
     def scale(self) -> Scale | None:
-        """That of the arm, where the recording is one of ours."""
+        """The limits of the arm, where Headway made the recording."""
         text = self._recording.metadata.get("scale")
         return None if text is None else Scale.from_json(text, str(self.path))
 
     def _our_rows(
         self, topic: str, group: Mapping[str, Channel]
     ) -> dict[str, Raw | NoSuchKeyError] | None:
-        """From the rows of a recording of ours, which need no decoding one by one; None for
-        others."""
+        """The channels of a topic that Headway recorded: its rows need no decoding one by one. None
+        for other topics, and for what only messages can be asked."""
         plain = all(len(c.keys) == 1 and not (c.where or c.names) for c in group.values())
         if not plain or self._stamp is not None or not self._recording.has_rows(topic):
             return None
@@ -123,15 +123,14 @@ class Bag:
             store = Store(x.shape[1])
             store.append(x)
             samples = Samples(made.t, store, made.pick)
-            out[name] = Raw(samples, ((key, None),) * x.shape[1], made.rate_hz, made.missing)
+            out[name] = Raw(samples, ((key, None),) * x.shape[1], made.rate_hz)
         return out
 
     def _of_topic(
         self, topic: str, group: Mapping[str, Channel]
     ) -> dict[str, Raw | NoSuchKeyError]:
-        if (ours := self._our_rows(topic, group)) is not None:
-            return ours
-        rows = {n: ChannelRows(f"{self.path}: {topic}", n, c) for n, c in group.items()}
+        """The channels of a topic, from its messages one by one."""
+        rows = {n: ChannelRows(self.path, topic, n, c) for n, c in group.items()}
         publishers = {n: self._publishers(topic, c) for n, c in group.items()}
         frames: set[str] = set()
         out: dict[str, Raw | NoSuchKeyError] = {}
@@ -139,7 +138,7 @@ class Bag:
             for name, channel in group.items():
                 if name in out or number not in publishers[name]:
                     continue
-                if channel.where and not self._meant(topic, channel, message):
+                if any(self._value(topic, message, k) != v for k, v in channel.where.items()):
                     continue
                 if FRAME not in channel.where:
                     frames |= _frame(message)
@@ -156,41 +155,20 @@ class Bag:
                 f'`where = {{ "{FRAME}" = "{min(frames)}" }}` in the channel'
             )
         for name, found in rows.items():
-            if name not in out:
-                out[name] = self._raw(topic, name, group[name], found)
+            if name in out:
+                continue
+            try:
+                out[name] = found.finish(arrival=self._stamp is None)
+            except NoSuchKeyError as e:
+                out[name] = e
+            self._odd += found.odd
+            self._notes += [n for n in found.notes if n not in self._notes]
         return out
 
-    def _raw(self, topic: str, name: str, channel: Channel, rows: ChannelRows) -> Raw | Any:
-        where = f"{self.path}: {topic}"
-        if not len(rows):
-            if rows.untold:
-                raise RecordingError(
-                    f"{where}: {name}: wanted values of {', '.join(channel.names or ())}, found "
-                    f"none of {', '.join(rows.untold)}: correct `names`"
-                )
-            return NoSuchKeyError(
-                f"{where}: wanted values in `{', '.join(channel.keys)}`, found none in "
-                f"{rows.empty} messages: leave the channel out, or mark it `optional = true`",
-                ", ".join(channel.keys),
-                f"value on {topic} at",
-            )
-        store, t, same = rows.finish(self._notes)
-        values = store.read if name in CUBIC else None
-        made = clean(t, same, where, arrival=self._stamp is None, values=values)
-        self._odd += made.odd
-        self._notes += [f"{topic}: {n}" for n in made.notes if f"{topic}: {n}" not in self._notes]
-        if rows.labels is not None:
-            columns = [(label, units.of_name(channel.keys[0])) for label in rows.labels]
-        else:
-            keys = channel.keys
-            per_key = store.width // len(keys)
-            columns = [(k, units.of_name(k)) for k in keys for _ in range(per_key)]
-        samples = Samples(made.t, store, made.pick)
-        return Raw(samples, tuple(columns), made.rate_hz, made.missing, rows.labels)
-
     def _publishers(self, topic: str, channel: Channel) -> set[int]:
-        """The numbers of the MCAP channels that the mapping's channel means. Raises RecordingError
-        for a topic of several schemas or publishers where it does not choose."""
+        """The numbers of the file's MCAP channels that a channel of the mapping means. Raises
+        RecordingError for a topic of several schemas or publishers where the mapping does not
+        choose."""
         there = self._recording.channels(topic)
         schemas = sorted({c.schema for c in there})
         if channel.schema is not None and channel.schema not in schemas:
@@ -214,13 +192,9 @@ class Bag:
             )
         return numbers
 
-    def _meant(self, topic: str, channel: Channel, message: Any) -> bool:
-        """Whether a message is one of those that `where` chooses."""
-        return all(self._value(topic, message, k) == v for k, v in channel.where.items())
-
     def _interleaved(self, topic: str, numbers: set[int]) -> bool:
-        """Whether the channels of a topic were written at the same time, rather than one after the
-        other as by a program that was started again."""
+        """Whether the MCAP channels `numbers` of a topic were written at the same time. They are
+        written one after the other where one program was started again."""
         spans: dict[int, tuple[int, int]] = {}
         for m in self._recording.messages(topic):
             if m.channel not in numbers:
@@ -231,7 +205,8 @@ class Bag:
         return any(b[0] < a[1] for a, b in pairwise(in_order))
 
     def _messages(self, topic: str) -> Iterator[tuple[int, Any, int]]:
-        """(time [ns], message, number of its MCAP channel) of all that can be read."""
+        """All messages that can be read: (time [ns], message, number of its MCAP channel). Raises
+        RecordingError where these are too few."""
         there = self._recording.channels(topic)
         decoders = {c.number: self._recording.decoder(c.number) for c in there}
         total, odd, example = 0, 0, ""
@@ -251,13 +226,13 @@ class Bag:
                 f"{self.path}: {topic}: {odd} of {total} messages cannot be used, the first: "
                 f"{example}: check `time.key`, or record it again"
             )
-        if odd and topic not in self._read:
-            self._read.add(topic)
+        note = f"{topic}: {odd} of {total} messages left out, the first: {example}"
+        if odd and note not in self._notes:  # a topic may be read several times
+            self._notes.append(note)
             self._odd += odd
-            self._notes.append(f"{topic}: {odd} of {total} messages left out, the first: {example}")
 
     def _time(self, topic: str, m: Message, message: Any) -> int:
-        """Raises ValueError for a time that cannot be one."""
+        """When a message was made [ns]. Raises ValueError for a time that cannot be right."""
         t_ns, what = m.t_ns, "log time"
         if self._stamp is not None:
             t_ns, what = self._stamped(topic, message, self._stamp), f"`{self._stamp}`"
@@ -268,10 +243,9 @@ class Bag:
         return t_ns
 
     def _stamped(self, topic: str, message: Any, key: str) -> int:
-        try:
-            value = messages.at(message, key).value
-        except messages.NoFieldError as e:
-            raise no_key(self.path, key, e.have, f"field of {topic}") from None
+        """The time [ns] at the path `key` of a message: a stamp of seconds and nanoseconds, a
+        number in the mapping's unit, or a date."""
+        value = self._value(topic, message, key)
         for sec, nano in messages.STAMPS:
             if messages.has(value, sec) and messages.has(value, nano):
                 if self._has_unit:
@@ -307,6 +281,7 @@ class Bag:
             yield t_ns, str(self._value(topic, message, key))
 
     def _value(self, topic: str, message: Any, key: str) -> Any:
+        """What a message has at the path `key`. Raises NoSuchKeyError."""
         try:
             return messages.at(message, key).value
         except messages.NoFieldError as e:
@@ -314,6 +289,7 @@ class Bag:
 
 
 def _frame(message: Any) -> set[str]:
+    """The frame that a message names, as a set that is empty where it names none."""
     try:
         value = messages.at(message, FRAME).value
     except messages.NoFieldError:

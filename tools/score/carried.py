@@ -1,9 +1,9 @@
 """Which features the rate of a channel can carry.
 
-A feature of fast motion or of high frequencies means nothing where samples come too seldom: the
-band from 50 to 200 Hz is not in 100 samples a second, however they are interpolated. Such a
-feature is masked: 0, and named in the results. `tests/test_score_rates.py` holds what is left to
-the same motion at other rates.
+A feature of fast motion or of high frequencies means nothing where samples come too seldom: 100
+samples a second do not hold the band from 50 to 200 Hz, however they are interpolated. Such a
+feature is masked, which means that it is 0 and named in the results. `tests/test_score_rates.py`
+checks that the other features of a motion are the same at all rates.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from headway.kernels import spec
 
-# feature (all of its statistics) -> the fields that it is made of, of which the first that is there
-# counts, and the rate [Hz] that it wants of them
+# Feature, with all of its statistics -> the fields that it may be made of, of which the first that
+# the file has counts, and the rate [Hz] that it wants of that field.
 WANTED: dict[str, tuple[tuple[str, ...], float]] = {
     "ddq": (("dq", "q"), 50.0),
     "jerk": (("dq", "q"), 100.0),  # a difference over 10 ms answers most to 50 Hz
@@ -34,26 +34,32 @@ WANTED: dict[str, tuple[tuple[str, ...], float]] = {
     "width_rate": (("width",), 50.0),
     "grip_rate": (("grip_force",), 100.0),
 }
-ENOUGH = 0.8  # of the ticks' rate: samples that come so often are all that the ticks could show
+ENOUGH = 0.8  # of the ticks' rate: faster samples would show nothing more at the ticks
+
+
+def too_slow(rates: Mapping[str, float], hz: float) -> dict[str, tuple[str, float]]:
+    """The features that channels of these `rates` [Hz] cannot carry at ticks of `hz`: feature ->
+    the field that comes too seldom, and the rate [Hz] that would do."""
+    out: dict[str, tuple[str, float]] = {}
+    for feature, (fields, wanted) in WANTED.items():
+        field = next((f for f in fields if f in rates), None)
+        enough = min(wanted, ENOUGH * hz)
+        if field is not None and rates[field] < enough:
+            out[feature] = field, enough
+    return out
 
 
 def carried(rates: Mapping[str, float], hz: float) -> NDArray[np.bool_]:
     """Which of the 176 features channels of these `rates` [Hz] carry at ticks of `hz`."""
-    out = np.ones(spec.N_FEATURES, np.bool_)
-    for i, name in enumerate(spec.NAMES):
-        fields, wanted = WANTED.get(name.partition(".")[0], ((), 0.0))
-        rate = next((rates[f] for f in fields if f in rates), None)
-        out[i] = rate is None or rate >= min(wanted, ENOUGH * hz)
-    return out
+    slow = too_slow(rates, hz)
+    return np.array([name.partition(".")[0] not in slow for name in spec.NAMES])
 
 
 def said(rates: Mapping[str, float], hz: float) -> list[str]:
-    """In words: what is masked because of which rate."""
+    """Notes on the features that are masked, and because of which rates [Hz]."""
     by_field: dict[str, list[str]] = {}
-    for feature, (fields, wanted) in WANTED.items():
-        field = next((f for f in fields if f in rates), None)
-        if field is not None and rates[field] < min(wanted, ENOUGH * hz):
-            by_field.setdefault(field, []).append(f"{feature} ({min(wanted, ENOUGH * hz):g} Hz)")
+    for feature, (field, enough) in too_slow(rates, hz).items():
+        by_field.setdefault(field, []).append(f"{feature} ({enough:g} Hz)")
     return [
         f"features masked, since {field} comes at {rates[field]:g} Hz and they want more: "
         + ", ".join(names)

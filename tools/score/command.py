@@ -1,4 +1,4 @@
-"""`headway score`: PRO features and signals for telemetry that is not ours.
+"""`headway score`: PRO features and signals for telemetry that Headway did not record.
 
 For every file NAME: `NAME.features.npz` (t [s], features (n, 176), names, units, mask (n, 16),
 mask_names, carried (176,), rate_hz, spec_hash, source, and success where the file says), with a PRO
@@ -8,7 +8,7 @@ head `NAME.signals.csv`, and a report `NAME.html`. The features are those of the
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,36 +30,30 @@ INCOMPLETE = 1  # exit code when a file, or a part of one, was left out
 
 @dataclass(frozen=True)
 class Line:
-    """What is kept of a file until all are done: a line of the table, and notes."""
+    """What is kept of a file until all are done: its line of the table, and notes."""
 
     cells: list[str]
-    signals: bool
-    masked: list[str]
+    signals: bool  # whether the cells of the signals are among them
+    masked: list[str]  # the groups of features that are never known
     notes: list[str]
-    odd: int
-
-
-@dataclass
-class Batch:
-    done: dict[str, Line] = field(default_factory=dict)
-    failed: list[str] = field(default_factory=list)
+    odd: int  # how many things in the file could not be read
 
 
 def score_command(
     files: Sequence[Path], map: Path | None, pro: Path | None, out: Path, *, console: Any = None
 ) -> int:
-    """Score every file, those in folders too. What cannot be read is said and the rest is done.
-    Returns 0, or 1 when a file or part of one was left out. Raises ConfigError and BundleError for
-    what concerns all of them."""
+    """Score every file, also those in folders, and write the results to the folder `out`. What
+    cannot be read is said, and the others are done. Returns 0, or 1 when a file or part of one was
+    left out. Raises ConfigError and BundleError for what concerns all of them."""
     console = console or Console()
     if not files:
         raise ConfigError("wanted telemetry files to score, found none: name .npz, .csv or .mcap")
     mapping = load_mapping(map) if map is not None else None
     head = open_head(pro) if pro is not None else None
-    found, wrong = walk(files)
+    found, failed = walk(files)
     titles, replaced = names(found, out)
-    batch = Batch(failed=wrong)
-    wanted = len(found) + len(wrong)
+    done: dict[str, Line] = {}
+    wanted = len(found) + len(failed)
     progress = Progress(
         TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn(),
         console=console, transient=True,
@@ -69,53 +63,43 @@ def score_command(
             bar = progress.add_task("", total=len(found))
             for i, (path, name) in enumerate(zip(found, titles, strict=True)):
                 progress.update(bar, description=f"{i + 1}/{len(found)} {escape(path.name)}")
-                _one(batch, path, name, mapping, head, out, replaced.get(name),
-                     lambda share, i=i: progress.update(bar, completed=i + share))  # fmt: skip
+
+                def show(share: float, i: int = i) -> None:
+                    progress.update(bar, completed=i + share)
+
+                try:
+                    scored = score_file(path, mapping, head, show)
+                    write(scored, out, name)
+                    done[name] = _line(scored, replaced.get(name))
+                except Exception as e:  # the other files are scored all the same
+                    failed.append(_why(path, e))
     finally:  # also what was done when somebody interrupts
-        _say(console, batch, out, _title(mapping, head), wanted)
-    return INCOMPLETE if batch.failed or any(line.odd for line in batch.done.values()) else 0
+        if done:
+            console.print(table(done, _title(mapping, head)))
+            _say_notes(console, done)
+            console.print(f"results in {escape(str(out))}")
+        for text in failed:
+            console.print(f"[red]not scored[/red] {escape(text)}", soft_wrap=True)
+        parts = sum(bool(line.odd) for line in done.values())
+        if parts or len(done) < wanted:
+            more = f", {parts} of them without parts that could not be read" if parts else ""
+            console.print(f"{len(done)} of {wanted} files scored{more}")
+    return INCOMPLETE if failed or parts else 0
 
 
-def _one(
-    batch: Batch,
-    path: Path,
-    name: str,
-    mapping: Mapping | None,
-    head: Head | None,
-    out: Path,
-    replaced: str | None,
-    progress: Any,
-) -> None:
-    try:
-        scored = score_file(path, mapping, head, progress)
-        write(scored, out, name)
-    except HeadwayError as e:
-        text = str(e)
-        batch.failed.append(text if str(path) in text else f"{path}: {text}")
-    except Exception as e:
-        # Files of other programs hold what nobody thought of; the others are scored all the same.
-        batch.failed.append(
+def _why(path: Path, e: Exception) -> str:
+    """Why the file at `path` was not scored."""
+    if not isinstance(e, HeadwayError):  # files of other programs hold what nobody thought of
+        return (
             f"{path}: {type(e).__name__}: {e}: this is a mistake of Headway's, please report it "
             "with the file"
         )
-    else:
-        notes = [*scored.notes, *([replaced] if replaced else [])]
-        batch.done[name] = Line(
-            cells(scored), bool(scored.signal_store), scored.masked, notes, scored.odd
-        )
+    return str(e) if str(path) in str(e) else f"{path}: {e}"
 
 
-def _say(console: Any, batch: Batch, out: Path, title: str, wanted: int) -> None:
-    if batch.done:
-        console.print(table(batch.done, title))
-        _say_notes(console, batch.done)
-        console.print(f"results in {escape(str(out))}")
-    for text in batch.failed:
-        console.print(f"[red]not scored[/red] {escape(text)}", soft_wrap=True)
-    part = sum(bool(line.odd) for line in batch.done.values())
-    if batch.failed or part or len(batch.done) < wanted:
-        more = f", {part} of them without parts that could not be read" if part else ""
-        console.print(f"{len(batch.done)} of {wanted} files scored{more}")
+def _line(scored: Scored, replaced: str | None) -> Line:
+    notes = [*scored.notes, replaced] if replaced else scored.notes
+    return Line(cells(scored), scored.signal_store is not None, scored.masked, notes, scored.odd)
 
 
 def _title(mapping: Mapping | None, head: Head | None) -> str:
@@ -125,8 +109,9 @@ def _title(mapping: Mapping | None, head: Head | None) -> str:
 
 
 def cells(s: Scored) -> list[str]:
-    """Outcome, duration, rates of the samples, groups masked, largest |F|, contact onsets; progress
-    and completion at the end, largest risk, least stability."""
+    """A file's cells in the table: outcome, duration [s], rates of the samples [Hz], how many
+    groups of features are masked, the largest |F| [N] and how often a contact began. With a head
+    also progress and completion at the end, the largest risk and the least stability."""
     data, summary = s.telemetry, s.summary
     word = {True: "success", False: "failure", None: "-"}[data.success]
     rates = sorted({round(r) for r in data.rates.values()})
@@ -149,7 +134,7 @@ def cells(s: Scored) -> list[str]:
 
 
 def table(done: dict[str, Line], title: str = "") -> Table:
-    """One line per file, see `cells`."""
+    """The table, with one line per file, see `cells`."""
     out = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 0))
     columns = ["s", "Hz", "masked", "|F| N", "onsets"]
     columns += ["progr", "compl", "risk", "stab"] if any(d.signals for d in done.values()) else []
@@ -163,7 +148,7 @@ def table(done: dict[str, Line], title: str = "") -> Table:
 
 
 def _say_notes(console: Any, done: dict[str, Line]) -> None:
-    """What is true of all files once, the rest by file."""
+    """Print what is masked, and the notes: those of all files once, others with their files."""
     for kind in ("masked", "note"):
         by_text: dict[str, list[str]] = {}
         for name, line in done.items():

@@ -1,12 +1,14 @@
-"""A channel as a file has it -> SI units in our layout, at its own stamps.
+"""Conversion: from a channel as a file has it to SI units in Headway's layout, at its own times.
 
-What cannot be right is masked (a quaternion of zeros is no orientation) or said with the number
-seen and the number plausible (an angle of 180 where radians are meant).
+Values that cannot be right are masked: a quaternion of zeros, for example, is no orientation.
+Values that are unlikely are kept, and a note gives the number found and the plausible ones: an
+angle of 180 where radians are meant.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,52 +21,80 @@ from headway.tools.score.mapping import LAYOUTS, Channel
 from headway.tools.score.plausible import Plausible
 from headway.tools.score.samples import BLOCK, Samples, Store
 from headway.tools.score.source import Raw
+from headway.tools.score.stamps import Times
 from headway.types import Vec
 
 TURN = 2 * np.pi
 ANGLES = ("q", "q_ref")
-QUAT_TOLERANCE = 0.02  # a quaternion's length further from 1 is said
+QUAT_TOLERANCE = 0.02  # quaternions whose length is further from 1 are counted in a note
 
 
 @dataclass(frozen=True)
 class Converted:
-    """`samples` in SI units; `rate_hz` of them while they come, None for a single one."""
+    """A channel in SI units."""
 
     samples: Samples
-    rate_hz: float | None
-    labels: tuple[str, ...] | None
+    rate_hz: float | None  # of the samples where none is missing; None for a single sample
+    labels: tuple[str, ...] | None  # names of the values, such as joints, where the file has them
 
 
-def convert(path: str, name: str, c: Channel, raw: Raw, notes: list[str]) -> Converted:
-    """Raises RecordingError, ConfigError."""
+def convert(path: Path, name: str, c: Channel, raw: Raw, notes: list[str]) -> Converted:
+    """Convert the channel `raw` of the file `path` to values of the telemetry field `name`, as the
+    mapping `c` says. What is worth saying is added to `notes`. Raises RecordingError where the
+    values cannot be those of the field, ConfigError where the mapping does not fit them."""
     where = f"{path}: {name}"
     raw = _selected(where, c, raw)
     _check_width(where, name, c, raw)
-    first, rest = units.factors(
-        name, units.agreed(name, c.unit, _columns_with_units(name, c, raw), where, notes), where
-    )
-    factor = np.ones(raw.samples.width)
-    factor[:3] = first
-    if name not in ("tcp", "twist", "wrench"):
-        factor[3:] = first
-    elif not (c.layout or "").startswith("xyz quat"):
-        factor[3:] = rest
+    factor = _factor(where, name, c, raw, notes)
+
+    def to_si(block: Vec) -> Vec:
+        x: Vec = (block * c.scale + c.offset) * factor
+        x[~np.isfinite(x)] = np.nan  # infinity is no measurement either
+        return x
+
+    t = raw.samples.t
+    mend: _Pose | _Turns | _Wrench | None = None
+    if name == "tcp":
+        mend = _Pose(c)
+    elif name in ANGLES:
+        mend = _Turns(raw.samples.width)
+    elif name == "wrench":
+        n = int(np.searchsorted(t, t[0] + round(c.tare_s * NS), side="right"))
+        mend = _Wrench(c, to_si(raw.samples.read(0, n)) if c.tare_s > 0 else None)
+    plausible = Plausible(name)
+    store = Store(7 if name == "tcp" else raw.samples.width)
+    unknown: list[NDArray[np.bool_]] = []
+    for _, block in raw.samples.blocks(BLOCK):
+        x = to_si(block)
+        unknown.append(np.asarray(~np.isfinite(x).all(axis=1)))
+        plausible.see(block, x[:, :3] if c.has_quaternion else x)
+        store.append(x if mend is None else mend.of(x))
+    _say_unknown(where, name, c, t, np.concatenate(unknown), notes)
+    if mend is not None:
+        notes += [f"{name}: {text}" for text in mend.notes(len(t))]
+    given = c.units[0] if c.units else ""
+    notes += plausible.notes(t, store, given, tared=c.tare_s > 0)
+    return Converted(Samples(t, store), raw.rate_hz, raw.labels)
+
+
+def _factor(where: str, name: str, c: Channel, raw: Raw, notes: list[str]) -> Vec:
+    """What each value of a sample is multiplied by to be in SI units, (k,)."""
+    width = raw.samples.width
+    columns = raw.columns[:3] if c.has_quaternion else raw.columns  # a quaternion has no unit
+    named = units.agreed(name, c.units, columns, where, notes)
+    first, rest = units.factors(name, named, where)
     for key, value in (("scale", c.scale), ("offset", c.offset)):
-        if isinstance(value, list) and len(value) != raw.samples.width:
-            raise ConfigError(
-                f"{where}: `{key}` wants {raw.samples.width} values, found {len(value)}"
-            )
-    made = _Conversion(where, name, c, raw, factor, notes)
-    return Converted(made.run(), raw.rate_hz, raw.labels)
-
-
-def _columns_with_units(name: str, c: Channel, raw: Raw) -> list[tuple[str, str | None]]:
-    if c.layout is not None and c.layout.startswith("xyz quat"):
-        return list(raw.columns[:3])  # a quaternion has no unit
-    return list(raw.columns)
+        if isinstance(value, list) and len(value) != width:
+            raise ConfigError(f"{where}: `{key}` wants {width} values, found {len(value)}")
+    factor = np.ones(width)
+    factor[:3] = first
+    if not c.has_quaternion:
+        factor[3:] = rest
+    return factor
 
 
 def _selected(where: str, c: Channel, raw: Raw) -> Raw:
+    """The values that the mapping's `columns` choose. Raises ConfigError."""
     if c.names is not None and raw.labels is None:
         raise ConfigError(
             f"{where}: `names` is for messages that name their values; columns of a table are "
@@ -85,6 +115,7 @@ def _selected(where: str, c: Channel, raw: Raw) -> Raw:
 
 
 def _check_width(where: str, name: str, c: Channel, raw: Raw) -> None:
+    """Raises RecordingError for samples of another number of values than the field has."""
     if name == "tcp":
         width: int | None = LAYOUTS[c.layout or ""]
     else:
@@ -99,161 +130,142 @@ def _check_width(where: str, name: str, c: Channel, raw: Raw) -> None:
         )
 
 
-class _Conversion:
-    """One pass over a channel, block by block."""
-
-    def __init__(
-        self, where: str, name: str, c: Channel, raw: Raw, factor: Vec, notes: list[str]
-    ) -> None:
-        self.where, self.name, self.c, self.raw, self.notes = where, name, c, raw, notes
-        self.factor = factor
-        self.sign = -1.0 if c.force == "by tool" else 1.0
-        self.plausible = Plausible(name)
-        self.bad = self.zero_quats = self.odd_quats = self.turns = 0
-        self.worst_norm = 1.0
-        self.run_start: int | None = None
-        self.longest = (0, 0)  # [ns] of a run that is not finite, and when it began
-        width = 7 if name == "tcp" else raw.samples.width
-        self.last = np.full(width, np.nan)  # the last known values, of what has to be continuous
-        self.offset = np.zeros(width)  # whole turns taken out of the joints so far
-        self.turned: set[int] = set()
-        self.flip = 1.0
-        self.store = Store(width)
-
-    def run(self) -> Samples:
-        """The samples in SI units."""
-        samples, t = self.raw.samples, self.raw.samples.t
-        bias = self._bias() if self.name == "wrench" and self.c.tare_s > 0 else 0.0
-        for lo, raw in samples.blocks(BLOCK):
-            x = self._si(raw)
-            at = t[lo : lo + len(x)]
-            self._gaps(at, x)
-            is_quat = (self.c.layout or "").startswith("xyz quat")
-            self.plausible.see(raw, x[:, :3] if is_quat else x)
-            if self.name == "tcp":
-                x = self._pose(x)
-            elif self.name == "wrench":
-                x = (x - bias) * self.sign
-            elif self.name in ANGLES:
-                x = self._unwrapped(x)
-            self.store.append(x)
-        self._say(t)
-        return Samples(t, self.store)
-
-    def _si(self, raw: Vec) -> Vec:
-        x: Vec = (raw * self.c.scale + self.c.offset) * self.factor
-        x[~np.isfinite(x)] = np.nan  # infinity is no measurement either
-        return x
-
-    def _bias(self) -> Vec:
-        t = self.raw.samples.t
-        n = int(np.searchsorted(t, t[0] + round(self.c.tare_s * NS), side="right"))
-        at_rest = self._si(self.raw.samples.read(0, n))
-        known = at_rest[np.isfinite(at_rest).all(axis=1)]
-        bias: Vec = known.mean(axis=0) if len(known) else np.zeros(6)
-        self.notes.append(
-            f"wrench: tared by its mean over the first {self.c.tare_s:g} s, "
-            f"{np.array2string(bias, precision=3)} [N, Nm]"
+def _say_unknown(
+    where: str, name: str, c: Channel, t: Times, unknown: NDArray[np.bool_], notes: list[str]
+) -> None:
+    """Note how many samples are `unknown` (n,), that is not finite, and the longest run of them;
+    `t` (n,) [ns] are the times. Raises RecordingError where all are unknown, unless the channel is
+    optional."""
+    n, bad = len(t), int(np.count_nonzero(unknown))
+    if bad == n and not c.optional:
+        raise RecordingError(
+            f"{where}: wanted finite values, found none in {n} samples: check the key, leave the "
+            "channel out, or mark it `optional = true`"
         )
-        return bias
-
-    def _gaps(self, t: NDArray[np.int64], x: Vec) -> None:
-        bad = np.asarray(~np.isfinite(x).all(axis=1))
-        self.bad += int(bad.sum())
-        edges = np.flatnonzero(
-            np.diff(bad.astype(np.int8), prepend=int(self.run_start is not None))
+    if bad == n:
+        notes.append(f"{name}: no finite value in this file")
+    elif bad:
+        edges = np.flatnonzero(np.diff(unknown.astype(np.int8), prepend=0, append=0))
+        starts, ends = t[edges[::2]], t[np.minimum(edges[1::2], n - 1)]
+        longest = int(np.argmax(ends - starts))
+        notes.append(
+            f"{name}: {bad} of {n} samples are not finite and masked, the longest run "
+            f"{(ends - starts)[longest] / NS:.3f} s at {(starts[longest] - t[0]) / NS:.3f} s"
         )
-        for i in edges.tolist():
-            if bad[i]:
-                self.run_start = int(t[i])
-            elif self.run_start is not None:
-                self._end_run(int(t[i]))
-        if self.run_start is not None:
-            self.longest = max(self.longest, (int(t[-1]) - self.run_start, self.run_start))
 
-    def _end_run(self, t_ns: int) -> None:
-        assert self.run_start is not None
-        self.longest = max(self.longest, (t_ns - self.run_start, self.run_start))
-        self.run_start = None
 
-    def _pose(self, x: Vec) -> Vec:
-        """(n, 7) position and unit quaternion wxyz without jumps of sign; NaN where the quaternion
-        is none."""
-        q = quaternions(x[:, 3:], self.c.layout or "")
+class _Wrench:
+    """Takes weight and bias out of wrenches, and turns their sign where they are given by the
+    tool."""
+
+    def __init__(self, c: Channel, at_rest: Vec | None) -> None:
+        """`at_rest` (n, 6) [N, Nm]: the wrenches whose mean is taken out; None: nothing is."""
+        self._c, self._bias = c, np.zeros(6)
+        if at_rest is not None:
+            known = at_rest[np.isfinite(at_rest).all(axis=1)]
+            self._bias = known.mean(axis=0) if len(known) else self._bias
+
+    def of(self, x: Vec) -> Vec:
+        """Wrenches (m, 6) [N, Nm] as the sensor gives them -> those on the tool, in the same
+        frame."""
+        x = x - self._bias
+        return -x if self._c.force == "by tool" else x
+
+    def notes(self, n: int) -> list[str]:
+        if self._c.tare_s == 0:
+            return []
+        return [
+            f"tared by its mean over the first {self._c.tare_s:g} s, "
+            f"{np.array2string(self._bias, precision=3)} [N, Nm]"
+        ]
+
+
+class _Pose:
+    """Turns poses in the mapping's layout into position and unit quaternion. Blocks have to come
+    one after the other, since the sign of a quaternion follows from the one before."""
+
+    def __init__(self, c: Channel) -> None:
+        self._c = c
+        self._last = np.full(4, np.nan)  # the last known quaternion, with the sign it came with
+        self._sign = 1.0  # what it was multiplied by
+        self._zero = self._odd = 0  # how many quaternions have length 0, or another length than 1
+        self._worst_norm = 1.0
+
+    def of(self, x: Vec) -> Vec:
+        """Poses (m, 6 or 7) [m, and rad or a quaternion] -> (m, 7): x y z [m] and quaternion wxyz,
+        whose sign does not jump. NaN where the quaternion has length 0."""
+        q = quaternions(x[:, 3:], self._c.layout or "")
         norm = np.sqrt((q * q).sum(axis=1))
         zero = norm < 1e-3
-        if (self.c.layout or "").startswith("xyz quat"):
-            odd = np.abs(norm - 1) > QUAT_TOLERANCE
-            self.zero_quats += int(zero.sum())
-            self.odd_quats += int((odd & ~zero).sum())
-            if (odd & ~zero).any():
-                self.worst_norm = float(norm[odd & ~zero][np.abs(norm[odd & ~zero] - 1).argmax()])
+        odd = ~zero & (np.abs(norm - 1) > QUAT_TOLERANCE)
+        self._zero += int(np.count_nonzero(zero))
+        self._odd += int(np.count_nonzero(odd))
+        if odd.any():
+            self._worst_norm = float(norm[odd][np.abs(norm[odd] - 1).argmax()])
         out = np.hstack([x[:, :3], q / np.where(zero, 1.0, norm)[:, None]])
         out[zero] = np.nan
         known = np.flatnonzero(np.isfinite(out).all(axis=1))
         if len(known):
-            quats = np.vstack([self.last[3:], out[known, 3:]])
+            quats = np.vstack([self._last, out[known, 3:]])
             dots = (quats[1:] * quats[:-1]).sum(axis=1)
-            signs = self.flip * np.cumprod(np.where(dots < 0, -1.0, 1.0))  # NaN counts as no flip
-            self.last = out[known[-1]].copy()
-            self.flip = float(signs[-1])
+            signs = self._sign * np.cumprod(np.where(dots < 0, -1.0, 1.0))  # not for NaN
+            self._last, self._sign = quats[-1], float(signs[-1])
             out[known, 3:] *= signs[:, None]
         return out
 
-    def _unwrapped(self, x: Vec) -> Vec:
-        """Joint angles (n, J) without the jumps of a whole turn of those that wrap at +-pi."""
+    def notes(self, n: int) -> list[str]:
+        out = []
+        if self._zero:
+            out.append(
+                f"{self._zero} of {n} samples have a quaternion of zeros, which is no orientation: "
+                "masked, with what needs it"
+            )
+        if self._odd:
+            out.append(
+                f"{self._odd} of {n} quaternions have another length than 1, up to "
+                f"{self._worst_norm:.3g}: scaled to 1; check the layout `{self._c.layout}`"
+            )
+        return out
+
+
+class _Turns:
+    """Takes the jumps out of joint angles that wrap at +-pi. Blocks have to come one after the
+    other, since whole turns add up."""
+
+    def __init__(self, joints: int) -> None:
+        self._last = np.full(joints, np.nan)  # the last known angles, as they came [rad]
+        self._offset = np.zeros(joints)  # whole turns that were added so far [rad]
+        self._jumps = np.zeros(joints, np.int64)
+
+    def of(self, x: Vec) -> Vec:
+        """Joint angles (m, J) [rad] that may jump by a whole turn -> (m, J) [rad] that do not."""
         out: Vec = x.copy()
         for j in range(x.shape[1]):
             known = np.flatnonzero(np.isfinite(x[:, j]))
             if not len(known):
                 continue
-            steps = np.diff(x[known, j], prepend=self.last[j])
+            steps = np.diff(x[known, j], prepend=self._last[j])
             jumps = np.where(np.abs(np.abs(steps) - TURN) < 0.5, -TURN * np.sign(steps), 0.0)
-            if jumps.any():
-                self.turns += int(np.count_nonzero(jumps))
-                self.turned.add(j)
-            total = self.offset[j] + np.cumsum(jumps)
+            total = self._offset[j] + np.cumsum(jumps)
             out[known, j] += total
-            self.last[j], self.offset[j] = x[known[-1], j], total[-1]
+            self._jumps[j] += np.count_nonzero(jumps)
+            self._last[j], self._offset[j] = x[known[-1], j], total[-1]
         return out
 
-    def _say(self, t: NDArray[np.int64]) -> None:
-        n, name = len(t), self.name
-        if self.bad == n and not self.c.optional:
-            raise RecordingError(
-                f"{self.where}: wanted finite values, found none in {n} samples: check the key, "
-                "leave the channel out, or mark it `optional = true`"
-            )
-        if self.bad == n:
-            self.notes.append(f"{name}: no finite value in this file")
-        elif self.bad:
-            length, start = self.longest
-            self.notes.append(
-                f"{name}: {self.bad} of {n} samples are not finite and masked, the longest run "
-                f"{length / NS:.3f} s at {(start - t[0]) / NS:.3f} s"
-            )
-        if self.zero_quats:
-            self.notes.append(
-                f"{name}: {self.zero_quats} of {n} samples have a quaternion of zeros, which is no "
-                "orientation: masked, with what needs it"
-            )
-        if self.odd_quats:
-            self.notes.append(
-                f"{name}: {self.odd_quats} of {n} quaternions have another length than 1, up to "
-                f"{self.worst_norm:.3g}: scaled to 1; check the layout `{self.c.layout}`"
-            )
-        if self.turns:
-            joints = ", ".join(map(str, sorted(self.turned)))
-            self.notes.append(
-                f"{name}: {self.turns} jumps of a whole turn in joint {joints} (counted from 0): "
-                "taken as motion across +-pi"
-            )
-        given = self.c.unit if isinstance(self.c.unit, str) else (self.c.unit or [""])[0]
-        self.notes += self.plausible.notes(t, self.store, given, tared=self.c.tare_s > 0)
+    def notes(self, n: int) -> list[str]:
+        if not self._jumps.any():
+            return []
+        joints = ", ".join(map(str, np.flatnonzero(self._jumps)))
+        return [
+            f"{self._jumps.sum()} jumps of a whole turn in joint {joints} (counted from 0): taken "
+            "as motion across +-pi"
+        ]
 
 
 def quaternions(r: Vec, layout: str) -> Vec:
-    """(n, 4) wxyz of any length. rpy is about the fixed x, y, z in this order (URDF)."""
+    """Orientations `r` (n, 3 or 4) in `layout` -> quaternions wxyz (n, 4), of the length that they
+    have in the file. Roll, pitch and yaw [rad] turn about the fixed axes x, y, z in this order, as
+    in URDF; a rotation vector [rad] is axis times angle."""
     if layout == "xyz quat wxyz":
         return r
     if layout == "xyz quat xyzw":

@@ -1,4 +1,4 @@
-"""How a text table is written, found out from its first lines; what was assumed is said."""
+"""How a text table is written, found out from its first lines, and what was assumed for that."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import codecs
 import csv
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import TextIO
@@ -18,47 +18,37 @@ from headway.tools.score import units
 
 COMMENTS = ("#", "%", "//")
 MISSING = frozenset(("", "nan", "null", "none", "na", "n/a", "-", "--", "?"))
-TITLES = 20  # lines above the header that may be text
+TITLES = 20  # how many lines above the header may be text
 _NO_UNIT = MISSING | {"1"}
 _WORDS = {"true": 1.0, "false": 0.0}
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?")
-_NAMES = {";": "semicolons", ",": "commas", "\t": "tabs", None: "spaces"}
-_SHOWN = 20  # lines that a delimiter is tried on
-_READ = 1 << 20  # bytes at a time
+SPACES = " "  # a delimiter that stands for any white space between cells
+# Delimiters in the order in which they are tried.
+_NAMES = {"\t": "tabs", ";": "semicolons", ",": "commas", SPACES: "spaces"}
+_SHOWN = 20  # how many lines a delimiter is tried on
+_READ = 1 << 20  # bytes that are read at a time
 
 
 @dataclass(frozen=True)
 class Dialect:
-    """`skip` lines come before the first sample, `delimiter` None is white space. `trailing`: the
-    first lines end with a delimiter, behind which there is nothing."""
+    """How a text table is written."""
 
     encoding: str = "utf-8"
-    delimiter: str | None = ","
+    delimiter: str = ","
     decimal_comma: bool = False
-    trailing: bool = False
     names: tuple[str, ...] = ()
-    units: tuple[str | None, ...] = ()  # by column, from a row of units or the names
-    unknown: Mapping[str, str] = field(default_factory=dict)  # column -> its unit, which is none
-    units_line: int = 0  # that holds them, counted from 1; 0: none
-    skip: int = 0
+    units: tuple[str | None, ...] = ()  # of each column, from a row of units or from its name
+    unknown: Mapping[str, str] = field(default_factory=dict)  # column -> a word that is no unit
+    units_line: int = 0  # number of the line with the row of units, from 1; 0: there is none
+    skip: int = 0  # lines before the first sample
     notes: tuple[str, ...] = ()
 
-    def trim(self, line: str) -> str:
-        """Without a delimiter at its end that is one more than the header has."""
-        cut = line.rstrip(" \r\n")
-        if (
-            self.delimiter is not None
-            and cut.endswith(self.delimiter)
-            and cut.count(self.delimiter) >= len(self.names)
-        ):
-            return cut[: -len(self.delimiter)]
-        return line
-
     def split(self, line: str) -> list[str]:
-        return _split(self.trim(line), self.delimiter)
+        """The cells of a line of samples."""
+        return _split(line, self.delimiter, len(self.names))
 
     def number(self, cell: str) -> float:
-        """Raises ValueError for what is neither a number nor a word for a missing one."""
+        """The number in a cell, NaN for a missing one. Raises ValueError for other words."""
         word = cell.lower()
         if word in MISSING:
             return np.nan
@@ -68,14 +58,15 @@ class Dialect:
 
 
 def open_text(path: Path, encoding: str) -> TextIO:
-    """A byte that is no UTF-8 makes its cell one that is no number; in UTF-16 all behind it is
-    lost, so that raises UnicodeError."""
+    """Open a text table. A byte that is damaged costs only its cell, except in UTF-16, where
+    everything after it is lost: reading then raises UnicodeError."""
     errors = "strict" if encoding == "utf-16" else "replace"
     return path.open(newline=None, encoding=encoding, errors=errors)
 
 
 def sniff(path: Path) -> Dialect:
-    """How the table at `path` is written. Raises RecordingError."""
+    """Find out how the table at `path` is written. Raises RecordingError for a file that is no
+    table with a header."""
     try:
         encoding = _encoding(path)
         with open_text(path, encoding) as file:
@@ -94,8 +85,8 @@ def sniff(path: Path) -> Dialect:
 
 
 def _encoding(path: Path) -> str:
-    """UTF-16 by its mark; Latin-1 where the first byte beyond ASCII is none of UTF-8, since a text
-    that was UTF-8 up to there is one of which a byte was damaged."""
+    """UTF-16 is known by its mark. A file is Latin-1 where the first byte beyond ASCII cannot be
+    UTF-8; where such a byte comes later, it is a damaged one in a file of UTF-8."""
     with path.open("rb") as file:
         raw = file.read(_READ)
         if raw.startswith(codecs.BOM_UTF8):
@@ -116,42 +107,38 @@ def _encoding(path: Path) -> str:
 
 def _sniff(path: Path, encoding: str, lines: list[str]) -> Dialect:
     notes = ["read as Latin-1, since it is not UTF-8"] if encoding == "latin-1" else []
-    comments = [i for i, x in enumerate(lines) if not x.strip() or x.lstrip().startswith(COMMENTS)]
-    body = [i for i in range(len(lines)) if i not in set(comments)]
+    written = [(i, line) for i, line in enumerate(lines) if line.strip()]
+    body = [(i, line) for i, line in written if not line.lstrip().startswith(COMMENTS)]
     if not body:
         raise _empty(path, 0)
-    behind = [i for i in comments if i < body[0] and lines[i].strip()]
-    if _all_numbers(lines[body[0]]):  # numpy.savetxt writes the names behind a `#`
-        if not behind:
-            raise RecordingError(
-                f"{path}: wanted distinct column names in the first line, found "
-                f"{', '.join(_cells(lines[body[0]])[:8])}: write a header line"
-            )
-        header = lines[behind[-1]].lstrip().lstrip("#%/ ").strip()
-        at = body
-        behind = behind[:-1]
+    comments = [line for i, line in written if i < body[0][0]]
+    if comments and _all_numbers(body[0][1]):  # numpy.savetxt writes the names behind a `#`
+        header = comments.pop().lstrip().lstrip("#%/ ").strip()
         notes.append(f"names taken from the comment line `{header:.60}`")
     else:
-        titles = _titles([lines[i] for i in body])
+        titles = _titles([line for _, line in body])
         if titles:
             notes.append(
                 f"lines of text above the header skipped: {titles}, the first: "
-                f"`{lines[body[0]].strip():.60}`"
+                f"`{body[0][1].strip():.60}`"
             )
-        header, at = lines[body[titles]], body[titles + 1 :]
-    if behind:
-        notes.append(f"lines of comment before the header skipped: {len(behind)}")
-    samples = [lines[i] for i in at]
-    delimiter = _agreed(header, samples) or _Found(max(",;\t", key=header.count))
-    if delimiter.word not in (",", "\t"):
-        notes.append(f"columns are taken as separated by {_NAMES[delimiter.word]}")
-    names, trailing = _split(header, delimiter.word), delimiter.trailing
-    if len(names) > 1 and not names[-1] and _ends_empty(samples, len(names), delimiter.word):
-        names, trailing = names[:-1], True
+        header, body = body[titles][1], body[titles + 1 :]
+    if comments:
+        notes.append(f"lines of comment before the header skipped: {len(comments)}")
+    samples = [line for _, line in body]
+    delimiter = _agreed(header, samples) or max(",;\t", key=header.count)
+    if delimiter not in (",", "\t"):
+        notes.append(f"columns are taken as separated by {_NAMES[delimiter]}")
+    found = _split(header, delimiter)
+    shown = [_split(line, delimiter) for line in samples[:_SHOWN]]
+    trailing = any(len(cells) == len(found) + 1 and not cells[-1] for cells in shown)
+    full = [cells for cells in shown if len(cells) == len(found)]
+    if len(found) > 1 and not found[-1] and shown and not any(cells[-1] for cells in full):
+        found, trailing = found[:-1], True
     if trailing:
-        notes.append(f"the empty column behind the last of {_NAMES[delimiter.word]} is left out")
-    names = _distinct(path, names, notes)
-    rows = Dialect(encoding, delimiter.word, trailing=trailing, names=tuple(names))
+        notes.append(f"the empty column behind the last of {_NAMES[delimiter]} is left out")
+    names = _distinct(path, found, notes)
+    rows = Dialect(encoding, delimiter, names=tuple(names))
     by_column: list[str | None] = [units.of_name(n) for n in names]
     unknown: dict[str, str] = {}
     units_line = 0
@@ -163,22 +150,22 @@ def _sniff(path: Path, encoding: str, lines: list[str]) -> Dialect:
             if u is None and c.strip("[]() ").lower() not in _NO_UNIT
         }
         by_column = [r or b for r, b in zip(row, by_column, strict=True)]
-        units_line = at[0] + 1
-        at, samples = at[1:], samples[1:]
+        units_line = body[0][0] + 1
+        body, samples = body[1:], samples[1:]
         notes.append(f"the row below the names is taken as units: {', '.join(filter(None, row))}")
         if unknown:
-            shown = ", ".join(f"{word} (`{name}`)" for name, word in unknown.items())
-            notes.append(f"units in that row that are not known, of columns not used: {shown}")
+            words = ", ".join(f"{word} (`{name}`)" for name, word in unknown.items())
+            notes.append(f"units in that row that are not known, of columns not used: {words}")
     if not samples:
         raise _empty(path, len(names))
-    comma = delimiter.word != "," and any(
+    comma = delimiter != "," and any(
         _DECIMAL_COMMA.fullmatch(c) for line in samples[:_SHOWN] for c in rows.split(line)
     )
     if comma:
         notes.append("decimal commas: `1,5` is read as 1.5")
-    return Dialect(
-        encoding, delimiter.word, comma, trailing, tuple(names), tuple(by_column), unknown,
-        units_line, at[0], tuple(notes),
+    return replace(
+        rows, decimal_comma=comma, units=tuple(by_column), unknown=unknown, units_line=units_line,
+        skip=body[0][0], notes=tuple(notes),
     )  # fmt: skip
 
 
@@ -189,18 +176,17 @@ def _empty(path: Path, names: int) -> RecordingError:
     )
 
 
-def _split(line: str, delimiter: str | None) -> list[str]:
-    if delimiter is None:
+def _split(line: str, delimiter: str, width: int = 0) -> list[str]:
+    """The cells of a line. Where the header has `width` names, an empty cell more than that, behind
+    a delimiter at the end of the line, is left out."""
+    if delimiter == SPACES:
         return line.split()
-    return [c.strip() for c in next(csv.reader([line], delimiter=delimiter), [])]
-
-
-def _cells(line: str) -> list[str]:
-    return [c for word in re.split(r"[,;\t]|\s+", line) if (c := word.strip().strip('"'))]
+    cells = [c.strip() for c in next(csv.reader([line], delimiter=delimiter), [])]
+    return cells[:-1] if len(cells) == width + 1 and not cells[-1] else cells
 
 
 def _all_numbers(line: str) -> bool:
-    cells = _cells(line)
+    cells = [c for word in re.split(r"[,;\t]|\s+", line) if (c := word.strip().strip('"'))]
     return bool(cells) and all(_is_number(c) for c in cells)
 
 
@@ -212,41 +198,25 @@ def _is_number(cell: str) -> bool:
     return True
 
 
-@dataclass(frozen=True)
-class _Found:
-    """A delimiter, and whether samples end with one that the header has not."""
-
-    word: str | None
-    trailing: bool = False
-
-
-def _agreed(header: str, samples: list[str]) -> _Found | None:
-    """What cuts the header and the samples into the same number of cells, None for nothing."""
+def _agreed(header: str, samples: list[str]) -> str | None:
+    """The delimiter that cuts the header and most samples into the same number of cells."""
     shown = samples[:_SHOWN]
-    candidates: tuple[str | None, ...] = ("\t", ";", ",", None)
-    for d in candidates:
-        n = len(_split(header, d))
-        cells = [_split(line, d) for line in shown]
-        behind = sum(len(c) == n + 1 and not c[-1] for c in cells)
-        if n > 1 and sum(len(c) == n for c in cells) + behind > 0.8 * len(shown):
-            return _Found(d, behind > 0)
+    for delimiter in _NAMES:
+        n = len(_split(header, delimiter))
+        fit = sum(len(_split(line, delimiter, n)) == n for line in shown)
+        if n > 1 and fit > 0.8 * len(shown):
+            return delimiter
     return None
 
 
-def _ends_empty(samples: list[str], width: int, delimiter: str | None) -> bool:
-    """Whether nothing is in the last column."""
-    rows = [_split(line, delimiter) for line in samples[:_SHOWN]]
-    return bool(rows) and not any(c[-1] for c in rows if len(c) == width)
-
-
 def _titles(body: list[str]) -> int:
-    """How many lines come before the header: those that have not as many cells as the samples, or
-    text above what is a header itself."""
+    """How many lines of text come before the header. A line is text where it has not as many cells
+    as the samples below it, or where `_texts_above` says so."""
     for skipped in range(min(TITLES + 1, len(body) - 1)):
         if _all_numbers(body[skipped]):
             break
-        if (found := _agreed(body[skipped], body[skipped + 1 :])) is not None:
-            rows = [_split(line, found.word) for line in body[skipped : TITLES + 2]]
+        if (delimiter := _agreed(body[skipped], body[skipped + 1 :])) is not None:
+            rows = [_split(line, delimiter) for line in body[skipped : TITLES + 2]]
             return skipped + _texts_above(rows)
     return 0
 
@@ -273,7 +243,8 @@ def _texts_above(rows: list[list[str]]) -> int:
 
 
 def _distinct(path: Path, found: list[str], notes: list[str]) -> list[str]:
-    """The names, with one for each column that has none or another's."""
+    """A name for each column: the `found` one, or another where there is none or an earlier column
+    has the same, which is said in `notes`. Raises RecordingError for a line without names."""
     if not any(found) or all(_is_number(n) for n in found if n):
         empty = ", ".join(str(i) for i, n in enumerate(found, 1) if not n)
         shown = ", ".join(filter(None, found[:8])) or f"none in the columns {empty}"
@@ -297,7 +268,8 @@ def _distinct(path: Path, found: list[str], notes: list[str]) -> list[str]:
 
 
 def _is_units_row(cells: list[str], after: list[str], rows: Dialect) -> bool:
-    """Whether a row holds units: no number, at least one that is known, and numbers below."""
+    """Whether the cells of a row are units: none is a number, at least one is a known unit, and
+    there are numbers in the line `after` it."""
     if len(cells) != len(rows.names) or not any(units.spelled(c) for c in cells if c != "1"):
         return False
     if any(_is_number(c) for c in cells if c != "1"):

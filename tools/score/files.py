@@ -1,4 +1,4 @@
-"""A file of telemetry, opened by its kind, with what maps it; folders as the files in them."""
+"""Opening a file of telemetry by its kind, and finding the files of telemetry in folders."""
 
 from __future__ import annotations
 
@@ -8,17 +8,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from headway.errors import ConfigError, RecordingError
-from headway.tools.score.arrays import ArrayTable, Npz
+from headway.tools.score.arrays import ArrayTable
 from headway.tools.score.bag import Bag
 from headway.tools.score.mapping import Mapping, Time, plain_mapping
 from headway.tools.score.source import Source
-from headway.tools.score.table import Table
-from headway.tools.score.text import TextColumns
+from headway.tools.score.text import TextTable
 
 SUFFIXES = (".npz", ".csv", ".tsv", ".txt", ".mcap")
-WALKED = (".npz", ".csv", ".tsv", ".mcap")  # in folders: a .txt there is usually a note
-
-RESULTS = (".features.npz", ".signals.csv")  # of `headway score` itself
+WALKED = (".npz", ".csv", ".tsv", ".mcap")  # looked for in folders, where a .txt is usually a note
+RESULTS = (".features.npz", ".signals.csv")  # written by `headway score` itself
 
 KINDS = (
     (stat.S_ISDIR, "a folder"),
@@ -30,8 +28,8 @@ KINDS = (
 
 
 def open_source(path: Path, mapping: Mapping | None) -> tuple[Source, Mapping]:
-    """The file, and what maps it: without a mapping, channels that bear the names of telemetry
-    fields in SI units. Raises RecordingError, ConfigError."""
+    """The opened file, and its mapping: where none is given, one of the channels that bear the
+    names of telemetry fields and are in SI units. Raises RecordingError, ConfigError."""
     _require_regular(path)
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
@@ -44,15 +42,15 @@ def open_source(path: Path, mapping: Mapping | None) -> tuple[Source, Mapping]:
     if suffix == ".mcap":
         source = Bag(path, time, mapping.topic if mapping is not None else "/telemetry")
     elif suffix == ".npz":
-        source = ArrayTable(path, Npz(path), time)
+        source = ArrayTable(path, time)
     else:
-        source = Table(TextColumns(path), time)
+        source = TextTable(path, time)
     return source, mapping or plain_mapping(path, source.keys())
 
 
 def _require_regular(path: Path) -> None:
-    """Reading a pipe or a device may wait for ever. Raises RecordingError; a file that is not there
-    is left to who reads it."""
+    """Raises RecordingError for a pipe or a device, since reading them may wait for ever. A file
+    that is not there is left to who opens it."""
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
@@ -67,8 +65,8 @@ def _require_regular(path: Path) -> None:
 
 
 def walk(files: Sequence[Path]) -> tuple[list[Path], list[str]]:
-    """The files, folders replaced by the telemetry in them, hidden files and folders left out; and
-    of folders, and of what is in them, what cannot be scored."""
+    """The files to score, where folders are replaced by the telemetry in them without what is
+    hidden; and why folders, or things in them, cannot be scored."""
     out: list[Path] = []
     wrong: list[str] = []
     for path in files:
@@ -87,6 +85,8 @@ def walk(files: Sequence[Path]) -> tuple[list[Path], list[str]]:
 
 
 def _inside(folder: Path, wrong: list[str]) -> Iterator[Path]:
+    """The telemetry in a folder; what cannot be scored is added to `wrong`."""
+
     def refuse(e: OSError) -> None:
         wrong.append(f"{e.filename}: wanted a folder, cannot read it: {e.strerror}")
 

@@ -1,17 +1,20 @@
-"""Samples at their own times -> values at regular ticks.
+"""Resampling: from samples at their own times to values at regular ticks.
 
-Each field is resampled as what it is. What moves smoothly (joints, poses, speeds) is interpolated
-by cubics through four samples, so that a derivative over a few milliseconds is that of the motion
-and not of the steps between samples; forces and widths, which may jump, along straight lines;
-flags, phases and commands hold their last value. Interpolating looks ahead by one sample, two for
-cubics: `lookahead_ns`. Where a channel has its samples at the ticks they are taken as they are.
+How a telemetry field is resampled depends on what it is. Joints, poses and speeds move smoothly, so
+they are interpolated by cubics through four samples: a derivative over a few milliseconds is then
+that of the motion, and not of the steps between samples. Forces and widths may jump, so they are
+interpolated along straight lines. Flags, phases and commands hold their last value. Interpolation
+looks ahead by one sample, for cubics by two (`Resampled.lookahead_ns`). Samples that lie at the
+ticks already are taken as they are.
 
-Across a gap there is no value of what moves; what holds counts for `hold_ns`.
+Across a gap in the samples, fields that move have no value (NaN), and fields that hold keep their
+value for `Resampled.hold_ns`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,96 +22,93 @@ from numpy.typing import NDArray
 from headway.clock import NS
 from headway.kernels import spec
 from headway.tools.score.samples import Samples
-from headway.tools.score.stamps import GAP
+from headway.tools.score.stamps import CHUNK, GAP, Times
 from headway.types import Vec
 
 CUBIC = ("q", "dq", "q_ref", "dq_ref", "tcp", "twist")
 LINEAR = ("tau_ext", "wrench", "width", "grip_force", "vacuum", "comms_jitter")
 CURVED, STRAIGHT, HELD = "interpolated by cubics", "interpolated linearly", "held"
 THINNED = "thinned to the newest sample before each tick, of forces the largest in contact"
-ROUNDING_NS = 1_000
-CONTACT = spec.CONSTANTS["contact_on"]  # [N]
-
-Times = NDArray[np.int64]
-
-
-def exact(t: Times, start_ns: int, hz: float, n: int) -> bool:
-    """Whether samples at `t` are the `n` ticks from `start_ns` on, to a quarter of a period."""
-    if len(t) != n:
-        return False
-    for lo in range(0, n, 1 << 20):
-        part = t[lo : lo + (1 << 20)]
-        ticks = ticks_ns(start_ns, hz, lo, lo + len(part))
-        if np.abs(part - ticks).max() > 0.25 * NS / hz:
-            return False
-    return True
+KINDS = (CURVED, STRAIGHT, HELD, THINNED)
+ROUNDING_NS = 1_000  # a sample this close to a tick counts as being at the tick
+CONTACT = spec.CONSTANTS["contact_on"]  # [N] from which on a force counts as a contact
 
 
-def ticks_ns(start_ns: int, hz: float, lo: int, hi: int) -> Times:
-    """Times of the ticks lo..hi-1 [ns]."""
-    ticks: Times = start_ns + np.rint(np.arange(lo, hi) * (NS / hz)).astype(np.int64)
+def ticks_ns(hz: float, lo: int, hi: int) -> Times:
+    """Times of the ticks lo..hi-1 at the rate `hz`, from tick 0 on [ns]."""
+    ticks: Times = np.rint(np.arange(lo, hi) * (NS / hz)).astype(np.int64)
     return ticks
 
 
 @dataclass(frozen=True)
 class Resampled:
-    """A channel at the ticks of `hz` from `start_ns` on, of which there are `n`. `period_ns`: of
-    its samples while they come. `hold_ns`: how long the last value counts where no other comes, of
-    what holds. `on_change`: samples come when the value changes, so it holds whatever it is."""
+    """The telemetry field `name` at `n` regular ticks."""
 
     name: str
-    samples: Samples
-    start_ns: int
-    hz: float
+    samples: Samples  # in SI units
+    start_ns: int  # time of tick 0 on the file's clock
+    hz: float  # of the ticks
     n: int
-    period_ns: float
-    hold_ns: float
-    on_change: bool = False
+    period_ns: float  # between two samples where none is missing; 0 for a single sample
+    hold_ns: float  # how long a value that holds counts when no other follows
+    on_change: bool = False  # samples come when the value changes: it holds, whatever the field
 
     @property
     def kind(self) -> str:
-        """How it is resampled."""
+        """How the field is resampled, one of `KINDS`."""
         if self.on_change or self.name not in CUBIC + LINEAR:
             return HELD
         if self.name in CUBIC:
             return CURVED
         return THINNED if self.decimated else STRAIGHT
 
-    @property
+    @cached_property
     def is_exact(self) -> bool:
-        return exact(self.samples.t, self.start_ns, self.hz, self.n)
+        """Whether the samples lie at the ticks, to a quarter of a tick's period."""
+        t = self.samples.t
+        return len(t) == self.n and all(
+            np.abs(t[lo : lo + CHUNK] - self._ticks(lo, min(lo + CHUNK, self.n))).max()
+            <= 0.25 * NS / self.hz
+            for lo in range(0, self.n, CHUNK)
+        )
+
+    def _ticks(self, lo: int, hi: int) -> Times:
+        """Times of the ticks lo..hi-1 [ns]."""
+        return self.start_ns + ticks_ns(self.hz, lo, hi)
 
     @property
     def decimated(self) -> bool:
-        """Whether there are clearly more samples than ticks."""
+        """Whether there are clearly more samples than ticks, so that some are passed over."""
         return 0 < self.period_ns < 0.75 * NS / self.hz
 
     @property
     def lookahead_ns(self) -> float:
+        """How much later than a tick the samples are that its value depends on."""
         return {CURVED: 2 * self.period_ns, STRAIGHT: self.period_ns}.get(self.kind, 0.0)
 
     def at(self, lo: int, hi: int) -> Vec:
-        """Values at the ticks lo..hi-1, (hi - lo, k), NaN where there are none. For a channel that
-        is not `is_exact`."""
-        t, ticks = self.samples.t, ticks_ns(self.start_ns, self.hz, lo, hi)
-        first = int(np.searchsorted(t, ticks[0], side="right")) - 3
-        if self.kind == THINNED:
-            first = int(np.searchsorted(t, ticks[0] - round(NS / self.hz), side="right")) - 1
-        first = max(first, 0)
+        """The values at the ticks lo..hi-1, (hi - lo, k) in SI units, NaN where there are none."""
+        if self.is_exact:
+            return self.samples.read(lo, hi)
+        t, ticks = self.samples.t, self._ticks(lo, hi)
+        before = int(ticks[0]) - round(NS / self.hz)  # the tick before these
+        # The samples around these ticks: interpolating wants up to three more on either side.
+        first = max(int(np.searchsorted(t, before, side="right")) - 3, 0)
         last = min(int(np.searchsorted(t, ticks[-1] + ROUNDING_NS, side="right")) + 3, len(t))
         times, x = t[first:last], self.samples.read(first, last)
         at = np.searchsorted(times, ticks + ROUNDING_NS, side="right") - 1
-        if self.kind == HELD:
-            return self._held(times, x, ticks, at)
-        if self.kind == THINNED:
-            y = self._held(times, x, ticks, at)
-            before = int(ticks[0]) - round(NS / self.hz)  # the tick before this block
+        if self.kind in (CURVED, STRAIGHT):
+            return self._between(times, x, ticks, at)
+        y = self._held(times, x, ticks, at)
+        if self.kind == THINNED and self.name == "wrench":
             fresh = times > before + ROUNDING_NS
-            peaks = self.name == "wrench"
-            return _with_peaks(y, times[fresh], x[fresh], ticks) if peaks else y
-        return self._between(times, x, ticks, at)
+            y = _with_peaks(y, times[fresh], x[fresh], ticks)
+        return y
 
     def _held(self, t: Times, x: Vec, ticks: Times, at: NDArray[np.int64]) -> Vec:
+        """The last value before each tick. `t` (m,) [ns] and `x` (m, k) are the samples around the
+        ticks at the times `ticks` (n,) [ns]; `at` (n,) is the index of the newest sample at each
+        tick, -1 where none has come yet. Returns (n, k)."""
         if not len(t):
             return np.full((len(ticks), self.samples.width), np.nan)
         y: Vec = x[np.maximum(at, 0)].copy()
@@ -116,23 +116,25 @@ class Resampled:
         return y
 
     def _between(self, t: Times, x: Vec, ticks: Times, at: NDArray[np.int64]) -> Vec:
+        """The values interpolated between samples; arguments and result as those of `_held`."""
         if len(t) < 2:
             return self._held(t, x, ticks, at)
         y = np.full((len(ticks), x.shape[1]), np.nan)
         y[at >= 0] = x[at[at >= 0]]
         i = np.clip(at, 0, len(t) - 2)
-        # Between samples further apart nobody knows: a value held there would look like a stop.
+        # Where the next sample is too far away, a value counts for half a period only: holding it
+        # for longer would look as if the robot had stopped.
         near = ticks - t[np.maximum(at, 0)] <= max(ROUNDING_NS, 0.5 * self.period_ns)
         y[~near] = np.nan
         step = (t[i + 1] - t[i]).astype(np.float64)
         inside = (at >= 0) & (at < len(t) - 1) & (step <= GAP * self.period_ns)
         s = ((ticks - t[i]) / step)[:, None]
         line = x[i] + s * (x[i + 1] - x[i])
-        s0 = np.abs(s[:, 0]) * step <= ROUNDING_NS
-        line[s0] = x[i[s0]]  # at a sample it is the sample, whatever comes next
+        at_sample = np.abs(s[:, 0]) * step <= ROUNDING_NS
+        line[at_sample] = x[i[at_sample]]  # also where the next sample is NaN
         if self.kind == CURVED and len(t) >= 4:
             curve, fits = _cubic(t, x, ticks, i, GAP * self.period_ns)
-            line = np.where(fits[:, None] & ~s0[:, None], curve, line)
+            line = np.where(fits[:, None] & ~at_sample[:, None], curve, line)
         if self.name == "tcp":
             norm = np.sqrt((line[:, 3:] ** 2).sum(axis=1, keepdims=True))
             line[:, 3:] /= np.maximum(norm, 1e-12)
@@ -143,8 +145,12 @@ class Resampled:
 def _cubic(
     t: Times, x: Vec, ticks: Times, i: NDArray[np.int64], longest: float
 ) -> tuple[Vec, NDArray[np.bool_]]:
-    """The cubic through the samples i-1..i+2, at the ends through the four nearest (Lagrange), and
-    where these are finite and no further apart than `longest` [ns]."""
+    """Cubic interpolation by Lagrange's formula through four samples: for each tick those from one
+    before to two after the sample `i` (n,), at the ends the four nearest.
+
+    `t` (m,) [ns], `x` (m, k): the samples; `ticks` (n,) [ns]; `longest` [ns]: how far apart two of
+    the four samples may be. Returns the values (n, k), and whether they can be used (n,): the
+    samples are finite and no further apart."""
     at = np.clip(i - 1, 0, len(t) - 4)[:, None] + np.arange(4)
     times = (t[at] - ticks[:, None]).astype(np.float64)
     steps = np.diff(times, axis=1)
@@ -162,8 +168,9 @@ def _cubic(
 
 
 def _with_peaks(y: Vec, t: Times, x: Vec, ticks: Times) -> Vec:
-    """Of the wrenches since the tick before, the one of the largest force where it is a contact:
-    a hit of one sample is not lost between two ticks."""
+    """Replace the wrenches `y` (n, 6) at the times `ticks` (n,) [ns] by the one of the largest
+    force since the tick before, where that is a contact: a hit that lasts for one sample is then
+    not lost between two ticks. `t` (m,) [ns] and `x` (m, 6) [N, Nm] are the samples."""
     force = np.sqrt((x[:, :3] ** 2).sum(axis=1))
     tick = np.searchsorted(ticks, t - ROUNDING_NS, side="left")
     known = np.isfinite(force) & (force >= CONTACT) & (tick < len(ticks))

@@ -21,7 +21,6 @@ Value = (raw * scale + offset) * unit. What is not mapped is NaN, so its feature
 
 from __future__ import annotations
 
-import difflib
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -43,33 +42,42 @@ LOWEST_HZ, HIGHEST_HZ = 40.0, 4000.0  # of the ticks that features are computed 
 
 
 class Time(config.Struct, frozen=True):
-    """`key`: column of the stamps, or two of them, seconds and nanoseconds; None: found by its
-    name. `unit`: None is what the column's name says, else seconds. `rate_hz`: of the ticks that
-    features are computed at, and of samples without stamps; None: see `telemetry.tick_rate`."""
+    """When samples were taken."""
 
-    key: str | list[str] | None = None
-    unit: Literal["s", "ms", "us", "ns"] | None = None
+    # The column of the stamps, or two columns of seconds and nanoseconds; None: found by its name.
+    key: str | Annotated[list[str], Meta(min_length=1, max_length=2)] | None = None
+    unit: Literal["s", "ms", "us", "ns"] | None = None  # None: as the name says, else seconds
+    # Of the ticks that features are computed at, and of samples that have no stamps; None: see
+    # `telemetry.tick_rate`.
     rate_hz: Positive | None = None
     hold_s: Positive = 0.1  # a sample older than this, and than three of its periods, is missing
 
+    @property
+    def keys(self) -> list[str]:
+        return [self.key] if isinstance(self.key, str) else self.key or []
+
 
 class Channel(config.Struct, frozen=True):
+    """Where the values of a telemetry field are, and what they mean:
+    SI value = (raw * scale + offset) * unit."""
+
     key: str | list[str]
     topic: str | None = None
-    names: list[str] | None = None  # of the values, where messages name them: which, in which order
-    columns: list[int] | None = None  # which of them, in which order
+    names: list[str] | None = None  # which values, in which order, where messages name them
+    columns: list[int] | None = None  # which values, in which order, by their places from 0
     unit: str | list[str] | None = None  # None: SI, or as names say; two for tcp, twist and wrench
     scale: float | list[float] = 1.0
     offset: float | list[float] = 0.0
     optional: bool = False
-    # samples come on change: each holds for so long (inf: until the next), nothing is interpolated
+    # Samples come when the value changes: each holds for so long, for inf until the next one, and
+    # nothing is interpolated.
     hold_s: Annotated[float, Meta(gt=0.0), INFINITE] | None = None
     layout: Literal["xyz quat wxyz", "xyz quat xyzw", "xyz rpy", "xyz rotvec"] | None = None
     frame: Literal["tcp", "base"] | None = None
     force: Literal["on tool", "by tool"] | None = None
     tare_s: SecondsOrNone = 0.0  # the mean over the first seconds is taken out of the wrench
-    # which messages of the topic: path of a field -> its value; where a topic has several schemas
-    # or publishers, the schema's name and the number of the MCAP channel
+    # Which messages of the topic: those where fields have these values (path -> value), and where
+    # there are several, those of one schema or of one MCAP channel.
     where: dict[str, str | float | bool] = msgspec.field(default_factory=dict)
     schema: str | None = None
     publisher: int | None = None
@@ -78,9 +86,18 @@ class Channel(config.Struct, frozen=True):
     def keys(self) -> list[str]:
         return [self.key] if isinstance(self.key, str) else self.key
 
+    @property
+    def units(self) -> list[str]:
+        return [self.unit] if isinstance(self.unit, str) else self.unit or []
+
+    @property
+    def has_quaternion(self) -> bool:
+        return self.layout in ("xyz quat wxyz", "xyz quat xyzw")
+
 
 class Phase(config.Struct, frozen=True):
-    """The times at which the controller's phases 0, 1, ... began, on the clock of `time`."""
+    """`starts` are the times at which the controller's phases 0, 1, ... began, in the unit of the
+    stamps."""
 
     starts: str
     names: tuple[str, ...] = ()
@@ -89,7 +106,7 @@ class Phase(config.Struct, frozen=True):
 
 
 class Outcome(config.Struct, frozen=True):
-    """The last value of `key`; one of `success` means that the task ended well."""
+    """The task ended well where the last value of `key` is one of `success`."""
 
     key: str
     success: list[str | float | bool]
@@ -98,7 +115,7 @@ class Outcome(config.Struct, frozen=True):
 
 
 class Events(config.Struct, frozen=True):
-    """Either `times` with `labels`, or `text`: words over time, an event where they change."""
+    """Either `times` with `labels`, or `text`: words over time, where each new word is an event."""
 
     times: str | None = None
     labels: str | None = None
@@ -111,7 +128,8 @@ _Angle = Annotated[float, INFINITE]  # a continuous joint has no limits
 
 
 class Limits(config.Struct, frozen=True):
-    """Of the arm, per joint or one for all; what is None takes the default of `DEFAULTS`."""
+    """The limits of the arm, of each joint or one for all; what is None is taken from `DEFAULTS` or
+    from those of `Scale`."""
 
     unit: Literal["rad", "deg"] = "rad"
     q_min: _Angle | list[_Angle] | None = None
@@ -142,18 +160,20 @@ DEFAULTS = {"q_min": -math.inf, "q_max": math.inf, "dq_max": math.pi, "tau_max":
 
 
 def load_mapping(path: Path) -> Mapping:
-    """Raises ConfigError: file, key, nearest valid key."""
+    """Read a mapping file. Raises ConfigError, which names the file, the key and what is valid."""
     return check(config.load(path, Mapping), str(path))
 
 
 def check(mapping: Mapping, where: str) -> Mapping:
-    """Raises ConfigError for keys that no telemetry has or that do not go together."""
+    """The mapping itself. Raises ConfigError for fields that telemetry does not have, and for keys
+    that do not go together; `where` names the file."""
     for section, names in (("channels", mapping.channels), ("constants", mapping.constants)):
         for name in names:
             if name not in FIELDS:
-                near = difflib.get_close_matches(name, FIELDS, n=1)
-                hint = f"did you mean `{near[0]}`?" if near else f"valid: {', '.join(FIELDS)}"
-                raise ConfigError(f"{where}: unknown telemetry field `{section}.{name}`: {hint}")
+                raise ConfigError(
+                    f"{where}: unknown telemetry field `{section}.{name}`: "
+                    f"{config.suggest(name, FIELDS)}"
+                )
     for name in mapping.constants:
         if FIELDS[name][0] != 0:
             raise ConfigError(f"{where}: `constants.{name}` has several values: map a channel")
@@ -165,11 +185,6 @@ def check(mapping: Mapping, where: str) -> Mapping:
     if not mapping.channels:
         raise ConfigError(f"{where}: wanted [channels.FIELD] sections, found none")
     _check_numbers(mapping, where)
-    if isinstance(mapping.time.key, list) and len(mapping.time.key) not in (1, 2):
-        raise ConfigError(
-            f"{where}: `time.key` wants one column, or seconds and nanoseconds, found "
-            f"{len(mapping.time.key)}"
-        )
     events = mapping.events
     if events is not None and (events.times is None) == (events.text is None):
         raise ConfigError(f"{where}: [events] wants either `times` or `text`")
@@ -186,33 +201,27 @@ def _check_channel(name: str, c: Channel, where: str) -> None:
             f'{where} wants `frame` ("tcp" or "base": what the components are along) and `force` '
             '("on tool" or "by tool": whose sign it has)'
         )
-    extra = {
-        "layout": ("tcp", c.layout),
-        "frame": ("wrench", c.frame),
-        "force": ("wrench", c.force),
-    }
-    for key, (field, value) in extra.items():
+    given = {"layout": c.layout, "frame": c.frame, "force": c.force, "tare_s": c.tare_s or None}
+    for key, value in given.items():
+        field = "tcp" if key == "layout" else "wrench"
         if value is not None and name != field:
             raise ConfigError(f"{where}: `{key}` belongs to [channels.{field}]")
-    if c.tare_s and name != "wrench":
-        raise ConfigError(f"{where}: `tare_s` belongs to [channels.wrench]")
     if c.names is not None and c.columns is not None:
         raise ConfigError(f"{where}: wanted `names` or `columns`, found both: names are enough")
     if c.names is not None and (len(set(c.names)) < len(c.names) or not c.names):
         raise ConfigError(f"{where}: `names` wants names that differ, found {c.names}")
     if not c.keys:
         raise ConfigError(f"{where}: `key` wants at least one, found none")
-    factors(name, c.unit, where)
+    factors(name, c.units, where)
 
 
 def _check_numbers(mapping: Mapping, where: str) -> None:
-    """What the types of the fields cannot say. Raises ConfigError: field, wanted, found."""
+    """Raises ConfigError for numbers that their types cannot rule out."""
     for name, c in mapping.channels.items():
-        for x in c.scale if isinstance(c.scale, list) else [c.scale]:
-            if x == 0.0:
-                raise ConfigError(
-                    f"{where}: `channels.{name}.scale` wants a number other than 0, found {x}"
-                )
+        if 0.0 in np.atleast_1d(c.scale):
+            raise ConfigError(
+                f"{where}: `channels.{name}.scale` wants numbers other than 0, found {c.scale}"
+            )
     low, high = mapping.limits.q_min, mapping.limits.q_max
     if low is None or high is None:
         return
@@ -224,7 +233,7 @@ def _check_numbers(mapping: Mapping, where: str) -> None:
 
 
 def scale_of(limits: Limits, joints: int, where: str) -> tuple[Scale, list[str]]:
-    """The scale of an arm of `joints` joints, and what of it is a default, in words. Raises
+    """The scale of an arm with so many joints, and in words what of it is a default. Raises
     ConfigError for a list of another length."""
     values: dict[str, Vec] = {}
     assumed = []
@@ -249,7 +258,8 @@ def scale_of(limits: Limits, joints: int, where: str) -> tuple[Scale, list[str]]
 
 
 def plain_mapping(path: Path, keys: list[str]) -> Mapping:
-    """What names itself: keys that are telemetry fields, as `kernels.telemetry` defines them."""
+    """The mapping of a file whose `keys` are telemetry fields, in the units and frames of
+    `kernels.telemetry`. Raises ConfigError where none is."""
     known = [k for k in keys if k in FIELDS]
     if not known:
         raise ConfigError(
@@ -257,9 +267,8 @@ def plain_mapping(path: Path, keys: list[str]) -> Mapping:
             f"({', '.join(list(FIELDS)[:8])}, ...), found {', '.join(keys[:30])}: write a mapping, "
             "see examples/score"
         )
-    channels = {k: Channel(key=k, optional=True) for k in known}
-    if "tcp" in channels:
-        channels["tcp"] = Channel(key="tcp", optional=True, layout="xyz quat wxyz")
-    if "wrench" in channels:
-        channels["wrench"] = Channel(key="wrench", optional=True, frame="tcp", force="on tool")
-    return Mapping(channels=channels)
+    ours = {
+        "tcp": Channel(key="tcp", optional=True, layout="xyz quat wxyz"),
+        "wrench": Channel(key="wrench", optional=True, frame="tcp", force="on tool"),
+    }
+    return Mapping(channels={k: ours.get(k, Channel(key=k, optional=True)) for k in known})

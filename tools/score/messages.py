@@ -1,9 +1,9 @@
 """Values in messages, found by names: of fields, of joints, of keyed items.
 
-A key is a dotted path such as `wrench.force`, `data.3` or `motors.elbow.position`. A part is a
-field, a place in a list, or the name of an item in a list of items that have names. What stands
-beside a list of names as long as itself (a JointState's `position` beside its `name`) is labelled:
-its values belong to those names, whatever their order.
+A key is a dotted path such as `wrench.force`, `data.3` or `motors.elbow.position`. Each part is a
+field, a place in a list, or the name of an item in a list of items that have names. A list that
+stands beside a list of names of the same length is labelled by these, as a JointState's `position`
+is by its `name`: its values belong to those names, whatever their order.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-# What a nested message holds, in the order of its numbers.
+# The fields of messages that stand for several numbers, in the order of the numbers.
 NESTED = (
     ("x", "y", "z", "w"),
     ("x", "y", "z"),
@@ -21,8 +21,8 @@ NESTED = (
     ("translation", "rotation"),
 )
 STAMPS = (("sec", "nanosec"), ("seconds", "nanos"), ("sec", "nsec"), ("secs", "nsecs"))
-LABELS = ("name", "names", "joint_names")  # fields that hold the names of what lies beside them
-ITEM_NAMES = ("name", "key", "id", "joint_name", "joint")  # ... of an item in a list
+LABELS = ("name", "names", "joint_names")  # fields with the names of the values beside them
+ITEM_NAMES = ("name", "key", "id", "joint_name", "joint")  # fields with the name of a list's item
 
 
 class Found(NamedTuple):
@@ -42,7 +42,7 @@ def at(message: Any, key: str) -> Found:
 
 
 class NoFieldError(Exception):
-    """A message has no such field; `have` are those that it has there."""
+    """A message has no such field; `have` are the fields that it has in that place."""
 
     def __init__(self, have: list[str]) -> None:
         super().__init__()
@@ -50,6 +50,7 @@ class NoFieldError(Exception):
 
 
 def _step(value: Any, part: str) -> Any:
+    """The value at one part of a path. Raises NoFieldError."""
     items = as_list(value)
     if items is not None:
         if part.isdigit() and int(part) < len(items):
@@ -64,7 +65,8 @@ def _step(value: Any, part: str) -> Any:
 
 
 def _labels(way: Sequence[Any], value: Any) -> tuple[str, ...] | None:
-    """The names that the nearest message around `value` has for its elements."""
+    """The names for the elements of `value`, from the nearest of the messages around it that has
+    some; `way` are these messages, the outermost first."""
     items = as_list(value)
     if not items:
         return None
@@ -80,6 +82,7 @@ def _labels(way: Sequence[Any], value: Any) -> tuple[str, ...] | None:
 
 
 def as_list(value: Any) -> list[Any] | None:
+    """The items of a list or an array, None for a message or a single value."""
     if isinstance(value, (str, bytes, dict)) or hasattr(value, "__slots__"):
         return None
     try:
@@ -108,7 +111,7 @@ def fields(value: Any) -> list[str]:
 
 
 def numbers(value: Any) -> list[Any]:
-    """The numbers of a field: itself, its elements, or its x, y, z, w and the like."""
+    """The numbers of a field: the field itself, its elements, or its x, y, z, w and the like."""
     if isinstance(value, (int, float, bool, str)):
         return [value]
     for names in NESTED:

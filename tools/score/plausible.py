@@ -1,4 +1,4 @@
-"""Numbers that no robot has: said with the number seen, the plausible ones and the likely cause."""
+"""Numbers that no robot has: notes give the number seen, the plausible ones, the likely cause."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from headway.clock import NS
 from headway.tools.score.samples import Store
 from headway.types import Vec
 
-REST_S = 0.5  # at the start of a recording nothing is usually touched
-REST_N = 5.0  # [N] a tared sensor reads less then
+REST_S = 0.5  # at the start of a recording, in which usually nothing is touched
+REST_N = 5.0  # [N] what a tared sensor then reads at most
 
 
 class Range(NamedTuple):
-    """What a field's values usually are, and what other values hint at. `whole`: integers only."""
+    """What a field's values usually are, and what other values hint at. `whole`: whether they are
+    integers."""
 
     low: float
     high: float
@@ -68,12 +69,12 @@ class Plausible:
         self._ranges = RANGES.get(name, ())
         self._outside = [0] * len(self._ranges)
         self._farthest = [0.0] * len(self._ranges)
-        self._broken = 0  # values that are no integers where only integers mean something
+        self._broken = 0  # values that should be integers and are not
         self._seen = 0
         self._largest_raw = 0.0
 
     def see(self, raw: Vec, x: Vec) -> None:
-        """`x` (n, k) in SI units, `raw` as the file has it."""
+        """Take in samples: `x` (n, k) in SI units, `raw` (n, k) as the file has them."""
         self._seen += len(x)
         for i, r in enumerate(self._ranges):
             part = x if len(self._ranges) == 1 else x[:, 3 * i : 3 * i + 3]
@@ -89,7 +90,8 @@ class Plausible:
             self._largest_raw = max(self._largest_raw, float(np.abs(known).max()))
 
     def notes(self, t: NDArray[np.int64], store: Store, unit: str, *, tared: bool) -> list[str]:
-        """`store` holds the field at the times `t`; `unit` is what the mapping gives."""
+        """What to say about all values that were seen. `store` holds them in SI units at the times
+        `t` (n,) [ns]; `unit` is what the mapping gives, `tared` whether it takes out a mean."""
         out = []
         for r, outside, farthest in zip(self._ranges, self._outside, self._farthest, strict=True):
             if outside:

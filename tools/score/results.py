@@ -1,4 +1,4 @@
-"""What `headway score` writes for a file: features, signals, a report."""
+"""What `headway score` writes for a file: its features, its signals and a report."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +23,14 @@ from headway.tools.score.samples import BLOCK
 from headway.tools.score.scoring import Scored
 
 SHOWN = ("contact", "band.rms", "dq.rms")  # features drawn in the report
-CUT = "..."  # in the middle of a name that is too long
-MOST = 255 - len("..features.npz.part")  # bytes of a name, of what file systems take
-DRAWN = 50_000  # ticks up to which a report is drawn from all; else from extremes of buckets
+CUT = "..."  # stands for the middle of a name that is too long
+MOST = 255 - len("..features.npz.part")  # bytes of a name that file systems still take
+DRAWN = 50_000  # a report of more ticks than this is drawn from the extremes of several ticks each
 
 
 def write(scored: Scored, out: Path, name: str) -> list[Path]:
-    """Features, signals and report; returns the paths. All are there or, where one cannot be
-    written, none. Raises RecordingError."""
+    """Write features, signals and report to the folder `out`, and return their paths. Where one of
+    them cannot be written, none is. Raises RecordingError."""
     fills = {f"{name}.features.npz": _write_npz}
     if scored.signal_store is not None:
         fills[f"{name}.signals.csv"] = _write_signals
@@ -81,7 +82,8 @@ def _write_npz(path: Path, scored: Scored) -> None:
 def _stream(
     file: zipfile.ZipFile, key: str, shape: tuple[int, ...], blocks: Iterable[NDArray[Any]]
 ) -> None:
-    """An array written block by block: NumPy's own writer wants it whole in memory."""
+    """Write the array `key` of this `shape` to an .npz block by block: NumPy's own writer wants it
+    whole in memory."""
     dtype = "<f8" if key == "t" else "<f4"
     header = {"descr": dtype, "fortran_order": False, "shape": shape}
     with file.open(f"{key}.npy", "w", force_zip64=True) as f:
@@ -132,7 +134,7 @@ def _write_report(path: Path, scored: Scored, name: str) -> None:
 
 
 def _drawn(scored: Scored) -> Iterator[dict[str, NDArray[Any]]]:
-    """Blocks of all that may be drawn, at every tick."""
+    """Block by block, everything that may be drawn, at every tick: name -> (m,) or (m, k)."""
     done = 0
     for rows in scored.telemetry.blocks():
         step = (done + np.arange(len(rows))) // scored.every
@@ -152,7 +154,8 @@ def _drawn(scored: Scored) -> Iterator[dict[str, NDArray[Any]]]:
 
 
 def _extremes(x: NDArray[Any], size: int) -> NDArray[Any]:
-    """The least and the largest of every `size` values, in turn; NaN where none is known."""
+    """The least and the largest of every `size` values of `x` (n, ...), one after the other; NaN
+    where none is known."""
     whole = -(-len(x) // size) * size
     padded = np.full((whole, *x.shape[1:]), np.nan)
     padded[: len(x)] = x
@@ -163,65 +166,60 @@ def _extremes(x: NDArray[Any], size: int) -> NDArray[Any]:
 
 
 def _moves(x: NDArray[Any]) -> bool:
+    """Whether a channel (n, ...) has values that differ: others are not worth drawing."""
     known = x[np.isfinite(x).reshape(len(x), -1).all(axis=1)]
     return len(known) > 0 and bool((known != known[0]).any())
 
 
 def names(files: Sequence[Path], out: Path) -> tuple[list[str], dict[str, str]]:
-    """A name for each file's results: its stem, with more of the path where stems repeat or where
-    `out` has results of another file by that name; and what is replaced, name -> a word on it."""
-    found = [_fit(f.stem) for f in files]
-    for better in ([_longer(f, 1) for f in files], [_fit(f.name) for f in files]):
-        often = Counter(found)
-        found = [b if often[n] > 1 else n for n, b in zip(found, better, strict=True)]
-    often = Counter(found)
-    found = [_fit(n, f"-{i}") if often[n] > 1 else n for i, n in enumerate(found)]
+    """A name for each file's results: its stem, or more of its path where another of the files
+    could have the same name or where `out` has results of another file by that name; and what is
+    replaced, name -> a word on it."""
+    often = Counter(choice for file in files for choice in set(islice(_choices(file), 3)))
+    found: list[str] = []
     replaced: dict[str, str] = {}
-    for i, (file, name) in enumerate(zip(files, found, strict=True)):
-        mine, taken = _identity(file), set(found[:i])
-        for choice in _choices(file, name):
-            there = _source(out / f"{choice}.features.npz")
-            if choice in taken or there not in (None, mine):
-                continue
-            found[i] = choice
-            if there == mine:
-                replaced[choice] = f"earlier results of {file} replaced"
-            break
+    for file in files:
+        mine = _identity(file)
+        for name in _choices(file):
+            there = _source(out / f"{name}.features.npz")
+            if often[name] < 2 and name not in found and there in (None, mine):
+                break
+        found.append(name)
+        if there == mine:
+            replaced[name] = f"earlier results of {file} replaced"
     return found, replaced
 
 
-def _longer(file: Path, parents: int) -> str:
-    parts = [p for p in file.resolve().parts[-parents - 1 : -1] if p != os.sep]
-    return _fit("-".join([*parts, file.stem]))
+def _choices(file: Path) -> Iterator[str]:
+    """Names for the results of a file, the best first."""
+    *parents, _ = file.resolve().parts[1:]
+    yield _fit(file.stem)
+    yield _fit("-".join([*parents[-1:], file.stem]))
+    yield _fit(file.name)
+    for k in range(2, len(parents) + 1):
+        yield _fit("-".join([*parents[-k:], file.stem]))
+    for number in count(2):
+        yield _fit(file.stem, f"-{number}")
 
 
 def _fit(name: str, end: str = "") -> str:
-    """A name as text, short enough for the names of all results, `end` at its end."""
+    """`name` as text with `end` behind it, short enough for the names of all results."""
     text = os.fsencode(name).decode("utf-8", "replace")
     raw, most = text.encode(), MOST - len(end.encode())
-    if len(raw) > most:  # what tells names apart may stand at either end
+    if len(raw) > most:  # names may differ at either end, so the middle is cut out
         keep = (most - len(CUT)) // 2
         text = f"{raw[:keep].decode(errors='ignore')}{CUT}{raw[-keep:].decode(errors='ignore')}"
     return text + end
 
 
 def _identity(file: Path) -> str:
-    """Where a file is, as text; bytes that are none are written out."""
+    """The path of a file as text. Bytes that are no text are written as escapes."""
     return os.fsencode(file.resolve()).decode("utf-8", "backslashreplace")
 
 
-def _choices(file: Path, name: str) -> Iterator[str]:
-    yield name
-    for k in range(1, len(file.resolve().parts)):
-        yield _longer(file, k)
-    number = 2
-    while True:
-        yield _fit(name, f"-{number}")
-        number += 1
-
-
 def _source(path: Path) -> str | None:
-    """The file that results are of, None where there are none; "" for results that do not say."""
+    """The file that the results at `path` were made from; None where there are no results, "" for
+    results that do not say."""
     if not os.path.exists(path):
         return None
     try:

@@ -1,4 +1,8 @@
-"""Samples over time that need not fit into memory: ten hours at 500 Hz are gigabytes."""
+"""Samples over time that need not fit into memory: ten hours at 500 Hz are gigabytes.
+
+A `Series` collects samples while a file is read. `Samples` are what comes out: values at rising
+times. Both keep the values in a `Store`, which moves to a temporary file when it grows.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from headway.tools.score.stamps import Clean, Times, clean
 from headway.types import Vec
 
 IN_MEMORY = 8 << 20  # bytes of one store; what is more goes to a temporary file
@@ -18,20 +23,21 @@ BLOCK = 1 << 12  # rows read at a time
 
 
 class Store:
-    """Rows (n, `width`) of one dtype, appended in blocks and read in ranges."""
+    """Rows of numbers (n, width) of one dtype, appended in blocks and read in ranges. What is more
+    than `IN_MEMORY` bytes lies in a temporary file."""
 
     def __init__(self, width: int, dtype: Any = np.float64) -> None:
         self.width, self.dtype = width, np.dtype(dtype)
         self._size = width * self.dtype.itemsize
         self._file = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115
         self._rows = 0
-        weakref.finalize(self, self._file.close)  # it lives as long as what reads from it
+        weakref.finalize(self, self._file.close)
 
     def __len__(self) -> int:
         return self._rows
 
     def append(self, block: NDArray[Any]) -> None:
-        """`block` (m, width)."""
+        """Add the rows `block` (m, width) at the end."""
         data = np.ascontiguousarray(block, self.dtype)
         assert data.ndim == 2
         assert data.shape[1] == self.width
@@ -47,26 +53,68 @@ class Store:
         return rows
 
     def blocks(self, size: int = BLOCK) -> Iterator[NDArray[Any]]:
+        """All rows, `size` at a time, the last block may be shorter."""
         for lo in range(0, self._rows, size):
             yield self.read(lo, min(lo + size, self._rows))
 
 
+class Series:
+    """Collects the samples of a file as they are read, with the times that the file gives them."""
+
+    def __init__(self) -> None:
+        self._store: Store | None = None
+        self._times: list[Times] = []
+        self._repeats: list[NDArray[np.bool_]] = []
+        self._last: Vec | None = None  # (1, k)
+
+    def append(self, t: Times, x: Vec) -> None:
+        """The next samples: their times `t` (m,) [ns, the file's own clock] and values `x` (m, k),
+        k always the same."""
+        if not len(t):
+            return
+        if self._store is None or self._last is None:
+            self._store, self._last = Store(x.shape[1]), np.full((1, x.shape[1]), np.inf)
+        before = np.vstack([self._last, x[:-1]])
+        equal = (x == before) | (np.isnan(x) & np.isnan(before))
+        self._repeats.append(equal.all(axis=1))
+        self._times.append(t)
+        self._store.append(x)
+        self._last = x[-1:]
+
+    def __len__(self) -> int:
+        return 0 if self._store is None else len(self._store)
+
+    def cleaned(
+        self, where: str, *, smooth: Sequence[int] = (), arrival: bool = False
+    ) -> tuple[Samples, Clean]:
+        """The samples at times that can be used, and what was done to the times. There has to be
+        at least one sample. `where` names the file in errors; `smooth` are the columns that move
+        smoothly, by which stamps that jitter are judged; `arrival`: the times say when a sample
+        was written, not when it was true. Raises RecordingError for a clock that was set back."""
+        store = self._store
+        assert store is not None
+        values = (lambda lo, hi: store.read(lo, hi)[:, list(smooth)]) if smooth else None
+        t, repeats = np.concatenate(self._times), np.concatenate(self._repeats)
+        made = clean(t, repeats, where, arrival=arrival, values=values)
+        return Samples(made.t, store, made.pick), made
+
+
 @dataclass(frozen=True)
 class Samples:
-    """Values at the rising times `t` (n,) [ns, the file's own clock]. Sample i is row `pick[i]` of
-    `store` (row i where `pick` is None), of which `columns` are taken (None: all)."""
+    """Values at rising times. Samples that were left out, put in order or split into channels still
+    lie in one store as they were read: `pick` and `columns` say where the values are."""
 
-    t: NDArray[np.int64]
+    t: Times  # (n,) [ns], the file's own clock
     store: Store
-    pick: NDArray[np.int64] | None = None
-    columns: tuple[int, ...] | None = None
+    pick: NDArray[np.int64] | None = None  # (n,) sample i is row `pick[i]`; None: row i
+    columns: tuple[int, ...] | None = None  # of the store that are the values; None: all
 
     @property
     def width(self) -> int:
         return self.store.width if self.columns is None else len(self.columns)
 
     def read(self, lo: int, hi: int) -> Vec:
-        """Samples lo..hi-1, (hi - lo, width)."""
+        """The values of the samples lo..hi-1, (hi - lo, width)."""
         if hi <= lo:
             return np.zeros((0, self.width))
         if self.pick is None:
@@ -78,16 +126,19 @@ class Samples:
         return x if self.columns is None else x[:, list(self.columns)]
 
     def blocks(self, size: int = BLOCK) -> Iterator[tuple[int, Vec]]:
-        """(index of the first sample, (m, width)) from the start to the end."""
+        """All values, block by block: (index of the block's first sample, values (m, width))."""
         for lo in range(0, len(self.t), size):
             yield lo, self.read(lo, min(lo + size, len(self.t)))
 
+    def take(self, at: NDArray[np.int64]) -> Samples:
+        """The samples `at` (m,), in this order."""
+        return replace(self, t=self.t[at], pick=at if self.pick is None else self.pick[at])
+
     def thinned(self, every: int) -> Samples:
         """Each `every`-th sample alone, as a slower sensor would have given them."""
-        pick = np.arange(0, len(self.t), every) if self.pick is None else self.pick[::every]
-        return replace(self, t=self.t[::every], pick=pick)
+        return self.take(np.arange(0, len(self.t), every))
 
     def of(self, columns: Sequence[int]) -> Samples:
-        """Some of the columns, in this order."""
+        """The samples with some of their values, in this order."""
         have = range(self.width) if self.columns is None else self.columns
         return replace(self, columns=tuple(have[i] for i in columns))

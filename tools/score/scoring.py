@@ -1,9 +1,9 @@
-"""Features and signals of one file, block by block."""
+"""The features and signals of one file, computed block by block."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,14 +23,14 @@ from headway.tools.score.samples import Store
 from headway.tools.score.telemetry import Rows, Telemetry, telemetry_of
 from headway.types import Vec
 
-FEATURE_HZ = 50.0  # of the features where there is no head
-# A head is asked a second time with every second sample left out: signals that change by more than
-# this depend on the file's rate.
+FEATURE_HZ = 50.0  # how often features are computed where there is no head
+# To see whether the file's rate is enough, the head is asked a second time with every second sample
+# left out. Signals that then change by more than this depend on the rate.
 RATE_TOLERANCE = 0.05
-RATE_CHECK_S = 300.0  # of the file, from its start
-JUDGED = ("progress", "stability", "completion", "risk")
+RATE_CHECK_S = 300.0  # how much of the file is used for that, from its start
+JUDGED = ("progress", "stability", "completion", "risk")  # the signals that are compared
 
-Progress = Callable[[float], object]  # called with the share that is done, 0..1
+Progress = Callable[[float], object]  # is called with the share of the work that is done, 0..1
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,7 @@ class Head:
 
     @property
     def hz(self) -> float:
+        """How often the head wants to run."""
         info = self.bundle.manifest.pro
         assert info is not None
         return info.rate_hz
@@ -49,33 +50,64 @@ class Head:
 
 @dataclass
 class Summary:
-    """What a line of the table shows; from the tick on at which all channels have come."""
+    """What the command's table shows of a file, counted from the tick at which all channels have
+    come."""
 
-    force: float | None = None  # largest |F| [N]
-    onsets: int = 0
-    last: dict[str, float] = field(default_factory=dict)
-    risk: float = 0.0
-    stability: float = 1.0
+    force: float | None = None  # the largest |F| [N], None where none is known
+    onsets: int = 0  # how often a contact began
+    last: dict[str, float] = field(default_factory=dict)  # contact and signals at the end
+    risk: float = 0.0  # the largest
+    stability: float = 1.0  # the least
     present: NDArray[np.float64] = field(default_factory=lambda: np.zeros(spec.N_MASKS))
-    steps: int = 0
+    steps: int = 0  # how many were summed up in `present`, which counts where a group is known
+
+    def add(
+        self,
+        data: Telemetry,
+        done: int,
+        every: int,
+        rows: Rows,
+        features: NDArray[np.float32],
+        signals: Vec | None,
+    ) -> None:
+        """Take in the block `rows` (m,) of `data` that begins at tick `done`, with the features and
+        masks (n, 176 + 16) and the signals (n, 6) of its steps, one every `every` ticks."""
+        ready = max(0, _first_step(data.ready, every) - _first_step(done, every))
+        mask = features[ready:, spec.N_FEATURES :]
+        self.present += mask.sum(axis=0)
+        self.steps += len(mask)
+        wrench = rows["wrench"][max(0, data.ready - done) :]
+        # The features mask values beyond this bound, so they do not count as forces either.
+        known = (np.abs(wrench) <= spec.CONSTANTS["in_max"]).all(axis=1)
+        if known.any():
+            largest = float(np.sqrt((wrench[known, :3] ** 2).sum(axis=1)).max())
+            self.force = max(self.force or 0.0, largest)
+        contact = features[:, spec.INDEX["contact"]]
+        if len(contact):
+            rises = np.diff(contact, prepend=self.last.get("contact", 0.0))[ready:] > 0
+            self.onsets += int(np.count_nonzero(rises))
+            self.last["contact"] = float(contact[-1])
+        if signals is not None and len(signals[ready:]):
+            part = dict(zip(SIGNALS, signals[ready:].T, strict=True))
+            self.risk = max(self.risk, float(part["risk"].max()))
+            self.stability = min(self.stability, float(part["stability"].min()))
+            self.last |= {k: float(part[k][-1]) for k in ("progress", "completion")}
 
 
 @dataclass(frozen=True)
 class Scored:
-    """What PRO says about one file. Step k belongs to tick `k * every` of the telemetry: features
-    (n, 176), mask (n, 16) and each of `signals` (n,). `carried` (176,): which features the rates of
-    the file can carry; the others are 0. `odd`: how many things in the file were left out."""
+    """What PRO says about one file, in n steps."""
 
     path: Path
     telemetry: Telemetry
-    every: int
-    store: Store  # (n, 176 + 16), float32
-    signal_store: Store | None  # (n, 6)
-    carried: NDArray[np.bool_]
+    every: int  # step k belongs to tick `k * every` of the telemetry
+    store: Store  # features and masks (n, 176 + 16), float32
+    signal_store: Store | None  # (n, 6), in the order of `SIGNALS`; None without a head
+    carried: NDArray[np.bool_]  # (176,) which features the file's rates can carry, others are 0
     summary: Summary
-    masked: list[str]
+    masked: list[str]  # the groups of features that are never known
     notes: list[str]
-    odd: int = 0
+    odd: int = 0  # how many things in the file were left out because they could not be read
 
     def __len__(self) -> int:
         return len(self.store)
@@ -86,11 +118,11 @@ class Scored:
 
     @property
     def t(self) -> Vec:
-        """(n,) [s] from the file's first stamp."""
+        """The times of the steps (n,) [s] after the file's first stamp."""
         return self.times(0, len(self))
 
     def times(self, lo: int, hi: int) -> Vec:
-        """Of the steps lo..hi-1 [s]."""
+        """The times of the steps lo..hi-1, (hi - lo,) [s] after the file's first stamp."""
         ns = np.rint(np.arange(lo, hi) * self.every * (1e9 / self.telemetry.hz))
         return np.asarray(ns / 1e9)
 
@@ -114,7 +146,7 @@ class Scored:
 
 
 def open_head(path: Path, engine: str = "auto") -> Head:
-    """Raises BundleError, SpecMismatch."""
+    """Load a PRO bundle, to run on `engine`. Raises BundleError, SpecMismatch."""
     made = bundles.load(path)
     if made.manifest.pro is None:
         raise BundleError(f"wanted a bundle of kind pro, found {made.manifest.kind}: {path}")
@@ -124,12 +156,13 @@ def open_head(path: Path, engine: str = "auto") -> Head:
 def score_file(
     path: Path, mapping: Mapping | None, head: Head | None, progress: Progress = lambda _: None
 ) -> Scored:
-    """Raises RecordingError, ConfigError, SpecMismatch."""
+    """Score one file; without a mapping its channels bear the names of telemetry fields, without a
+    head there are features only. Raises RecordingError, ConfigError, SpecMismatch."""
     source, mapping = open_source(path, mapping)
     head_hz = head.hz if head is not None else FEATURE_HZ
     data = telemetry_of(source, mapping, head_hz)
     notes = list(data.notes)
-    every = round(data.hz / head_hz) if head is not None else max(round(data.hz / head_hz), 1)
+    every = round(data.hz / head_hz)
     if every < 1:
         raise ConfigError(
             f"{path}: the head wants {head_hz:g} Hz, the ticks have {data.hz:g} Hz: set "
@@ -147,19 +180,17 @@ def score_file(
     summary = Summary()
     rate_matters = head is not None and _below_ticks(data)
     share = 0.67 if rate_matters else 1.0
-    done = 0
+    steps, done = _Steps(head, data, every), 0
     for rows in data.blocks():
-        if done == 0:
-            steps = _Steps(head, data, every)
         features, said_now = steps.of(rows)
-        _summarise(summary, data, done, every, rows, features, said_now)
+        summary.add(data, done, every, rows, features, said_now)
         features[:, : spec.N_FEATURES][:, ~kept] = 0.0
         store.append(features)
         if signals is not None and said_now is not None:
             signals.append(said_now)
         done += len(rows)
         progress(share * done / data.n)
-    if head is None:
+    if head is None or signals is None:
         notes.append("no PRO head given: features only")
     else:
         made = head.bundle.manifest
@@ -167,7 +198,7 @@ def score_file(
             f"signals of head {made.name}, trained on {made.provenance.data}, are shown for "
             "inspection: they are not calibrated for another robot, rate or task"
         )
-        if rate_matters and signals is not None:
+        if rate_matters:
             notes.append(_rate_note(head, data, every, signals))
     part = summary.present / max(summary.steps, 1)
     masked = [
@@ -182,12 +213,12 @@ def score_file(
 
 
 class _Steps:
-    """Rows in, features and signals of the head's steps out; by the operator of the loop, tick for
-    tick."""
+    """Takes the rows of telemetry, and gives the features and signals of the steps. They come from
+    the operator that runs in the control loop, tick for tick."""
 
     def __init__(self, head: Head | None, data: Telemetry, every: int) -> None:
         self._every, self._tick = every, 0
-        self._pro = None
+        self._pro: ProOperator | None = None
         if head is None:
             self._stream = feature_stream("auto", data.scale, data.joints, data.hz)
         else:
@@ -196,109 +227,61 @@ class _Steps:
             )
 
     def of(self, rows: Rows) -> tuple[NDArray[np.float32], Vec | None]:
-        """((n, 176 + 16), (n, 6) or None) of the steps among the next rows."""
-        first = -(-self._tick // self._every)
-        last = -(-(self._tick + len(rows)) // self._every)
-        out = np.zeros((last - first, spec.N_FEATURES + spec.N_MASKS), np.float32)
-        if self._pro is None:
-            self._features(rows, out)
-            return out, None
-        record = np.zeros(len(out), pro_dtype())
-        pro, n = self._pro, 0
+        """Of the steps among the next rows: features and mask (n, 176 + 16), and with a head the
+        signals (n, 6)."""
+        n = _first_step(self._tick + len(rows), self._every) - _first_step(self._tick, self._every)
+        record, pro, k = np.zeros(n, pro_dtype()), self._pro, 0
+        features, mask = np.zeros(spec.N_FEATURES, np.float32), np.zeros(spec.N_MASKS, np.float32)
         for row in rows:
-            pro.step(row, self._tick)
+            due = self._tick % self._every == 0
+            if pro is not None:
+                pro.step(row, self._tick)
+            else:
+                self._stream.push(row)
+            if due and pro is not None:
+                record[k] = pro.record
+            elif due:
+                self._stream.features(features, mask)
+                record["features"][k], record["mask"][k] = features, mask
+            k += due
             self._tick += 1
-            if pro.updated:
-                record[n] = pro.record
-                n += 1
-        out[:, : spec.N_FEATURES] = record["features"]
-        out[:, spec.N_FEATURES :] = record["mask"]
-        return out, np.column_stack([record[k] for k in SIGNALS])
-
-    def _features(self, rows: Rows, out: NDArray[np.float32]) -> None:
-        stream, n = self._stream, 0
-        features = np.zeros(spec.N_FEATURES, np.float32)
-        mask = np.zeros(spec.N_MASKS, np.float32)
-        for row in rows:
-            stream.push(row)
-            if self._tick % self._every == 0:
-                stream.features(features, mask)
-                out[n, : spec.N_FEATURES], out[n, spec.N_FEATURES :] = features, mask
-                n += 1
-            self._tick += 1
+        signals = np.column_stack([record[name] for name in SIGNALS]) if pro is not None else None
+        return np.hstack([record["features"], record["mask"]]), signals
 
 
-def _summarise(
-    s: Summary,
-    data: Telemetry,
-    done: int,
-    every: int,
-    rows: Rows,
-    features: NDArray[np.float32],
-    signals: Vec | None,
-) -> None:
-    """Take in a block that begins at tick `done`."""
-    first = -(-done // every)
-    ready = max(0, -(-data.ready // every) - first)
-    mask = features[ready:, spec.N_FEATURES :]
-    s.present += mask.sum(axis=0)
-    s.steps += len(mask)
-    wrench = rows["wrench"][max(0, data.ready - done) :]
-    # what the features mask is no measurement here either
-    known = (np.abs(wrench) <= spec.CONSTANTS["in_max"]).all(axis=1)
-    if known.any():
-        largest = float(np.sqrt((wrench[known, :3] ** 2).sum(axis=1)).max())
-        s.force = max(s.force or 0.0, largest)
-    contact = features[:, spec.INDEX["contact"]]
-    before = s.last.get("contact", 0.0)
-    if len(contact):
-        s.onsets += int((np.diff(contact, prepend=before)[ready:] > 0).sum())
-        s.last["contact"] = float(contact[-1])
-    if signals is not None and len(signals[ready:]):
-        part = dict(zip(SIGNALS, signals[ready:].T, strict=True))
-        s.risk = max(s.risk, float(part["risk"].max()))
-        s.stability = min(s.stability, float(part["stability"].min()))
-        s.last |= {k: float(part[k][-1]) for k in ("progress", "completion")}
+def _first_step(tick: int, every: int) -> int:
+    """The first step at `tick` or after it, where step k is at tick k * `every`."""
+    return -(-tick // every)
 
 
 def _below_ticks(data: Telemetry) -> bool:
-    """Whether a channel that moves comes clearly seldomer than the ticks."""
+    """Whether a field that moves has clearly fewer samples than there are ticks."""
     return any(rate < 0.9 * data.hz for n, rate in data.rates.items() if n in CUBIC + LINEAR)
 
 
 def _rate_note(head: Head, data: Telemetry, every: int, signals: Store) -> str:
-    """What half the samples would have said: the file's rate is enough where it is the same."""
+    """A note on how the signals (n, 6) change with half the samples. Where they stay the same, the
+    file's rate is enough for them."""
     steps, done = _Steps(head, data, every), 0
     ticks = min(data.n, round(RATE_CHECK_S * data.hz))
-    worst = dict.fromkeys(JUDGED, 0.0)
-    for rows in _until(data.thinned(2).blocks(), ticks):
+    judged = [SIGNALS.index(name) for name in JUDGED]
+    worst = np.zeros(len(JUDGED))
+    for rows in replace(data.thinned(2), n=ticks).blocks():
         _, half = steps.of(rows)
         assert half is not None
         whole = signals.read(done, done + len(half))
-        ready = max(0, -(-data.ready // every) - done)
+        ready = max(0, _first_step(data.ready, every) - done)
         done += len(half)
-        for name in JUDGED:
-            i = SIGNALS.index(name)
-            difference = np.abs(half[ready:, i] - whole[ready:, i])
-            if len(difference):
-                worst[name] = max(worst[name], float(difference.max()))
-    name = max(worst, key=lambda n: worst[n])
+        worst = np.maximum(worst, np.abs(half - whole)[ready:, judged].max(axis=0, initial=0.0))
+    name, most = JUDGED[int(worst.argmax())], float(worst.max())
     over = "" if ticks == data.n else f" in the first {RATE_CHECK_S:g} s"
-    if worst[name] <= RATE_TOLERANCE:
+    if most <= RATE_TOLERANCE:
         return (
             f"rate: without every second sample no signal changes by more than "
-            f"{worst[name]:.3f}{over}, so the file's rate is enough for them"
+            f"{most:.3f}{over}, so the file's rate is enough for them"
         )
     return (
         f"rate: signals cannot be told from this file's rate: without every second sample {name} "
-        f"changes by up to {worst[name]:.3f}{over} (more than {RATE_TOLERANCE:g}), so more samples "
+        f"changes by up to {most:.3f}{over} (more than {RATE_TOLERANCE:g}), so more samples "
         "would change them as well: record faster"
     )
-
-
-def _until(blocks: Iterator[Rows], ticks: int) -> Iterator[Rows]:
-    for rows in blocks:
-        yield rows[:ticks]
-        ticks -= len(rows)
-        if ticks <= 0:
-            return

@@ -1,10 +1,15 @@
-"""Text tables: named columns that share one time base."""
+"""Tables as sources: named columns that share one time base.
+
+Here is what text tables and .npz files have in common: which columns hold the stamps, and how
+columns become channels. Text tables are read in `text`, .npz files in `arrays`.
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,13 +20,13 @@ from headway.kernels.telemetry import Scale
 from headway.tools.score import units
 from headway.tools.score.grid import CUBIC
 from headway.tools.score.mapping import Channel, Time
-from headway.tools.score.samples import Samples, Store
-from headway.tools.score.source import NoSuchKeyError, Raw, no_key
-from headway.tools.score.stamps import Clean, Times, clean, date_ns, dates_ns, numbers_ns
-from headway.tools.score.text import ODD, TextColumns
+from headway.tools.score.samples import Series
+from headway.tools.score.source import Raw, if_there, no_key
+from headway.tools.score.stamps import Times, times_ns
 from headway.types import Vec
 
-# Columns that are stamps by their names, in order of preference, with their unit.
+# Names of columns that are taken for stamps where the mapping names none, in order of preference,
+# and their units.
 STAMPS = {
     "t_ns": "ns", "t": "s", "time": "s", "t_s": "s", "timestamp": "s", "stamp": "s", "time_s": "s",
     "t_ms": "ms", "time_ms": "ms", "t_us": "us", "time_us": "us", "time_ns": "ns",
@@ -29,201 +34,134 @@ STAMPS = {
 }  # fmt: skip
 
 
-class Columns(Protocol):
-    """Columns with names, and the units that these carry."""
+class Stamps(NamedTuple):
+    """Where the times of a table are: in one column of numbers in `unit` or of dates, in two
+    columns of seconds and nanoseconds, or in none, where samples come at `rate_hz`."""
 
-    notes: list[str]
+    keys: tuple[str, ...]
+    unit: str
+    rate_hz: float | None
 
-    @property
-    def names(self) -> Sequence[str]: ...
+    def of(self, columns: Sequence[NDArray[np.generic]], path: Path) -> Times:
+        """The times (n,) [ns] from the one or two `columns` that `keys` name, each (n,). Raises
+        RecordingError for times that are none, and ConfigError for seconds with fractions beside
+        nanoseconds, which would count twice."""
+        if len(columns) == 1:
+            return times_ns(columns[0], self.unit, path, self.keys[0])
+        (seconds, rest), (key, other) = columns, self.keys
+        if seconds.dtype.kind == "f" and (odd := seconds[seconds != np.rint(seconds)]).size:
+            raise ConfigError(
+                f"{path}: wanted whole seconds in `{key}` beside the nanoseconds in `{other}`, "
+                f'found {odd[0]!r}: give `time.key = "{key}"` alone'
+            )
+        return times_ns(seconds, "s", path, key) + times_ns(rest, "ns", path, other)
 
-    def unit(self, name: str) -> str | None: ...
+    def regular(self, lo: int, hi: int) -> Times:
+        """The times [ns] of the samples lo..hi-1 of a table without columns of stamps."""
+        assert self.rate_hz is not None
+        times: Times = np.rint(np.arange(lo, hi) * (NS / self.rate_hz)).astype(np.int64)
+        return times
 
 
-class Table:
-    """A text table. Raises ConfigError where nothing says when a sample was."""
+class Table(ABC):
+    """Columns with names. What is worth saying about the file is added to `notes`, and how many
+    lines, cells and samples had to be left out to `odd`."""
 
-    def __init__(self, columns: TextColumns, time: Time) -> None:
-        self.path, self._columns = columns.path, columns
-        self.notes = columns.notes
-        self._keys, self._unit, self._rate = stamps_of(columns, time, self.path)
-        self._no_time = 0  # lines, in this reading of the file
-        self._odd = 0  # samples whose time cannot be
-        self._dates = False
-        if len(self._keys) == 1:
-            first = next(iter(columns.blocks((), self._keys)), None)
-            words = first[1][self._keys[0]] if first else []
-            self._dates = bool(words) and date_ns(words[0]) is not None
+    def __init__(self, path: Path, names: Sequence[str], notes: Sequence[str], time: Time) -> None:
+        """`names` of the columns; `time`: what the mapping says about the stamps. Raises
+        ConfigError where nothing says when a sample was."""
+        self.path, self.names, self.notes, self.odd = path, list(names), list(notes), 0
+        self.stamps = self._find_stamps(time)
 
-    @property
-    def odd(self) -> int:
-        return self._columns.odd + self._odd
+    @abstractmethod
+    def unit(self, name: str) -> str | None:
+        """The unit that a column carries. Raises RecordingError where that cannot be told."""
+
+    @abstractmethod
+    def read(self, keys: Sequence[str]) -> tuple[Sequence[str], Iterator[tuple[Times, Vec]]]:
+        """The key of each column of values, since a key may have several columns, and block by
+        block the times (m,) [ns] and the values (m, k). Raises RecordingError, ConfigError."""
 
     def keys(self) -> list[str]:
-        return list(self._columns.names)
+        return self.names
 
     def scale(self) -> Scale | None:
         return None
 
-    def _require(self, key: str) -> None:
-        if key not in self._columns.names:
-            raise no_key(self.path, key, self._columns.names)
+    def require(self, key: str) -> None:
+        """Raises NoSuchKeyError where no column has this name."""
+        if key not in self.names:
+            raise no_key(self.path, key, self.names)
 
-    def channels(self, wanted: Mapping[str, Channel]) -> dict[str, Raw | NoSuchKeyError]:
-        refuse_messages(self.path, wanted)
-        out: dict[str, Raw | NoSuchKeyError] = {}
+    def channels(self, wanted: Mapping[str, Channel]) -> dict[str, Raw]:
+        self._refuse_messages(wanted)
+        there = {n: c.keys for n, c in wanted.items() if set(c.keys) <= set(self.names)}
+        found = self._channels(there) if there else {}
         for name, channel in wanted.items():
-            try:
+            with if_there(name, channel.optional, self.notes):
                 for key in channel.keys:
-                    self._require(key)
-            except NoSuchKeyError as e:  # noqa: PERF203 - once per channel
-                out[name] = e
-        found = {n: c.keys for n, c in wanted.items() if n not in out}
-        keys = list(dict.fromkeys(k for ks in found.values() for k in ks))
-        if not keys:
-            return out
-        smooth = [k for n, ks in found.items() if n in CUBIC for k in ks]
-        stamps, rows = self._read(keys, sorted({keys.index(k) for k in smooth}))
-        samples = Samples(stamps.t, rows, stamps.pick)
-        for name, ks in found.items():
-            out[name] = Raw(
-                samples.of([keys.index(k) for k in ks]),
-                tuple((k, self._columns.unit(k)) for k in ks),
-                stamps.rate_hz,
-                stamps.missing,
-            )
+                    self.require(key)
+        return found
+
+    def _channels(self, wanted: Mapping[str, Sequence[str]]) -> dict[str, Raw]:
+        """Channels from the keys of each, in one pass over the file."""
+        key_of, blocks = self.read(list(dict.fromkeys(k for keys in wanted.values() for k in keys)))
+        series = Series()
+        for t, x in blocks:
+            series.append(t, x)
+        if not len(series):
+            raise RecordingError(f"{self.path}: wanted samples, found an empty file")
+        columns: dict[str, list[int]] = {}
+        for name, keys in wanted.items():
+            columns[name] = [i for key in keys for i, of in enumerate(key_of) if of == key]
+        smooth = sorted({i for name, which in columns.items() if name in CUBIC for i in which})
+        samples, made = series.cleaned(str(self.path), smooth=smooth)
+        self.notes += made.notes
+        self.odd += made.odd
+        unit = {key: self.unit(key) for key in key_of}
+        out: dict[str, Raw] = {}
+        for name, which in columns.items():
+            named = tuple((key_of[i], unit[key_of[i]]) for i in which)
+            out[name] = Raw(samples.of(which), named, made.rate_hz)
         return out
 
-    def _read(self, keys: list[str], smooth: list[int]) -> tuple[Clean, Store]:
-        """The stamps of all rows, and the columns `keys` of them; `smooth`: which of these are of
-        what moves smoothly."""
-        rows = Store(len(keys))
-        times: list[Times] = []
-        same: list[NDArray[np.bool_]] = []
-        last: Vec = np.full((1, len(keys)), np.inf)
-        self._no_time = 0
-        for t, x, _ in self._timed(keys):
-            if not len(t):
-                continue
-            before = np.vstack([last, x[:-1]])
-            same.append(((x == before) | (np.isnan(x) & np.isnan(before))).all(axis=1))
-            times.append(t)
-            rows.append(x)
-            last = x[-1:]
-        found = sum(map(len, times))
-        if self._no_time > ODD * (found + self._no_time):
-            raise RecordingError(
-                f"{self.path}: wanted finite times in `{self._keys[0]}`, found none in "
-                f"{self._no_time} of {found + self._no_time} lines: check the key, or cut them out"
+    def _refuse_messages(self, wanted: Mapping[str, Channel]) -> None:
+        """Raises ConfigError for what chooses messages: a table has none."""
+        for name, c in wanted.items():
+            given = {"topic": c.topic, "schema": c.schema, "publisher": c.publisher}
+            for key, value in (given | {"where": c.where or None}).items():
+                if value is not None:
+                    raise ConfigError(
+                        f"{self.path}: [channels.{name}] `{key}` chooses messages of an MCAP file, "
+                        "found a table, whose columns `key` names: leave it out"
+                    )
+
+    def _find_stamps(self, time: Time) -> Stamps:
+        """The stamps that the mapping names, or else a column with the name of one."""
+        keys = time.keys
+        if len(keys) == 2 and time.unit is not None:
+            raise ConfigError(
+                f"{self.path}: `time.unit` is for one column of stamps; of two the first are "
+                "seconds and the second nanoseconds: leave it out"
             )
-        if self._no_time:
-            self.notes.append(f"{self._no_time} lines without a time left out")
-        if not found:
-            raise RecordingError(f"{self.path}: wanted samples, found an empty file")
-        values = (lambda lo, hi: rows.read(lo, hi)[:, smooth]) if smooth else None
-        made = clean(np.concatenate(times), np.concatenate(same), str(self.path), values=values)
-        self.notes += made.notes
-        self._odd += made.odd
-        return made, rows
-
-    def _timed(
-        self, keys: Sequence[str], words: Sequence[str] = ()
-    ) -> Iterator[tuple[Times, Vec, dict[str, list[str]]]]:
-        """Blocks of (stamps, the columns `keys`, the cells of `words`)."""
-        done, k = 0, len(self._keys)
-        if self._dates:
-            for x, cells in self._columns.blocks(keys, (*self._keys, *words)):
-                stamps = np.array(cells[self._keys[0]])
-                yield dates_ns(stamps, self.path, self._keys[0]), x, cells
-                done += len(x)
-            return
-        for x, cells in self._columns.blocks((*self._keys, *keys), words):
-            x, cells = self._with_stamps(x, cells)
-            if self._rate is not None:
-                t = np.rint((done + np.arange(len(x))) * (NS / self._rate)).astype(np.int64)
-            elif k == 2:  # seconds and nanoseconds
-                t = seconds_and_rest(x[:, 0], x[:, 1], self.path, self._keys)
-            else:
-                t = numbers_ns(x[:, 0], self._unit, self.path, self._keys[0])
-            done += len(x)
-            yield t, x[:, k:], cells
-
-    def _with_stamps(self, x: Vec, cells: dict[str, list[str]]) -> tuple[Vec, dict[str, list[str]]]:
-        """Without the lines that have no time: nobody knows when they were."""
-        known = np.isfinite(x[:, : len(self._keys)]).all(axis=1)
-        if known.all():
-            return x, cells
-        self._no_time += int(np.count_nonzero(~known))
-        kept = np.flatnonzero(known).tolist()
-        return x[known], {n: [c[i] for i in kept] for n, c in cells.items()}
-
-    def times(self, key: str, topic: str | None) -> Times:
-        self._require(key)
-        x = np.concatenate([b[:, 0] for b, _ in self._columns.blocks((key,))])
-        return numbers_ns(x[np.isfinite(x)], self._unit, self.path, key)
-
-    def words(self, key: str, topic: str | None) -> Iterator[tuple[int | None, str]]:
-        self._require(key)
-        for t, _, cells in self._timed((), (key,)):
-            yield from zip(t.tolist(), cells[key], strict=True)
-
-
-def stamps_of(
-    columns: Columns, time: Time, path: Path
-) -> tuple[tuple[str, ...], str, float | None]:
-    """(columns of stamps, their unit, rate where there are none)."""
-    names = list(columns.names)
-    keys = (time.key,) if isinstance(time.key, str) else tuple(time.key or ())
-    if len(keys) == 2 and time.unit is not None:
-        raise ConfigError(
-            f"{path}: `time.unit` is for one column of stamps; of two the first are seconds and "
-            "the second nanoseconds: leave it out"
-        )
-    if not keys:
-        bare = {n: units.of_name(n) for n in names}
-        dated = (n for n, u in bare.items() if u in units.TIME and n.lower().startswith("t"))
-        guess = next((n for n in STAMPS if n in names), None) or next(dated, None)
-        if guess is not None:
-            columns.notes.append(f"stamps are taken from the column `{guess}`, by its name")
-            keys = (guess,)
-        elif time.rate_hz is None:
-            raise no_key(path, "t", names)
-    for key in keys:
-        if key not in names:
-            raise no_key(path, key, names)
-    if not keys:
-        return (), "s", time.rate_hz
-    carried = columns.unit(keys[0]) if len(keys) == 1 else None
-    carried = carried if carried in units.TIME else None
-    if carried and time.unit and carried != time.unit:
-        raise ConfigError(
-            f"{path}: the mapping gives `time.unit = {time.unit}`, the column `{keys[0]}` says "
-            f"{carried}: correct it, or leave it out"
-        )
-    named = STAMPS.get(keys[0], "s") if time.key is None else "s"
-    return keys, time.unit or carried or named, None
-
-
-def seconds_and_rest(
-    whole: NDArray[Any], rest: NDArray[Any], path: Path, keys: Sequence[str]
-) -> Times:
-    """Seconds and nanoseconds, (n,) each -> [ns]. Raises ConfigError for seconds with fractions:
-    the nanoseconds would count twice."""
-    if whole.dtype.kind == "f" and (whole != np.rint(whole)).any():
-        raise ConfigError(
-            f"{path}: wanted whole seconds in `{keys[0]}` beside the nanoseconds in `{keys[1]}`, "
-            f'found {whole[whole != np.rint(whole)][0]!r}: give `time.key = "{keys[0]}"` alone'
-        )
-    return numbers_ns(whole, "s", path, keys[0]) + numbers_ns(rest, "ns", path, keys[1])
-
-
-def refuse_messages(path: Path, wanted: Mapping[str, Channel]) -> None:
-    """Raises ConfigError for what chooses messages: a table has none."""
-    for name, c in wanted.items():
-        given = {"topic": c.topic, "schema": c.schema, "publisher": c.publisher, "where": c.where}
-        for key, value in given.items():
-            if value not in (None, {}):
-                raise ConfigError(
-                    f"{path}: [channels.{name}] `{key}` chooses messages of an MCAP file, found a "
-                    "table, whose columns `key` names: leave it out"
-                )
+        if not keys:
+            guesses = [n for n in STAMPS if n in self.names]
+            guesses += [
+                n for n in self.names if units.of_name(n) in units.TIME and n[:1] in ("t", "T")
+            ]
+            if not guesses and time.rate_hz is not None:
+                return Stamps((), "s", time.rate_hz)
+            keys = guesses[:1] or ["t"]
+            self.require(keys[0])
+            self.notes.append(f"stamps are taken from the column `{keys[0]}`, by its name")
+        for key in keys:
+            self.require(key)
+        carried = self.unit(keys[0]) if len(keys) == 1 else None
+        carried = carried if carried in units.TIME else None
+        if carried and time.unit and carried != time.unit:
+            raise ConfigError(
+                f"{self.path}: the mapping gives `time.unit = {time.unit}`, the column "
+                f"`{keys[0]}` says {carried}: correct it, or leave it out"
+            )
+        named = STAMPS.get(keys[0], "s") if time.key is None else "s"
+        return Stamps(tuple(keys), time.unit or carried or named, None)

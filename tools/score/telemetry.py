@@ -1,8 +1,8 @@
-"""From a mapped file to telemetry rows on regular ticks, as the loop has them.
+"""From a mapped file to rows of telemetry at regular ticks, as the control loop has them.
 
-Features are computed at `TICK_HZ`, whatever the rate of the file, so that those of files of
+Features are computed at `TICK_HZ`, whatever the rate of the file, so that features of files with
 different rates can be compared: windows, derivatives and filters then cover the same times and
-frequencies. Which features a channel's own rate cannot carry is said by `carried`.
+frequencies. The module `carried` says which features a channel's own rate cannot carry.
 """
 
 from __future__ import annotations
@@ -21,63 +21,43 @@ from headway.kernels import telemetry
 from headway.kernels.derive import rotate
 from headway.kernels.telemetry import FIELDS, Scale
 from headway.tools.score.convert import Converted, convert
-from headway.tools.score.grid import (
-    CUBIC,
-    CURVED,
-    HELD,
-    LINEAR,
-    ROUNDING_NS,
-    STRAIGHT,
-    THINNED,
-    Resampled,
-)
+from headway.tools.score.grid import CUBIC, KINDS, LINEAR, ROUNDING_NS, Resampled, ticks_ns
 from headway.tools.score.labels import events_of, outcome_of, phases_of
 from headway.tools.score.mapping import HIGHEST_HZ, LOWEST_HZ, Limits, Mapping, scale_of
 from headway.tools.score.samples import BLOCK
-from headway.tools.score.source import Raw, Source
+from headway.tools.score.source import Raw, Source, if_there
 from headway.tools.score.stamps import rate_of
 from headway.types import Vec
 
 Rows = NDArray[Any]
 TICK_HZ = 500.0  # of the loop that the shipped head learned from
-EMPTY = 0.3  # share of a channel's rows without values from which on it has times of its own
-SLOWEST_HZ = 10.0  # a channel that comes seldomer carries no motion
+EMPTY = 0.3  # from this share of rows without values, a channel is taken at times of its own
+SLOWEST_HZ = 10.0  # the lowest rate of samples that shows motion at all
 JOINT_FIELDS = tuple(n for n, (width, _) in FIELDS.items() if width == "J")
 
 
 @dataclass(frozen=True)
 class Telemetry:
-    """`n` rows at `hz`, the first at 0 = the file's `origin_ns`. `rates`: of the channels' own
-    samples [Hz]. `ready`: the first tick at which all channels have come; summaries begin there.
-    `events` (t [s], text). `phases`: when they began [ns], None where nothing says."""
+    """The telemetry of one file: `n` rows, one a tick."""
 
-    channels: dict[str, Resampled]
-    rates: dict[str, float]
-    constants: dict[str, float]
-    base_wrench: bool
-    phases: NDArray[np.int64] | None
-    hz: float
+    channels: dict[str, Resampled]  # by telemetry field
+    rates: dict[str, float]  # of the channels' own samples [Hz], by telemetry field
+    constants: dict[str, float]  # fields that have the same value in all rows
+    base_wrench: bool  # the wrench is along the axes of the base, not of the TCP as in rows
+    phases: NDArray[np.int64] | None  # when each began [ns, the file's clock]; None: not known
+    hz: float  # of the ticks
     n: int
-    ready: int
+    ready: int  # the first tick at which all channels have a value: summaries begin there
     joints: int
     scale: Scale
-    origin_ns: int
-    success: bool | None = None
-    events: list[tuple[float, str]] = field(default_factory=list)
+    origin_ns: int  # time of tick 0 on the file's clock
+    success: bool | None = None  # how the task ended, None where nothing says
+    events: list[tuple[float, str]] = field(default_factory=list)  # (t [s] after tick 0, text)
     notes: list[str] = field(default_factory=list)
-
-    @property
-    def resampled(self) -> list[str]:
-        """The channels whose samples are not the ticks."""
-        return [n for n in self.channels if n not in self._exact]
-
-    @cached_property
-    def _exact(self) -> frozenset[str]:
-        return frozenset(n for n, c in self.channels.items() if c.is_exact)
 
     @cached_property
     def rows(self) -> Rows:
-        """All rows at once; for files that fit into memory."""
+        """All rows (n,) at once, for files that fit into memory."""
         return np.concatenate(list(self.blocks()))
 
     def blocks(self, size: int = BLOCK) -> Iterator[Rows]:
@@ -87,13 +67,10 @@ class Telemetry:
 
     def _block(self, lo: int, hi: int) -> Rows:
         rows: Rows = telemetry.empty(self.joints, hi - lo)
-        ticks = np.rint(np.arange(lo, hi) * (NS / self.hz)).astype(np.int64)
+        ticks = ticks_ns(self.hz, lo, hi)
         rows["t_ns"] = ticks
         rows["elapsed"] = ticks / NS
-        columns = {
-            name: c.samples.read(lo, hi) if name in self._exact else c.at(lo, hi)
-            for name, c in self.channels.items()
-        }
+        columns = {name: c.at(lo, hi) for name, c in self.channels.items()}
         if self.base_wrench:
             columns["wrench"] = _in_tcp_frame(columns["tcp"], columns["wrench"])
         if "q" in columns and "q_ref" in columns:
@@ -108,7 +85,8 @@ class Telemetry:
         return rows
 
     def thinned(self, every: int) -> Telemetry:
-        """The same recording as slower sensors would have given it: each `every`-th sample."""
+        """The same recording as slower sensors would have given it: each `every`-th sample of what
+        moves."""
         channels = {
             n: replace(c, samples=c.samples.thinned(every), period_ns=c.period_ns * every)
             if n in CUBIC + LINEAR
@@ -119,8 +97,8 @@ class Telemetry:
 
 
 def tick_rate(mapping: Mapping, head_hz: float, notes: list[str]) -> float:
-    """The rate of the ticks: as the mapping says, else the multiple of the head's rate that is
-    nearest to `TICK_HZ`."""
+    """The rate of the ticks [Hz]: as the mapping says, else the multiple of the head's rate
+    `head_hz` that is nearest to `TICK_HZ`."""
     usual = head_hz * max(1, round(TICK_HZ / head_hz))
     asked = mapping.time.rate_hz
     if asked is None:
@@ -135,22 +113,29 @@ def tick_rate(mapping: Mapping, head_hz: float, notes: list[str]) -> float:
 
 
 def telemetry_of(source: Source, mapping: Mapping, head_hz: float = 50.0) -> Telemetry:
-    """Raises RecordingError and ConfigError: what was wanted, what the file has, what to do."""
+    """The telemetry of an opened file, at ticks that suit a head of `head_hz`. Raises
+    RecordingError for a file, and ConfigError for a mapping, that cannot be used: what was wanted,
+    what was found, what to do."""
     notes: list[str] = []
     found = _channels(source, mapping, notes)
     joints = _joints(source, mapping, found)
     rates = {n: c.rate_hz for n, c in found.items() if c.rate_hz is not None}
-    _check_rates(source, mapping, rates, found)
+    if not rates:
+        name, c = next(iter(found.items()))
+        raise RecordingError(
+            f"{source.path}: wanted at least two samples at different times, found "
+            f"{len(c.samples.t)} of {name} at {c.samples.t[0] / NS:g} s"
+        )
+    _refuse_slow(source, mapping, rates)
     hz = tick_rate(mapping, head_hz, notes)
     origin, n = _span(source, found, hz)
-    channels = {
-        name: Resampled(
-            name, c.samples, origin, hz, n,
-            NS / rates[name] if name in rates else 0.0, _hold(mapping, name, rates.get(name)),
-            mapping.channels[name].hold_s is not None,
-        )
-        for name, c in found.items()
-    }  # fmt: skip
+    channels: dict[str, Resampled] = {}
+    for name, c in found.items():
+        period = NS / c.rate_hz if c.rate_hz is not None else 0.0
+        given = mapping.channels[name].hold_s
+        hold = max(mapping.time.hold_s * NS, 3 * period) if given is None else given * NS
+        on_change = given is not None
+        channels[name] = Resampled(name, c.samples, origin, hz, n, period, hold, on_change)
     wrench = mapping.channels.get("wrench")
     base = "wrench" in found and wrench is not None and wrench.frame == "base"
     if base and "tcp" not in found:
@@ -158,15 +143,24 @@ def telemetry_of(source: Source, mapping: Mapping, head_hz: float = 50.0) -> Tel
             f"{source.path}: a wrench in the base frame wants `channels.tcp` to turn it into the "
             'TCP frame, found none: map it, or give `frame = "tcp"` if that is what it is'
         )
-    phases, events = phases_of(source, mapping, origin, notes)
-    events += events_of(source, mapping, origin, notes)
+    phases: NDArray[np.int64] | None = None
+    events: list[tuple[float, str]] = []
+    success: bool | None = None
+    if (phase := mapping.phase) is not None:
+        with if_there("phase", phase.optional, notes):
+            phases, events = phases_of(source, phase, origin)
+    if (wanted := mapping.events) is not None:
+        with if_there("events", wanted.optional, notes):
+            events += events_of(source, wanted, origin)
+    if (outcome := mapping.outcome) is not None:
+        with if_there("outcome", outcome.optional, notes):
+            success = outcome_of(source, outcome)
     scale, assumed = scale_of(mapping.limits, joints, str(source.path))
     own = source.scale() if mapping.limits == Limits() else None
     if own is not None and len(own.q_min) == joints:
         scale = own
     elif assumed:
         notes.append(f"limits that the mapping does not give, assumed: {', '.join(assumed)}")
-    success = outcome_of(source, mapping, notes)
     ready = max((_first_tick(c, origin, hz) for c in found.values()), default=0)
     made = Telemetry(
         channels, rates, dict(mapping.constants), base, phases, hz, n, min(ready, n - 1), joints,
@@ -180,59 +174,48 @@ def telemetry_of(source: Source, mapping: Mapping, head_hz: float = 50.0) -> Tel
 def _channels(source: Source, mapping: Mapping, notes: list[str]) -> dict[str, Converted]:
     found: dict[str, Converted] = {}
     for name, raw in source.channels(mapping.channels).items():
-        channel = mapping.channels[name]
-        if isinstance(raw, Raw):
-            raw = own_times(name, raw, notes)
-            found[name] = convert(str(source.path), name, channel, raw, notes)
-        elif channel.optional:
-            notes.append(f"{name}: no {raw.what} `{raw.key}` in this file")
-        else:
-            raise raw
+        raw = own_times(name, raw, notes)
+        found[name] = convert(source.path, name, mapping.channels[name], raw, notes)
     if not found:
         raise RecordingError(f"{source.path}: wanted channels, found none of the mapped ones")
     return _joints_in_one_order(source, found)
 
 
 def own_times(name: str, raw: Raw, notes: list[str]) -> Raw:
-    """A channel whose rows are mostly empty, since faster ones are in the same table, on the times
-    at which it has values."""
+    """The channel of the field `name` without its empty rows, where it has many: it then shares a
+    table with faster channels. Says so in `notes`."""
     samples = raw.samples
     known = np.concatenate([np.isfinite(x).all(axis=1) for _, x in samples.blocks()])
     empty = 1 - np.count_nonzero(known) / len(known)
     if empty < EMPTY or not known.any():
         return raw
-    at = np.flatnonzero(known)
-    t = samples.t[at]
-    pick = at if samples.pick is None else samples.pick[at]
+    samples = samples.take(np.flatnonzero(known))
     notes.append(
         f"{name}: {empty:.0%} of the rows have no value; taken at the times of those that do"
     )
-    return replace(raw, samples=replace(samples, t=t, pick=pick), rate_hz=rate_of(t))
+    return replace(raw, samples=samples, rate_hz=rate_of(samples.t))
 
 
 def _joints_in_one_order(source: Source, found: dict[str, Converted]) -> dict[str, Converted]:
-    """Joints by name: every field of joints in the order of the first one that has names."""
-    named = {n: c for n, c in found.items() if n in JOINT_FIELDS and c.labels is not None}
-    if not named:
-        return found
-    first, order = next((n, c.labels) for n, c in named.items())
+    """Bring all fields of joints whose joints have names into the order of the first such field.
+    Raises RecordingError where the names are not the same."""
+    named = {n: c.labels for n, c in found.items() if n in JOINT_FIELDS and c.labels is not None}
     out = dict(found)
-    for name, c in named.items():
-        labels = c.labels or ()
-        if labels == order:
-            continue
-        if order is None or set(labels) != set(order):
+    for name, labels in named.items():
+        first, order = next(iter(named.items()))
+        if set(labels) != set(order):
             raise RecordingError(
                 f"{source.path}: wanted the same joints everywhere, found {', '.join(labels)} in "
-                f"{name} and {', '.join(order or ())} in {first}: choose by `names`"
+                f"{name} and {', '.join(order)} in {first}: choose by `names`"
             )
-        samples = c.samples.of([labels.index(n) for n in order])
-        out[name] = replace(c, samples=samples, labels=order)
+        if labels != order:
+            samples = found[name].samples.of([labels.index(n) for n in order])
+            out[name] = replace(found[name], samples=samples, labels=order)
     return out
 
 
 def _first_tick(c: Converted, origin: int, hz: float) -> int:
-    """The tick at which a channel has its first value."""
+    """The first tick at which a channel has a value; `origin` is the time of tick 0 [ns]."""
     for lo, x in c.samples.blocks():
         known = np.flatnonzero(np.isfinite(x).all(axis=1))
         if len(known):
@@ -241,46 +224,30 @@ def _first_tick(c: Converted, origin: int, hz: float) -> int:
     return 0
 
 
-def _hold(mapping: Mapping, name: str, rate_hz: float | None) -> float:
-    """How long the last value of a channel counts [ns]."""
-    given = mapping.channels[name].hold_s
-    if given is not None:
-        return given * NS
-    return max(mapping.time.hold_s * NS, 3 * NS / rate_hz if rate_hz else 0.0)
-
-
-def _check_rates(
-    source: Source, mapping: Mapping, rates: dict[str, float], found: dict[str, Converted]
-) -> None:
-    on_change = {n for n, c in mapping.channels.items() if c.hold_s is not None}
-    smooth = {n: r for n, r in rates.items() if n in CUBIC + LINEAR and n not in on_change}
-    if not rates:
-        n, c = next(iter(found.items()))
-        raise RecordingError(
-            f"{source.path}: wanted at least two samples at different times, found "
-            f"{len(c.samples.t)} of {n} at {c.samples.t[0] / NS:g} s"
-        )
-    slow = {n: r for n, r in smooth.items() if r < SLOWEST_HZ}
+def _refuse_slow(source: Source, mapping: Mapping, rates: dict[str, float]) -> None:
+    """Raises ConfigError for fields that move, but whose samples come too seldom to show it."""
+    slow = [
+        f"{n} {rate:.3g} Hz"
+        for n, rate in rates.items()
+        if n in CUBIC + LINEAR and mapping.channels[n].hold_s is None and rate < SLOWEST_HZ
+    ]
     if slow:
-        shown = ", ".join(f"{n} {r:.3g} Hz" for n, r in slow.items())
         raise ConfigError(
             f"{source.path}: wanted channels of at least {SLOWEST_HZ:g} Hz (features are computed "
-            f"at 40..4000 Hz from them), found {shown}: check `time.unit`, leave them out, or give "
-            "`hold_s` where they come on change"
+            f"at 40..4000 Hz from them), found {', '.join(slow)}: check `time.unit`, leave them "
+            "out, or give `hold_s` where they come on change"
         )
 
 
 def _say_resampling(made: Telemetry, notes: list[str]) -> None:
+    """Note the rates of the samples, and how each channel comes to the ticks."""
     by_rate: dict[float, list[str]] = {}
     for name, rate in made.rates.items():
         by_rate.setdefault(rate, []).append(name)
     rates = "; ".join(f"{', '.join(names)} {rate:g} Hz" for rate, names in by_rate.items())
     notes.append(f"rates of the samples: {rates}; features at ticks of {made.hz:g} Hz")
-    moved = [made.channels[n] for n in made.resampled]
-    kinds = [
-        (how, [c for c in moved if c.kind == how]) for how in (CURVED, STRAIGHT, HELD, THINNED)
-    ]
-    for how, which in kinds:
+    for how in KINDS:
+        which = [c for c in made.channels.values() if not c.is_exact and c.kind == how]
         if which:
             ahead = max(c.lookahead_ns for c in which) / 1e6
             looks = f", which looks ahead by up to {ahead:.3g} ms" if ahead else ""
@@ -289,14 +256,17 @@ def _say_resampling(made: Telemetry, notes: list[str]) -> None:
 
 
 def _in_tcp_frame(tcp: Vec, wrench: Vec) -> Vec:
+    """Wrenches (n, 6) along the axes of the base -> along those of the TCP, whose poses in the base
+    frame are `tcp` (n, 7)."""
     inverse = tcp[:, 3:] * np.array([1.0, -1.0, -1.0, -1.0])
     out = rotate(inverse, wrench.reshape(-1, 2, 3)).reshape(-1, 6)
-    out[~np.isfinite(tcp).all(axis=1)] = np.nan  # no orientation, no direction
+    out[~np.isfinite(tcp).all(axis=1)] = np.nan
     return out
 
 
 def _same_turn(q: Vec, q_ref: Vec) -> Vec:
-    """Commands on the same turn as the joints: both are known up to whole turns where they wrap."""
+    """Commanded angles `q_ref` (n, J) [rad] brought to the same turn as the measured ones `q`
+    (n, J): where joints wrap, both are known up to whole turns only."""
     off = q_ref - q
     turns = np.rint(off / (2 * np.pi))
     near = np.abs(off - 2 * np.pi * turns) < 0.5
@@ -304,6 +274,8 @@ def _same_turn(q: Vec, q_ref: Vec) -> Vec:
 
 
 def _joints(source: Source, mapping: Mapping, found: dict[str, Converted]) -> int:
+    """The number of joints, from the channels, else from the mapping's limits. Raises
+    RecordingError where channels have different numbers."""
     widths = {n: c.samples.width for n, c in found.items() if n in JOINT_FIELDS}
     if len(set(widths.values())) > 1:
         said = ", ".join(f"{n} {w}" for n, w in widths.items())
@@ -316,24 +288,19 @@ def _joints(source: Source, mapping: Mapping, found: dict[str, Converted]) -> in
 
 
 def _span(source: Source, found: dict[str, Converted], hz: float) -> tuple[int, int]:
+    """The time of tick 0 [ns], and how many ticks of `hz` there are up to the last sample. Raises
+    ConfigError for times that leave most of the ticks empty."""
     start = min(int(c.samples.t[0]) for c in found.values())
     end = max(int(c.samples.t[-1]) for c in found.values())
-    n = int((end - start) * hz / NS + 0.25) + 1  # no tick lies behind the last sample
+    n = int((end - start) * hz / NS + 0.25) + 1  # up to a quarter of a period after the last sample
     samples = max(len(c.samples.t) for c in found.values())
     if n > 1000 * samples + 1000 or n > 200_000_000:
-        name, at, step = max(
-            (_longest_step(n, c) for n, c in found.items()), key=lambda longest: longest[2]
-        )
+        steps = {name: np.diff(c.samples.t, append=c.samples.t[-1]) for name, c in found.items()}
+        name = max(steps, key=lambda n: int(steps[n].max()))
+        at, step = int(steps[name].argmax()), int(steps[name].max())
         raise ConfigError(
             f"{source.path}: {samples} samples would fill {n} ticks of {hz:g} Hz "
             f"({(end - start) / NS:g} s); the longest step is one of {step / NS:g} s in {name} "
             f"behind sample {at}: check `time.unit` and `time.rate_hz`, or cut the file there"
         )
     return start, n
-
-
-def _longest_step(name: str, c: Converted) -> tuple[str, int, int]:
-    """(name, sample before it, length [ns])."""
-    steps = np.diff(c.samples.t)
-    at = int(steps.argmax()) if len(steps) else 0
-    return name, at, int(steps[at]) if len(steps) else 0

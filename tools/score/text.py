@@ -1,65 +1,64 @@
-"""Text tables: CSV and its relatives, read in blocks so that length costs no memory.
+"""Text tables: CSV and its relatives, read in blocks so that long files need no more memory.
 
-What programs write differs: delimiters (comma, semicolon, tab, spaces), decimal commas, lines of
-comment, a row of units, names behind a `#`. `dialect.sniff` finds out and says what it assumed;
-cells and lines that do not fit are left out, counted and named.
+Programs write tables in many ways: with different delimiters, decimal commas, lines of comment, a
+row of units, or the names behind a `#`. `dialect.sniff` finds out how a file is written and says
+what it assumed. Cells and lines that do not fit are left out and counted, and the first is named.
 """
 
 from __future__ import annotations
 
 import re
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from headway.errors import RecordingError
-from headway.tools.score.dialect import COMMENTS, open_text, sniff
+from headway.tools.score.dialect import COMMENTS, SPACES, open_text, sniff
+from headway.tools.score.mapping import Time
+from headway.tools.score.source import ODD
+from headway.tools.score.stamps import Times, date_ns, times_ns
+from headway.tools.score.table import Table
 from headway.types import Vec
 from headway.units import UNITS
 
 BLOCK = 20_000  # lines read at a time
-ODD = 0.1  # share of lines or of a column's cells that may not fit
-_TIME = re.compile(r"\d{1,2}:\d\d|\d{1,4}[./-]\d{1,2}[./-]\d{1,4}")  # of the day, or a date
+_TIME = re.compile(r"\d{1,2}:\d\d|\d{1,4}[./-]\d{1,2}[./-]\d{1,4}")  # a time of day or a date
+LINE = ""  # stands for a whole line where `Odd` counts by column
 
 
-@dataclass
 class Odd:
-    """What did not fit: `example` is the first such place, `examples` that of each column."""
+    """Counts what did not fit, by column."""
 
-    lines: int = 0
-    cells: dict[str, int] = field(default_factory=dict)
-    example: str = ""
-    examples: dict[str, str] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self.count: Counter[str] = Counter()
+        self.first: dict[str, str] = {}  # where the first one was, and what was found there
 
-    def line(self, text: str) -> None:
-        self.lines += 1
-        self.example = self.example or text
-
-    def cell(self, name: str, text: str) -> None:
-        self.cells[name] = self.cells.get(name, 0) + 1
-        self.examples.setdefault(name, text)
-        self.example = self.example or text
+    def add(self, column: str, text: str) -> None:
+        self.count[column] += 1
+        self.first.setdefault(column, text)
 
 
-class TextColumns:
-    """The columns of a text table. `blocks` reads the file anew each time."""
+class TextTable(Table):
+    """A text table. `blocks` reads the file anew each time."""
 
-    def __init__(self, path: Path) -> None:
-        """Raises RecordingError for a file that is no table with a header."""
-        self.path = path
+    def __init__(self, path: Path, time: Time) -> None:
+        """Raises RecordingError for a file that is no table with a header, ConfigError where
+        nothing says when a sample was."""
         self.dialect = sniff(path)
-        self.names = self.dialect.names
-        self.notes = list(self.dialect.notes)
-        self.odd = 0  # lines and cells left out, for the exit code
-        self._said: set[str] = set()
+        super().__init__(path, self.dialect.names, self.dialect.notes, time)
+        self._dates = False  # whether the stamps are dates
+        if len(self.stamps.keys) == 1:
+            _, cells = next(self.blocks((), self.stamps.keys), (None, {}))
+            words = cells.get(self.stamps.keys[0], [""])
+            self._dates = date_ns(words[0]) is not None
 
     def unit(self, name: str) -> str | None:
-        """That the row of units or the name says. Raises RecordingError for a word in that row that
-        is no unit."""
+        """The unit that the row of units or the name of a column says. Raises RecordingError for a
+        word in that row that is no unit."""
         if (word := self.dialect.unknown.get(name)) is not None:
             raise RecordingError(
                 f"{self.path}: wanted a unit for the column `{name}` in line "
@@ -68,10 +67,53 @@ class TextColumns:
             )
         return self.dialect.units[self.names.index(name)]
 
+    def read(self, keys: Sequence[str]) -> tuple[Sequence[str], Iterator[tuple[Times, Vec]]]:
+        return keys, ((t, x) for t, x, _ in self._timed(keys))
+
+    def _timed(
+        self, keys: Sequence[str], words: Sequence[str] = ()
+    ) -> Iterator[tuple[Times, Vec, dict[str, list[str]]]]:
+        """Block by block, the times (m,) [ns], the columns `keys` (m, k) and the cells of each of
+        the columns `words`. Lines of which nobody knows when they were are left out. Raises
+        RecordingError where these are too many."""
+        stamps, n = self.stamps, len(self.stamps.keys)
+        if self._dates:
+            for x, cells in self.blocks(keys, (*stamps.keys, *words)):
+                yield stamps.of([np.array(cells[stamps.keys[0]])], self.path), x, cells
+            return
+        found = lost = 0
+        for x, cells in self.blocks((*stamps.keys, *keys), words):
+            known = np.flatnonzero(np.isfinite(x[:, :n]).all(axis=1))
+            lost, x = lost + len(x) - len(known), x[known]
+            cells = {name: [c[i] for i in known.tolist()] for name, c in cells.items()}
+            end = found + len(x)
+            t = stamps.of(list(x[:, :n].T), self.path) if n else stamps.regular(found, end)
+            yield t, x[:, n:], cells
+            found = end
+        if lost > ODD * (found + lost):
+            raise RecordingError(
+                f"{self.path}: wanted finite times in `{stamps.keys[0]}`, found none in {lost} of "
+                f"{found + lost} lines: check the key, or cut them out"
+            )
+        if lost:
+            self._note(0, f"{lost} lines without a time left out")
+
+    def times(self, key: str, topic: str | None) -> Times:
+        self.require(key)
+        x = np.concatenate([b[:, 0] for b, _ in self.blocks((key,))])
+        return times_ns(x[np.isfinite(x)], self.stamps.unit, self.path, key)
+
+    def words(self, key: str, topic: str | None) -> Iterator[tuple[int | None, str]]:
+        self.require(key)
+        for t, _, cells in self._timed((), (key,)):
+            yield from zip(t.tolist(), cells[key], strict=True)
+
     def blocks(
         self, numbers: Sequence[str], words: Sequence[str] = ()
     ) -> Iterator[tuple[Vec, dict[str, list[str]]]]:
-        """(m, len(numbers)) and the cells of each column of words, block by block."""
+        """Block by block, the columns `numbers` (m, k) and the cells of each of the columns
+        `words`. Raises RecordingError for a file that cannot be read, or where too much does not
+        fit."""
         at = [self.names.index(n) for n in numbers]
         text_at = {n: self.names.index(n) for n in words}
         odd, rows = Odd(), 0
@@ -91,15 +133,11 @@ class TextColumns:
         self._say(odd, rows)
 
     def _parse(
-        self,
-        lines: list[str],
-        first: int,
-        at: list[int],
-        text_at: dict[str, int],
-        odd: Odd,
+        self, lines: list[str], first: int, at: list[int], text_at: dict[str, int], odd: Odd
     ) -> tuple[Vec, dict[str, list[str]]]:
-        if self.dialect.trailing:
-            lines = [self.dialect.trim(line) for line in lines]
+        """Numbers (m, k) from the columns `at`, and the cells of the columns `text_at`, whose names
+        are its keys. `first` is the number of the first of the `lines` in the file, counted from
+        1."""
         if not text_at and (x := self._fast(lines, at)) is not None:
             return x, {}
         dialect, names = self.dialect, self.names
@@ -110,9 +148,10 @@ class TextColumns:
                 continue
             found = dialect.split(line)
             if len(found) != len(names):
-                odd.line(
+                odd.add(
+                    LINE,
                     f"wanted {len(names)} cells as in the header, found {len(found)} in line "
-                    f"{number}"
+                    f"{number}",
                 )
                 continue
             row = []
@@ -120,7 +159,7 @@ class TextColumns:
                 try:
                     row.append(dialect.number(found[i]))
                 except ValueError:  # noqa: PERF203 - this is the path of tables that are not clean
-                    odd.cell(names[i], f"line {number}, `{names[i]}`: {found[i]!r}")
+                    odd.add(names[i], f"line {number}, `{names[i]}`: {found[i]!r}")
                     row.append(np.nan)
             rows.append(row)
             for name, i in text_at.items():
@@ -128,55 +167,60 @@ class TextColumns:
         return np.array(rows, np.float64).reshape(len(rows), len(at)), cells
 
     def _fast(self, lines: list[str], at: list[int]) -> Vec | None:
-        """By NumPy's own reader, None for a block that it does not take."""
+        """The numbers by NumPy's own reader, which is much faster; None for lines that it does not
+        take as they are."""
+        width, delimiter = len(self.names), self.dialect.delimiter
         whole = "".join(lines)
         if not at or self.dialect.decimal_comma or any(c in whole for c in "#%/"):
             return None
-        width = len(self.names)
-        if self.dialect.delimiter is not None and any(
-            line.count(self.dialect.delimiter) != width - 1 for line in lines
+        if delimiter != SPACES and not all(
+            line.count(delimiter) == width - 1
+            or (line.count(delimiter) == width and line.rstrip(" \r\n").endswith(delimiter))
+            for line in lines
         ):
             return None
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # a block of blank lines
-                x = np.loadtxt(
-                    lines, delimiter=self.dialect.delimiter, comments=None, ndmin=2,
-                    usecols=None if self.dialect.delimiter is None else at,
-                )  # fmt: skip
+                if delimiter != SPACES:
+                    return np.loadtxt(
+                        lines, delimiter=delimiter, comments=None, ndmin=2, usecols=at
+                    )
+                x = np.loadtxt(lines, comments=None, ndmin=2)  # each line has to have all cells
         except ValueError:
             return None
-        if self.dialect.delimiter is None:
-            return np.asarray(x[:, at]) if x.shape[1] == width else None
-        return np.asarray(x, np.float64)
+        return np.asarray(x[:, at]) if x.shape[1] == width else None
 
     def _say(self, odd: Odd, rows: int) -> None:
-        total = rows + odd.lines
-        worst = max(odd.cells, key=lambda n: odd.cells[n], default=None)
-        bad_cells = odd.cells[worst] if worst is not None else 0
-        if odd.lines > ODD * total:
+        """Notes on what did not fit. Raises RecordingError where that is too much."""
+        lines = odd.count.pop(LINE, 0)
+        if lines > ODD * (rows + lines):
             raise RecordingError(
-                f"{self.path}: {odd.example} ({odd.lines} of {total} lines are so): cut those "
-                "lines, or write the file again"
+                f"{self.path}: {odd.first[LINE]} ({lines} of {rows + lines} lines are so): cut "
+                "those lines, or write the file again"
             )
-        if bad_cells > ODD * rows:
-            example = odd.examples[str(worst)]
-            step = "check the key, or write the file again"
-            if _TIME.search(example.partition(": ")[2]):
-                step = (
-                    "write times as numbers, or as dates of ISO 8601 such as "
-                    "2026-11-28T12:00:00.123"
+        for column, count in odd.count.items():
+            if count > ODD * rows:
+                first = odd.first[column]
+                step = "check the key, or write the file again"
+                if _TIME.search(first.partition(": ")[2]):
+                    step = (
+                        "write times as numbers, or as dates of ISO 8601 such as "
+                        "2026-11-28T12:00:00.123"
+                    )
+                raise RecordingError(
+                    f"{self.path}: wanted numbers in `{column}`, found {first} ({count} of {rows} "
+                    f"cells are so): {step}"
                 )
-            raise RecordingError(
-                f"{self.path}: wanted numbers in `{worst}`, found {example} ({bad_cells} of "
-                f"{rows} cells are so): {step}"
-            )
-        for count, what in (
-            (odd.lines, "lines with another number of cells: left out"),
-            (sum(odd.cells.values()), "cells that are no numbers: masked"),
-        ):
-            note = f"{count} {what}, the first: {odd.example}"
-            if count and note not in self._said:
-                self._said.add(note)
-                self.notes.append(note)
-                self.odd += count
+        if lines:
+            what = "lines with another number of cells: left out"
+            self._note(lines, f"{lines} {what}, the first: {odd.first.pop(LINE)}")
+        if cells := odd.count.total():
+            first = next(iter(odd.first.values()))
+            self._note(cells, f"{cells} cells that are no numbers: masked, the first: {first}")
+
+    def _note(self, odd: int, text: str) -> None:
+        """Say once what is found again at each reading of the file."""
+        if text not in self.notes:
+            self.notes.append(text)
+            self.odd += odd

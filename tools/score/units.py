@@ -1,19 +1,15 @@
-"""Units, and the units that names of columns carry: "q1 [deg]", "fx, N", "width_mm"."""
+"""Units, also those that names of columns carry, as in "q1 [deg]", "fx, N" and "width_mm"."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from headway import units
 from headway.errors import ConfigError
 from headway.kernels.telemetry import FIELDS
 
 ANGLE = units.alternatives("rad")
-# base unit of a telemetry field -> what may be given instead, and its factor
-FACTORS = {
-    base: units.alternatives(base) for base in ("rad", "m", "rad/s", "m/s", "N", "Nm", "s")
-} | {"0..1": units.alternatives("1")}
 TIME = tuple(units.alternatives("s"))
 _OTHER_WORDS = {
     "degree": "deg", "degrees": "deg", "°": "deg", "radian": "rad", "radians": "rad",
@@ -25,12 +21,12 @@ _OTHER_WORDS = {
 }  # fmt: skip
 _BRACKETS = re.compile(r"[\[(]\s*([^\[\]()]+?)\s*[\])]\s*$")
 _COMMA = re.compile(r",\s*([^,]+?)\s*$")
-# Of a name with an underscore only units that mean nothing else: "q_s" may be anything.
+# Behind an underscore only units that can mean nothing else: "q_s" may be anything.
 _SUFFIX = re.compile(r"[a-zA-Z0-9]_(deg|rad|mm|cm|rpm|kN|mN|Nmm|mNm|ms|us|ns)$")
 
 
 def spelled(word: str) -> str | None:
-    """A unit as this module spells it, None for a word that is none."""
+    """A unit as `headway.units` spells it, None for a word that is no unit."""
     word = word.strip().strip("[]()").strip()
     if word in units.UNITS:
         return word
@@ -46,72 +42,76 @@ def of_name(name: str) -> str | None:
 
 
 def is_sure(name: str) -> bool:
-    """Whether the name carries its unit in brackets, where it can be nothing else."""
+    """Whether a name carries its unit in brackets, where it can be nothing else than a unit."""
     return _BRACKETS.search(name) is not None
 
 
-def factors(field: str, given: str | list[str] | None, where: str) -> tuple[float, float]:
-    """Of a telemetry field's first three values, and of the rest. Raises ConfigError."""
+def bases(field: str) -> list[str]:
+    """The SI units of a telemetry field: of its first three values and of the rest, where these
+    differ."""
+    return FIELDS[field][1].replace("quat wxyz", "rad").split(", ")
+
+
+def valid_for(base: str) -> dict[str, float]:
+    """What may be given instead of the SI unit `base`, itself included, and its factor."""
+    if base == "0..1":
+        return units.alternatives("1")
+    return units.alternatives(base) if base in units.UNITS else {base: 1.0}
+
+
+def factors(field: str, named: Sequence[str], where: str) -> tuple[float, float]:
+    """What the first three values of a telemetry field, and the rest, are multiplied by to be in SI
+    units, where they are in the units `named`. Raises ConfigError."""
     wanted = bases(field)
-    named = [given] if isinstance(given, str) else list(given or [])
     if len(named) > len(wanted):
         raise ConfigError(f"{where}: `unit` wants {len(wanted)} of them, found {len(named)}")
-    out = []
-    for i, base in enumerate(wanted):
-        valid = FACTORS.get(base, {base: 1.0})
-        if i >= len(named):
-            out.append(1.0)
-        elif named[i] in valid:
-            out.append(valid[named[i]])
-        else:
-            raise ConfigError(f"{where}: unknown unit `{named[i]}`, valid: {', '.join(valid)}")
+    out = [1.0] * len(wanted)
+    for i, unit in enumerate(named):
+        valid = valid_for(wanted[i])
+        if unit not in valid:
+            raise ConfigError(f"{where}: unknown unit `{unit}`, valid: {', '.join(valid)}")
+        out[i] = valid[unit]
     return out[0], out[-1]
-
-
-def bases(field: str) -> list[str]:
-    """The SI units of a telemetry field: of its first three values, and of the rest."""
-    return FIELDS[field][1].replace("quat wxyz", "rad").split(", ")
 
 
 def agreed(
     field: str,
-    given: str | list[str] | None,
-    columns: Iterable[tuple[str, str | None]],
+    named: list[str],
+    columns: Sequence[tuple[str, str | None]],
     where: str,
     notes: list[str],
-) -> str | list[str] | None:
-    """The units to use, from those that the mapping gives and those that the columns (name, unit)
-    carry. Raises ConfigError where the two differ, or a column's unit is none of the field's."""
+) -> list[str]:
+    """The units to use, from those that the mapping gives (`named`) and those that the columns
+    (name, unit) carry. Raises ConfigError where the two differ, or a column's unit is none of the
+    field's."""
     wanted = bases(field)
     said: list[str | None] = [None] * len(wanted)
-    columns = list(columns)
     for i, (name, unit) in enumerate(columns):
         if unit is None:
             continue
         part = 0 if len(wanted) == 1 or i < 3 or len(columns) < 4 else 1
-        valid = FACTORS.get(wanted[part], {wanted[part]: 1.0})
+        valid = valid_for(wanted[part])
         if unit not in valid:
             text = f"`{name}` is in {unit} by its name, {field} wants {', '.join(valid)}"
             if is_sure(name):
                 raise ConfigError(f"{where}: {text}: check the key")
             notes.append(f"check {field}: {text}: the mapping's unit is taken")
-            continue
-        if said[part] not in (None, unit):
+        elif said[part] in (None, unit):
+            said[part] = unit
+        else:
             raise ConfigError(
                 f"{where}: wanted one unit for all columns, found {said[part]} and {unit} "
                 f"(`{name}`): map them with `scale`, or write the file again"
             )
-        said[part] = unit
-    if all(s is None for s in said):
-        return given
-    named = [given] if isinstance(given, str) else list(given or [])
-    for i, unit in enumerate(said):
-        if unit is not None and i < len(named) and named[i] != unit:
+    for given, unit in zip(named, said, strict=False):  # the mapping may give the first alone
+        if unit not in (None, given):
             raise ConfigError(
-                f"{where}: the mapping gives the unit {named[i]}, the names of the columns say "
+                f"{where}: the mapping gives the unit {given}, the names of the columns say "
                 f"{unit}: correct `unit`, or leave it out"
             )
-    if not named and any(s is not None and s != b for s, b in zip(said, wanted, strict=True)):
-        shown = ", ".join(s or b for s, b in zip(said, wanted, strict=True))
-        notes.append(f"{field}: unit {shown}, as the names of the columns say")
-    return named or [s or b for s, b in zip(said, wanted, strict=True)]
+    if named or not any(said):
+        return named
+    used = [s or base for s, base in zip(said, wanted, strict=True)]
+    if used != wanted:
+        notes.append(f"{field}: unit {', '.join(used)}, as the names of the columns say")
+    return used
