@@ -44,8 +44,7 @@ _PIXELS = {"rgb8": ("u1", 3), "mono8": ("u1", 0), "16UC1": ("<u2", 0), "32FC1": 
 
 
 class Message(NamedTuple):
-    """A message as it is in the file, recorded at `t_ns` [ns]. `Recording.sequence` says what `seq`
-    counts."""
+    """A message as recorded at `t_ns` [ns]. What `seq` counts: see `Recording.sequence`."""
 
     t_ns: int
     seq: int
