@@ -92,6 +92,7 @@ def _cpu_model() -> str:
 
 
 def show(console: Console, name: str, f: Findings) -> None:
+    """Print what the benchmark `name` has found."""
     console.print(f"\n[bold]{f.title}[/bold]  [dim]{name}[/dim]")
     if f.skipped:
         console.print(f"  [yellow]skipped:[/yellow] {f.skipped}")
@@ -126,6 +127,7 @@ def _print_table(console: Console, t: Table) -> None:
 
 
 def summary(console: Console, found: dict[str, Findings]) -> None:
+    """Print how many targets were met, and which were not; `found` is by name of the benchmark."""
     judged = [n for f in found.values() for n in f.numbers if n.met is not None]
     missed = [n for n in judged if not n.met]
     skipped = [name for name, f in found.items() if f.skipped]
@@ -153,6 +155,9 @@ def _word(n: Number) -> str:
 
 
 def as_json(about: dict[str, str], effort: float, found: dict[str, Findings]) -> str:
+    """What `--json` writes: the machine `about`, the `effort`, and what was `found`, by name of the
+    benchmark."""
+
     def plain(f: Findings) -> dict[str, Any]:
         return asdict(f) | {"numbers": [asdict(n) | {"met": n.met} for n in f.numbers]}
 

@@ -39,6 +39,7 @@ class Begun:
         return bool(self._n >= self._data.shape[1])
 
     def note(self, index: int = -1) -> None:
+        """A tick begins now. `index`: its number, -1: how many were noted before."""
         if not self.full:
             self._data[0, self._n] = time.monotonic_ns()
             self._data[1, self._n] = self._n if index < 0 else index
@@ -57,6 +58,7 @@ Pacer = Callable[[float, int], Begun]  # rate [Hz], ticks
 
 
 def headway(hz: float, n: int) -> Begun:
+    """`n` ticks of `headway.clock.Rate` at `hz` [Hz]."""
     begun = Begun(n)
     for tick in Rate(hz, WallClock()):
         begun.note(tick.index)

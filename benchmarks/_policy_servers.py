@@ -38,6 +38,8 @@ _ACTIONS = np.zeros((ROWS, 7), np.float32)
 
 
 class Null:
+    """A policy without a model, which answers every observation with the same chunk at once."""
+
     name = "null"
     cameras: tuple[str, ...] = CAMERAS
     state_names = LAYOUT.state_names

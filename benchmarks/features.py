@@ -76,6 +76,7 @@ def timed(call: Callable[[], Any], n: int) -> Vec:
 
 
 def median(call: Callable[[], Any], n: int) -> float:
+    """Median time of `n` calls [s]."""
     return float(np.median(timed(call, n)))
 
 

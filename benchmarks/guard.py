@@ -55,6 +55,8 @@ def chunks() -> dict[str, tuple[Reason, Chunk]]:
 
 
 def ours(impl: Any) -> Guard:
+    """The guard of the simulated arm at 500 Hz, with a workspace, a floor, and limits of force and
+    torque; `impl` computes it and the kinematics."""
     chain = Chain(ur.DH, ur.BASE_YAW, arm_model.TCP, impl, (*ur.BODY, *arm_model.TOOL_BODY))
     cfg = GuardConfig(
         workspace_min=(-0.25, -1.0, 0.0),

@@ -58,6 +58,8 @@ class Cost:
 
 
 class NullCost(NullLog):
+    """Notes the cost of every tick, and records nothing."""
+
     def __init__(self, cost: Cost) -> None:
         super().__init__()
         self._cost = cost
@@ -67,6 +69,8 @@ class NullCost(NullLog):
 
 
 class RecordedCost(EpisodeLog):
+    """Notes the cost of every tick, with that of recording it. Set `cost` before the first tick."""
+
     cost: Cost
 
     def timing(self, t_ns: int, tick: Tick) -> None:

@@ -51,6 +51,7 @@ class Lateness(NullLog):
 
     @property
     def us(self) -> NDArray[np.float64]:
+        """Lateness of each tick but the first [us]."""
         return self._late[1 : self.ticks] / 1e3
 
 

@@ -140,6 +140,8 @@ def interval(values: NDArray[np.float64], rng: np.random.Generator) -> tuple[flo
 
 
 def columns(results: Iterable[Result]) -> dict[str, NDArray[np.float64]]:
+    """Each column (episodes,): `peak` force [N], `success` and `stopped` (0 or 1), and `seconds`
+    [s]."""
     rows = [(r.peak_force, bool(r.success), r.seconds, r.end == "fault") for r in results]
     names = ("peak", "success", "seconds", "stopped")
     return dict(zip(names, np.array(rows, float).T, strict=True))

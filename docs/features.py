@@ -147,6 +147,8 @@ TEXTS: dict[str, Text] = {
 
 
 def covers(key: str, feature: str) -> bool:
+    """Whether the text `key` is for `feature`: it is the channel of the feature, or a pattern of
+    its name."""
     return feature.startswith(f"{key}.") or fnmatchcase(feature, key)
 
 

@@ -52,17 +52,24 @@ class Source(Protocol[T_co]):
     def close(self) -> None:
         """Disconnect. Returns within a bounded time and never raises."""
 
-    def health(self) -> Health: ...
+    def health(self) -> Health:
+        """The present state of the device, and counts since it was opened."""
 
 
 class Camera(Source[Frame], Protocol):
+    """A camera. `has_depth`: whether its frames have a depth image."""
+
     has_depth: bool
 
 
-class ForceTorqueSensor(Source[Wrench], Protocol): ...
+class ForceTorqueSensor(Source[Wrench], Protocol):
+    """A force/torque sensor. Where its readings include the tool's weight and a bias,
+    `edge.control.payload` takes them out."""
 
 
 class Arm(Source[ArmState], Protocol):
+    """An arm of n joints with the limits `limits`. Commands are obeyed after `activate` only."""
+
     limits: Limits
     chain: Chain  # its kinematics up to the TCP
 
@@ -94,13 +101,16 @@ class ArmModule(Protocol):
 
 
 class Gripper(Source[GripperState], Protocol):
+    """A gripper with two jaws that open up to `stroke`."""
+
     stroke: float  # largest jaw opening [m]
 
     def command(self, width: float, *, force: float) -> None:
         """Move the jaws to the opening `width` [m] with at most `force` [N]. Raises DeviceError,
         also for numbers that are not finite."""
 
-    def stop(self) -> None: ...
+    def stop(self) -> None:
+        """Stop the jaws where they are."""
 
 
 class World(Protocol):

@@ -181,6 +181,8 @@ class ReplaySource(Generic[T]):
 
 
 def info(tape: Tape, model: str) -> Info:
+    """The `Info` of the recorded device `model`, such as "gripper"; its address is the path of the
+    recording."""
     return Info("replay", f"recorded {model}", uri=str(tape.log.path))
 
 

@@ -34,6 +34,9 @@ from headway.learn.networks import ChunkPolicy, wrist_camera
 
 @dataclass(frozen=True)
 class Args:
+    """What to train on, and how. A checkpoint is resumed only by a training with the same
+    arguments."""
+
     demos: tuple[Path, ...] = (Path("runs/demos"),)  # folders of recordings
     out: Path = Path("models/pick_place_policy")
     work: Path = Path("runs/train_policy")  # checkpoint
@@ -47,6 +50,9 @@ class Args:
 
 @dataclass(frozen=True)
 class Report:
+    """How well the policy imitates episodes that it was not trained on, after `steps` steps.
+    `samples` counts those of all episodes."""
+
     steps: int
     samples: int
     held_out_position_mm: float  # mean absolute error of the last waypoint
@@ -55,6 +61,7 @@ class Report:
 
 
 def load(args: Args) -> dataset.Samples:
+    """The samples of all folders in `args.demos`. Raises what `dataset.load` raises."""
     parts = [
         dataset.load(
             folder, CHAIN, camera="wrist", state_names=CLONING_STATE, vocabulary=INSTRUCTIONS,
@@ -66,6 +73,9 @@ def load(args: Args) -> dataset.Samples:
 
 
 def train(args: Args) -> tuple[ChunkPolicy, Report]:
+    """Train on 19 of 20 episodes, and judge the result by the others. The network that is returned
+    has the moving average of the weights. Every 250 steps the report is printed and a checkpoint
+    written."""
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
     data = load(args)
@@ -163,6 +173,7 @@ def _loss(
 
 @torch.no_grad()
 def evaluate(net: ChunkPolicy, data: dataset.Samples, idx: NDArray[Any], steps: int) -> Report:
+    """Judge `net` by the samples `idx` of `data`; `steps` is for the report."""
     net.eval()
     out = torch.cat([net(*_batch(data, part)) for part in _parts(idx)])
     truth = torch.from_numpy(data.actions[idx])

@@ -54,6 +54,7 @@ class TakingTurns:
         return self.policy.instruction(text)
 
     def reseed(self, seed: int) -> None:
+        """Set the seed of the next episode; call `reset` afterwards."""
         self.seed = seed
         self.expert.reseed(seed)
 

@@ -55,6 +55,18 @@ def episode_samples(
     stroke: float,
     index: int,
 ) -> Samples:
+    """The samples of one episode: one for each chunk in `recording` whose observation has an image
+    of `camera`, and which either has a teacher's label, or neither is a disturbance nor is followed
+    by one within its horizon.
+
+    `chain`: the arm's kinematics; `state_names`: the numbers of the state vector, see
+    `edge.policy.observation`; `instruction`: its index; `horizon`: waypoints per chunk; `stroke`
+    [m]: jaws that are commanded to less than half of it count as closed; `index`: the number of the
+    episode.
+
+    Without a label, a waypoint is the TCP pose that was really commanded at its time, plus the
+    delay of the chunk player's moving averages. Raises RecordingError for topics that are missing,
+    SpecMismatch for unknown `state_names`."""
     rows, command, chunks = (recording.rows(t) for t in ("/telemetry", "/command", "/chunk"))
     rgb = dict(recording.images(f"/camera/{camera}/rgb"))
     depth = dict(recording.images(f"/camera/{camera}/depth"))

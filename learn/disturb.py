@@ -74,6 +74,7 @@ class Disturbance:
 
 
 def drawn(seed: int) -> Disturbance:
+    """The disturbance of the scene with this `seed`, always the same for the same seed."""
     rng = np.random.default_rng(seed)
     kind = str(rng.choice(list(KINDS), p=list(KINDS.values())))
     again = rng.random() < 0.4
@@ -104,6 +105,7 @@ class Disturbed:
         self._begun: int | None = None
 
     def redraw(self, seed: int) -> None:
+        """Draw the disturbance of the next episode, whose scene has this `seed`."""
         self.what = drawn(seed)
 
     def reset(self) -> None:

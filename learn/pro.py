@@ -42,6 +42,10 @@ from headway.learn.pro_report import judge
 
 @dataclass(frozen=True)
 class Args:
+    """What to train on, and how. `rollouts`: folders of recordings; `out`: folder of the bundle;
+    `head_hz`: rate of the head [Hz]; `limit_s`: the longest time-to-go that the head can tell [s].
+    `gamma` and the two weights make PRO's reward; the training does not use them."""
+
     rollouts: tuple[Path, ...] = (Path("runs/rollouts"), Path("runs/disturbed"))
     out: Path = Path("models/pick_place_pro")
     steps: int = 1500
@@ -73,6 +77,7 @@ class Batch:
 
 
 def collate(items: list[Labelled]) -> Batch:
+    """The episodes `items` as one batch."""
     n = max(len(s.features) for s in items)
 
     def pad(parts: list[NDArray[Any]]) -> Tensor:
@@ -106,6 +111,8 @@ def split(items: list[Labelled]) -> tuple[list[Labelled], list[Labelled], list[L
 
 
 def loss_of(net: ProHead, b: Batch, generator: torch.Generator) -> Tensor:
+    """The loss of `net` on the batch `b`, see above. `generator` draws which channel groups are
+    masked, and at which share of the episodes they are ranked."""
     # Mask each channel group in one of eight sequences.
     drop = torch.rand(b.mask.shape[0], 1, b.mask.shape[2], generator=generator) < 0.125
     logits, binary = net.sequence(b.features, b.mask * ~drop)
@@ -148,6 +155,8 @@ def _ranking(net: ProHead, logits: Tensor, b: Batch, generator: torch.Generator)
 
 
 def train(args: Args, items: list[Labelled]) -> ProHead:
+    """Train a head on the training split of `items`, and fit its temperatures on the validation
+    split."""
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
     generator = torch.Generator().manual_seed(args.seed)
@@ -204,6 +213,9 @@ def _calibrate(net: ProHead, items: list[Labelled]) -> None:
 
 
 def save(net: ProHead, args: Args, items: list[Labelled], metrics: dict[str, float]) -> Path:
+    """Export the head and write it as a bundle to the folder `args.out`, with `metrics`, and with
+    `risk_threshold` among them as the threshold of the risk. `items` are all that it was made from.
+    Returns the folder. Raises BundleError where it cannot be written."""
     inputs = {
         "features": torch.zeros(1, len(spec.NAMES)) + 0.1,
         "mask": torch.ones(1, len(spec.MASKS)),

@@ -72,6 +72,8 @@ def interpreters() -> dict[tuple[int, int], tuple[Path, str]]:
 def chosen(
     found: dict[tuple[int, int], tuple[Path, str]], only: str
 ) -> dict[tuple[int, int], tuple[Path, str]]:
+    """Those of `found` that `--only` asks for: the oldest, the newest, both ("ends"), or all
+    ("")."""
     keep = sorted(found)
     if only == "ends":
         keep = sorted({*keep[:1], *keep[-1:]})
@@ -81,6 +83,8 @@ def chosen(
 
 
 def run(python: Path, venv: str, constraints: str, targets: list[str]) -> int:
+    """Run `make` with `targets` on the interpreter `python`, in the virtual environment `venv`.
+    Returns make's exit code."""
     make = [os.environ.get("MAKE", "make"), f"PYTHON={python}", f"VENV={venv}", *targets]
     if constraints:
         make.append(f"CONSTRAINTS={constraints}")

@@ -20,6 +20,9 @@ remote_stop: RemoteStop | None = None
 
 
 class Config(config.Struct, frozen=True):
+    """Keys of `[arm]` for the kind `null`. `rate_hz` of the samples; `q` [rad]: the joints at the
+    start."""
+
     rate_hz: config.Hertz = 500.0
     threaded: bool = False  # use a reader thread, as for a device whose `read` waits
     q: tuple[float, float, float, float, float, float] = (0.0, -1.9, 1.9, -1.57, -1.57, 0.0)
@@ -27,6 +30,9 @@ class Config(config.Struct, frozen=True):
 
 
 class NullArm(NullSource[ArmState]):
+    """The arm that `cfg` describes, on the run's `clock`. A `stop` of a category other than 2 needs
+    another `activate`."""
+
     limits = ur.LIMITS
 
     def __init__(self, clock: Clock, cfg: Config) -> None:

@@ -23,6 +23,9 @@ remote_stop: RemoteStop | None = None
 
 
 class Config(config.Struct, frozen=True):
+    """Keys of `[arm]` for the kind `replay`. `path`: the recording; `topic`: where its telemetry
+    is."""
+
     path: str
     topic: str = "/telemetry"
     model: str = "ur5e"  # limits and kinematics are those of drivers/arms/_MODEL.py
@@ -107,4 +110,6 @@ def _model(name: str, rows: NDArray[np.void], path: str) -> tuple[Limits, Chain]
 
 
 def connect(cfg: Config, ctx: Context) -> ReplayArm:
+    """The arm of the recording, not open yet. Raises RecordingError for a file that cannot be read
+    or lacks `topic`, and ConfigError for telemetry or a `model` that does not fit."""
     return ReplayArm(tape_of(cfg.path, ctx), cfg)

@@ -17,6 +17,8 @@ remote_stop: RemoteStop | None = None
 
 
 class Config(config.Struct, frozen=True):
+    """Keys of `[arm]` for the kind `sim`. `rate_hz` of the samples."""
+
     rate_hz: config.Hertz = 500.0
 
 
@@ -76,4 +78,5 @@ class SimArm(SimSource[ArmState]):
 
 
 def connect(cfg: Config, ctx: Context) -> SimArm:
+    """The arm of the run's simulated cell, not open yet. Raises ConfigError without a [cell]."""
     return SimArm(cell_of(ctx), cfg)

@@ -16,6 +16,9 @@ from headway.types import Frame
 
 
 class Config(config.Struct, frozen=True):
+    """Keys of `[[camera]]` for the kind `null`. `depth_mm` [mm]: the depth of all pixels, 0 for no
+    reading; `depth`: whether there is a depth image."""
+
     name: CameraName = "wrist"
     width: Pixels = 96  # [px]
     height: Pixels = 96
@@ -26,6 +29,9 @@ class Config(config.Struct, frozen=True):
 
 
 class NullCamera(NullSource[Frame]):
+    """The camera that `cfg` describes, on the run's `clock`; its focal length is as many pixels as
+    the image is high."""
+
     def __init__(self, clock: Clock, cfg: Config) -> None:
         super().__init__(clock, f"null camera {cfg.name}", cfg.rate_hz, cfg.threaded)
         self.has_depth = cfg.depth
@@ -40,4 +46,5 @@ class NullCamera(NullSource[Frame]):
 
 
 def connect(cfg: Config, ctx: Context) -> NullCamera:
+    """The camera that `cfg` describes, not open yet."""
     return NullCamera(ctx.clock, cfg)

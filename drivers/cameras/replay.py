@@ -18,6 +18,9 @@ from headway.types import Frame
 
 
 class Config(config.Struct, frozen=True):
+    """Keys of `[[camera]]` for the kind `replay`. `path`: the recording; `name`: the camera in
+    it."""
+
     path: str
     name: CameraName = "wrist"
 
@@ -81,4 +84,6 @@ class ReplayCamera(ReplaySource[Frame]):
 
 
 def connect(cfg: Config, ctx: Context) -> ReplayCamera:
+    """The recorded camera, not open yet. Raises RecordingError for a file that cannot be read or
+    has no images of this camera."""
     return ReplayCamera(tape_of(cfg.path, ctx), cfg)

@@ -22,6 +22,9 @@ from headway.types import Frame, Info, Sample
 
 
 class Config(config.Struct, frozen=True):
+    """Keys of `[[camera]]` for the kind `sim`: image size [px], frames per second `rate_hz`, and
+    whether there is a depth image."""
+
     name: CameraName = "wrist"  # a camera of the scene: wrist or overview
     width: Pixels = 96
     height: Pixels = 96
@@ -160,4 +163,6 @@ class SimCamera(SimDevice[Frame]):
 
 
 def connect(cfg: Config, ctx: Context) -> SimCamera:
+    """The camera of the run's simulated cell, not open yet. Raises ConfigError without a [cell] and
+    for a camera that the scene lacks, Missing where nothing can render."""
     return SimCamera(cell_of(ctx), cfg)

@@ -14,6 +14,9 @@ Triple = tuple[float, float, float]
 
 
 class Config(config.Struct, frozen=True):
+    """Keys of `[ft]` for the kind `null`. `rate_hz` of the samples; `force` and `torque` in the
+    sensor's frame."""
+
     rate_hz: config.Hertz = 500.0
     threaded: bool = False  # use a reader thread, as for a device whose `read` waits
     force: Triple = (0.0, 0.0, 0.0)  # [N]
@@ -21,6 +24,8 @@ class Config(config.Struct, frozen=True):
 
 
 class NullForceTorque(NullSource[Wrench]):
+    """The sensor that `cfg` describes, on the run's `clock`."""
+
     def __init__(self, clock: Clock, cfg: Config) -> None:
         super().__init__(clock, "null F/T sensor", cfg.rate_hz, cfg.threaded)
         self._wrench = Wrench(np.array(cfg.force), np.array(cfg.torque))
@@ -30,4 +35,5 @@ class NullForceTorque(NullSource[Wrench]):
 
 
 def connect(cfg: Config, ctx: Context) -> NullForceTorque:
+    """The sensor that `cfg` describes, not open yet."""
     return NullForceTorque(ctx.clock, cfg)

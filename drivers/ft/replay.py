@@ -13,12 +13,17 @@ from headway.types import Wrench
 
 
 class Config(config.Struct, frozen=True):
+    """Keys of `[ft]` for the kind `replay`. `path`: the recording; `topic`: where its telemetry is;
+    `frame_id`: the frame of the recorded wrench."""
+
     path: str
     topic: str = "/telemetry"
     frame_id: str = "tcp"
 
 
 class ReplayForceTorque(ReplaySource[Wrench]):
+    """The wrench of the telemetry on `tape`. A sample with NaN or infinity is not valid."""
+
     def __init__(self, tape: Tape, cfg: Config) -> None:
         times, self._rows = tape.rows(cfg.topic, ("wrench",))
         super().__init__(tape, info(tape, "F/T sensor"), times)
@@ -30,4 +35,6 @@ class ReplayForceTorque(ReplaySource[Wrench]):
 
 
 def connect(cfg: Config, ctx: Context) -> ReplayForceTorque:
+    """The recorded sensor, not open yet. Raises RecordingError for a file that cannot be read or
+    lacks `topic`, and ConfigError where that has no rows with a wrench."""
     return ReplayForceTorque(tape_of(cfg.path, ctx), cfg)

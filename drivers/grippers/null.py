@@ -16,12 +16,17 @@ from headway.types import GripperState
 
 
 class Config(config.Struct, frozen=True):
+    """Keys of `[gripper]` for the kind `null`. `rate_hz` of the samples; `stroke`: the largest
+    opening."""
+
     rate_hz: config.Hertz = 500.0
     threaded: bool = False  # use a reader thread, as for a device whose `read` waits
     stroke: Annotated[float, Meta(gt=0.0, le=1.0)] = 0.085  # [m]
 
 
 class NullGripper(NullSource[GripperState]):
+    """The gripper that `cfg` describes, on the run's `clock`; it is open at the start."""
+
     def __init__(self, clock: Clock, cfg: Config) -> None:
         super().__init__(clock, "null gripper", cfg.rate_hz, cfg.threaded)
         self.stroke = self._width = cfg.stroke
@@ -41,4 +46,5 @@ class NullGripper(NullSource[GripperState]):
 
 
 def connect(cfg: Config, ctx: Context) -> NullGripper:
+    """The gripper that `cfg` describes, not open yet."""
     return NullGripper(ctx.clock, cfg)

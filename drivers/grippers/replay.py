@@ -15,12 +15,18 @@ from headway.types import GripperState
 
 
 class Config(config.Struct, frozen=True):
+    """Keys of `[gripper]` for the kind `replay`. `path`: the recording; `topic`: where its
+    telemetry is."""
+
     path: str
     topic: str = "/telemetry"
     stroke: Annotated[float, Meta(gt=0.0, le=1.0)] = 0.085  # of the recorded gripper [m]
 
 
 class ReplayGripper(ReplaySource[GripperState]):
+    """The gripper of the telemetry on `tape`. A sample with a width of NaN or infinity is not
+    valid."""
+
     def __init__(self, tape: Tape, cfg: Config) -> None:
         columns = ("width", "width_ref", "grip_force", "vacuum")
         times, self._rows = tape.rows(cfg.topic, columns)
@@ -43,4 +49,6 @@ class ReplayGripper(ReplaySource[GripperState]):
 
 
 def connect(cfg: Config, ctx: Context) -> ReplayGripper:
+    """The recorded gripper, not open yet. Raises RecordingError for a file that cannot be read or
+    lacks `topic`, and ConfigError where that has no rows with a gripper."""
     return ReplayGripper(tape_of(cfg.path, ctx), cfg)

@@ -19,12 +19,18 @@ from headway.types import GripperState, Info
 
 
 class Config(config.Struct, frozen=True):
+    """Keys of `[gripper]` for the kind `sim`. `rate_hz` of the samples; `force_noise` and
+    `width_noise` are standard deviations."""
+
     rate_hz: config.Hertz = 500.0
     force_noise: Annotated[float, Meta(ge=0.0, le=1000.0)] = 0.4  # [N]
     width_noise: Annotated[float, Meta(ge=0.0, le=1.0)] = 1e-4  # [m]
 
 
 class SimGripper(SimSource[GripperState]):
+    """The gripper of the simulated `cell`. It grips with at most 40 N, whatever `command` asks
+    for."""
+
     stroke = STROKE
 
     def __init__(self, cell: Cell, cfg: Config) -> None:
@@ -55,4 +61,6 @@ class SimGripper(SimSource[GripperState]):
 
 
 def connect(cfg: Config, ctx: Context) -> SimGripper:
+    """The gripper of the run's simulated cell, not open yet. Raises ConfigError without a
+    [cell]."""
     return SimGripper(cell_of(ctx), cfg)

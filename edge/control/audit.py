@@ -90,10 +90,12 @@ class Audit:
         gc.callbacks.append(self._collected)
 
     def close(self) -> None:
+        """Stop counting the time of garbage collections."""
         if self._collected in gc.callbacks:
             gc.callbacks.remove(self._collected)
 
     def begin(self) -> None:
+        """A tick begins: read the counters of the loop's thread."""
         self._tally.begin(self._gc_ns)
 
     def sampled(self, source: str, stamp: Stamp) -> None:

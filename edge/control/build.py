@@ -102,6 +102,7 @@ class Built:
 
     @property
     def worker(self) -> Worker | None:
+        """The worker that runs the policy; None in a run without one."""
         return self.loop.worker
 
     def _policy(self, settings: Settings, station: Station, clock: Clock) -> Worker | None:
@@ -206,6 +207,7 @@ class Built:
         return control
 
     def close(self) -> None:
+        """End the policy's process or connection. To be called after the last episode."""
         self._close.close()
 
 

@@ -117,6 +117,7 @@ class Outlet:
         self._ending, self._file = ending, file
 
     def write(self, text: str) -> int:
+        """Write `text`, or drop it as described above. Returns its length in both cases."""
         if self.error is None:
             try:
                 return self._file.write(text)

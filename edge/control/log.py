@@ -57,6 +57,8 @@ STAMP_COLUMNS = ("exposure_ns", "arrival_ns", "submitted_ns", "started_ns", "don
 
 
 def command_dtype(joints: int) -> np.dtype[np.void]:
+    """Layout of a row of /command, of which there is one per tick, for an arm with `joints` joints.
+    `t_ns` [ns] is when the tick was due, on the run's clock."""
     return np.dtype(
         [
             ("t_ns", np.int64),
@@ -136,6 +138,7 @@ class NullLog:
         )  # fmt: skip
 
     def add(self, event: Event) -> None:
+        """Keep `event` in `events`."""
         self.events.append(event)
 
     def tick(
@@ -167,7 +170,8 @@ class NullLog:
 
 class EpisodeLog(NullLog):
     """Records one episode: `with EpisodeLog(path, ...) as log:`. Leaving the block closes the
-    recording and raises what `close` raises."""
+    recording and raises what `close` raises. In lock-step, every method that records raises
+    RecordingError when the recorder's process is gone; in real time only `timing` does."""
 
     def __init__(
         self,
@@ -259,6 +263,7 @@ class EpisodeLog(NullLog):
                 ) from None
 
     def begin(self) -> None:
+        """As `NullLog.begin`; in real time, the counters of the loop's thread are read too."""
         self.stamps[0] = perf_counter_ns()
         if self._realtime:  # page faults and context switches only matter where time is real
             self.audit.begin()
@@ -268,11 +273,13 @@ class EpisodeLog(NullLog):
         return self.audit.sampled
 
     def add(self, event: Event) -> None:
+        """Keep `event` in `events`, and record it on /event and its text on /log."""
         super().add(event)
         self.recorder.json("/event", event.t_ns, msgspec.json.encode(event))
         self.recorder.log(event.t_ns, event.level, event.text)
 
     def telemetry(self, t_ns: int, row: np.void) -> None:
+        """Record `row`, the telemetry row of the tick at `t_ns` [ns], on /telemetry."""
         self.recorder.write("/telemetry", t_ns, row)
 
     def tick(
@@ -284,6 +291,10 @@ class EpisodeLog(NullLog):
         pro: ProOperator | None,
         tick: Tick,
     ) -> None:
+        """Record on /command what the tick at `t_ns` [ns] did, and on /pro the signals if PRO's
+        head ran. `wanted` (n,) [rad]: the joint reference; `sent`: what the guard made of it;
+        `mode`: what the reference followed; `pro`: None in a run without PRO; `tick`: its deadline
+        misses are recorded."""
         self._pack.pack_into(
             self._bytes, 0, t_ns, *wanted.tolist(), *sent.q.tolist(),
             sent.reason, sent.changed, mode, tick.missed,
@@ -293,6 +304,8 @@ class EpisodeLog(NullLog):
             self.recorder.write("/pro", t_ns, pro.record)
 
     def chunk(self, t_ns: int, ready: Ready) -> None:
+        """Record on /chunk the chunk `ready`, which the loop takes over at `t_ns` [ns]. Raises
+        SpecMismatch for actions of another shape than `chunk_shape`."""
         c = self._chunk
         if ready.chunk.actions.shape != c["actions"].shape:
             raise SpecMismatch(
@@ -316,6 +329,9 @@ class EpisodeLog(NullLog):
         self.recorder.write("/chunk", t_ns, c)
 
     def image(self, t_ns: int, name: str, frame: Frame) -> None:
+        """Record `frame` of the camera `name`, which the policy is given at `t_ns` [ns]; with the
+        camera's first frame also its calibration. Does nothing for a camera that is not in
+        `cameras`, and records no depth where `cameras` says that there is none."""
         if f"/camera/{name}/rgb" not in self._topics:
             return
         h, w = frame.rgb.shape[:2]
@@ -327,6 +343,9 @@ class EpisodeLog(NullLog):
             self.recorder.image(f"/camera/{name}/depth", t_ns, frame.depth, frame.frame_id)
 
     def timing(self, t_ns: int, tick: Tick) -> None:
+        """Record the timing of the tick that was due at `t_ns` [ns]: on /timing in real time; in
+        lock-step it is kept until `close` writes it. To be called last in every tick. Raises
+        RecordingError when the recording can no longer be written."""
         audit = self.audit
         audit.finish(t_ns, tick, self.stamps)
         if self._realtime:
@@ -339,6 +358,7 @@ class EpisodeLog(NullLog):
             self.recorder.check()
 
     def end(self, t_ns: int, result: Result) -> None:
+        """Record on /result, at `t_ns` [ns], how the episode ended."""
         self.recorder.json("/result", t_ns, msgspec.json.encode(result))
 
 

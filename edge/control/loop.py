@@ -29,8 +29,12 @@ from headway.types import Signals
 class Observer(Protocol):
     """Is told when the ticks of an episode begin, with its log, and when they are over."""
 
-    def begin(self, log: NullLog) -> None: ...
-    def end(self) -> None: ...
+    def begin(self, log: NullLog) -> None:
+        """The ticks of an episode begin; `log` records it."""
+
+    def end(self) -> None:
+        """The ticks are over. Also called where none began because the episode could not be
+        prepared."""
 
 
 class Loop:

@@ -22,6 +22,7 @@ class Part:
 
 
 def in_words(parts: Iterable[Part]) -> str:
+    """The parts on one line for people, such as "guard in cpp, PRO head in ort"."""
     return ", ".join(f"{p.name} in {p.by}" for p in parts)
 
 

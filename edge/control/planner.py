@@ -77,6 +77,7 @@ class Planner:
 
     @property
     def trouble(self) -> str:
+        """How the policy failed, or else what the sensors lack; "" where nothing is wrong."""
         return self.failed or self._senses.trouble
 
     def step(self, tick: Tick, row: Row) -> None:

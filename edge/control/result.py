@@ -38,36 +38,42 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
 class Trace:
     """PRO's signals during one episode, with the force and the retries that baselines use: at most
-    `size` entries, one per run of PRO's head. `t` [s] since the first tick, `risk` and `completion`
-    0..1, `force` |F| at the TCP [N] and `retries` are each an array (entries,)."""
+    `size` entries, one per run of PRO's head."""
 
     def __init__(self, size: int) -> None:
         self._data = np.zeros((5, size))
         self._n = 0
 
     def add(self, t: float, signals: Signals, force: float, retries: int) -> None:
+        """Append an entry; one that exceeds `size` is dropped. `t` [s] since the first tick,
+        `force` |F| at the TCP [N], `retries` in the episode so far."""
         if self._n < self._data.shape[1]:
             self._data[:, self._n] = t, signals.risk, signals.completion, force, retries
             self._n += 1
 
     @property
     def t(self) -> Vec:
+        """Times since the first tick (entries,) [s]."""
         return self._data[0, : self._n]
 
     @property
     def risk(self) -> Vec:
+        """PRO's risk (entries,), 0..1."""
         return self._data[1, : self._n]
 
     @property
     def completion(self) -> Vec:
+        """PRO's completion (entries,), 0..1."""
         return self._data[2, : self._n]
 
     @property
     def force(self) -> Vec:
+        """|F| at the TCP (entries,) [N]."""
         return self._data[3, : self._n]
 
     @property
     def retries(self) -> Vec:
+        """Retries so far (entries,)."""
         return self._data[4, : self._n]
 
     def index(self, t: float) -> int:

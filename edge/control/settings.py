@@ -92,6 +92,8 @@ class PolicyConfig(config.Struct, frozen=True):
 
 
 class ProConfig(config.Struct, frozen=True):
+    """The `[pro]` section; a run without it has no signals of PRO."""
+
     bundle: FilePath  # of the PRO head
     engine: str = "auto"
     features: Literal["auto", "cuda", "cpp", "numpy"] = "auto"  # what computes them

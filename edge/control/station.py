@@ -68,11 +68,14 @@ class Station:
 
     @property
     def sources(self) -> list[Latest[Any]]:
+        """All devices of this run, in the order in which they are opened: the arm, the F/T sensor
+        and the gripper if there are any, and the cameras."""
         optional = [s for s in (self.ft, self.gripper) if s is not None]
         return [self.arm, *optional, *self.cameras.values()]
 
     @property
     def joints(self) -> int:
+        """How many joints the arm has."""
         return len(self.arm_device.limits.q_min)
 
     def __enter__(self) -> Station:

@@ -77,6 +77,7 @@ class Setup:
 
     @property
     def lines(self) -> list[str]:
+        """What was granted or refused, for people: one line per step."""
         return [str(g) for g in self.granted]
 
     @property

@@ -32,6 +32,8 @@ class System:
         return os.sched_getscheduler(0), os.sched_getparam(0).sched_priority
 
     def set_scheduler(self, policy: int, priority: int) -> None:
+        """Give the calling thread the scheduling policy `policy`, such as os.SCHED_FIFO, and
+        `priority`."""
         os.sched_setscheduler(0, policy, os.sched_param(priority))
 
     def affinity(self, tid: int) -> set[int]:
@@ -78,13 +80,16 @@ class System:
         _call("mlockall", _MCL_CURRENT | _MCL_FUTURE | _MCL_ONFAULT)
 
     def munlockall(self) -> None:
+        """Undo `mlockall`."""
         _call("munlockall")
 
     def mallopt(self, option: int, value: int) -> None:
+        """Set the `option` of malloc, see mallopt(3), to `value`."""
         if _function("mallopt")(option, value) != 1:
             raise OSError(0, f"mallopt({option}, {value}) was refused")
 
     def huge_pages(self, on: bool) -> None:
+        """Allow (`on`) or forbid transparent huge pages for the memory of this process."""
         _call("prctl", _PR_SET_THP_DISABLE, *(ctypes.c_ulong(x) for x in (not on, 0, 0, 0)))
 
     def hold_latency(self, us: int) -> Callable[[], None]:

@@ -104,6 +104,8 @@ class Watchdog:
         return self._process.pid
 
     def arm(self, recording: Path) -> None:
+        """An episode begins: from now on the watchdog acts when there is no tick. `recording` is
+        the file of the episode, beside which the watchdog writes what it did."""
         text = os.fsencode(recording.absolute())[: _SIZE - _TEXT]
         self._page[_TEXT : _TEXT + len(text)] = text
         self._words[_LENGTH] = len(text)
@@ -121,6 +123,7 @@ class Watchdog:
         return self._unseen < self._patience
 
     def disarm(self) -> None:
+        """The loop has stopped the arm: the watchdog no longer acts."""
         self._words[_ARMED] = 0
 
     def __enter__(self) -> Watchdog:
@@ -189,6 +192,8 @@ def stop_arm(setup: dict[str, Any]) -> str:
 
 
 def main(argv: list[str]) -> int:
+    """Run the watchdog process. `argv`: the file descriptor of the shared page, and the setup as
+    JSON. Returns the exit code of `watch`."""
     memory, setup = int(argv[0]), json.loads(argv[1])
     outlive()
     page = mmap.mmap(memory, _SIZE)

@@ -29,6 +29,8 @@ _SHARE = 0.9  # of the arm's acceleration and jerk limits
 
 
 class Mode(IntEnum):
+    """What the joint reference of a tick follows."""
+
     FOLLOW = 0  # a chunk that is young enough
     STOP = 1  # on the jerk-limited stop
     HOLD = 2  # at rest, without a chunk

@@ -21,6 +21,7 @@ class PlayClock:
         self.lag_ns = 0
 
     def reset(self) -> None:
+        """Begin an episode: without a lag, and without marks."""
         self.lag_ns = 0
         self._marks.clear()
 

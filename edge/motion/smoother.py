@@ -34,6 +34,9 @@ class Smoother(Protocol):
 
 
 class PythonSmoother:
+    """The `Smoother` in Python, for `n` joints; `taps` has the length of each moving average
+    [ticks]."""
+
     def __init__(self, n: int, taps: Sequence[int]) -> None:
         self._windows = [np.zeros((t, n)) for t in taps]
         self._sums = [np.zeros(n) for _ in taps]

@@ -59,7 +59,9 @@ class Policy(Protocol):
         """Index of the instruction `text` among those that the policy knows. Raises SpecMismatch
         for an unknown one."""
 
-    def reset(self) -> None: ...
+    def reset(self) -> None:
+        """Begin an episode: forget what was kept from the one before."""
+
     def infer(self, obs: Observation) -> Chunk:
         """The chunk for `obs`, with actions relative to `obs.base`. May raise anything."""
 
@@ -108,16 +110,21 @@ class Worker(Protocol):
         instruction's index. Raises SpecMismatch for an instruction that the policy does not know,
         PolicyError when the policy is gone."""
 
-    def submit(self, obs: Observation) -> None: ...
+    def submit(self, obs: Observation) -> None:
+        """Hand over the observation `obs`, to be answered by a chunk. Never waits for the policy's
+        process."""
+
     def take(self, now_ns: int) -> Ready | None:
         """The newest chunk that is ready at `now_ns` [ns], None without a new one. Raises
         PolicyError once for an inference that failed, and at every call when the policy is gone for
         good."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """End the policy's process, if the worker has started one."""
 
 
 def about(policy: Policy) -> About:
+    """The description of `policy`, as a worker carries it."""
     return About(policy.name, policy.cameras, policy.state_names, policy.chunk_shape, policy.needs)
 
 
@@ -174,11 +181,14 @@ class InlineWorker:
         self._ready: list[tuple[int, Ready | PolicyError]] = []
 
     def reset(self, instruction: str) -> int:
+        """As `Worker.reset`, for which the policy is reset too."""
         self._ready = []
         self.policy.reset()
         return self.policy.instruction(instruction)
 
     def submit(self, obs: Observation) -> None:
+        """Infer the chunk for `obs` before returning. An inference that fails raises nothing here:
+        `take` raises its error when the chunk would have been ready."""
         found: Ready | PolicyError
         try:
             found = infer(self.policy, self._chain, obs, monotonic_ns())
@@ -187,6 +197,8 @@ class InlineWorker:
         self._ready.append((obs.t_ns + self._latency_ns, found))
 
     def take(self, now_ns: int) -> Ready | None:
+        """As `Worker.take`. A chunk is ready `latency_s` after the time of its observation. Where
+        several are ready, the older ones are dropped, errors among them."""
         if not self._ready or self._ready[0][0] > now_ns:
             return None
         due = [r for t, r in self._ready if t <= now_ns]
@@ -196,4 +208,5 @@ class InlineWorker:
             raise newest
         return newest
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Does nothing: there is no process to end."""

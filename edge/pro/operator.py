@@ -98,6 +98,8 @@ class ProOperator:
         self._numbers = rows.view(np.uint8).data
 
     def reset(self) -> None:
+        """Begin an episode: the features, the state of the head and the reward start afresh, and
+        until the head has run, `step` returns neutral signals."""
         self.stream.reset()
         self.stream.bind(self._features, self._mask)  # it writes where the head reads
         self._h[:] = 0.0

@@ -128,6 +128,7 @@ class SpeedScale:
         self.value = 1.0
 
     def reset(self) -> None:
+        """Begin an episode at the planned speed."""
         self.value = 1.0
 
     def step(self, signals: Signals | None) -> float:

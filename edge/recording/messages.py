@@ -30,6 +30,7 @@ def _stamp(message: Any, t_ns: int) -> None:
 
 
 def image(t_ns: int, payload: bytes) -> bytes:
+    """A RawImage from the payload of an image: the header IMAGE, the frame id and the pixels."""
     code, n, height, width = IMAGE.unpack_from(payload)
     encoding, start = ENCODINGS[code], IMAGE.size + n
     m = RawImage(
@@ -45,6 +46,8 @@ def image(t_ns: int, payload: bytes) -> bytes:
 
 
 def calibration(t_ns: int, payload: bytes) -> bytes:
+    """A CameraCalibration from the payload of one: the header CALIBRATION and the frame id. The
+    image is taken to be rectified, so there is no distortion."""
     n, height, width, *k = CALIBRATION.unpack_from(payload)
     m = CameraCalibration(
         frame_id=payload[CALIBRATION.size : CALIBRATION.size + n].decode(),
@@ -59,6 +62,7 @@ def calibration(t_ns: int, payload: bytes) -> bytes:
 
 
 def log(t_ns: int, payload: bytes) -> bytes:
+    """A Log from the payload of a line: one byte for the level, then the text."""
     level: Any = payload[0]
     m = Log(level=level, message=payload[1:].decode(), name="headway")
     _stamp(m, t_ns)

@@ -59,15 +59,19 @@ class Ring:
 
     @property
     def error(self) -> str:
+        """Why the writer has failed, as it said by `fail`."""
         return bytes(self.memory[_TEXT : _TEXT + self.words[ERROR]]).decode(errors="replace")
 
     def fail(self, text: str) -> None:
+        """The writer's side: it has failed, for the reason `text`, which is cut to the room in the
+        header."""
         data = text.encode()[: HEADER - _TEXT]
         self.memory[_TEXT : _TEXT + len(data)] = data
         self.words[ERROR] = len(data)
         self.words[STATE] = FAILED
 
     def close(self) -> None:
+        """Unmap the memory. Raises BufferError while somebody still holds a view of it."""
         self.words.release()
         self._header.release()
         self.memory.close()

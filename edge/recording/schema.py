@@ -53,6 +53,7 @@ class Channel:
     json_schema: str = ""
 
     def to_json(self) -> dict[str, Any]:
+        """The channel as plain data that JSON can hold; `from_json` is the inverse."""
         plain = {k: v for k, v in self.__dict__.items() if k != "dtype"} | {
             "units": dict(self.units)
         }

@@ -66,6 +66,8 @@ class Tap:
         self._put(CHANNELS, 0, 0, json.dumps(plain).encode())
 
     def offer(self, channel: int, t_ns: int, data: bytes) -> None:
+        """Give the view the message `data` of `channel` at `t_ns` [ns]. It is left out where it
+        comes too soon after the one before, and dropped where too much is waiting already."""
         due = self._due[channel]
         if due is not None:
             if t_ns < due:

@@ -43,6 +43,7 @@ class File:
         self.at = 0
 
     def write(self, data: bytes) -> int:
+        """Write all of `data`, and return its length. Raises OSError."""
         view = memoryview(data)
         while view:
             n = os.write(self.fd, view)
@@ -53,7 +54,8 @@ class File:
     def tell(self) -> int:
         return self.at
 
-    def flush(self) -> None: ...
+    def flush(self) -> None:
+        """Does nothing: there is no buffer."""
 
 
 @dataclass
@@ -137,10 +139,13 @@ class Log:
         self._size += len(data) + 31
 
     def flush(self) -> None:
+        """Write the chunk to the file and acknowledge its messages. Raises OSError."""
         self.mcap.flush()
         self.good, self.acknowledged, self._size = self.file.at, self.added, 0
 
     def finish(self, how: str, dropped: int | None) -> None:
+        """Write what is left, how the recording ended (`how`), and the footer. `dropped`: how many
+        messages found no room, None where the loop can no longer say. Raises OSError."""
         self.flush()
         end = {"end": how, "messages": str(self.added)}
         if dropped is not None:
@@ -201,6 +206,9 @@ def _wake(status: int) -> None:
 
 
 def main(argv: list[str]) -> int:
+    """Run the writer process. `argv`: the file descriptors of the shared memory, the doorbell, the
+    status pipe and the file, then the id of the loop's process; with a live view also the
+    descriptor and the rate [Hz] of its feed. Returns the exit code."""
     memory, bell, status, fd, parent = (int(a) for a in argv[:5])
     tap = Tap(Feed(int(argv[5]), float(argv[6]))) if argv[5:] else None
     outlive()

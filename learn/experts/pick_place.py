@@ -33,6 +33,9 @@ _UP = np.array([0.0, 0.0, 0.03])  # first motion after a failed attempt, base fr
 
 
 class Expert:
+    """The expert as a policy, for the simulated cell only, because it is told where the target
+    is."""
+
     name = "scripted expert"
     state_names = STATE_NAMES
     chunk_shape = (HORIZON, 7)
@@ -52,6 +55,7 @@ class Expert:
         return INSTRUCTIONS.index(text)
 
     def reseed(self, seed: int) -> None:
+        """Set the seed of the next episode; call `reset` afterwards."""
         self._seed = seed
 
     def reset(self) -> None:

@@ -182,6 +182,8 @@ class Provenance(Struct, frozen=True, kw_only=True):
 
 
 class File(Struct, frozen=True, kw_only=True):
+    """SHA-256 checksum and size [bytes] that a file of the bundle must have."""
+
     sha256: str
     size: int
 

@@ -19,8 +19,11 @@ class Clock(Protocol):
 
     realtime: bool
 
-    def now(self) -> int: ...
-    def sleep_until(self, t_ns: int) -> None: ...
+    def now(self) -> int:
+        """The present time [ns]."""
+
+    def sleep_until(self, t_ns: int) -> None:
+        """Return at the time `t_ns` [ns], at once if that has passed."""
 
 
 class WallClock:

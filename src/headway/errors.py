@@ -30,10 +30,14 @@ class HeadwayError(Exception):
 
 
 class ConfigError(HeadwayError):
+    """A configuration that does not fit. The message names the file and the key."""
+
     exit_code = 2
 
 
 class BundleError(HeadwayError):
+    """A model folder that is missing, incomplete or altered, or a model that does not run."""
+
     exit_code = 3
 
 
@@ -42,6 +46,8 @@ class SpecMismatch(BundleError):
 
 
 class RecordingError(HeadwayError):
+    """A recording that cannot be written or read."""
+
     exit_code = 4
 
 
@@ -50,6 +56,8 @@ class Truncated(RecordingError):
 
 
 class DeviceError(HeadwayError):
+    """A device that cannot be opened, that failed, or that does not take a command."""
+
     exit_code = 5
 
 
@@ -70,12 +78,19 @@ class Missing(DeviceError):
 
 
 class PolicyError(HeadwayError):
+    """A policy that failed or did not answer, or whose process is gone."""
+
     exit_code = 7
 
 
 class CommandRejected(HeadwayError):
+    """A command that the guard cannot let through, because it has no valid state of the arm to
+    start from; also a state from which no stop can be planned."""
+
     exit_code = 6
 
 
 class OutputError(HeadwayError):
+    """The standard output cannot be written: a full disk, a closed terminal."""
+
     exit_code = 8

@@ -44,6 +44,8 @@ _PIXELS = {"rgb8": ("u1", 3), "mono8": ("u1", 0), "16UC1": ("<u2", 0), "32FC1": 
 
 
 class Message(NamedTuple):
+    """A message as recorded at `t_ns` [ns]. What `seq` counts: see `Recording.sequence`."""
+
     t_ns: int
     seq: int
     data: bytes
@@ -58,6 +60,8 @@ class ChannelInfo(NamedTuple):
 
 
 class LogLine(NamedTuple):
+    """A line of /log at `t_ns` [ns]; `level` is debug, info, warning, error, fatal or unknown."""
+
     t_ns: int
     level: str
     text: str
@@ -131,6 +135,7 @@ class Recording:
 
     @property
     def topics(self) -> tuple[str, ...]:
+        """The topics of all channels in the file, in their order; a topic may have no messages."""
         return tuple(dict.fromkeys(c.topic for c in self._contents.channels.values()))
 
     def topic_of(self, channel: int) -> str:

@@ -26,6 +26,7 @@ class Punctuality:
     missed: int
 
     def percentile(self, p: float) -> float:
+        """The `p`-th percentile (0..100) of the lateness [us]."""
         return float(np.percentile(self.late_us, p))
 
     @property
@@ -35,6 +36,7 @@ class Punctuality:
 
     @property
     def verdict(self) -> str:
+        """Whether the rate was held, and the numbers behind that, as one line for people."""
         p, period = self.percentile(99.9), 1e6 / self.hz
         word = "holds" if self.held else "does not hold"
         missed = f"{self.missed} of {len(self.late_us) + self.missed} deadlines missed"

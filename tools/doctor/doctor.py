@@ -49,6 +49,7 @@ class Host:
     """The machine. Instead of raising, the methods return None, False or an empty list."""
 
     def read(self, path: str) -> str | None:
+        """The text of the file at `path`, without white space and zero bytes at its ends."""
         try:
             return Path(path).read_text(errors="replace").strip("\0\n ")
         except OSError:
@@ -82,12 +83,14 @@ class Host:
             return None
 
     def has_module(self, name: str) -> bool:
+        """Whether the module `name` can be found; it is not imported."""
         try:
             return importlib.util.find_spec(name) is not None
         except (ImportError, ValueError, AttributeError):
             return False
 
     def may_open(self, path: str) -> bool:
+        """Whether this user may read and write the file or device at `path`."""
         return os.access(path, os.R_OK | os.W_OK)
 
 
@@ -141,6 +144,7 @@ def exit_code(findings: Sequence[Finding]) -> int:
 
 
 def table(findings: Sequence[Finding]) -> Table:
+    """The findings as a table for the terminal, in groups."""
     out = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     out.add_column("", no_wrap=True)
     out.add_column("what", overflow="fold", min_width=14)
@@ -157,6 +161,8 @@ def table(findings: Sequence[Finding]) -> Table:
 
 
 def summary(findings: Sequence[Finding]) -> str:
+    """Whether a basic run is possible, and how many findings there are of each status: one line in
+    the markup of Rich."""
     lacking = [f.name for f in findings if f.required and f.status == "missing"]
     if lacking:
         return f"[red]a basic run is not possible here[/red]: missing {', '.join(lacking)}"

@@ -83,6 +83,7 @@ def python(host: Host) -> list[Finding]:
 
 
 def processor(host: Host) -> list[Finding]:
+    """The processor, its frequency governor, and cores that are kept free for real time."""
     info = host.read("/proc/cpuinfo") or ""
     model = _first(info, "model name") or (host.read("/proc/device-tree/model") or "unknown")
     cores = sum(line.startswith("processor") for line in info.splitlines())
@@ -127,6 +128,7 @@ def _kib(text: str) -> int:
 
 
 def kernel(host: Host) -> list[Finding]:
+    """Whether the kernel is one for real time (PREEMPT_RT)."""
     version = host.read("/proc/version") or ""
     release = host.read("/proc/sys/kernel/osrelease") or "unknown"
     if host.read("/sys/kernel/realtime") == "1" or "PREEMPT_RT" in version:
@@ -166,6 +168,7 @@ def scheduling(host: Host) -> list[Finding]:
 
 
 def clock(host: Host) -> list[Finding]:
+    """The clock source, and how late a process wakes from sleeps of 1 ms."""
     base = "/sys/devices/system/clocksource/clocksource0/"
     source = host.read(base + "current_clocksource") or "unknown"
     slow = source in ("hpet", "acpi_pm", "jiffies", "refined-jiffies")
@@ -229,6 +232,7 @@ def gpu(host: Host) -> list[Finding]:
 
 
 def jetson(host: Host) -> list[Finding]:
+    """The power mode of a Jetson; nothing on other machines."""
     text = host.read("/etc/nv_tegra_release")
     if text is None:
         return []
@@ -250,6 +254,7 @@ BASE = (
 
 
 def packages(host: Host) -> list[Finding]:
+    """The packages that every run needs, found without importing them."""
     lacking = [name for name in BASE if not host.has_module(name)]
     status: Status = "missing" if lacking else "ok"
     found = f"no {', '.join(lacking)}" if lacking else "all there"
@@ -258,6 +263,7 @@ def packages(host: Host) -> list[Finding]:
 
 
 def inference(host: Host) -> list[Finding]:
+    """ONNX Runtime and its execution providers, imported in a process of its own."""
     version = host.version("onnxruntime") or host.version("onnxruntime-gpu")
     providers = host.python(PROVIDERS) if version or host.has_module("onnxruntime") else None
     if providers is None:
@@ -300,6 +306,7 @@ def compiled(host: Host) -> list[Finding]:
 
 
 def simulation(host: Host) -> list[Finding]:
+    """What the simulated cell needs: MuJoCo, and for its cameras an off-screen renderer."""
     mujoco = host.version("mujoco")
     out = [
         Finding(SOFT, "MuJoCo", "ok", mujoco)
@@ -321,6 +328,7 @@ def simulation(host: Host) -> list[Finding]:
 
 
 def learning(host: Host) -> list[Finding]:
+    """PyTorch, which training needs."""
     torch = host.version("torch")
     if torch:
         return [Finding(SOFT, "PyTorch", "ok", f"{torch} (for training only)")]
@@ -329,6 +337,7 @@ def learning(host: Host) -> list[Finding]:
 
 
 def cameras(host: Host) -> list[Finding]:
+    """Video devices, and what RealSense cameras need."""
     video = host.glob("/dev/video*")
     closed = [v for v in video if not host.may_open(v)]
     if closed:

@@ -36,6 +36,8 @@ class Measured:
 
     @property
     def summary(self) -> str:
+        """The highest rate that the machine holds, or what to do where it holds none, as one
+        line."""
         held = [p.hz for p in self.ours if p.held]
         if held:
             return f"this machine holds {max(held):g} Hz"

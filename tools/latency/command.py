@@ -66,6 +66,7 @@ def plain(found: Latency) -> dict[str, Any]:
 
 
 def show(console: Any, x: Latency) -> None:
+    """Print the timing of one recording on `console`, of Rich."""
     console.print(f"[bold]{escape(str(x.path))}[/bold]", soft_wrap=True, highlight=False)
     period = 1e6 / x.hz
     console.print(

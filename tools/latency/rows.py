@@ -65,6 +65,7 @@ def _checked(rows: Any, source: str) -> tuple[Rows | None, str]:
 
 
 def has(rows: Rows, *names: str) -> bool:
+    """Whether `rows` have all columns `names`."""
     return all(n in (rows.dtype.names or ()) for n in names)
 
 

@@ -71,6 +71,7 @@ class ReplayReport:
 
     @property
     def exit_code(self) -> int:
+        """0 when PRO is equal and the recording is whole, else 1."""
         return 0 if self.equal and self.whole else 1
 
 

@@ -16,6 +16,7 @@ XYZ = ("x", "y", "z")
 
 
 def known(values: NDArray[Any]) -> bool:
+    """Whether any of `values` is finite."""
     return bool(np.isfinite(values).any())
 
 

@@ -100,6 +100,8 @@ def _in_order(recording: Recording, topic: str) -> Rows | None:
 
 
 def timeline(episode: RecordedEpisode, timing: Rows | None) -> Timeline:
+    """All that the report draws over the time of `episode`. `timing`: the rows of /timing, None
+    where they are not known."""
     return Timeline(list(_panels(episode, timing)), _lanes(episode), episode.events)
 
 

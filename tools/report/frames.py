@@ -109,6 +109,7 @@ def _uri(pixels: NDArray[Any]) -> str:
 
 
 def strips_html(found: list[Strip]) -> str:
+    """The strips as HTML: each with its name, its note, and its images with their times."""
     out = []
     for s in found:
         figures = "".join(

@@ -24,6 +24,7 @@ from headway.tools.report.series import Timeline
 
 
 def static(name: str) -> str:
+    """The text of the file `name` in the folder `static`, a script or style sheet of the page."""
     return (files("headway.tools.report") / "static" / name).read_text(encoding="utf-8")
 
 
@@ -60,6 +61,8 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "") ->
 
 
 def section(title: str, body: str) -> str:
+    """A part of the page with a title. `body` is HTML; where it is empty, there is no section
+    either."""
     return f"<section><h2>{escape(title)}</h2>{body}</section>" if body else ""
 
 

@@ -62,6 +62,7 @@ class Injection:
     for_s: float = math.inf
 
     def on(self, t_s: float) -> bool:
+        """Whether it is time for the fault at `t_s` [s] of the episode."""
         once = self.kind in _USUAL_S  # for these kinds, `for_s` is not a duration
         return t_s >= self.at_s and (once or t_s < self.at_s + self.for_s)
 

@@ -113,6 +113,7 @@ class FoxgloveServer:
         self.connected = self.sent = self.dropped = 0  # clients so far; messages of those that left
 
     async def start(self, listening: socket.socket) -> None:
+        """Serve clients on the socket `listening`, until `close`."""
         self._server = await serve(
             self._serve, sock=listening, subprotocols=PROTOCOLS, compression=None, close_timeout=1,
             max_size=1 << 20, max_queue=16, server_header=None,

@@ -31,7 +31,8 @@ class Sink(Protocol):
 
     def message(self, channel: int, t_ns: int, data: bytes) -> None: ...
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Give receivers a few seconds at most to take what is waiting, then close."""
 
 
 class Feeds:
@@ -44,11 +45,14 @@ class Feeds:
         self._turn = asyncio.Lock()
 
     def add(self, fd: int) -> None:
+        """Read the feed from the pipe `fd`, after those that were added before; it is closed at its
+        end."""
         task = asyncio.get_running_loop().create_task(self._read(fd))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def end(self) -> None:
+        """Wait until all feeds have ended."""
         while self._tasks:
             await asyncio.wait(self._tasks)
 
@@ -123,6 +127,8 @@ async def _run(control: socket.socket, options: dict[str, Any]) -> dict[str, int
 
 
 def main(argv: list[str]) -> int:
+    """Run the viewer process. `argv`: the file descriptor of the socket to the run, and the options
+    as JSON. Returns the exit code."""
     outlive()
     with contextlib.suppress(OSError):  # give up an inherited real-time priority
         os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))

@@ -35,6 +35,9 @@ Friction = Annotated[float, Meta(gt=0.0, le=10.0)]
 
 
 class Config(config.Struct, frozen=True):
+    """Keys of `scene_config` of a `[cell]` with this scene: the ranges from which the number of
+    items, and the mass and friction coefficient of each item are drawn."""
+
     items_min: Items = 2
     items_max: Items = 4
     mass_min: Mass = 0.05  # [kg]
@@ -52,6 +55,9 @@ class Config(config.Struct, frozen=True):
 
 
 def build(cfg: Config, rng: np.random.Generator) -> Scene:
+    """The scene of one episode. `rng` draws which items lie in the bin, where, and how they are
+    made; the first one is to be picked. `truth` has facts about each of the "items", and the name
+    of the MuJoCo body that is the "target"."""
     n = int(rng.integers(cfg.items_min, cfg.items_max + 1))
     colours = [str(c) for c in rng.permutation(list(COLOURS))[:n]]
     xml = _tray("bin", BIN, ".50 .52 .55 1") + _tray("tote", TOTE, ".36 .38 .42 1")

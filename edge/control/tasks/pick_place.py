@@ -19,6 +19,8 @@ from headway.edge.control.events import EventKind
 
 
 class Phase(IntEnum):
+    """The phases of the task; the column `phase` of telemetry holds these numbers."""
+
     APPROACH = 0
     DESCEND = 1
     GRASP = 2

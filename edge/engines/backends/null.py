@@ -13,6 +13,7 @@ RANK = None  # never chosen by "auto"
 
 
 def missing() -> str:
+    """Always "": this backend needs nothing else."""
     return ""
 
 
@@ -27,6 +28,8 @@ def open_engine(
 
 
 class NullEngine(Buffers):
+    """An `Engine` whose `run` sets all outputs to zero."""
+
     kind = "null"
     device = "none"
 

@@ -37,6 +37,7 @@ _DTYPES = {
 
 
 def missing() -> str:
+    """How to install ONNX Runtime; "" where it is installed."""
     return "" if find_spec("onnxruntime") else "pip install onnxruntime"
 
 
@@ -152,6 +153,9 @@ def _inputs(session: Any, want: Mapping[str, TensorSpec], path: Path) -> dict[st
 
 
 class OrtEngine(Buffers):
+    """An `Engine` whose buffers are bound to `session`, an `onnxruntime.InferenceSession` on the
+    CPU. `path` names the model in errors."""
+
     kind = "ort"
     device = "cpu"
 

@@ -86,6 +86,9 @@ class BundlePolicy:
         """Does nothing: this policy keeps no state between inferences."""
 
     def infer(self, obs: Observation) -> Chunk:
+        """The chunk for `obs`: what the model answers, as actions (h, 7) in SI units relative to
+        `obs.base`, see `motion.actions.to_actions`. Raises SpecMismatch for images that do not fit,
+        BundleError where the model fails."""
         for each in self._inputs:
             each.fill(obs)
         self.engine.run()

@@ -70,6 +70,7 @@ class Layout(config.Struct, frozen=True, kw_only=True):
 
     @property
     def state_names(self) -> tuple[str, ...]:
+        """The names of all numbers of the state, part by part."""
         return tuple(n for part in self.state for n in part.names)
 
     @property

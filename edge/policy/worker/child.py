@@ -134,6 +134,8 @@ class Child:
 
 
 def described(e: BaseException) -> dict[str, str]:
+    """The error `e` in words, to be sent to the loop: the name of its class, and its text, cut to
+    LONGEST_TEXT characters."""
     return {"error": type(e).__name__, "text": str(e)[:LONGEST_TEXT]}
 
 
@@ -147,6 +149,8 @@ def raised(found: dict[str, str]) -> HeadwayError:
 
 
 def main(argv: list[str]) -> int:
+    """Run the policy's process. `argv`: the file descriptor of the socket to the loop. Returns the
+    exit code, 1 where the policy could not be opened."""
     sock = socket.socket(fileno=int(argv[0]))
     outlive()
     # End with the loop's process, even in the middle of an inference.

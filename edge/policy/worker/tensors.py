@@ -74,6 +74,7 @@ class Tensors:
         return self.views[slot]
 
     def end(self, slot: int, seq: int) -> None:
+        """Number `seq` is now complete in `slot`."""
         self._words[2 + 2 * slot] = seq
 
     def whole(self, slot: int, seq: int) -> bool:
