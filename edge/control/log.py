@@ -150,22 +150,22 @@ class NullLog:
         pro: ProOperator | None,
         tick: Tick,
     ) -> None:
-        pass
+        """A tick is over; the arguments are those of `EpisodeLog.tick`."""
 
     def telemetry(self, t_ns: int, row: np.void) -> None:
-        pass
+        """The telemetry row of the tick at `t_ns` [ns] is complete."""
 
     def chunk(self, t_ns: int, ready: Ready) -> None:
-        pass
+        """The chunk `ready` is taken over at `t_ns` [ns]."""
 
     def image(self, t_ns: int, name: str, frame: Frame) -> None:
-        pass
+        """The policy is given `frame` of the camera `name` at `t_ns` [ns]."""
 
     def timing(self, t_ns: int, tick: Tick) -> None:
-        pass
+        """To be called last in every tick."""
 
     def end(self, t_ns: int, result: Result) -> None:
-        pass
+        """The episode has ended at `t_ns` [ns]."""
 
 
 class EpisodeLog(NullLog):

@@ -42,7 +42,7 @@ class BundleError(HeadwayError):
 
 
 class SpecMismatch(BundleError):
-    pass
+    """A bundle that was made for another feature spec, shape or rate."""
 
 
 class RecordingError(HeadwayError):
@@ -62,19 +62,19 @@ class DeviceError(HeadwayError):
 
 
 class Busy(DeviceError):
-    pass
+    """A device, port or file that another process holds."""
 
 
 class Stale(DeviceError):
-    pass
+    """A device without a sample that is new enough."""
 
 
 class BadMessage(DeviceError):
-    pass
+    """A message from another program that is malformed, too large or unsafe."""
 
 
 class Missing(DeviceError):
-    pass
+    """A package, system library or compiled module that is needed and not installed."""
 
 
 class PolicyError(HeadwayError):
