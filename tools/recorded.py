@@ -18,6 +18,7 @@ from headway.edge.control.result import Result, success_of
 from headway.errors import RecordingError
 from headway.mcaplog import LogLine, Recording
 
+_KINDS = [kind.value for kind in EventKind]
 _RESULT = "result "  # starts the line of version 0.1 that has the result as JSON
 _TEXTS = {
     "item held": EventKind.ITEM_HELD,
@@ -42,7 +43,7 @@ def events_of(recording: Recording) -> list[Event]:
     """The events in the order of the file; none if none were recorded. Raises RecordingError for an
     /event topic that another program wrote."""
     if "/event" in recording.topics:
-        return [_typed(recording, m, Event) for _, m in recording.decoded("/event")]
+        return [_typed(recording, _known(m), Event) for _, m in recording.decoded("/event")]
     return [_from_log(line) for line in recording.logs() if not line.text.startswith(_RESULT)]
 
 
@@ -72,6 +73,13 @@ def _results(recording: Recording) -> Iterator[dict[str, Any]]:
                 continue
             if isinstance(plain, dict):
                 yield plain
+
+
+def _known(plain: Any) -> Any:
+    """An event as it was decoded; a kind of a later version becomes OTHER."""
+    if isinstance(plain, dict) and "kind" in plain and plain["kind"] not in _KINDS:
+        return plain | {"kind": EventKind.OTHER.value}
+    return plain
 
 
 def _typed(recording: Recording, plain: Any, kind: type[Any]) -> Any:

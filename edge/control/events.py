@@ -50,10 +50,6 @@ class EventKind(Enum):
     # Read from a recording without kinds, or with one that this version does not know.
     OTHER = "other"
 
-    @classmethod
-    def _missing_(cls, value: object) -> EventKind:
-        return cls.OTHER
-
 
 # The events that count as a retry of the task: the item was lost, missed or put down elsewhere.
 RETRIES = frozenset(
