@@ -46,9 +46,6 @@ if TYPE_CHECKING:
     from headway.edge.policy.remote.client import RemotePolicy
 
 
-ENGINES = tuple(plugins.kinds(FOLDER))
-
-
 class Built:
     """The loop of a run (`loop`), and what it is made of. `facts` are metadata for every recording.
     `choices` (one line per part: what runs, and on what) and `notes` (remarks that the user should
@@ -80,6 +77,7 @@ class Built:
         }
         self.choices: list[str] = []
         self.parts: list[Part] = []
+        self._engines = plugins.kinds(FOLDER)
         self.notes: list[str] = []
         with ExitStack() as self._close:
             worker = self._policy(settings, station, clock)
@@ -129,7 +127,7 @@ class Built:
         note = check_instruction(worker.about, settings)
         if note:
             self.notes.append(note)
-        self.parts.append(Part("policy", facts["policy_engine"], (*ENGINES, "remote")))
+        self.parts.append(Part("policy", facts["policy_engine"], (*self._engines, "remote")))
         self.facts |= {"policy": name, **{k: v for k, v in facts.items() if k != "policy_engine"}}
         self.choices.append(f"policy {name} on {what}")
         return worker
@@ -177,7 +175,7 @@ class Built:
             "features": pro.stream.impl,
         }
         self.parts += [
-            Part("PRO head", engine.kind, ENGINES),
+            Part("PRO head", engine.kind, self._engines),
             Part(
                 "features",
                 pro.stream.impl,

@@ -131,9 +131,8 @@ class Episode:
         if sent.reason != self._last_reason or t_ns - self._last_said_ns > NS:
             self._last_said_ns = t_ns
             name = sent.reason.name
-            text, found = f"guard: {name}: {sent.detail}", sent.finding
-            numbers = {"index": found.index, "found": found.found, "limit": found.limit}
-            self._log.event(t_ns, EventKind.GUARD, "warning", text, name, numbers)
+            text = f"guard: {name}: {sent.detail}"
+            self._log.event(t_ns, EventKind.GUARD, "warning", text, name, sent.finding.numbers)
         self._last_reason = sent.reason
 
     def watch(self, sent: Decision, tick: Tick) -> None:

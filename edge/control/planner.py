@@ -123,11 +123,7 @@ class Planner:
         if found.reason != self._chunk_reason:
             self._chunk_reason = found.reason
             if found.reason is not Reason.OK:
-                name, finding = found.reason.name, found.finding
-                numbers = {
-                    "waypoint": found.row, "index": finding.index, "found": finding.found,
-                    "limit": finding.limit,
-                }  # fmt: skip
+                name, numbers = found.reason.name, {"waypoint": found.row, **found.finding.numbers}
                 text = f"chunk: {name}: waypoint {found.row}: {found.detail}"
                 self._log.event(t_ns, EventKind.CHUNK, "warning", text, name, numbers)
         if found.reason is Reason.OK or self._check == "flag":

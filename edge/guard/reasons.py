@@ -83,6 +83,11 @@ class Finding(msgspec.Struct, frozen=True):
         return self.least if self.found < self.least else self.most
 
     @property
+    def numbers(self) -> dict[str, float]:
+        """What an event about the finding records: `index`, `found` and `limit`."""
+        return {"index": self.index, "found": self.found, "limit": self.limit}
+
+    @property
     def detail(self) -> str:
         """The finding in words, with its numbers; "" for OK."""
         reason, at, x, least, most = self.reason, self.index, self.found, self.least, self.most
