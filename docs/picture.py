@@ -19,9 +19,12 @@ import tyro
 from headway.clock import NS, VirtualClock
 from headway.edge.control import settings
 from headway.edge.control.build import Built
+from headway.edge.control.events import EventKind
 from headway.edge.control.runner import record_episode
 from headway.edge.control.station import Station
+from headway.edge.guard.reasons import Reason
 from headway.mcaplog import Recording, open_recording
+from headway.tools.recorded import events_of
 
 SIGNALS = {
     "progress": "#2a9d5c",
@@ -29,7 +32,6 @@ SIGNALS = {
     "completion": "#6a51a3",
     "risk": "#d7301f",
 }
-SKIP = ("result", "guard: NO_COMMAND")
 
 
 def record(seed: int, path: Path) -> Recording:
@@ -41,7 +43,7 @@ def record(seed: int, path: Path) -> Recording:
     clock = VirtualClock(1)
     with Station(chosen, clock) as station:
         built = Built(chosen, station, clock)
-        record_episode(built.loop, seed, path, chunk_shape=built.chunk_shape, metadata=built.facts)
+        record_episode(built.loop, seed, path, metadata=built.facts)
     return open_recording(path)
 
 
@@ -62,12 +64,13 @@ def draw(recording: Recording, out: Path, frames: int = 6) -> None:
     axes = figure.add_subplot(grid[1, :])
     for name, colour in SIGNALS.items():
         axes.plot(t, pro[name], label=name, color=colour, linewidth=1.8)
-    for k, line in enumerate(recording.logs()):
-        if line.text.startswith(SKIP):
+    for k, event in enumerate(events_of(recording)):
+        guard = event.kind is EventKind.GUARD
+        if guard and event.subject == Reason.NO_COMMAND.name:
             continue
-        at = (line.t_ns - t0) / NS
+        at = (event.t_ns - t0) / NS
         axes.axvline(at, color="#888888", linewidth=0.8, linestyle=":")
-        text = line.text.split(":")[1].strip() if line.text.startswith("guard") else line.text
+        text = event.subject if guard else event.text
         axes.text(at, 1.03 + 0.07 * (k % 2), text, fontsize=8, ha="center", color="#555555")
     axes.set(xlim=(0, t[-1]), ylim=(-0.02, 1.02), xlabel="time [s]", ylabel="PRO signal")
     axes.legend(loc="center left", frameon=False, fontsize=9, bbox_to_anchor=(1.0, 0.5))

@@ -23,15 +23,21 @@ from slip_features import let_go
 from headway.clock import NS, VirtualClock
 from headway.edge.control import settings
 from headway.edge.control.build import Built
+from headway.edge.control.events import EventKind
 from headway.edge.control.runner import record_episode
 from headway.edge.control.station import Station
 from headway.kernels import spec
 from headway.mcaplog import Recording, open_recording
+from headway.tools.recorded import events_of
 
 HERE = Path(__file__).parent
 CONFIG = HERE / "slips.toml"
 SLIP_SEED, ORDINARY_SEED = 1028, 1003
 SPAN = (-0.5, 1.0)  # [s] from "item held"
+ENDS = {
+    "item lost": (EventKind.ITEM_LOST,),
+    "released": (EventKind.RELEASED_AT_TARGET, EventKind.RELEASED_ELSEWHERE),
+}
 
 
 def record(seed: int, path: Path) -> Recording:
@@ -40,7 +46,7 @@ def record(seed: int, path: Path) -> Recording:
     clock = VirtualClock(1)
     with Station(chosen, clock) as station:
         built = Built(chosen, station, clock)
-        record_episode(built.loop, seed, path, chunk_shape=built.chunk_shape, metadata=built.facts)
+        record_episode(built.loop, seed, path, metadata=built.facts)
     return open_recording(path)
 
 
@@ -63,11 +69,11 @@ def piece(recording: Recording, want: str) -> Piece:
     """Around the first "item held" that `want` ("item lost" or "released") ends. Raises ValueError
     where the recording has none."""
     held, found = None, None
-    for line in recording.logs():
-        if line.text == "item held":
-            held = line.t_ns
-        elif held is not None and line.text.startswith(want):
-            found = held, line.t_ns
+    for event in events_of(recording):
+        if event.kind is EventKind.ITEM_HELD:
+            held = event.t_ns
+        elif held is not None and event.kind in ENDS[want]:
+            found = held, event.t_ns
             break
     if found is None:
         raise ValueError(f"{recording.path}: wanted an item held, then {want!r}, found none")

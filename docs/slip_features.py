@@ -5,7 +5,7 @@ headway run --episodes 200 --seed 0 --out runs/shipped
 headway run --config docs/slips.toml --episodes 200 --seed 1000 --out runs/slips
 python docs/slip_features.py --shipped runs/shipped --slippery runs/slips
 
-A slip begins when the width has fallen `GAVE` below that at the line "item held", before the line
+A slip begins when the width has fallen `GAVE` below that at the event "item held", before the event
 "item lost". Each head step of a slip is held against the steps of other episodes' holds at the
 same time since "item held" (incident/dynamic AUROC: Heagerty & Zheng 2005), so that a clock, or
 what every lift looks like, tells nothing. A hold is a control when the item was released over the
@@ -23,14 +23,16 @@ import tyro
 from numpy.typing import NDArray
 
 from headway.clock import NS
+from headway.edge.control.events import EventKind
 from headway.kernels import spec
 from headway.mcaplog import Recording, open_recording
+from headway.tools.recorded import events_of
 from headway.tools.statistics import FEWEST
 
 OUT = Path(__file__).with_name("slip_features.json")
 GAVE = 1e-3  # [m]
 CLEAR_S = 0.5
-ENDS = ("item lost", "released over the target", "released outside the target")
+ENDS = (EventKind.ITEM_LOST, EventKind.RELEASED_AT_TARGET, EventKind.RELEASED_ELSEWHERE)
 PERIODS = {"before": (-0.2, 0.0), "after": (0.0, 0.2)}  # [s] from letting go
 BOOTSTRAPS = 300
 Features = NDArray[np.float32]
@@ -49,7 +51,7 @@ class Hold:
 
 
 def let_go(t_ns: NDArray[np.int64], width: NDArray[np.float64], held_ns: int, lost_ns: int) -> int:
-    """The last tick before the line "item lost" whose width [m] is still that of the grasp."""
+    """The last tick before the event "item lost" whose width [m] is still that of the grasp."""
     a, b = (int(i) for i in np.searchsorted(t_ns, [held_ns, lost_ns]))
     stays = np.flatnonzero(width[a : b + 1] >= np.median(width[max(0, a - 10) : a + 1]) - GAVE)
     return a + (int(stays[-1]) if len(stays) else 0)
@@ -60,23 +62,25 @@ def holds(recording: Recording) -> list[Hold]:
     t, width = rows["t_ns"], rows["width"]
     found: list[Hold] = []
     held = None
-    for line in recording.logs():
-        if line.text == "item held":
-            held = line.t_ns
-        elif held is not None and line.text in ENDS:
+    for event in events_of(recording):
+        if event.kind is EventKind.ITEM_HELD:
+            held = event.t_ns
+        elif held is not None and event.kind in ENDS:
             slip = None
-            if line.text == ENDS[2]:  # neither: the policy may have let go of what was slipping
+            if (
+                event.kind is EventKind.RELEASED_ELSEWHERE
+            ):  # neither: the policy may have let go of what was slipping
                 held = None
                 continue
-            if line.text == "item lost":
-                slip = float(t[let_go(t, width, held, line.t_ns)] - held) / NS
+            if event.kind is EventKind.ITEM_LOST:
+                slip = float(t[let_go(t, width, held, event.t_ns)] - held) / NS
             found.append(
                 Hold(
                     int(recording.metadata["seed"]),
                     (pro["t_ns"] - held) / NS,
                     pro["features"],
                     slip,
-                    (line.t_ns - held) / NS,
+                    (event.t_ns - held) / NS,
                 )
             )
             held = None

@@ -122,6 +122,7 @@ def recording(end, hz=500, seconds=6.0):
     lines = [LogLine(2 * 10**9, "info", "item held"), LogLine(2_740_000_000, "info", end)]
     return SimpleNamespace(
         path=end,
+        topics=("/telemetry", "/pro", "/log"),
         metadata={"seed": "3"},
         logs=lambda: lines,
         rows={"/telemetry": rows, "/pro": pro}.__getitem__,
