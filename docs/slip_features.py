@@ -67,9 +67,8 @@ def holds(recording: Recording) -> list[Hold]:
             held = event.t_ns
         elif held is not None and event.kind in ENDS:
             slip = None
-            if (
-                event.kind is EventKind.RELEASED_ELSEWHERE
-            ):  # neither: the policy may have let go of what was slipping
+            if event.kind is EventKind.RELEASED_ELSEWHERE:
+                # Neither: the policy may have let go of what was slipping.
                 held = None
                 continue
             if event.kind is EventKind.ITEM_LOST:
