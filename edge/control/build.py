@@ -109,53 +109,25 @@ class Built:
             return None
         worker: Worker
         if clock.realtime:
-            source = self._source(cfg)
-            hang_s = cfg.hang_s
-            if cfg.remote is not None:  # its own timeout comes first: that error says why
-                hang_s = max(hang_s, 2 * cfg.remote.timeout_s + cfg.remote.connect_s + 1.0)
-            _, others = split(settings.realtime)
-            care = Care(hang_s=hang_s, restarts=cfg.restarts, warm_up=cfg.warm_up, cores=others)
-            beside = ProcessWorker(source, station.chain, frames(station), home(station), care)
-            self._close.callback(beside.close)
-            what, facts, worker = f"{beside.detail} in process {beside.pid}", beside.facts, beside
+            process = beside(cfg, station, self._close)
+            what, facts, worker = f"{process.detail} in process {process.pid}", process.facts, process
         else:
-            policy = self._local(cfg.bundle, cfg.engine) if cfg.bundle else self._remote(cfg)
-            check_cameras(about(policy), station.cameras, _seen(station))
-            what, facts = policy.detail, policy.facts
+            policy = in_place(cfg, station, self._close)
+            what, facts = getattr(policy, "detail", cfg.kind), getattr(policy, "facts", {})
             worker = InlineWorker(policy, station.chain, cfg.latency_s)
         name = worker.about.name
         note = check_instruction(worker.about, settings)
         if note:
             self.notes.append(note)
-        self.parts.append(Part("policy", facts["policy_engine"], (*self._engines, "remote")))
-        self.facts |= {"policy": name, **{k: v for k, v in facts.items() if k != "policy_engine"}}
+        by = facts.get("policy_engine", cfg.kind)
+        self.parts.append(Part("policy", by, (*self._engines, "remote", "python", by)))
+        space = msgspec.json.encode(worker.about.actions).decode()
+        self.facts |= {
+            "policy": name, "policy_kind": cfg.kind, "actions": space,
+            **{k: v for k, v in facts.items() if k != "policy_engine"},
+        }  # fmt: skip
         self.choices.append(f"policy {name} on {what}")
         return worker
-
-    @staticmethod
-    def _source(cfg: PolicyConfig) -> PolicySource:
-        """How the policy's own process opens the policy."""
-        if cfg.bundle is not None:
-            where = str(Path(cfg.bundle).resolve())
-            return PolicySource(
-                "headway.edge.policy.kinds.bundle:open_policy",
-                {"bundle": where, "engine": cfg.engine},
-            )
-        return PolicySource(
-            "headway.edge.policy.remote.client:open_policy", msgspec.to_builtins(cfg.remote)
-        )
-
-    @staticmethod
-    def _local(path: str, engine_kind: str) -> BundlePolicy:
-        made = bundle.load(path)
-        return BundlePolicy(made, open_bundle(made, engine_kind))
-
-    def _remote(self, cfg: PolicyConfig) -> RemotePolicy:
-        from headway.edge.policy.remote.client import open_policy
-
-        policy = open_policy(**msgspec.to_builtins(cfg.remote))
-        self._close.callback(policy.close)
-        return policy
 
     def _pro(self, settings: Settings, station: Station) -> ProOperator | None:
         cfg = settings.pro
@@ -233,30 +205,3 @@ def check_instruction(policy: About, settings: Settings) -> str:
         )
     instruction_index(text, known, policy.name)
     return ""
-
-
-def frames(station: Station) -> dict[str, FrameShape]:
-    """Size [px] and depth of the frames of an open station's cameras, by camera name. Raises Stale
-    for a camera without a frame of the last 5 s."""
-    return {name: _shape(camera) for name, camera in station.cameras.items()}
-
-
-def _seen(station: Station) -> dict[str, FrameShape]:
-    """As `frames`, without the cameras that have no frame yet. In lock-step a camera may start
-    later; the policy checks the size of every frame that it is given."""
-    found = {}
-    for name, camera in station.cameras.items():
-        with contextlib.suppress(Stale):
-            found[name] = _shape(camera)
-    return found
-
-
-def _shape(camera: Latest[Frame]) -> FrameShape:
-    frame = camera.latest(5 * NS).value
-    height, width = frame.rgb.shape[:2]
-    return FrameShape(height, width, frame.depth is not None)
-
-
-def home(station: Station) -> Vec:
-    """Measured joint positions (n,) [rad] of an open station's arm. Raises Stale."""
-    return station.arm.latest(5 * NS).value.q

@@ -51,10 +51,9 @@ def pace(loop: LoopConfig, policy: About, latency_s: float) -> Pace:
 def _chunks_meet(loop: LoopConfig, policy: About, period_s: float, latency_s: float) -> str:
     """A note for the user where the arm would stop between chunks only because of the latency, else
     "". Raises ConfigError where it would stop even without any latency."""
-    if policy.needs.chunk_s is None:
-        return ""
-    lasts = min(policy.needs.chunk_s, loop.chunk_max_age_s)
-    limit = "its chunks last" if lasts == policy.needs.chunk_s else "loop.chunk_max_age_s allows"
+    duration_s = policy.actions.duration_s
+    lasts = min(duration_s, loop.chunk_max_age_s)
+    limit = "its chunks last" if lasts == duration_s else "loop.chunk_max_age_s allows"
     if lasts < period_s * (1.0 - 1e-9):
         raise ConfigError(
             f"policy {policy.name} is asked every {period_s:g} s, but {limit} {lasts:g} s: the arm "
@@ -69,6 +68,6 @@ def _chunks_meet(loop: LoopConfig, policy: About, period_s: float, latency_s: fl
 
 
 def _remedy(loop: LoopConfig, policy: About, lasts_s: float) -> str:
-    if lasts_s < (policy.needs.chunk_s or 0.0):
+    if lasts_s < policy.actions.duration_s:
         return "it to more"
     return f"loop.policy_hz to {1.0 / lasts_s:g} or more, with a policy of that rate"

@@ -3,8 +3,6 @@ turns chunks into the joint reference of each tick."""
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from headway.clock import NS, Tick
@@ -18,10 +16,11 @@ from headway.edge.guard.guard import Guard
 from headway.edge.guard.reasons import Reason
 from headway.edge.motion.chunks import ChunkPlayer
 from headway.edge.motion.deadline import Deadline, Mode
+from headway.edge.policy.history import History
 from headway.edge.policy.observation import StateVector
 from headway.edge.policy.policy import Ready, Worker
 from headway.errors import PolicyError
-from headway.types import Observation, Vec
+from headway.types import Moment, Observation, Pose, Signals, Vec
 
 IK_TOLERANCE = 2e-3  # [m] or [rad]: a worse waypoint counts as an inverse-kinematics failure
 
@@ -53,8 +52,15 @@ class Planner:
         self._every = pace.every if pace else 1
         # The policy is asked halfway between two ticks of PRO's head, so that no tick does both.
         self._phase = min(round(loop.hz / loop.pro_hz) // 2, self._every - 1)
-        self._state_vector = StateVector(worker.about.state_names) if worker else None
-        self._instruction = 0
+        about = worker.about if worker else None
+        self._state_vector: StateVector | None = None
+        self._history: History | None = None
+        if about is not None:
+            self._state_vector = StateVector(
+                about.state_names, station.model.joints, station.stroke
+            )
+            self._history = History(about.needs, self._every, self._phase, loop.hz)
+        self.instruction = ""
         self._chunk_reason = Reason.OK
         self.failed = ""
 
@@ -62,8 +68,19 @@ class Planner:
         """Begin an episode with the arm at rest at `q` (n,) [rad]. `instruction`: what the policy
         is asked to do, None where there is none. Raises what `Worker.reset` raises."""
         self.deadline.reset(q)
+        self.instruction = instruction or ""
         if self._worker is not None:
-            self._instruction = self._worker.reset(instruction or "")
+            self._worker.reset(self.instruction)
+
+    def instruct(self, text: str) -> bool:
+        """Ask the policy for something else from its next observation on. Returns False, and
+        changes nothing, for a text that the policy says it was not taught. A policy that finds this
+        out only when it is asked fails then, and the arm stops."""
+        known = self._worker.about.needs.instructions if self._worker is not None else None
+        if known and text not in known:
+            return False
+        self.instruction = text
+        return True
 
     @property
     def idle(self) -> bool:
@@ -80,18 +97,22 @@ class Planner:
         """How the policy failed, or else what the sensors lack; "" where nothing is wrong."""
         return self.failed or self._senses.trouble
 
-    def step(self, tick: Tick, row: Row) -> None:
+    def step(
+        self, tick: Tick, row: Row, *, goal: Pose | None = None, signals: Signals | None = None
+    ) -> None:
         """Submit an observation when one is due, and take over a chunk that is ready. `row` is the
         tick's telemetry, which the observation's state is read from; what the chunk was like is
-        written into it for the next tick."""
-        worker, player = self._worker, self.player
-        if worker is None:
+        written into it for the next tick. `goal`: the TCP pose in the base frame that the task asks
+        for, `signals`: those of PRO, each None where there is none."""
+        worker, player, history = self._worker, self.player, self._history
+        if worker is None or history is None:
             return
         try:
-            if tick.index % self._every == self._phase:
-                obs = self._observe(worker, tick.t_ns, row)
-                if obs is not None:
-                    worker.submit(obs)
+            if history.due(tick.index):
+                seen = self._see(worker, tick.t_ns, row, goal, signals)
+                past = history.add(tick.index, seen)
+                if tick.index % self._every == self._phase and seen is not None:
+                    worker.submit(self._observation(tick.t_ns, seen, past))
             ready = worker.take(tick.t_ns)
         except PolicyError as e:  # the chunk that runs is played to its end, then the arm stops
             self._fail(f"the policy failed: {e}", "error", tick.t_ns)
@@ -137,20 +158,29 @@ class Planner:
             self.failed = why
             self._log.event(t_ns, EventKind.POLICY, level, why)
 
-    def _observe(self, worker: Worker, t_ns: int, row: Row) -> Observation | None:
+    def _see(
+        self, worker: Worker, t_ns: int, row: Row, goal: Pose | None, signals: Signals | None
+    ) -> Moment | None:
+        """What the policy wants to see, None where a part of it is missing. From NaN inputs a
+        network would compute actions that mean nothing, so no new chunk is asked for: the old one
+        runs out, then the arm stops."""
         images = self._senses.frames(t_ns)
         if any(name not in images for name in worker.about.cameras):
-            return None  # no new chunk: the old one runs out, then the arm stops
-        assert self._state_vector is not None
-        self.player.mark(t_ns)
-        base_q = self.player.raw.copy()
-        base = self._station.chain.pose(base_q)
-        state = np.empty(len(self._state_vector.names), np.float32)
-        self._state_vector.fill(row.view, base, state)
-        names = self._state_vector.names
-        unknown = [n for n, x in zip(names, state.tolist(), strict=True) if not math.isfinite(x)]
-        if unknown:  # from NaN inputs a network computes actions that mean nothing
+            return None
+        vector = self._state_vector
+        assert vector is not None
+        state = np.empty(len(vector.names), np.float32)
+        base = self._station.chain.pose(self.player.raw)
+        vector.fill(row.view, state, base=base, goal=goal, signals=signals)
+        unknown = [n for n, x in zip(vector.names, state.tolist(), strict=True) if x != x]
+        if unknown:
             self._senses.trouble = f"the policy wants {', '.join(unknown)}, which no sensor gives"
             self._log.once(t_ns, "state", self._senses.trouble)
             return None
-        return Observation(t_ns, images, state, self._instruction, base_q, base)
+        return Moment(images, state)
+
+    def _observation(self, t_ns: int, seen: Moment, past: tuple[Moment, ...]) -> Observation:
+        self.player.mark(t_ns)
+        base_q = self.player.raw.copy()
+        base = self._station.chain.pose(base_q)
+        return Observation(t_ns, seen.images, seen.state, self.instruction, base_q, base, past)

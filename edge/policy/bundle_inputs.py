@@ -1,171 +1,159 @@
-"""Fills the inputs of a bundled policy from an observation: images, `state` and `instruction`, each
-with the unit, mean and standard deviation that the bundle declares. `make_inputs` makes one `Input`
-for each input of the model."""
+"""Fills the inputs of a bundled policy from an observation: images, numbers of the state, and the
+instruction. `make_inputs` makes one `Input` for everything that the bundle's section `policy`
+names. Loading the manifest has checked that the tensors fit."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headway import units
-from headway.bundle import Image, Manifest, Policy, Tensor
+from headway.bundle import Bundle, Image, StateInput, Tensor
 from headway.edge.engines.engine import Engine
-from headway.edge.policy.observation import STATE_NAMES, STATE_UNITS
+from headway.edge.policy.images import Fitting
+from headway.edge.policy.instructions import Encoder, open_encoder
+from headway.edge.policy.observation import unit_of
 from headway.errors import SpecMismatch
-from headway.types import Frame, Observation
+from headway.types import Frame, Observation, Vec
 
-STATE, INSTRUCTION = "state", "instruction"
-_INDICES = ("int64", "int32", "uint8", "uint16")
+ACTION = "action."  # names of the state that are the policy's own previous action
 
 
 class Input(Protocol):
-    """One input of the ONNX graph."""
+    """A part of the graph's inputs."""
 
-    def fill(self, obs: Observation) -> None:
-        """Write the part of `obs` that this input takes into the engine's buffer. Raises
-        SpecMismatch for an image that does not fit."""
+    def fill(self, obs: Observation, previous: Vec) -> None:
+        """Write the part of `obs` that this input takes into the engine's buffers. `previous` (d,)
+        is the policy's previous action, as it answered it. Raises SpecMismatch for an image or an
+        instruction that does not fit."""
 
 
-def make_inputs(manifest: Manifest, engine: Engine, where: str) -> list[Input]:
-    """One `Input` for every input that `manifest`, a policy's, names; `engine` has their buffers,
-    and `where` names the bundle in errors.
-
-    Raises SpecMismatch for an input that the loop does not fill, for a `state` or `instruction`
-    that the policy declares without an input for it, and for a wrong shape, dtype or unit.
-    """
-    info = manifest.policy
+def make_inputs(bundle: Bundle, engine: Engine, encoder: Encoder | None) -> list[Input]:
+    """What fills the inputs of `bundle`, a policy's; `engine` has their buffers. `encoder` is what
+    `open_encoder` made of its instruction. Raises SpecMismatch for units that do not fit."""
+    info = bundle.manifest.policy
     assert info is not None
-    images = {i.input: i for i in info.images}
-    for declared, name in ((info.state_names, STATE), (info.instructions, INSTRUCTION)):
-        if declared and name not in {t.name for t in manifest.inputs}:
-            raise SpecMismatch(
-                f"{where}: policy.{name}{'_names' if name == STATE else 's'} says what its input "
-                f"`{name}` is given, found no such input: drop it, or export the model with one"
-            )
+    tensors = {t.name: t for t in bundle.manifest.inputs}
+    names = loop_names(info.state)
     made: list[Input] = []
-    for tensor in manifest.inputs:
-        buffer = engine.bind(tensor.name)
+    for image in info.images:
+        made.append(_ImageInput(engine.bind(image.input), tensors[image.input], image))
+    for part in info.state:
         try:
-            if tensor.name in images:
-                made.append(_ImageInput(buffer, tensor, images[tensor.name]))
-            elif tensor.name == STATE:
-                made.append(_StateInput(buffer, tensor, info.state_names))
-            elif tensor.name == INSTRUCTION:
-                made.append(_InstructionInput(buffer, tensor, info))
-            else:
-                raise ValueError(
-                    f"nobody fills it: the loop fills `{STATE}`, `{INSTRUCTION}` and the inputs "
-                    "that policy.images names"
+            made.append(
+                _StateInput(
+                    engine.bind(part.input), tensors[part.input], part, names, info.actions.names
                 )
+            )
         except ValueError as e:
-            raise SpecMismatch(f"{where}: input `{tensor.name}`: {e}") from None
+            raise SpecMismatch(f"{bundle.path}: input `{part.input}`: {e}") from None
+    if encoder is not None:
+        made.append(_InstructionInput({n: engine.bind(n) for n in encoder.inputs}, encoder))
     return made
 
 
-class Scaling:
-    """Converts values x to what `tensor` holds: (x gain - mean) / std, with the tensor's mean and
-    standard deviation. `gain` converts the unit: one number, or one per element of the last axis.
-    """
-
-    def __init__(self, tensor: Tensor, gain: float | NDArray[np.float64]) -> None:
-        self._gain = gain
-        self._mean = np.array(tensor.mean or (0.0,))
-        self._std = np.array(tensor.std or (1.0,))
-        self._plain = tensor.mean is None and bool(np.all(gain == 1.0))
-
-    def into(self, buffer: NDArray[Any], values: NDArray[Any]) -> None:
-        """Write `values`, of the buffer's shape, into it."""
-        if self._plain:
-            buffer[...] = values
-        else:
-            buffer[...] = (values * self._gain - self._mean) / self._std
-
-    def back(self, values: NDArray[Any]) -> NDArray[Any]:
-        """`values` of the tensor with mean and std taken back: values std + mean. The gain is not
-        taken back."""
-        return values if self._plain else values * self._std + self._mean
+def loop_names(parts: Iterable[StateInput]) -> tuple[str, ...]:
+    """The numbers of the state that the loop provides for `parts`, each once: the policy's
+    `state_names`."""
+    names = (n for part in parts for n in part.names if not n.startswith(ACTION))
+    return tuple(dict.fromkeys(names))
 
 
 class _StateInput:
-    """The state as floats (1, n), converted from SI units to those of the tensor."""
+    """Picks its numbers, converts them from SI units to those of the bundle, and normalises."""
 
-    def __init__(self, buffer: NDArray[Any], tensor: Tensor, names: Sequence[str]) -> None:
-        want = (1, len(names))
-        if tensor.shape != want or not tensor.floats:
-            raise ValueError(
-                f"wanted floats {want}, one per name of policy.state_names, found {tensor.dtype} "
-                f"{tensor.shape}"
-            )
-        unknown = [n for n in names if n not in STATE_UNITS]
+    def __init__(
+        self,
+        buffer: NDArray[Any],
+        tensor: Tensor,
+        part: StateInput,
+        state: tuple[str, ...],
+        actions: tuple[str, ...],
+    ) -> None:
+        """`state` are the numbers of an observation, `actions` the columns of an action."""
+        given = part.units or (tensor.unit,) * len(part.names)
+        factor = [_factor(name, unit) for name, unit in zip(part.names, given, strict=True)]
+        scale = np.array(part.scale or (1.0,)) * factor
+        offset = np.array(part.offset or (0.0,))
+        gain, shift = tensor.affine
+        if tensor.shape[-1:] != (len(part.names),) and gain.size > 1:
+            # the numbers of several steps lie in one axis
+            gain, shift = (x.reshape(part.steps, -1) for x in (gain, shift))
+        # (x scale + offset - shift) / gain, in one product and one sum per number
+        self._gain, self._offset = scale / gain, (offset - shift) / gain
+        self._plain = bool(np.all(self._gain == 1.0) and np.all(self._offset == 0.0))
+        self._rows = buffer.reshape(part.steps, len(part.names))
+        at = {name: i for i, name in enumerate(state)}
+        self._pick = np.array([at.get(n, 0) for n in part.names])
+        own = [(i, n.removeprefix(ACTION)) for i, n in enumerate(part.names) if n not in at]
+        unknown = [n for _, n in own if n not in actions]
         if unknown:
             raise ValueError(
-                f"the policy wants state {unknown}, this loop provides {', '.join(STATE_NAMES)}"
+                f"wanted `{ACTION}NAME` with a column of policy.actions ({', '.join(actions)}), "
+                f"found `{ACTION}{unknown[0]}`"
             )
-        gains = [_gain(n, tensor.unit) for n in names]
-        self._buffer, self._scaling = buffer, Scaling(tensor, np.array(gains))
+        if own and part.steps > 1:
+            raise ValueError("the previous action has one step: give it an input of its own")
+        self._own = [i for i, _ in own]
+        self._columns = [actions.index(n) for _, n in own]
 
-    def fill(self, obs: Observation) -> None:
-        self._scaling.into(self._buffer[0], obs.state)
+    def fill(self, obs: Observation, previous: Vec) -> None:
+        rows, last = self._rows, len(self._rows) - 1
+        values = np.zeros(rows.shape)  # in float64: mean and std may be far from 1
+        if len(obs.state):
+            for k in range(last):
+                values[k] = obs.history[k - last].state[self._pick]
+            values[last] = obs.state[self._pick]
+        if self._own:
+            values[last, self._own] = previous[self._columns]
+        rows[...] = values if self._plain else values * self._gain + self._offset
 
 
-def _gain(name: str, unit: str) -> float:
+def _factor(name: str, unit: str) -> float:
     """The factor that converts the value `name` of the state from SI to `unit`; "": SI."""
-    if not unit:
+    if not unit or name.startswith(ACTION):
         return 1.0
     try:
-        return 1.0 / units.factor(unit, STATE_UNITS[name])
+        return 1.0 / units.factor(unit, unit_of(name))
     except ValueError as e:
         raise ValueError(f"for `{name}` {e}: leave the unit out for SI units") from None
 
 
 class _InstructionInput:
-    """The index of the instruction in the policy's vocabulary."""
+    """The instruction as the bundle's encoder writes it, computed when the text changes."""
 
-    def __init__(self, buffer: NDArray[Any], tensor: Tensor, info: Policy) -> None:
-        if math.prod(tensor.shape) != 1 or tensor.dtype not in _INDICES or tensor.unit:
-            raise ValueError(
-                f"wanted one whole number without a unit (one of {', '.join(_INDICES)}), found "
-                f"{tensor.dtype} {tensor.shape} {tensor.unit}".rstrip()
-            )
-        most = int(np.iinfo(tensor.dtype).max) + 1
-        if not 1 <= len(info.instructions) <= most:
-            raise ValueError(
-                f"it is the index in policy.instructions, wanted 1 to {most} of them, found "
-                f"{len(info.instructions)}"
-            )
-        self._buffer = buffer
+    def __init__(self, buffers: dict[str, NDArray[Any]], encoder: Encoder) -> None:
+        self._buffers, self._encoder = buffers, encoder
+        self._text: str | None = None
 
-    def fill(self, obs: Observation) -> None:
-        self._buffer[...] = obs.instruction
+    def fill(self, obs: Observation, previous: Vec) -> None:
+        if obs.instruction == self._text:
+            return
+        for name, values in self._encoder.encode(obs.instruction).items():
+            self._buffers[name][...] = values
+        self._text = obs.instruction
 
 
 class _ImageInput:
-    """A whole image, not resized. Loading the manifest has checked the tensor's shape and dtype."""
+    """The frames of one camera, fitted to the size and the numbers that the bundle declares."""
 
     def __init__(self, buffer: NDArray[Any], tensor: Tensor, image: Image) -> None:
-        self._buffer, self._image = buffer, image
-        depth = image.encoding == "depth_mm"
-        gain = 1.0 / units.factor(tensor.unit, "mm") if depth and tensor.unit else 1.0
-        self._scaling = Scaling(tensor, gain)
+        self._image = image
+        self._buffers = buffer[0] if image.steps > 1 else buffer
+        gain = 1.0
+        if image.encoding == "depth_mm" and tensor.unit:
+            gain = 1.0 / units.factor(tensor.unit, "mm")
+        scale, shift = tensor.affine
+        self._fitting = Fitting(image, gain, scale, shift)
 
-    def fill(self, obs: Observation) -> None:
-        self._scaling.into(self._buffer[0], pixels(obs.images[self._image.camera], self._image))
+    def fill(self, obs: Observation, previous: Vec) -> None:
+        last = len(self._buffers) - 1
+        for k, out in enumerate(self._buffers):
+            images = obs.images if k == last else obs.history[k - last].images
+            self._fitting.write(self._frame(images), out)
 
-
-def pixels(frame: Frame, image: Image) -> NDArray[Any]:
-    """The pixels of `frame` that `image` wants: colour (h, w, 3) uint8 or depth (h, w) uint16 [mm].
-    Raises SpecMismatch for another size, and for a frame without depth where depth is wanted."""
-    found = frame.rgb if image.encoding == "rgb8" else frame.depth
-    if found is None:
-        raise SpecMismatch(f"the policy wants depth from camera {image.camera}, which gives none")
-    height, width = found.shape[:2]
-    if (height, width) != (image.height, image.width):
-        raise SpecMismatch(
-            f"the policy wants {image.width}x{image.height} from camera {image.camera}, found "
-            f"{width}x{height}: set the camera's width and height"
-        )
-    return found
+    def _frame(self, images: dict[str, Frame]) -> Frame:
+        return images[self._image.camera]

@@ -14,9 +14,11 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
+from headway.actions import ActionSpace
 from headway.clock import NS
 from headway.drivers.kinematics import Chain
-from headway.edge.motion.chunks import JointChunk, to_joints
+from headway.edge.motion.actions import joint_chunk
+from headway.edge.motion.chunks import JointChunk
 from headway.errors import ConfigError, PolicyError
 from headway.types import Chunk, Observation
 
@@ -33,31 +35,31 @@ class ImageNeed(msgspec.Struct, frozen=True):
 class Needs(msgspec.Struct, frozen=True):
     """What a policy is made for, as far as it says.
 
-    `rate_hz`: inferences per second. `chunk_s`: how long its chunks last [s]. `images`: what it
-    wants of cameras. `instructions`: those that it knows, () for a policy that takes none, None for
-    free text.
+    `rate_hz`: inferences per second. `images`: what it wants of cameras. `instructions`: those that
+    it knows, () for a policy that takes none, None for free text. `steps`: how many moments an
+    observation has to show, the present one included, `stride_s` [s] apart.
     """
 
     rate_hz: float | None = None
-    chunk_s: float | None = None
     images: tuple[ImageNeed, ...] = ()
     instructions: tuple[str, ...] | None = None
+    steps: int = 1
+    stride_s: float = 0.0
 
 
 class Policy(Protocol):
     """Turns an observation into a chunk. `cameras` and `state_names` say what it wants to see,
-    `chunk_shape` is the shape (h, d) of its actions, and `needs` has to be met before a run begins.
-    """
+    `actions` what the rows of its chunks mean, and `needs` has to be met before a run begins."""
 
     name: str
     cameras: tuple[str, ...]
     state_names: tuple[str, ...]
-    chunk_shape: tuple[int, int]
+    actions: ActionSpace
     needs: Needs
 
-    def instruction(self, text: str) -> int:
-        """Index of the instruction `text` among those that the policy knows. Raises SpecMismatch
-        for an unknown one."""
+    def check_instruction(self, text: str) -> None:
+        """Raises SpecMismatch for an instruction that the policy does not know. A policy that takes
+        no instruction accepts any text."""
 
     def reset(self) -> None:
         """Begin an episode: forget what was kept from the one before."""
@@ -83,8 +85,13 @@ class About(msgspec.Struct, frozen=True):
     name: str
     cameras: tuple[str, ...]
     state_names: tuple[str, ...]
-    chunk_shape: tuple[int, int]
+    actions: ActionSpace
     needs: Needs = Needs()
+
+    @property
+    def chunk_shape(self) -> tuple[int, int]:
+        """The shape (h, d) of its chunks."""
+        return self.actions.chunk, len(self.actions.names)
 
 
 class FrameShape(NamedTuple):
@@ -105,10 +112,10 @@ class Worker(Protocol):
     def trouble(self) -> str:
         """Why the policy is being started again, so that no chunk comes for a while; else ""."""
 
-    def reset(self, instruction: str) -> int:
-        """Begin an episode: observations and chunks of the one before are dropped. Returns the
-        instruction's index. Raises SpecMismatch for an instruction that the policy does not know,
-        PolicyError when the policy is gone."""
+    def reset(self, instruction: str) -> None:
+        """Begin an episode: observations and chunks of the one before are dropped. Raises
+        SpecMismatch for an instruction that the policy does not know, PolicyError when the policy
+        is gone."""
 
     def submit(self, obs: Observation) -> None:
         """Hand over the observation `obs`, to be answered by a chunk. Never waits for the policy's
@@ -125,7 +132,7 @@ class Worker(Protocol):
 
 def about(policy: Policy) -> About:
     """The description of `policy`, as a worker carries it."""
-    return About(policy.name, policy.cameras, policy.state_names, policy.chunk_shape, policy.needs)
+    return About(policy.name, policy.cameras, policy.state_names, policy.actions, policy.needs)
 
 
 def check_cameras(
@@ -155,13 +162,13 @@ def check_cameras(
 
 
 def infer(policy: Policy, chain: Chain, obs: Observation, submitted_ns: int) -> Ready:
-    """One inference of `policy`, and the inverse kinematics of its chunk with the arm's `chain`.
+    """One inference of `policy`, and its chunk in the joint space of the arm with this `chain`.
     `submitted_ns` [ns]: when `obs` was handed over, on CLOCK_MONOTONIC. Raises PolicyError for
     whatever the policy raises, so that a bug of a policy does not end the loop."""
     started = monotonic_ns()
     try:
         chunk = policy.infer(obs)
-        joints = to_joints(chunk, chain, obs.base_q)
+        joints = joint_chunk(chunk, policy.actions, chain, obs.base_q)
     except Exception as e:
         raise PolicyError(f"{type(e).__name__}: {e}") from e
     return Ready(chunk, joints, submitted_ns, started, monotonic_ns())
@@ -180,11 +187,11 @@ class InlineWorker:
         self._latency_ns = round(latency_s * NS)
         self._ready: list[tuple[int, Ready | PolicyError]] = []
 
-    def reset(self, instruction: str) -> int:
+    def reset(self, instruction: str) -> None:
         """As `Worker.reset`, for which the policy is reset too."""
         self._ready = []
         self.policy.reset()
-        return self.policy.instruction(instruction)
+        self.policy.check_instruction(instruction)
 
     def submit(self, obs: Observation) -> None:
         """Infer the chunk for `obs` before returning. An inference that fails raises nothing here:

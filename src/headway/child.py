@@ -26,6 +26,12 @@ def environment() -> dict[str, str]:
     }
 
 
+def foreign_environment(folder: str) -> dict[str, str]:
+    """As `environment`, for another Python than this one: `folder` holds a link to Headway alone,
+    so that it finds no packages that were installed for this Python."""
+    return environment() | {"PYTHONPATH": folder}
+
+
 def outlive() -> None:
     """Ignore the signals that ask a run to end or to be suspended; called in the processes that it
     starts. They end when the run tells them to, also when a signal went to the whole process

@@ -153,7 +153,10 @@ def _check(data: Any, kind: Any, where: str, key: str) -> None:
         if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
             hints = get_type_hints(kind, include_extras=True)
             valid = {f.encode_name: hints[f.name] for f in msgspec.structs.fields(kind)}
+            tag = kind.__struct_config__.tag_field
             for name, value in data.items():
+                if name == tag:
+                    continue
                 if name not in valid:
                     hint = suggest(str(name), valid, prefix)
                     raise ConfigError(f"{where}: unknown key `{prefix}{name}`: {hint}")
@@ -185,7 +188,8 @@ def _plain(kind: Any, data: Any) -> tuple[Any, tuple[Meta, ...]]:
             metas += tuple(m for m in kind.__metadata__ if isinstance(m, Meta))
             kind = kind.__origin__
         elif get_origin(kind) in (Union, UnionType):
-            kind = next((a for a in get_args(kind) if _takes(a, data)), None)
+            fit = [a for a in get_args(kind) if _takes(a, data)]
+            kind = next((a for a in fit if _tagged(a, data)), fit[0] if fit else None)
         else:
             return kind, metas
 
@@ -201,6 +205,14 @@ def _takes(kind: Any, data: Any) -> bool:
     if isinstance(data, int | float) and not isinstance(data, bool):
         return origin in (int, float)
     return origin is type(data)
+
+
+def _tagged(kind: Any, data: Any) -> bool:
+    """Whether `data` name the struct `kind` in their tag field, as those of a tagged union do."""
+    if not isinstance(data, dict) or not isinstance(kind, type):
+        return False
+    made = getattr(kind, "__struct_config__", None)
+    return made is not None and made.tag is not None and data.get(made.tag_field) == made.tag
 
 
 def _check_number(value: float, kind: type, metas: tuple[Meta, ...], where: str, key: str) -> None:

@@ -149,24 +149,34 @@ class Signals(msgspec.Struct, frozen=True):
     reward: float
 
 
+class Moment(msgspec.Struct, frozen=True):
+    """What was seen at an earlier time: images by camera name, and the `state` vector (k,)."""
+
+    images: dict[str, Frame]
+    state: NDArray[np.float32]
+
+
 class Observation(msgspec.Struct, frozen=True):
-    """The input of a policy: images by camera name, the `state` vector (k,) as the policy's bundle
-    defines it, and the index of the instruction in the bundle's vocabulary. `base_q` (n,) [rad] and
-    `base` are the joints and TCP pose commanded at `t_ns` [ns]; the policy's actions are relative
-    to that pose."""
+    """The input of a policy: images by camera name, the `state` vector (k,) of the numbers that the
+    policy asks for by name, and the `instruction` as text, "" where there is none. `base_q` (n,)
+    [rad] and `base` are the joints and TCP pose commanded at `t_ns` [ns], which the policy's actions
+    may be relative to. `history` has what was seen before, the oldest moment first, for policies
+    that want several steps."""
 
     t_ns: int
     images: dict[str, Frame]
     state: NDArray[np.float32]
-    instruction: int
+    instruction: str
     base_q: Vec
     base: Pose
+    history: tuple[Moment, ...] = ()
 
 
 class Chunk(msgspec.Struct, frozen=True):
-    """The output of a policy: `actions` (h, d) for the times `t0_ns + (k + 1) * dt_ns` [ns],
-    k = 0..h-1, relative to the TCP pose `base` commanded at `t0_ns`. `label` (h, d) has the actions
-    that a teacher would have chosen, for learning. `meta` has further numbers to record."""
+    """The output of a policy: `actions` (h, d), whose columns the policy's `ActionSpace` explains,
+    for the times `t0_ns + (k + 1) * dt_ns` [ns], k = 0..h-1. Actions that are relative start from
+    the TCP pose `base` that was commanded at `t0_ns`. `label` (h, d) has the actions that a teacher
+    would have chosen, for learning. `meta` has further numbers to record."""
 
     t0_ns: int
     dt_ns: int

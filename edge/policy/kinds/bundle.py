@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
-import difflib
+import math
 from pathlib import Path
+from typing import Annotated
 
+import numpy as np
+from msgspec import Meta
+
+from headway import config
 from headway.bundle import Bundle, load
 from headway.clock import NS
 from headway.edge.engines.engine import Engine, open_bundle
-from headway.edge.motion.actions import of_policy, to_actions
-from headway.edge.motion.chunks import ACTION_NAMES
-from headway.edge.policy.bundle_inputs import Scaling, make_inputs
+from headway.edge.policy.bundle_inputs import loop_names, make_inputs
+from headway.edge.policy.instructions import open_encoder
 from headway.edge.policy.policy import ImageNeed, Needs
+from headway.edge.policy.previous import Previous
 from headway.errors import SpecMismatch
 from headway.types import Chunk, Observation
 
-ACTIONS = "actions"  # the only output of a policy's model
+
+class Config(config.Struct, frozen=True):
+    """Keys of `[policy]` for the kind `bundle`: the folder of the bundle, and the engine that runs
+    its model."""
+
+    bundle: Annotated[str, Meta(min_length=1)]
+    engine: str = "auto"
+
+
+PATHS = ("bundle",)  # keys that are paths, relative to the configuration file
 
 
 class BundlePolicy:
@@ -31,69 +45,76 @@ class BundlePolicy:
                 f"wanted a bundle of kind policy, found {manifest.kind}: {bundle.path}"
             )
         self.bundle, self.engine, self.info = bundle, engine, info
-        self.name = manifest.name
+        self.name, self.actions = manifest.name, info.actions
         self.cameras = tuple(dict.fromkeys(i.camera for i in info.images))
-        self.state_names = info.state_names
-        self.chunk_shape = (info.chunk, len(ACTION_NAMES))
+        self.state_names = loop_names(info.state)
+        self._encoder = None
+        if info.instruction is not None:
+            self._encoder = open_encoder(info.instruction, bundle.path)
         self.needs = Needs(
             rate_hz=info.rate_hz,
-            chunk_s=info.chunk * info.dt_s,
             images=tuple(
-                ImageNeed(i.camera, i.height, i.width, i.encoding == "depth_mm")
+                ImageNeed(
+                    i.camera,
+                    i.height if i.fit == "exact" else None,
+                    i.width if i.fit == "exact" else None,
+                    i.encoding == "depth_mm",
+                )
                 for i in info.images
             ),
-            instructions=info.instructions,
+            instructions=() if self._encoder is None else self._encoder.texts,
+            steps=info.steps,
+            stride_s=info.stride_s or 0.0,
         )
         self.detail = f"{engine.kind} ({engine.device})"
         self.facts = {
             "policy_sha256": manifest.files[manifest.onnx].sha256, "policy_engine": engine.kind,
         }  # fmt: skip
-        self._dt_ns = round(info.dt_s * NS)
-        self._inputs = make_inputs(manifest, engine, where)
-        unread = [t.name for t in manifest.outputs if t.name != ACTIONS]
-        if unread:
+        self._dt_ns = round(info.actions.dt_s * NS)
+        self._inputs = make_inputs(bundle, engine, self._encoder)
+        answer = next(t for t in manifest.outputs if t.name == info.output)
+        rows, columns = info.actions.chunk, len(info.actions.names)
+        shape = answer.shape
+        given = math.prod(shape) // columns  # rows, whatever axes of length 1 come before them
+        fits = shape[-1:] == (columns,) and max((1, *shape[:-1])) == given >= rows
+        if not fits or not answer.floats:
             raise SpecMismatch(
-                f"{where}: nobody reads its output `{unread[0]}`: the loop plays `{ACTIONS}`; "
-                "export the model without the others"
-            )
-        answer = manifest.outputs[0]
-        want = (1, info.chunk, len(info.action_names))
-        if answer.shape != want or not answer.floats:
-            raise SpecMismatch(
-                f"{where}: wanted `{ACTIONS}` as floats {want}, by policy.chunk and "
-                f"policy.action_names, found {answer.dtype} {answer.shape}"
+                f"{where}: wanted `{info.output}` as floats (1, {rows} or more, {columns}), by "
+                f"chunk and names of policy.actions, found {answer.dtype} {answer.shape}"
             )
         if answer.unit:
             raise SpecMismatch(
-                f"{where}: output `{ACTIONS}`: its units stand in policy.action_units, found the "
+                f"{where}: output `{info.output}`: its units stand in policy.actions, found the "
                 f"unit {answer.unit!r} too: leave that out"
             )
-        try:
-            self._spec = of_policy(info)
-        except ValueError as e:
-            raise SpecMismatch(f"{where}: {e}") from None
-        self._answer = engine.bind(ACTIONS)
-        self._scaling = Scaling(answer, 1.0)
+        self._answer = engine.bind(info.output).reshape(-1, columns)[:rows]
+        self._gain, self._shift = answer.affine
+        self._normalised = answer.normalised
+        self._previous = Previous(info.actions)
 
-    def instruction(self, text: str) -> int:
-        """Index of the instruction `text` among those that the policy knows; 0 for any text where
-        the policy takes no instruction. Raises SpecMismatch for an unknown one."""
-        if not self.info.instructions:
-            return 0
-        return instruction_index(text, self.info.instructions, self.name)
+    def check_instruction(self, text: str) -> None:
+        """Raises SpecMismatch for an instruction that the policy was not taught, or that does not
+        fit its encoder. A policy without an instruction accepts any text."""
+        if self._encoder is not None:
+            self._encoder.encode(text)
 
     def reset(self) -> None:
-        """Does nothing: this policy keeps no state between inferences."""
+        """Begin an episode: its previous action is 0."""
+        self._previous.reset()
 
     def infer(self, obs: Observation) -> Chunk:
-        """The chunk for `obs`: what the model answers, as actions (h, 7) in SI units relative to
-        `obs.base`, see `motion.actions.to_actions`. Raises SpecMismatch for images that do not fit,
-        BundleError where the model fails."""
+        """The chunk for `obs`: what the model answers, with the tensor's mean and std taken back
+        and scale and offset of the action space applied. Raises SpecMismatch for images and
+        instructions that do not fit, BundleError where the model fails."""
+        previous = self._previous.at(obs.t_ns)
         for each in self._inputs:
-            each.fill(obs)
+            each.fill(obs, previous)
         self.engine.run()
-        rows = self._scaling.back(self._answer[0])
-        return Chunk(obs.t_ns, self._dt_ns, to_actions(rows, self._spec, obs.base), obs.base)
+        rows = self._answer.astype(np.float64)
+        if self._normalised:
+            rows = rows * self._gain + self._shift
+        self._previous.answered(obs.t_ns, rows)
+        return Chunk(obs.t_ns, self._dt_ns, self.actions.to_si(rows), obs.base)
 
 
 def open_policy(bundle: str, engine: str = "auto") -> BundlePolicy:
@@ -101,13 +122,3 @@ def open_policy(bundle: str, engine: str = "auto") -> BundlePolicy:
     Raises BundleError, SpecMismatch, and what `engines.engine.open_engine` raises."""
     made = load(Path(bundle))
     return BundlePolicy(made, open_bundle(made, engine))
-
-
-def instruction_index(text: str, known: tuple[str, ...], policy: str) -> int:
-    """Index of the instruction `text` among those that the policy named `policy` has learned.
-    Raises SpecMismatch for a text that is not among them."""
-    if text in known:
-        return known.index(text)
-    near = difflib.get_close_matches(text, known, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"it knows {', '.join(map(repr, known))}"
-    raise SpecMismatch(f"policy {policy} was not taught {text!r}: {hint}")

@@ -1,5 +1,5 @@
 """A policy that a server runs: `headway serve`, openpi's server, or another one with openpi's
-protocol. `open_policy(url)` connects to it."""
+protocol."""
 
 from __future__ import annotations
 
@@ -8,41 +8,23 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
-from headway import config
 from headway.clock import NS
-from headway.edge.policy.kinds.bundle import instruction_index
+from headway.edge.policy.instructions import Vocabulary
+from headway.edge.policy.previous import Previous
 from headway.edge.policy.remote import MAX_BYTES
 from headway.edge.policy.remote.codec import TEXT, Encoder, decode
-from headway.edge.policy.remote.layout import Layout, finite_actions, from_metadata
-from headway.edge.policy.remote.memory import keep_memory
-from headway.edge.policy.remote.request import printable, rows, to_message
+from headway.edge.policy.remote.layout import Layout, from_metadata
+from headway.edge.policy.remote.request import Message, printable, rows
 from headway.edge.policy.remote.websocket import Gone, InvalidURI, WebSocket, connect
 from headway.errors import BadMessage, ConfigError, DeviceError, SpecMismatch
 from headway.types import Chunk, Observation
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0  # before the next try after a failure [s]
-_IGNORED = ", which describes itself: [policy.remote.layout] is not used"
+_IGNORED = ", which describes itself: [policy.layout] is not used"
 _SHOWN = 500  # characters of a server's error
-
-
-def open_policy(
-    url: str,
-    layout: dict[str, Any] | None = None,
-    timeout_s: float = 2.0,
-    connect_s: float = 5.0,
-    max_bytes: int = MAX_BYTES,
-) -> RemotePolicy:
-    """Connect to the policy server at `url` (ws:// or wss://); every argument is plain data.
-
-    `layout`: the fields of `headway.edge.policy.remote.layout.Layout`; needed when the server does
-    not describe itself, not used when it does. For the rest see `RemotePolicy`. Raises ConfigError,
-    SpecMismatch, and DeviceError when no policy server answers.
-    """
-    keep_memory()
-    known = config.decode(layout, Layout, "[policy.remote.layout]") if layout is not None else None
-    return RemotePolicy(url, known, timeout_s=timeout_s, connect_s=connect_s, max_bytes=max_bytes)
 
 
 class RemotePolicy:
@@ -81,22 +63,22 @@ class RemotePolicy:
         self._closed = False
         self._pause_s = self._retry_at = 0.0
         self._why = ""
-        self._texts: list[str] = []  # with free text, an instruction's index is its place here
         _, self.metadata, described = self._connect()
         self._described = described
         known = described or layout
         if known is None:
             self.close()
             raise ConfigError(
-                f"{url} does not say which keys it wants: describe them in [policy.remote.layout] "
+                f"{url} does not say which keys it wants: describe them in [policy.layout] "
                 "(examples/serve)"
             )
         self.layout = known
         self.name = known.name
         self.cameras = tuple(dict.fromkeys(i.camera for i in known.images))
         self.state_names = known.state_names
-        self.chunk_shape = (known.actions.chunk, 7)
+        self.actions = known.actions
         self.needs = known.needs
+        self._message, self._previous = Message(known), Previous(known.actions)
         self._dt_ns = round(known.actions.dt_s * NS)
         ignored = described is not None and layout is not None and layout != described
         self.detail = f"remote ({url}{_IGNORED if ignored else ''})"
@@ -104,37 +86,34 @@ class RemotePolicy:
             "policy_url": url, "policy_sha256": known.sha256, "policy_engine": "remote",
         }  # fmt: skip
 
-    def instruction(self, text: str) -> int:
-        """Index of the instruction `text` among those that the server's policy knows; a new index
-        for any text where it takes free text. Raises SpecMismatch for an unknown or too long one.
-        """
+    def check_instruction(self, text: str) -> None:
+        """Raises SpecMismatch for an instruction that the server's policy was not taught, or that
+        is too long for a message."""
+        if self.layout.prompt is None:
+            return
         if self.layout.instructions:
-            return instruction_index(text, self.layout.instructions, self.name)
+            Vocabulary(self.layout.instructions, self.name).encode(text)
         if len(text.encode()) > TEXT:
             raise SpecMismatch(f"wanted an instruction of at most {TEXT} bytes, found a longer one")
-        if text not in self._texts:
-            self._texts.append(text)
-        return self._texts.index(text)
 
     def reset(self) -> None:
-        """Does nothing: neither side keeps anything between inferences."""
+        """Begin an episode: its previous action is 0. The server keeps nothing."""
+        self._previous.reset()
 
     def infer(self, obs: Observation) -> Chunk:
         """The server's chunk for `obs`. Raises SpecMismatch for an observation that does not fit
         the layout, and for a server that has changed its policy; DeviceError, or its kind
         BadMessage, for whatever else goes wrong with the server."""
-        texts = self.layout.instructions or self._texts
-        if not 0 <= obs.instruction < len(texts) and self.layout.prompt is not None:
-            raise SpecMismatch(f"wanted an instruction's index, found {obs.instruction}")
-        prompt = texts[obs.instruction] if self.layout.prompt is not None else ""
-        message = to_message(obs, self.layout, prompt)
+        self.check_instruction(obs.instruction)
+        message = self._message.of(obs, self._previous.at(obs.t_ns))
         with self._lock:
             found = self._ask(self._encode(message))
-            try:
-                actions = finite_actions(found, self.layout.actions, obs.base)
-            except BadMessage as e:
-                raise self._failed(f"{self.url}: {e}", BadMessage) from None
+            actions = self.actions.to_si(found)
+            if not np.isfinite(actions[:, list(self.actions.columns.used)]).all():
+                what = "wanted finite actions, found NaN or infinity: check the policy"
+                raise self._failed(f"{self.url}: {what}", BadMessage)
         self._pause_s = 0.0
+        self._previous.answered(obs.t_ns, found.astype(np.float64))
         return Chunk(obs.t_ns, self._dt_ns, actions, obs.base)
 
     def close(self) -> None:

@@ -10,18 +10,17 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 import msgspec
-import numpy as np
-from msgspec import Meta
-from numpy.typing import NDArray
+from msgspec import Meta, structs
 
 from headway import config
+from headway.actions import ActionSpace
 from headway.bundle import Manifest
 from headway.config import Hertz, Seconds
-from headway.edge.motion.actions import Actions, to_actions
+from headway.edge.policy.bundle_inputs import ACTION, loop_names
 from headway.edge.policy.policy import ImageNeed, Needs
 from headway.edge.policy.remote import MAX_BYTES
-from headway.errors import BadMessage, ConfigError, SpecMismatch
-from headway.types import Pose
+from headway.errors import ConfigError, SpecMismatch
+from headway.instructions import VocabularySpec
 
 SECTION = "headway"  # key of the layout in a server's metadata
 
@@ -43,19 +42,33 @@ class ImageKey(config.Struct, frozen=True, kw_only=True):
 
 class StateKey(config.Struct, frozen=True, kw_only=True):
     """The key of a part of the state in the message: a vector of float32 with the numbers `names`,
-    which are those of `headway.edge.policy.observation`."""
+    which are those of `headway.edge.policy.observation`, in SI units, times `scale` plus `offset`
+    where those are set, with one number per name."""
 
     key: str
     names: tuple[str, ...]
+    scale: tuple[float, ...] | None = None
+    offset: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        for key in ("scale", "offset"):
+            values = getattr(self, key)
+            if values is not None and len(values) != len(self.names):
+                raise ValueError(
+                    f"layout: state `{self.key}` has {len(self.names)} names, {len(values)} of "
+                    f"{key}"
+                )
 
 
 class Layout(config.Struct, frozen=True, kw_only=True):
-    """What a policy server wants and answers. `prompt`: the key of the instruction, None where the
+    """What a policy server wants and answers. `actions` says what the rows of its answer mean, which
+    it sends under the key `answer`. `prompt`: the key of the instruction, None where the
     server wants none. `instructions`: those that the policy was taught, () for free text.
     `rate_hz`: inferences per second that the policy is made for, None for any. The policy's `name`
     and the `sha256` of its model are for messages and recordings."""
 
-    actions: Actions
+    actions: ActionSpace
+    answer: str = "actions"
     images: tuple[ImageKey, ...] = ()
     state: tuple[StateKey, ...] = ()
     prompt: str | None = "prompt"
@@ -70,8 +83,10 @@ class Layout(config.Struct, frozen=True, kw_only=True):
 
     @property
     def state_names(self) -> tuple[str, ...]:
-        """The names of all numbers of the state, part by part."""
-        return tuple(n for part in self.state for n in part.names)
+        """The names of all numbers of the state that the loop provides, each once. The policy's
+        previous action is not among them: the client knows it."""
+        names = (n for part in self.state for n in part.names if not n.startswith(ACTION))
+        return tuple(dict.fromkeys(names))
 
     @property
     def needs(self) -> Needs:
@@ -82,7 +97,6 @@ class Layout(config.Struct, frozen=True, kw_only=True):
             instructions = self.instructions or None
         return Needs(
             rate_hz=self.rate_hz,
-            chunk_s=self.actions.chunk * self.actions.dt_s,
             images=tuple(
                 ImageNeed(i.camera, i.height, i.width, i.encoding == "depth_mm")
                 for i in self.images
@@ -91,43 +105,46 @@ class Layout(config.Struct, frozen=True, kw_only=True):
         )
 
 
-class RemoteConfig(config.Struct, frozen=True):
-    """The `[policy.remote]` section. `layout` is for servers that do not describe themselves; the
-    description of one that does is used instead."""
-
-    url: str  # ws://HOST:PORT or wss://HOST:PORT
-    timeout_s: Seconds = 2.0  # of an inference, with the transfer in both directions
-    connect_s: Seconds = 5.0  # of connecting
-    max_bytes: Annotated[int, Meta(ge=1, le=1 << 31)] = MAX_BYTES  # of a message
-    layout: Layout | None = None
-
-
 def of_bundle(manifest: Manifest) -> Layout:
     """The layout that `headway serve` uses for the bundle with this manifest. The state is sent in
-    SI units, actions in m, rad and grip 0..1; the server applies the bundle's own units, mean and
-    standard deviation. Actions stay in the bundle's axes, since the server is not told the pose of
-    the TCP. Raises SpecMismatch for a bundle that is no policy."""
+    SI units, and images in the size that the model takes, unless the bundle fits other sizes by
+    itself; the server applies the bundle's own units, mean and standard deviation. Actions are sent
+    in SI units, with the columns that the bundle names.
+
+    Raises SpecMismatch for a bundle that is no policy, and for one that needs several steps, or its
+    previous action: the protocol has no reset, so a server must not remember anything."""
     info = manifest.policy
     if info is None:
         raise SpecMismatch(
             f"wanted a bundle of kind policy, found {manifest.kind}: {manifest.name}"
         )
+    own = [n for part in info.state for n in part.names if n.startswith(ACTION)]
+    if info.steps > 1 or own:
+        what = f"{info.steps} steps of its inputs" if info.steps > 1 else f"`{own[0]}`"
+        raise SpecMismatch(
+            f"{manifest.name} wants {what}, but a policy server is told the present alone: run the "
+            "bundle on the robot's own computer"
+        )
     folder = {"rgb8": "image", "depth_mm": "depth"}
+    names = loop_names(info.state)
+    vocabulary = info.instruction.texts if isinstance(info.instruction, VocabularySpec) else ()
     return Layout(
         name=manifest.name,
         sha256=manifest.files[manifest.onnx].sha256,
-        images=tuple(
-            ImageKey(
+        images=tuple({
+            (i.camera, i.encoding): ImageKey(
                 camera=i.camera, key=f"observation/{folder[i.encoding]}/{i.camera}",
-                encoding=i.encoding, height=i.height, width=i.width,
+                encoding=i.encoding,
+                height=i.height if i.fit == "exact" else None,
+                width=i.width if i.fit == "exact" else None,
             )
             for i in info.images
-        ),
-        state=(StateKey(key="observation/state", names=info.state_names),),
-        prompt="prompt" if info.instructions else None,
-        instructions=info.instructions,
+        }.values()),
+        state=(StateKey(key="observation/state", names=names),) if names else (),
+        prompt="prompt" if info.instruction is not None else None,
+        instructions=vocabulary,
         rate_hz=info.rate_hz,
-        actions=Actions(chunk=info.chunk, dt_s=info.dt_s, axes=info.axes),
+        actions=structs.replace(info.actions, units=None, scale=None, offset=None),
     )  # fmt: skip
 
 
@@ -146,12 +163,3 @@ def from_metadata(metadata: dict[Any, Any], where: str) -> Layout | None:
         return config.decode(metadata[SECTION], Layout, f"{where}: metadata `{SECTION}`")
     except (ConfigError, TypeError) as e:  # TypeError: keys that are no strings
         raise SpecMismatch(f"{e}: use the same version of Headway on both sides") from None
-
-
-def finite_actions(rows: NDArray[Any], spec: Actions, base: Pose) -> NDArray[np.float32]:
-    """Convert `rows` (>= chunk, d), as a server sent them, to actions (chunk, 7) as Headway plays
-    them, see `motion.actions.to_actions`. Raises BadMessage for NaN or infinity."""
-    actions = to_actions(rows, spec, base)
-    if not np.isfinite(actions).all():
-        raise BadMessage("wanted finite actions, found NaN or infinity: check the policy")
-    return actions

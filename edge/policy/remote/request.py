@@ -1,5 +1,5 @@
-"""Converts an observation to the message that a policy server is sent (`to_message`), and back on
-the server (`to_observation`); `rows` reads the answer."""
+"""Converts an observation to the message that a policy server is sent (`Message`), and back on the
+server (`to_observation`); `rows` reads the answer."""
 
 from __future__ import annotations
 
@@ -8,42 +8,70 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.edge.policy.remote.layout import ImageKey, Layout
+from headway.edge.policy.bundle_inputs import ACTION
+from headway.edge.policy.remote.layout import ImageKey, Layout, StateKey
 from headway.errors import BadMessage, SpecMismatch
-from headway.types import Frame, Observation, Pose
+from headway.types import Frame, Observation, Pose, Vec
 
-# The TCP pose on the server, which is not told the real one. Its axes are those of the robot's
-# base, so actions in the base's axes pass the server unchanged, and the client turns them into the
-# axes of the TCP.
+# The TCP pose on the server, which is not told the real one. The server does not use it: it answers
+# with the columns that the policy declares, and the client knows where they start from.
 _NOWHERE = Pose(np.zeros(3), np.array([1.0, 0.0, 0.0, 0.0]))
 _NO_LENS = np.eye(3)
 _NO_FRAME = Frame(np.zeros((0, 0, 3), np.uint8), None, _NO_LENS)
 
 
-def to_message(obs: Observation, layout: Layout, prompt: str) -> dict[str, Any]:
-    """The message with the parts of `obs` that `layout` wants, and the instruction `prompt`. Raises
-    SpecMismatch for an image of another size, or without depth where depth is wanted."""
-    message: dict[str, Any] = {}
-    for image in layout.images:
-        _put(message, image.key, _pixels(obs.images[image.camera], image))
-    at = 0
-    for part in layout.state:
-        _put(message, part.key, obs.state[at : at + len(part.names)])
-        at += len(part.names)
-    if layout.prompt is not None:
-        _put(message, layout.prompt, prompt)
-    return message
+class Message:
+    """Makes the message of an observation, for a server with this `layout`. Raises SpecMismatch for
+    a previous action that is no column of the layout's actions."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._parts = [StatePart(part, layout) for part in layout.state]
+
+    def of(self, obs: Observation, previous: Vec) -> dict[str, Any]:
+        """The message with the parts of `obs` that the layout wants. `previous` (d,) is the
+        policy's previous action, as the server answered it. Raises SpecMismatch for an image of
+        another size, or without depth where depth is wanted."""
+        layout = self._layout
+        message: dict[str, Any] = {}
+        for image in layout.images:
+            _put(message, image.key, _pixels(obs.images[image.camera], image))
+        for part in self._parts:
+            _put(message, part.key, part.values(obs.state, previous))
+        if layout.prompt is not None:
+            _put(message, layout.prompt, obs.instruction)
+        return message
 
 
-def to_observation(
-    message: Any, layout: Layout, number: dict[str, int], t_ns: int = 0
-) -> Observation:
+class StatePart:
+    """The numbers of one key of the message, `part` of `layout`."""
+
+    def __init__(self, part: StateKey, layout: Layout) -> None:
+        self.key = part.key
+        state, actions = layout.state_names, layout.actions.names
+        source = (*state, *(f"{ACTION}{n}" for n in actions))
+        unknown = [n for n in part.names if n not in source]
+        if unknown:
+            raise SpecMismatch(
+                f"layout: state `{part.key}` wants `{unknown[0]}`, but the actions have the "
+                f"columns {', '.join(actions)}"
+            )
+        self._pick = np.array([source.index(n) for n in part.names])
+        self._scale = np.array(part.scale or (1.0,))
+        self._offset = np.array(part.offset or (0.0,))
+
+    def values(self, state: NDArray[Any], previous: Vec) -> NDArray[np.float32]:
+        """The numbers, from the `state` (k,) of an observation and the `previous` action (d,)."""
+        known = np.concatenate([state, previous])[self._pick]
+        return (known * self._scale + self._offset).astype(np.float32)
+
+
+def to_observation(message: Any, layout: Layout, t_ns: int = 0) -> Observation:
     """The observation in a client's `message`, with the time `t_ns` [ns]. It has no real base pose,
     since the protocol does not send one.
 
-    `number`: the index of each instruction that the policy knows, by its text. Raises BadMessage
-    for a missing key, a value of another type or shape, a number that is not finite, and an
-    instruction that the policy was not taught.
+    Raises BadMessage for a missing key, a value of another type or shape, a number that is not
+    finite, and an instruction that the policy was not taught.
     """
     if not isinstance(message, dict):
         raise BadMessage(f"wanted a map with the observation, found {type(message).__name__}")
@@ -61,19 +89,19 @@ def to_observation(
         images[image.camera] = frame
     state = [_numbers(message, part.key, len(part.names)) for part in layout.state]
     vector = np.concatenate(state) if state else np.zeros(0, np.float32)
-    index = 0
+    text = ""
     if layout.prompt is not None:
         text = _get(message, layout.prompt)
         if not isinstance(text, str):
             raise BadMessage(f"wanted text in `{layout.prompt}`, found {type(text).__name__}")
-        if text not in number:
-            known = ", ".join(map(repr, list(number)[:8]))
+        taught = layout.instructions
+        if taught and text not in taught:
+            known = ", ".join(map(repr, taught[:8]))
             raise BadMessage(
                 f"wanted an instruction that {layout.name} was taught, found {text[:80]!r}: it "
-                f"knows {known}{', ...' if len(number) > 8 else ''}"
+                f"knows {known}{', ...' if len(taught) > 8 else ''}"
             )
-        index = number[text]
-    return Observation(t_ns, images, vector, index, np.zeros(0), _NOWHERE)
+    return Observation(t_ns, images, vector, text, np.zeros(0), _NOWHERE)
 
 
 def rows(answer: Any, layout: Layout) -> NDArray[Any]:
@@ -81,12 +109,12 @@ def rows(answer: Any, layout: Layout) -> NDArray[Any]:
     spec = layout.actions
     if not isinstance(answer, dict):
         raise BadMessage(f"wanted a map with actions, found {type(answer).__name__}")
-    found = answer.get(spec.key)
+    found = answer.get(layout.answer)
     shape = f"({spec.chunk} or more, {len(spec.names)}) of floats"
     if not isinstance(found, np.ndarray):
         has = ", ".join(repr(k)[:40] for k in list(answer)[:8]) or "nothing"
         what = "none" if found is None else type(found).__name__
-        raise BadMessage(f"wanted an array `{spec.key}` {shape}, found {what} among {has}")
+        raise BadMessage(f"wanted an array `{layout.answer}` {shape}, found {what} among {has}")
     fits = found.ndim == 2 and len(found) >= spec.chunk and found.shape[1] == len(spec.names)
     if not fits or found.dtype.kind != "f":
         raise BadMessage(

@@ -69,7 +69,8 @@ class PolicyServer:
         self._max_clients, self._max_bytes, self._slow_s = max_clients, max_bytes, slow_s
         self._say = say
         self._metadata = Encoder(max_bytes)(to_metadata(layout))
-        self._number = {text: policy.instruction(text) for text in layout.instructions}
+        for text in layout.instructions:
+            policy.check_instruction(text)
         self._inferring = threading.Lock()
         self._room = threading.Semaphore(max_clients + SPARE)
         self._seats = threading.Semaphore(max_clients)
@@ -176,7 +177,7 @@ class PolicyServer:
             last = time.perf_counter() - begun
 
     def _answer(self, data: bytes | bytearray, last: float | None) -> dict[str, Any]:
-        obs = to_observation(decode(data, self._max_bytes), self.layout, self._number)
+        obs = to_observation(decode(data, self._max_bytes), self.layout)
         with self._inferring:
             begun = time.perf_counter()
             try:
@@ -186,7 +187,7 @@ class PolicyServer:
             timing = {"infer_ms": 1e3 * (time.perf_counter() - begun)}
         if last is not None:
             timing["prev_total_ms"] = 1e3 * last
-        return {self.layout.actions.key: chunk.actions, "server_timing": timing}
+        return {self.layout.answer: chunk.actions, "server_timing": timing}
 
     def _tell(self, line: str) -> None:
         with contextlib.suppress(Exception):  # a closed terminal is no reason to stop serving

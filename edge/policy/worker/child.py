@@ -55,10 +55,10 @@ class Child:
         self.chain = Chain(tuple(map(tuple, setup["dh"])), setup["base_yaw"], tuple(setup["tool"]))
         self.cameras = {k: FrameShape(*v) for k, v in setup["cameras"].items()}
         joints, state = len(self.chain.dh), len(known.state_names)
-        fields = protocol.observation_fields(self.cameras, state, joints)
+        fields = protocol.observation_fields(self.cameras, state, joints, known.needs.steps)
         self.seen = Tensors(fields, setup["slots"], fds[0])
         self.said = Tensors(
-            protocol.chunk_fields(known.chunk_shape, joints), setup["slots"], fds[1]
+            protocol.chunk_fields(known.actions, joints), setup["slots"], fds[1]
         )
         for fd in fds:
             os.close(fd)
@@ -69,9 +69,12 @@ class Child:
         """Run inferences and drop their chunks: the first ones allocate and tune, and take many
         times as long as all later ones. `q` (n,) [rad]; `state` numbers in the state."""
         R = self.chain.pose(q)
+        text = (self.about.needs.instructions or ("",))[0]
         took = []
         for _ in range(times):
-            obs = protocol.empty_observation(self.cameras, state, q, Pose(R.pos, R.quat))
+            obs = protocol.empty_observation(
+                self.cameras, state, q, Pose(R.pos, R.quat), text, self.about.needs.steps
+            )
             begun = time.monotonic_ns()
             infer(self.policy, self.chain, obs, begun)
             took.append(time.monotonic_ns() - begun)
@@ -105,7 +108,7 @@ class Child:
         answer: dict[str, Any] = {"episode": asked["episode"]}
         try:
             self.policy.reset()
-            answer["index"] = int(self.policy.instruction(asked["instruction"]))
+            self.policy.check_instruction(asked["instruction"])
         except Exception as e:
             answer |= described(e)
         self.sock.setblocking(True)

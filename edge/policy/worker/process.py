@@ -10,38 +10,35 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from headway.child import environment
+import headway
+from headway.child import environment, foreign_environment
 from headway.clock import NS
 from headway.drivers.kinematics import Chain
 from headway.edge.policy.policy import About, FrameShape, Ready, check_cameras
 from headway.edge.policy.worker import protocol
 from headway.edge.policy.worker.child import raised
 from headway.edge.policy.worker.exchange import SLOTS, Exchange
+from headway.edge.policy.worker.source import PolicySource
 from headway.edge.policy.worker.tensors import Tensors
 from headway.errors import PolicyError
 from headway.types import Observation, Vec
 
 _BACKOFF_S = (0.1, 0.3, 1.0, 3.0)  # before the first, second, ... restart [s]
-
-
-@dataclass(frozen=True)
-class PolicySource:
-    """How the other process makes the policy: by the function `factory`, "module:function", with
-    `arguments` that fit into JSON."""
-
-    factory: str
-    arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -85,6 +82,7 @@ class ProcessWorker:
         self._instruction: str | None = None
         self._trouble = self._gone = ""
         self._closing = threading.Event()
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
         try:
             self._sock = self._start()
         except BaseException:
@@ -112,14 +110,18 @@ class ProcessWorker:
         """Start the process and wait until the policy is warm. Returns our end of the socket.
         Raises PolicyError and what opening the policy raises."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        python = self._source.process.interpreter
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "headway.edge.policy.worker.child", str(theirs.fileno())],
+                [
+                    python or sys.executable, "-m", "headway.edge.policy.worker.child",
+                    str(theirs.fileno()),
+                ],
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,  # Ctrl-C reaches the loop, not the policy
-                env=environment(),
-            )
+                env=environment() if python is None else foreign_environment(self._linked()),
+            )  # fmt: skip
         except OSError as e:
             ours.close()
             raise PolicyError(
@@ -143,6 +145,13 @@ class ProcessWorker:
             raise
         ours.setblocking(False)
         return ours
+
+    def _linked(self) -> str:
+        """A folder with a link to Headway, which lasts as long as this worker."""
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="headway-policy-")
+            Path(self._folder.name, "headway").symlink_to(Path(headway.__file__).parent)
+        return self._folder.name
 
     def _greet(self, sock: socket.socket) -> None:
         care, source, chain = self._care, self._source, self._chain
@@ -178,8 +187,11 @@ class ProcessWorker:
         self.about = found
         frames = {name: self._frames[name] for name in found.cameras}
         n = len(self._q)
-        seen = Tensors(protocol.observation_fields(frames, len(found.state_names), n), SLOTS)
-        self._exchange = Exchange(seen, Tensors(protocol.chunk_fields(found.chunk_shape, n), SLOTS))
+        fields = protocol.observation_fields(
+            frames, len(found.state_names), n, found.needs.steps
+        )
+        said = Tensors(protocol.chunk_fields(found.actions, n), SLOTS)
+        self._exchange = Exchange(Tensors(fields, SLOTS), said)
 
     def _answer(self, sock: socket.socket, kind: bytes) -> Any:
         """The content of the next message, which must be of `kind`."""
@@ -199,7 +211,7 @@ class ProcessWorker:
         episode = self._exchange.episode
         return protocol.pack(protocol.RESET, {"instruction": self._instruction, "episode": episode})
 
-    def reset(self, instruction: str) -> int:
+    def reset(self, instruction: str) -> None:
         """As `Worker.reset`. It waits for the policy, so it is called before the first tick of an
         episode, never later."""
         exchange = self._exchange
@@ -231,7 +243,7 @@ class ProcessWorker:
                 content = protocol.unpack(message)
                 if "error" in content:
                     raise raised(content)
-                return int(content["index"])
+                return
             self._closing.wait(0.02)
         raise PolicyError(self._gone)
 
@@ -253,6 +265,24 @@ class ProcessWorker:
             raise PolicyError(self._gone)
         assert self._exchange is not None
         return self._exchange.get(now_ns, self._sock)
+
+    def answer(self, obs: Observation) -> Ready:
+        """The chunk for `obs`, waited for: for runs in lock-step, whose time stands still meanwhile.
+        Raises PolicyError for an inference that failed or took longer than `Care.hang_s`, and while
+        the policy is being started again."""
+        self.submit(obs)
+        begun = time.monotonic()
+        while True:
+            if self._gone or self._trouble:
+                raise PolicyError(self._gone or self._trouble)
+            if (ready := self.take(obs.t_ns)) is not None:
+                return ready
+            left = begun + self._care.hang_s - time.monotonic()
+            if left <= 0.0:
+                self._kill(f"gave no answer for {self._care.hang_s} s")
+                raise PolicyError(self._trouble)
+            # The message comes shortly before the counter that `take` looks at.
+            select.select([self._sock], [], [], min(left, 0.05))
 
     def _kill(self, why: str) -> None:
         self._trouble = f"the policy {why} and was killed"
@@ -304,6 +334,8 @@ class ProcessWorker:
         self._free()
 
     def _free(self) -> None:
+        if self._folder is not None:
+            self._folder.cleanup()
         if self._exchange is None:  # the process ended before it described the policy
             return
         for tensors in (self._exchange.seen, self._exchange.said):

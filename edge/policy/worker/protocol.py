@@ -12,15 +12,17 @@ from typing import Any
 
 import numpy as np
 
+from headway.actions import ActionSpace
 from headway.edge.motion.chunks import JointChunk
 from headway.edge.policy.policy import FrameShape, Ready
 from headway.edge.policy.worker.tensors import Fields
-from headway.types import Chunk, Frame, Observation, Pose
+from headway.types import Chunk, Frame, Moment, Observation, Pose
 
 DESCRIBE, MEMORY, READY = b"D", b"M", b"R"  # the handshake, in this order
 RESET, NEW, QUIT = b"S", b"O", b"Q"  # loop -> policy
 CHUNK, ERROR, ANSWER = b"C", b"E", b"A"  # policy -> loop
 LONGEST = 1 << 16  # bytes of a message
+LONGEST_INSTRUCTION = 4096  # bytes
 
 # NEW and CHUNK: kind, slot, episode, number of the observation or chunk, and for CHUNK the number
 # of the observation that it answers.
@@ -39,56 +41,72 @@ def unpack(message: bytes) -> Any:
 
 
 def observation_fields(
-    cameras: Mapping[str, FrameShape], state: int, joints: int
+    cameras: Mapping[str, FrameShape], state: int, joints: int, steps: int
 ) -> dict[str, tuple[str, tuple[int, ...]]]:
     """The arrays of an observation, name -> (dtype, shape): a state of `state` numbers, `joints` of
-    the arm, and the images of `cameras`."""
+    the arm, and the images of `cameras`. State and images are there for `steps` moments, the oldest
+    one first."""
     fields: dict[str, tuple[str, tuple[int, ...]]] = {
         "t_ns": ("<i8", ()),
         "submitted_ns": ("<i8", ()),
-        "instruction": ("<i8", ()),
-        "state": ("<f4", (state,)),
+        "instruction": ("u1", (LONGEST_INSTRUCTION,)),
+        "instruction_bytes": ("<i8", ()),
+        "state": ("<f4", (steps, state)),
         "base_q": ("<f8", (joints,)),
         "base": ("<f8", (7,)),
     }
     for name, shape in cameras.items():
-        fields[f"{name}/rgb"] = ("u1", (shape.height, shape.width, 3))
-        fields[f"{name}/K"] = ("<f8", (3, 3))
+        fields[f"{name}/rgb"] = ("u1", (steps, shape.height, shape.width, 3))
+        fields[f"{name}/K"] = ("<f8", (steps, 3, 3))
         if shape.depth:
-            fields[f"{name}/depth"] = ("<u2", (shape.height, shape.width))
+            fields[f"{name}/depth"] = ("<u2", (steps, shape.height, shape.width))
     return fields
 
 
-def chunk_fields(chunk: tuple[int, int], joints: int) -> Fields:
-    """The arrays of a chunk with actions of the shape `chunk`, (h, d), and of its waypoints in
-    joint space, for `joints` of the arm."""
-    h, d = chunk
+def chunk_fields(space: ActionSpace, joints: int) -> Fields:
+    """The arrays of a chunk of actions in `space`, and of its waypoints in joint space, for `joints`
+    of the arm."""
+    rows = space.rows
     return {
         "times": ("<i8", (5,)),  # t0, dt, submitted, started, done [ns]
-        "actions": ("<f4", (h, d)),
+        "actions": ("<f4", (space.chunk, len(space.names))),
         "base": ("<f8", (7,)),
-        "q": ("<f8", (h + 1, joints)),
-        "grip": ("<f8", (h + 1,)),
+        "q": ("<f8", (rows, joints)),
+        "grip": ("<f8", (rows,)),
+        "grip_force": ("<f8", (rows,)),
+        "ends_at": ("<i8", ()),  # -1: none
         "residual": ("<f8", ()),
     }
 
 
 def put_observation(out: dict[str, Any], obs: Observation) -> None:
     """Copy `obs` into `out`, the arrays of `observation_fields`. Raises ValueError for images of
-    another shape or type, or without depth."""
-    out["t_ns"][...], out["instruction"][...] = obs.t_ns, obs.instruction
-    out["state"][:] = obs.state
+    another shape or type, or without depth, and for an instruction that is too long."""
+    text = obs.instruction.encode()
+    if len(text) > LONGEST_INSTRUCTION:
+        raise ValueError(
+            f"wanted an instruction of at most {LONGEST_INSTRUCTION} bytes, found {len(text)}"
+        )
+    out["t_ns"][...], out["instruction_bytes"][...] = obs.t_ns, len(text)
+    out["instruction"][: len(text)] = np.frombuffer(text, np.uint8)
     out["base_q"][:] = obs.base_q
     out["base"][:3], out["base"][3:] = obs.base.pos, obs.base.quat
-    for name, frame in obs.images.items():
-        _same(out[f"{name}/rgb"], frame.rgb, f"camera {name}")
-        out[f"{name}/rgb"][...] = frame.rgb
-        out[f"{name}/K"][...] = frame.intrinsics
-        if f"{name}/depth" in out:
-            if frame.depth is None:
-                raise ValueError(f"camera {name}: wanted depth, found none")
-            _same(out[f"{name}/depth"], frame.depth, f"camera {name}, depth")
-            out[f"{name}/depth"][...] = frame.depth
+    for k, moment in enumerate((*obs.history, Moment(obs.images, obs.state))):
+        out["state"][k] = moment.state
+        for name, frame in moment.images.items():
+            if f"{name}/rgb" in out:
+                _put_frame(out, name, k, frame)
+
+
+def _put_frame(out: dict[str, Any], name: str, k: int, frame: Frame) -> None:
+    _same(out[f"{name}/rgb"][k], frame.rgb, f"camera {name}")
+    out[f"{name}/rgb"][k] = frame.rgb
+    out[f"{name}/K"][k] = frame.intrinsics
+    if f"{name}/depth" in out:
+        if frame.depth is None:
+            raise ValueError(f"camera {name}: wanted depth, found none")
+        _same(out[f"{name}/depth"][k], frame.depth, f"camera {name}, depth")
+        out[f"{name}/depth"][k] = frame.depth
 
 
 def _same(place: Any, found: Any, what: str) -> None:
@@ -102,19 +120,25 @@ def _same(place: Any, found: Any, what: str) -> None:
 def get_observation(found: dict[str, Any], cameras: Mapping[str, FrameShape]) -> Observation:
     """A copy of the observation in the arrays `found`, which the loop overwrites some observations
     later."""
-    images = {
-        name: Frame(
-            found[f"{name}/rgb"].copy(),
-            found[f"{name}/depth"].copy() if shape.depth else None,
-            found[f"{name}/K"].copy(),
-            name,
-        )
-        for name, shape in cameras.items()
-    }
+    moments = []
+    for k, state in enumerate(found["state"].copy()):
+        images = {
+            name: Frame(
+                found[f"{name}/rgb"][k].copy(),
+                found[f"{name}/depth"][k].copy() if shape.depth else None,
+                found[f"{name}/K"][k].copy(),
+                name,
+            )
+            for name, shape in cameras.items()
+        }
+        moments.append(Moment(images, state))
+    *history, now = moments
     base = found["base"].copy()
+    # The loop may be overwriting the text: whoever calls this checks that, and drops the copy.
+    text = found["instruction"][: int(found["instruction_bytes"])].tobytes().decode("utf-8", "replace")
     return Observation(
-        int(found["t_ns"]), images, found["state"].copy(), int(found["instruction"]),
-        found["base_q"].copy(), Pose(base[:3], base[3:]),
+        int(found["t_ns"]), now.images, now.state, text,
+        found["base_q"].copy(), Pose(base[:3], base[3:]), tuple(history),
     )  # fmt: skip
 
 
@@ -139,10 +163,16 @@ def get_ready(found: dict[str, Any]) -> Ready:
 
 
 def empty_observation(
-    cameras: Mapping[str, FrameShape], state: int, base_q: Any, base: Pose
+    cameras: Mapping[str, FrameShape],
+    state: int,
+    base_q: Any,
+    base: Pose,
+    instruction: str = "",
+    steps: int = 1,
 ) -> Observation:
-    """An observation to warm a policy up with: black images, a state of `state` zeros, and the
-    joints `base_q` (n,) [rad] with their TCP pose `base` in the base frame."""
+    """An observation to warm a policy up with: black images, a state of `state` zeros, both for
+    `steps` moments, the `instruction`, and the joints `base_q` (n,) [rad] with their TCP pose `base`
+    in the base frame."""
     images = {
         name: Frame(
             np.zeros((s.height, s.width, 3), np.uint8),
@@ -152,4 +182,6 @@ def empty_observation(
         )
         for name, s in cameras.items()
     }
-    return Observation(0, images, np.zeros(state, np.float32), 0, base_q, base)
+    numbers = np.zeros(state, np.float32)
+    past = (Moment(images, numbers),) * (steps - 1)
+    return Observation(0, images, numbers, instruction, base_q, base, past)

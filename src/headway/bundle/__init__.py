@@ -1,0 +1,13 @@
+"""Bundles: a bundle is a folder with a model and its manifest `bundle.json`, which names the files.
+
+`save` writes one and `load` checks one.
+"""
+
+from headway.bundle.folder import MANIFEST, Bundle, load, save
+from headway.bundle.manifest import SCHEMA, File, Manifest, Policy, Pro, Provenance
+from headway.bundle.tensors import DTYPES, Image, StateInput, Tensor
+
+__all__ = [
+    "DTYPES", "MANIFEST", "SCHEMA", "Bundle", "File", "Image", "Manifest", "Policy", "Pro",
+    "Provenance", "StateInput", "Tensor", "load", "save",
+]  # fmt: skip

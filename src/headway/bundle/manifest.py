@@ -1,0 +1,158 @@
+"""The manifest of a bundle, `bundle.json`, as typed records."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from headway.actions import ActionSpace
+from headway.bundle.tensors import Image, StateInput, Tensor
+from headway.config import Hertz, NotNegative, Seconds, Struct
+from headway.instructions import Instruction
+
+SCHEMA = 2
+
+
+class Policy(Struct, frozen=True, kw_only=True):
+    """What fills the inputs of a policy's model, and what its answer means.
+
+    `actions` says what the rows of the tensor `output` are; the model's other outputs have to be
+    named in `ignored_outputs`. `instruction` says how the text of the
+    instruction becomes a tensor; None: the policy takes no instruction. `stride_s` is the time
+    between the moments of inputs with several `steps`. `rate_hz`: inferences per second.
+    """
+
+    actions: ActionSpace
+    rate_hz: Hertz
+    output: str = "actions"
+    images: tuple[Image, ...] = ()
+    state: tuple[StateInput, ...] = ()
+    instruction: Instruction | None = None
+    stride_s: Seconds | None = None
+    ignored_outputs: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.steps > 1 and self.stride_s is None:
+            raise ValueError(
+                f"policy: an input is given {self.steps} steps: wanted `stride_s`, the time between "
+                "them, found none"
+            )
+        if self.steps == 1 and self.stride_s is not None:
+            raise ValueError("policy: `stride_s` wants an input with more than 1 of `steps`")
+
+    @property
+    def steps(self) -> int:
+        """The most moments that one of its inputs is given."""
+        return max([i.steps for i in (*self.images, *self.state)], default=1)
+
+
+class Pro(Struct, frozen=True, kw_only=True):
+    """What a PRO head was trained on. The reward is
+    gamma * Phi(t+1) - Phi(t) - risk_weight * risk - stability_weight * (1 - stability)."""
+
+    spec_hash: str  # hash of the definition of the features, see headway.kernels.spec
+    rate_hz: Hertz
+    hidden: Annotated[int, Meta(ge=1)]
+    masks: tuple[str, ...] = ()  # channel groups, in the order of the mask input
+    # By output. The graph already applies these; they are stated for information only.
+    temperature: dict[str, float] = msgspec.field(default_factory=dict)
+    # Alarm levels by signal at which the metrics in `provenance` were counted, for information
+    # only: a run takes its levels from a calibration, see headway.edge.pro.risk.
+    thresholds: dict[str, float] = msgspec.field(default_factory=dict)
+    gamma: Annotated[float, Meta(ge=0.0, le=1.0)] = 1.0
+    risk_weight: NotNegative = 0.0
+    stability_weight: NotNegative = 0.0
+
+
+class Provenance(Struct, frozen=True, kw_only=True):
+    """How the model was made, in enough detail to make it again."""
+
+    command: str
+    seed: int
+    data: str
+    date: str
+    metrics: dict[str, float] = msgspec.field(default_factory=dict)
+
+
+class File(Struct, frozen=True, kw_only=True):
+    """SHA-256 checksum and size [bytes] that a file of the bundle must have."""
+
+    sha256: str
+    size: int
+
+
+class Manifest(Struct, frozen=True, kw_only=True):
+    """The content of bundle.json. `save` fills in `files`, by relative path."""
+
+    kind: Literal["policy", "pro"]
+    name: str
+    onnx: str  # relative path of the model
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    provenance: Provenance
+    policy: Policy | None = None
+    pro: Pro | None = None
+    schema: int = SCHEMA
+    files: dict[str, File] = msgspec.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        has = {"policy": self.policy is not None, "pro": self.pro is not None}
+        if has != {k: k == self.kind for k in has}:
+            found = ", ".join(k for k, there in has.items() if there) or "neither"
+            raise ValueError(
+                f"a bundle of kind {self.kind} wants the section `{self.kind}` alone, found {found}"
+            )
+        names = [t.name for t in (*self.inputs, *self.outputs)]
+        if len(set(names)) != len(names) or not self.inputs or not self.outputs:
+            raise ValueError(f"wanted inputs and outputs with distinct names, found {names}")
+        if self.policy is not None:
+            self._check_policy(self.policy)
+
+    def _check_policy(self, policy: Policy) -> None:
+        """Raises ValueError for a policy whose inputs and output do not fit the tensors."""
+        inputs = {t.name: t for t in self.inputs}
+        filled: dict[str, str] = {}
+        parts: list[tuple[str, Image | StateInput]] = [
+            *((f"image of camera {i.camera}", i) for i in policy.images),
+            *(("policy.state", s) for s in policy.state),
+        ]
+        for what, part in parts:
+            if part.input not in inputs:
+                raise ValueError(
+                    f"{what}: no input is named `{part.input}`: the model's are "
+                    f"{', '.join(inputs)}"
+                )
+            if part.input in filled:
+                raise ValueError(
+                    f"two of policy.images and policy.state fill the input `{part.input}`: give "
+                    "each its own"
+                )
+            filled[part.input] = what
+            part.check(inputs[part.input])
+        for name in policy.instruction.inputs if policy.instruction is not None else ():
+            if name not in inputs or name in filled:
+                raise ValueError(
+                    f"policy.instruction: wanted an input `{name}` of its own, the model's are "
+                    f"{', '.join(inputs)}"
+                )
+            filled[name] = "policy.instruction"
+        idle = [name for name in inputs if name not in filled]
+        if idle:
+            raise ValueError(
+                f"nobody fills the input `{idle[0]}`: name it in policy.images, policy.state or "
+                "policy.instruction, or export the model without it"
+            )
+        outputs = [t.name for t in self.outputs]
+        for name in (policy.output, *policy.ignored_outputs):
+            if name not in outputs:
+                raise ValueError(
+                    f"policy: no output is named `{name}`: the model's are {', '.join(outputs)}"
+                )
+        unread = [n for n in outputs if n not in (policy.output, *policy.ignored_outputs)]
+        if unread:
+            raise ValueError(
+                f"nobody reads the output `{unread[0]}`: list it in policy.ignored_outputs, or "
+                "export the model without it"
+            )
