@@ -9,6 +9,7 @@ import numpy as np
 
 from headway.clock import NS, Tick
 from headway.edge.control.events import EventKind
+from headway.edge.control.jaws import Jaws
 from headway.edge.control.log import NullLog
 from headway.edge.control.pace import Pace
 from headway.edge.control.planner import Planner
@@ -18,7 +19,7 @@ from headway.edge.control.senses import Senses
 from headway.edge.control.station import Station
 from headway.edge.control.tasks.pick_place import TaskMonitor
 from headway.edge.guard.guard import Decision, Guard
-from headway.edge.guard.reasons import Reason
+from headway.edge.guard.reasons import FINE, Finding, Reason
 from headway.edge.policy.policy import Worker
 from headway.types import ArmState, Signals, Vec, Wrench
 
@@ -32,7 +33,6 @@ _BLIND = frozenset(
 )  # fmt: skip
 _NO_PLAN = frozenset((Reason.NO_COMMAND, Reason.NOT_NUMBERS, Reason.NOT_FINITE, Reason.SHAPE))
 QUAT_TOLERANCE = 0.04  # by which the squared norm of a unit quaternion may differ from 1
-CLOSE_ABOVE, OPEN_BELOW = 0.6, 0.4  # thresholds of the policy's grip, 0 open to 1 closed
 
 
 class Episode:
@@ -52,7 +52,7 @@ class Episode:
     ) -> None:
         """`worker` makes chunks at `pace`; both are None for a run without a policy.
         `instruction`: what the policy is asked to do, None where there is none. `log` records."""
-        self._station, self._log = station, log
+        self._station, self._guard, self._log = station, guard, log
         self._cfg, self._task = station.settings.loop, station.settings.task
         self.senses = Senses(station, log)
         self.senses.tare()
@@ -71,7 +71,9 @@ class Episode:
         self._at_tcp = Wrench(self.felt[:3], self.felt[3:], "tcp")
         self._peak = 0.0
         self._rejected = self._missed = 0
-        self._grip_closed = False
+        gripper = station.gripper_device
+        self._jaws = None if gripper is None else Jaws(gripper, self._cfg.grip_force)
+        self._grip_said_ns = -NS  # when an event last told that the guard refuses the grip
         self._last_reason, self._last_said_ns = Reason.OK, 0
         self._lost = _BLIND | _NO_PLAN if worker else _BLIND
         self._lost_ns: int | None = None  # since when there is a reason to end, see `watch`
@@ -108,19 +110,19 @@ class Episode:
             self._log.event(t_ns, EventKind.SPEED, "info", f"risk: {text}", numbers=numbers)
         self.speed = speed
 
-    def command(self, q: Vec, grip: float, deadline_ns: int) -> None:
-        """Send the joint positions `q` (n,) [rad] to the arm, and open or close the jaws by `grip`,
-        0 open to 1 closed. `deadline_ns`: when the tick ends. Raises DeviceError."""
+    def command(self, q: Vec, tick: Tick) -> None:
+        """Send the joint positions `q` (n,) [rad] to the arm at `tick`, and to the jaws what the
+        chunk wants of them, as far as the guard allows it. Raises DeviceError."""
         self.q_sent[:] = q
-        self._station.arm_device.command(q, deadline_ns=deadline_ns)
-        gripper = self._station.gripper_device
-        if gripper is None or not math.isfinite(grip):
-            return  # `to_joints` makes the joints of such an action NaN too: the guard refuses them
-        # Hysteresis: a policy that hovers around one half does not make the jaws chatter.
-        closed = grip > (OPEN_BELOW if self._grip_closed else CLOSE_ABOVE)
-        if closed != self._grip_closed:
-            self._grip_closed = closed
-            gripper.command(0.0 if closed else self._station.stroke, force=self._cfg.grip_force)
+        self._station.arm_device.command(q, deadline_ns=tick.deadline_ns)
+        player = self.planner.player
+        if self._jaws is None or player.grip_kind == "none" or not math.isfinite(player.grip):
+            return  # the joints of a grip that is no number are NaN too: the guard refuses them
+        allowed = self._guard.jaws(player.grip, player.grip_force)
+        if allowed.finding is not FINE and tick.t_ns - self._grip_said_ns >= NS:
+            self._grip_said_ns = tick.t_ns
+            self._say(allowed.finding, tick.t_ns)
+        self._jaws.command(allowed.grip, allowed.force, player.grip_kind)
 
     def after_change(self, sent: Decision, t_ns: int) -> None:
         """Take note that the guard's decision `sent` at `t_ns` is not the wanted command: the
@@ -130,10 +132,13 @@ class Episode:
         self.planner.deadline.overruled(self.q_sent, t_ns)
         if sent.reason != self._last_reason or t_ns - self._last_said_ns > NS:
             self._last_said_ns = t_ns
-            name = sent.reason.name
-            text = f"guard: {name}: {sent.detail}"
-            self._log.event(t_ns, EventKind.GUARD, "warning", text, name, sent.finding.numbers)
+            self._say(sent.finding, t_ns)
         self._last_reason = sent.reason
+
+    def _say(self, finding: Finding, t_ns: int) -> None:
+        name = finding.reason.name
+        text = f"guard: {name}: {finding.detail}"
+        self._log.event(t_ns, EventKind.GUARD, "warning", text, name, finding.numbers)
 
     def watch(self, sent: Decision, tick: Tick) -> None:
         """End the episode as a fault (`why`) when for `loop.fault_after_s` the guard has refused

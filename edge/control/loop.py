@@ -169,7 +169,7 @@ class Loop:
                 wanted, state=state, wrench=contact, now_ns=t_ns, command_t_ns=t_ns, signals=signals
             )
             stamps[5] = now()
-            e.command(sent.q, planner.player.grip, tick.deadline_ns)
+            e.command(sent.q, tick)
             stamps[6] = now()
             deadline.sent(e.q_sent)
             if deadline.changed:

@@ -88,6 +88,8 @@ class GuardConfig(Struct, frozen=True, kw_only=True):
     # The TCP is never further than this [m] from any joint's axis. It bounds how far the TCP moves
     # in a stop; a larger value than needed only costs time.
     lever_m: Limit = 1.5
+    # [N] that a policy may ask of the jaws. 140 N is what ISO/TS 15066 lets a hand be clamped with.
+    grip_force_max: float = 140.0
     power_max: Limit = math.inf  # |force . TCP velocity| [W] above which the guard trips
     # The guard's `RiskLimit`: its `most`, where None means that PRO never stops the robot, and its
     # `after_s`. A run with `risk.abort_alpha` gives the guard a calibrated limit instead.
@@ -105,7 +107,8 @@ class GuardConfig(Struct, frozen=True, kw_only=True):
         for key in ("dq_scale", "ddq_scale", "dddq_scale", "force_release"):
             if not 0.0 < getattr(self, key) <= 1.0:
                 raise ValueError(f"{key} wants 0 < x <= 1, found {getattr(self, key)}")
-        for key in ("force_max", "torque_max", "max_command_age_s", "lever_m", "power_max"):
+        positive = ("force_max", "torque_max", "max_command_age_s", "lever_m", "power_max")
+        for key in (*positive, "grip_force_max"):
             if not getattr(self, key) > 0.0:
                 raise ValueError(f"{key} wants a positive number, found {getattr(self, key)}")
         for key in ("position_margin", "workspace_margin", "reset_tolerance", "collision_margin"):

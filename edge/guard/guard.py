@@ -37,6 +37,7 @@ from headway.edge.guard import native as guard_native
 from headway.edge.guard.config import GuardConfig as GuardConfig
 from headway.edge.guard.config import RiskLimit
 from headway.edge.guard.core import Fk, PythonCore
+from headway.edge.guard.jaws import JawsCheck
 from headway.edge.guard.joint import Joint
 from headway.edge.guard.reasons import FINE, Finding, Reason
 from headway.errors import CommandRejected
@@ -121,6 +122,7 @@ class Guard:
         corners = zip(cfg.workspace_min, cfg.workspace_max, strict=True)
         box = np.array([(lo + m, hi - m) for lo, hi in corners], np.float64)
         self._out = Decision(np.full(n, math.nan))
+        self._jaws = JawsCheck(cfg)
         self._command = np.zeros(n)
         body, frames = (fk.body, len(fk.dh) + 1) if isinstance(fk, Chain) else ((), 0)
         self._core = guard_native.make(
@@ -160,6 +162,7 @@ class Guard:
                 )
             self._out.q[k] = inside
         self._core.start()
+        self._jaws.reset()
         self._above = 0
         self._ready = True
 
@@ -214,6 +217,12 @@ class Guard:
         out.finding = why if braking else clamped
         core.send(braking)
         return out
+
+    def jaws(self, grip: float, force: float) -> JawsCheck:
+        """What to send to the jaws for a `grip`, 0 open to 1 closed, with the `force` [N], NaN for
+        the configured one; see `JawsCheck.apply`. The guard refills one record at each call."""
+        self._jaws.apply(grip, force)
+        return self._jaws
 
     def _numbers(self, q: Any) -> Finding:
         """Copy the command `q` into its buffer if it is n finite numbers. Strings and booleans are

@@ -14,7 +14,7 @@ import msgspec
 
 
 class Reason(IntEnum):
-    """Which check failed, numbered in the order of the guard's checks except for the last two.
+    """Which check failed, numbered in the order of the guard's checks except for the last three.
     Recordings hold these numbers, so they never change, and a new one goes to the end."""
 
     OK = 0
@@ -40,6 +40,7 @@ class Reason(IntEnum):
     RISK = 20  # latched until `Guard.acknowledge`
     COLLISION = 21  # checked after WORKSPACE
     POWER = 22  # checked with FORCE, and latched like it
+    GRIP = 23  # of the jaws, which `Guard.jaws` checks apart from the joints
 
 
 class Motion(NamedTuple):
@@ -66,6 +67,7 @@ class Finding(msgspec.Struct, frozen=True):
     | LATE, EARLY | | how old the command is, or how far in the future [s] |
     | FORCE, POWER | 0 the force, 1 the torque, 2 the power | N, Nm, W |
     | RISK | | PRO's risk, 0..1 |
+    | GRIP | 0 the grip, 1 the force | 0 open to 1 closed, N |
     """
 
     reason: Reason
@@ -101,6 +103,12 @@ class Finding(msgspec.Struct, frozen=True):
             what, unit = (("force", "N"), ("torque", "Nm"), ("power", "W"))[at]
             held = "latched until force, torque and power are below force_release of their limits"
             return f"{what} of {x:.3f} {unit}, trips above {most:g}; {held}"
+        if reason is Reason.GRIP:
+            what, unit, key = (
+                ("grip", "", "0 open to 1 closed"),
+                ("grip force", " N", "[guard] grip_force_max"),
+            )[at]
+            return f"{what} of {x:.4g}{unit}, allowed {least:g}..{most:g}{unit} ({key})"
         if self.motion is None:
             return _TEXT[reason].format(at=at, x=x, most=most, cause=self.cause)
         unit = ("rad", "rad/s", "rad/s^2", "rad/s^3")[reason - Reason.POSITION]

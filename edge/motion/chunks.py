@@ -54,16 +54,30 @@ def _taps(seconds: float, dt: float) -> int:
     return max(1, round(seconds / dt))
 
 
+# What a chunk does with the jaws. none: it leaves them as they are. binary: it opens or closes
+# them, and its grip steps from waypoint to waypoint. continuous: it moves them, and its grip is
+# interpolated between waypoints.
+GripKind = Literal["none", "binary", "continuous"]
+
+
 class JointChunk(msgspec.Struct, frozen=True):
     """A chunk as waypoints in joint space: `q` (h + 1, n) [rad] at the times t0 + k * dt, the first
     one being the joints that the chunk starts from; `grip` (h + 1,), 0 open to 1 closed; `residual`
-    the largest inverse-kinematics error, position [m] or rotation [rad]."""
+    the largest inverse-kinematics error, position [m] or rotation [rad].
+
+    `grip_force` (h + 1,) [N] is the force of the jaws, where NaN is the configured one
+    (`loop.grip_force`); None: it is NaN throughout. `grip_kind` says what the grip does. `ends_at`
+    is the waypoint at which the policy ends the episode, None where it does not.
+    """
 
     t0_ns: int
     dt_ns: int
     q: NDArray[np.float64]
     grip: NDArray[np.float64]
     residual: float
+    grip_force: NDArray[np.float64] | None = None
+    grip_kind: GripKind = "binary"
+    ends_at: int | None = None
 
 
 def to_joints(chunk: Chunk, chain: Chain, q0: Vec) -> JointChunk:
@@ -94,7 +108,9 @@ class ChunkPlayer:
     as above. `sample` is called once per tick. Call `mark` for every observation that a chunk may
     be made from, and `adopt` for every chunk.
 
-    `raw` (n,) [rad] is the waypoint reference before smoothing, `grip` the grip at the last sample.
+    `raw` (n,) [rad] is the waypoint reference before smoothing. `grip`, `grip_force` and
+    `grip_kind` are those of the chunk at the last sample, see `JointChunk`. `ended` says whether a
+    waypoint has been played at which the policy ends the episode.
     `seam_jump` [rad] is the largest jump of a joint at the last adoption, `disagreement` [rad] the
     RMS difference between the two chunks there and at the next two waypoints.
     """
@@ -115,7 +131,9 @@ class ChunkPlayer:
         self.raw = np.zeros(n)  # (n,) [rad], the waypoint reference before smoothing
         self.seam_jump = 0.0  # [rad]
         self.disagreement = 0.0  # [rad]
-        self.grip = 0.0
+        self.grip, self.grip_force = 0.0, math.nan  # 0 open to 1 closed; [N]
+        self.grip_kind: GripKind = "binary"
+        self.ended = False
 
     @property
     def computed_by(self) -> Computed:
@@ -130,6 +148,7 @@ class ChunkPlayer:
         self._older.clear()
         self._offset[:] = 0.0
         self.seam_jump = self.disagreement = self.grip = 0.0
+        self.grip_force, self.grip_kind, self.ended = math.nan, "binary", False
 
     def resync(self, q: Vec, t_ns: int) -> None:
         """Go on from `q` (n,) [rad], which the guard sent instead of the reference at `t_ns` [ns],
@@ -150,9 +169,7 @@ class ChunkPlayer:
         waypoint is already in the past."""
         now = self._clock.now(t_ns)
         made_ns = chunk.t0_ns
-        chunk = JointChunk(
-            self._clock.played(made_ns), chunk.dt_ns, chunk.q, chunk.grip, chunk.residual
-        )
+        chunk = msgspec.structs.replace(chunk, t0_ns=self._clock.played(made_ns))
         if now >= self._end(chunk):
             return False
         jump = _minus(self.raw, self._raw_at(chunk, now))
@@ -176,7 +193,8 @@ class ChunkPlayer:
     def sample(self, t_ns: int, scale: float = 1.0) -> Vec | None:
         """The joint reference (n,) [rad] for the tick at `t_ns` [ns], in an array that the next
         call overwrites; None without a chunk, or when its last waypoint is in the past. Also sets
-        `grip`. `scale`: the fraction 0..1 of the planned speed since the tick before."""
+        what the class says of the last sample. `scale`: the fraction 0..1 of the planned speed
+        since the tick before."""
         self._clock.advance(scale)
         now = self._clock.now(t_ns)
         chunk = self._chunk
@@ -190,9 +208,22 @@ class ChunkPlayer:
             self.raw[:] = self._seam_at(chunk, now)
             if left > 0:
                 self.raw += self._offset * left
-        self.grip = float(chunk.grip[min(k + 1, len(chunk.grip) - 1)])
+        self._jaws(chunk, k, rest / chunk.dt_ns)
+        if chunk.ends_at is not None and now >= chunk.t0_ns + chunk.ends_at * chunk.dt_ns:
+            self.ended = True
         self._smoother.step(self.raw, self._out)
         return self._out
+
+    def _jaws(self, chunk: JointChunk, k: int, u: float) -> None:
+        """Set what `chunk` says of the jaws, at 0 <= u < 1 of the way from waypoint `k` on."""
+        ahead, force = min(k + 1, len(chunk.grip) - 1), chunk.grip_force
+        self.grip_kind = chunk.grip_kind
+        self.grip = float(chunk.grip[ahead])
+        self.grip_force = math.nan if force is None else float(force[ahead])
+        if self.grip_kind == "continuous" and ahead > k:
+            self.grip = float(chunk.grip[k]) * (1 - u) + self.grip * u
+            if force is not None:
+                self.grip_force = float(force[k]) * (1 - u) + self.grip_force * u
 
     def _seam_at(self, chunk: JointChunk, t_ns: int) -> Vec:
         """The waypoint reference of `chunk` at `t_ns`, mixed with the older chunks by the seam."""
