@@ -53,7 +53,11 @@ class Planner:
         self._every = pace.every if pace else 1
         # The policy is asked halfway between two ticks of PRO's head, so that no tick does both.
         self._phase = min(round(loop.hz / loop.pro_hz) // 2, self._every - 1)
-        self._state_vector = StateVector(worker.about.state_names) if worker else None
+        joints = [f"joint{i + 1}" for i in range(n)]
+        stroke = station.stroke if station.gripper_device is not None else None
+        self._state_vector = (
+            StateVector(worker.about.state_names, joints, stroke) if worker else None
+        )
         self._instruction = 0
         self._chunk_reason = Reason.OK
         self.failed = ""
@@ -146,7 +150,7 @@ class Planner:
         base_q = self.player.raw.copy()
         base = self._station.chain.pose(base_q)
         state = np.empty(len(self._state_vector.names), np.float32)
-        self._state_vector.fill(row.view, base, state)
+        self._state_vector.fill(row.view, state, base=base)
         names = self._state_vector.names
         unknown = [n for n, x in zip(names, state.tolist(), strict=True) if not math.isfinite(x)]
         if unknown:  # from NaN inputs a network computes actions that mean nothing

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from headway import units
 from headway.bundle import Image, Manifest, Policy, Tensor
 from headway.edge.engines.engine import Engine
-from headway.edge.policy.observation import STATE_NAMES, STATE_UNITS
+from headway.edge.policy.observation import renamed, unit_of
 from headway.errors import SpecMismatch
 from headway.types import Frame, Observation
 
@@ -100,12 +100,7 @@ class _StateInput:
                 f"wanted floats {want}, one per name of policy.state_names, found {tensor.dtype} "
                 f"{tensor.shape}"
             )
-        unknown = [n for n in names if n not in STATE_UNITS]
-        if unknown:
-            raise ValueError(
-                f"the policy wants state {unknown}, this loop provides {', '.join(STATE_NAMES)}"
-            )
-        gains = [_gain(n, tensor.unit) for n in names]
+        gains = [_gain(n, tensor.unit) for n in renamed(names)]
         self._buffer, self._scaling = buffer, Scaling(tensor, np.array(gains))
 
     def fill(self, obs: Observation) -> None:
@@ -113,11 +108,16 @@ class _StateInput:
 
 
 def _gain(name: str, unit: str) -> float:
-    """The factor that converts the value `name` of the state from SI to `unit`; "": SI."""
+    """The factor that converts the value `name` of the state from SI to `unit`; "": SI. Raises
+    ValueError for a name that the loop does not know, and for a unit of another dimension."""
+    try:
+        si = unit_of(name)
+    except SpecMismatch as e:
+        raise ValueError(str(e)) from None
     if not unit:
         return 1.0
     try:
-        return 1.0 / units.factor(unit, STATE_UNITS[name])
+        return 1.0 / units.factor(unit, si)
     except ValueError as e:
         raise ValueError(f"for `{name}` {e}: leave the unit out for SI units") from None
 

@@ -11,6 +11,7 @@ from headway.edge.engines.engine import Engine, open_bundle
 from headway.edge.motion.actions import of_policy, to_actions
 from headway.edge.motion.chunks import ACTION_NAMES
 from headway.edge.policy.bundle_inputs import Scaling, make_inputs
+from headway.edge.policy.observation import renamed
 from headway.edge.policy.policy import ImageNeed, Needs
 from headway.errors import SpecMismatch
 from headway.types import Chunk, Observation
@@ -33,7 +34,7 @@ class BundlePolicy:
         self.bundle, self.engine, self.info = bundle, engine, info
         self.name = manifest.name
         self.cameras = tuple(dict.fromkeys(i.camera for i in info.images))
-        self.state_names = info.state_names
+        self.state_names = renamed(info.state_names)
         self.chunk_shape = (info.chunk, len(ACTION_NAMES))
         self.needs = Needs(
             rate_hz=info.rate_hz,

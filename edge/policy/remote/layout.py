@@ -18,6 +18,7 @@ from headway import config
 from headway.bundle import Manifest
 from headway.config import Hertz, Seconds
 from headway.edge.motion.actions import Actions, to_actions
+from headway.edge.policy.observation import renamed
 from headway.edge.policy.policy import ImageNeed, Needs
 from headway.edge.policy.remote import MAX_BYTES
 from headway.errors import BadMessage, ConfigError, SpecMismatch
@@ -123,7 +124,7 @@ def of_bundle(manifest: Manifest) -> Layout:
             )
             for i in info.images
         ),
-        state=(StateKey(key="observation/state", names=info.state_names),),
+        state=(StateKey(key="observation/state", names=renamed(info.state_names)),),
         prompt="prompt" if info.instructions else None,
         instructions=info.instructions,
         rate_hz=info.rate_hz,
