@@ -30,7 +30,7 @@ CAMERAS = ("scene", "wrist")
 LAYOUT = Layout(
     name="null",
     images=tuple(ImageKey(camera=c, key=f"observation/image/{c}") for c in CAMERAS),
-    state=(StateKey(key="observation/state", names=("tcp_x",) * STATE),),
+    state=(StateKey(key="observation/state", names=("tcp.x",) * STATE),),
     instructions=("go",),
     actions=Actions(chunk=ROWS, dt_s=0.02),
 )

@@ -20,11 +20,11 @@ from headway.edge.control.settings import Settings
 from headway.edge.control.settings import load as load_settings
 from headway.edge.control.station import Station
 from headway.edge.engines.engine import open_bundle
-from headway.edge.policy.observation import CLONING_STATE
 from headway.edge.policy.policy import InlineWorker, Needs, Worker
 from headway.edge.policy.worker.process import Care, PolicySource, ProcessWorker
 from headway.edge.pro.operator import ProOperator
 from headway.errors import Missing
+from headway.learn.state_names import CLONING_STATE
 from headway.types import Chunk, Observation
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -1,4 +1,5 @@
-"""Rotation matrices (3, 3), unit quaternions wxyz and rotation vectors [rad] into each other."""
+"""Rotation matrices (3, 3) from and to unit quaternions wxyz, rotation vectors [rad], roll, pitch
+and yaw [rad], and the first two columns of the matrix."""
 
 from __future__ import annotations
 
@@ -70,6 +71,61 @@ def mat_to_rotvec(R: Mat3) -> Vec:
     axis: Vec = q[1:] / s
     rotation: Vec = axis * (2 * math.atan2(s, float(q[0])))
     return rotation
+
+
+def rpy_to_mat(rpy: Vec) -> Mat3:
+    """Rotation matrix of roll, pitch and yaw [rad]: rotations about the fixed axes x, then y, then
+    z, so R = Rz(yaw) Ry(pitch) Rx(roll)."""
+    roll, pitch, yaw = rpy.tolist()
+    (cr, sr), (cp, sp), (cy, sy) = (_cos_sin(a) for a in (roll, pitch, yaw))
+    return np.array(
+        [
+            [cy * cp, cy * sp * sr - sy * cr, cy * sp * cr + sy * sr],
+            [sy * cp, sy * sp * sr + cy * cr, sy * sp * cr - cy * sr],
+            [-sp, cp * sr, cp * cr],
+        ]
+    )
+
+
+def _cos_sin(angle: float) -> tuple[float, float]:
+    if not math.isfinite(angle):
+        return math.nan, math.nan
+    return math.cos(angle), math.sin(angle)
+
+
+def mat_to_rpy(R: Mat3) -> Vec:
+    """Roll, pitch and yaw [rad] of a rotation matrix, see `rpy_to_mat`; pitch in [-pi/2, pi/2], the
+    others in [-pi, pi]. At a pitch of +-pi/2 only a combination of roll and yaw is determined: of
+    the solutions the one with yaw = 0 is returned."""
+    m00, _, _, m10, m11, m12, m20, m21, m22 = R.ravel().tolist()
+    across = math.hypot(m00, m10)
+    pitch = math.atan2(-m20, across)
+    if across < 1e-9:  # of the size of rounding errors, so that their ratio says nothing
+        return np.array([math.atan2(-m12, m11), pitch, 0.0])
+    return np.array([math.atan2(m21, m22), pitch, math.atan2(m10, m00)])
+
+
+def rot6d_to_mat(columns: Vec) -> Mat3:
+    """Rotation matrix from its first two columns (6,), which need to be neither orthogonal nor of
+    length 1: Gram-Schmidt gives the nearest first column and what it leaves of the second (Zhou et
+    al. 2019, "On the continuity of rotation representations in neural networks"). NaN where they
+    are zero or parallel, since then they determine no rotation."""
+    a, b = columns[:3], columns[3:]
+    length = float(np.linalg.norm(a))
+    if not 1e-9 < length < math.inf:
+        return np.full((3, 3), math.nan)
+    x = a / length
+    rest = b - (x @ b) * x
+    left = float(np.linalg.norm(rest))
+    if not max(1e-9, 1e-9 * float(np.linalg.norm(b))) < left < math.inf:
+        return np.full((3, 3), math.nan)
+    y = rest / left
+    return np.column_stack([x, y, np.cross(x, y)])
+
+
+def mat_to_rot6d(R: Mat3) -> Vec:
+    """The first two columns of a rotation matrix, one after the other (6,)."""
+    return np.concatenate([R[:, 0], R[:, 1]])
 
 
 def tool_down(yaw: float) -> Mat3:

@@ -13,7 +13,6 @@ from headway import bundle
 from headway.bundle import Image, Manifest, Policy, Provenance
 from headway.drivers.sim.scenes.pick_place import INSTRUCTIONS
 from headway.edge.motion.chunks import ACTION_NAMES
-from headway.edge.policy.observation import CLONING_STATE
 from headway.export.onnx import export
 
 UNITS = ("m", "m", "m", "rad", "rad", "rad", "closed 0..1")
@@ -24,20 +23,23 @@ def save_policy(
     net: torch.nn.Module,
     out: Path,
     *,
+    state_names: tuple[str, ...],
     horizon: int,
     seed: int,
     metrics: dict[str, float],
     data: str,
     size: int = 96,
 ) -> Path:
-    """Write the policy `net` as a bundle into the folder `out`, and return its path. `horizon` is
-    the number of waypoints in a chunk and `size` the height and width of the images [px]. `seed`,
+    """Write the policy `net` as a bundle into the folder `out`, and return its path.
+
+    `state_names` are the numbers of its input `state`, see `edge.policy.observation`; `horizon` is
+    the number of waypoints in a chunk, and `size` the height and width of the images [px]. `seed`,
     `metrics` and `data` go into the provenance. Raises BundleError."""
     rng = np.random.default_rng(0)
     inputs = {
         "wrist_rgb": torch.from_numpy(rng.integers(0, 255, (1, size, size, 3), np.uint8)),
         "wrist_depth": torch.from_numpy(rng.integers(50, 600, (1, size, size)).astype(np.uint16)),
-        "state": torch.from_numpy(rng.normal(0, 0.1, (1, len(CLONING_STATE))).astype(np.float32)),
+        "state": torch.from_numpy(rng.normal(0, 0.1, (1, len(state_names))).astype(np.float32)),
         "instruction": torch.zeros(1, dtype=torch.int64),
     }
     model, ins, outs = export(net, inputs, ["actions"])
@@ -72,7 +74,7 @@ def save_policy(
                     encoding="depth_mm",
                 ),
             ),
-            state_names=CLONING_STATE,
+            state_names=state_names,
             instructions=INSTRUCTIONS,
         ),
     )

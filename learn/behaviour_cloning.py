@@ -26,10 +26,10 @@ from headway.drivers.sim import arm_model
 from headway.drivers.sim.arm_model import STROKE
 from headway.drivers.sim.cell import CHAIN, CellConfig
 from headway.drivers.sim.scenes.pick_place import INSTRUCTIONS
-from headway.edge.policy.observation import CLONING_STATE
 from headway.learn import dataset
 from headway.learn.experts.pick_place import HORIZON
 from headway.learn.networks import ChunkPolicy, wrist_camera
+from headway.learn.state_names import CLONING_STATE
 
 
 @dataclass(frozen=True)
@@ -220,7 +220,7 @@ def main(args: Args) -> None:
 
     net, report = train(args)
     path = save_policy(
-        net, args.out, horizon=HORIZON, seed=args.seed,
+        net, args.out, state_names=CLONING_STATE, horizon=HORIZON, seed=args.seed,
         metrics={k: float(v) for k, v in asdict(report).items()},
         data=f"{report.samples} policy ticks of successful scripted demonstrations",
     )  # fmt: skip

@@ -105,7 +105,7 @@ def episode_samples(
         base = Pose(chunk["base"][:3], chunk["base"][3:])
         R0 = quat_to_mat(base.quat)
         out.rgb[j], out.depth[j] = rgb[t0], depth[t0]
-        vector.fill(rows[at(t0)], base, out.state[j])
+        vector.fill(rows[at(t0)], out.state[j], base=base)
         for k in range(horizon):
             later = at(t0 + (k + 1) * step + delay_ns)
             out.actions[j, k, :6] = _relative(chain, command["sent"][later], R0, base.pos)

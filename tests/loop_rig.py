@@ -26,7 +26,7 @@ class Policy:
 
     name = "test"
     cameras = ("wrist",)
-    state_names = ("tcp_x", "width", "force_z")
+    state_names = ("tcp.x", "gripper.width", "wrench.fz")
     chunk_shape = (HORIZON, 7)
     needs = Needs()
 

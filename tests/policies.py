@@ -22,7 +22,12 @@ class Scripted:
     memory; 7: answers when the pipe `gate` was written to; 8: raises with a very long text.
     """
 
-    name, cameras, state_names, chunk_shape = "scripted", ("wrist",), ("tcp_x", "width"), (4, 7)
+    name, cameras, state_names, chunk_shape = (
+        "scripted",
+        ("wrist",),
+        ("tcp.x", "gripper.width"),
+        (4, 7),
+    )
     detail, needs = "no engine", Needs()
 
     def __init__(self, gate: str = "", camera: bool = True) -> None:

@@ -27,7 +27,7 @@ LAYOUT = Layout(
         ImageKey(camera="wrist", key="observation/image/wrist", height=6, width=8),
         ImageKey(camera="wrist", key="observation/depth/wrist", encoding="depth_mm"),
     ),
-    state=(StateKey(key="observation/state", names=("tcp_x", "tcp_y", "width")),),
+    state=(StateKey(key="observation/state", names=("tcp.x", "tcp.y", "gripper.width")),),
     instructions=SENTENCES,
     actions=Actions(chunk=H, dt_s=DT_S),
 )
@@ -44,7 +44,7 @@ class Gate:
 
     name = "gate"
     cameras = ("wrist",)
-    state_names = ("tcp_x", "tcp_y", "width")
+    state_names = ("tcp.x", "tcp.y", "gripper.width")
 
     def __init__(self, rows=H, wait=False):
         self.rows, self.wait = rows, wait

@@ -42,7 +42,7 @@ def echo(tmp_path):
         ({"policy": {"dt_s": 0.0}}, "`policy.dt_s` wants a finite number > 0"),
         ({"policy": {"rate_hz": -1.0}}, "`policy.rate_hz` wants a finite number > 0"),
         ({"policy": {"state_names": STATE[:2]}}, r"input `state`: wanted floats \(1, 2\)"),
-        ({"policy": {"state_names": ("tcp_q", *STATE[1:])}}, "wants state .*tcp_q"),
+        ({"policy": {"state_names": ("tcp_q", *STATE[1:])}}, "`state`: .*`tcp_q`.* mean `tcp.qz`"),
         ({"policy": {"instructions": ()}}, "`instruction`: it is the index in policy.instruct"),
         ({"policy": {"images": ()}}, "input `rgb`: nobody fills it: the loop fills `state`"),
         (
@@ -60,7 +60,7 @@ def echo(tmp_path):
         ({"tensors": {"state": {"unit": "furlong"}}}, "tensor state: wanted a unit, found 'furl"),
         (
             {"tensors": {"state": {"unit": "mm"}}},
-            r"for `force_z` wanted a unit of force \(N, mN, kN, kgf\), found 'mm'",
+            r"for `wrench.fz` wanted a unit of force \(N, mN, kN, kgf\), found 'mm'",
         ),
         ({"tensors": {"state": {"dtype": "int64"}}}, "wanted floats .* found int64"),
         ({"tensors": {"instruction": {"dtype": "float32"}}}, "one whole number without a unit"),

@@ -78,7 +78,7 @@ def test_the_draw_is_the_seeds_alone_and_of_every_kind():
 
 
 class Still:
-    name, cameras, state_names, chunk_shape = "still", (), ("tcp_x",), (H, 7)
+    name, cameras, state_names, chunk_shape = "still", (), ("tcp.x",), (H, 7)
     needs = Needs()
 
     def instruction(self, text):

@@ -17,12 +17,12 @@ from headway.drivers.sim.arm_model import STROKE  # noqa: E402
 from headway.drivers.sim.cell import CHAIN, Cell, CellConfig  # noqa: E402
 from headway.drivers.sim.scenes.pick_place import INSTRUCTIONS  # noqa: E402
 from headway.edge.engines.engine import open_engine  # noqa: E402
-from headway.edge.policy.observation import CLONING_STATE  # noqa: E402
 from headway.kernels import spec  # noqa: E402
 from headway.learn import behaviour_cloning, collect, dataset, pro  # noqa: E402
 from headway.learn.experts.pick_place import HORIZON, Expert  # noqa: E402
 from headway.learn.pro_data import Labelled  # noqa: E402
 from headway.learn.pro_head import HIDDEN, ProHead  # noqa: E402
+from headway.learn.state_names import CLONING_STATE  # noqa: E402
 from headway.mcaplog import open_recording  # noqa: E402
 
 CONFIG = shipped.CONFIG

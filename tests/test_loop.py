@@ -144,10 +144,10 @@ def fails(error):
         ("arm", "read", fails(DeviceError("link down")), ("sample of arm", "link down")),
         ("arm", "sample", no_orientation, ("the arm gives the TCP orientation 0, 0, 0, 0",)),
         ("arm", "read", invalid, ("arm: invalid sample", "saturated")),
-        ("ft", "sample", nan_wrench, ("wants force_z, which no sensor gives",)),
+        ("ft", "sample", nan_wrench, ("wants wrench.fz, which no sensor gives",)),
         ("ft", "read", fails(Stale("no frame")), ("NO_WRENCH", "F/T sensor", "no frame")),
         ("ft", "read", fails(OSError("EIO")), ("NO_WRENCH", "OSError: EIO")),
-        ("gripper", "sample", nan_width, ("the last chunk", "wants width, which no sensor gives")),
+        ("gripper", "sample", nan_width, ("the last chunk", "wants gripper.width, which")),
         ("gripper", "read", fails(Stale("no reply")), ("the last chunk", "gripper", "no reply")),
         ("camera", "read", fails(DeviceError("USB gone")), ("the last chunk", "wrist", "USB gone")),
         (

@@ -44,7 +44,7 @@ def test_it_configures_itself_and_asks(opened):
     with serving(gate) as server:
         policy = opened(f"ws://127.0.0.1:{server.port}")
         assert (policy.name, policy.cameras, policy.chunk_shape) == ("gate", ("wrist",), (H, 7))
-        assert policy.state_names == ("tcp_x", "tcp_y", "width")
+        assert policy.state_names == ("tcp.x", "tcp.y", "gripper.width")
         assert policy.instruction("place") == 1
         with pytest.raises(SpecMismatch, match="was not taught 'plaec': did you mean 'place'"):
             policy.instruction("plaec")

@@ -17,7 +17,7 @@ from headway.drivers.kinematics import mat_to_quat, mat_to_rotvec, quat_to_mat, 
 from headway.edge.control.settings import PolicyConfig
 from headway.edge.motion.actions import Actions
 from headway.edge.motion.chunks import ACTION_NAMES
-from headway.edge.policy.observation import StateVector
+from headway.edge.policy.observation import StateVector, renamed
 from headway.edge.policy.remote.codec import decode, encode
 from headway.edge.policy.remote.layout import (
     ImageKey,
@@ -161,7 +161,7 @@ def test_a_bundle_describes_itself(bundles):
     assert layout.images == (
         ImageKey(camera="wrist", key="observation/image/wrist", height=16, width=16),
     )
-    assert (layout.state_names, layout.instructions) == (STATE, SENTENCES)
+    assert (layout.state_names, layout.instructions) == (renamed(STATE), SENTENCES)
     assert layout.actions == Actions(chunk=HORIZON, dt_s=0.1)
     assert layout.rate_hz == 10.0
     assert layout.sha256 == made.manifest.files["p.onnx"].sha256

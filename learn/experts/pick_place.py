@@ -21,8 +21,8 @@ from headway.drivers.kinematics import mat_to_rotvec, quat_to_mat, tool_down
 from headway.drivers.sim.arm_model import STROKE
 from headway.drivers.sim.cell import Cell
 from headway.drivers.sim.scenes.pick_place import BIN, INSTRUCTIONS, TOTE
-from headway.edge.policy.observation import STATE_NAMES
 from headway.edge.policy.policy import Needs
+from headway.learn.state_names import CLONING_STATE
 from headway.types import Chunk, Observation, Vec
 
 HORIZON, DT_NS = 6, 100_000_000
@@ -37,7 +37,7 @@ class Expert:
     is."""
 
     name = "scripted expert"
-    state_names = STATE_NAMES
+    state_names = CLONING_STATE  # of which it reads the jaws and the force
     chunk_shape = (HORIZON, 7)
     needs = Needs(NS / DT_NS, HORIZON * DT_NS / NS, instructions=INSTRUCTIONS)
 
@@ -137,13 +137,13 @@ class Expert:
     def _decide(self, p: Vec, yaw: float, s: dict[str, float]) -> tuple[Vec, float, bool, float]:
         """Goal position (3,) [m] and yaw [rad] in the base frame, whether to close the jaws, and
         speed [m/s]. `p` (3,) [m] and `yaw` [rad] are of the TCP, `s` is the state by name."""
-        shut = s["width_ref"] < STROKE / 2
+        shut = s["gripper.width_ref"] < STROKE / 2
         over_tote = TOTE.holds(p[0], p[1], 0.03)
         if shut:
-            if s["width"] < _EMPTY:  # closed on nothing, or lost the item
+            if s["gripper.width"] < _EMPTY:  # closed on nothing, or lost the item
                 self._give_up_attempt()
                 return p + _UP, yaw, False, self.speed
-            if s["grip_force"] < _HOLD_FORCE:
+            if s["gripper.force"] < _HOLD_FORCE:
                 return p, yaw, True, self.speed  # still closing
             return self._carry(p, yaw, over_tote)
         if over_tote and p[2] < 0.24 and not self._rising:
@@ -166,7 +166,7 @@ class Expert:
         ready = off < 0.012 and abs(turn) < 0.2
         z = grasp_z if ready or (p[2] < 0.07 and off < 0.02) else max(0.13, min(0.2, 0.10 + off))
         # A force means that a finger stands on a neighbour or on the target's edge.
-        pushed = abs(s["force_z"]) > 10.0 and p[2] < 0.12
+        pushed = abs(s["wrench.fz"]) > 10.0 and p[2] < 0.12
         if pushed and p[2] > grasp_z + 0.012:
             self._give_up_attempt()
             return p + _UP, yaw, False, self.speed
