@@ -6,44 +6,35 @@ and puts the loop together. It also says which implementation computes each part
 
 from __future__ import annotations
 
-import contextlib
 import json
 from contextlib import ExitStack
 from dataclasses import fields
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from headway import bundle, plugins
-from headway.clock import NS, Clock
+from headway.clock import Clock
 from headway.compiled import Computed
-from headway.drivers.latest import Latest
 from headway.edge.control.loop import Loop
 from headway.edge.control.parts import Part, check, in_words
-from headway.edge.control.settings import PolicyConfig, Settings
+from headway.edge.control.settings import Settings
 from headway.edge.control.station import Station
 from headway.edge.engines.engine import FOLDER, open_bundle
-from headway.edge.host.realtime import split
 from headway.edge.motion import smoother
-from headway.edge.policy.kinds.bundle import BundlePolicy, instruction_index
+from headway.edge.policy.kinds.bundle import instruction_index
 from headway.edge.policy.policy import (
     About,
-    FrameShape,
     InlineWorker,
     Worker,
-    about,
-    check_cameras,
 )
-from headway.edge.policy.worker.process import Care, PolicySource, ProcessWorker
 from headway.edge.pro import risk
 from headway.edge.pro.operator import ProOperator
 from headway.edge.pro.risk import RiskControl
-from headway.errors import ConfigError, Stale
-from headway.types import Frame, Vec
+from headway.errors import ConfigError
 
 if TYPE_CHECKING:
-    from headway.edge.policy.remote.client import RemotePolicy
+    pass
 
 
 class Built:
@@ -110,11 +101,15 @@ class Built:
         worker: Worker
         if clock.realtime:
             process = beside(cfg, station, self._close)
-            what, facts, worker = f"{process.detail} in process {process.pid}", process.facts, process
+            what, facts, worker = (
+                f"{process.detail} in process {process.pid}",
+                process.facts,
+                process,
+            )
         else:
             policy = in_place(cfg, station, self._close)
             what, facts = getattr(policy, "detail", cfg.kind), getattr(policy, "facts", {})
-            worker = InlineWorker(policy, station.chain, cfg.latency_s)
+            worker = InlineWorker(policy, station.limb, cfg.latency_s)
         name = worker.about.name
         note = check_instruction(worker.about, settings)
         if note:

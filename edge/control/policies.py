@@ -33,7 +33,7 @@ def beside(cfg: PolicyConfig, station: Station, close: ExitStack) -> ProcessWork
     _, others = split(station.settings.realtime)
     care = Care(hang_s=hang_s, restarts=cfg.restarts, warm_up=cfg.warm_up, cores=others)
     source = PolicySource(f"{module.__name__}:open_policy", cfg.options, process)
-    worker = ProcessWorker(source, station.chain, frames(station), home(station), care)
+    worker = ProcessWorker(source, station.limb, frames(station), home(station), care)
     close.callback(worker.close)
     worker.about.actions.check_joints(station.model.joints)
     return worker

@@ -1,5 +1,5 @@
-"""Turns action chunks into a joint reference at every tick: `to_joints` solves the inverse
-kinematics of a chunk, `ChunkPlayer` plays the result.
+"""Turns action chunks into a joint reference at every tick: `ChunkPlayer` plays what
+`headway.edge.motion.actions.to_joints` has made of a chunk.
 
 A chunk's waypoints are interpolated linearly in joint space and smoothed by three moving averages
 (FIR trajectory generation, Biagiotti & Melchiorri 2012): a velocity step dv becomes an acceleration
@@ -32,14 +32,11 @@ from numpy.typing import NDArray
 
 from headway.clock import NS
 from headway.compiled import Computed
-from headway.drivers.kinematics import Chain, quat_to_mat
 from headway.edge.motion.play_clock import PlayClock
 from headway.edge.motion.smoother import PythonSmoother, smoother
-from headway.errors import SpecMismatch
-from headway.types import Chunk, Vec
+from headway.types import Vec
 
 BLEND_S = 0.1  # [s]
-ACTION_NAMES = ("dx", "dy", "dz", "rx", "ry", "rz", "grip")
 TAPS_S = (0.08, 0.06, 0.02)  # lengths of the three moving averages [s]
 Seam = Literal["blend", "rtc", "ensemble"]
 _KEPT = 8  # older chunks that an ensemble keeps at most
@@ -78,29 +75,6 @@ class JointChunk(msgspec.Struct, frozen=True):
     grip_force: NDArray[np.float64] | None = None
     grip_kind: GripKind = "binary"
     ends_at: int | None = None
-
-
-def to_joints(chunk: Chunk, chain: Chain, q0: Vec) -> JointChunk:
-    """Solve the inverse kinematics of a `chunk` of TCP actions (h, 7): position [m] and rotation
-    vector [rad] in the TCP frame of the chunk's base pose, and grip 0..1. `chain`: the arm's
-    kinematics; `q0` (n,) [rad]: the joints of the base pose. Raises SpecMismatch for actions of
-    another shape or type, for no actions, and for a time step that is not positive."""
-    given = np.asarray(chunk.actions)
-    if given.dtype.kind != "f" or given.ndim != 2 or given.shape[1] != len(ACTION_NAMES):
-        raise SpecMismatch(
-            f"wanted a chunk of actions (h, {len(ACTION_NAMES)}) of floats: "
-            f"{', '.join(ACTION_NAMES)}; found {given.shape} of {given.dtype}: check the policy"
-        )
-    if not len(given) or chunk.dt_ns <= 0:
-        raise SpecMismatch(
-            f"wanted a chunk of at least one action, dt > 0; found {len(given)} actions, dt "
-            f"{chunk.dt_ns} ns: check the policy"
-        )
-    actions = given.astype(np.float64)
-    # Actions that are not finite become NaN joints, which the guard refuses with a reason.
-    q, worst = chain.ik_chunk(quat_to_mat(chunk.base.quat), chunk.base.pos, actions, q0)
-    grip = np.concatenate([actions[:1, 6], actions[:, 6]])
-    return JointChunk(chunk.t0_ns, chunk.dt_ns, q, grip, worst)
 
 
 class ChunkPlayer:

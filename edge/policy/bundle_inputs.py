@@ -14,7 +14,7 @@ from headway import units
 from headway.bundle import Bundle, Image, StateInput, Tensor
 from headway.edge.engines.engine import Engine
 from headway.edge.policy.images import Fitting
-from headway.edge.policy.instructions import Encoder, open_encoder
+from headway.edge.policy.instructions import Encoder
 from headway.edge.policy.observation import unit_of
 from headway.errors import SpecMismatch
 from headway.types import Frame, Observation, Vec

@@ -90,7 +90,5 @@ def kind_of(cfg: PolicyConfig, where: str = "[policy]") -> tuple[Any, Any]:
 def with_paths(cfg: PolicyConfig, folder: Path) -> PolicyConfig:
     """`cfg` with the paths of its kind made absolute, from `folder` on."""
     module = plugins.load(FOLDER, cfg.kind)
-    paths = {
-        key: str(folder / str(cfg.options[key])) for key in module.PATHS if key in cfg.options
-    }
+    paths = {key: str(folder / str(cfg.options[key])) for key in module.PATHS if key in cfg.options}
     return msgspec.structs.replace(cfg, options={**cfg.options, **paths})

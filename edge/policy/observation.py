@@ -40,34 +40,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway import config
+from headway.bundle.schema1 import RENAMED
 from headway.drivers.rotations import mat_to_rot6d, mat_to_rotvec, mat_to_rpy, quat_to_mat
 from headway.errors import SpecMismatch
 from headway.types import Pose, Signals
 
 Row = Mapping[str, Any]  # telemetry by field name
 Plain = dict[str, Any]  # fields of the row, and what else is known, as numbers and lists
-
-# The names of bundles of schema 1, and what they are called now.
-RENAMED: dict[str, str] = {
-    "tcp_x": "tcp.x",
-    "tcp_y": "tcp.y",
-    "tcp_z": "tcp.z",
-    "yaw_sin": "tcp.yaw_sin",
-    "yaw_cos": "tcp.yaw_cos",
-    "vx": "twist.vx",
-    "vy": "twist.vy",
-    "vz": "twist.vz",
-    "width": "gripper.width",
-    "width_ref": "gripper.width_ref",
-    "grip_force": "gripper.force",
-    "lead_x": "lead.x",
-    "lead_y": "lead.y",
-    "lead_z": "lead.z",
-    "retried": "retried",
-    "force_x": "wrench.fx",
-    "force_y": "wrench.fy",
-    "force_z": "wrench.fz",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,17 +163,12 @@ def unit_of(name: str) -> str:
     raise _unknown(name, None)
 
 
-def renamed(names: Iterable[str]) -> tuple[str, ...]:
-    """`names` with those of bundles of schema 1 as they are called now; others stay."""
-    return tuple(RENAMED.get(n, n) for n in names)
-
-
 def _unknown(name: str, joints: Sequence[str] | None) -> SpecMismatch:
     """The error for an unknown `name`; `joints` of the robot, None where they are not known."""
     prefix, _, rest = name.partition(".")
     known = known_names()
     same = [n.partition(".")[2] for n in known if n.startswith(f"{prefix}.")]
-    if RENAMED.get(name, name) != name:
+    if name in RENAMED:
         hint = f"it is called `{RENAMED[name]}` now"
     elif prefix in _OF_JOINTS and joints:
         hint = config.suggest(rest, joints, f"{prefix}.")

@@ -16,8 +16,7 @@ import msgspec
 
 from headway.actions import ActionSpace
 from headway.clock import NS
-from headway.drivers.kinematics import Chain
-from headway.edge.motion.actions import joint_chunk
+from headway.edge.motion.actions import Limb, to_joints
 from headway.edge.motion.chunks import JointChunk
 from headway.errors import ConfigError, PolicyError
 from headway.types import Chunk, Observation
@@ -161,14 +160,14 @@ def check_cameras(
             )
 
 
-def infer(policy: Policy, chain: Chain, obs: Observation, submitted_ns: int) -> Ready:
-    """One inference of `policy`, and its chunk in the joint space of the arm with this `chain`.
+def infer(policy: Policy, limb: Limb, obs: Observation, submitted_ns: int) -> Ready:
+    """One inference of `policy`, and its chunk in the joint space of `limb`.
     `submitted_ns` [ns]: when `obs` was handed over, on CLOCK_MONOTONIC. Raises PolicyError for
     whatever the policy raises, so that a bug of a policy does not end the loop."""
     started = monotonic_ns()
     try:
         chunk = policy.infer(obs)
-        joints = joint_chunk(chunk, policy.actions, chain, obs.base_q)
+        joints = to_joints(chunk, policy.actions, limb, obs.base_q)
     except Exception as e:
         raise PolicyError(f"{type(e).__name__}: {e}") from e
     return Ready(chunk, joints, submitted_ns, started, monotonic_ns())
@@ -179,10 +178,10 @@ class InlineWorker:
 
     trouble = ""
 
-    def __init__(self, policy: Policy, chain: Chain, latency_s: float) -> None:
-        """`chain`: the arm's kinematics; `latency_s` [s]: virtual time from an observation to the
+    def __init__(self, policy: Policy, limb: Limb, latency_s: float) -> None:
+        """`limb`: the arm that it moves; `latency_s` [s]: virtual time from an observation to the
         tick at which its chunk is ready."""
-        self.policy, self._chain, self.latency_s = policy, chain, latency_s
+        self.policy, self._limb, self.latency_s = policy, limb, latency_s
         self.about = about(policy)
         self._latency_ns = round(latency_s * NS)
         self._ready: list[tuple[int, Ready | PolicyError]] = []
@@ -198,7 +197,7 @@ class InlineWorker:
         `take` raises its error when the chunk would have been ready."""
         found: Ready | PolicyError
         try:
-            found = infer(self.policy, self._chain, obs, monotonic_ns())
+            found = infer(self.policy, self._limb, obs, monotonic_ns())
         except PolicyError as e:
             found = e
         self._ready.append((obs.t_ns + self._latency_ns, found))

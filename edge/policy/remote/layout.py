@@ -15,10 +15,9 @@ from msgspec import Meta, structs
 from headway import config
 from headway.actions import ActionSpace
 from headway.bundle import Manifest
-from headway.config import Hertz, Seconds
+from headway.config import Hertz
 from headway.edge.policy.bundle_inputs import ACTION, loop_names
 from headway.edge.policy.policy import ImageNeed, Needs
-from headway.edge.policy.remote import MAX_BYTES
 from headway.errors import ConfigError, SpecMismatch
 from headway.instructions import VocabularySpec
 

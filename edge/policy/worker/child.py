@@ -24,6 +24,7 @@ import numpy as np
 from headway import errors
 from headway.child import outlive
 from headway.drivers.kinematics import Chain
+from headway.edge.motion.actions import Limb
 from headway.edge.policy.policy import About, FrameShape, Policy, about, infer
 from headway.edge.policy.worker import protocol
 from headway.edge.policy.worker.exchange import say
@@ -52,14 +53,13 @@ class Child:
         self.sock, self.policy, self.about = sock, policy, known
         message, fds, _, _ = socket.recv_fds(sock, protocol.LONGEST, 2)
         setup = protocol.unpack(message)
-        self.chain = Chain(tuple(map(tuple, setup["dh"])), setup["base_yaw"], tuple(setup["tool"]))
+        chain = Chain.from_plain(setup["chain"])
+        self.limb = Limb(chain, tuple(setup["joints"]), setup["stroke"])
         self.cameras = {k: FrameShape(*v) for k, v in setup["cameras"].items()}
-        joints, state = len(self.chain.dh), len(known.state_names)
+        joints, state = chain.n, len(known.state_names)
         fields = protocol.observation_fields(self.cameras, state, joints, known.needs.steps)
         self.seen = Tensors(fields, setup["slots"], fds[0])
-        self.said = Tensors(
-            protocol.chunk_fields(known.actions, joints), setup["slots"], fds[1]
-        )
+        self.said = Tensors(protocol.chunk_fields(known.actions, joints), setup["slots"], fds[1])
         for fd in fds:
             os.close(fd)
         self._number = 0
@@ -68,7 +68,7 @@ class Child:
     def _warm_up(self, times: int, q: Any, state: int) -> None:
         """Run inferences and drop their chunks: the first ones allocate and tune, and take many
         times as long as all later ones. `q` (n,) [rad]; `state` numbers in the state."""
-        R = self.chain.pose(q)
+        R = self.limb.chain.pose(q)
         text = (self.about.needs.instructions or ("",))[0]
         took = []
         for _ in range(times):
@@ -76,7 +76,7 @@ class Child:
                 self.cameras, state, q, Pose(R.pos, R.quat), text, self.about.needs.steps
             )
             begun = time.monotonic_ns()
-            infer(self.policy, self.chain, obs, begun)
+            infer(self.policy, self.limb, obs, begun)
             took.append(time.monotonic_ns() - begun)
         self.sock.send(protocol.pack(protocol.READY, {"warm_up_ns": took}))
 
@@ -122,7 +122,7 @@ class Child:
             return  # the loop has overwritten it; the message about a newer one is on its way
         self.sock.setblocking(True)
         try:
-            ready = infer(self.policy, self.chain, obs, submitted)
+            ready = infer(self.policy, self.limb, obs, submitted)
             if ready.chunk.actions.shape != self.about.chunk_shape:
                 raise PolicyError(
                     f"wanted a chunk of actions {self.about.chunk_shape}, "

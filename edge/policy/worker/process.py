@@ -28,7 +28,7 @@ import msgspec
 import headway
 from headway.child import environment, foreign_environment
 from headway.clock import NS
-from headway.drivers.kinematics import Chain
+from headway.edge.motion.actions import Limb
 from headway.edge.policy.policy import About, FrameShape, Ready, check_cameras
 from headway.edge.policy.worker import protocol
 from headway.edge.policy.worker.child import raised
@@ -54,7 +54,7 @@ class Care:
 
 class ProcessWorker:
     """Starts the process and waits until the policy is warm. `source`: how the process makes the
-    policy. `chain`: the arm's kinematics. `frames`: the shape of the frames of each camera, by
+    policy. `limb`: the arm that it moves. `frames`: the shape of the frames of each camera, by
     name. `q` (n,) [rad]: joints to warm up at. `care`: how the process is looked after.
 
     `about`, `detail` and `facts` describe the policy; `warm_up_ns` [ns] are the times of the
@@ -67,12 +67,12 @@ class ProcessWorker:
     def __init__(
         self,
         source: PolicySource,
-        chain: Chain,
+        limb: Limb,
         frames: Mapping[str, FrameShape],
         q: Vec,
         care: Care | None = None,
     ) -> None:
-        self._source, self._chain, self._frames = source, chain, dict(frames)
+        self._source, self._limb, self._frames = source, limb, dict(frames)
         self._q, self._care = q.tolist(), care or Care()
         self.detail, self.facts = "", dict[str, str]()  # what the policy says of itself
         self.warm_up_ns: list[int] = []
@@ -154,7 +154,7 @@ class ProcessWorker:
         return self._folder.name
 
     def _greet(self, sock: socket.socket) -> None:
-        care, source, chain = self._care, self._source, self._chain
+        care, source, limb = self._care, self._source, self._limb
         setup = {
             "factory": source.factory, "arguments": dict(source.arguments), "cores": care.cores
         }  # fmt: skip
@@ -170,7 +170,8 @@ class ProcessWorker:
         self.detail, self.facts = d["detail"], d["facts"]
         assert self._exchange is not None
         memory = {
-            "dh": chain.dh, "base_yaw": chain.base_yaw, "tool": chain.tool, "slots": SLOTS,
+            "chain": limb.chain.plain(), "joints": limb.joints, "stroke": limb.stroke,
+            "slots": SLOTS,
             "cameras": {name: self._frames[name] for name in found.cameras},
             "warm_up": care.warm_up, "q": self._q,
         }  # fmt: skip
@@ -187,9 +188,7 @@ class ProcessWorker:
         self.about = found
         frames = {name: self._frames[name] for name in found.cameras}
         n = len(self._q)
-        fields = protocol.observation_fields(
-            frames, len(found.state_names), n, found.needs.steps
-        )
+        fields = protocol.observation_fields(frames, len(found.state_names), n, found.needs.steps)
         said = Tensors(protocol.chunk_fields(found.actions, n), SLOTS)
         self._exchange = Exchange(Tensors(fields, SLOTS), said)
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from headway.actions import ActionSpace
-from headway.edge.motion.chunks import JointChunk
+from headway.edge.motion.chunks import GripKind, JointChunk
 from headway.edge.policy.policy import FrameShape, Ready
 from headway.edge.policy.worker.tensors import Fields
 from headway.types import Chunk, Frame, Moment, Observation, Pose
@@ -24,6 +24,7 @@ CHUNK, ERROR, ANSWER = b"C", b"E", b"A"  # policy -> loop
 LONGEST = 1 << 16  # bytes of a message
 LONGEST_INSTRUCTION = 4096  # bytes
 
+GRIP_KINDS = get_args(GripKind)
 # NEW and CHUNK: kind, slot, episode, number of the observation or chunk, and for CHUNK the number
 # of the observation that it answers.
 SLOT = struct.Struct("<cxHIQQ")
@@ -74,6 +75,7 @@ def chunk_fields(space: ActionSpace, joints: int) -> Fields:
         "q": ("<f8", (rows, joints)),
         "grip": ("<f8", (rows,)),
         "grip_force": ("<f8", (rows,)),
+        "grip_kind": ("<i8", ()),  # index in GRIP_KINDS
         "ends_at": ("<i8", ()),  # -1: none
         "residual": ("<f8", ()),
     }
@@ -135,7 +137,9 @@ def get_observation(found: dict[str, Any], cameras: Mapping[str, FrameShape]) ->
     *history, now = moments
     base = found["base"].copy()
     # The loop may be overwriting the text: whoever calls this checks that, and drops the copy.
-    text = found["instruction"][: int(found["instruction_bytes"])].tobytes().decode("utf-8", "replace")
+    text = (
+        found["instruction"][: int(found["instruction_bytes"])].tobytes().decode("utf-8", "replace")
+    )
     return Observation(
         int(found["t_ns"]), now.images, now.state, text,
         found["base_q"].copy(), Pose(base[:3], base[3:]), tuple(history),
@@ -150,6 +154,9 @@ def put_ready(out: dict[str, Any], ready: Ready) -> None:
     out["actions"][...] = chunk.actions
     out["base"][:3], out["base"][3:] = chunk.base.pos, chunk.base.quat
     out["q"][...], out["grip"][:] = joints.q, joints.grip
+    out["grip_force"][:] = np.nan if joints.grip_force is None else joints.grip_force
+    out["grip_kind"][...] = GRIP_KINDS.index(joints.grip_kind)
+    out["ends_at"][...] = -1 if joints.ends_at is None else joints.ends_at
     out["residual"][...] = joints.residual
 
 
@@ -158,7 +165,13 @@ def get_ready(found: dict[str, Any]) -> Ready:
     t0, dt, *stamps = found["times"].tolist()
     base = found["base"].copy()
     chunk = Chunk(t0, dt, found["actions"].copy(), Pose(base[:3], base[3:]))
-    joints = JointChunk(t0, dt, found["q"].copy(), found["grip"].copy(), float(found["residual"]))
+    force, ends_at = found["grip_force"].copy(), int(found["ends_at"])
+    joints = JointChunk(
+        t0, dt, found["q"].copy(), found["grip"].copy(), float(found["residual"]),
+        grip_force=None if np.isnan(force).all() else force,
+        grip_kind=GRIP_KINDS[int(found["grip_kind"]) % len(GRIP_KINDS)],
+        ends_at=None if ends_at < 0 else ends_at,
+    )  # fmt: skip
     return Ready(chunk, joints, *stamps)
 
 

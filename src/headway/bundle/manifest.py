@@ -121,8 +121,7 @@ class Manifest(Struct, frozen=True, kw_only=True):
         for what, part in parts:
             if part.input not in inputs:
                 raise ValueError(
-                    f"{what}: no input is named `{part.input}`: the model's are "
-                    f"{', '.join(inputs)}"
+                    f"{what}: no input is named `{part.input}`: the model's are {', '.join(inputs)}"
                 )
             if part.input in filled:
                 raise ValueError(

@@ -17,12 +17,13 @@ FRAMES = {
 # Unit of `grip` -> its values for open and for closed jaws.
 GRIPS = {"closed 0..1": (0.0, 1.0), "open 0..1": (1.0, 0.0), "closed -1..1": (-1.0, 1.0)}
 _ACTIONS = {"dx": "x", "dy": "y", "dz": "z", "rx": "rx", "ry": "ry", "rz": "rz", "grip": "grip"}
-_STATE = {
+# The names of the state, and what they are called now.
+RENAMED = {
     "tcp_x": "tcp.x", "tcp_y": "tcp.y", "tcp_z": "tcp.z",
     "yaw_sin": "tcp.yaw_sin", "yaw_cos": "tcp.yaw_cos",
     "vx": "twist.vx", "vy": "twist.vy", "vz": "twist.vz",
     "width": "gripper.width", "width_ref": "gripper.width_ref", "grip_force": "gripper.force",
-    "lead_x": "lead.x", "lead_y": "lead.y", "lead_z": "lead.z", "retried": "retried",
+    "lead_x": "lead.x", "lead_y": "lead.y", "lead_z": "lead.z",
     "force_x": "wrench.fx", "force_y": "wrench.fy", "force_z": "wrench.fz",
 }  # fmt: skip
 
@@ -41,7 +42,7 @@ def upgraded(data: dict[str, Any]) -> dict[str, Any]:
         "rate_hz": policy.pop("rate_hz"),
         "images": [_image(i) for i in policy.pop("images", [])],
     }
-    names = [_STATE.get(n, n) for n in policy.pop("state_names", [])]
+    names = [RENAMED.get(n, n) for n in policy.pop("state_names", [])]
     if names:
         made["state"] = [{"input": "state", "names": names}]
     texts = policy.pop("instructions", [])
