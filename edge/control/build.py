@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from contextlib import ExitStack
 from dataclasses import fields
-from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -18,23 +17,17 @@ from headway.clock import Clock
 from headway.compiled import Computed
 from headway.edge.control.loop import Loop
 from headway.edge.control.parts import Part, check, in_words
+from headway.edge.control.policies import beside, in_place
 from headway.edge.control.settings import Settings
 from headway.edge.control.station import Station
 from headway.edge.engines.engine import FOLDER, open_bundle
 from headway.edge.motion import smoother
-from headway.edge.policy.kinds.bundle import instruction_index
-from headway.edge.policy.policy import (
-    About,
-    InlineWorker,
-    Worker,
-)
+from headway.edge.policy.instructions import Vocabulary
+from headway.edge.policy.policy import About, InlineWorker, Worker
 from headway.edge.pro import risk
 from headway.edge.pro.operator import ProOperator
 from headway.edge.pro.risk import RiskControl
 from headway.errors import ConfigError
-
-if TYPE_CHECKING:
-    pass
 
 
 class Built:
@@ -101,11 +94,8 @@ class Built:
         worker: Worker
         if clock.realtime:
             process = beside(cfg, station, self._close)
-            what, facts, worker = (
-                f"{process.detail} in process {process.pid}",
-                process.facts,
-                process,
-            )
+            what, facts = f"{process.detail} in process {process.pid}", process.facts
+            worker = process
         else:
             policy = in_place(cfg, station, self._close)
             what, facts = getattr(policy, "detail", cfg.kind), getattr(policy, "facts", {})
@@ -198,5 +188,5 @@ def check_instruction(policy: About, settings: Settings) -> str:
             f"policy {policy.name} wants an instruction, found none: set `instruction` at the top "
             f"of the file to {', or '.join(map(repr, known))}"
         )
-    instruction_index(text, known, policy.name)
+    Vocabulary(known, policy.name).encode(text)
     return ""

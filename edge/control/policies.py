@@ -25,8 +25,8 @@ def beside(cfg: PolicyConfig, station: Station, close: ExitStack) -> ProcessWork
     module, own = kind_of(cfg)
     if hasattr(module, "open_in_place"):
         raise ConfigError(
-            f"a policy of kind {cfg.kind} only runs in lock-step: run without --realtime, or choose "
-            "another policy"
+            f"a policy of kind {cfg.kind} only runs in lock-step: run without --realtime, or "
+            "choose another policy"
         )
     process = module.process(own) if hasattr(module, "process") else Process()
     hang_s = max(cfg.hang_s, module.patience_s(own) if hasattr(module, "patience_s") else 0.0)

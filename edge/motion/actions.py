@@ -6,6 +6,7 @@ its inverses: they give the actions that would make a known motion, as labels fo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 

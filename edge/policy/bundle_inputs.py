@@ -38,18 +38,16 @@ def make_inputs(bundle: Bundle, engine: Engine, encoder: Encoder | None) -> list
     assert info is not None
     tensors = {t.name: t for t in bundle.manifest.inputs}
     names = loop_names(info.state)
-    made: list[Input] = []
-    for image in info.images:
-        made.append(_ImageInput(engine.bind(image.input), tensors[image.input], image))
-    for part in info.state:
-        try:
-            made.append(
-                _StateInput(
-                    engine.bind(part.input), tensors[part.input], part, names, info.actions.names
-                )
-            )
-        except ValueError as e:
-            raise SpecMismatch(f"{bundle.path}: input `{part.input}`: {e}") from None
+    made: list[Input] = [
+        _ImageInput(engine.bind(i.input), tensors[i.input], i) for i in info.images
+    ]
+    try:
+        made += [
+            _StateInput(engine.bind(p.input), tensors[p.input], p, names, info.actions.names)
+            for p in info.state
+        ]
+    except ValueError as e:
+        raise SpecMismatch(f"{bundle.path}: {e}") from None
     if encoder is not None:
         made.append(_InstructionInput({n: engine.bind(n) for n in encoder.inputs}, encoder))
     return made
@@ -92,11 +90,13 @@ class _StateInput:
         unknown = [n for _, n in own if n not in actions]
         if unknown:
             raise ValueError(
-                f"wanted `{ACTION}NAME` with a column of policy.actions ({', '.join(actions)}), "
+                f"input `{part.input}`: wanted `{ACTION}NAME` with a column of policy.actions ({', '.join(actions)}), "
                 f"found `{ACTION}{unknown[0]}`"
             )
         if own and part.steps > 1:
-            raise ValueError("the previous action has one step: give it an input of its own")
+            raise ValueError(
+                f"input `{part.input}`: the previous action has one step: give it an input of its own"
+            )
         self._own = [i for i, _ in own]
         self._columns = [actions.index(n) for _, n in own]
 
@@ -119,7 +119,7 @@ def _factor(name: str, unit: str) -> float:
     try:
         return 1.0 / units.factor(unit, unit_of(name))
     except ValueError as e:
-        raise ValueError(f"for `{name}` {e}: leave the unit out for SI units") from None
+        raise ValueError(f"unit of the state `{name}`: {e}, or none for SI units") from None
 
 
 class _InstructionInput:

@@ -60,8 +60,8 @@ class StateKey(config.Struct, frozen=True, kw_only=True):
 
 
 class Layout(config.Struct, frozen=True, kw_only=True):
-    """What a policy server wants and answers. `actions` says what the rows of its answer mean, which
-    it sends under the key `answer`. `prompt`: the key of the instruction, None where the
+    """What a policy server wants and answers. `actions` says what the rows of its answer mean,
+    which it sends under the key `answer`. `prompt`: the key of the instruction, None where the
     server wants none. `instructions`: those that the policy was taught, () for free text.
     `rate_hz`: inferences per second that the policy is made for, None for any. The policy's `name`
     and the `sha256` of its model are for messages and recordings."""

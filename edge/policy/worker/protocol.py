@@ -65,8 +65,8 @@ def observation_fields(
 
 
 def chunk_fields(space: ActionSpace, joints: int) -> Fields:
-    """The arrays of a chunk of actions in `space`, and of its waypoints in joint space, for `joints`
-    of the arm."""
+    """The arrays of a chunk of actions in `space`, and of its waypoints in joint space, for an arm
+    with `joints` joints."""
     rows = space.rows
     return {
         "times": ("<i8", (5,)),  # t0, dt, submitted, started, done [ns]
@@ -141,7 +141,7 @@ def get_observation(found: dict[str, Any], cameras: Mapping[str, FrameShape]) ->
         found["instruction"][: int(found["instruction_bytes"])].tobytes().decode("utf-8", "replace")
     )
     return Observation(
-        int(found["t_ns"]), now.images, now.state, text,
+        int(found["t_ns"]), now.images, now.state, text.decode(errors="replace"),
         found["base_q"].copy(), Pose(base[:3], base[3:]), tuple(history),
     )  # fmt: skip
 
@@ -184,8 +184,8 @@ def empty_observation(
     steps: int = 1,
 ) -> Observation:
     """An observation to warm a policy up with: black images, a state of `state` zeros, both for
-    `steps` moments, the `instruction`, and the joints `base_q` (n,) [rad] with their TCP pose `base`
-    in the base frame."""
+    `steps` moments, the `instruction`, and the joints `base_q` (n,) [rad] with their TCP pose
+    `base` in the base frame."""
     images = {
         name: Frame(
             np.zeros((s.height, s.width, 3), np.uint8),

@@ -36,8 +36,8 @@ class Policy(Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if self.steps > 1 and self.stride_s is None:
             raise ValueError(
-                f"policy: an input is given {self.steps} steps: wanted `stride_s`, the time between "
-                "them, found none"
+                f"policy: an input is given {self.steps} steps: wanted `stride_s`, the time "
+                "between them, found none"
             )
         if self.steps == 1 and self.stride_s is not None:
             raise ValueError("policy: `stride_s` wants an input with more than 1 of `steps`")

@@ -122,9 +122,9 @@ class Image(Struct, frozen=True, kw_only=True):
     "pad" resizes the whole frame and fills what is left with black, as openpi's `resize_with_pad`
     does. `filter` is the kernel of the resizing; depth always takes the nearest pixel.
 
-    The tensor is (1, h, w, 3) for rgb8 and (1, h, w) for depth_mm, with `layout` "chw" (1, 3, h, w);
-    with `steps` > 1 there is a further axis of that length behind the first one, oldest frame first.
-    It has whole numbers (uint8, uint16 [mm]) or floats of the same values, which are multiplied by
+    The tensor is (1, h, w, 3) for rgb8, or (1, 3, h, w) with `layout` "chw", and (1, h, w) for
+    depth_mm. With `steps` > 1 there is a further axis of that length behind the first one, with the
+    oldest frame first. It has whole numbers (uint8, uint16 [mm]) or floats of the same values, which are multiplied by
     `scale`; then `mean` is subtracted and the result divided by `std`, each with a number per
     channel.
     """
