@@ -17,7 +17,7 @@ from headway.edge.policy.images import Fitting
 from headway.edge.policy.instructions import Encoder
 from headway.edge.policy.observation import unit_of
 from headway.errors import SpecMismatch
-from headway.types import Frame, Observation, Vec
+from headway.types import Observation, Vec
 
 ACTION = "action."  # names of the state that are the policy's own previous action
 
@@ -90,12 +90,13 @@ class _StateInput:
         unknown = [n for _, n in own if n not in actions]
         if unknown:
             raise ValueError(
-                f"input `{part.input}`: wanted `{ACTION}NAME` with a column of policy.actions ({', '.join(actions)}), "
-                f"found `{ACTION}{unknown[0]}`"
+                f"input `{part.input}`: wanted `{ACTION}NAME` with a column of policy.actions "
+                f"({', '.join(actions)}), found `{ACTION}{unknown[0]}`"
             )
         if own and part.steps > 1:
             raise ValueError(
-                f"input `{part.input}`: the previous action has one step: give it an input of its own"
+                f"input `{part.input}`: the previous action has one step: give it an input of its "
+                "own"
             )
         self._own = [i for i, _ in own]
         self._columns = [actions.index(n) for _, n in own]
@@ -141,19 +142,24 @@ class _ImageInput:
     """The frames of one camera, fitted to the size and the numbers that the bundle declares."""
 
     def __init__(self, buffer: NDArray[Any], tensor: Tensor, image: Image) -> None:
-        self._image = image
-        self._buffers = buffer[0] if image.steps > 1 else buffer
-        gain = 1.0
-        if image.encoding == "depth_mm" and tensor.unit:
-            gain = 1.0 / units.factor(tensor.unit, "mm")
-        scale, shift = tensor.affine
-        self._fitting = Fitting(image, gain, scale, shift)
+        depth = image.encoding == "depth_mm"
+        unit = 1.0 / units.factor(tensor.unit, "mm") if depth and tensor.unit else 1.0
+        gain, shift = tensor.affine  # of the tensor's own mean and std
+        mean, std = np.array(image.mean or (0.0,)), np.array(image.std or (1.0,))
+        if tensor.normalised:
+            mean, std = shift, gain
+        self._camera = image.camera
+        self._fitting = Fitting(
+            image.camera, image.height, image.width,
+            kind="depth" if depth else "rgb", fit=image.fit, filter=image.filter,
+            order=image.order, layout=image.layout, scale=image.scale * unit,
+            mean=tuple(mean.tolist()), std=tuple(std.tolist()),
+        )  # fmt: skip
+        # one buffer (1, ...) per step
+        self._buffers = [row[None] for row in buffer[0]] if image.steps > 1 else [buffer]
 
     def fill(self, obs: Observation, previous: Vec) -> None:
         last = len(self._buffers) - 1
         for k, out in enumerate(self._buffers):
             images = obs.images if k == last else obs.history[k - last].images
-            self._fitting.write(self._frame(images), out)
-
-    def _frame(self, images: dict[str, Frame]) -> Frame:
-        return images[self._image.camera]
+            self._fitting.write(images[self._camera], out)

@@ -266,8 +266,9 @@ class ProcessWorker:
         return self._exchange.get(now_ns, self._sock)
 
     def answer(self, obs: Observation) -> Ready:
-        """The chunk for `obs`, waited for: for runs in lock-step, whose time stands still. Raises PolicyError for an inference that failed or took longer than `Care.hang_s`, and while
-        the policy is being started again."""
+        """The chunk for `obs`, waited for: for runs in lock-step, whose time stands still. Raises
+        PolicyError for an inference that failed or took longer than `Care.hang_s`, and while the
+        policy is being started again."""
         self.submit(obs)
         begun = time.monotonic()
         while True:

@@ -137,9 +137,7 @@ def get_observation(found: dict[str, Any], cameras: Mapping[str, FrameShape]) ->
     *history, now = moments
     base = found["base"].copy()
     # The loop may be overwriting the text: whoever calls this checks that, and drops the copy.
-    text = (
-        found["instruction"][: int(found["instruction_bytes"])].tobytes().decode("utf-8", "replace")
-    )
+    text = found["instruction"][: int(found["instruction_bytes"])].tobytes()
     return Observation(
         int(found["t_ns"]), now.images, now.state, text.decode(errors="replace"),
         found["base_q"].copy(), Pose(base[:3], base[3:]), tuple(history),

@@ -122,8 +122,9 @@ class Image(Struct, frozen=True, kw_only=True):
     "pad" resizes the whole frame and fills what is left with black, as openpi's `resize_with_pad`
     does. `filter` is the kernel of the resizing; depth always takes the nearest pixel.
 
-    The tensor is (1, h, w, 3) for rgb8, or (1, 3, h, w) with `layout` "chw", and (1, h, w) for
-    depth_mm. With `steps` > 1 there is a further axis of that length behind the first one, with the
+    The tensor is (1, h, w, 3) for rgb8, or (1, 3, h, w) with `layout` "chw". For depth_mm it is
+    (1, h, w), which may have an axis of length 1 for the channel; or (1, h, w, 2) of uint8 with the
+    low and the high byte, for models that cannot take uint16. With `steps` > 1 there is a further axis of that length behind the first one, with the
     oldest frame first. It has whole numbers (uint8, uint16 [mm]) or floats of the same values, which are multiplied by
     `scale`; then `mean` is subtracted and the result divided by `std`, each with a number per
     channel.
@@ -161,8 +162,8 @@ class Image(Struct, frozen=True, kw_only=True):
                 )
         if not (np.isfinite(self.scale) and self.scale > 0.0):
             raise ValueError(f"{what}: scale wants a finite number > 0, found {self.scale}")
-        if self.encoding == "depth_mm" and (self.order, self.layout) != ("rgb", "hwc"):
-            raise ValueError(f"{what}: depth has no channels, leave `order` and `layout` out")
+        if self.encoding == "depth_mm" and self.order != "rgb":
+            raise ValueError(f"{what}: depth has no colours, leave `order` out")
 
     @property
     def plain(self) -> bool:
@@ -170,26 +171,37 @@ class Image(Struct, frozen=True, kw_only=True):
         return self.scale == 1.0 and self.mean is None
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        """The shape that its tensor has to have."""
-        size: tuple[int, ...] = self.height, self.width
-        if self.encoding == "rgb8":
-            size = (3, *size) if self.layout == "chw" else (*size, 3)
-        return (1, *((self.steps,) if self.steps > 1 else ()), *size)
+    def shapes(self) -> tuple[tuple[int, ...], ...]:
+        """The shapes that its tensor may have."""
+        h, w = self.height, self.width
+        sizes: tuple[tuple[int, ...], ...] = ((3, h, w),)
+        if self.layout == "hwc":
+            sizes = ((h, w, 3),) if self.encoding == "rgb8" else ((h, w), (h, w, 1), (h, w, 2))
+        elif self.encoding == "depth_mm":
+            sizes = (h, w), (1, h, w)
+        first = (1, self.steps) if self.steps > 1 else (1,)
+        return tuple((*first, *size) for size in sizes)
 
     def check(self, tensor: Tensor) -> None:
         """Raises ValueError when shape, dtype or unit of `tensor` do not fit this image."""
         rgb = self.encoding == "rgb8"
-        dtype, unit = ("uint8", "1") if rgb else ("uint16", "mm")
+        pair = not rgb and tensor.shape[-1:] == (2,) and self.layout == "hwc" and self.width != 2
+        dtype, unit = ("uint8", "1") if rgb else ("uint8" if pair else "uint16", "mm")
         what = f"image of camera {self.camera} ({self.encoding})"
-        if tensor.shape != self.shape or not (tensor.dtype == dtype or tensor.floats):
+        floats = tensor.floats and not pair
+        if tensor.shape not in self.shapes or not (tensor.dtype == dtype or floats):
             raise ValueError(
-                f"{what}: wanted its input `{tensor.name}` as {dtype} or floats {self.shape}, "
-                f"found {tensor.dtype} {tensor.shape}"
+                f"{what}: wanted its input `{tensor.name}` as {dtype} or floats "
+                f"{' or '.join(map(str, self.shapes))}, found {tensor.dtype} {tensor.shape}"
             )
-        if not (self.plain or tensor.floats):
+        if not (self.plain or floats):
             raise ValueError(
                 f"{what}: scale, mean and std want a tensor of floats, found {tensor.dtype}"
+            )
+        if self.mean is not None and tensor.normalised:
+            raise ValueError(
+                f"{what}: wanted mean and std once, found those of the image and those of its "
+                f"input `{tensor.name}`"
             )
         if tensor.unit and not tensor.floats and tensor.unit != unit:
             raise ValueError(
