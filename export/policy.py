@@ -10,13 +10,11 @@ import numpy as np
 import torch
 
 from headway import bundle
-from headway.bundle import Image, Manifest, Policy, Provenance
+from headway.actions import ActionSpace
+from headway.bundle import Image, Manifest, Policy, Provenance, StateInput
 from headway.drivers.sim.scenes.pick_place import INSTRUCTIONS
-from headway.edge.motion.chunks import ACTION_NAMES
 from headway.export.onnx import export
-
-UNITS = ("m", "m", "m", "rad", "rad", "rad", "closed 0..1")
-DT_S = 0.1
+from headway.instructions import VocabularySpec
 
 
 def save_policy(
@@ -24,7 +22,7 @@ def save_policy(
     out: Path,
     *,
     state_names: tuple[str, ...],
-    horizon: int,
+    actions: ActionSpace,
     seed: int,
     metrics: dict[str, float],
     data: str,
@@ -32,9 +30,9 @@ def save_policy(
 ) -> Path:
     """Write the policy `net` as a bundle into the folder `out`, and return its path.
 
-    `state_names` are the numbers of its input `state`, see `edge.policy.observation`; `horizon` is
-    the number of waypoints in a chunk, and `size` the height and width of the images [px]. `seed`,
-    `metrics` and `data` go into the provenance. Raises BundleError."""
+    `state_names` are the numbers of its input `state`, see `edge.policy.observation`; `actions` is
+    what its answer means, and `size` the height and width of the images [px]. `seed`, `metrics` and
+    `data` go into the provenance. Raises BundleError."""
     rng = np.random.default_rng(0)
     inputs = {
         "wrist_rgb": torch.from_numpy(rng.integers(0, 255, (1, size, size, 3), np.uint8)),
@@ -57,11 +55,7 @@ def save_policy(
             metrics=metrics,
         ),
         policy=Policy(
-            action_names=ACTION_NAMES,
-            action_units=UNITS,
-            frame="tcp commanded at the observation",
-            chunk=horizon,
-            dt_s=DT_S,
+            actions=actions,
             rate_hz=10.0,
             images=(
                 Image(camera="wrist", input="wrist_rgb", height=size, width=size),
@@ -70,12 +64,11 @@ def save_policy(
                     input="wrist_depth",
                     height=size,
                     width=size,
-                    channels=1,
                     encoding="depth_mm",
                 ),
             ),
-            state_names=state_names,
-            instructions=INSTRUCTIONS,
+            state=(StateInput(input="state", names=state_names),),
+            instruction=VocabularySpec(input="instruction", texts=INSTRUCTIONS),
         ),
     )
     return bundle.save(out, manifest, {"policy.onnx": model}).path

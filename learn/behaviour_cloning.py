@@ -27,7 +27,7 @@ from headway.drivers.sim.arm_model import STROKE
 from headway.drivers.sim.cell import CHAIN, CellConfig
 from headway.drivers.sim.scenes.pick_place import INSTRUCTIONS
 from headway.learn import dataset
-from headway.learn.experts.pick_place import HORIZON
+from headway.learn.experts.pick_place import ACTIONS, HORIZON
 from headway.learn.networks import ChunkPolicy, wrist_camera
 from headway.learn.state_names import CLONING_STATE
 
@@ -220,7 +220,7 @@ def main(args: Args) -> None:
 
     net, report = train(args)
     path = save_policy(
-        net, args.out, state_names=CLONING_STATE, horizon=HORIZON, seed=args.seed,
+        net, args.out, state_names=CLONING_STATE, actions=ACTIONS, seed=args.seed,
         metrics={k: float(v) for k, v in asdict(report).items()},
         data=f"{report.samples} policy ticks of successful scripted demonstrations",
     )  # fmt: skip

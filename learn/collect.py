@@ -17,14 +17,13 @@ from rich.progress import Progress
 
 from headway import shipped
 from headway.clock import VirtualClock
-from headway.drivers.sim.cell import Cell
 from headway.edge.control import settings
 from headway.edge.control.loop import Loop
 from headway.edge.control.result import Result
 from headway.edge.control.runner import record_episode
 from headway.edge.control.station import Station
 from headway.edge.policy.policy import InlineWorker
-from headway.learn.experts.pick_place import Expert
+from headway.learn.experts.pick_place import connect
 from headway.tools.run.summary import success_line
 
 # Training data have other seeds than `headway run`, which counts from 0.
@@ -84,12 +83,10 @@ def run(config: Path, out: Path, disturb: float, seeds: Sequence[int]) -> list[R
     `disturb` as in `Expert`."""
     clock = VirtualClock(1)
     with Station(settings.load(config), clock) as station:
-        assert isinstance(station.world, Cell)
-        expert = Expert(station.world, 0, disturb=disturb, cameras=("wrist",))
-        loop = Loop(station, InlineWorker(expert, station.chain, LATENCY_S), None)
-        return record_seeds(
-            loop, seeds, out, metadata={"policy": expert.name}, before=expert.reseed,
-        )  # fmt: skip
+        assert station.world is not None
+        expert = connect(station.world, disturb=disturb, cameras=("wrist",))
+        loop = Loop(station, InlineWorker(expert, station.limb, LATENCY_S), None)
+        return record_seeds(loop, seeds, out, metadata={"policy": expert.name})
 
 
 def main(

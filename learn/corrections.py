@@ -20,16 +20,13 @@ from msgspec import structs
 
 from headway import shipped
 from headway.clock import VirtualClock
-from headway.drivers.sim.cell import Cell
 from headway.edge.control import settings
 from headway.edge.control.build import Built
-from headway.edge.control.loop import Loop
 from headway.edge.control.result import Result
 from headway.edge.control.station import Station
-from headway.edge.policy.kinds.bundle import BundlePolicy
-from headway.edge.policy.policy import InlineWorker
-from headway.learn.collect import LATENCY_S, record_seeds, share
-from headway.learn.experts.pick_place import Expert
+from headway.edge.policy.policy import Policy
+from headway.learn.collect import record_seeds, share
+from headway.learn.experts.pick_place import Expert, connect
 from headway.types import Chunk, Observation
 
 CORRECTION_SEEDS = 1_500_000
@@ -41,26 +38,23 @@ class TakingTurns:
 
     name = "policy with scripted corrections"
 
-    def __init__(self, policy: BundlePolicy, expert: Expert, policy_share: float) -> None:
+    def __init__(self, policy: Policy, expert: Expert, policy_share: float) -> None:
         self.policy, self.expert, self.share = policy, expert, policy_share
         self.cameras = policy.cameras
         self.state_names = expert.state_names
-        self.chunk_shape, self.needs = policy.chunk_shape, policy.needs
+        self.actions, self.needs = policy.actions, policy.needs
         self._pick = [expert.state_names.index(n) for n in policy.state_names]
-        self.seed = 0
         self.reset()
 
-    def instruction(self, text: str) -> int:
-        return self.policy.instruction(text)
-
-    def reseed(self, seed: int) -> None:
-        """Set the seed of the next episode; call `reset` afterwards."""
-        self.seed = seed
-        self.expert.reseed(seed)
+    def check_instruction(self, text: str) -> None:
+        """As the policy."""
+        self.policy.check_instruction(text)
 
     def reset(self) -> None:
+        """Begin an episode, whose turns follow from the seed of the cell's scene."""
+        self.policy.reset()
         self.expert.reset()
-        self._rng = np.random.default_rng([self.seed, 11])
+        self._rng = np.random.default_rng([self.expert.cell.seed, 11])
         self._left, self._policy_drives = 0, False
 
     def infer(self, obs: Observation) -> Chunk:
@@ -81,17 +75,14 @@ def run(config: Path, out: Path, policy_share: float, seeds: Sequence[int]) -> l
     clock = VirtualClock(1)
     chosen = msgspec.structs.replace(settings.load(config), pro=None)
     with Station(chosen, clock) as station:
-        assert isinstance(station.world, Cell)
-        built = Built(chosen, station, clock)
-        assert isinstance(built.worker, InlineWorker)
-        policy = built.worker.policy
-        assert isinstance(policy, BundlePolicy)
-        turns = TakingTurns(policy, Expert(station.world, 0, cameras=policy.cameras), policy_share)
-        loop = Loop(station, InlineWorker(turns, station.chain, LATENCY_S), None)
-        return record_seeds(
-            loop, seeds, out,
-            metadata=built.facts | {"policy": turns.name}, before=turns.reseed,
-        )  # fmt: skip
+        world = station.world
+        assert world is not None
+
+        def take_turns(policy: Policy) -> Policy:
+            return TakingTurns(policy, connect(world, cameras=policy.cameras), policy_share)
+
+        built = Built(chosen, station, clock, wrap=take_turns)
+        return record_seeds(built.loop, seeds, out, metadata=built.facts)
 
 
 def main(

@@ -51,8 +51,8 @@ class Disturbance:
         return 1.0 + count * self.growth
 
     def apply(self, actions: NDArray[Any], t: float) -> NDArray[Any]:
-        """The disturbed `actions` (h, 7), with columns as in `edge.motion.chunks.ACTION_NAMES`, of
-        a chunk at `t` [s] of the episode."""
+        """The disturbed `actions` (h, 7), whose columns are those of the shipped policy (x y z rx
+        ry rz grip, relative to the chunk's start), of a chunk at `t` [s] of the episode."""
         share = self.share(t)
         if not share:
             return actions
@@ -98,10 +98,9 @@ class Disturbed:
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
-        self.name, self.chunk_shape = policy.name, policy.chunk_shape
-        self.needs = policy.needs
+        self.name, self.actions, self.needs = policy.name, policy.actions, policy.needs
         self.cameras, self.state_names = policy.cameras, policy.state_names
-        self.instruction = policy.instruction
+        self.check_instruction = policy.check_instruction
         self._begun: int | None = None
 
     def redraw(self, seed: int) -> None:

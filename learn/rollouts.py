@@ -22,7 +22,7 @@ from headway.edge.control import settings
 from headway.edge.control.build import Built
 from headway.edge.control.result import Result
 from headway.edge.control.station import Station
-from headway.edge.policy.policy import InlineWorker
+from headway.edge.policy.policy import Policy
 from headway.learn.collect import record_seeds, share
 from headway.learn.disturb import Disturbed
 
@@ -34,17 +34,18 @@ def run(config: Path, out: Path, disturbed: bool, seeds: Sequence[int]) -> list[
     because they are its training data."""
     clock = VirtualClock(1)
     chosen = msgspec.structs.replace(settings.load(config), pro=None)
+    before: list[Callable[[int], None]] = []
+
+    def disturb(policy: Policy) -> Policy:
+        other = Disturbed(policy)
+        before.append(other.redraw)
+        return other
+
     with Station(chosen, clock) as station:
-        built = Built(chosen, station, clock)
-        before: Callable[[int], None] = lambda seed: None  # noqa: E731
-        if disturbed:
-            assert isinstance(built.worker, InlineWorker)
-            policy = Disturbed(built.worker.policy)
-            built.loop.worker = InlineWorker(policy, station.chain, built.worker.latency_s)
-            before = policy.redraw
+        built = Built(chosen, station, clock, wrap=disturb if disturbed else None)
         return record_seeds(
-            built.loop, seeds, out,
-            metadata={**built.facts, "disturbed": str(disturbed)}, before=before, images=False,
+            built.loop, seeds, out, metadata={**built.facts, "disturbed": str(disturbed)},
+            before=before[0] if before else lambda seed: None, images=False,
         )  # fmt: skip
 
 

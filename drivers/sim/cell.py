@@ -76,6 +76,7 @@ class Cell:
         self._scenes = plugins.load("drivers.sim.scenes", cfg.scene)
         self.scene_cfg = scene_config(cfg, "[cell]")
         self.episode = -1
+        self.seed = 0  # of the scene
         self.model: Any = None
         self.reset(0)
 
@@ -84,6 +85,7 @@ class Cell:
         instruction. Raises ConfigError when the scene does not compile or home is out of reach."""
         with self.lock:
             rng = np.random.default_rng(seed)
+            self.seed = seed
             cfg = self.cfg
             self.scene: Scene = self._scenes.build(self.scene_cfg, rng)
             mj = self.mujoco

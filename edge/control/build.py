@@ -7,6 +7,7 @@ and puts the loop together. It also says which implementation computes each part
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import fields
 
@@ -23,7 +24,7 @@ from headway.edge.control.station import Station
 from headway.edge.engines.engine import FOLDER, open_bundle
 from headway.edge.motion import smoother
 from headway.edge.policy.instructions import Vocabulary
-from headway.edge.policy.policy import About, InlineWorker, Worker
+from headway.edge.policy.policy import About, InlineWorker, Policy, Worker
 from headway.edge.pro import risk
 from headway.edge.pro.operator import ProOperator
 from headway.edge.pro.risk import RiskControl
@@ -43,11 +44,13 @@ class Built:
         clock: Clock,
         *,
         require: tuple[str, ...] = (),
+        wrap: Callable[[Policy], Policy] | None = None,
     ) -> None:
         """`station` has to be open: the policy is checked against its cameras and warmed up at its
         arm's joint positions. In real time the policy gets a process of its own; with a virtual
         `clock` it runs in place, in lock-step. `require`: names of implementations, such as "ort"
-        or "cpp", that have to compute everything that they can, see `parts.check`.
+        or "cpp", that have to compute everything that they can, see `parts.check`. `wrap` makes
+        the policy that drives of the one that the settings name; only in lock-step.
 
         Raises Missing where one of `require` does not; BundleError, SpecMismatch and ConfigError
         for bundles, and for a policy that does not fit the station or the settings; PolicyError or
@@ -64,7 +67,7 @@ class Built:
         self._engines = plugins.kinds(FOLDER)
         self.notes: list[str] = []
         with ExitStack() as self._close:
-            worker = self._policy(settings, station, clock)
+            worker = self._policy(settings, station, clock, wrap)
             pro = self._pro(settings, station)
             self.loop = Loop(station, worker, pro, self._risk(settings))
             pace = self.loop.pace
@@ -87,7 +90,13 @@ class Built:
         """The worker that runs the policy; None in a run without one."""
         return self.loop.worker
 
-    def _policy(self, settings: Settings, station: Station, clock: Clock) -> Worker | None:
+    def _policy(
+        self,
+        settings: Settings,
+        station: Station,
+        clock: Clock,
+        wrap: Callable[[Policy], Policy] | None,
+    ) -> Worker | None:
         cfg = settings.policy
         if cfg is None:
             return None
@@ -99,6 +108,7 @@ class Built:
         else:
             policy = in_place(cfg, station, self._close)
             what, facts = getattr(policy, "detail", cfg.kind), getattr(policy, "facts", {})
+            policy = policy if wrap is None else wrap(policy)
             worker = InlineWorker(policy, station.limb, cfg.latency_s)
         name = worker.about.name
         note = check_instruction(worker.about, settings)

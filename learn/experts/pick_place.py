@@ -16,16 +16,24 @@ import math
 
 import numpy as np
 
+from headway.actions import ActionSpace
 from headway.clock import NS
+from headway.drivers import World
 from headway.drivers.kinematics import mat_to_rotvec, quat_to_mat, tool_down
 from headway.drivers.sim.arm_model import STROKE
 from headway.drivers.sim.cell import Cell
 from headway.drivers.sim.scenes.pick_place import BIN, INSTRUCTIONS, TOTE
 from headway.edge.policy.policy import Needs
 from headway.learn.state_names import CLONING_STATE
+from headway.errors import ConfigError
 from headway.types import Chunk, Observation, Vec
 
 HORIZON, DT_NS = 6, 100_000_000
+# Motion of the TCP relative to its pose at the chunk's start, in the axes of that pose, and grip.
+ACTIONS = ActionSpace(
+    names=("x", "y", "z", "rx", "ry", "rz", "grip"), space="tcp", mode="chunk", rotation="rotvec",
+    axes="tcp", grip="binary", chunk=HORIZON, dt_s=DT_NS / NS,
+)  # fmt: skip
 _STEP = 0.1  # time between waypoints [s]
 _HOLD_FORCE = 6.0  # grip force at which the jaws hold something [N]
 _EMPTY = 0.004  # opening below which closed jaws hold nothing [m]
@@ -38,28 +46,24 @@ class Expert:
 
     name = "scripted expert"
     state_names = CLONING_STATE  # of which it reads the jaws and the force
-    chunk_shape = (HORIZON, 7)
-    needs = Needs(NS / DT_NS, HORIZON * DT_NS / NS, instructions=INSTRUCTIONS)
+    actions = ACTIONS
+    needs = Needs(NS / DT_NS, instructions=INSTRUCTIONS)
+    detail = "the loop's process"
+    facts = {"policy_engine": "script"}  # noqa: RUF012 - never changed
 
-    def __init__(
-        self, cell: Cell, seed: int, *, disturb: float = 0.0, cameras: tuple[str, ...] = ()
-    ) -> None:
-        """`cell` gives the pose of the target, and `seed` all random numbers. `disturb` (0..1) is
-        the probability per decision that a push begins. `cameras` are those whose images the
-        observations shall have."""
+    def __init__(self, cell: Cell, *, disturb: float = 0.0, cameras: tuple[str, ...] = ()) -> None:
+        """`cell` gives the pose of the target, and the seed of all random numbers of an episode.
+        `disturb` (0..1) is the probability per decision that a push begins. `cameras` are those
+        whose images the observations shall have."""
         self.cell, self.cameras, self.disturb = cell, cameras, disturb
-        self._seed = seed
         self.reset()
 
-    def instruction(self, text: str) -> int:
-        return INSTRUCTIONS.index(text)
-
-    def reseed(self, seed: int) -> None:
-        """Set the seed of the next episode; call `reset` afterwards."""
-        self._seed = seed
+    def check_instruction(self, text: str) -> None:
+        """Accepts any text: the cell knows what is to be picked."""
 
     def reset(self) -> None:
-        self.rng = np.random.default_rng([self._seed, 7])
+        """Begin an episode, whose random numbers follow from the seed of the cell's scene."""
+        self.rng = np.random.default_rng([self.cell.seed, 7])
         self.speed = self.rng.uniform(0.22, 0.32)  # [m/s]
         self._rising = False
         self._push: tuple[int, Vec] = (0, np.zeros(3))
@@ -183,6 +187,18 @@ class Expert:
         if p[2] < 0.17:
             return np.array([p[0], p[1], 0.22]), yaw, True, self.speed
         return np.array([TOTE.centre[0], TOTE.centre[1], 0.21]), 0.0, True, self.speed
+
+
+def connect(world: World, *, disturb: float = 0.0, cameras: tuple[str, ...] = ()) -> Expert:
+    """The expert in `world`; `disturb` and `cameras` as in `Expert`. Raises ConfigError for a world
+    that is not the simulated cell with the scene that the expert knows."""
+    if not isinstance(world, Cell) or world.cfg.scene != "pick_place":
+        found = f"the scene {world.cfg.scene}" if isinstance(world, Cell) else type(world).__name__
+        raise ConfigError(
+            f"the expert pick_place wants the simulated cell with the scene pick_place, found "
+            f"{found}: choose another expert, or another [cell]"
+        )
+    return Expert(world, disturb=disturb, cameras=cameras)
 
 
 def _direction(rng: np.random.Generator) -> Vec:

@@ -160,8 +160,8 @@ class Observation(msgspec.Struct, frozen=True):
     """The input of a policy: images by camera name, the `state` vector (k,) of the numbers that the
     policy asks for by name, and the `instruction` as text, "" where there is none. `base_q` (n,)
     [rad] and `base` are the joints and TCP pose commanded at `t_ns` [ns], which the policy's
-    actions may be relative to. `history` has what was seen before, the oldest moment first, for policies
-    that want several steps."""
+    actions may be relative to. `history` has what was seen before, the oldest moment first, for
+    policies that want several steps."""
 
     t_ns: int
     images: dict[str, Frame]

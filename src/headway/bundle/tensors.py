@@ -124,10 +124,10 @@ class Image(Struct, frozen=True, kw_only=True):
 
     The tensor is (1, h, w, 3) for rgb8, or (1, 3, h, w) with `layout` "chw". For depth_mm it is
     (1, h, w), which may have an axis of length 1 for the channel; or (1, h, w, 2) of uint8 with the
-    low and the high byte, for models that cannot take uint16. With `steps` > 1 there is a further axis of that length behind the first one, with the
-    oldest frame first. It has whole numbers (uint8, uint16 [mm]) or floats of the same values, which are multiplied by
-    `scale`; then `mean` is subtracted and the result divided by `std`, each with a number per
-    channel.
+    low and the high byte, for models that cannot take uint16. With `steps` > 1 there is a further
+    axis of that length behind the first one, with the oldest frame first. It has whole numbers
+    (uint8, uint16 [mm]) or floats of the same values, which are multiplied by `scale`; then `mean`
+    is subtracted and the result divided by `std`, each with a number per channel.
     """
 
     camera: str
