@@ -28,7 +28,7 @@ from headway.wire import Rows
 
 @dataclass(frozen=True)
 class Samples:
-    """n observations with labels. `actions` are as in `edge.motion.chunks.ACTION_NAMES`. `grasp` is
+    """n observations with labels. `actions` are those of `ACTIONS` of the expert. `grasp` is
     x, y [m] and yaw [rad] of the commanded TCP when the jaws next close, in the frame of the base
     pose; NaN if they do not close."""
 

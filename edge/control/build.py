@@ -102,6 +102,8 @@ class Built:
             return None
         worker: Worker
         if clock.realtime:
+            if wrap is not None:
+                raise ConfigError("a policy is wrapped in lock-step only, found a run in real time")
             process = beside(cfg, station, self._close)
             what, facts = f"{process.detail} in process {process.pid}", process.facts
             worker = process

@@ -24,8 +24,8 @@ from headway.drivers.sim.arm_model import STROKE
 from headway.drivers.sim.cell import Cell
 from headway.drivers.sim.scenes.pick_place import BIN, INSTRUCTIONS, TOTE
 from headway.edge.policy.policy import Needs
-from headway.learn.state_names import CLONING_STATE
 from headway.errors import ConfigError
+from headway.learn.state_names import CLONING_STATE
 from headway.types import Chunk, Observation, Vec
 
 HORIZON, DT_NS = 6, 100_000_000
