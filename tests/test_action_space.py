@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,11 @@ def test_it_is_a_section_of_a_file_and_its_errors_come_as_such() -> None:
         config.decode(section | {"scal": [1.0]}, ActionSpace, "run.toml")
     with pytest.raises(ConfigError, match=r"run\.toml: .*one of `scale` for each of the 2 names"):
         config.decode(section | {"scale": [1.0]}, ActionSpace, "run.toml")
+    with pytest.raises(ConfigError, match="`hold_s` wants a finite number >= 0"):
+        config.decode(section | {"hold_s": -1}, ActionSpace, "run.toml")
+    assert (
+        config.decode(section | {"hold_s": 0, "scale": [1, 2]}, ActionSpace, "run.toml").rows == 2
+    )
     with pytest.raises(ConfigError, match="`chunk` wants a whole number >= 1"):
         config.decode(section | {"chunk": 0}, ActionSpace, "run.toml")
 
@@ -199,3 +205,17 @@ def test_the_values_of_open_and_closed_jaws_have_defaults() -> None:
     assert space(grip="width").grip_range(0.08) == (0.08, 0.0)
     assert space(grip="width", grip_open=0.04).grip_range(0.08) == (0.04, 0.0)
     assert space(grip="force").grip_range(None) == (0.0, 1.0)
+
+
+def test_the_examples_of_the_documentation_are_action_spaces() -> None:
+    text = (Path(__file__).resolve().parent.parent / "docs" / "actions.md").read_text()
+    examples = [part.split("```")[0] for part in text.split("```toml\n")[1:]]
+    assert len(examples) == 2
+    for example in examples:
+        made = config.decode(config.tomllib.loads(example), ActionSpace, "docs/actions.md")
+        assert made.columns.grip is not None
+
+
+def test_the_documentation_names_every_key() -> None:
+    text = (Path(__file__).resolve().parent.parent / "docs" / "actions.md").read_text()
+    assert [f.name for f in structs.fields(ActionSpace) if f"`{f.name}`" not in text] == []

@@ -336,3 +336,25 @@ def test_a_jaw_command_only_comes_with_a_number(path):
     widths = open_recording(path).rows("/telemetry")["width_ref"]
     assert widths[0] == rig.station.stroke
     assert (widths[100:] == 0.0).all()
+
+
+def test_a_grip_far_outside_its_range_is_refused_and_the_motion_goes_on(path):
+    """From WHEN on the policy's grip is -5: the jaws that it had closed stay closed, and the log
+    says so once a second."""
+
+    def far(actions):
+        actions[:, 6] = -5.0
+        return actions
+
+    class Closing(Policy):
+        def infer(self, obs):
+            chunk = super().infer(obs)
+            chunk.actions[:, 6] += 1.0 if chunk.actions[0, 6] == 0.0 else 0.0
+            return chunk
+
+    rig = Rig(null_table(), Closing(far))
+    result = rig.run(path)
+    assert (result.end, result.rejected) == ("time limit", 0)
+    recording = check_log(path, "warning: guard: GRIP: grip of -5, allowed -0.25..1.25")
+    assert (recording.rows("/telemetry")["width_ref"][100:] == 0.0).all()
+    assert sum("GRIP" in line.text for line in recording.logs("/log")) == 1  # the episode is 1.3 s

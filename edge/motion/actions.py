@@ -73,7 +73,7 @@ def to_joints(chunk: Chunk, space: ActionSpace, limb: Limb, q0: Vec) -> JointChu
         if good == space.chunk:
             q[good + 1 :] = q[good]
         sure = min(good, space.chunk)
-        grip, force, kind = _grip(values[:sure], space, limb.stroke)
+        grip, force = _grip(values[:sure], space, limb.stroke)
     ends = () if columns.ends is None else values[:sure, columns.ends] > space.ends_above
     return JointChunk(
         chunk.t0_ns,
@@ -82,9 +82,16 @@ def to_joints(chunk: Chunk, space: ActionSpace, limb: Limb, q0: Vec) -> JointChu
         grip,
         residual,
         grip_force=force,
-        grip_kind=kind,
+        grip_kind=grip_kind(space),
         ends_at=int(np.argmax(ends)) + 1 if np.any(ends) else None,
     )
+
+
+def grip_kind(space: ActionSpace) -> GripKind:
+    """What chunks of `space` do with the jaws."""
+    if space.columns.grip is None:
+        return "none"
+    return "binary" if space.grip in ("binary", "force") else "continuous"
 
 
 class TcpPath(NamedTuple):
@@ -197,25 +204,24 @@ def _joints(
 
 def _grip(
     values: NDArray[np.float64], space: ActionSpace, stroke: float | None
-) -> tuple[Vec, Vec | None, GripKind]:
-    """Grip and force of all waypoints, and what they do with the jaws. `values` (h, columns) are
-    the rows up to the first one that is not sound; waypoints of later rows are NaN."""
+) -> tuple[Vec, Vec | None]:
+    """Grip and force of all waypoints. `values` (h, columns) are the rows up to the first one that
+    is not sound; waypoints of later rows are NaN."""
     column = space.columns.grip
     out = np.full(space.rows, np.nan)
     if column is None:
-        return out, None, "none"
+        return out, None
     given = values[:, column]
     opened, closed = space.grip_range(stroke)
     grip = (given - opened) / (closed - opened)
     if space.grip == "force":  # a greater force does not close the jaws any further
         grip = np.clip(grip, 0.0, 1.0)
-    kind: GripKind = "binary" if space.grip in ("binary", "force") else "continuous"
     _spread(grip, out, space)
     if space.grip != "force":
-        return out, None, kind
+        return out, None
     force = np.full(space.rows, np.nan)
     _spread(np.where(given > 0.0, given, np.nan), force, space)
-    return out, force, kind
+    return out, force
 
 
 def _spread(given: Vec, out: Vec, space: ActionSpace) -> None:
