@@ -1,4 +1,4 @@
-"""The command line: `headway run | init | serve | doctor | replay | score | report | latency`.
+"""The command line: `headway run | init | bundle | serve | doctor | replay | score | report | latency`.
 
 Each function in `COMMANDS` is a command; its docstring is the command's help text. Errors that
 Headway raises on purpose are printed as one line, and the exit code says which kind it was (see
@@ -54,6 +54,8 @@ def run(
     overwrite: bool = False,
     require: tuple[str, ...] = (),
     policy: str | None = None,
+    policy_map: Path | None = None,
+    instruction: str | None = None,
     inject: tuple[str, ...] = (),
 ) -> int:
     """Run episodes with the configured policy, PRO and guard, and record them.
@@ -76,6 +78,8 @@ def run(
         overwrite: replace existing recordings.
         require: fail unless these implementations are in use, e.g. ort, cpp, numpy.
         policy: ws://HOST:PORT of a policy server to use instead of the configured policy.
+        policy_map: TOML file that says which keys that server wants and what its actions mean.
+        instruction: what the policy is asked to do, instead of the configured instruction.
         inject: faults, KIND@SECONDS or KIND@SECONDS:FOR, e.g. policy_hang@5s ft_stall@2:0.3.
     """
     from headway.tools.run.command import RunOptions, run_command
@@ -98,6 +102,8 @@ def run(
             overwrite,
             require,
             policy,
+            policy_map,
+            instruction,
             inject,
         ),
     )
@@ -113,6 +119,21 @@ def init(folder: tyro.conf.Positional[Path], overwrite: bool = False) -> int:
     from headway.tools.starter import init_command
 
     return init_command(folder, overwrite)
+
+
+def bundle(
+    model: tyro.conf.Positional[Path], map: Path | None = None, out: Path | None = None
+) -> int:
+    """Make a bundle of an ONNX policy that somebody else exported.
+
+    Args:
+        model: ONNX file.
+        map: TOML file that says what its inputs and outputs mean; without one, print one to edit.
+        out: folder for the bundle.
+    """
+    from headway.tools.bundle import bundle_command
+
+    return bundle_command(model, map, out)
 
 
 def serve(
@@ -222,6 +243,7 @@ def latency(
 COMMANDS: dict[str, Callable[..., int]] = {
     "run": run,
     "init": init,
+    "bundle": bundle,
     "serve": serve,
     "doctor": doctor,
     "replay": replay,

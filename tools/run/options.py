@@ -32,6 +32,8 @@ class RunOptions:
     overwrite: bool = False
     require: tuple[str, ...] = ()
     policy: str | None = None  # URL of a policy server, instead of the configured policy
+    policy_map: Path | None = None  # what that server wants and answers, a TOML file
+    instruction: str | None = None  # instead of the configured one
     inject: tuple[str, ...] = ()  # faults, see headway.tools.run.inject
 
 
@@ -49,6 +51,11 @@ def check(run: RunOptions, out: Path) -> None:
     check_view(run.view)
     if run.policy is not None:
         _check_url(run.policy)
+    elif run.policy_map is not None:
+        raise ConfigError(
+            f"--policy-map {run.policy_map} describes a policy server: wanted its address as "
+            "--policy ws://HOST:PORT too, found none"
+        )
     _check_folder(out)
     if not run.overwrite:
         _check_free(out, range(run.seed, run.seed + run.episodes))
