@@ -18,6 +18,7 @@ from headway.edge.guard.guard import Guard
 from headway.edge.guard.reasons import Reason
 from headway.edge.motion.chunks import ChunkPlayer
 from headway.edge.motion.deadline import Deadline, Mode
+from headway.edge.policy.kinds.bundle import instruction_index
 from headway.edge.policy.observation import StateVector
 from headway.edge.policy.policy import Ready, Worker
 from headway.errors import PolicyError
@@ -64,6 +65,17 @@ class Planner:
         self.deadline.reset(q)
         if self._worker is not None:
             self._instruction = self._worker.reset(instruction or "")
+
+    def instruct(self, text: str) -> None:
+        """Ask the policy for `text` from the next observation on. Raises SpecMismatch for what it
+        does not know, PolicyError for a policy that takes an instruction only before the episode.
+        """
+        if self._worker is None:
+            return
+        policy = self._worker.about
+        if policy.needs.instructions is None:
+            raise PolicyError(f"policy {policy.name} takes an instruction only before an episode")
+        self._instruction = instruction_index(text, policy.needs.instructions, policy.name)
 
     @property
     def idle(self) -> bool:
