@@ -62,17 +62,12 @@ def null_settings(hz: float, seconds: float, *, threaded: bool = False) -> Setti
     """Arm, F/T sensor and gripper of kind `null` at the loop's rate, no camera. `threaded`: each
     with a reader thread, as devices behind a socket or a port have."""
     device = {"kind": "null", "rate_hz": hz, "threaded": threaded}
-    zone = {"half": [0.1, 0.1]}
     table = {
         "instruction": "none",
         "arm": device,
         "ft": device,
         "gripper": device,
-        "task": {
-            "limit_s": seconds,
-            "source": {"centre": [0.45, -0.17], **zone},
-            "target": {"centre": [0.45, 0.2], **zone},
-        },
+        "task": {"kind": "open_ended", "limit_s": seconds},
         # a reader thread that a busy machine stalls is late, not a fault: lateness is measured
         "loop": {"hz": hz, "tare_s": 0.02, "max_age_s": 0.5},
         "guard": {
@@ -88,7 +83,7 @@ def null_settings(hz: float, seconds: float, *, threaded: bool = False) -> Setti
 def cell_settings(seconds: float, *, camera: bool = False) -> Settings:
     """The shipped configuration with the time limit given, by default without its cameras."""
     settings = load_settings(CONFIG)
-    task = structs.replace(settings.task, limit_s=seconds)
+    task = {**settings.task, "limit_s": seconds}
     return structs.replace(settings, task=task, camera=settings.camera if camera else [])
 
 

@@ -127,12 +127,12 @@ class World(Protocol):
 
 @dataclass(frozen=True)
 class Asked:
-    """What a world expects of a run's configuration: the index `task`; for each named zone of the
-    task a point (x, y) [m] in the base frame that must lie inside it; and the instructions that
-    episodes may give. `name` is for messages."""
+    """What a world expects of a run's configuration: the name of the `task` that it is built for;
+    for each named zone of that task a point (x, y) [m] in the base frame that must lie inside it;
+    and the instructions that episodes may give. `name` is for messages."""
 
     name: str
-    task: int
+    task: str
     places: Mapping[str, tuple[float, float]]
     instructions: tuple[str, ...]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from null_robot import HORIZON, null_table
@@ -81,6 +83,17 @@ class Rig:
             return replacement(usual)(*args, **kwargs) if begun else usual(*args, **kwargs)
 
         setattr(device, name, call)
+
+    def at_tick(self, index, act):
+        """`act()` is called once, when the arm has been sent `index` commands."""
+        command, sent = self.arm.command, itertools.count()
+
+        def call(q, *, deadline_ns):
+            if next(sent) == index:
+                act()
+            return command(q, deadline_ns=deadline_ns)
+
+        self.arm.command = call
 
     begun = None
 

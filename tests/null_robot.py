@@ -94,7 +94,9 @@ def make_policy(
     return bundle.save(path, manifest, {"p.onnx": model}).path
 
 
-def make_pro(path: Path, *, spec_hash: str = "", rate_hz: float = 50.0) -> Path:
+def make_pro(
+    path: Path, *, spec_hash: str = "", rate_hz: float = 50.0, tasks: tuple[str, ...] = ()
+) -> Path:
     """A head whose state counts its steps up and whose signals move with the features."""
     import onnx.helper as h
 
@@ -128,7 +130,7 @@ def make_pro(path: Path, *, spec_hash: str = "", rate_hz: float = 50.0) -> Path:
         provenance=_FROM,
         pro=Pro(
             spec_hash=spec_hash or spec.spec_hash(), rate_hz=rate_hz, hidden=hidden,
-            masks=spec.MASKS, gamma=0.99, risk_weight=0.1,
+            masks=spec.MASKS, gamma=0.99, risk_weight=0.1, tasks=tasks,
         ),
     )  # fmt: skip
     model = onnx_model(nodes, inputs, outputs, constants)
@@ -143,11 +145,7 @@ def null_table(**changes: Any) -> dict[str, Any]:
         "ft": {"kind": "null"},
         "gripper": {"kind": "null"},
         "camera": [{"kind": "null", "name": "wrist", "width": 16, "height": 16}],
-        "task": {
-            "limit_s": 1.3,
-            "source": {"centre": [0.45, -0.17], "half": [0.15, 0.13]},
-            "target": {"centre": [0.45, 0.20], "half": [0.11, 0.11]},
-        },
+        "task": {"kind": "open_ended", "limit_s": 1.3},
         "loop": {"tare_s": 0.02, "fault_after_s": 0.2},
         "guard": {
             "workspace_min": [-1.0, -1.0, 0.0],
@@ -159,6 +157,15 @@ def null_table(**changes: Any) -> dict[str, Any]:
     if "cell" in changes:  # whose scene says what is asked for
         del table["instruction"]
     return {**table, **changes}
+
+
+# The places of the simulated cell's scene, for the task that it asks for.
+PICK_PLACE: dict[str, Any] = {
+    "kind": "pick_place",
+    "limit_s": 1.3,
+    "source": {"centre": [0.45, -0.17], "half": [0.15, 0.13]},
+    "target": {"centre": [0.45, 0.20], "half": [0.11, 0.11]},
+}
 
 
 def toml(value):

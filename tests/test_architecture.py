@@ -15,6 +15,7 @@ import pytest
 import headway
 from headway import plugins
 from headway.config import Struct
+from headway.edge.control import tasks
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("benchmarks", "drivers", "edge", "export", "hil", "kernels", "learn", "tools")
@@ -116,6 +117,20 @@ def test_every_world_says_what_it_asks_for_and_how_it_opens():
         assert issubclass(module.Config, Struct), kind
         assert module.asked(module.Config(), "[cell]").instructions, kind
         assert module.connect.__code__.co_varnames[:2] == ("cfg", "ctx"), kind
+
+
+def test_every_task_has_a_strict_configuration_and_is_made_for_an_episode():
+    kinds = plugins.kinds(tasks.FOLDER)
+    assert {"pick_place", "open_ended"} <= set(kinds)
+    for kind in kinds:
+        module = plugins.load(tasks.FOLDER, kind)
+        assert issubclass(module.Config, Struct), kind
+        own = {field.name for field in msgspec.structs.fields(module.Config)}
+        assert not own & {field.name for field in msgspec.structs.fields(tasks.Common)}, kind
+        assert module.make.__code__.co_varnames[:2] == ("cfg", "about"), kind
+        check = getattr(module, "check", None)
+        words = ("cfg", "name", "asked", "where")
+        assert check is None or check.__code__.co_varnames[:4] == words, kind
 
 
 def test_every_backend_says_its_rank_what_it_misses_and_how_it_opens():

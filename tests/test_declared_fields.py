@@ -19,7 +19,17 @@ from declared import Field, Reads, check_all_read, fields, nested
 from echo_policy import Echo, observation
 from loop_rig import Policy as Spoken
 from loop_rig import Rig
-from null_robot import NO_REALTIME, STATE, make_policy, make_pro, null_table, run, toml
+from msgspec import structs
+from null_robot import (
+    NO_REALTIME,
+    PICK_PLACE,
+    STATE,
+    make_policy,
+    make_pro,
+    null_table,
+    run,
+    toml,
+)
 
 from headway import bundle, config, plugins
 from headway.bundle import File, Manifest, Pro, Provenance, Tensor
@@ -27,8 +37,9 @@ from headway.clock import NS, VirtualClock
 from headway.config import Struct
 from headway.drivers import Context, open_device
 from headway.drivers.kinematics import Chain
+from headway.edge.control import tasks
 from headway.edge.control.settings import PolicyConfig, Settings
-from headway.edge.control.tasks.pick_place import TaskMonitor
+from headway.edge.control.tasks import Common, Sensed, TaskAbout
 from headway.edge.guard.config import GuardConfig
 from headway.edge.guard.guard import Guard
 from headway.edge.host.realtime import RealtimeConfig, realtime
@@ -40,6 +51,7 @@ from headway.edge.policy.remote.server import PolicyServer
 from headway.edge.pro import risk
 from headway.edge.pro.risk import Calibration
 from headway.errors import SpecMismatch
+from headway.types import ArmState, GripperState, Pose
 
 mujoco = pytest.importorskip("mujoco", reason="the cell's configuration is part of a run's")
 
@@ -48,6 +60,8 @@ ROOTS = (
     Settings,
     Manifest,
     Calibration,
+    Common,
+    *(plugins.load(tasks.FOLDER, kind).Config for kind in plugins.kinds(tasks.FOLDER)),
     plugins.load("drivers.sim", "cell").CellConfig,
     *(
         plugins.load(f"drivers.{folder}", kind).Config
@@ -116,12 +130,11 @@ def runs(tmp_path: Path, policy: Path, pro: Path) -> Path:
         "data": "none", "date": "2026-01-01",
     }  # fmt: skip
     (tmp_path / "risk.json").write_bytes(msgspec.json.encode(calibration))
-    zones = {k: v for k, v in null_table()["task"].items() if k != "limit_s"}
     with_models = {
         "policy": {"bundle": str(policy)},
         "pro": {"bundle": str(pro), "features": "numpy"},
         "risk": {"calibration": "risk.json", "abort_alpha": 0.05},
-        "task": {**zones, "limit_s": 0.3},
+        "task": PICK_PLACE | {"limit_s": 0.3},
     }
     sim = {"kind": "sim"}
     camera = {"kind": "sim", "name": "wrist", "width": 16, "height": 16}
@@ -154,16 +167,25 @@ def devices(recording: Path) -> None:
 
 
 def the_loop(tmp_path: Path) -> None:
-    """What only some episodes reach: a whole task, a policy that is started again."""
-    settings = config.decode(null_table(), Settings, "test")
-    monitor = TaskMonitor(settings.task, 0.085)
+    """What only some episodes reach: whole tasks, a policy that is started again."""
+    chain = open_device("arms", "null", {}, Context(VirtualClock(1))).chain
+    about = TaskAbout(0, (), chain, 0.085, lambda *_: None)
+    pose = Pose(np.array([0.5, 0.1, 0.2]), np.array([1.0, 0.0, 0.0, 0.0]))
+    arm = ArmState(np.zeros(6), np.zeros(6), np.zeros(6), pose, np.zeros(6))
+    goal = {"x": [0.5, 0.5], "y": 0.1, "z": 0.2, "roll": 0.0, "pitch": 0.0, "yaw": 0.0}
+    reach = tasks.decode({"kind": "open_ended", "goal": goal}, "test").make(about)
+    reach.step(Sensed(0, 0.002, 0.0, arm, None, None))
+    assert reach.done
+    pick = tasks.decode(PICK_PLACE, "test").make(about)
     source, target = (0.45, -0.17), (0.45, 0.20)
     place = [(source, 0.3, 0.085), (source, 0.05, 0.085), (source, 0.05, 0.03)]
     place += [(source, 0.3, 0.03), (target, 0.3, 0.03), (target, 0.05, 0.085), (target, 0.3, 0.085)]
     for (x, y), z, width in place:
         for _ in range(200):
-            monitor.step(x, y, z, width, 0.0 if width < 0.05 else 0.085, 0.002)
-    assert monitor.done
+            jaws = GripperState(width, 0.0 if width < 0.05 else 0.085, 0.0)
+            at = structs.replace(arm, tcp=Pose(np.array([x, y, z]), pose.quat))
+            pick.step(Sensed(0, 0.002, 0.0, at, None, jaws))
+    assert pick.done
     rig = Rig(null_table(), Spoken())
     rig.worker.trouble = "it is started again"
     assert rig.run(tmp_path / "restart.mcap").ticks > 1
@@ -202,9 +224,9 @@ def a_server(tmp_path: Path) -> None:
 
 
 def test_every_field_is_read(tmp_path: Path) -> None:
-    structs = nested(*ROOTS)
-    assert {Layout, File, Pro, Tensor, PolicyConfig} <= set(structs)
-    with Reads(structs) as reads:
+    found = nested(*ROOTS)
+    assert {Layout, File, Pro, Tensor, PolicyConfig} <= set(found)
+    with Reads(found) as reads:
         exercise(tmp_path)
     check_all_read(reads, DOCUMENTATION)
 

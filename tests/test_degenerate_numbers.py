@@ -10,17 +10,21 @@ import msgspec
 import pytest
 from declared import nested
 from msgspec import Meta
-from null_robot import null_table, run
+from null_robot import PICK_PLACE, null_table, run
 
 from headway import config, plugins
-from headway.edge.control import settings
+from headway.edge.control import settings, tasks
 from headway.edge.control.settings import Settings
 from headway.errors import ConfigError
 
 pytest.importorskip("mujoco", reason="the cell's configuration is part of a run's")
 
 STRUCTS = [
-    *nested(Settings),
+    *nested(
+        Settings,
+        tasks.Common,
+        *(plugins.load(tasks.FOLDER, kind).Config for kind in plugins.kinds(tasks.FOLDER)),
+    ),
     plugins.load("drivers.sim", "cell").CellConfig,
     *(
         plugins.load(f"drivers.{folder}", kind).Config
@@ -28,6 +32,7 @@ STRUCTS = [
         for kind in plugins.kinds(f"drivers.{folder}")
     ),
 ]
+AT, TURN = {"x": 0.5, "y": 0.0, "z": 0.3}, {"roll": 0.0, "pitch": 0.0, "yaw": 0.0}
 NAN = 987654.25  # stands for NaN, which equals nothing, until the file is there
 # Where "no limit" is a value.
 MAY_BE_INFINITE = {
@@ -72,7 +77,8 @@ def decoded(struct: Any, name: str, length: int, value: float) -> None:
     table: dict[str, Any] = {
         "source": {"centre": [0, 0], "half": [1, 1]}, "target": {"centre": [0, 0], "half": [1, 1]},
         "centre": [0.0, 0.0], "half": [1.0, 1.0], "name": "x", "a": [0, 0, 0], "b": [0, 0, 1],
-        "radius": 0.1, "lower": [0, 0, 0], "upper": [1, 1, 1], "path": "x", "calibration": "x",
+        "radius": 0.1, "x": 0.1, "y": 0.1, "z": 0.1, "lower": [0, 0, 0], "upper": [1, 1, 1],
+        "path": "x", "calibration": "x",
         "url": "ws://x", "camera": "x", "key": "x", "names": [], "chunk": 1, "dt_s": 0.1,
         "frame": 0, "workspace_min": [-1, -1, -1], "workspace_max": [1, 1, 1], "force_max": 80.0,
         "torque_max": 15.0, "actions": {"chunk": 1, "dt_s": 0.1},
@@ -125,8 +131,31 @@ def test_a_bound_is_kept(
         ("loop", {"fault_after_s": NAN}, "`loop.fault_after_s` wants a finite number > 0"),
         ("loop", {"watchdog_s": 0.001}, "watchdog_s wants 0 or at least two ticks, 0.004 s"),
         ("loop", {"hz": 1e-3}, "`loop.hz` wants a finite number >= 1"),
-        ("task", {"limit_s": 1e12}, "task.limit_s wants at most 20000 s at loop.hz = 500"),
-        ("task", {"index": 9}, "`task.index` wants a whole number >= 0 and <= 2, found 9"),
+        ("task", {"limit_s": 1e12}, "[task]: `limit_s` wants at most 20000 s at loop.hz = 500"),
+        ("task", {"limit_s": NAN}, "[task]: `limit_s` wants a finite number > 0, found nan"),
+        ("task", {"index": 0}, "[task]: `index` is no longer a key: PRO is told the task's `name`"),
+        ("task", {"limit": 2.0}, "[task]: unknown key `limit`: did you mean `limit_s`?"),
+        ("task", {"gaol": {}}, "[task]: unknown key `gaol`: did you mean `goal`?"),
+        (
+            "task",
+            {"kind": "open_endde"},
+            "[task]: wanted a kind of edge.control.tasks, found `open_endde`: did",
+        ),
+        (
+            "task",
+            {"hold_s": 1.0},
+            "[task]: within_m, within_rad, hold_s and end_at_goal want a goal",
+        ),
+        ("task", {"goal": {"x": 0.5, "y": 0.0}}, "[task]: wanted the key `goal.z`, found none"),
+        (
+            "task",
+            {"goal": {**AT, "x": [0.6, 0.4]}},
+            "goal.x wants [lowest, highest], found [0.6, 0",
+        ),
+        ("task", {"goal": {**AT, "x": [0.4, NAN]}}, "`goal.x[1]` wants a finite number >= -10"),
+        ("task", {"goal": {**AT, "yaw": 0.0}}, "goal wants roll, pitch and yaw, or none of them"),
+        ("task", {"goal": {**AT, **TURN, "yaw": 90.0}}, "`goal.yaw` wants a finite number >= -6.2"),
+        ("task", {"goal": AT, "within_rad": 0.2}, "within_rad wants a goal with roll, pitch and"),
         ("tool", {"mass": -1.0}, "`tool.mass` wants a finite number >= 0 and <= 1000, found -1.0"),
         ("tool", {"tcp": [0.0, 0.0, 165.0]}, "`tool.tcp[2]` wants a finite number >= -5 and <= 5"),
         ("policy", {"bundle": ""}, "key `policy.bundle`"),
@@ -168,15 +197,15 @@ class TestTheCellAndTheFileAgree:
         [
             ({"instruction": "put it away"}, "`instruction` is not followed in a [cell]"),
             ({"instruction": "put it away"}, "asks for one of 'put the red item in the tote', "),
-            ({"task": {"index": 1}}, "`task.index` wants 0, the task of the cell's scene pick_"),
+            ({"task": {"name": "x"}}, "[task]: `name` wants 'pick_place', the task of the cell's"),
             (
                 {"task": {"target": {"centre": [0.45, -0.5], "half": [0.1, 0.1]}}},
-                "`task.target` wants a zone that holds (0.45, 0.2)",
+                "[task]: `target` wants a zone that holds (0.45, 0.2)",
             ),
         ],
     )
     def test_another_task_is_refused(self, write, tmp_path, capsys, changes, says):
-        task = null_table()["task"] | changes.pop("task", {})
+        task = PICK_PLACE | changes.pop("task", {})
         path = write(cell={}, task=task, **changes)
         assert run(path, tmp_path / "out") == 2
         error = capsys.readouterr().err

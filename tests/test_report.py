@@ -146,6 +146,16 @@ def test_page_says_what_the_episode_was(tmp_path: Path) -> None:
     assert all(str(src).startswith("data:image/jpeg;base64,") for src in images)
 
 
+def test_the_phases_are_those_that_the_recording_names(tmp_path: Path) -> None:
+    named = {"phases": '["reach_out", "press"]', "task": "press"}
+    page = Page(write_report(record(tmp_path / "e.mcap", more=named)))
+    (lane,) = [x for x in page.data["lanes"] if x["label"] == "phase"]
+    assert [s[2] for s in lane["spans"]][:3] == ["reach out", "press", "phase 2"]
+    assert "press" in page.text
+    with pytest.raises(RecordingError, match="wanted `phases` in the metadata as a JSON list"):
+        write_report(record(tmp_path / "odd.mcap", more={"phases": '{"a": 1}'}))
+
+
 def test_page_asks_nothing_of_the_network(tmp_path: Path) -> None:
     page = Page(write_report(record(tmp_path / "e.mcap", 60)))
     for tag, attributes in page.tags:

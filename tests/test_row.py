@@ -7,17 +7,20 @@ from hypothesis import strategies as st
 
 from headway.edge.control.jitter import Jitter
 from headway.edge.control.row import PythonCells, Row
-from headway.edge.control.tasks.pick_place import TaskConfig, TaskMonitor, ZoneConfig
+from headway.edge.control.tasks import TaskAbout
+from headway.edge.control.tasks.open_ended import Config, OpenEnded
 from headway.edge.recording.tick import module
 from headway.kernels import telemetry
 from headway.types import ArmState, GripperState, Pose, Stamp
 
 N, DT = 6, 0.002
-ZONE = ZoneConfig(centre=(0.4, 0.0), half=(0.1, 0.1))
 
 
-def monitor():
-    return TaskMonitor(TaskConfig(source=ZONE, target=ZONE), stroke=0.085)
+def task():
+    """One that has tried again, and is about to."""
+    made = OpenEnded(Config(), TaskAbout(0, (), None, None, lambda *_: None))
+    made.phase, made.retries, made.recovering = 1, 2, True
+    return made
 
 
 def arm(**changes):
@@ -30,7 +33,7 @@ def arm(**changes):
 
 
 def fill(row, state, wrench, grip, q_sent, t_ns=5, jitter=0.0):
-    row.fill(t_ns, 0.25, q_sent, DT, state, wrench, grip, monitor(), jitter)
+    row.fill(t_ns, 0.25, q_sent, DT, state, wrench, grip, task(), jitter)
 
 
 def test_every_value_is_where_its_name_says():
@@ -44,7 +47,7 @@ def test_every_value_is_where_its_name_says():
         "dq_ref": np.ones(6), "tau_ext": np.arange(6) + 0.4,
         "tcp": [0.3, 0.4, 0.5, 1, 0, 0, 0], "twist": np.arange(6) + 0.3,
         "wrench": np.arange(6) + 0.6, "width": 0.04, "width_ref": 0.01, "grip_force": 12.0,
-        "vacuum": 0.7, "phase": 0, "elapsed": 0.25, "limit": 18.0, "retries": 0, "recovery": 0,
+        "vacuum": 0.7, "phase": 1, "elapsed": 0.25, "limit": 18.0, "retries": 2, "recovery": 1,
         "protective_stop": 0, "ik_failure": 1, "clamped": 1, "watchdog": 0, "seam_jump": 0.11,
         "chunk_disagreement": 0.12, "comms_jitter": 3e-4, "task": 2,
     }  # fmt: skip

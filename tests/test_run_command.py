@@ -167,7 +167,7 @@ def test_the_live_panel_shows_the_episode_and_its_signals(write, both, tmp_path,
     monkeypatch.setattr(command, "Console", lambda: Console(file=io.StringIO()))
     code = run_command(write(**both), RunOptions(out=tmp_path / "out", panel=True))
     assert code == 0
-    for text in ("1.3 s of 1.3 s", "approach", "risk 0.", "progress 0.07", "TCP [m]", "jaws [mm]"):
+    for text in ("1.3 s of 1.3 s", "act", "risk 0.", "progress 0.07", "TCP [m]", "jaws [mm]"):
         assert text in panels[0]
 
 

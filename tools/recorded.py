@@ -1,7 +1,7 @@
-"""Read the events and the result of the episode in a recording.
+"""Read the events, the result and the names of the phases of the episode in a recording.
 
 Recordings of version 0.1 have neither /event nor /result; for them, both are derived from the lines
-of /log, in the form in which that version wrote them.
+of /log, in the form in which that version wrote them. Nor do they name their phases.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import msgspec
 
 from headway.edge.control.events import Event, EventKind
 from headway.edge.control.result import Result, success_of
+from headway.edge.control.tasks.pick_place import PHASES
 from headway.errors import RecordingError
 from headway.mcaplog import LogLine, Recording
 
@@ -37,6 +38,28 @@ _PREFIXES = {
     "stop": EventKind.MODE,
     "hold": EventKind.MODE,
 }
+
+
+def phases_of(recording: Recording) -> tuple[str, ...]:
+    """Names of the phases that the column `phase` of /telemetry counts, () where there are none.
+    Recordings of version 0.1, which had one kind of task, do not name them. Raises RecordingError
+    for a list of names that is none."""
+    text = recording.metadata.get("phases")
+    if text is None:
+        return PHASES
+    try:
+        return msgspec.json.decode(text, type=tuple[str, ...])
+    except msgspec.DecodeError:
+        raise RecordingError(
+            f"{recording.path}: wanted `phases` in the metadata as a JSON list of names, found "
+            f"{text[:60]!r}: record it with `headway run`"
+        ) from None
+
+
+def phase_name(phases: tuple[str, ...], code: float) -> str:
+    """The phase `code` (a whole number) for people, by its name in `phases` where it has one."""
+    known = 0 <= code < len(phases)
+    return phases[int(code)].replace("_", " ") if known else f"phase {code:.0f}"
 
 
 def events_of(recording: Recording) -> list[Event]:

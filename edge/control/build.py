@@ -7,6 +7,7 @@ and puts the loop together. It also says which implementation computes each part
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import fields
@@ -73,6 +74,12 @@ class Built:
             pace = self.loop.pace
             if pace is not None and pace.note:
                 self.notes.append(pace.note)
+            if pro is not None and math.isnan(self.loop.task_index):
+                knows = ", ".join(pro.info.tasks or bundle.FIRST_TASKS)
+                self.notes.append(
+                    f"PRO was not trained on the task {self.loop.task.name} (but on {knows}): to "
+                    "it the task is not known"
+                )
             self.parts += [
                 _twin("guard", self.loop.guard.computed_by),
                 _twin("kinematics", station.chain.computed_by),

@@ -17,10 +17,11 @@ from headway.edge.control.result import INTERRUPTED, Result, Trace, success_of
 from headway.edge.control.row import Row
 from headway.edge.control.senses import Senses
 from headway.edge.control.station import Station
-from headway.edge.control.tasks.pick_place import TaskMonitor
+from headway.edge.control.tasks import OnEvent, Task, TaskAbout, TaskSettings
 from headway.edge.guard.guard import Decision, Guard
 from headway.edge.guard.reasons import FINE, Finding, Reason
 from headway.edge.policy.policy import Worker
+from headway.errors import PolicyError, SpecMismatch
 from headway.types import ArmState, Signals, Vec, Wrench
 
 # The guard's reasons that no new chunk can cure: when only these come for `loop.fault_after_s`, the
@@ -35,11 +36,16 @@ _NO_PLAN = frozenset((Reason.NO_COMMAND, Reason.NOT_NUMBERS, Reason.NOT_FINITE, 
 QUAT_TOLERANCE = 0.04  # by which the squared norm of a unit quaternion may differ from 1
 
 
+def task_about(station: Station, seed: int, happened: OnEvent) -> TaskAbout:
+    """What a task may know of the robot at `station` in the episode of `seed`."""
+    return TaskAbout(seed, station.joint_names, station.chain, station.stroke, happened)
+
+
 class Episode:
     """One episode, from its first tick to its result. Making it begins the episode, with the arm at
     rest and the jaws open or opening: the F/T sensor is tared, the guard is reset to the position
-    that the arm holds, and the policy is given its instruction. Raises what these steps raise:
-    Stale, DeviceError, CommandRejected, SpecMismatch, PolicyError."""
+    that the arm holds, the policy is given its instruction, and the task is made. Raises what these
+    steps raise: Stale, DeviceError, CommandRejected, SpecMismatch, PolicyError, ConfigError."""
 
     def __init__(
         self,
@@ -47,13 +53,16 @@ class Episode:
         guard: Guard,
         worker: Worker | None,
         pace: Pace | None,
+        task: TaskSettings,
+        task_index: float,
         instruction: str | None,
         log: NullLog,
     ) -> None:
-        """`worker` makes chunks at `pace`; both are None for a run without a policy.
+        """`worker` makes chunks at `pace`; both are None for a run without a policy. `task` is what
+        is to be done, `task_index` its index among the tasks that PRO knows, NaN for none of them.
         `instruction`: what the policy is asked to do, None where there is none. `log` records."""
         self._station, self._guard, self._log = station, guard, log
-        self._cfg, self._task = station.settings.loop, station.settings.task
+        self._cfg, self._limit_s = station.settings.loop, task.limit_s
         self.senses = Senses(station, log)
         self.senses.tare()
         q = self.senses.arm_at_rest().q_ref
@@ -61,14 +70,17 @@ class Episode:
         self.planner = Planner(station, self.senses, worker, pace, guard, log)
         self.planner.begin(q, instruction)
         self.q_sent = q.copy()  # the last command (n,) [rad]
-        self.row = Row(station.joints, self._task.index, self._task.limit_s)
-        self.monitor = TaskMonitor(self._task, station.stroke, self._happened)
-        self.trace = Trace(round(self._task.limit_s * self._cfg.pro_hz) + 2)
+        self.row = Row(station.joints, task_index, task.limit_s)
+        self.task: Task = task.make(task_about(station, station.seed, self._happened))
+        self.operator = False  # whether an operator has ended the episode
+        self.trace = Trace(round(task.limit_s * self._cfg.pro_hz) + 2)
         self.speed = 1.0  # fraction of the planned speed
         self.reward = self.force = 0.0  # sum of PRO's rewards so far; |F| at the TCP now [N]
         self.why = ""  # the fault that ends the episode; "": none
         self.felt = np.zeros(6)  # the wrench at the TCP (6,) [N, Nm], refilled by `contact`
         self._at_tcp = Wrench(self.felt[:3], self.felt[3:], "tcp")
+        self._asked: str | None = None  # the instruction that the task asked for last
+        self._said: bool | None = None  # the operator's verdict
         self._peak = 0.0
         self._rejected = self._missed = 0
         gripper = station.gripper_device
@@ -99,6 +111,28 @@ class Episode:
         self.force = math.hypot(*contact.force.tolist())
         self._peak = max(self._peak, self.force)
         return contact
+
+    def finish(self, said: bool | None) -> None:
+        """An operator ends the episode with the next tick. `said`: whether it is a success, None to
+        leave that to the task or the world."""
+        self.operator, self._said = True, said
+
+    def instruct(self, text: str, t_ns: int) -> None:
+        """Give the policy the instruction `text` from the tick at `t_ns` [ns] on. An event says so,
+        and another one where the policy does not take it."""
+        self._log.event(t_ns, EventKind.INSTRUCTION, "info", text)
+        try:
+            self.planner.instruct(text)
+        except (PolicyError, SpecMismatch) as e:
+            text = f"the instruction was not taken: {e}"
+            self._log.event(t_ns, EventKind.POLICY, "warning", text)
+
+    def follow_task(self, t_ns: int) -> None:
+        """Give the policy the instruction that the task asks for at `t_ns` [ns], if it is new."""
+        asked: str | None = getattr(self.task, "instruction", None)
+        if asked is not None and asked != self._asked:
+            self.instruct(asked, t_ns)
+        self._asked = asked
 
     def set_speed(self, speed: float, signals: Signals | None, t_ns: int) -> None:
         """Set the fraction `speed` (0..1) of the planned speed. An event is logged when the motion
@@ -162,30 +196,35 @@ class Episode:
     def end(self, state: ArmState | None, elapsed_s: float, stop_requested: bool) -> str:
         """Why the episode ends at this tick, "" while it goes on. `state` of the arm, None where it
         is not known; `elapsed_s` [s] since the first tick; `stop_requested`: the run is to end."""
-        if self.monitor.done:
+        if self.task.done:
             return "done"
-        if elapsed_s >= self._task.limit_s:
+        if elapsed_s >= self._limit_s:
             return "time limit"
         if state is not None and state.protective_stop:
             return "protective stop"
         if self.why:
             return "fault"
+        if self.operator:
+            return "operator"
         return INTERRUPTED if stop_requested else ""
 
     def result(self, end: str, tick: Tick) -> Result:
         """How the episode went. To be called after the last `tick`, with the arm stopped; `end` is
         what `end` returned at that tick."""
+        said = self._said if self._said is not None else self.task.outcome
+        numbers: dict[str, float] = getattr(self.task, "numbers", {})
         return Result(
             end=end,
-            success=success_of(end, self._station.outcome()),
+            success=success_of(end, said if said is not None else self._station.outcome()),
             seconds=tick.index / self._cfg.hz,
             ticks=tick.index + 1,
-            retries=self.monitor.retries,
+            retries=self.task.retries,
             rejected=self._rejected,
             missed=self._missed,
             peak_force=self._peak,
             reward=self.reward,
             why=self.why,
+            numbers={k: float(v) if math.isfinite(v) else None for k, v in numbers.items()},
         )
 
     def _happened(self, kind: EventKind, text: str, numbers: dict[str, float]) -> None:

@@ -18,13 +18,23 @@ class EventKind(Enum):
     """What an event is about. The values are written into recordings: they are never changed, and
     never used again for something else."""
 
-    # The task, as the robot's own sensors tell it. `numbers`: width [m], x, y, z [m] of the TCP.
+    # The task, as the robot's own sensors tell it. `numbers`: width [m], x, y, z [m] of the TCP, as
+    # far as the task has them.
     ITEM_HELD = "item_held"
     ITEM_LOST = "item_lost"
     CLOSED_ON_NOTHING = "closed_on_nothing"
     RELEASED_AT_TARGET = "released_at_target"
     RELEASED_ELSEWHERE = "released_elsewhere"
     TASK_DONE = "task_done"
+    # Where the TCP should be, as drawn for this episode. `numbers`: x, y, z [m] and, where the
+    # orientation matters, roll, pitch, yaw [rad], in the base frame.
+    GOAL = "goal"
+    # It is there. `numbers`: by how much the goal is missed, distance_m [m], angle_rad [rad].
+    GOAL_REACHED = "goal_reached"
+    # Anything else that a task reports, in its own words and numbers.
+    TASK = "task"
+    # The policy is given another instruction while the episode runs: `text`.
+    INSTRUCTION = "instruction"
     # The guard sent something other than the wanted command. `subject`: the name of its `Reason`;
     # `numbers` of its `Finding`: index (of the joint, axis or pair; -1: none), found, limit.
     GUARD = "guard"

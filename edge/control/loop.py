@@ -6,17 +6,21 @@ from __future__ import annotations
 
 import contextlib
 import gc
+from collections import deque
 from collections.abc import Iterator
 from time import perf_counter_ns
 from typing import Protocol
 
+from headway.bundle import FIRST_TASKS
 from headway.clock import NS, Rate, Tick
-from headway.edge.control.episode import Episode
+from headway.edge.control import settings as run_settings
+from headway.edge.control.episode import Episode, task_about
 from headway.edge.control.events import EventKind
 from headway.edge.control.log import NullLog
 from headway.edge.control.pace import pace
 from headway.edge.control.result import Result
 from headway.edge.control.station import Station
+from headway.edge.control.tasks import Sensed, index_of
 from headway.edge.guard.guard import Guard
 from headway.edge.host.watchdog import Watchdog
 from headway.edge.motion.deadline import Mode
@@ -39,9 +43,11 @@ class Observer(Protocol):
 
 class Loop:
     """Runs the episodes of one robot, one at a time. `worker`, `pro` and `risk` are None in a run
-    without them; `worker` may be replaced between episodes. `current` is the episode that runs, or
-    the last one; setting `stop_requested` ends it. `watchdog` and `observer` are None unless the
-    caller sets them. Raises what `headway.edge.control.pace.pace` raises."""
+    without them; `worker` may be replaced between episodes. `task` is what `[task]` says, `phases`
+    the names of its phases, and `task_index` its index among the tasks that PRO knows, NaN for none
+    of them. `current` is the episode that runs, or the last one; setting `stop_requested` ends it.
+    `watchdog` and `observer` are None unless the caller sets them. Raises what
+    `headway.edge.control.pace.pace` and `TaskSettings.make` raise."""
 
     def __init__(
         self,
@@ -52,7 +58,11 @@ class Loop:
     ) -> None:
         settings = station.settings
         self.station, self.worker, self.pro, self.risk = station, worker, pro, risk
-        self.cfg, self.task = settings.loop, settings.task
+        self.cfg, self.task = settings.loop, run_settings.task(settings)
+        # One task is made for no episode, so that what is wrong with it is found before one begins.
+        self.phases = self.task.make(task_about(station, 0, lambda *_: None)).phases
+        known = pro.info.tasks if pro is not None else ()
+        self.task_index = index_of(self.task.name, known or FIRST_TASKS)
         self.dt = 1.0 / self.cfg.hz
         policy = settings.policy
         latency_s = policy.latency_s if policy and not station.clock.realtime else 0.0
@@ -60,9 +70,22 @@ class Loop:
         limits, limit = station.arm_device.limits, None if risk is None else risk.limit
         self.guard = Guard(settings.guard, limits, self.dt, station.chain, risk=limit)
         self.stop_requested = False
+        self._finish: tuple[bool | None] | None = None  # what `finish` was given
+        self._instructions: deque[str] = deque()  # what `instruct` was given, oldest first
         self.watchdog: Watchdog | None = None
         self.observer: Observer | None = None
         self.current: Episode | None = None
+
+    def finish(self, success: bool | None = None) -> None:
+        """End the episode that runs, as an operator does, with its next tick. `success` is the
+        verdict; None leaves it to the task or the world. May be called from any thread; between
+        episodes it does nothing."""
+        self._finish = (success,)
+
+    def instruct(self, text: str) -> None:
+        """Give the policy another instruction, `text`, from the next tick of the episode that runs.
+        May be called from any thread; between episodes it does nothing."""
+        self._instructions.append(text)
 
     def episode(self, instruction: str | None, log: NullLog) -> Result:
         """Run one episode until the task is done, its time is up, or something makes it end. The
@@ -110,9 +133,15 @@ class Loop:
         what the drivers and `Episode` raise."""
         station = self.station
         station.arm_device.activate()
-        if station.gripper_device is not None:
-            station.gripper_device.command(station.stroke, force=self.cfg.grip_force)
-        self.current = Episode(station, self.guard, self.worker, self.pace, instruction, log)
+        gripper = station.gripper_device
+        if gripper is not None:
+            gripper.command(gripper.stroke, force=self.cfg.grip_force)
+        self._finish = None
+        self._instructions.clear()
+        self.current = Episode(
+            station, self.guard, self.worker, self.pace, self.task, self.task_index,
+            instruction, log,
+        )  # fmt: skip
         if self.pro is not None:
             self.pro.reset()
         if self.risk is not None:
@@ -132,8 +161,9 @@ class Loop:
         """Run a tick of `episode` per iteration, at the times of `rate`. Yields why the episode
         ends at that tick, "" while it goes on."""
         e, guard, pro, risk, watchdog = episode, self.guard, self.pro, self.risk, self.watchdog
-        row, monitor, senses, planner = e.row, e.monitor, e.senses, e.planner
+        row, task, senses, planner = e.row, e.task, e.senses, e.planner
         deadline, dt, start_ns = planner.deadline, self.dt, rate.start_ns
+        instructions = self._instructions
         signals: Signals | None = None
         stamps, now = log.stamps, perf_counter_ns
         for tick in rate:
@@ -145,19 +175,22 @@ class Loop:
             stamps[1] = now()
             elapsed = (t_ns - start_ns) / NS
             contact = e.contact(wrench, state, t_ns)
-            if state is not None and grip is not None:
-                x, y, z = state.tcp.pos.tolist()
-                monitor.step(x, y, z, grip.width, grip.width_ref, dt)
             felt = None if contact is None else e.felt
+            while instructions:
+                e.instruct(instructions.popleft(), t_ns)
+            if self._finish is not None:
+                e.finish(*self._finish)
+            task.step(Sensed(t_ns, dt, elapsed, state, felt, grip, operator=e.operator))
+            e.follow_task(t_ns)
             jitter = senses.jitter.seconds
-            row.fill(t_ns, elapsed, e.q_sent, dt, state, felt, grip, monitor, jitter)
+            row.fill(t_ns, elapsed, e.q_sent, dt, state, felt, grip, task, jitter)
             log.telemetry(t_ns, row.data)  # the row that PRO is given: a replay computes the same
             stamps[2] = now()
             if pro is not None:
                 signals = pro.step(row.data, tick.index)
                 e.reward += pro.reward_now
                 if pro.updated:
-                    e.trace.add(elapsed, signals, e.force, monitor.retries)
+                    e.trace.add(elapsed, signals, e.force, task.retries)
             stamps[3] = now()
             planner.step(tick, row)
             stamps[4] = now()

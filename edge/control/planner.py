@@ -17,6 +17,7 @@ from headway.edge.guard.reasons import Reason
 from headway.edge.motion.chunks import ChunkPlayer
 from headway.edge.motion.deadline import Deadline, Mode
 from headway.edge.policy.history import History
+from headway.edge.policy.instructions import index_of
 from headway.edge.policy.observation import StateVector
 from headway.edge.policy.policy import Ready, Worker
 from headway.errors import PolicyError
@@ -72,15 +73,15 @@ class Planner:
         if self._worker is not None:
             self._worker.reset(self.instruction)
 
-    def instruct(self, text: str) -> bool:
-        """Ask the policy for something else from its next observation on. Returns False, and
-        changes nothing, for a text that the policy says it was not taught. A policy that finds this
-        out only when it is asked fails then, and the arm stops."""
-        known = self._worker.about.needs.instructions if self._worker is not None else None
-        if known and text not in known:
-            return False
+    def instruct(self, text: str) -> None:
+        """Ask the policy for `text` from its next observation on. Raises SpecMismatch, and changes
+        nothing, for a text that the policy says it was not taught. A policy that finds this out
+        only when it is asked fails then, and the arm stops."""
+        if self._worker is not None:
+            policy = self._worker.about
+            if policy.needs.instructions:
+                index_of(text, policy.needs.instructions, policy.name)
         self.instruction = text
-        return True
 
     @property
     def idle(self) -> bool:

@@ -14,9 +14,9 @@ def success_of(end: str, said: bool | None) -> bool | None:
     """Whether an episode counts as a success, as a failure, or not at all (None). Success rates,
     calibration and labels all use this rule.
 
-    An interrupted episode (`end`) has no outcome, wherever the item was by then. For all others,
-    including time limits, faults and protective stops, `said` counts: the outcome that the station
-    reports, None where it has no world to ask.
+    An interrupted episode (`end`) has no outcome, however far the task was by then. For all others,
+    including time limits, faults and protective stops, `said` counts: the verdict of the operator
+    who ended the episode, else that of the task, else that of the world; None where there is none.
     """
     return None if end == INTERRUPTED else said
 
@@ -24,7 +24,7 @@ def success_of(end: str, said: bool | None) -> bool | None:
 class Result(msgspec.Struct, frozen=True, kw_only=True):
     """How an episode ended: the topic /result of a recording."""
 
-    end: str  # done | time limit | protective stop | fault | interrupted
+    end: str  # done | operator | time limit | protective stop | fault | interrupted
     success: bool | None  # see `success_of`
     seconds: float  # [s]
     ticks: int
@@ -34,6 +34,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     peak_force: float  # the largest |F| at the TCP [N]
     reward: float  # the sum of PRO's rewards
     why: str = ""  # what the fault was
+    # what the task measured, by name with the unit, as it was at the end; None: not finite
+    numbers: dict[str, float | None] = {}
 
 
 class Trace:

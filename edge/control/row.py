@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway.compiled import Computed, Impl
-from headway.edge.control.tasks.pick_place import TaskMonitor
+from headway.edge.control.tasks import Task
 from headway.edge.recording.tick import twin
 from headway.kernels import telemetry
 from headway.types import ArmState, GripperState, Vec
@@ -60,7 +60,9 @@ class Row:
     follow (`watchdog`), and what the last chunk was like (`ik_failure`, `seam_jump` [rad],
     `chunk_disagreement` [rad])."""
 
-    def __init__(self, joints: int, task: int, limit_s: float, impl: Impl = "auto") -> None:
+    def __init__(self, joints: int, task: float, limit_s: float, impl: Impl = "auto") -> None:
+        """For an arm with `joints` joints. `task`: index of the task among those that PRO knows,
+        NaN for none of them. `limit_s` [s]: the time limit of the episode."""
         rows = telemetry.empty(joints, 1)
         self.data: np.void = rows[0]
         self.view: dict[str, Any] = {
@@ -82,22 +84,22 @@ class Row:
         state: ArmState | None,
         wrench: Vec | None,
         grip: GripperState | None,
-        monitor: TaskMonitor,
+        task: Task,
         jitter_s: float,
     ) -> None:
         """`q_sent` (n,): the last command, so that the row holds only what was known before it;
-        `wrench` (6,) at the TCP. What is None is not known."""
+        `wrench` (6,) at the TCP. What is None is not known. `task` is as of this tick."""
         q = dq = tau = pos = quat = twist = None
         if state is not None:
             q, dq, tau, twist = state.q, state.dq, state.tau_ext, state.twist
             pos, quat = state.tcp.pos, state.tcp.quat
             self._protective_stop = state.protective_stop
         g = _NO_GRIP if grip is None else grip
-        phase = monitor.phase
         self._cells.fill(
             t_ns, q_sent, dt, q, dq, tau, pos, quat, twist, wrench,
             g.width, g.width_ref, g.force, math.nan if g.vacuum is None else g.vacuum,
-            phase, elapsed_s, self._limit, monitor.retries, phase == 7, self._protective_stop,
+            task.phase, elapsed_s, self._limit, task.retries, task.recovering,
+            self._protective_stop,
             self.ik_failure, self.clamped, self.watchdog,
             self.seam_jump, self.chunk_disagreement, jitter_s,
         )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
@@ -49,6 +50,9 @@ def record_episode(
         "instruction": instruction or "",
         "hz": repr(loop.cfg.hz),
         "pro_hz": repr(loop.cfg.pro_hz),
+        "task": loop.task.name,
+        "task_kind": loop.task.kind,
+        "phases": json.dumps(loop.phases),
         "start_ns": str(station.clock.now()),
         "clock": "wall" if station.clock.realtime else "virtual",
         **metadata,

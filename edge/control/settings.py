@@ -12,8 +12,9 @@ from msgspec import Meta, structs
 from headway import config
 from headway.config import Hertz, Seconds, SecondsOrNone
 from headway.drivers import Asked, device_config
+from headway.edge.control import tasks
 from headway.edge.control.payload import ToolConfig
-from headway.edge.control.tasks.pick_place import TaskConfig, ZoneConfig
+from headway.edge.control.tasks import TaskSettings
 from headway.edge.guard.guard import GuardConfig
 from headway.edge.host.realtime import RealtimeConfig
 from headway.edge.motion.chunks import Seam
@@ -100,11 +101,11 @@ class ProConfig(config.Struct, frozen=True):
 
 
 class Settings(config.Struct, frozen=True):
-    """The whole configuration. The tables `arm`, `ft`, `gripper`, `camera` and `cell` have the key
-    `kind` and the keys of the driver or world of that kind."""
+    """The whole configuration. The tables `arm`, `ft`, `gripper`, `camera`, `cell` and `task` have
+    the key `kind` and the keys of the driver, world or task of that kind."""
 
     arm: dict[str, Any]
-    task: TaskConfig
+    task: dict[str, Any]
     guard: GuardConfig
     ft: dict[str, Any] | None = None
     gripper: dict[str, Any] | None = None
@@ -124,11 +125,6 @@ class Settings(config.Struct, frozen=True):
                 f"a risk that stops the robot wants one limit, found guard.risk_max = "
                 f"{self.guard.risk_max:g} and risk.abort_alpha = {self.risk.abort_alpha:g}: leave "
                 "one of them out"
-            )
-        if self.task.limit_s * self.loop.hz > LONGEST_TICKS:
-            raise ValueError(
-                f"task.limit_s wants at most {LONGEST_TICKS / self.loop.hz:g} s at loop.hz = "
-                f"{self.loop.hz:g}, found {self.task.limit_s:g}: room is kept for every tick"
             )
 
 
@@ -161,8 +157,8 @@ def load(path: Path | str) -> Settings:
 
 
 def check_devices(settings: Settings, where: str) -> None:
-    """Check the tables of all devices and of the cell before any of them is opened. Raises
-    ConfigError, which names the file `where`, the section and the key."""
+    """Check the tables of all devices, of the task and of the cell before any device is opened.
+    Raises ConfigError, which names the file `where`, the section and the key."""
     place = f"{where}: "
     device_config("arms", settings.arm, f"{place}[arm]")
     if settings.ft is not None:
@@ -170,14 +166,29 @@ def check_devices(settings: Settings, where: str) -> None:
     if settings.gripper is not None:
         device_config("grippers", settings.gripper, f"{place}[gripper]")
     cameras(settings, place)
+    task(settings, place)
     world(settings, place)
+
+
+def task(settings: Settings, place: str = "") -> TaskSettings:
+    """The task that `[task]` describes, checked; `place` comes before the section in errors. Raises
+    ConfigError."""
+    where = f"{place}[task]"
+    found = tasks.decode(settings.task, where)
+    hz = settings.loop.hz
+    if found.limit_s * hz > LONGEST_TICKS:
+        raise ConfigError(
+            f"{where}: `limit_s` wants at most {LONGEST_TICKS / hz:g} s at loop.hz = {hz:g}, found "
+            f"{found.limit_s:g}: room is kept for every tick"
+        )
+    return found
 
 
 def world(settings: Settings, place: str = "") -> tuple[ModuleType, Any] | None:
     """Module and checked `Config` of the world that `[cell]` describes, None without a `[cell]`.
-    The world decides the task, its places and its instructions. So ConfigError is raised for a
-    table that does not fit, and for settings that contradict the world. `place` comes before the
-    section in errors."""
+    The world decides its instructions, and may expect a task and places of it. So ConfigError is
+    raised for a table that does not fit, and for settings that contradict the world. `place` comes
+    before the section in errors."""
     if settings.cell is None:
         return None
     where = f"{place}[cell]"
@@ -189,19 +200,10 @@ def world(settings: Settings, place: str = "") -> tuple[ModuleType, Any] | None:
             f"asks for one of {', '.join(map(repr, asked.instructions))}; found "
             f"{settings.instruction!r}: leave it out"
         )
-    task = settings.task
-    if task.index != asked.task:
-        raise ConfigError(
-            f"{place}`task.index` wants {asked.task}, the task of the cell's {asked.name}, found "
-            f"{task.index}"
-        )
-    for key, (x, y) in asked.places.items():
-        zone: ZoneConfig = getattr(task, key)
-        if not zone.holds(x, y):
-            raise ConfigError(
-                f"{place}`task.{key}` wants a zone that holds ({x:g}, {y:g}), where the cell's "
-                f"{asked.name} has it, found centre {zone.centre} and half {zone.half}"
-            )
+    found = task(settings, place)
+    check = getattr(found.module, "check", None)
+    if check is not None:
+        check(found.cfg, found.name, asked, f"{place}[task]")
     return module, cfg
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -20,8 +21,9 @@ from headway.types import ArmState, Frame, GripperState, Wrench
 class Station:
     """`with Station(settings, clock) as station:` opens all devices; nothing moves. `arm`, `ft`,
     `gripper` and `cameras` give the newest samples, `arm_device` and `gripper_device` take
-    commands; a device that is not configured is None. `stroke` [m] is the gripper's, `chain` the
-    arm's kinematics, `scale` what PRO's features are scaled by.
+    commands; a device that is not configured is None. `stroke` [m] is the gripper's, None without
+    one; `chain` is the arm's kinematics, `scale` what PRO's features are scaled by, and `seed` that
+    of the episode which was set up last.
 
     A device with an address (`info.uri`) is locked against other processes while it is open. Raises
     ConfigError, DeviceError, and Busy for a device that another process holds.
@@ -58,9 +60,14 @@ class Station:
         self._stack = ExitStack()
         self.payload = Payload(settings.tool)
         limits = self.arm_device.limits
-        stroke = self.gripper_device.stroke if self.gripper_device is not None else 0.085
-        self.stroke = stroke
-        self.scale = Scale(limits.q_min, limits.q_max, limits.dq_max, limits.tau_max, stroke=stroke)
+        scale = Scale(limits.q_min, limits.q_max, limits.dq_max, limits.tau_max)
+        self.stroke: float | None = None
+        if self.gripper_device is not None:
+            self.stroke = self.gripper_device.stroke
+            scale = replace(scale, stroke=self.stroke)
+        # Without a gripper its features are masked; the default stroke in `scale` then scales none.
+        self.scale = scale
+        self.seed = 0
 
     def _open(self, folder: str, section: str, table: dict[str, Any]) -> Any:
         module, cfg = device_config(folder, table, f"[{section}]")
@@ -77,6 +84,11 @@ class Station:
     def joints(self) -> int:
         """How many joints the arm has."""
         return len(self.arm_device.limits.q_min)
+
+    @property
+    def joint_names(self) -> tuple[str, ...]:
+        """Names of the arm's joints, in the order of the joint positions."""
+        return tuple(f"joint_{i + 1}" for i in range(self.joints))
 
     def __enter__(self) -> Station:
         with ExitStack() as stack:
@@ -111,6 +123,7 @@ class Station:
     def reset(self, seed: int) -> str | None:
         """Set up the episode of `seed`. Returns its instruction, None where there is none. In
         lock-step the clock restarts, so that an episode does not depend on those before it."""
+        self.seed = seed
         if isinstance(self.clock, VirtualClock):
             self.clock.restart()
             for source in self.sources:
@@ -120,5 +133,6 @@ class Station:
         return self.world.reset(seed)
 
     def outcome(self) -> bool | None:
-        """Whether the task was done, as the world tells; None where there is no world to ask."""
+        """Whether the instruction was carried out, as the world tells; None where there is no world
+        to ask."""
         return self.world.outcome() if self.world is not None else None

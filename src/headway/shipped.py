@@ -1,4 +1,4 @@
-"""Paths of the run configurations and models that are shipped with the package.
+"""What is shipped with the package: paths of run configurations and models, and the usual task.
 
 In the repository the folders `configs` and `models` lie at the root and are linked from
 `src/headway`; a wheel contains them as `headway/configs` and `headway/models`. A configuration
@@ -14,4 +14,5 @@ CONFIG = ROOT / "configs" / "pick_place_sim.toml"  # what `headway run` uses whe
 POLICY = ROOT / "models" / "pick_place_policy"
 PRO = ROOT / "models" / "pick_place_pro"
 RISK = ROOT / "models" / "pick_place_pro.risk.json"
+TASK = "pick_place"  # the kind of a `[task]` without the key `kind`
 EDITABLE = (CONFIG, POLICY, PRO, RISK)  # what `headway init` copies

@@ -10,13 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway.edge.control.result import Result
-from headway.edge.control.tasks.pick_place import Phase
 from headway.edge.guard.reasons import Reason
 from headway.edge.pro.operator import SIGNALS
 from headway.errors import RecordingError
 from headway.mcaplog import Recording
 from headway.tools.latency.rows import total_ns
-from headway.tools.recorded import events_of, result_of
+from headway.tools.recorded import events_of, phase_name, phases_of, result_of
 from headway.tools.report.channels import channel_panels, known, signal_panels, wrench_panels
 from headway.tools.report.series import Array, Event, Panel, Span, Timeline, merge, spans_of
 
@@ -116,10 +115,11 @@ def _lanes(e: RecordedEpisode) -> dict[str, list[Span]]:
         lanes["not readable"] = merge(lost)
     phase = e.column("phase")
     if known(phase):
+        names = phases_of(e.recording)
         codes = np.where(np.isfinite(phase), phase, -1).astype(np.int64)
         lanes["phase"] = merge(
             [
-                Span(a, b, _name(Phase, c), f"p{c % 8}")
+                Span(a, b, phase_name(names, c), f"p{c % 8}")
                 for a, b, c in spans_of(e.t, codes, e.step)
                 if c >= 0
             ]
@@ -129,7 +129,7 @@ def _lanes(e: RecordedEpisode) -> dict[str, list[Span]]:
         runs = spans_of(t, e.command["reason"], e.step)
         lanes["guard"] = merge(
             [
-                Span(a, b, _name(Reason, c), "bandwarn" if c == Reason.NO_COMMAND else "bandbad")
+                Span(a, b, _reason(c), "bandwarn" if c == Reason.NO_COMMAND else "bandbad")
                 for a, b, c in runs
                 if c != Reason.OK
             ]
@@ -137,11 +137,11 @@ def _lanes(e: RecordedEpisode) -> dict[str, list[Span]]:
     return lanes
 
 
-def _name(kind: type[Phase] | type[Reason], code: int) -> str:
+def _reason(code: int) -> str:
     try:
-        return kind(code).name.lower().replace("_", " ")
+        return Reason(code).name.lower().replace("_", " ")
     except ValueError:  # from a later version
-        return f"{kind.__name__.lower()} {code}"
+        return f"reason {code}"
 
 
 def _panels(e: RecordedEpisode, timing: Rows | None) -> Iterator[Panel]:

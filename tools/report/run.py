@@ -154,9 +154,11 @@ def _facts(e: RecordedEpisode) -> list[tuple[str, str]]:
     ]
     if e.pro is not None:
         shown.append(("reward (sum)", n(facts.get("reward"))))
+    if r is not None:
+        shown += [(k, n(v)) for k, v in r.numbers.items()]
     shown += [("seed", meta.get("seed", "-")), ("clock", meta.get("clock", "-"))]
     shown += [(word, run[k]) for k, word in RUN_FACTS if (run := e.recording.run).get(k)]
-    shown += [(k, meta[k]) for k in ("policy", "pro", "bundle", "headway") if meta.get(k)]
+    shown += [(k, meta[k]) for k in ("task", "policy", "pro", "bundle", "headway") if meta.get(k)]
     return shown
 
 

@@ -33,7 +33,7 @@ from headway.tools.run.inject import Faults, parse
 from headway.tools.run.options import RunOptions as RunOptions
 from headway.tools.run.options import check, enough_files
 from headway.tools.run.panel import Panel
-from headway.tools.run.summary import EpisodeSummary, separation, success_line
+from headway.tools.run.summary import EpisodeSummary, numbers_lines, separation, success_line
 from headway.tools.view.viewer import Viewer, ViewOptions
 
 STOPPED = ("fault", "protective stop")
@@ -81,7 +81,7 @@ def _run(config: Path, run: RunOptions, ending: Ending, console: Console) -> int
         try:
             for line in (*built.choices, *built.notes):
                 console.print(f"[dim]{escape(line)}[/dim]")
-            for line in faults.notes(settings.task.limit_s):
+            for line in faults.notes(built.loop.task.limit_s):
                 console.print(f"[yellow]{escape(line)}[/yellow]", soft_wrap=True)
             faults.attach(built.loop)
             ending.watch(built.loop)
@@ -160,10 +160,12 @@ def _viewer(options: ViewOptions, console: Console) -> Iterator[Viewer | None]:
 
 def _line(seed: int, r: Result) -> str:
     word = {True: "[green]success[/green]", False: "[red]failure[/red]", None: "-"}[r.success]
+    measured = "".join(f", {k} {'-' if v is None else f'{v:.4g}'}" for k, v in r.numbers.items())
     return (
         f"seed {seed}: {word} ({r.end}, {r.seconds:.1f} s, {r.retries} retries, "
         f"peak {r.peak_force:.0f} N, {r.rejected} rejected, {r.missed} missed, "
-        f"reward {r.reward:+.2f})" + (f"\n  [red]{escape(r.why)}[/red]" if r.why else "")
+        f"reward {r.reward:+.2f}{escape(measured)})"
+        + (f"\n  [red]{escape(r.why)}[/red]" if r.why else "")
     )
 
 
@@ -171,6 +173,8 @@ def _summary(console: Console, done: list[EpisodeSummary], out: Path) -> None:
     line = success_line([e.result for e in done])
     if line:
         console.print(line)
+    for line in numbers_lines([e.result for e in done]):
+        console.print(line, markup=False, soft_wrap=True)
     table = separation(done)
     if table is not None:
         console.print(table)

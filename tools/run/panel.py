@@ -14,7 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from headway.edge.control.loop import Loop
-from headway.edge.control.tasks.pick_place import Phase
+from headway.tools.recorded import phase_name
 
 _SIGNALS = (("progress", "green"), ("stability", "cyan"), ("completion", "blue"), ("risk", "red"))
 
@@ -55,7 +55,8 @@ class Panel:
         v = self._loop.current.row.view
         phase = float(v["phase"])
         table.add_row("elapsed", f"{float(v['elapsed']):.1f} s of {float(v['limit']):g} s")
-        table.add_row("phase", Phase(int(phase)).name.lower() if np.isfinite(phase) else "-")
+        name = phase_name(self._loop.phases, phase) if np.isfinite(phase) else "-"
+        table.add_row("phase", escape(name))
         table.add_row("retries", f"{float(v['retries']):.0f}")
         table.add_row(r"TCP \[m]", escape(np.array2string(v["tcp"][:3], precision=3)))
         table.add_row(r"|F| \[N]", f"{float(np.linalg.norm(v['wrench'][:3])):.1f}")

@@ -38,6 +38,20 @@ def success_line(results: Sequence[Result]) -> str:
     )
 
 
+def numbers_lines(results: Sequence[Result]) -> list[str]:
+    """A line for each number that the task measured: its least, median and largest value at the end
+    of the episodes that have it."""
+    lines = []
+    for name in dict.fromkeys(k for r in results for k in r.numbers):
+        values = [v for r in results if (v := r.numbers.get(name)) is not None]
+        if values:
+            lines.append(
+                f"{name} at the end of {len(values)} episodes: least {min(values):.4g}, median "
+                f"{np.median(values):.4g}, largest {max(values):.4g}"
+            )
+    return lines
+
+
 def separation(episodes: Sequence[EpisodeSummary]) -> Table | str | None:
     """A table of the AUROC of failure at two moments: LEAD_S before the end of each episode, and at
     a fixed time at which all episodes still run, when the elapsed time says nothing. With fewer

@@ -1,6 +1,6 @@
 """Scenes of the simulated cell. Each module is a kind, with a struct `Config` and a function
 `build(cfg, rng) -> Scene`. It also states what the run's section `[task]` must agree with: `TASK`,
-the task's `index`; the zones `SOURCE` and `TARGET`; and `INSTRUCTIONS`, of which each scene gives
+the task's name; the zones `SOURCE` and `TARGET`; and `INSTRUCTIONS`, of which each scene gives
 one.
 """
 

@@ -26,7 +26,7 @@ COLOURS = {
 INSTRUCTIONS = tuple(f"put the {c} item in the tote" for c in COLOURS)
 BIN = Zone((0.45, -0.17, 0.0), (0.13, 0.11, 0.03))
 TOTE = Zone((0.45, 0.20, 0.0), (0.11, 0.11, 0.04))
-TASK, SOURCE, TARGET = 0, BIN, TOTE
+TASK, SOURCE, TARGET = "pick_place", BIN, TOTE
 
 
 Items = Annotated[int, Meta(ge=1, le=len(COLOURS))]

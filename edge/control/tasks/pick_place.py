@@ -6,8 +6,6 @@ into PRO's status features; `done` ends the episode.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Annotated
 
@@ -15,7 +13,11 @@ from msgspec import Meta
 
 from headway import config
 from headway.config import Fraction, NotNegative, Positive
+from headway.drivers import Asked
 from headway.edge.control.events import EventKind
+from headway.edge.control.tasks import Place, Sensed, TaskAbout
+from headway.errors import ConfigError
+from headway.types import Pose
 
 
 class Phase(IntEnum):
@@ -31,10 +33,10 @@ class Phase(IntEnum):
     RECOVER = 7  # after a retry, until the open jaws are above `clear_z`
 
 
-Place = Annotated[float, Meta(ge=-10.0, le=10.0)]  # a coordinate within reach of any arm [m]
+PHASES = tuple(phase.name.lower() for phase in Phase)
 
 
-class ZoneConfig(config.Struct, frozen=True):
+class Zone(config.Struct, frozen=True):
     """A rectangle on the table, in the base frame: its centre (x, y) and half its size [m]."""
 
     centre: tuple[Place, Place]
@@ -45,14 +47,12 @@ class ZoneConfig(config.Struct, frozen=True):
         return abs(x - self.centre[0]) < self.half[0] and abs(y - self.centre[1]) < self.half[1]
 
 
-class TaskConfig(config.Struct, frozen=True):
-    """The `[task]` section: one pick from `source` to `target`."""
+class Config(config.Struct, frozen=True):
+    """The keys of `[task]` for this kind, beyond those that all kinds have: one pick from `source`
+    to `target`."""
 
-    source: ZoneConfig
-    target: ZoneConfig
-    # which task PRO is told of: 0 pick-and-place, 1 box opening, 2 returns
-    index: Annotated[int, Meta(ge=0, le=2)] = 0
-    limit_s: Positive = 18.0  # time limit of an episode [s]
+    source: Zone
+    target: Zone
     # heights of the TCP in the base frame [m]
     clear_z: Place = 0.18  # above this the tool passes over everything
     low_z: Place = 0.12  # below this the open jaws are descending to the item
@@ -63,42 +63,68 @@ class TaskConfig(config.Struct, frozen=True):
     open_fraction: Fraction = 0.5  # a commanded width below this share of the stroke means "close"
 
 
-# Is called with the event's kind, a text for people, and the numbers of the event: the width of the
-# jaws and x, y, z of the TCP in the base frame [m], by name.
-OnEvent = Callable[[EventKind, str, dict[str, float]], None]
+def check(cfg: Config, name: str, asked: Asked, where: str) -> None:
+    """Check that the task `name` is the one that a world asks for, and that its zones hold the
+    world's places. `where` names the section in errors. Raises ConfigError."""
+    if name != asked.task:
+        raise ConfigError(
+            f"{where}: `name` wants {asked.task!r}, the task of the cell's {asked.name}, found "
+            f"{name!r}"
+        )
+    for key, (x, y) in asked.places.items():
+        zone: Zone = getattr(cfg, key)
+        if not zone.holds(x, y):
+            raise ConfigError(
+                f"{where}: `{key}` wants a zone that holds ({x:g}, {y:g}), where the cell's "
+                f"{asked.name} has it, found centre {zone.centre} and half {zone.half}"
+            )
 
 
-def _nobody(kind: EventKind, text: str, numbers: dict[str, float]) -> None:
-    """The default of `on_event`: does nothing."""
+def make(cfg: Config, about: TaskAbout) -> PickPlace:
+    """The task for one episode. Raises ConfigError for a robot without a gripper."""
+    if about.stroke is None:
+        raise ConfigError(
+            "a task of the kind pick_place wants a gripper, found no [gripper]: add the section, "
+            'or set kind = "open_ended" in [task]'
+        )
+    return PickPlace(cfg, about, about.stroke)
 
 
-@dataclass(slots=True)
-class TaskMonitor:
-    """Call `step` once per tick. `stroke` [m] of the gripper; `on_event` is called in the tick in
-    which an event happens. `phase`, `retries`, `done` and `holding` (an item) are the state."""
+class PickPlace:
+    """The task in one episode. `holding`: whether the jaws hold an item. Whether the right item is
+    at the target only the world can tell: `outcome` is None."""
 
-    cfg: TaskConfig
-    stroke: float
-    on_event: OnEvent = _nobody
-    phase: Phase = Phase.APPROACH
-    retries: int = 0
-    done: bool = False
-    holding: bool = False
-    _was_closing: bool = False
-    _still_s: float = 0.0
-    _last_width: float = 0.0
-    _closed_on_nothing: bool = False
+    phases = PHASES
 
-    def step(
-        self, x: float, y: float, z: float, width: float, width_ref: float, dt: float
-    ) -> Phase:
-        """The phase after this tick: `x`, `y`, `z` of the TCP in the base frame [m], jaw opening
-        `width` and its last command `width_ref` [m], and `dt` [s] since the last tick. With a value
-        that is not finite nothing changes."""
+    def __init__(self, cfg: Config, about: TaskAbout, stroke: float) -> None:
+        """`stroke` [m] of the gripper. `about.happened` is called with the width of the jaws and x,
+        y, z of the TCP in the base frame [m]."""
+        self.cfg, self._stroke, self._happened = cfg, stroke, about.happened
+        self.phase: int = Phase.APPROACH
+        self.retries = 0
+        self.done = self.holding = False
+        self.outcome: bool | None = None
+        self.goal: Pose | None = None
+        self._was_closing = self._closed_on_nothing = False
+        self._still_s = self._last_width = 0.0
+
+    @property
+    def recovering(self) -> bool:
+        """Whether the open jaws are on their way up after a retry."""
+        return self.phase == Phase.RECOVER
+
+    def step(self, sensed: Sensed) -> None:
+        """See `headway.edge.control.tasks.Task`. Nothing changes without samples of both arm and
+        gripper, or with a value that is not finite."""
+        state, grip, dt = sensed.state, sensed.grip, sensed.dt
+        if state is None or grip is None:
+            return
         c = self.cfg
+        x, y, z = state.tcp.pos.tolist()
+        width, width_ref = grip.width, grip.width_ref
         if not math.isfinite(x + y + z + width + width_ref):
-            return self.phase
-        closing = width_ref < c.open_fraction * self.stroke
+            return
+        closing = width_ref < c.open_fraction * self._stroke
         # `_last_width` follows the width with a time constant of 10 ms. Encoder noise is 0.1 mm; a
         # jaw that closes by 0.24 mm per 2 ms tick is 1.2 mm ahead of it.
         moving = abs(width - self._last_width) > 0.0008
@@ -113,7 +139,6 @@ class TaskMonitor:
         else:
             self._while_open(x, y, z, width)
         self._was_closing = closing
-        return self.phase
 
     def _while_closed(self, x: float, y: float, z: float, width: float, settled: bool) -> None:
         c = self.cfg
@@ -163,4 +188,4 @@ class TaskMonitor:
             self.phase = Phase.DESCEND if low else Phase.APPROACH
 
     def _say(self, kind: EventKind, text: str, x: float, y: float, z: float, width: float) -> None:
-        self.on_event(kind, text, {"x": x, "y": y, "z": z, "width": width})
+        self._happened(kind, text, {"x": x, "y": y, "z": z, "width": width})
