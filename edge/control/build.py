@@ -26,7 +26,8 @@ from headway.edge.control.station import Station
 from headway.edge.engines.engine import FOLDER, open_bundle
 from headway.edge.host.realtime import split
 from headway.edge.motion import smoother
-from headway.edge.policy.kinds.bundle import BundlePolicy, instruction_index
+from headway.edge.policy.instructions import index_of
+from headway.edge.policy.kinds.bundle import BundlePolicy
 from headway.edge.policy.policy import (
     About,
     FrameShape,
@@ -231,7 +232,7 @@ def check_instruction(policy: About, settings: Settings) -> str:
             f"policy {policy.name} wants an instruction, found none: set `instruction` at the top "
             f"of the file to {', or '.join(map(repr, known))}"
         )
-    instruction_index(text, known, policy.name)
+    index_of(text, known, policy.name)
     return ""
 
 

@@ -138,6 +138,7 @@ def _check(data: Any, kind: Any, where: str, key: str) -> None:
     """Raises ConfigError for unknown or missing keys, and for numbers that are not finite or out of
     bounds. msgspec's own messages do not say what was found or which key is similar, and it accepts
     NaN and infinity as floats."""
+    _check_tag(data, kind, where, key)
     kind, metas = _plain(kind, data)
     if isinstance(data, int | float) and not isinstance(data, bool):
         if kind in (int, float):
@@ -154,6 +155,8 @@ def _check(data: Any, kind: Any, where: str, key: str) -> None:
             hints = get_type_hints(kind, include_extras=True)
             valid = {f.encode_name: hints[f.name] for f in msgspec.structs.fields(kind)}
             for name, value in data.items():
+                if name == kind.__struct_config__.tag_field:  # which msgspec checks
+                    continue
                 if name not in valid:
                     hint = suggest(str(name), valid, prefix)
                     raise ConfigError(f"{where}: unknown key `{prefix}{name}`: {hint}")
@@ -165,6 +168,27 @@ def _check(data: Any, kind: Any, where: str, key: str) -> None:
         elif get_origin(kind) is dict:
             for name, value in data.items():
                 _check(value, get_args(kind)[1], where, f"{prefix}{name}")
+
+
+def _check_tag(data: Any, kind: Any, where: str, key: str) -> None:
+    """Raises ConfigError for a section that could be one of several kinds, and that does not say
+    which, or names none of them."""
+    if not isinstance(data, dict) or get_origin(kind) not in (Union, UnionType):
+        return
+    tags = dict(filter(None, (_tag(k) for k in get_args(kind))))
+    for field in set(tags.values()):
+        found = data.get(field)
+        if found not in list(tags):
+            full = f"{key}.{field}" if key else field
+            hint = suggest(str(found), map(str, tags))
+            raise ConfigError(f"{where}: `{full}` wants a kind, found {_short(found)}: {hint}")
+
+
+def _tag(kind: Any) -> tuple[Any, str] | None:
+    """The tag by which msgspec tells the struct `kind` from others, and the key that has it; None
+    for what has no tag."""
+    about = getattr(kind, "__struct_config__", None)
+    return None if about is None or about.tag_field is None else (about.tag, about.tag_field)
 
 
 def _what(key: str, kind: Any, where: str) -> str:
@@ -195,6 +219,9 @@ def _takes(kind: Any, data: Any) -> bool:
     kind = _plain(kind, data)[0]
     origin = get_origin(kind) or kind
     if isinstance(data, dict):
+        tag = _tag(origin)
+        if tag is not None and tag[1] in data:
+            return bool(data[tag[1]] == tag[0])
         return isinstance(origin, type) and issubclass(origin, dict | msgspec.Struct)
     if isinstance(data, list | tuple):
         return origin in (list, tuple)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 
 from headway.bundle import Bundle, load
@@ -11,6 +10,7 @@ from headway.edge.engines.engine import Engine, open_bundle
 from headway.edge.motion.actions import of_policy, to_actions
 from headway.edge.motion.chunks import ACTION_NAMES
 from headway.edge.policy.bundle_inputs import Scaling, make_inputs
+from headway.edge.policy.instructions import index_of
 from headway.edge.policy.observation import renamed
 from headway.edge.policy.policy import ImageNeed, Needs
 from headway.errors import SpecMismatch
@@ -81,7 +81,7 @@ class BundlePolicy:
         the policy takes no instruction. Raises SpecMismatch for an unknown one."""
         if not self.info.instructions:
             return 0
-        return instruction_index(text, self.info.instructions, self.name)
+        return index_of(text, self.info.instructions, self.name)
 
     def reset(self) -> None:
         """Does nothing: this policy keeps no state between inferences."""
@@ -102,13 +102,3 @@ def open_policy(bundle: str, engine: str = "auto") -> BundlePolicy:
     Raises BundleError, SpecMismatch, and what `engines.engine.open_engine` raises."""
     made = load(Path(bundle))
     return BundlePolicy(made, open_bundle(made, engine))
-
-
-def instruction_index(text: str, known: tuple[str, ...], policy: str) -> int:
-    """Index of the instruction `text` among those that the policy named `policy` has learned.
-    Raises SpecMismatch for a text that is not among them."""
-    if text in known:
-        return known.index(text)
-    near = difflib.get_close_matches(text, known, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"it knows {', '.join(map(repr, known))}"
-    raise SpecMismatch(f"policy {policy} was not taught {text!r}: {hint}")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from headway import config
 from headway.clock import NS
-from headway.edge.policy.kinds.bundle import instruction_index
+from headway.edge.policy.instructions import index_of
 from headway.edge.policy.remote import MAX_BYTES
 from headway.edge.policy.remote.codec import TEXT, Encoder, decode
 from headway.edge.policy.remote.layout import Layout, finite_actions, from_metadata
@@ -109,7 +109,7 @@ class RemotePolicy:
         for any text where it takes free text. Raises SpecMismatch for an unknown or too long one.
         """
         if self.layout.instructions:
-            return instruction_index(text, self.layout.instructions, self.name)
+            return index_of(text, self.layout.instructions, self.name)
         if len(text.encode()) > TEXT:
             raise SpecMismatch(f"wanted an instruction of at most {TEXT} bytes, found a longer one")
         if text not in self._texts:
