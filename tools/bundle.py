@@ -20,7 +20,7 @@ from headway.edge.engines.backends import ort
 from headway.edge.engines.engine import TensorSpec, open_bundle
 from headway.edge.policy.kinds.bundle import BundlePolicy
 from headway.errors import ConfigError
-from headway.instructions import Instruction
+from headway.instructions import InstructionSpec
 
 MODEL = "policy.onnx"
 
@@ -57,7 +57,7 @@ class PolicyMap(config.Struct, frozen=True, kw_only=True):
     ignored_outputs: tuple[str, ...] = ()
     images: tuple[Image, ...] = ()
     state: tuple[StateInput, ...] = ()
-    instruction: Instruction | None = None
+    instruction: InstructionSpec | None = None
     stride_s: Seconds | None = None
     tensors: dict[str, TensorMap] = {}  # noqa: RUF012 - msgspec copies defaults
     files: tuple[str, ...] = ()

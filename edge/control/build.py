@@ -24,7 +24,7 @@ from headway.edge.control.settings import Settings
 from headway.edge.control.station import Station
 from headway.edge.engines.engine import FOLDER, open_bundle
 from headway.edge.motion import smoother
-from headway.edge.policy.instructions import Vocabulary
+from headway.edge.policy.instructions import index_of
 from headway.edge.policy.policy import About, InlineWorker, Policy, Worker
 from headway.edge.pro import risk
 from headway.edge.pro.operator import ProOperator
@@ -207,5 +207,5 @@ def check_instruction(policy: About, settings: Settings) -> str:
             f"policy {policy.name} wants an instruction, found none: set `instruction` at the top "
             f"of the file to {', or '.join(map(repr, known))}"
         )
-    Vocabulary(known, policy.name).encode(text)
+    index_of(text, known, policy.name)
     return ""

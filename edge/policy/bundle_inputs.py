@@ -4,6 +4,7 @@ names. Loading the manifest has checked that the tensors fit."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any, Protocol
 
@@ -49,7 +50,15 @@ def make_inputs(bundle: Bundle, engine: Engine, encoder: Encoder | None) -> list
     except ValueError as e:
         raise SpecMismatch(f"{bundle.path}: {e}") from None
     if encoder is not None:
-        made.append(_InstructionInput({n: engine.bind(n) for n in encoder.inputs}, encoder))
+        for name, spec in encoder.tensors.items():
+            found = tensors[name]
+            if math.prod(found.shape) != math.prod(spec.shape) or found.unit or found.normalised:
+                raise SpecMismatch(
+                    f"{bundle.path}: input `{name}`: wanted {spec.dtype} {spec.shape} for the "
+                    f"instruction, without a unit or normalisation, found {found.dtype} "
+                    f"{found.shape}: see policy.instruction"
+                )
+        made.append(_InstructionInput({n: engine.bind(n) for n in encoder.tensors}, encoder))
     return made
 
 
@@ -134,7 +143,8 @@ class _InstructionInput:
         if obs.instruction == self._text:
             return
         for name, values in self._encoder.encode(obs.instruction).items():
-            self._buffers[name][...] = values
+            buffer = self._buffers[name]
+            buffer[...] = values.reshape(buffer.shape)
         self._text = obs.instruction
 
 

@@ -138,6 +138,7 @@ def _check(data: Any, kind: Any, where: str, key: str) -> None:
     """Raises ConfigError for unknown or missing keys, and for numbers that are not finite or out of
     bounds. msgspec's own messages do not say what was found or which key is similar, and it accepts
     NaN and infinity as floats."""
+    _check_tag(data, kind, where, key)
     kind, metas = _plain(kind, data)
     if isinstance(data, int | float) and not isinstance(data, bool):
         if kind in (int, float):
@@ -153,9 +154,8 @@ def _check(data: Any, kind: Any, where: str, key: str) -> None:
         if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
             hints = get_type_hints(kind, include_extras=True)
             valid = {f.encode_name: hints[f.name] for f in msgspec.structs.fields(kind)}
-            tag = kind.__struct_config__.tag_field
             for name, value in data.items():
-                if name == tag:
+                if name == kind.__struct_config__.tag_field:  # which msgspec checks
                     continue
                 if name not in valid:
                     hint = suggest(str(name), valid, prefix)
@@ -168,6 +168,27 @@ def _check(data: Any, kind: Any, where: str, key: str) -> None:
         elif get_origin(kind) is dict:
             for name, value in data.items():
                 _check(value, get_args(kind)[1], where, f"{prefix}{name}")
+
+
+def _check_tag(data: Any, kind: Any, where: str, key: str) -> None:
+    """Raises ConfigError for a section that could be one of several kinds, and that does not say
+    which, or names none of them."""
+    if not isinstance(data, dict) or get_origin(kind) not in (Union, UnionType):
+        return
+    tags = dict(filter(None, (_tag(k) for k in get_args(kind))))
+    for field in set(tags.values()):
+        found = data.get(field)
+        if found not in list(tags):
+            full = f"{key}.{field}" if key else field
+            hint = suggest(str(found), map(str, tags))
+            raise ConfigError(f"{where}: `{full}` wants a kind, found {_short(found)}: {hint}")
+
+
+def _tag(kind: Any) -> tuple[Any, str] | None:
+    """The tag by which msgspec tells the struct `kind` from others, and the key that has it; None
+    for what has no tag."""
+    about = getattr(kind, "__struct_config__", None)
+    return None if about is None or about.tag_field is None else (about.tag, about.tag_field)
 
 
 def _what(key: str, kind: Any, where: str) -> str:
@@ -188,8 +209,7 @@ def _plain(kind: Any, data: Any) -> tuple[Any, tuple[Meta, ...]]:
             metas += tuple(m for m in kind.__metadata__ if isinstance(m, Meta))
             kind = kind.__origin__
         elif get_origin(kind) in (Union, UnionType):
-            fit = [a for a in get_args(kind) if _takes(a, data)]
-            kind = next((a for a in fit if _tagged(a, data)), fit[0] if fit else None)
+            kind = next((a for a in get_args(kind) if _takes(a, data)), None)
         else:
             return kind, metas
 
@@ -199,20 +219,15 @@ def _takes(kind: Any, data: Any) -> bool:
     kind = _plain(kind, data)[0]
     origin = get_origin(kind) or kind
     if isinstance(data, dict):
+        tag = _tag(origin)
+        if tag is not None and tag[1] in data:
+            return bool(data[tag[1]] == tag[0])
         return isinstance(origin, type) and issubclass(origin, dict | msgspec.Struct)
     if isinstance(data, list | tuple):
         return origin in (list, tuple)
     if isinstance(data, int | float) and not isinstance(data, bool):
         return origin in (int, float)
     return origin is type(data)
-
-
-def _tagged(kind: Any, data: Any) -> bool:
-    """Whether `data` name the struct `kind` in their tag field, as those of a tagged union do."""
-    if not isinstance(data, dict) or not isinstance(kind, type):
-        return False
-    made = getattr(kind, "__struct_config__", None)
-    return made is not None and made.tag is not None and data.get(made.tag_field) == made.tag
 
 
 def _check_number(value: float, kind: type, metas: tuple[Meta, ...], where: str, key: str) -> None:

@@ -14,7 +14,7 @@ from headway.bundle import Bundle, load
 from headway.clock import NS
 from headway.edge.engines.engine import Engine, open_bundle
 from headway.edge.policy.bundle_inputs import loop_names, make_inputs
-from headway.edge.policy.instructions import open_encoder
+from headway.edge.policy.instructions import Encoder, open_encoder
 from headway.edge.policy.policy import ImageNeed, Needs
 from headway.edge.policy.previous import Previous
 from headway.errors import SpecMismatch
@@ -48,9 +48,9 @@ class BundlePolicy:
         self.name, self.actions = manifest.name, info.actions
         self.cameras = tuple(dict.fromkeys(i.camera for i in info.images))
         self.state_names = loop_names(info.state)
-        self._encoder = None
+        self._encoder: Encoder | None = None
         if info.instruction is not None:
-            self._encoder = open_encoder(info.instruction, bundle.path)
+            self._encoder = open_encoder(info.instruction, bundle.path, self.name)
         self.needs = Needs(
             rate_hz=info.rate_hz,
             images=tuple(

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway.clock import NS
-from headway.edge.policy.instructions import Vocabulary
+from headway.edge.policy.instructions import index_of
 from headway.edge.policy.previous import Previous
 from headway.edge.policy.remote import MAX_BYTES
 from headway.edge.policy.remote.codec import TEXT, Encoder, decode
@@ -92,7 +92,7 @@ class RemotePolicy:
         if self.layout.prompt is None:
             return
         if self.layout.instructions:
-            Vocabulary(self.layout.instructions, self.name).encode(text)
+            index_of(text, self.layout.instructions, self.name)
         if len(text.encode()) > TEXT:
             raise SpecMismatch(f"wanted an instruction of at most {TEXT} bytes, found a longer one")
 

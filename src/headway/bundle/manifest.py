@@ -10,7 +10,7 @@ from msgspec import Meta
 from headway.actions import ActionSpace
 from headway.bundle.tensors import Image, StateInput, Tensor
 from headway.config import Hertz, NotNegative, Seconds, Struct
-from headway.instructions import Instruction
+from headway.instructions import InstructionSpec
 
 SCHEMA = 2
 
@@ -29,7 +29,7 @@ class Policy(Struct, frozen=True, kw_only=True):
     output: str = "actions"
     images: tuple[Image, ...] = ()
     state: tuple[StateInput, ...] = ()
-    instruction: Instruction | None = None
+    instruction: InstructionSpec | None = None
     stride_s: Seconds | None = None
     ignored_outputs: tuple[str, ...] = ()
 
