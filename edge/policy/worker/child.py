@@ -52,9 +52,9 @@ class Child:
         self.sock, self.policy, self.about = sock, policy, known
         message, fds, _, _ = socket.recv_fds(sock, protocol.LONGEST, 2)
         setup = protocol.unpack(message)
-        self.chain = Chain(tuple(map(tuple, setup["dh"])), setup["base_yaw"], tuple(setup["tool"]))
+        self.chain = Chain.from_plain(setup["chain"])
         self.cameras = {k: FrameShape(*v) for k, v in setup["cameras"].items()}
-        joints, state = len(self.chain.dh), len(known.state_names)
+        joints, state = self.chain.n, len(known.state_names)
         fields = protocol.observation_fields(self.cameras, state, joints)
         self.seen = Tensors(fields, setup["slots"], fds[0])
         self.said = Tensors(

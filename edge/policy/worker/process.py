@@ -161,7 +161,7 @@ class ProcessWorker:
         self.detail, self.facts = d["detail"], d["facts"]
         assert self._exchange is not None
         memory = {
-            "dh": chain.dh, "base_yaw": chain.base_yaw, "tool": chain.tool, "slots": SLOTS,
+            "chain": chain.plain(), "slots": SLOTS,
             "cameras": {name: self._frames[name] for name in found.cameras},
             "warm_up": care.warm_up, "q": self._q,
         }  # fmt: skip
