@@ -20,14 +20,16 @@ from headway import kernels
 from headway.benchmarks._findings import PERCENTILES, Findings, Number, Table, percentiles
 from headway.benchmarks._libraries import measured, note
 from headway.benchmarks._statistics import NAME, others
-from headway.drivers.arms import _ur5e as ur
+from headway.drivers.model import load
 from headway.kernels import native, oracle, spec, telemetry
 from headway.kernels.derive import ROW, Derive
 from headway.kernels.telemetry import Scale
 from headway.types import Vec
 
+UR5E = load("ur5e")
+
 HZ, JOINTS = 500.0, 6
-LIM = ur.LIMITS
+LIM = UR5E.limits
 SCALE = Scale(LIM.q_min, LIM.q_max, LIM.dq_max, LIM.tau_max)
 CHANNELS = len(spec.CHANNELS) - spec.N_MASKS + JOINTS  # derived channels that statistics are over
 TICKS, WINDOWS = 50_000, 512

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,12 +17,13 @@ from numpy.typing import NDArray
 
 from headway.benchmarks._findings import PERCENTILES, Findings, Number, Table
 from headway.benchmarks.parts import timed
-from headway.drivers.arms import _ur5e as ur
-from headway.drivers.kinematics import Chain
-from headway.drivers.sim import arm_model
+from headway.drivers.model import load
+from headway.drivers.sim import cell
 from headway.edge.guard import native as guard_native
 from headway.edge.guard.guard import Guard, GuardConfig
 from headway.edge.guard.reasons import Reason
+
+UR5E = load("ur5e")
 
 CALLS = 4000
 DT = 0.1  # [s] between waypoints
@@ -37,8 +39,8 @@ def chunks() -> dict[str, tuple[Reason, Chunk]]:
     nan, wide, fast, hard, out, fold, low = (good.copy() for _ in range(7))
     nan[30, 2] = np.nan
     wide[:, 5] = np.linspace(0, 6.4, _ROWS)
-    fast[30:, 0] += 2 * DT * ur.LIMITS.dq_max[0]
-    hard[30, 3] += 2 * DT**2 * ur.LIMITS.ddq_max[3] / 2
+    fast[30:, 0] += 2 * DT * UR5E.limits.dq_max[0]
+    hard[30, 3] += 2 * DT**2 * UR5E.limits.ddq_max[3] / 2
     out[:, 0] = np.linspace(0, 2.8, _ROWS)
     fold[:, 2] = np.linspace(1.9, 2.9, _ROWS)
     low[:, 1] = np.linspace(-1.9, -3.4, _ROWS)
@@ -57,7 +59,7 @@ def chunks() -> dict[str, tuple[Reason, Chunk]]:
 def ours(impl: Any) -> Guard:
     """The guard of the simulated arm at 500 Hz, with a workspace, a floor, and limits of force and
     torque; `impl` computes it and the kinematics."""
-    chain = Chain(ur.DH, ur.BASE_YAW, arm_model.TCP, impl, (*ur.BODY, *arm_model.TOOL_BODY))
+    chain = replace(cell.CHAIN, impl=impl)
     cfg = GuardConfig(
         workspace_min=(-0.25, -1.0, 0.0),
         workspace_max=(1.0, 1.0, 1.5),
@@ -65,7 +67,7 @@ def ours(impl: Any) -> Guard:
         torque_max=15.0,
         floor_z=0.0,
     )
-    return Guard(cfg, ur.LIMITS, 0.002, chain, impl)
+    return Guard(cfg, UR5E.limits, 0.002, chain, impl)
 
 
 def theirs() -> Callable[[Chunk], bool] | str:
@@ -75,7 +77,7 @@ def theirs() -> Callable[[Chunk], bool] | str:
         from reflex.safety.guard import ActionGuard, SafetyLimits  # type: ignore[import-not-found]
     except Exception as e:
         return f"no reflex-vla ({type(e).__name__}: {e})"
-    lim = ur.LIMITS
+    lim = UR5E.limits
     guard = ActionGuard(
         SafetyLimits(
             joint_names=[f"j{i}" for i in range(6)],

@@ -23,9 +23,9 @@ from headway.benchmarks._robot import PRO_BUNDLE
 from headway.clock import Tick
 from headway.compiled import Impl
 from headway.drivers import native
-from headway.drivers.arms import _ur5e as ur
 from headway.drivers.kinematics import Chain
-from headway.drivers.sim import arm_model
+from headway.drivers.model import load
+from headway.drivers.sim import cell
 from headway.edge.control.audit import SAMPLES, STAGES, Audit
 from headway.edge.engines.engine import open_engine
 from headway.edge.guard import native as guard_native
@@ -39,10 +39,12 @@ from headway.kernels import telemetry
 from headway.kernels.telemetry import Scale
 from headway.types import ArmState, Pose, Stamp, Vec, Wrench
 
+UR5E = load("ur5e")
+
 CALLS = 20_000
 IMPLS: tuple[kernels.Impl, ...] = ("cpp", "numpy")
 _HZ = 500.0
-_CHAIN = Chain(ur.DH, ur.BASE_YAW, arm_model.TCP, body=(*ur.BODY, *arm_model.TOOL_BODY))
+_CHAIN = cell.CHAIN
 _HOME = np.array([0.0, -1.9, 1.9, -1.57, -1.57, 0.0])
 Row = tuple[str, tuple[float, ...]]
 
@@ -89,7 +91,7 @@ def _guarded(n: int, fk: Fk, impl: Impl) -> tuple[float, float, float]:
         power_max=50.0,
         floor_z=0.0 if isinstance(fk, Chain) else None,
     )
-    guard = Guard(cfg, ur.LIMITS, 1 / _HZ, fk, impl)
+    guard = Guard(cfg, UR5E.limits, 1 / _HZ, fk, impl)
     guard.reset(_HOME)
     zero = np.zeros(6)
     state = ArmState(_HOME, zero, _HOME, Pose(zero[:3], np.array([1.0, 0, 0, 0])), zero)
@@ -144,7 +146,7 @@ def features(n: int) -> list[Row]:
     rows = telemetry.empty(6, 1)
     for name in telemetry.FIELDS:
         rows[name] = rng.normal(0, 0.1, rows[name].shape)
-    lim = ur.LIMITS
+    lim = UR5E.limits
     scale = Scale(lim.q_min, lim.q_max, lim.dq_max, lim.tau_max)
     vector, mask = np.empty(176, np.float32), np.empty(len(kernels.spec.MASKS), np.float32)
     row = rows[0]

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from headway import config, plugins
 from headway.clock import Clock
 from headway.drivers.kinematics import Chain
+from headway.drivers.model import RobotModel
 from headway.errors import ConfigError
 from headway.types import (
     ArmState,
@@ -68,10 +69,11 @@ class ForceTorqueSensor(Source[Wrench], Protocol):
 
 
 class Arm(Source[ArmState], Protocol):
-    """An arm of n joints with the limits `limits`. Commands are obeyed after `activate` only."""
+    """An arm of n joints, of the robot `model`. Commands are obeyed after `activate` only."""
 
-    limits: Limits
-    chain: Chain  # its kinematics up to the TCP
+    model: RobotModel
+    limits: Limits  # those of `model`
+    chain: Chain  # that of `model`: its kinematics up to the TCP
 
     def activate(self) -> None:
         """Set the servo's goal to the measured position, then switch the torque on."""

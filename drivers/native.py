@@ -6,7 +6,7 @@ from typing import Any
 
 from headway import compiled
 
-VERSION = 3  # of what the compiled module offers
+VERSION = 4  # of what the compiled module offers
 
 
 def module(impl: compiled.Impl) -> Any:

@@ -6,8 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from properties import examples
 
-from headway.drivers.arms import _ur5e as ur
-from headway.drivers.kinematics import Chain
+from headway.drivers.model import load
 from headway.edge.guard.guard import Guard, GuardConfig
 from headway.edge.guard.reasons import Reason
 from headway.edge.motion.chunks import (
@@ -21,10 +20,12 @@ from headway.edge.motion.chunks import (
 from headway.errors import SpecMismatch
 from headway.types import ArmState, Chunk
 
+UR5E = load("ur5e")
+
 DT = 0.002
 DT_NS = 2_000_000
 WAY_NS = 100_000_000  # between waypoints
-CHAIN = Chain(ur.DH, ur.BASE_YAW, (0.0, 0.0, 0.185))
+CHAIN = UR5E.chain
 HOME = np.array([0.0, -1.9, 1.9, -1.57, -1.57, 0.0])
 
 
@@ -243,7 +244,7 @@ def test_a_value_that_is_no_number_reaches_the_guard_as_one_and_is_rejected(colu
         workspace_min=(-2, -2, -2), workspace_max=(2, 2, 2), force_max=1, torque_max=1,
         require_wrench=False,
     )  # fmt: skip
-    guard = Guard(cfg, ur.LIMITS, DT, CHAIN.position)
+    guard = Guard(cfg, UR5E.limits, DT, CHAIN.position)
     guard.reset(HOME)
     player = ChunkPlayer(6, DT)
     player.reset(HOME)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,9 @@ from properties import examples
 
 from headway import config
 from headway.compiled import Impl
-from headway.drivers.arms import _ur5e as ur
 from headway.drivers.capsules import Capsule
 from headway.drivers.kinematics import Chain
+from headway.drivers.model import load
 from headway.edge.guard import collision
 from headway.edge.guard import native as guard_native
 from headway.edge.guard.config import Box, FixedCapsule
@@ -24,6 +25,8 @@ from headway.edge.guard.guard import Decision, Guard, GuardConfig
 from headway.edge.guard.reasons import Reason
 from headway.errors import ConfigError
 from headway.types import Vec
+
+UR5E = load("ur5e")
 
 coordinate = st.one_of(st.floats(-1, 1), st.sampled_from([0.0, 0.5, -0.5, 1e-7]))
 point = st.tuples(coordinate, coordinate, coordinate)
@@ -37,7 +40,7 @@ box = st.tuples(point, point).map(
 
 
 def guard(impl: Impl, chain: Chain = CHAIN, q0: Vec = HOME, **cfg: Any) -> Guard:
-    made = Guard(GuardConfig(**{**WIDE, **cfg}), ur.LIMITS, T, chain, impl)
+    made = Guard(GuardConfig(**{**WIDE, **cfg}), UR5E.limits, T, chain, impl)
     made.reset(q0)
     return made
 
@@ -150,12 +153,12 @@ def test_numbers_that_are_not_finite_are_refused_where_a_program_gives_them() ->
 
 def test_what_cannot_be_checked_is_named() -> None:
     with pytest.raises(ValueError, match="chain has a body"):
-        Guard(GuardConfig(**WIDE, floor_z=0.0), ur.LIMITS, T, Chain(ur.DH))
+        Guard(GuardConfig(**WIDE, floor_z=0.0), UR5E.limits, T, replace(UR5E.chain, body=()))
     with pytest.raises(ValueError, match="chain has a body"):
-        Guard(GuardConfig(**WIDE, floor_z=0.0), ur.LIMITS, T, lambda q: q[:3])
-    odd = Chain(ur.DH, body=(Capsule("hat", 7, (0.0,) * 3, (0.0,) * 3, 0.1),))
+        Guard(GuardConfig(**WIDE, floor_z=0.0), UR5E.limits, T, lambda q: q[:3])
+    odd = replace(UR5E.chain, body=(Capsule("hat", 7, (0.0,) * 3, (0.0,) * 3, 0.1),))
     with pytest.raises(ValueError, match=r"capsule hat wants a frame 0\.\.6, found 7"):
-        Guard(GuardConfig(**WIDE), ur.LIMITS, T, odd)
+        Guard(GuardConfig(**WIDE), UR5E.limits, T, odd)
 
 
 @pytest.mark.parametrize(

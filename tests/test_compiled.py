@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -13,8 +14,7 @@ from guard_rig import BOX, LIMITS, T
 from kernels_rows import scale
 
 from headway import compiled, kernels
-from headway.drivers.arms import _ur5e as ur
-from headway.drivers.kinematics import Chain
+from headway.drivers.model import load
 from headway.edge.control.audit import Audit
 from headway.edge.control.payload import Payload, ToolConfig
 from headway.edge.control.row import Row
@@ -27,11 +27,13 @@ from headway.errors import Missing
 from headway.tools.doctor import probes
 from headway.tools.doctor.doctor import Host
 
+UR5E = load("ur5e")
+
 Make = Callable[[compiled.Impl], str]
 
 
 def chain(impl: compiled.Impl) -> str:
-    return Chain(ur.DH, impl=impl).computed_by
+    return replace(UR5E.chain, impl=impl).computed_by
 
 
 def guard(impl: compiled.Impl) -> str:

@@ -10,17 +10,18 @@ from null_robot import null_table
 from properties import examples
 
 from headway.clock import NS
-from headway.drivers.arms import _ur5e as ur
-from headway.drivers.kinematics import Chain
+from headway.drivers.model import load
 from headway.edge.guard.guard import Guard, GuardConfig
 from headway.edge.motion.chunks import ChunkPlayer, JointChunk
 from headway.edge.motion.deadline import Deadline, Mode
 from headway.types import ArmState
 
-CHAIN = Chain(ur.DH, ur.BASE_YAW, (0.0, 0.0, 0.185))
+UR5E = load("ur5e")
+
+CHAIN = UR5E.chain
 HOME = np.array([0.0, -1.9, 1.9, -1.57, -1.57, 0.0])
 WAY_NS = NS // 10
-LIMITS = ur.LIMITS
+LIMITS = UR5E.limits
 ANYWHERE = GuardConfig(
     workspace_min=(-2.0, -2.0, -2.0), workspace_max=(2.0, 2.0, 2.0), force_max=80.0,
     torque_max=15.0, require_wrench=False,

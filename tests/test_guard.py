@@ -34,10 +34,12 @@ from msgspec import structs
 from properties import examples
 
 from headway.compiled import Impl
-from headway.drivers.arms import _ur5e as ur
+from headway.drivers.model import load
 from headway.edge.guard.guard import Guard, GuardConfig
 from headway.edge.guard.reasons import Reason
 from headway.types import Limits, Pose, Signals, Vec, Wrench
+
+UR5E = load("ur5e")
 
 
 @examples(120, suppress_health_check=[HealthCheck.too_slow])
@@ -122,20 +124,20 @@ def test_no_mix_of_inputs_moves_a_real_arm_outside_its_limits(
     """With everything on: kinematics, collisions, power and risk; half of the ticks push the arm
     at up to one and a half times its jerk limit."""
     cfg = GuardConfig(**{**WIDE, "floor_z": 0.0, "power_max": 5.0, "risk_max": 0.9, "mode": mode})
-    guard = Guard(cfg, ur.LIMITS, T, CHAIN, impl)
+    guard = Guard(cfg, UR5E.limits, T, CHAIN, impl)
     guard.reset(HOME)
     rows = [HOME]
     for odd, push, wrench, state, risk in data:
         for k in range(20):
             h = [rows[0]] * 3 + rows
-            q = 3 * h[-1] - 3 * h[-2] + h[-3] + push * ur.LIMITS.dddq_max * T**3
+            q = 3 * h[-1] - 3 * h[-2] + h[-3] + push * UR5E.limits.dddq_max * T**3
             given_ = {**IDLE, "signals": Signals(0.0, 1.0, 0.0, 0.1, 1.0, 0.0)}
             if k == 19:
                 q, given_ = odd, {**IDLE, "wrench": wrench, "state": state, "signals": risk}
             rows.append(guard.apply(q, **given_).q.copy())
         guard.acknowledge()
     rows += [guard.apply(None, **IDLE).q.copy() for _ in range(600)]
-    check_sent(rows, ur.LIMITS)
+    check_sent(rows, UR5E.limits)
     np.testing.assert_array_equal(rows[-1], rows[-2])
 
 

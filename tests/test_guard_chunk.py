@@ -15,10 +15,12 @@ from hypothesis.extra import numpy as hnp
 from properties import examples
 
 from headway.compiled import Impl
-from headway.drivers.arms import _ur5e as ur
+from headway.drivers.model import load
 from headway.edge.guard.guard import Guard, GuardConfig
 from headway.edge.guard.reasons import Reason
 from headway.types import Vec
+
+UR5E = load("ur5e")
 
 DT = 0.1
 
@@ -104,7 +106,7 @@ def test_a_chunk_must_stay_in_the_workspace_or_come_back(impl: Impl) -> None:
 
 
 def test_a_chunk_that_folds_the_arm_into_itself_is_refused(impl: Impl) -> None:
-    g = Guard(GuardConfig(**WIDE), ur.LIMITS, T, CHAIN, impl)
+    g = Guard(GuardConfig(**WIDE), UR5E.limits, T, CHAIN, impl)
     q = np.repeat(HOME[None], 20, axis=0)
     q[:, 2] += 0.1 * np.arange(20)
     verdict = g.check_chunk(q, DT)
@@ -133,14 +135,14 @@ def test_chunks_of_a_real_arm_get_the_same_verdict(seed: int, step: float) -> No
     rng = np.random.default_rng(seed)
     q = rng.uniform(-2.5, 2.5, 6) + np.cumsum(rng.normal(0, step, (12, 6)), axis=0)
     cfg = GuardConfig(**{**WIDE, "workspace_min": (-0.7,) * 3, "floor_z": 0.0})
-    a, b = (Guard(cfg, ur.LIMITS, T, CHAIN, i).check_chunk(q, 0.3) for i in ("python", "cpp"))
+    a, b = (Guard(cfg, UR5E.limits, T, CHAIN, i).check_chunk(q, 0.3) for i in ("python", "cpp"))
     assert a.row == b.row
     same_finding(a.finding, b.finding)
 
 
 @needs_cpp
 def test_another_thread_may_check_while_the_loop_runs() -> None:
-    g = Guard(GuardConfig(**WIDE), ur.LIMITS, T, CHAIN, "cpp")
+    g = Guard(GuardConfig(**WIDE), UR5E.limits, T, CHAIN, "cpp")
     g.reset(HOME)
     q = np.repeat(HOME[None], 50, axis=0)
     verdicts: list[Reason] = []

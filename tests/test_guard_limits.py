@@ -111,7 +111,7 @@ def test_an_interrupt_in_the_kinematics_is_not_swallowed() -> None:
 
 def test_a_chain_of_another_arm_is_refused() -> None:
     with pytest.raises(ValueError, match="chain of its 3 joints, found one of 1"):
-        make(fk=Chain(((0.1, 0.0, 0.0),)))
+        make(fk=Chain.from_dh(((0.1, 0.0, 0.0),)))
 
 
 def test_clamp_reaches_a_step_without_overshoot_and_keeps_every_limit() -> None:

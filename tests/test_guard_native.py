@@ -29,10 +29,12 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from properties import examples
 
-from headway.drivers.arms import _ur5e as ur
+from headway.drivers.model import load
 from headway.edge.guard.config import Box, CapsuleConfig, FixedCapsule
 from headway.edge.guard.guard import Decision, Guard, GuardConfig
 from headway.types import Limits, Signals, Vec
+
+UR5E = load("ur5e")
 
 BARE = dataclasses.replace(CHAIN, body=())
 
@@ -100,7 +102,7 @@ def walk_a_real_arm(
         mode=mode,
         **more,
     )
-    pair = Guard(cfg, ur.LIMITS, T, fk, "python"), Guard(cfg, ur.LIMITS, T, cpp, "cpp")
+    pair = Guard(cfg, UR5E.limits, T, fk, "python"), Guard(cfg, UR5E.limits, T, cpp, "cpp")
     rows = [HOME] * 3
     for g in pair:
         g.reset(HOME)
@@ -109,7 +111,7 @@ def walk_a_real_arm(
         if k % 60 == 0:
             kind = "run" if k == 0 else ("run", "jerk", "to")[rng.integers(3)]
             value = rng.uniform(-0.4, 0.4, 6) + (rows[0] if kind == "to" else 0.0)
-        q = next_q(kind, value, rows, ur.LIMITS, T)
+        q = next_q(kind, value, rows, UR5E.limits, T)
         a, b = (g.apply(q, **IDLE) for g in pair)
         same(a, b)
         said.add(a.reason.name + (" stop" if a.finding.stopping else ""))
@@ -197,7 +199,7 @@ def test_alien_commands_get_the_same_answer(data: list[Any]) -> None:
 
 @needs_cpp
 def test_a_tick_allocates_nothing_that_stays() -> None:
-    guard = Guard(GuardConfig(**WIDE, floor_z=0.0, power_max=9.0), ur.LIMITS, T, CHAIN, "cpp")
+    guard = Guard(GuardConfig(**WIDE, floor_z=0.0, power_max=9.0), UR5E.limits, T, CHAIN, "cpp")
     guard.reset(HOME)
 
     def go() -> None:

@@ -11,12 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from properties import examples
 
-from headway.drivers.arms import _ur5e as ur
 from headway.drivers.kinematics import Impl
+from headway.drivers.model import load
 from headway.edge.guard.config import RiskLimit
 from headway.edge.guard.guard import Guard, GuardConfig
 from headway.edge.guard.reasons import Reason
 from headway.types import Signals
+
+UR5E = load("ur5e")
 
 
 def with_risk(value: float | None) -> Signals | None:
@@ -83,10 +85,10 @@ def test_a_risk_stops_at_the_tick_at_which_it_has_lasted(
     after_s = ticks * T
     if given_by == "argument":  # it overrides what the configuration says
         cfg = GuardConfig(**WIDE, risk_max=0.05)
-        guard = Guard(cfg, ur.LIMITS, T, CHAIN, impl, RiskLimit(0.5, after_s))
+        guard = Guard(cfg, UR5E.limits, T, CHAIN, impl, RiskLimit(0.5, after_s))
     else:
         cfg = GuardConfig(**WIDE, risk_max=0.5, risk_after_s=after_s)
-        guard = Guard(cfg, ur.LIMITS, T, CHAIN, impl)
+        guard = Guard(cfg, UR5E.limits, T, CHAIN, impl)
     guard.reset(HOME)
     model = Waiting(0.5, ticks)
     for risk, times, event in data:

@@ -1,6 +1,7 @@
 """Kinematics against MuJoCo's own, numeric derivatives, and round trips over whole ranges."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,6 @@ from hypothesis import strategies as st
 from properties import examples
 
 from headway.drivers import native
-from headway.drivers.arms import _ur5e as ur
 from headway.drivers.kinematics import (
     Chain,
     mat_to_quat,
@@ -18,6 +18,9 @@ from headway.drivers.kinematics import (
     rotvec_to_mat,
     tool_down,
 )
+from headway.drivers.model import load
+
+UR5E = load("ur5e")
 
 IMPLS = [
     "python",
@@ -28,6 +31,15 @@ IMPLS = [
 ]
 TCP = (0.0, 0.0, 0.185)
 PI = math.pi
+# The UR5e as Universal Robots publishes it: a [m], d [m], alpha [rad] per joint.
+DH = (
+    (0.0, 0.1625, PI / 2),
+    (-0.425, 0.0, 0.0),
+    (-0.3922, 0.0, 0.0),
+    (0.0, 0.1333, PI / 2),
+    (0.0, 0.0997, -PI / 2),
+    (0.0, 0.0996, 0.0),
+)
 
 either = pytest.mark.parametrize("chain", IMPLS, indirect=True)
 
@@ -35,7 +47,7 @@ either = pytest.mark.parametrize("chain", IMPLS, indirect=True)
 @pytest.fixture(scope="module")
 def chain(request):
     """The UR5e with a tool, computed by Python or by C++."""
-    made = Chain(ur.DH, ur.BASE_YAW, TCP, impl=request.param)
+    made = replace(UR5E.chain, impl=request.param)
     assert made.computed_by == request.param
     return made
 
@@ -114,11 +126,15 @@ def test_the_jacobian_is_the_derivative(chain, q):
 
 
 def test_forward_kinematics_is_the_published_one():
-    """At q = 0 the arm lies stretched out along its base's -x (here turned to +x by BASE_YAW):
-    the sums of the published a and d."""
-    _, flange = Chain(ur.DH).fk(np.zeros(6))
+    """At q = 0 the arm lies stretched out along its base's -x (turned to +x in the robot model,
+    whose base is ROS's `base_link`): the sums of the published a and d."""
+    _, flange = Chain.from_dh(DH).fk(np.zeros(6))
     a2, a3, d1, d4, d5, d6 = -0.425, -0.3922, 0.1625, 0.1333, 0.0997, 0.0996
     np.testing.assert_allclose(flange, [a2 + a3, -d4 - d6, d1 - d5], atol=1e-12)
+    published = Chain.from_dh(DH, PI, TCP)
+    for q in np.random.default_rng(0).uniform(-PI, PI, (20, 6)):
+        for have, want in zip(UR5E.chain.fk(q), published.fk(q), strict=True):
+            np.testing.assert_allclose(have, want, atol=1e-12)
 
 
 @either
@@ -146,14 +162,14 @@ def test_forward_kinematics_is_that_of_mujocos_model(chain):
         np.testing.assert_allclose(jac[:, :6], J, atol=1e-6)
 
 
-REACH = sum(abs(a) for a, _, _ in ur.DH)  # [m] upper arm and forearm
+REACH = sum(abs(a) for a, _, _ in DH)  # [m] upper arm and forearm
 
 
 def stretch(xyz):
     """Distance [m] from the shoulder to the first wrist joint while the tool points down at `xyz`:
     at most REACH. Above the tool's tip are the tool and the last link (d6); the link before it (d5)
     is level, away from the shoulder; d4 is the wrist's offset to the side."""
-    d1, _, _, d4, d5, d6 = (d for _, d, _ in ur.DH)
+    d1, _, _, d4, d5, d6 = (d for _, d, _ in DH)
     radius = math.sqrt(xyz[0] ** 2 + xyz[1] ** 2 - d4**2)
     return math.hypot(radius - d5, xyz[2] + TCP[2] + d6 - d1)
 

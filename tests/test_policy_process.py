@@ -14,14 +14,15 @@ import numpy as np
 import pytest
 
 from headway.clock import NS
-from headway.drivers.arms import _ur5e as ur
-from headway.drivers.kinematics import Chain
+from headway.drivers.model import load
 from headway.edge.policy.policy import FrameShape
 from headway.edge.policy.worker.process import Care, PolicySource, ProcessWorker
 from headway.errors import BundleError, ConfigError, Missing, PolicyError
 from headway.types import Frame, Observation
 
-CHAIN = Chain(ur.DH, ur.BASE_YAW, (0.0, 0.0, 0.185))
+UR5E = load("ur5e")
+
+CHAIN = UR5E.chain
 Q = np.array([0.0, -1.9, 1.9, -1.57, -1.57, 0.0])
 CAMERA = {"wrist": FrameShape(8, 6, True)}
 

@@ -7,13 +7,14 @@ import pytest
 
 from headway.clock import NS, VirtualClock
 from headway.drivers import Context, open_device
-from headway.drivers.arms import _ur5e as ur
-from headway.drivers.kinematics import Chain
 from headway.drivers.latest import Latest
+from headway.drivers.model import load
 from headway.edge.recording.recorder import Recorder
 from headway.edge.recording.schema import Channel
 from headway.errors import ConfigError, DeviceError, RecordingError, Stale
 from headway.kernels import telemetry
+
+UR5E = load("ur5e")
 
 MS = 1_000_000
 T0 = 5 * NS + 17  # the recorded clock began anywhere
@@ -36,7 +37,7 @@ def recorded(tmp_path_factory):
     rows = telemetry.empty(6, N)
     rows["t_ns"] = T0 + np.arange(N) * 2 * MS
     rows["q"] = np.array([0.1, -1.4, 1.6, -1.8, -1.5, 0.2]) + 0.1 * rng.normal(size=(N, 6))
-    chain = Chain(ur.DH, ur.BASE_YAW, TOOL)
+    chain = UR5E.with_tool(TOOL.tolist()).chain
     for row in rows:
         pose = chain.pose(row["q"])
         row["tcp"] = np.concatenate([pose.pos, pose.quat])
@@ -203,8 +204,8 @@ def test_commands_are_checked_kept_and_move_nothing(recorded):
 
 def test_the_arm_has_the_limits_of_its_model_and_the_tool_of_the_recording(recorded):
     arm = robot(recorded[0], VirtualClock())[0]
-    assert arm.limits is ur.LIMITS
-    np.testing.assert_allclose(arm.chain.tool, TOOL, atol=1e-12)
+    assert arm.limits is UR5E.limits
+    np.testing.assert_allclose(arm.chain.tool[9:], TOOL, atol=1e-12)
 
 
 def test_values_given_out_do_not_alias_the_recording(recorded):

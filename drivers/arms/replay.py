@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headway import config
 from headway.drivers import Context, RemoteStop
-from headway.drivers.kinematics import Chain
+from headway.drivers.model import RobotModel, load
 from headway.drivers.replay_source import ReplaySource, Tape, bad, info, tape_of
+from headway.drivers.transforms import parts, transform
 from headway.errors import ConfigError, DeviceError
-from headway.types import ArmState, Limits, Pose, Sent, Vec
+from headway.types import ArmState, Pose, Sent, Vec
 
 _COLUMNS = ("q", "dq", "q_ref", "tcp", "twist", "tau_ext")
 _FIT = 0.002  # largest distance allowed between the recorded TCP and the model's [m]
@@ -28,7 +28,7 @@ class Config(config.Struct, frozen=True):
 
     path: str
     topic: str = "/telemetry"
-    model: str = "ur5e"  # limits and kinematics are those of drivers/arms/_MODEL.py
+    model: str = "ur5e"  # a robot that comes with Headway, or the path of a URDF
 
 
 class ReplayArm(ReplaySource[ArmState]):
@@ -38,7 +38,8 @@ class ReplayArm(ReplaySource[ArmState]):
     def __init__(self, tape: Tape, cfg: Config) -> None:
         times, self._rows = tape.rows(cfg.topic, _COLUMNS)
         super().__init__(tape, info(tape, f"{cfg.model} arm"), times)
-        self.limits, self.chain = _model(cfg.model, self._rows, str(tape.log.path))
+        self.model = _model(cfg.model, self._rows, str(tape.log.path))
+        self.limits, self.chain = self.model.limits, self.model.chain
         self.sent: Sent | None = None
         self._active = False
 
@@ -76,28 +77,21 @@ class ReplayArm(ReplaySource[ArmState]):
         self._active = category == 2
 
 
-def _model(name: str, rows: NDArray[np.void], path: str) -> tuple[Limits, Chain]:
-    """Limits and kinematics of the arm model `name`, with the TCP that fits the telemetry `rows`.
-    Raises ConfigError for an unknown model, or one that does not fit the recorded arm."""
-    try:
-        model = import_module(f"headway.drivers.arms._{name}")
-    except ModuleNotFoundError:
-        have = sorted(p.stem[1:] for p in Path(__file__).parent.glob("_[a-z]*.py"))
-        raise ConfigError(
-            f"wanted an arm model, found {name!r}: there is {', '.join(have)}"
-        ) from None
-    limits: Limits = model.LIMITS
+def _model(name: str, rows: NDArray[np.void], path: str) -> RobotModel:
+    """The robot model `name` with the TCP that fits the telemetry `rows`: where its position was
+    recorded, the turn of its frame stays that of the model. Raises ConfigError for an unknown
+    model, or one that does not fit the recorded arm."""
+    model = load(name)
     joints = rows.dtype["q"].shape[0]
-    if joints != len(limits.q_min):
+    if joints != model.n:
         raise ConfigError(f"{path} was recorded with {joints} joints, found model {name!r} for it")
     known = rows[np.isfinite(rows["q"]).all(axis=1) & np.isfinite(rows["tcp"]).all(axis=1)]
-    chain = Chain(model.DH, model.BASE_YAW, body=model.BODY)
     if not len(known):
-        return limits, chain
+        return model
     some = known[np.linspace(0, len(known) - 1, min(20, len(known))).astype(int)]
     tools = []
     for row in some:
-        R, p = chain.fk(row["q"])
+        R, p = parts(tuple(model.chain.transforms(row["q"])[-1]))
         tools.append(R.T @ (row["tcp"][:3] - p))
     tool = np.median(tools, axis=0)
     error = float(np.abs(np.array(tools) - tool).max())
@@ -106,7 +100,8 @@ def _model(name: str, rows: NDArray[np.void], path: str) -> tuple[Limits, Chain]
             f"{path}: the recorded TCP is {error * 1000:.0f} mm off the kinematics of {name!r}: "
             "choose the model of the recorded arm"
         )
-    return limits, Chain(model.DH, model.BASE_YAW, tool, body=model.BODY)
+    turn, _ = parts(model.chain.tool)
+    return replace(model, chain=replace(model.chain, tool=transform(turn, tool)))
 
 
 def connect(cfg: Config, ctx: Context) -> ReplayArm:

@@ -6,9 +6,8 @@ import math
 
 from headway import config
 from headway.drivers import Context, RemoteStop
-from headway.drivers.arms import _ur5e as ur
 from headway.drivers.sim import cell_of
-from headway.drivers.sim.cell import CHAIN, Cell
+from headway.drivers.sim.cell import CHAIN, MODEL, Cell
 from headway.drivers.sim.source import SimSource
 from headway.errors import DeviceError
 from headway.types import ArmState, Info, Sent, Vec
@@ -25,7 +24,8 @@ class Config(config.Struct, frozen=True):
 class SimArm(SimSource[ArmState]):
     """`command` sets the reference of the joint servo; `stop` sets it to where the arm is."""
 
-    limits = ur.LIMITS
+    model = MODEL
+    limits = MODEL.limits
     chain = CHAIN
 
     def __init__(self, cell: Cell, cfg: Config) -> None:

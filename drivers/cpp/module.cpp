@@ -4,8 +4,7 @@
 // has no state: any number of threads may use one. `ik` and `ik_chunk` release the GIL.
 #include <string>
 
-#include "arrays.hpp"
-#include "kinematics.hpp"
+#include "chain_arrays.hpp"
 
 using headway::Array, headway::Vector, headway::Three, headway::Rows, headway::OutVector;
 using headway::want;
@@ -20,13 +19,8 @@ namespace {
 
 class PyChain {
  public:
-  PyChain(const Rows& links, double base_cos, double base_sin, const Three& tool)
-      : chain_{{}, base_cos, base_sin, {tool(0), tool(1), tool(2)}} {
-    want(links.shape(1), 4, "numbers per link");
-    if (links.shape(0) > headway::MAX_JOINTS) throw nb::value_error("too many joints");
-    for (std::size_t i = 0; i < links.shape(0); ++i)
-      chain_.links.push_back({links(i, 0), links(i, 1), links(i, 2), links(i, 3)});
-  }
+  PyChain(const Rows& steps, const Vector& tool, const Rows& joints, const Vector& task)
+      : chain_(headway::chain_of(steps, tool, joints, task)) {}
 
   void fk(const Vector& q, OutSquare R, OutThree p) const {
     want(q.shape(0), n(), "joint positions");
@@ -41,12 +35,13 @@ class PyChain {
 
   void frames(const Vector& q, OutRows out) const {
     want(q.shape(0), n(), "joint positions");
-    want(out.shape(0), n() + 1, "frames");
+    const auto count = static_cast<std::size_t>(chain_.last()) + 1;
+    want(out.shape(0), count, "frames");
     want(out.shape(1), 12, "numbers per frame");
     headway::Frame f[headway::MAX_JOINTS + 1];
     chain_.frames(q.data(), f);
     double* to = out.data();
-    for (std::size_t i = 0; i <= n(); ++i, to += 12) {
+    for (std::size_t i = 0; i < count; ++i, to += 12) {
       std::copy_n(f[i].r, 9, to);
       std::copy_n(f[i].p, 3, to + 9);
     }
@@ -89,7 +84,7 @@ class PyChain {
   }
 
  private:
-  std::size_t n() const { return chain_.links.size(); }
+  std::size_t n() const { return chain_.joints.size(); }
   headway::Chain chain_;
 };
 
@@ -98,11 +93,11 @@ class PyChain {
 NB_MODULE(_kinematics, m) {
   using nb::arg;
   nb::set_leak_warnings(false);  // chains are module constants: they live until the process ends
-  m.attr("VERSION") = 3;  // drivers/native.py wants this one
+  m.attr("VERSION") = 4;  // drivers/native.py wants this one
   m.attr("MAX_JOINTS") = headway::MAX_JOINTS;
   nb::class_<PyChain>(m, "Chain")
-      .def(nb::init<const Rows&, double, double, const Three&>(), arg("links"), arg("base_cos"),
-           arg("base_sin"), arg("tool"))
+      .def(nb::init<const Rows&, const Vector&, const Rows&, const Vector&>(), arg("steps"),
+           arg("tool"), arg("joints"), arg("task"))
       .def("fk", &PyChain::fk, arg("q"), arg("R").noconvert(), arg("p").noconvert())
       .def("position", &PyChain::position, arg("q"), arg("p").noconvert())
       .def("frames", &PyChain::frames, arg("q"), arg("out").noconvert())

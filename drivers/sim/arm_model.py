@@ -1,20 +1,22 @@
 """The MuJoCo model (MJCF) of the arm, the parallel gripper and the F/T sensor, made from the arm's
-DH table.
+robot model.
 
 The gripper sits on a spring-loaded mount, as is usual in bin picking: rigid up to 20 N, and beyond
 that it gives way at 2.5 N/mm. Links are drawn as capsules, not meshes, so the model compiles in
-milliseconds and needs no files under other licences. Link inertias are those of uniform cylinders
-with the published masses.
+milliseconds and needs no files under other licences.
 """
 
 from __future__ import annotations
 
 import math
 
-from headway.drivers.arms import _ur5e as ur
 from headway.drivers.capsules import Capsule
+from headway.drivers.model import load
+from headway.drivers.rotations import mat_to_quat
+from headway.drivers.transforms import parts
 
 TCP = (0.0, 0.0, 0.185)  # in the flange frame [m]: F/T sensor 40 mm, gripper 145 mm
+ARM = load("ur5e", tool=TCP)
 STROKE = 0.085  # largest jaw opening [m]
 TOOL_MASS = 0.925 + 0.3  # gripper (Robotiq 2F-85) and F/T sensor [kg]
 TOOL_COM = (0.0, 0.0, 0.06)  # in the flange frame [m]
@@ -32,47 +34,44 @@ TOOL_BODY = (
     Capsule("left finger", 6, (0.0, 0.0485, 0.12), (0.0, 0.0485, 0.18), 0.0125, contact=True),
     Capsule("right finger", 6, (0.0, -0.0485, 0.12), (0.0, -0.0485, 0.18), 0.0125, contact=True),
 )
-_RADIUS = (0.06, 0.05, 0.045, 0.04, 0.04, 0.036)
 _KP = (4000, 4000, 3000, 1000, 1000, 1000)  # servo stiffness [Nm/rad]
 _KV = (300, 300, 200, 60, 60, 60)
 _CLASS = ("big", "big", "big", "small", "small", "small")
 
 
 def _vec(v: tuple[float, ...]) -> str:
-    return " ".join(f"{x:.6g}" for x in v)
+    return " ".join(f"{x:.9g}" for x in v)
 
 
 def _inertial(i: int) -> str:
-    m, r = ur.MASS[i], _RADIUS[i]
-    length = max(abs(ur.DH[i][0]), abs(ur.DH[i][1])) + r
-    across, along = m * (3 * r * r + length * length) / 12, m * r * r / 2
-    along_x = abs(ur.DH[i][0]) > 0
-    diag = (along, across, across) if along_x else (across, across, along)
-    return f'<inertial pos="{_vec(ur.COM[i])}" mass="{m}" diaginertia="{_vec(diag)}"/>'
+    """The mass of what moves with frame `i` of the chain."""
+    link = ARM.links[i]
+    return (
+        f'<inertial pos="{_vec(link.com)}" mass="{link.mass}" fullinertia="{_vec(link.inertia)}"/>'
+    )
 
 
 def arm_xml(wrist_fovy: float) -> str:
     """MJCF of the body tree from the base to the fingers. `wrist_fovy` is the vertical field of
     view of the wrist camera [deg]."""
     opened = [
-        f'<body name="base" euler="0 0 {ur.BASE_YAW}">'
+        '<body name="base">'
         '<geom class="visual" type="cylinder" size=".075 .045" pos="0 0 .045" rgba=".3 .3 .34 1"/>'
     ]
-    for i, (a, d, alpha) in enumerate(ur.DH):
-        sa, ca = math.sin(alpha), math.cos(alpha)
+    for i, step in enumerate(ARM.chain.steps):
         colour = ".55 .6 .66 1" if i % 2 else ".78 .8 .83 1"
         capsules = "".join(
             f'<geom class="visual" type="capsule" size="{c.radius}"'
             f' fromto="{_vec(c.a)} {_vec(c.b)}" rgba="{colour}"/>'
-            for c in ur.BODY
+            for c in ARM.chain.body
             if c.frame == i + 1
         )
-        lo, hi = ur.LIMITS.q_min[i], ur.LIMITS.q_max[i]
+        lo, hi = ARM.limits.q_min[i], ARM.limits.q_max[i]
+        R, p = parts(step.fixed)
         opened.append(
-            f'<body name="link{i}" pos="{_vec((a, 0.0, d))}" euler="{alpha:.9g} 0 0">'
-            f'<joint name="j{i}" class="{_CLASS[i]}" axis="{_vec((0.0, sa, ca))}"'
-            f' pos="{_vec((-a, -d * sa, -d * ca))}" range="{lo:.6f} {hi:.6f}"/>'
-            f"{_inertial(i)}{capsules}"
+            f'<body name="link{i}" pos="{_vec(tuple(p))}" quat="{_vec(tuple(mat_to_quat(R)))}">'
+            f'<joint name="j{i}" class="{_CLASS[i]}" axis="0 0 1" range="{lo:.6f} {hi:.6f}"/>'
+            f"{_inertial(i + 1)}{capsules}"
         )
     return "".join(opened) + _tool_xml(wrist_fovy) + "</body>" * len(opened)
 
@@ -126,7 +125,7 @@ def actuators_xml() -> str:
     sensor, and of the coupling of the two jaws."""
     servos = "".join(
         f'<position name="a{i}" joint="j{i}" kp="{kp}" kv="{kv}" forcerange="-{t} {t}"/>'
-        for i, (kp, kv, t) in enumerate(zip(_KP, _KV, ur.LIMITS.tau_max, strict=True))
+        for i, (kp, kv, t) in enumerate(zip(_KP, _KV, ARM.limits.tau_max, strict=True))
     )
     fingers = "".join(
         f'<position name="{side}" joint="{side}" kp="{FINGER_KP}" kv="60" forcerange="-40 40"/>'

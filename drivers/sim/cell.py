@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import threading
 from collections import deque
+from dataclasses import replace
 from typing import Annotated, Any
 
 import numpy as np
@@ -18,15 +19,18 @@ from msgspec import Meta
 
 from headway import config, plugins
 from headway.clock import NS, Clock
-from headway.drivers.arms import _ur5e as ur
-from headway.drivers.kinematics import Chain, tool_down
+from headway.drivers.kinematics import tool_down
 from headway.drivers.sim import arm_model
 from headway.drivers.sim.gl import import_mujoco
 from headway.drivers.sim.scenes import Scene
 from headway.errors import ConfigError, DeviceError
 from headway.types import Vec
 
-CHAIN = Chain(ur.DH, ur.BASE_YAW, arm_model.TCP, body=(*ur.BODY, *arm_model.TOOL_BODY))
+MODEL = replace(
+    arm_model.ARM,
+    chain=replace(arm_model.ARM.chain, body=(*arm_model.ARM.chain.body, *arm_model.TOOL_BODY)),
+)
+CHAIN = MODEL.chain
 
 
 _FOLLOW_LATE_NS = 2_000_000  # delay of the reference in real time, see `Cell.follow`

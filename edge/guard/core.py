@@ -185,7 +185,7 @@ class PythonCore:
         if not isinstance(self._fk, Chain):
             return position(self._fk, at), NO_FRAMES
         frames = self._fk.transforms(at)
-        return tcp_of(self._fk.tool, frames[-1].tolist()), frames
+        return tcp_of(self._fk.tool[9:], frames[-1].tolist()), frames
 
     def _blocked(
         self, p: list[float], before: list[float], near: Collisions, frames: Vec, stopping: bool

@@ -124,7 +124,7 @@ class Guard:
         self._out = Decision(np.full(n, math.nan))
         self._jaws = JawsCheck(cfg)
         self._command = np.zeros(n)
-        body, frames = (fk.body, len(fk.dh) + 1) if isinstance(fk, Chain) else ((), 0)
+        body, frames = (fk.body, len(fk.steps) + 1) if isinstance(fk, Chain) else ((), 0)
         self._core = guard_native.make(
             impl, self._joints, period_s, box, cfg.lever_m, cfg.mode == "clamp",
             self._command, self._out.q, fk, collision.scene(cfg, body, frames),

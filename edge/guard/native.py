@@ -3,7 +3,6 @@ imported when it is first asked for."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from headway.edge.guard.joint import Joint
 from headway.types import Vec
 
 # The version goes up whenever what the compiled module offers changes.
-VERSION = 3
+VERSION = 4
 
 
 def module(impl: compiled.Impl) -> Any:
@@ -40,20 +39,12 @@ def make(
     """The core that `impl` stands for (see `headway.compiled`). The other arguments are those of
     `PythonCore`, which says what they are. Raises Missing, and ValueError for a chain of another
     number of joints."""
-    if isinstance(fk, Chain) and len(fk.dh) != len(joints):
-        raise ValueError(
-            f"guard wants a chain of its {len(joints)} joints, found one of {len(fk.dh)}"
-        )
+    if isinstance(fk, Chain) and fk.n != len(joints):
+        raise ValueError(f"guard wants a chain of its {len(joints)} joints, found one of {fk.n}")
     native = module(impl)
     if native is None:
         return PythonCore(joints, period_s, box, lever_m, clamp, command, out, fk, scene)
-    where: tuple[Any, ...]
-    if isinstance(fk, Chain):
-        where = (
-            fk.links, math.cos(fk.base_yaw), math.sin(fk.base_yaw), np.array(fk.tool, np.float64)
-        )  # fmt: skip
-    else:
-        where = _filled(fk, len(joints))
+    where = fk.rows() if isinstance(fk, Chain) else _filled(fk, len(joints))
     rows = np.array([joint.constants() for joint in joints])
     parts = (*scene.rows(), scene.floor, scene.margin, scene.names)
     core: Core = native.Core(rows, period_s, box, lever_m, clamp, command, out, where, parts)

@@ -7,11 +7,10 @@
 #include <stdexcept>
 #include <string>
 
-#include "../../../drivers/cpp/arrays.hpp"
-#include "../../../drivers/cpp/kinematics.hpp"
+#include "../../../drivers/cpp/chain_arrays.hpp"
 #include "guard.hpp"
 
-using headway::Array, headway::Vector, headway::Three, headway::Rows, headway::OutVector;
+using headway::Array, headway::Vector, headway::Rows, headway::OutVector;
 using headway::want;
 using Six = Array<const double, nb::shape<6>>;
 
@@ -30,7 +29,7 @@ struct Where {
   bool operator()(const double* at, headway::Look& look) {
     if (chain) {
       chain->frames(at, look.frames);
-      chain->tcp(look.frames[chain->n()], look.tcp.data());
+      chain->tcp_position(look.frames[chain->last()], look.tcp.data());
       return true;
     }
     std::copy_n(at, q->shape(0), q->data());
@@ -135,22 +134,14 @@ class PyGuard {
     for (std::size_t i = 0; i < rows.shape(0); ++i) take(rows.data() + i * width);
   }
 
-  // (links (n, 4), cos, sin, tool (3,)) of a chain, or (function, q (n,), p (3,))
+  // `rows` of a chain (drivers/kinematics.py), or (function, q (n,), p (3,))
   Where where(const nb::object& fk, std::size_t n) {
     nb::tuple given = nb::cast<nb::tuple>(fk);
     Where w{{}, nb::none(), {}, {}, &error_};
     if (given.size() == 4) {
-      const auto links = nb::cast<Rows>(given[0]);
-      const auto tool = nb::cast<Three>(given[3]);
-      want(links.shape(0), n, "joints in the chain");
-      want(links.shape(1), 4, "numbers per link");
-      if (n > headway::MAX_JOINTS) throw nb::value_error("too many joints");
-      w.chain.emplace(headway::Chain{{},
-                                     nb::cast<double>(given[1]),
-                                     nb::cast<double>(given[2]),
-                                     {tool(0), tool(1), tool(2)}});
-      for (std::size_t i = 0; i < n; ++i)
-        w.chain->links.push_back({links(i, 0), links(i, 1), links(i, 2), links(i, 3)});
+      w.chain.emplace(headway::chain_of(nb::cast<Rows>(given[0]), nb::cast<Vector>(given[1]),
+                                        nb::cast<Rows>(given[2]), nb::cast<Vector>(given[3])));
+      want(w.chain->joints.size(), n, "joints in the chain");
     } else {
       w.call = nb::borrow(given[0]);
       w.q.emplace(nb::cast<OutVector>(given[1]));
@@ -174,7 +165,7 @@ class PyGuard {
 NB_MODULE(_guard, m) {
   using nb::arg;
   nb::set_leak_warnings(false);  // a guard's function may refer back to it
-  m.attr("VERSION") = 3;  // edge/guard/native.py wants this one
+  m.attr("VERSION") = 4;  // edge/guard/native.py wants this one
   // squared distances [m^2] of a segment (two ends) to another, and to a box (two corners)
   m.def("segments_apart", [](const Six& a, const Six& b) {
     return headway::segments_apart(segment(a.data()), segment(b.data()));
