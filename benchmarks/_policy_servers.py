@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from headway.actions import ActionSpace
 from headway.benchmarks._child import environment
-from headway.edge.motion.actions import Actions
 from headway.edge.policy.policy import Needs
 from headway.edge.policy.remote import codec
 from headway.edge.policy.remote.layout import ImageKey, Layout, StateKey, to_metadata
@@ -32,7 +32,7 @@ LAYOUT = Layout(
     images=tuple(ImageKey(camera=c, key=f"observation/image/{c}") for c in CAMERAS),
     state=(StateKey(key="observation/state", names=("tcp.x",) * STATE),),
     instructions=("go",),
-    actions=Actions(chunk=ROWS, dt_s=0.02),
+    actions=ActionSpace(names=("x", "y", "z", "rx", "ry", "rz", "grip"), chunk=ROWS, dt_s=0.02),
 )
 _ACTIONS = np.zeros((ROWS, 7), np.float32)
 
@@ -43,11 +43,10 @@ class Null:
     name = "null"
     cameras: tuple[str, ...] = CAMERAS
     state_names = LAYOUT.state_names
-    chunk_shape = (ROWS, 7)
+    actions = LAYOUT.actions
     needs = Needs()
 
-    def instruction(self, text: str) -> int:
-        return 0
+    def check_instruction(self, text: str) -> None: ...
 
     def reset(self) -> None: ...
 

@@ -12,16 +12,18 @@ import numpy as np
 from msgspec import structs
 
 from headway import bundle, config
+from headway.actions import ActionSpace
 from headway.benchmarks._head import untrained_head
-from headway.clock import Clock
-from headway.edge.control.build import home
+from headway.clock import NS, Clock
 from headway.edge.control.loop import Loop
+from headway.edge.control.policies import home
 from headway.edge.control.settings import Settings
 from headway.edge.control.settings import load as load_settings
 from headway.edge.control.station import Station
 from headway.edge.engines.engine import open_bundle
 from headway.edge.policy.policy import InlineWorker, Needs, Worker
-from headway.edge.policy.worker.process import Care, PolicySource, ProcessWorker
+from headway.edge.policy.worker.process import Care, ProcessWorker
+from headway.edge.policy.worker.source import PolicySource
 from headway.edge.pro.operator import ProOperator
 from headway.errors import Missing
 from headway.learn.state_names import CLONING_STATE
@@ -42,17 +44,18 @@ class ToAndFro:
     name = "to and fro"
     cameras: tuple[str, ...] = ()
     state_names = CLONING_STATE
-    chunk_shape = (_HORIZON, 7)
+    actions = ActionSpace(
+        names=("x", "y", "z", "rx", "ry", "rz", "grip"), chunk=_HORIZON, dt_s=_DT_NS / NS
+    )
     needs = Needs()
     detail = "a straight line"
 
-    def instruction(self, text: str) -> int:
-        return 0
+    def check_instruction(self, text: str) -> None: ...
 
     def reset(self) -> None: ...
 
     def infer(self, obs: Observation) -> Chunk:
-        actions = np.zeros((_HORIZON, 7), np.float32)
+        actions = np.zeros((_HORIZON, len(self.actions.names)), np.float32)
         sign = 1.0 if obs.t_ns // _TURN_NS % 2 == 0 else -1.0
         actions[:, 0] = sign * _SPEED * 1e-9 * _DT_NS * np.arange(1, _HORIZON + 1)
         return Chunk(obs.t_ns, _DT_NS, actions, obs.base)
@@ -121,7 +124,7 @@ def robot(
         pro, what = pro_operator(station, features)
         worker: Worker | None = beside
         if plan and beside is None:
-            worker = InlineWorker(ToAndFro(), station.chain, 0.02)
+            worker = InlineWorker(ToAndFro(), station.limb, 0.02)
         loop = Loop(station, worker, pro)
         yield loop, what
 
@@ -134,7 +137,7 @@ def policy_process(
     with Station(settings, clock) as station:
         source = PolicySource("headway.benchmarks._robot:ToAndFro")
         care = Care(cores=cores)
-        worker = ProcessWorker(source, station.chain, {}, home(station), care)
+        worker = ProcessWorker(source, station.limb, {}, home(station), care)
     try:
         yield worker
     finally:

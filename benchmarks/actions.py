@@ -12,29 +12,16 @@ import numpy as np
 from headway.actions import ROTATIONS, ActionSpace
 from headway.benchmarks._findings import PERCENTILES, Findings, Number, Table
 from headway.benchmarks.parts import timed
-from headway.drivers.arms import _ur5e as ur
-from headway.drivers.kinematics import Chain
+from headway.drivers.model import load
 from headway.edge.guard.config import GuardConfig
 from headway.edge.guard.jaws import JawsCheck
-from headway.edge.motion.actions import joint_actions, joint_chunk, tcp_actions
+from headway.edge.motion.actions import Limb, joint_actions, tcp_actions, to_joints
 from headway.types import Chunk, Vec
 
 CALLS = 1000  # per space and arm
 ROWS = 50
 _DT_S = 0.02
-_HALF = math.pi / 2
-# Franka Panda in the standard convention: its published rows, each twist moved one row up.
-_PANDA = (
-    (0.0, 0.333, -_HALF), (0.0, 0.0, _HALF), (0.0825, 0.316, _HALF), (-0.0825, 0.0, -_HALF),
-    (0.0, 0.384, _HALF), (0.088, 0.0, _HALF), (0.0, 0.107, 0.0),
-)  # fmt: skip
-# Per number of joints a chain and a posture away from its singularities. The arm of five joints is
-# a UR5e without its last one.
-ARMS = {
-    5: (Chain(ur.DH[:5], ur.BASE_YAW), (0.0, -1.9, 1.9, -1.57, -1.57)),
-    6: (Chain(ur.DH, ur.BASE_YAW), (0.0, -1.9, 1.9, -1.57, -1.57, 0.0)),
-    7: (Chain(_PANDA), (0.0, -0.8, 0.1, -2.3, 0.0, 1.6, 0.8)),
-}
+ARMS = {5: "so101", 6: "ur5e", 7: "franka"}  # by number of joints
 Row = tuple[str, tuple[float, ...]]
 
 
@@ -67,8 +54,10 @@ def motion(home: Vec) -> Vec:
 def conversions(n: int, calls: int) -> tuple[list[Row], float]:
     """Times [us] of the conversion to joint motion in every space, for an arm of `n` joints, and
     the largest residual of the inverse kinematics."""
-    chain, posture = ARMS[n]
-    home, names = np.array(posture), tuple(f"j{k}" for k in range(n))
+    model = load(ARMS[n])
+    chain = model.chain
+    home, names = model.home, model.joints
+    limb = Limb(chain, names, 0.08)
     q = motion(home)
     frames = [chain.fk(one) for one in q]
     R, p = np.array([f[0] for f in frames]), np.array([f[1] for f in frames])
@@ -79,9 +68,9 @@ def conversions(n: int, calls: int) -> tuple[list[Row], float]:
         chunk = Chunk(0, round(_DT_S * 1e9), values.astype(np.float32), base)
 
         def convert(i: int, chunk: Chunk = chunk, space: ActionSpace = space) -> None:
-            joint_chunk(chunk, space, chain, home, names, 0.08)
+            to_joints(chunk, space, limb, home)
 
-        worst = max(worst, joint_chunk(chunk, space, chain, home, names, 0.08).residual)
+        worst = max(worst, to_joints(chunk, space, limb, home).residual)
         rows.append((name, timed(convert, calls, min(calls, 20))))
     return rows, worst
 

@@ -34,9 +34,9 @@ def measure(effort: float = 1.0) -> Findings:
             openpi_codec,
             process,
         )
-        from headway.edge.policy.remote.client import open_policy
+        from headway.edge.policy.kinds.remote import open_policy
         from headway.edge.policy.remote.codec import decode, encode
-        from headway.edge.policy.remote.request import to_message
+        from headway.edge.policy.remote.request import Message
     except Missing as e:
         return Findings(TITLE, skipped=str(e))
     from websockets.sync.client import connect
@@ -44,10 +44,10 @@ def measure(effort: float = 1.0) -> Findings:
     rng = np.random.default_rng(0)
     rgb = {c: rng.integers(0, 255, (SIZE, SIZE, 3), np.uint8) for c in CAMERAS}
     obs = Observation(
-        0, {c: Frame(x, None, np.eye(3)) for c, x in rgb.items()}, np.zeros(STATE, np.float32), 0,
+        0, {c: Frame(x, None, np.eye(3)) for c, x in rgb.items()}, np.zeros(STATE, np.float32), "go",
         np.zeros(6), Pose(np.zeros(3), np.array([1.0, 0.0, 0.0, 0.0])),
     )  # fmt: skip
-    plain = to_message(obs, LAYOUT, "go")
+    plain = Message(LAYOUT).of(obs, np.zeros(len(LAYOUT.actions.names)))
     packed = encode(plain)
     theirs, codec_note = openpi_codec()
     pack: Callable[[Any], bytes] = encode if theirs is None else theirs.Packer().pack

@@ -38,7 +38,7 @@ QUAT_TOLERANCE = 0.04  # by which the squared norm of a unit quaternion may diff
 
 def task_about(station: Station, seed: int, happened: OnEvent) -> TaskAbout:
     """What a task may know of the robot at `station` in the episode of `seed`."""
-    return TaskAbout(seed, station.joint_names, station.chain, station.stroke, happened)
+    return TaskAbout(seed, station.model.joints, station.chain, station.stroke, happened)
 
 
 class Episode:

@@ -180,7 +180,8 @@ class Loop:
                 e.instruct(instructions.popleft(), t_ns)
             if self._finish is not None:
                 e.finish(*self._finish)
-            task.step(Sensed(t_ns, dt, elapsed, state, felt, grip, operator=e.operator))
+            ended = planner.player.ended
+            task.step(Sensed(t_ns, dt, elapsed, state, felt, grip, ended, e.operator))
             e.follow_task(t_ns)
             jitter = senses.jitter.seconds
             row.fill(t_ns, elapsed, e.q_sent, dt, state, felt, grip, task, jitter)
@@ -192,7 +193,7 @@ class Loop:
                 if pro.updated:
                     e.trace.add(elapsed, signals, e.force, task.retries)
             stamps[3] = now()
-            planner.step(tick, row)
+            planner.step(tick, row, goal=task.goal, signals=signals)
             stamps[4] = now()
             if risk is not None:
                 e.set_speed(risk.step(signals), signals, t_ns)

@@ -17,8 +17,7 @@ from headway.edge.control.payload import ToolConfig
 from headway.edge.control.tasks import TaskSettings
 from headway.edge.guard.guard import GuardConfig
 from headway.edge.host.realtime import RealtimeConfig
-from headway.edge.motion.chunks import Seam
-from headway.edge.policy.remote.layout import RemoteConfig
+from headway.edge.policy.config import PolicyConfig, kind_of, sorted_keys, with_paths
 from headway.edge.pro.risk import RiskConfig
 from headway.errors import ConfigError
 
@@ -66,32 +65,6 @@ def divides(rate: float, hz: float) -> bool:
     return 0.0 < rate <= hz and abs(hz / rate - round(hz / rate)) < 1e-9
 
 
-class PolicyConfig(config.Struct, frozen=True):
-    """The `[policy]` section: either a bundle, which runs on this computer, or a policy server,
-    `[policy.remote]`."""
-
-    bundle: FilePath | None = None
-    engine: str = "auto"
-    # how a new chunk takes over from the one before, see edge/motion/chunks.py
-    seam: Seam = "blend"
-    ensemble_decay: Annotated[float, Meta(ge=-10.0, le=10.0)] = 0.01  # of seam = "ensemble"
-    # Whether each chunk is checked as a whole before it is followed: joint limits, speed,
-    # workspace, collisions. flag: a chunk that fails is logged; refuse: it is not followed either.
-    # The guard checks every single command in any case.
-    chunk_check: Literal["off", "flag", "refuse"] = "flag"
-    # in lock-step only: from an observation to its chunk [s]
-    latency_s: Annotated[float, Meta(ge=0.0, le=60.0)] = 0.02
-    # in real time only, for the policy's own process
-    hang_s: Seconds = 1.0  # without an answer for this long, it is killed and started again
-    restarts: Annotated[int, Meta(ge=0, le=1000)] = 3  # per episode; the next end is final
-    warm_up: Annotated[int, Meta(ge=0, le=1000)] = 3  # inferences at the start, not used
-    remote: RemoteConfig | None = None
-
-    def __post_init__(self) -> None:
-        if (self.bundle is None) == (self.remote is None):
-            raise ValueError("[policy] wants either `bundle` or [policy.remote]")
-
-
 class ProConfig(config.Struct, frozen=True):
     """The `[pro]` section; a run without it has no signals of PRO."""
 
@@ -128,32 +101,53 @@ class Settings(config.Struct, frozen=True):
             )
 
 
-def with_policy_server(settings: Settings, url: str) -> Settings:
+def with_policy_server(settings: Settings, url: str, mapping: Path | None = None) -> Settings:
     """`settings` with the policy server at `url` (ws:// or wss://) instead of the policy that
-    `[policy]` names."""
-    old = settings.policy
-    if old is None:
-        new = PolicyConfig(remote=RemoteConfig(url))
-    else:
-        remote = structs.replace(old.remote, url=url) if old.remote else RemoteConfig(url)
-        new = structs.replace(old, bundle=None, remote=remote)
+    `[policy]` names. `mapping`: a TOML file with the layout of its messages, for a server that does
+    not describe itself. Raises ConfigError."""
+    old = settings.policy or PolicyConfig()
+    options = {**(old.options if old.kind == "remote" else {}), "url": url}
+    if mapping is not None:
+        options["layout"] = config.read_toml(mapping)
+    new = structs.replace(old, kind="remote", options=options)
+    kind_of(new, "[policy]" if mapping is None else f"{mapping}: [policy]")
     return structs.replace(settings, policy=new)
+
+
+def with_instruction(settings: Settings, text: str) -> Settings:
+    """`settings` with the instruction `text`. Raises ConfigError where the world gives its own."""
+    settings = structs.replace(settings, instruction=text)
+    world(settings)
+    return settings
 
 
 def load(path: Path | str) -> Settings:
     """Read the run configuration at `path`. Relative paths in it start at the folder of that file,
     or of the file that a symbolic link leads to; those of the result are absolute. Raises
     ConfigError."""
-    settings = config.load(path, Settings)
+    table, where = config.read_toml(path), str(path)
+    if isinstance(table.get("policy"), dict):
+        table["policy"] = sorted_keys(table["policy"], f"{where}: [policy]")
+    settings = config.decode(table, Settings, where)
     folder = Path(path).resolve().parent
-    for part, key in (("policy", "bundle"), ("pro", "bundle"), ("risk", "calibration")):
+    for part, key in (("pro", "bundle"), ("risk", "calibration")):
         section = getattr(settings, part)
-        if section is not None and getattr(section, key) is not None:
-            absolute = str(folder / getattr(section, key))
-            section = structs.replace(section, **{key: absolute})
+        if section is not None:
+            section = structs.replace(section, **{key: str(folder / getattr(section, key))})
             settings = structs.replace(settings, **{part: section})
-    check_devices(settings, str(path))
+    if settings.policy is not None:
+        settings = structs.replace(settings, policy=with_paths(settings.policy, folder))
+    settings = structs.replace(settings, arm=_with_model(settings.arm, folder))
+    check_devices(settings, where)
     return settings
+
+
+def _with_model(arm: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The section `[arm]` with the path of a robot model made absolute, from `folder` on."""
+    model = arm.get("model")
+    if isinstance(model, str) and model.endswith(".urdf"):
+        return {**arm, "model": str(folder / model)}
+    return arm
 
 
 def check_devices(settings: Settings, where: str) -> None:
@@ -166,6 +160,8 @@ def check_devices(settings: Settings, where: str) -> None:
     if settings.gripper is not None:
         device_config("grippers", settings.gripper, f"{place}[gripper]")
     cameras(settings, place)
+    if settings.policy is not None:
+        kind_of(settings.policy, f"{place}[policy]")
     task(settings, place)
     world(settings, place)
 

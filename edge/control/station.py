@@ -14,6 +14,7 @@ from headway.drivers.latest import Latest
 from headway.drivers.lock import DeviceLock
 from headway.edge.control.payload import Payload
 from headway.edge.control.settings import Settings, cameras, world
+from headway.edge.motion.actions import Limb
 from headway.kernels.telemetry import Scale
 from headway.types import ArmState, Frame, GripperState, Wrench
 
@@ -22,8 +23,8 @@ class Station:
     """`with Station(settings, clock) as station:` opens all devices; nothing moves. `arm`, `ft`,
     `gripper` and `cameras` give the newest samples, `arm_device` and `gripper_device` take
     commands; a device that is not configured is None. `stroke` [m] is the gripper's, None without
-    one; `chain` is the arm's kinematics, `scale` what PRO's features are scaled by, and `seed` that
-    of the episode which was set up last.
+    one; `model` is the arm's, `chain` its kinematics, and `limb` what chunks are
+    played on; `scale` is what PRO's features are scaled by, and `seed` that of the episode which was set up last.
 
     A device with an address (`info.uri`) is locked against other processes while it is open. Raises
     ConfigError, DeviceError, and Busy for a device that another process holds.
@@ -40,6 +41,7 @@ class Station:
             module, cfg = described
             self.world = module.connect(cfg, self.ctx)
         self.arm_device: Arm = self._open("arms", "arm", settings.arm)
+        self.model = self.arm_device.model
         self.chain = self.arm_device.chain
         self.arm: Latest[ArmState] = Latest(self.arm_device, clock, "arm")
         self.ft: Latest[Wrench] | None = None
@@ -67,6 +69,7 @@ class Station:
             scale = replace(scale, stroke=self.stroke)
         # Without a gripper its features are masked; the default stroke in `scale` then scales none.
         self.scale = scale
+        self.limb = Limb(self.chain, self.model.joints, self.stroke)
         self.seed = 0
 
     def _open(self, folder: str, section: str, table: dict[str, Any]) -> Any:
@@ -84,11 +87,6 @@ class Station:
     def joints(self) -> int:
         """How many joints the arm has."""
         return len(self.arm_device.limits.q_min)
-
-    @property
-    def joint_names(self) -> tuple[str, ...]:
-        """Names of the arm's joints, in the order of the joint positions."""
-        return tuple(f"joint_{i + 1}" for i in range(self.joints))
 
     def __enter__(self) -> Station:
         with ExitStack() as stack:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from headway import units
 from headway.bundle import Bundle, Image, StateInput, Tensor
-from headway.edge.engines.engine import Engine
+from headway.edge.engines.engine import Engine, TensorSpec
 from headway.edge.policy.images import Fitting
 from headway.edge.policy.instructions import Encoder
 from headway.edge.policy.observation import unit_of
@@ -50,16 +50,30 @@ def make_inputs(bundle: Bundle, engine: Engine, encoder: Encoder | None) -> list
     except ValueError as e:
         raise SpecMismatch(f"{bundle.path}: {e}") from None
     if encoder is not None:
-        for name, spec in encoder.tensors.items():
-            found = tensors[name]
-            if math.prod(found.shape) != math.prod(spec.shape) or found.unit or found.normalised:
-                raise SpecMismatch(
-                    f"{bundle.path}: input `{name}`: wanted {spec.dtype} {spec.shape} for the "
-                    f"instruction, without a unit or normalisation, found {found.dtype} "
-                    f"{found.shape}: see policy.instruction"
-                )
+        try:
+            for name, spec in encoder.tensors.items():
+                _check_instruction(tensors[name], spec, encoder)
+        except ValueError as e:
+            raise SpecMismatch(f"{bundle.path}: {e}") from None
         made.append(_InstructionInput({n: engine.bind(n) for n in encoder.tensors}, encoder))
     return made
+
+
+def _check_instruction(tensor: Tensor, spec: TensorSpec, encoder: Encoder) -> None:
+    """Raises ValueError for a tensor that cannot hold what the encoder writes, as `spec` says."""
+    whole = np.dtype(spec.dtype).kind in "iu"
+    fits = math.prod(tensor.shape) == math.prod(spec.shape)
+    if not fits or tensor.unit or tensor.normalised or (whole and tensor.floats):
+        raise ValueError(
+            f"input `{tensor.name}`: wanted {spec.dtype} {spec.shape} for policy.instruction, "
+            f"without a unit, mean and std, found {tensor.dtype} {tensor.shape} {tensor.unit}"
+        )
+    known = len(encoder.texts or ())
+    if math.prod(spec.shape) == 1 and whole and known > np.iinfo(tensor.dtype).max:
+        raise ValueError(
+            f"input `{tensor.name}`: wanted a type that counts to {known} instructions, found "
+            f"{tensor.dtype}"
+        )
 
 
 def loop_names(parts: Iterable[StateInput]) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The command line: `headway run | init | bundle | serve | doctor | replay | score | report | latency`.
+"""The command line of Headway, `headway COMMAND`.
 
 Each function in `COMMANDS` is a command; its docstring is the command's help text. Errors that
 Headway raises on purpose are printed as one line, and the exit code says which kind it was (see

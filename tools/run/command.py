@@ -69,7 +69,9 @@ def _run(config: Path, run: RunOptions, ending: Ending, console: Console) -> int
     check(run, out)
     settings = settings_module.load(config)
     if run.policy is not None:
-        settings = settings_module.with_policy_server(settings, run.policy)
+        settings = settings_module.with_policy_server(settings, run.policy, run.policy_map)
+    if run.instruction is not None:
+        settings = settings_module.with_instruction(settings, run.instruction)
     clock = WallClock() if run.realtime else VirtualClock(1)
     origin.place()  # runs git, which takes time: do it before anything moves
     station = Station(settings, clock)

@@ -227,9 +227,9 @@ class FaultyWorker:
     def trouble(self) -> str:
         return self._worker.trouble
 
-    def reset(self, instruction: str) -> int:
+    def reset(self, instruction: str) -> None:
         self._late.clear()
-        return self._worker.reset(instruction)
+        self._worker.reset(instruction)
 
     def submit(self, obs: Observation) -> None:
         process = self._worker if isinstance(self._worker, ProcessWorker) else None

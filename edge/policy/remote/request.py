@@ -62,8 +62,8 @@ class StatePart:
 
     def values(self, state: NDArray[Any], previous: Vec) -> NDArray[np.float32]:
         """The numbers, from the `state` (k,) of an observation and the `previous` action (d,)."""
-        known = np.concatenate([state, previous])[self._pick]
-        return (known * self._scale + self._offset).astype(np.float32)
+        known: Vec = np.concatenate([state, previous])[self._pick]
+        return np.asarray(known * self._scale + self._offset, np.float32)
 
 
 def to_observation(message: Any, layout: Layout, t_ns: int = 0) -> Observation:

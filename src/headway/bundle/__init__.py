@@ -8,6 +8,6 @@ from headway.bundle.manifest import FIRST_TASKS, SCHEMA, File, Manifest, Policy,
 from headway.bundle.tensors import DTYPES, Image, StateInput, Tensor
 
 __all__ = [
-    "DTYPES", "FIRST_TASKS", "MANIFEST", "SCHEMA", "Bundle", "File", "Image", "Manifest", "Policy", "Pro",
-    "Provenance", "StateInput", "Tensor", "load", "save",
+    "DTYPES", "FIRST_TASKS", "MANIFEST", "SCHEMA", "Bundle", "File", "Image", "Manifest", "Policy",
+    "Pro", "Provenance", "StateInput", "Tensor", "load", "save",
 ]  # fmt: skip

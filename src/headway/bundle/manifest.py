@@ -45,7 +45,7 @@ class Policy(Struct, frozen=True, kw_only=True):
     @property
     def steps(self) -> int:
         """The most moments that one of its inputs is given."""
-        return max([i.steps for i in (*self.images, *self.state)], default=1)
+        return max([1, *(i.steps for i in self.images), *(s.steps for s in self.state)])
 
 
 # The tasks that a PRO head knows whose bundle has no `tasks`, and those of runs without PRO.
