@@ -61,6 +61,9 @@ class ToAndFro:
         return Chunk(obs.t_ns, _DT_NS, actions, obs.base)
 
 
+CHUNK_SHAPE = (ToAndFro.actions.chunk, len(ToAndFro.actions.names))
+
+
 def null_settings(hz: float, seconds: float, *, threaded: bool = False) -> Settings:
     """Arm, F/T sensor and gripper of kind `null` at the loop's rate, no camera. `threaded`: each
     with a reader thread, as devices behind a socket or a port have."""

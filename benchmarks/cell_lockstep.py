@@ -17,7 +17,7 @@ import numpy as np
 
 from headway.benchmarks import _child
 from headway.benchmarks._findings import PERCENTILES, Findings, Number, Table, percentiles
-from headway.benchmarks._robot import ToAndFro, cell_settings, robot
+from headway.benchmarks._robot import CHUNK_SHAPE, cell_settings, robot
 from headway.clock import VirtualClock
 from headway.edge.control.audit import STAGES
 from headway.edge.control.log import EpisodeLog, NullLog
@@ -73,7 +73,7 @@ def episodes(seconds: float, repeats: int, features: str) -> dict[str, Any]:
 
 def _log(loop: Loop, path: Path) -> EpisodeLog:
     return EpisodeLog(
-        path, joints=loop.station.joints, cameras={}, chunk_shape=ToAndFro.chunk_shape,
+        path, joints=loop.station.joints, cameras={}, chunk_shape=CHUNK_SHAPE,
         pro=loop.pro, realtime=False, max_ticks=round(loop.task.limit_s * loop.cfg.hz) + 2,
         metadata={},
     )  # fmt: skip

@@ -19,7 +19,7 @@ import numpy as np
 
 from headway.benchmarks import _child
 from headway.benchmarks._findings import Findings, Number, Table
-from headway.benchmarks._robot import ToAndFro, null_settings, robot
+from headway.benchmarks._robot import CHUNK_SHAPE, null_settings, robot
 from headway.clock import Tick, WallClock
 from headway.edge.control.log import EpisodeLog
 from headway.edge.control.loop import Loop
@@ -89,7 +89,7 @@ def _turn(loop: Loop, path: Path, kind: str) -> dict[str, Any]:
         before = _child.used_by(viewer.pid) if viewer is not None else 0.0
         log = _Filmed(
             path, joints=loop.station.joints, cameras={"wrist": True}, pro=loop.pro,
-            chunk_shape=ToAndFro.chunk_shape, realtime=True, max_ticks=0, metadata={},
+            chunk_shape=CHUNK_SHAPE, realtime=True, max_ticks=0, metadata={},
             view=viewer.feed if viewer is not None else None,
         )  # fmt: skip
         with log, realtime():

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway.benchmarks._findings import PERCENTILES, Findings, Number, Table, percentiles
-from headway.benchmarks._robot import ToAndFro, null_settings, policy_process, robot
+from headway.benchmarks._robot import CHUNK_SHAPE, null_settings, policy_process, robot
 from headway.clock import Tick, VirtualClock, WallClock
 from headway.edge.control.audit import STAGES
 from headway.edge.control.log import EpisodeLog, NullLog
@@ -100,7 +100,7 @@ def turn(seconds: float, setup: Setup, worker: Any, recorded: bool, load: str) -
             folder = stack.enter_context(TemporaryDirectory())
             kept = RecordedCost(
                 Path(folder) / "a.mcap", joints=loop.station.joints, cameras={},
-                chunk_shape=ToAndFro.chunk_shape, pro=loop.pro, realtime=True,
+                chunk_shape=CHUNK_SHAPE, pro=loop.pro, realtime=True,
                 max_ticks=round(HZ * seconds) + 2, metadata={},
             )  # fmt: skip
             kept.cost = cost

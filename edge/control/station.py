@@ -23,8 +23,8 @@ class Station:
     """`with Station(settings, clock) as station:` opens all devices; nothing moves. `arm`, `ft`,
     `gripper` and `cameras` give the newest samples, `arm_device` and `gripper_device` take
     commands; a device that is not configured is None. `stroke` [m] is the gripper's, None without
-    one; `model` is the arm's, `chain` its kinematics, and `limb` what chunks are
-    played on; `scale` is what PRO's features are scaled by, and `seed` that of the episode which was set up last.
+    one; `model` is the arm's, `chain` its kinematics, and `limb` what chunks are played on; `scale`
+    is what PRO's features are scaled by, and `seed` that of the episode which was set up last.
 
     A device with an address (`info.uri`) is locked against other processes while it is open. Raises
     ConfigError, DeviceError, and Busy for a device that another process holds.
