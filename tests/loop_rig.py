@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from null_robot import HORIZON, null_table
+from null_robot import HORIZON, null_table, tcp_actions
 
 from headway import config
 from headway.clock import NS, VirtualClock
@@ -29,14 +29,13 @@ class Policy:
     name = "test"
     cameras = ("wrist",)
     state_names = ("tcp.x", "gripper.width", "wrench.fz")
-    chunk_shape = (HORIZON, 7)
+    actions = tcp_actions()
     needs = Needs()
 
     def __init__(self, then=None, when=WHEN):
         self.then, self.when, self.first_ns = then, when, None
 
-    def instruction(self, text):
-        return 0
+    def check_instruction(self, text): ...
 
     def reset(self):
         self.first_ns = None
@@ -58,7 +57,7 @@ class Rig:
         self.clock = VirtualClock(1)
         self.station = Station(config.decode(table, Settings, "test"), self.clock)
         self.arm = self.station.arm_device
-        self.worker = policy and InlineWorker(policy, self.station.chain, latency_s)
+        self.worker = policy and InlineWorker(policy, self.station.limb, latency_s)
         self.loop = Loop(self.station, self.worker, None)
         self.sent, self.calls = [], []
         command, stop = self.arm.command, self.arm.stop

@@ -12,14 +12,22 @@ from msgspec import structs
 
 from headway import bundle
 from headway.__main__ import main
-from headway.bundle import Image, Manifest, Policy, Pro, Provenance, Tensor
-from headway.edge.motion.chunks import ACTION_NAMES
+from headway.actions import ActionSpace
+from headway.bundle import Image, Manifest, Policy, Pro, Provenance, StateInput, Tensor
 from headway.edge.pro.operator import OUTPUTS
+from headway.instructions import VocabularySpec
 from headway.kernels import spec
 
 HORIZON = 6
-STATE = ("tcp_x", "tcp_z", "width", "force_z")
-UNITS = ("m",) * 3 + ("rad",) * 3 + ("closed 0..1",)
+STATE = ("tcp.x", "tcp.z", "gripper.width", "wrench.fz")
+TCP = ("x", "y", "z", "rx", "ry", "rz", "grip")
+
+
+def tcp_actions(chunk: int = HORIZON, dt_s: float = 0.1, **changes: Any) -> ActionSpace:
+    """Motion relative to the TCP at the chunk's start, and grip, as the shipped policy has it."""
+    return ActionSpace(**{"names": TCP, "chunk": chunk, "dt_s": dt_s, **changes})
+
+
 SENTENCES = tuple(f"put the {c} item in the tote" for c in ("red", "green", "blue", "yellow"))
 # A test asks nothing of the operating system that the process would keep.
 NO_REALTIME = dict.fromkeys(
@@ -83,9 +91,10 @@ def make_policy(
         for some in (inputs, outputs)
     )
     info = Policy(
-        action_names=ACTION_NAMES, action_units=UNITS, frame="tcp", chunk=HORIZON, dt_s=0.1,
-        rate_hz=10.0, images=(Image(camera="wrist", input="rgb", height=size, width=size),),
-        state_names=STATE, instructions=SENTENCES,
+        actions=tcp_actions(), rate_hz=10.0,
+        images=(Image(camera="wrist", input="rgb", height=size, width=size),),
+        state=(StateInput(input="state", names=STATE),),
+        instruction=VocabularySpec(texts=SENTENCES),
     )  # fmt: skip
     manifest = Manifest(
         kind="policy", name="tiny", onnx="p.onnx", inputs=inputs, outputs=outputs, provenance=_FROM,
