@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 from msgspec import structs
-from null_robot import SENTENCES, STATE, UNITS, onnx_model
+from null_robot import SENTENCES, STATE, onnx_model, tcp_actions
 
 from headway import bundle
-from headway.bundle import Image, Manifest, Policy, Provenance, Tensor
-from headway.edge.motion.chunks import ACTION_NAMES
+from headway.bundle import Image, Manifest, Policy, Provenance, StateInput, Tensor
 from headway.edge.policy.kinds.bundle import BundlePolicy, open_policy
+from headway.instructions import VocabularySpec
 from headway.types import Frame, Observation, Pose
 
 DOWN = Pose(np.array([0.4, -0.1, 0.3]), np.array([0.0, 1.0, 0.0, 0.0]))  # tool down
@@ -25,7 +25,7 @@ def observation(state: Any = None, size: int = 16, **changes: Any) -> Observatio
     depth = np.arange(size * size, dtype=np.uint16).reshape(size, size)
     state = np.array(GIVEN, np.float32) if state is None else state
     frame = Frame(rgb, depth, np.eye(3))
-    seen = Observation(7, {"wrist": frame}, state, 1, np.zeros(6), DOWN)
+    seen = Observation(7, {"wrist": frame}, state, SENTENCES[1], np.zeros(6), DOWN)
     return structs.replace(seen, **changes)
 
 
@@ -35,7 +35,7 @@ def infer(path: Path, obs: Observation | None = None) -> Any:
 
 
 class Echo:
-    """A bundle whose graph answers with what it was given: of the state as `dx`, `dy`, ..., or of
+    """A bundle whose graph answers with what it was given: of the state as `x`, `y`, ..., or of
     one pixel of the images."""
 
     def __init__(self, path: Path) -> None:
@@ -85,14 +85,12 @@ class Echo:
         answers = tuple(Tensor(name=name, shape=(1, 2, 7)) for name in outputs)
         model = onnx_model(nodes, inputs, answers, constants)
         info = Policy(
-            action_names=ACTION_NAMES, action_units=UNITS, frame="tcp", chunk=2, dt_s=0.1,
-            rate_hz=10.0, state_names=STATE, instructions=SENTENCES,
+            actions=tcp_actions(2), rate_hz=10.0, ignored_outputs=outputs[1:],
+            state=(StateInput(input="state", names=STATE),),
+            instruction=VocabularySpec(texts=SENTENCES),
             images=(
                 Image(camera="wrist", input="rgb", height=2, width=2),
-                Image(
-                    camera="wrist", input="depth", height=2, width=2, channels=1,
-                    encoding="depth_mm",
-                ),
+                Image(camera="wrist", input="depth", height=2, width=2, encoding="depth_mm"),
             ),
         )  # fmt: skip
         manifest = Manifest(
@@ -117,7 +115,13 @@ class Echo:
         data["inputs"] = [t for t in data["inputs"] if t["name"] not in without]
         for tensor in (*data["inputs"], *data["outputs"]):
             tensor |= tensors.get(tensor["name"], {})
-        data["policy"] |= policy
+        for key, value in policy.items():
+            if key == "actions" and isinstance(value, dict):
+                data["policy"]["actions"] |= value
+            elif key == "state_names":
+                data["policy"]["state"] = [{"input": "state", "names": list(value)}]
+            else:
+                data["policy"][key] = value
         file.write_text(json.dumps(data))
 
     def seen(self, *args: Any, obs: Observation | None = None, **kwargs: Any) -> Any:

@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 import numpy as np
+from null_robot import tcp_actions
 
 from headway.edge.policy.policy import Needs
 from headway.errors import BundleError, Missing
@@ -22,12 +23,8 @@ class Scripted:
     memory; 7: answers when the pipe `gate` was written to; 8: raises with a very long text.
     """
 
-    name, cameras, state_names, chunk_shape = (
-        "scripted",
-        ("wrist",),
-        ("tcp.x", "gripper.width"),
-        (4, 7),
-    )
+    name, cameras, state_names = "scripted", ("wrist",), ("tcp.x", "gripper.width")
+    actions = tcp_actions(4)
     detail, needs = "no engine", Needs()
 
     def __init__(self, gate: str = "", camera: bool = True) -> None:
@@ -36,10 +33,9 @@ class Scripted:
         if not camera:
             self.cameras = ()
 
-    def instruction(self, text: str) -> int:
+    def check_instruction(self, text: str) -> None:
         if text not in SENTENCES:
             raise BundleError(f"was not taught {text!r}")
-        return SENTENCES.index(text)
 
     def reset(self) -> None: ...
 

@@ -10,13 +10,10 @@ import numpy as np
 import pytest
 from echo_policy import GIVEN, Echo, Named, infer, observation
 from loop_rig import played, sim_table
-from null_robot import HORIZON, SENTENCES, STATE, UNITS, make_policy, null_table
+from null_robot import HORIZON, STATE, TCP, make_policy, null_table, tcp_actions
 
 from headway import bundle
-from headway.edge.motion.chunks import ACTION_NAMES
 from headway.edge.policy.kinds.bundle import BundlePolicy, open_policy
-from headway.edge.policy.remote.layout import finite_actions, of_bundle
-from headway.edge.policy.remote.request import to_observation
 from headway.types import Frame
 
 STEP = 0.003  # [m] along z per action, as declared by the bundles below
@@ -36,7 +33,8 @@ def rise(table: dict[str, Any], policy: Path, path: Path) -> float:
     return float(z[-1] - z[0])
 
 
-MILLIMETRES = ("mm",) * 3 + ("deg",) * 3 + ("closed 0..1",)
+MILLIMETRES = ("mm",) * 3 + ("deg",) * 3 + ("1",)
+SI = ("m",) * 3 + ("rad",) * 3 + ("1",)
 HALVES = {"actions": {"mean": (0.0,), "std": (0.5,)}}
 OFFSET = {"actions": {"mean": (0.0, 0.0, STEP, 0.0, 0.0, 0.0, 0.0), "std": (1.0,)}}
 
@@ -44,15 +42,15 @@ OFFSET = {"actions": {"mean": (0.0, 0.0, STEP, 0.0, 0.0, 0.0, 0.0), "std": (1.0,
 @pytest.mark.parametrize(
     ("unit", "policy", "tensors", "sign"),
     [
-        (1.0, {"frame": "base"}, {}, 1.0),
-        (1.0, {"frame": "tcp"}, {}, -1.0),  # its z points down
-        (1.0, {"frame": "tcp at the chunk's start"}, {}, -1.0),
-        (1.0, {"frame": "tcp commanded at the observation"}, {}, -1.0),
-        (0.001, {"frame": "base", "action_units": MILLIMETRES}, {}, 1.0),
-        (0.5, {"frame": "base"}, HALVES, 1.0),
+        (1.0, {"axes": "base"}, {}, 1.0),
+        (1.0, {"axes": "tcp"}, {}, -1.0),  # its z points down
+        (0.001, {"axes": "base", "units": MILLIMETRES}, {}, 1.0),
+        (0.5, {"axes": "base"}, HALVES, 1.0),
+        (0.5, {"axes": "base", "scale": (0.5,) * 7}, {}, 1.0),
     ],
 )
 def test_the_arm_goes_where_the_bundle_says(tmp_path, unit, policy, tensors, sign):
+    policy = {"actions": tcp_actions(**policy)}
     made = make_policy(tmp_path / "p", steps(unit), policy=policy, tensors=tensors)
     found = rise(null_table(), made, tmp_path / "e.mcap")
     # 30 mm/s for 1.3 s; the first chunk comes and the smoothed reference follows a little later
@@ -60,7 +58,7 @@ def test_the_arm_goes_where_the_bundle_says(tmp_path, unit, policy, tensors, sig
 
 
 def test_up_in_the_axes_of_the_base_is_up_in_the_cell(tmp_path):
-    made = make_policy(tmp_path / "p", steps(), policy={"frame": "base"})
+    made = make_policy(tmp_path / "p", steps(), policy={"actions": tcp_actions(axes="base")})
     table = sim_table()
     table["camera"] = [{"kind": "null", "name": "wrist", "width": 16, "height": 16}]
     assert rise(table, made, tmp_path / "e.mcap") == pytest.approx(0.0345, abs=0.004)
@@ -74,60 +72,30 @@ def test_an_offset_of_the_answer_is_added(tmp_path):
 @pytest.mark.parametrize(
     ("units", "row", "wanted"),
     [
-        (UNITS, [0.1, 0, 0, 0.2, 0, 0, 0.7], [0.1, 0, 0, 0.2, 0, 0, 0.7]),
+        (SI, [0.1, 0, 0, 0.2, 0, 0, 0.7], [0.1, 0, 0, 0.2, 0, 0, 0.7]),
         (MILLIMETRES, [10, 0, 0, 90, 0, 0, 1], [0.01, 0, 0, math.pi / 2, 0, 0, 1]),
-        (("cm", "m", "mm", *UNITS[3:]), [1, 1, 1, 0, 0, 0, 0], [0.01, 1, 0.001, 0, 0, 0, 0]),
-        ((*UNITS[:6], "open 0..1"), [0] * 6 + [1.0], [0] * 7),
-        ((*UNITS[:6], "closed -1..1"), [0] * 7, [0] * 6 + [0.5]),
+        (("cm", "m", "mm", *SI[3:]), [1, 1, 1, 0, 0, 0, 0], [0.01, 1, 0.001, 0, 0, 0, 0]),
     ],
 )
 def test_units_of_actions(tmp_path, units, row, wanted):
     actions = np.tile(np.float32(row), (HORIZON, 1))
-    made = make_policy(tmp_path / "p", actions, policy={"action_units": units})
+    made = make_policy(tmp_path / "p", actions, policy={"actions": tcp_actions(units=units)})
     np.testing.assert_allclose(infer(made).actions, np.tile(wanted, (HORIZON, 1)), atol=1e-7)
 
 
-def test_columns_in_another_order(tmp_path):
-    names, units = ("grip", *ACTION_NAMES[:6]), (UNITS[6], *UNITS[:6])
+def test_columns_in_another_order_stay_in_the_policys_order(tmp_path):
+    space = tcp_actions(names=("grip", *TCP[:6]))
     actions = np.tile(np.arange(7, dtype=np.float32), (HORIZON, 1))
-    made = make_policy(
-        tmp_path / "p", actions, policy={"action_names": names, "action_units": units}
-    )
-    np.testing.assert_array_equal(infer(made).actions[0], [1, 2, 3, 4, 5, 6, 0])
+    made = make_policy(tmp_path / "p", actions, policy={"actions": space})
+    np.testing.assert_array_equal(infer(made).actions[0], range(7))
+    assert open_policy(str(made)).actions == space
 
 
-def test_a_rotation_about_an_axis_of_the_base(tmp_path):
-    """A quarter turn about the base's z is one about the minus z of a tool that looks down."""
-    actions = np.zeros((HORIZON, 7), np.float32)
-    actions[:, 5] = math.pi / 2
-    found = infer(make_policy(tmp_path / "p", actions, policy={"frame": "base"})).actions[0]
-    np.testing.assert_allclose(found[3:6], [0, 0, -math.pi / 2], atol=1e-6)
-
-
-def test_what_is_not_finite_stays_so_whatever_the_frame(tmp_path):
+def test_what_is_not_finite_stays_so(tmp_path):
     actions = steps()
     actions[2, 0] = np.nan
-    found = infer(make_policy(tmp_path / "p", actions, policy={"frame": "base"})).actions
+    found = infer(make_policy(tmp_path / "p", actions)).actions
     assert np.isfinite(found).all(axis=1).tolist() == [True, True, False, True, True, True]
-
-
-@pytest.mark.parametrize("frame", ["tcp", "base"])
-def test_a_server_advertises_and_answers_what_the_bundle_does_here(tmp_path, frame):
-    units = ("mm",) * 3 + UNITS[3:]
-    made = make_policy(tmp_path / "p", steps(0.001), policy={"frame": frame, "action_units": units})
-    layout = of_bundle(bundle.load(made).manifest)
-    assert layout.actions.axes == frame
-    assert layout.rate_hz == 10.0
-    obs = observation()
-    asked = {
-        "observation/image/wrist": obs.images["wrist"].rgb,
-        "observation/state": obs.state,
-        "prompt": SENTENCES[1],
-    }
-    number = {text: i for i, text in enumerate(SENTENCES)}
-    there = open_policy(str(made)).infer(to_observation(asked, layout, number)).actions
-    here = finite_actions(there, layout.actions, obs.base)
-    np.testing.assert_allclose(here, infer(made, obs).actions, atol=1e-8)
 
 
 @pytest.fixture
@@ -136,8 +104,7 @@ def echo(tmp_path):
 
 
 DEPTH = {
-    "camera": "wrist", "input": "depth", "height": 2, "width": 2, "channels": 1,
-    "encoding": "depth_mm",
+    "camera": "wrist", "input": "depth", "height": 2, "width": 2, "encoding": "depth_mm",
 }  # fmt: skip
 
 
@@ -151,10 +118,10 @@ DEPTH = {
             STATE,
             [-0.6, -0.85, -0.7375, -0.75],
         ),
-        ({"unit": "mm"}, ("tcp_x", "tcp_z", "width", "lead_x"), [400, 300, 50, -2000]),
+        ({"unit": "mm"}, ("tcp.x", "tcp.z", "gripper.width", "lead.x"), [400, 300, 50, -2000]),
         (
             {"unit": "mm", "mean": (300.0,), "std": (100.0,)},
-            ("tcp_x", "tcp_z", "width", "lead_x"),
+            ("tcp.x", "tcp.z", "gripper.width", "lead.x"),
             [1.0, 0.0, -2.5, -23.0],
         ),
     ],
@@ -176,7 +143,7 @@ def test_depth_is_given_in_its_unit(echo, unit, factor):
     depth = np.array([[100, 200], [300, 400]], np.uint16)
     rgb = np.zeros((2, 2, 3), np.uint8)
     obs = observation(images={"wrist": Frame(rgb, depth, np.eye(3))})
-    policy = {"images": [DEPTH], "state_names": [], "instructions": []}
+    policy = {"images": [DEPTH], "state": [], "instruction": None}
     without = ("rgb", "state", "instruction")
     path = echo.make({"depth": {"unit": unit, "dtype": "float32"}}, policy, without=without)
     given = Named(bundle.load(path))

@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 from echo_policy import Echo, opened
 from loop_rig import played
-from null_robot import STATE, UNITS, make_policy, null_table
+from null_robot import STATE, TCP, make_policy, null_table, tcp_actions
 
 from headway import bundle, config
-from headway.bundle import Tensor
 from headway.clock import VirtualClock
 from headway.edge.control.build import Built, check_instruction
 from headway.edge.control.settings import Settings
 from headway.edge.control.station import Station
-from headway.edge.motion.chunks import ACTION_NAMES
 from headway.edge.policy.policy import About
 from headway.errors import BundleError, ConfigError, SpecMismatch
+
+SI = ["m", "m", "rad", "rad", "rad", "1"]  # of the columns behind the first one
 
 
 @pytest.fixture
@@ -31,41 +31,44 @@ def echo(tmp_path):
 @pytest.mark.parametrize(
     ("kwargs", "says"),
     [
-        ({"policy": {"frame": "bsae"}}, "frame wants 'tcp', .*found 'bsae': did you mean `base`"),
-        ({"policy": {"frame": "world"}}, "found 'world': valid: tcp, tcp at the chunk's start"),
-        ({"policy": {"action_units": ("inch", *UNITS[1:])}}, "`dx`: wanted a unit, found 'inch'"),
-        ({"policy": {"action_units": ("rad", *UNITS[1:])}}, r"`dx`: wanted a unit of length"),
-        ({"policy": {"action_units": (*UNITS[:6], "m")}}, "`grip`: .*valid: closed 0..1, open"),
-        ({"policy": {"action_names": ("x", *ACTION_NAMES[1:])}}, "wanted the names dx, dy"),
-        ({"policy": {"chunk": 3}}, r"`actions` as floats \(1, 3, 7\)"),
-        ({"policy": {"chunk": 0}}, "`policy.chunk` wants a whole number >= 1"),
-        ({"policy": {"dt_s": 0.0}}, "`policy.dt_s` wants a finite number > 0"),
+        ({"policy": {"actions": {"axes": "bsae"}}}, "'bsae' - at key `policy.actions.axes`"),
+        ({"policy": {"actions": {"units": ["inch", *SI]}}}, "unit of x: wanted a unit, found 'inc"),
+        ({"policy": {"actions": {"units": ["rad", *SI]}}}, "unit of x: wanted a unit of length"),
+        ({"policy": {"actions": {"names": ["dx", *TCP[1:]]}}}, "wanted the names x y z rx ry rz"),
+        ({"policy": {"actions": {"chunk": 3}}}, r"`actions` as floats \(1, 3 or more, 7\)"),
+        ({"policy": {"actions": {"chunk": 0}}}, "`policy.actions.chunk` wants a whole number >="),
+        ({"policy": {"actions": {"dt_s": 0.0}}}, "`policy.actions.dt_s` wants a finite number > "),
+        ({"policy": {"actions": {"scale": [0.0] * 7}}}, "wanted a finite scale other than 0"),
+        ({"policy": {"state": [{"input": "state", "names": STATE, "steps": 2}]}}, "`stride_s`"),
+        ({"policy": {"stride_s": 0.1}}, "wants an input with more than 1 of `steps`"),
+        ({"policy": {"output": "acitons"}}, "no output is named `acitons`"),
         ({"policy": {"rate_hz": -1.0}}, "`policy.rate_hz` wants a finite number > 0"),
-        ({"policy": {"state_names": STATE[:2]}}, r"input `state`: wanted floats \(1, 2\)"),
-        ({"policy": {"state_names": ("tcp_q", *STATE[1:])}}, "`state`: .*`tcp_q`.* mean `tcp.qz`"),
-        ({"policy": {"instructions": ()}}, "`instruction`: it is the index in policy.instruct"),
-        ({"policy": {"images": ()}}, "input `rgb`: nobody fills it: the loop fills `state`"),
-        (
-            {"extra": (Tensor(name="goal", shape=(1, 3)),)},
-            "input `goal`: nobody fills it: the loop fills `state`, `instruction` and the inputs",
-        ),
-        ({"outputs": ("actions", "value")}, "nobody reads its output `value`"),
-        ({"without": ("state",)}, "policy.state_names says what its input `state` is given"),
-        ({"without": ("instruction",)}, "policy.instructions says what its input"),
+        ({"policy": {"state_names": STATE[:2]}}, r"input `state`: wanted 2 floats, one per name"),
+        ({"policy": {"state_names": ("action.q", *STATE[1:])}}, "found `action.q`"),
+        ({"policy": {"instruction": None}}, "nobody fills the input `instruction`"),
+        ({"policy": {"instruction": {"kind": "vocabulary", "texts": []}}}, "at least one text"),
+        ({"policy": {"instruction": {"kind": "vocab", "texts": ["a"]}}}, "mean `vocabulary`"),
+        ({"policy": {"images": []}}, "nobody fills the input `rgb`"),
+        ({"policy": {"ignored_outputs": ["value"]}}, "no output is named `value`"),
+        ({"without": ("state",)}, "policy.state: no input is named `state`"),
+        ({"without": ("instruction",)}, "policy.instruction: wanted an input `instruction`"),
         ({"tensors": {"rgb": {"mean": (1.0,), "std": (2.0,)}}}, "want a tensor of floats, found u"),
         ({"tensors": {"rgb": {"shape": (1, 3, 2, 2)}}}, r"or floats \(1, 2, 2, 3\), found uint8"),
         ({"tensors": {"rgb": {"unit": "mm"}}}, "unit '1', found 'mm'"),
         ({"tensors": {"depth": {"dtype": "uint8"}}}, "`depth` as uint16 or floats"),
+        ({"tensors": {"state": {"mean": [0.0], "std": [0.0]}}}, "std wants numbers > 0, found 0"),
+        ({"tensors": {"state": {"low": [1.0], "high": [1.0]}}}, "low < high .*a width of 0"),
+        ({"tensors": {"state": {"low": [1.0]}}}, "low and high come together"),
         ({"tensors": {"depth": {"unit": "m"}}}, "whole numbers with the unit 'mm', found 'm'"),
         ({"tensors": {"state": {"unit": "furlong"}}}, "tensor state: wanted a unit, found 'furl"),
         (
             {"tensors": {"state": {"unit": "mm"}}},
-            r"for `wrench.fz` wanted a unit of force \(N, mN, kN, kgf\), found 'mm'",
+            r"`wrench.fz`: wanted a unit of force \(N, mN, kN, kgf\), found 'mm'",
         ),
-        ({"tensors": {"state": {"dtype": "int64"}}}, "wanted floats .* found int64"),
-        ({"tensors": {"instruction": {"dtype": "float32"}}}, "one whole number without a unit"),
-        ({"tensors": {"instruction": {"unit": "m"}}}, "one whole number without a unit"),
-        ({"tensors": {"actions": {"unit": "m"}}}, "its units stand in policy.action_units"),
+        ({"tensors": {"state": {"dtype": "int64"}}}, "wanted 4 floats.* found int64"),
+        ({"tensors": {"instruction": {"dtype": "float32"}}}, "wanted int64 .* found float32"),
+        ({"tensors": {"instruction": {"unit": "m"}}}, "without a unit, mean and std"),
+        ({"tensors": {"actions": {"unit": "m"}}}, "its units stand in policy.actions"),
         ({"tensors": {"actions": {"dtype": "int64"}}}, "`actions` as floats"),
     ],
 )
@@ -81,12 +84,14 @@ IMAGE = {"camera": "wrist", "input": "rgb", "height": 2, "width": 2}
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"channels": 1}, "wanted channels = 3, found 1"),
-        ({"encoding": "depth_mm"}, "wanted channels = 1, found 3"),
+        ({"encoding": "depth_mm"}, r"or floats \(1, 2, 2\) or"),
+        ({"layout": "chw"}, r"or floats \(1, 3, 2, 2\), found uint8"),
+        ({"scale": 0.5}, "scale, mean and std want a tensor of floats"),
+        ({"mean": [0.5] * 3}, "mean and std come together"),
         ({"width": 3}, r"or floats \(1, 2, 3, 3\), found uint8 \(1, 2, 2, 3\)"),
         ({"input": "depth"}, "wanted its input `depth` as uint8"),
         ({"input": "state"}, "wanted its input `state` as uint8"),
-        ({"input": "left"}, "no input is named left"),
+        ({"input": "left"}, "no input is named `left`"),
         ({"height": 0}, r"`policy.images\[0\].height` wants a whole number >= 1, found 0"),
     ],
 )
@@ -98,7 +103,7 @@ def test_an_image_that_does_not_fit_its_input(echo, change, says):
 
 def test_two_images_for_one_input(echo):
     path = echo.make(policy={"images": [IMAGE, IMAGE | {"camera": "other"}]})
-    with pytest.raises(BundleError, match="two images want to be the input rgb"):
+    with pytest.raises(BundleError, match="fill the input `rgb`: give each its own"):
         bundle.load(path)
 
 
@@ -124,14 +129,15 @@ class TestBeforeTheStart:
             built(table)
 
     def test_the_rate_is_the_bundles_where_the_file_says_none(self, tmp_path):
-        table = self.table(tmp_path, {"rate_hz": 25.0, "dt_s": 0.04})
+        table = self.table(tmp_path, {"rate_hz": 25.0, "actions": tcp_actions(dt_s=0.04)})
         chunks = played(table, tmp_path / "e.mcap").rows("/chunk")
         assert set(np.diff(chunks["t_ns"])) == {40_000_000}
 
     def test_chunks_that_are_too_short(self, tmp_path):
         with pytest.raises(ConfigError, match=r"its chunks last 0\.06 s: the arm would stop"):
-            built(self.table(tmp_path, {"dt_s": 0.01}))
-        (note,) = [n for n in built(self.table(tmp_path, {"dt_s": 0.018})) if "chunks" in n]
+            built(self.table(tmp_path, {"actions": tcp_actions(dt_s=0.01)}))
+        table = self.table(tmp_path, {"actions": tcp_actions(dt_s=0.018)})
+        (note,) = [n for n in built(table) if "chunks" in n]
         assert note.startswith("the arm will stop between chunks")
 
     def test_the_size_of_its_images(self, tmp_path):
@@ -156,10 +162,10 @@ class TestBeforeTheStart:
             built({**table, "instruction": "put the rde item in the tote"})
 
     def test_an_instruction_that_nobody_takes_is_said(self, tmp_path):
-        path = Echo(tmp_path / "echo").make(policy={"instructions": []}, without=("instruction",))
+        path = Echo(tmp_path / "echo").make(policy={"instruction": None}, without=("instruction",))
         policy = opened(path)
-        assert policy.instruction("whatever") == 0
-        about = About("echo", (), (), (2, 7), policy.needs)
+        policy.check_instruction("whatever")
+        about = About("echo", (), (), policy.actions, policy.needs)
         settings = config.decode(null_table(), Settings, "test")
         assert "'put the red item in the tote' is only recorded" in check_instruction(
             about, settings

@@ -19,7 +19,7 @@ from headway.actions import ROTATIONS, ActionSpace
 from headway.drivers.arms import _ur5e as ur
 from headway.drivers.kinematics import Chain, mat_to_quat
 from headway.edge.motion import rotation_rows as rot
-from headway.edge.motion.actions import joint_actions, joint_chunk, tcp_actions, tcp_path
+from headway.edge.motion.actions import Limb, joint_actions, tcp_actions, tcp_path, to_joints
 from headway.errors import SpecMismatch
 from headway.types import Chunk, Pose
 
@@ -83,7 +83,7 @@ def converted(
     chain, home = CHAINS[n]
     start = chain.pose(np.array(home)) if base is None else base
     chunk = Chunk(5, DT_NS, np.asarray(values), start)
-    return joint_chunk(chunk, space, chain, np.array(home), joints_of(n), stroke)
+    return to_joints(chunk, space, Limb(chain, joints_of(n), stroke), np.array(home))
 
 
 def rows_of(width: int, most: float, longest: int = 60) -> Any:
@@ -348,6 +348,6 @@ def test_a_chunk_wants_time_between_its_rows_and_the_joints_of_the_arm() -> None
     chain, home = CHAINS[6]
     chunk = Chunk(0, 0, np.zeros((4, 8), np.float32), chain.pose(np.array(home)))
     with pytest.raises(SpecMismatch, match="dt > 0"):
-        joint_chunk(chunk, joint_space(6, 4), chain, np.array(home), joints_of(6), None)
+        to_joints(chunk, joint_space(6, 4), Limb(chain, joints_of(6)), np.array(home))
     with pytest.raises(SpecMismatch, match="lack j6"):
         converted(np.zeros((4, 8), np.float32), joint_space(6, 4), 7)

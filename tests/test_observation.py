@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from headway import units
+from headway.bundle.schema1 import RENAMED
 from headway.drivers.rotations import mat_to_quat, mat_to_rotvec, rotvec_to_mat
-from headway.edge.policy.observation import RENAMED, StateVector, known_names, renamed, unit_of
+from headway.edge.policy.observation import StateVector, known_names, unit_of
 from headway.errors import SpecMismatch
 from headway.kernels import telemetry
 from headway.types import Pose, Signals
@@ -135,7 +136,6 @@ def test_every_name_has_a_unit():
 def test_old_names_are_known_by_their_new_ones():
     assert set(RENAMED.values()) <= set(known_names())
     assert len(set(RENAMED.values())) == len(RENAMED)
-    assert renamed(("vx", "q.elbow", "force_z")) == ("twist.vx", "q.elbow", "wrench.fz")
 
 
 def test_a_tool_that_points_down_has_the_yaw_of_its_x_axis():

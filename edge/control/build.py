@@ -17,6 +17,7 @@ import msgspec
 from headway import bundle, plugins
 from headway.clock import Clock
 from headway.compiled import Computed
+from headway.edge.control import settings as run_settings
 from headway.edge.control.loop import Loop
 from headway.edge.control.parts import Part, check, in_words
 from headway.edge.control.policies import beside, in_place
@@ -104,7 +105,7 @@ class Built:
         clock: Clock,
         wrap: Callable[[Policy], Policy] | None,
     ) -> Worker | None:
-        cfg = settings.policy
+        cfg = run_settings.policy(settings)
         if cfg is None:
             return None
         worker: Worker

@@ -64,7 +64,7 @@ class Loop:
         known = pro.info.tasks if pro is not None else ()
         self.task_index = index_of(self.task.name, known or FIRST_TASKS)
         self.dt = 1.0 / self.cfg.hz
-        policy = settings.policy
+        policy = run_settings.policy(settings)
         latency_s = policy.latency_s if policy and not station.clock.realtime else 0.0
         self.pace = pace(self.cfg, worker.about, latency_s) if worker else None
         limits, limit = station.arm_device.limits, None if risk is None else risk.limit

@@ -11,6 +11,7 @@ from headway.edge.control.log import NullLog
 from headway.edge.control.pace import Pace
 from headway.edge.control.row import Row
 from headway.edge.control.senses import Senses
+from headway.edge.control.settings import policy
 from headway.edge.control.station import Station
 from headway.edge.guard.guard import Guard
 from headway.edge.guard.reasons import Reason
@@ -42,7 +43,7 @@ class Planner:
     ) -> None:
         """`worker` and its `pace` are None in a run without a policy. `guard` checks whole chunks;
         `senses` gives the camera images."""
-        loop, cfg, n = station.settings.loop, station.settings.policy, station.joints
+        loop, cfg, n = station.settings.loop, policy(station.settings), station.joints
         self._station, self._senses, self._worker = station, senses, worker
         self._guard, self._log = guard, log
         dt_s = 1.0 / loop.hz

@@ -17,7 +17,7 @@ from headway.edge.control.payload import ToolConfig
 from headway.edge.control.tasks import TaskSettings
 from headway.edge.guard.guard import GuardConfig
 from headway.edge.host.realtime import RealtimeConfig
-from headway.edge.policy.config import PolicyConfig, kind_of, sorted_keys, with_paths
+from headway.edge.policy.config import COMMON, PolicyConfig, decode, with_paths
 from headway.edge.pro.risk import RiskConfig
 from headway.errors import ConfigError
 
@@ -74,8 +74,8 @@ class ProConfig(config.Struct, frozen=True):
 
 
 class Settings(config.Struct, frozen=True):
-    """The whole configuration. The tables `arm`, `ft`, `gripper`, `camera`, `cell` and `task` have
-    the key `kind` and the keys of the driver, world or task of that kind."""
+    """The whole configuration. The tables `arm`, `ft`, `gripper`, `camera`, `cell`, `task` and
+    `policy` have the key `kind` and the keys of the driver, world, task or policy of that kind."""
 
     arm: dict[str, Any]
     task: dict[str, Any]
@@ -86,7 +86,7 @@ class Settings(config.Struct, frozen=True):
     cell: dict[str, Any] | None = None
     tool: ToolConfig = ToolConfig()
     loop: LoopConfig = LoopConfig()
-    policy: PolicyConfig | None = None
+    policy: dict[str, Any] | None = None
     pro: ProConfig | None = None
     risk: RiskConfig | None = None
     realtime: RealtimeConfig = RealtimeConfig()
@@ -105,13 +105,13 @@ def with_policy_server(settings: Settings, url: str, mapping: Path | None = None
     """`settings` with the policy server at `url` (ws:// or wss://) instead of the policy that
     `[policy]` names. `mapping`: a TOML file with the layout of its messages, for a server that does
     not describe itself. Raises ConfigError."""
-    old = settings.policy or PolicyConfig()
-    options = {**(old.options if old.kind == "remote" else {}), "url": url}
+    old = settings.policy or {}
+    same = old.get("kind") == "remote"
+    table = {k: v for k, v in old.items() if same or k in COMMON} | {"kind": "remote", "url": url}
     if mapping is not None:
-        options["layout"] = config.read_toml(mapping)
-    new = structs.replace(old, kind="remote", options=options)
-    kind_of(new, "[policy]" if mapping is None else f"{mapping}: [policy]")
-    return structs.replace(settings, policy=new)
+        table["layout"] = config.read_toml(mapping)
+    decode(table, "[policy]" if mapping is None else f"{mapping}: [policy]")
+    return structs.replace(settings, policy=table)
 
 
 def with_instruction(settings: Settings, text: str) -> Settings:
@@ -125,10 +125,7 @@ def load(path: Path | str) -> Settings:
     """Read the run configuration at `path`. Relative paths in it start at the folder of that file,
     or of the file that a symbolic link leads to; those of the result are absolute. Raises
     ConfigError."""
-    table, where = config.read_toml(path), str(path)
-    if isinstance(table.get("policy"), dict):
-        table["policy"] = sorted_keys(table["policy"], f"{where}: [policy]")
-    settings = config.decode(table, Settings, where)
+    settings, where = config.load(path, Settings), str(path)
     folder = Path(path).resolve().parent
     for part, key in (("pro", "bundle"), ("risk", "calibration")):
         section = getattr(settings, part)
@@ -160,10 +157,15 @@ def check_devices(settings: Settings, where: str) -> None:
     if settings.gripper is not None:
         device_config("grippers", settings.gripper, f"{place}[gripper]")
     cameras(settings, place)
-    if settings.policy is not None:
-        kind_of(settings.policy, f"{place}[policy]")
+    policy(settings, place)
     task(settings, place)
     world(settings, place)
+
+
+def policy(settings: Settings, place: str = "") -> PolicyConfig | None:
+    """The policy that `[policy]` describes, checked; None without one. `place` comes before the
+    section in errors. Raises ConfigError."""
+    return None if settings.policy is None else decode(settings.policy, f"{place}[policy]")
 
 
 def task(settings: Settings, place: str = "") -> TaskSettings:

@@ -59,10 +59,9 @@ class PolicyModule(Protocol):
 COMMON = tuple(f.name for f in msgspec.structs.fields(PolicyConfig) if f.name != "options")
 
 
-def sorted_keys(table: dict[str, Any], where: str) -> dict[str, Any]:
-    """The table `[policy]` with the keys of its kind moved into `options`. `where` names the
-    section in errors. Raises ConfigError for an unknown kind and for a key that neither the kind
-    nor the loop knows."""
+def decode(table: dict[str, Any], where: str) -> PolicyConfig:
+    """The checked section `[policy]` that `table` holds; `where` names it in errors. Raises
+    ConfigError, also for a key that neither the kind nor the loop knows."""
     kind = str(table.get("kind", "bundle"))
     module = plugins.load(FOLDER, kind)
     own = [f.encode_name for f in msgspec.structs.fields(module.Config)]
@@ -71,24 +70,25 @@ def sorted_keys(table: dict[str, Any], where: str) -> dict[str, Any]:
         if key in own:
             options[key] = value
         elif key not in COMMON:
+            hint = config.suggest(key, (*COMMON, *own))
             if key in plugins.kinds(FOLDER):
                 hint = f'write kind = "{key}" and its keys into [policy]'
-            else:
-                hint = config.suggest(key, (*COMMON, *own))
             raise ConfigError(f"{where}: unknown key `{key}` for a policy of kind {kind}: {hint}")
     rest = {key: value for key, value in table.items() if key in COMMON}
-    return {**rest, "options": options}
+    cfg = config.decode({**rest, "options": options}, PolicyConfig, where)
+    kind_of(cfg, where)
+    return cfg
 
 
 def kind_of(cfg: PolicyConfig, where: str = "[policy]") -> tuple[Any, Any]:
     """The module (a `PolicyModule`) of the policy's kind, and the checked keys of that kind as its
     `Config`. `where` names the section in errors. Raises ConfigError."""
     module = plugins.load(FOLDER, cfg.kind)
-    return module, config.decode(cfg.options, module.Config, f"{where} of kind {cfg.kind}")
+    return module, config.decode(cfg.options, module.Config, where)
 
 
-def with_paths(cfg: PolicyConfig, folder: Path) -> PolicyConfig:
-    """`cfg` with the paths of its kind made absolute, from `folder` on."""
-    module = plugins.load(FOLDER, cfg.kind)
-    paths = {key: str(folder / str(cfg.options[key])) for key in module.PATHS if key in cfg.options}
-    return msgspec.structs.replace(cfg, options={**cfg.options, **paths})
+def with_paths(table: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The section `[policy]` with the paths of its kind made absolute, from `folder` on. Raises
+    ConfigError for an unknown kind."""
+    module = plugins.load(FOLDER, str(table.get("kind", "bundle")))
+    return {k: str(folder / v) if k in module.PATHS else v for k, v in table.items()}
