@@ -10,7 +10,8 @@ from headway.drivers.latest import Latest
 from headway.edge.control.station import Station
 from headway.edge.host.realtime import split
 from headway.edge.policy.config import PolicyConfig, kind_of
-from headway.edge.policy.policy import FrameShape, Policy, about, check_cameras
+from headway.edge.policy.observation import StateVector
+from headway.edge.policy.policy import About, FrameShape, Policy, about, check_cameras
 from headway.edge.policy.worker.lockstep import Waiting
 from headway.edge.policy.worker.process import Care, ProcessWorker
 from headway.edge.policy.worker.source import PolicySource, Process
@@ -35,7 +36,7 @@ def beside(cfg: PolicyConfig, station: Station, close: ExitStack) -> ProcessWork
     source = PolicySource(f"{module.__name__}:open_policy", cfg.options, process)
     worker = ProcessWorker(source, station.limb, frames(station), home(station), care)
     close.callback(worker.close)
-    worker.about.actions.check_joints(station.model.joints)
+    _check(worker.about, station)
     return worker
 
 
@@ -53,9 +54,17 @@ def in_place(cfg: PolicyConfig, station: Station, close: ExitStack) -> Policy:
         policy = module.open_policy(**cfg.options)
         if hasattr(policy, "close"):
             close.callback(policy.close)
-    policy.actions.check_joints(station.model.joints)
-    check_cameras(about(policy), station.cameras, _seen(station))
+    known = about(policy)
+    _check(known, station)
+    check_cameras(known, station.cameras, _seen(station))
     return policy
+
+
+def _check(policy: About, station: Station) -> None:
+    """Raises SpecMismatch for a policy that names joints or numbers of the state which the robot
+    does not have."""
+    policy.actions.check_joints(station.model.joints)
+    StateVector(policy.state_names, station.model.joints, station.stroke)
 
 
 def frames(station: Station) -> dict[str, FrameShape]:
