@@ -156,6 +156,9 @@ def load(path: Path | str) -> Settings:
             absolute = str(folder / getattr(section, key))
             section = structs.replace(section, **{key: absolute})
             settings = structs.replace(settings, **{part: section})
+    model = settings.arm.get("model")
+    if isinstance(model, str) and model.endswith(".urdf"):  # else the name of a shipped one
+        settings = structs.replace(settings, arm={**settings.arm, "model": str(folder / model)})
     check_devices(settings, str(path))
     return settings
 
