@@ -136,6 +136,21 @@ def bundle(
     return bundle_command(model, map, out)
 
 
+def robot(
+    model: tyro.conf.Positional[str], tool: str | None = None, out: Path | None = None
+) -> int:
+    """Show a robot model: joints, limits, chain, what is missing; and draw it (PNG).
+
+    Args:
+        model: a robot that Headway knows (franka, so101, ur10, ur5e), or the path of a .urdf file.
+        tool: name of one of its tool frames [the one that its TOML file names].
+        out: file for the picture [NAME.png].
+    """
+    from headway.tools.robot import robot_command
+
+    return robot_command(model, tool, out)
+
+
 def serve(
     bundle: tyro.conf.Positional[Path],
     host: str = "127.0.0.1",
@@ -244,6 +259,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "run": run,
     "init": init,
     "bundle": bundle,
+    "robot": robot,
     "serve": serve,
     "doctor": doctor,
     "replay": replay,
