@@ -55,6 +55,7 @@ def run(
     require: tuple[str, ...] = (),
     policy: str | None = None,
     inject: tuple[str, ...] = (),
+    operator: bool = False,
 ) -> int:
     """Run episodes with the configured policy, PRO and guard, and record them.
 
@@ -77,6 +78,7 @@ def run(
         require: fail unless these implementations are in use, e.g. ort, cpp, numpy.
         policy: ws://HOST:PORT of a policy server to use instead of the configured policy.
         inject: faults, KIND@SECONDS or KIND@SECONDS:FOR, e.g. policy_hang@5s ft_stall@2:0.3.
+        operator: read lines from the terminal that end an episode or are new instructions.
     """
     from headway.tools.run.command import RunOptions, run_command
     from headway.tools.view.viewer import ViewOptions
@@ -99,6 +101,7 @@ def run(
             require,
             policy,
             inject,
+            operator,
         ),
     )
 

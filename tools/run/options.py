@@ -33,6 +33,7 @@ class RunOptions:
     require: tuple[str, ...] = ()
     policy: str | None = None  # URL of a policy server, instead of the configured policy
     inject: tuple[str, ...] = ()  # faults, see headway.tools.run.inject
+    operator: bool = False  # see headway.tools.run.operator
 
 
 def check(run: RunOptions, out: Path) -> None:
