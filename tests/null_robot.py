@@ -104,7 +104,11 @@ def make_policy(
 
 
 def make_pro(
-    path: Path, *, spec_hash: str = "", rate_hz: float = 50.0, tasks: tuple[str, ...] = ()
+    path: Path,
+    *,
+    spec_hash: str = "",
+    rate_hz: float = 50.0,
+    tasks: tuple[str, ...] = ("pick_place", "open_ended"),
 ) -> Path:
     """A head whose state counts its steps up and whose signals move with the features."""
     import onnx.helper as h

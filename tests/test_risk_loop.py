@@ -11,6 +11,7 @@ import pytest
 from loop_rig import WHEN, Policy, Rig, check_log
 from null_robot import make_pro, null_table, run
 
+from headway import bundle
 from headway.edge.control.loop import Loop
 from headway.edge.control.result import Result
 from headway.edge.guard.config import RiskLimit
@@ -36,6 +37,7 @@ class Pro:
     """Calm, and alarmed from WHEN to `until` [s]."""
 
     updated, reward_now = False, 0.0
+    info = bundle.Pro(spec_hash="", rate_hz=50.0, hidden=1)
     record = np.zeros(1, pro_dtype())[0]
 
     def __init__(self, until):

@@ -229,10 +229,10 @@ def test_pro_is_told_the_task_by_its_own_list(tmp_path, known, name, index):
 
 
 def test_a_task_that_pro_does_not_know_is_said(write, both, tmp_path, capsys):
-    path = write(pro=both["pro"], task={"kind": "open_ended", "limit_s": 0.1})
+    path = write(pro=both["pro"], task={"kind": "open_ended", "name": "sort", "limit_s": 0.1})
     assert run(path, tmp_path / "out") == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert "PRO was not trained on the task open_ended (but on pick_place, shoebox," in said
+    assert "PRO was not trained on the task sort (but on pick_place, open_ended):" in said
 
 
 @pytest.mark.parametrize(("code", "name"), [(1.0, "at goal"), (2.0, "phase 2"), (-1, "phase -1")])

@@ -29,7 +29,7 @@ class EventKind(Enum):
     # Where the TCP should be, as drawn for this episode. `numbers`: x, y, z [m] and, where the
     # orientation matters, roll, pitch, yaw [rad], in the base frame.
     GOAL = "goal"
-    # It is there. `numbers`: by how much the goal is missed, distance_m [m], angle_rad [rad].
+    # The TCP is there. `numbers`: by how much the goal is missed, distance_m [m], angle_rad [rad].
     GOAL_REACHED = "goal_reached"
     # Anything else that a task reports, in its own words and numbers.
     TASK = "task"

@@ -57,6 +57,7 @@ def run(
     policy_map: Path | None = None,
     instruction: str | None = None,
     inject: tuple[str, ...] = (),
+    operator: bool = False,
 ) -> int:
     """Run episodes with the configured policy, PRO and guard, and record them.
 
@@ -81,6 +82,7 @@ def run(
         policy_map: TOML file that says which keys that server wants and what its actions mean.
         instruction: what the policy is asked to do, instead of the configured instruction.
         inject: faults, KIND@SECONDS or KIND@SECONDS:FOR, e.g. policy_hang@5s ft_stall@2:0.3.
+        operator: read lines from the terminal that end an episode or are new instructions.
     """
     from headway.tools.run.command import RunOptions, run_command
     from headway.tools.view.viewer import ViewOptions
@@ -105,6 +107,7 @@ def run(
             policy_map,
             instruction,
             inject,
+            operator,
         ),
     )
 

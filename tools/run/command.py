@@ -30,6 +30,7 @@ from headway.edge.host import origin
 from headway.edge.host.realtime import realtime as realtime_setup
 from headway.edge.host.watchdog import Watchdog
 from headway.tools.run.inject import Faults, parse
+from headway.tools.run.operator import NOTE, Operator
 from headway.tools.run.options import RunOptions as RunOptions
 from headway.tools.run.options import check, enough_files
 from headway.tools.run.panel import Panel
@@ -85,6 +86,9 @@ def _run(config: Path, run: RunOptions, ending: Ending, console: Console) -> int
                 console.print(f"[dim]{escape(line)}[/dim]")
             for line in faults.notes(built.loop.task.limit_s):
                 console.print(f"[yellow]{escape(line)}[/yellow]", soft_wrap=True)
+            if run.operator:
+                console.print(NOTE, soft_wrap=True)
+                Operator(built.loop).start()
             faults.attach(built.loop)
             ending.watch(built.loop)
             progress = Progress(

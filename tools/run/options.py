@@ -35,6 +35,7 @@ class RunOptions:
     policy_map: Path | None = None  # what that server wants and answers, a TOML file
     instruction: str | None = None  # instead of the configured one
     inject: tuple[str, ...] = ()  # faults, see headway.tools.run.inject
+    operator: bool = False  # see headway.tools.run.operator
 
 
 def check(run: RunOptions, out: Path) -> None:

@@ -112,8 +112,8 @@ def rpy_to_quat(roll: float, pitch: float, yaw: float) -> Vec:
 
 
 class OpenEnded:
-    """The task in one episode. `numbers`: where the goal has been missed by when it was last seen,
-    `distance_m` [m] and, if the orientation matters, `angle_rad` [rad]; NaN before that."""
+    """The task in one episode. `numbers`: how far the TCP was from the goal when it was measured
+    last, `distance_m` [m] and, if the orientation matters, `angle_rad` [rad]; NaN before that."""
 
     phases = ("act", "at_goal")
 
@@ -189,10 +189,11 @@ class OpenEnded:
 def _angle(a: list[float], b: list[float]) -> float:
     """The angle [rad] between the orientations `a` and `b` (quaternions wxyz, `b` a unit one), NaN
     for an `a` that is no orientation."""
-    norm = math.hypot(*a)
+    w, x, y, z = a
+    norm = math.sqrt(w * w + x * x + y * y + z * z)
     if not 0.5 < norm < 2.0:
         return math.nan
-    cosine = abs(sum(x * y for x, y in zip(a, b, strict=True))) / norm
+    cosine = abs(w * b[0] + x * b[1] + y * b[2] + z * b[3]) / norm  # of half the angle
     return 2.0 * math.acos(min(1.0, cosine))
 
 
