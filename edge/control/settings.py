@@ -30,7 +30,7 @@ class LoopConfig(config.Struct, frozen=True):
 
     hz: Annotated[float, Meta(ge=1.0, le=10_000.0)] = 500.0
     policy_hz: Hertz | None = None  # None: the policy's own rate
-    pro_hz: Hertz = 50.0
+    pro_hz: Hertz = 50.0  # of PRO's head, a divisor of hz
     max_age_s: Seconds = 0.02  # of arm, wrench and gripper samples
     # a wrench that stays the same in every bit for this long counts as missing; 0: never
     ft_stuck_s: SecondsOrNone = 0.0
@@ -48,10 +48,8 @@ class LoopConfig(config.Struct, frozen=True):
     restart_s: Seconds = 20.0  # as fault_after_s, while a policy that crashed is started again
 
     def __post_init__(self) -> None:
-        for key in ("policy_hz", "pro_hz"):
-            rate = getattr(self, key)
-            if rate is not None and not divides(rate, self.hz):
-                raise ValueError(f"{key} wants a divisor of hz = {self.hz}, found {rate}")
+        if self.policy_hz is not None and not divides(self.policy_hz, self.hz):
+            raise ValueError(f"policy_hz wants a divisor of hz = {self.hz}, found {self.policy_hz}")
         if 0.0 < self.watchdog_s < 2.0 / self.hz:
             raise ValueError(
                 f"watchdog_s wants 0 or at least two ticks, {2.0 / self.hz:g} s, found "
@@ -98,6 +96,11 @@ class Settings(config.Struct, frozen=True):
                 f"a risk that stops the robot wants one limit, found guard.risk_max = "
                 f"{self.guard.risk_max:g} and risk.abort_alpha = {self.risk.abort_alpha:g}: leave "
                 "one of them out"
+            )
+        if self.pro is not None and not divides(self.loop.pro_hz, self.loop.hz):
+            raise ValueError(
+                f"loop.pro_hz wants a divisor of loop.hz = {self.loop.hz:g}, found "
+                f"{self.loop.pro_hz:g}"
             )
 
 
