@@ -13,8 +13,10 @@ import msgspec
 import pytest
 
 from headway import bundle
-from headway.bundle import Bundle, Image, Manifest, Policy, Pro, Provenance, Tensor
+from headway.actions import ActionSpace
+from headway.bundle import Bundle, Image, Manifest, Policy, Pro, Provenance, StateInput, Tensor
 from headway.errors import BundleError
+from headway.instructions import TokensSpec
 
 FILES: dict[str, bytes | Path] = {"model.onnx": b"weights", "extra/notes.txt": b"hello"}
 
@@ -57,23 +59,34 @@ def test_a_file_may_be_given_by_path_and_a_bundle_replaced(saved: Bundle, tmp_pa
 
 
 def test_policy_section_survives(tmp_path: Path) -> None:
+    space = ActionSpace(
+        names=("a", "b", "grip"), space="joint", mode="velocity", chunk=8, dt_s=0.1, grip="width",
+        scale=(0.5, 0.5, 1.0), offset=(0.0, 0.1, 0.0),
+    )  # fmt: skip
     policy = Policy(
-        action_names=("dx", "grip"),
-        action_units=("m", "0..1"),
-        frame="base",
-        chunk=8,
-        dt_s=0.1,
+        actions=space,
+        output="risk",
         rate_hz=10.0,
-        images=(Image(camera="wrist", input="rgb", height=96, width=96),),
-        state_names=("tcp_x",),
-        instructions=("pick the cube",),
-    )
+        images=(
+            Image(
+                camera="wrist", input="rgb", height=96, width=64, fit="pad", layout="chw",
+                scale=1 / 255, mean=(0.5, 0.4, 0.3), std=(0.2, 0.2, 0.2), steps=2,
+            ),
+        ),
+        state=(StateInput(input="state", names=("q.a", "action.b"), units=("deg", "")),),
+        instruction=TokensSpec(tokenizer="extra/notes.txt", length=8),
+        stride_s=0.1,
+    )  # fmt: skip
     inputs = (
-        Tensor(name="rgb", shape=(1, 96, 96, 3), dtype="uint8"),
-        Tensor(name="state", shape=(1, 1), unit="m", mean=(0.1,), std=(2.0,)),
+        Tensor(name="rgb", shape=(1, 2, 3, 96, 64)),
+        Tensor(name="state", shape=(1, 2), low=(-1.0, 0.0), high=(1.0, 2.0), between=(0.0, 1.0)),
+        Tensor(name="tokens", shape=(1, 8), dtype="int64"),
     )
-    m = manifest(kind="policy", pro=None, policy=policy, inputs=inputs)
+    outputs = (Tensor(name="risk", shape=(1, 8, 3)),)
+    m = manifest(kind="policy", pro=None, policy=policy, inputs=inputs, outputs=outputs)
     assert bundle.save(tmp_path / "p", m, FILES).manifest.policy == policy
+    with pytest.raises(BundleError, match=r"wants extra/notes\.txt, which is not among"):
+        bundle.save(tmp_path / "q", m, {"model.onnx": b"weights"})
 
 
 def edit(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
@@ -92,8 +105,8 @@ def rename_file(name: str) -> Callable[[dict[str, Any]], None]:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda d: d.update(schema=2), "wanted schema 1, found 2"),
-        (lambda d: d.pop("schema"), "wanted schema 1, found None"),
+        (lambda d: d.update(schema=3), "wanted schema 2 or 1, found 3"),
+        (lambda d: d.pop("schema"), "wanted schema 2 or 1, found None"),
         (lambda d: d.update(nmae="x"), "unknown key `nmae`: did you mean `name`"),
         (lambda d: d["pro"].update(rate=1), "unknown key `pro.rate`: did you mean `pro.rate_hz`"),
         (lambda d: d.pop("onnx"), "onnx"),
@@ -103,7 +116,7 @@ def rename_file(name: str) -> Callable[[dict[str, Any]], None]:
         (lambda d: d["inputs"][0].update(dtype="float8"), "dtype float8, valid"),
         (lambda d: d["inputs"][0].update(shape=[0, 4]), "dimensions >= 1"),
         (lambda d: d["inputs"][0].update(mean=[0.0, 1.0], std=[1.0, 1.0]), "mean has 2 values"),
-        (lambda d: d["inputs"][0].update(mean=[0.0], std=[0.0]), "std > 0"),
+        (lambda d: d["inputs"][0].update(mean=[0.0], std=[0.0]), "std wants numbers > 0"),
         (lambda d: d["inputs"][0].update(name="risk"), "distinct names"),
         (lambda d: d["inputs"][0].update(shape="4"), "inputs"),
         (lambda d: d["files"]["model.onnx"].update(size=3), "wants 3 bytes, found 7"),

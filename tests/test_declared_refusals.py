@@ -35,7 +35,7 @@ def echo(tmp_path):
         ({"policy": {"actions": {"units": ["inch", *SI]}}}, "unit of x: wanted a unit, found 'inc"),
         ({"policy": {"actions": {"units": ["rad", *SI]}}}, "unit of x: wanted a unit of length"),
         ({"policy": {"actions": {"names": ["dx", *TCP[1:]]}}}, "wanted the names x y z rx ry rz"),
-        ({"policy": {"actions": {"chunk": 3}}}, r"`actions` as floats \(1, 3 or more, 7\)"),
+        ({"policy": {"actions": {"chunk": 3}}}, r"`actions`: wanted floats \(1, 3 or more, 7\)"),
         ({"policy": {"actions": {"chunk": 0}}}, "`policy.actions.chunk` wants a whole number >="),
         ({"policy": {"actions": {"dt_s": 0.0}}}, "`policy.actions.dt_s` wants a finite number > "),
         ({"policy": {"actions": {"scale": [0.0] * 7}}}, "wanted a finite scale other than 0"),
@@ -69,7 +69,7 @@ def echo(tmp_path):
         ({"tensors": {"instruction": {"dtype": "float32"}}}, "wanted int64 .* found float32"),
         ({"tensors": {"instruction": {"unit": "m"}}}, "without a unit, mean and std"),
         ({"tensors": {"actions": {"unit": "m"}}}, "its units stand in policy.actions"),
-        ({"tensors": {"actions": {"dtype": "int64"}}}, "`actions` as floats"),
+        ({"tensors": {"actions": {"dtype": "int64"}}}, "`actions`: wanted floats"),
     ],
 )
 def test_what_is_declared_and_cannot_be_done_is_refused(echo, kwargs, says):

@@ -25,19 +25,16 @@ from headway.types import Chunk, Pose
 
 DT_S, DT_NS = 0.1, 100_000_000
 HALF = math.pi / 2
+_MODELS = {
+    5: load("so101"),
+    6: load("ur5e", Tool((0.0, 0.0, 0.185))),
+    7: load("franka"),
+}
 CHAINS = {
-    5: (Chain(ur.DH[:5], ur.BASE_YAW, (0.0, 0.05, 0.1)), [0.0, -1.9, 1.9, -1.57, -1.57]),
-    6: (Chain(ur.DH, ur.BASE_YAW, (0.0, 0.0, 0.185)), [0.0, -1.9, 1.9, -1.57, -1.57, 0.0]),
-    7: (
-        Chain(
-            (
-                (0.0, 0.333, -HALF), (0.0, 0.0, HALF), (0.0825, 0.316, HALF),
-                (-0.0825, 0.0, -HALF), (0.0, 0.384, HALF), (0.088, 0.0, HALF), (0.0, 0.107, 0.0),
-            )
-        ),
-        [0.0, -0.8, 0.1, -2.3, 0.0, 1.6, 0.8],
-    ),
-}  # fmt: skip
+    5: (Chain(_MODELS[6].chain.steps[:5], tool=_MODELS[6].chain.tool), [0.0, -1.9, 1.9, -1.57, -1.57]),
+    6: (_MODELS[6].chain, [0.0, -1.9, 1.9, -1.57, -1.57, 0.0]),
+    7: (_MODELS[7].chain, [0.0, -0.8, 0.1, -2.3, 0.0, 1.6, 0.8]),
+}
 MODES = ("absolute", "chunk", "step", "velocity")
 
 

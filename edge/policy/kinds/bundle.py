@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Annotated
 
@@ -34,11 +33,10 @@ PATHS = ("bundle",)  # keys that are paths, relative to the configuration file
 
 class BundlePolicy:
     """The policy of `bundle`, whose model runs in `engine`. Raises SpecMismatch for a bundle of
-    another kind, and for inputs, outputs or units that do not fit the manifest or that the loop
-    cannot fill or play."""
+    another kind, and for inputs that the loop cannot fill."""
 
     def __init__(self, bundle: Bundle, engine: Engine) -> None:
-        manifest, where = bundle.manifest, str(bundle.path)
+        manifest = bundle.manifest
         info = manifest.policy
         if info is None:
             raise SpecMismatch(
@@ -74,19 +72,6 @@ class BundlePolicy:
         self._inputs = make_inputs(bundle, engine, self._encoder)
         answer = next(t for t in manifest.outputs if t.name == info.output)
         rows, columns = info.actions.chunk, len(info.actions.names)
-        shape = answer.shape
-        given = math.prod(shape) // columns  # rows, whatever axes of length 1 come before them
-        fits = shape[-1:] == (columns,) and max((1, *shape[:-1])) == given >= rows
-        if not fits or not answer.floats:
-            raise SpecMismatch(
-                f"{where}: wanted `{info.output}` as floats (1, {rows} or more, {columns}), by "
-                f"chunk and names of policy.actions, found {answer.dtype} {answer.shape}"
-            )
-        if answer.unit:
-            raise SpecMismatch(
-                f"{where}: output `{info.output}`: its units stand in policy.actions, found the "
-                f"unit {answer.unit!r} too: leave that out"
-            )
         self._answer = engine.bind(info.output).reshape(-1, columns)[:rows]
         self._gain, self._shift = answer.affine
         self._normalised = answer.normalised

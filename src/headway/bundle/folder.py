@@ -55,6 +55,13 @@ def load(path: Path | str) -> Bundle:
         raise BundleError(
             f"{source}: model {manifest.onnx} is not among its files ({', '.join(manifest.files)})"
         )
+    said = manifest.policy.instruction if manifest.policy is not None else None
+    for name in said.files if said is not None else ():
+        if name not in manifest.files:
+            raise BundleError(
+                f"{source}: policy.instruction wants {name}, which is not among the bundle's files "
+                f"({', '.join(manifest.files)})"
+            )
     for name, want in manifest.files.items():
         _check(path, name, want)
     return Bundle(path, manifest)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 import msgspec
@@ -155,9 +156,27 @@ class Manifest(Struct, frozen=True, kw_only=True):
                 raise ValueError(
                     f"policy: no output is named `{name}`: the model's are {', '.join(outputs)}"
                 )
+        _check_answer(next(t for t in self.outputs if t.name == policy.output), policy.actions)
         unread = [n for n in outputs if n not in (policy.output, *policy.ignored_outputs)]
         if unread:
             raise ValueError(
                 f"nobody reads the output `{unread[0]}`: list it in policy.ignored_outputs, or "
                 "export the model without it"
             )
+
+
+def _check_answer(tensor: Tensor, space: ActionSpace) -> None:
+    """Raises ValueError for an output that cannot hold the rows of `space`."""
+    columns, shape = len(space.names), tensor.shape
+    rows = math.prod(shape) // columns  # whatever axes of length 1 come before them
+    fits = shape[-1:] == (columns,) and max((1, *shape[:-1])) == rows >= space.chunk
+    if not fits or not tensor.floats:
+        raise ValueError(
+            f"output `{tensor.name}`: wanted floats (1, {space.chunk} or more, {columns}), by the "
+            f"chunk and the names of policy.actions, found {tensor.dtype} {shape}"
+        )
+    if tensor.unit:
+        raise ValueError(
+            f"output `{tensor.name}`: its units stand in policy.actions, found the unit "
+            f"{tensor.unit!r} too: leave that out"
+        )
