@@ -191,7 +191,7 @@ def test_axes_of_any_direction_and_fixed_joints_between(tmp_path):
 def test_a_bare_urdf_says_what_it_lacks(tmp_path):
     model = load(put(tmp_path, TWO))
     said = "\n".join(model.missing)
-    for word in ("acceleration", "jerk", "home", "masses", "source"):
+    for word in ("acceleration", "jerk", "home", "masses", "ik_weights", "source"):
         assert word in said
     np.testing.assert_allclose(model.limits.ddq_max, 8.0)
     np.testing.assert_allclose(model.home, 0.0)
