@@ -12,7 +12,7 @@ import pytest
 from urdf_rig import LIMIT, TWO, in_mujoco, joint, put, robot
 
 from headway.drivers import native
-from headway.drivers.kinematics import Chain, mat_to_rotvec, tool_down
+from headway.drivers.kinematics import Chain, mat_to_rotvec
 from headway.drivers.model import ROBOTS, load, shipped
 from headway.drivers.transforms import IDENTITY, compose, inverse, parts, rpy_to_mat, transform
 from headway.edge.guard.collision import Collisions, scene
@@ -135,12 +135,15 @@ def test_named_and_given_tools():
 
 def test_what_isaac_reach_calls_its_pose():
     """The UR10 of a public reach policy: at roll 0 and pitch 90 deg its TCP frame points down."""
-    model = load("ur10").with_tool("ee_link")
+    model = load("ur10").with_tool("isaac_ee")
+    flange = model.with_tool("tool0").chain.fk(model.home)[0]
+    np.testing.assert_allclose(
+        model.chain.fk(model.home)[0], flange[:, [2, 1, 0]] * [1, -1, 1], atol=1e-12
+    )
     R = rpy_to_mat(0.0, math.pi / 2, 0.4)
     q, residual = model.chain.ik(R, np.array([0.5, 0.1, 0.3]), model.home, iterations=100)
     assert residual < 2e-5
     assert model.with_tool("tool0").chain.fk(q)[0][2, 2] == pytest.approx(-1.0, abs=1e-4)
-    assert tool_down(0.0)[2, 2] == -1.0
 
 
 def test_axes_of_any_direction_and_fixed_joints_between(tmp_path):

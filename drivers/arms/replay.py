@@ -34,8 +34,8 @@ class Config(config.Struct, frozen=True):
 
 
 class ReplayArm(ReplaySource[ArmState]):
-    """`sent` is the last command, None before the first. The position of
-    the TCP of `chain` is derived from the recorded TCP poses."""
+    """`sent` is the last command, None before the first. The TCP's position on the last link is
+    derived from the recorded TCP poses."""
 
     def __init__(self, tape: Tape, cfg: Config) -> None:
         times, self._rows = tape.rows(cfg.topic, _COLUMNS)
