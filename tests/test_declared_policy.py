@@ -10,13 +10,11 @@ import numpy as np
 import pytest
 from echo_policy import GIVEN, Echo, Named, infer, observation
 from loop_rig import played, sim_table
-from null_robot import HORIZON, SENTENCES, STATE, UNITS, make_policy, null_table
+from null_robot import HORIZON, STATE, UNITS, make_policy, null_table
 
 from headway import bundle
 from headway.edge.motion.chunks import ACTION_NAMES
-from headway.edge.policy.kinds.bundle import BundlePolicy, open_policy
-from headway.edge.policy.remote.layout import finite_actions, of_bundle
-from headway.edge.policy.remote.request import to_observation
+from headway.edge.policy.kinds.bundle import BundlePolicy
 from headway.types import Frame
 
 STEP = 0.003  # [m] along z per action, as declared by the bundles below
@@ -109,25 +107,6 @@ def test_what_is_not_finite_stays_so_whatever_the_frame(tmp_path):
     actions[2, 0] = np.nan
     found = infer(make_policy(tmp_path / "p", actions, policy={"frame": "base"})).actions
     assert np.isfinite(found).all(axis=1).tolist() == [True, True, False, True, True, True]
-
-
-@pytest.mark.parametrize("frame", ["tcp", "base"])
-def test_a_server_advertises_and_answers_what_the_bundle_does_here(tmp_path, frame):
-    units = ("mm",) * 3 + UNITS[3:]
-    made = make_policy(tmp_path / "p", steps(0.001), policy={"frame": frame, "action_units": units})
-    layout = of_bundle(bundle.load(made).manifest)
-    assert layout.actions.axes == frame
-    assert layout.rate_hz == 10.0
-    obs = observation()
-    asked = {
-        "observation/image/wrist": obs.images["wrist"].rgb,
-        "observation/state": obs.state,
-        "prompt": SENTENCES[1],
-    }
-    number = {text: i for i, text in enumerate(SENTENCES)}
-    there = open_policy(str(made)).infer(to_observation(asked, layout, number)).actions
-    here = finite_actions(there, layout.actions, obs.base)
-    np.testing.assert_allclose(here, infer(made, obs).actions, atol=1e-8)
 
 
 @pytest.fixture
