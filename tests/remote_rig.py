@@ -177,7 +177,7 @@ def black(shape):
 
 def urdf(path, joints):
     """A URDF at `path` of an arm with these `joints`, 0.15 m apart, which turn about z and y by
-    turns; straight up at 0."""
+    turns; straight up at 0. As lively as the arms that are shipped."""
     links = "".join(f'<link name="link{k}"/>' for k in range(len(joints) + 1))
     turns = "".join(
         f'<joint name="{name}" type="revolute"><parent link="link{k}"/><child link="link{k + 1}"/>'
@@ -185,5 +185,6 @@ def urdf(path, joints):
         '<limit lower="-2.8" upper="2.8" velocity="2.0" effort="50"/></joint>'
         for k, name in enumerate(joints)
     )
+    path.with_suffix(".toml").write_text("acceleration = 20.0\njerk = 1000.0\n")
     path.write_text(f'<robot name="{path.stem}">{links}{turns}</robot>')
     return path

@@ -62,7 +62,7 @@ def test_a_run_with_a_server_is_the_run_with_its_bundle(write, both, served, tmp
             assert len(a) > 10
             assert a.tobytes() == b.tobytes(), channel
         differ = {k for k in there.metadata if there.metadata[k] != here.metadata.get(k)}
-        assert differ <= {"policy_url", "computed_by.policy"}
+        assert differ <= {"policy_url", "policy_kind", "computed_by.policy"}
         assert there.metadata["policy_url"] == served.url
 
 
