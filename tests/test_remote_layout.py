@@ -25,6 +25,7 @@ from headway.edge.policy.remote.layout import (
 )
 from headway.edge.policy.remote.request import Message, rows, to_observation
 from headway.errors import BadMessage, ConfigError, SpecMismatch
+from headway.instructions import EmbeddingSpec, TokensSpec
 from headway.types import Frame
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -197,6 +198,25 @@ def test_a_bundle_describes_itself(bundles):
     assert from_metadata(decode(encode(to_metadata(layout))), "x") == layout
     with pytest.raises(SpecMismatch, match="of kind policy, found pro"):
         of_bundle(bundle.load(bundles / "pro").manifest)
+
+
+TOKENS = TokensSpec(tokenizer="t.json", input="instruction", length=8, texts=("pick", "place"))
+
+
+@pytest.mark.parametrize(
+    ("instruction", "texts"),
+    [
+        (TOKENS, ("pick", "place")),
+        (structs.replace(TOKENS, texts=None), ()),
+        (EmbeddingSpec(encoder="e.onnx", output="o", text=TOKENS), ("pick", "place")),
+    ],
+    ids=["tokens", "free text", "embedding"],
+)
+def test_a_bundle_says_which_texts_it_was_taught(bundles, instruction, texts):
+    manifest = bundle.load(bundles / "policy").manifest
+    info = structs.replace(manifest.policy, instruction=instruction)
+    layout = of_bundle(structs.replace(manifest, policy=info))
+    assert (layout.prompt, layout.instructions) == ("prompt", texts)
 
 
 def test_a_bundle_that_wants_to_remember_is_not_served(tmp_path):
