@@ -30,7 +30,6 @@ def measure(effort: float = 1.0) -> Findings:
             CAMERAS,
             LAYOUT,
             SIZE,
-            STATE,
             openpi_codec,
             process,
         )
@@ -44,8 +43,9 @@ def measure(effort: float = 1.0) -> Findings:
     rng = np.random.default_rng(0)
     rgb = {c: rng.integers(0, 255, (SIZE, SIZE, 3), np.uint8) for c in CAMERAS}
     obs = Observation(
-        0, {c: Frame(x, None, np.eye(3)) for c, x in rgb.items()}, np.zeros(STATE, np.float32),
-        "go", np.zeros(6), Pose(np.zeros(3), np.array([1.0, 0.0, 0.0, 0.0])),
+        0, {c: Frame(x, None, np.eye(3)) for c, x in rgb.items()},
+        np.zeros(len(LAYOUT.state_names), np.float32), "go", np.zeros(6),
+        Pose(np.zeros(3), np.array([1.0, 0.0, 0.0, 0.0])),
     )  # fmt: skip
     plain = Message(LAYOUT).of(obs, np.zeros(len(LAYOUT.actions.names)))
     packed = encode(plain)

@@ -8,14 +8,16 @@ from contextlib import contextmanager
 
 import numpy as np
 from msgspec import structs
+from null_robot import tcp_actions
 from websockets.exceptions import ConnectionClosed
 from websockets.sync import client, server
 
 from headway.clock import NS
-from headway.edge.motion.actions import Actions
+from headway.edge.policy.policy import Needs
 from headway.edge.policy.remote.codec import decode, encode
 from headway.edge.policy.remote.layout import ImageKey, Layout, StateKey, to_metadata
 from headway.edge.policy.remote.server import PolicyServer
+from headway.errors import SpecMismatch
 from headway.types import Chunk, Frame, Observation, Pose
 
 WAIT = 30.0  # seconds that only a broken test waits
@@ -29,8 +31,9 @@ LAYOUT = Layout(
     ),
     state=(StateKey(key="observation/state", names=("tcp.x", "tcp.y", "gripper.width")),),
     instructions=SENTENCES,
-    actions=Actions(chunk=H, dt_s=DT_S),
+    actions=tcp_actions(H, DT_S),
 )
+NONE = np.zeros(7)  # the previous action at the start of an episode
 BASE = Pose(np.array([0.1, 0.2, 0.3]), np.array([0.5, 0.5, 0.5, 0.5]))
 
 
@@ -45,6 +48,8 @@ class Gate:
     name = "gate"
     cameras = ("wrist",)
     state_names = ("tcp.x", "tcp.y", "gripper.width")
+    actions = LAYOUT.actions
+    needs = Needs()
 
     def __init__(self, rows=H, wait=False):
         self.rows, self.wait = rows, wait
@@ -52,8 +57,9 @@ class Gate:
         self.seen, self.busy, self.most = [], 0, 0
         self.error = None
 
-    def instruction(self, text):
-        return SENTENCES.index(text)
+    def check_instruction(self, text):
+        if text not in SENTENCES:
+            raise SpecMismatch(f"was not taught {text!r}")
 
     def reset(self): ...
 
@@ -69,7 +75,7 @@ class Gate:
             raise self.error
         rows = np.zeros((self.rows, 7), np.float32)
         rows[:, :3] = obs.state
-        rows[:, 3] = obs.instruction
+        rows[:, 3] = SENTENCES.index(obs.instruction)
         rows[:, 4] = obs.images["wrist"].rgb.mean()
         return Chunk(obs.t_ns, NS // 10, rows, obs.base)
 
@@ -81,7 +87,7 @@ def observation(**changes):
         "t_ns": 5 * NS,
         "images": {"wrist": Frame(rgb, depth, np.eye(3))},
         "state": np.float32([0.25, -1.5, 0.04]),
-        "instruction": 1,
+        "instruction": "place",
         "base_q": np.zeros(6),
         "base": BASE,
     }
@@ -167,3 +173,18 @@ class Time:
 
 def black(shape):
     return Frame(np.zeros(shape, np.uint8), None, np.eye(3))
+
+
+def urdf(path, joints):
+    """A URDF at `path` of an arm with these `joints`, 0.15 m apart, which turn about z and y by
+    turns; straight up at 0. As lively as the arms that are shipped."""
+    links = "".join(f'<link name="link{k}"/>' for k in range(len(joints) + 1))
+    turns = "".join(
+        f'<joint name="{name}" type="revolute"><parent link="link{k}"/><child link="link{k + 1}"/>'
+        f'<origin xyz="0 0 0.15"/><axis xyz="0 {k % 2} {1 - k % 2}"/>'
+        '<limit lower="-2.8" upper="2.8" velocity="2.0" effort="50"/></joint>'
+        for k, name in enumerate(joints)
+    )
+    path.with_suffix(".toml").write_text("acceleration = 20.0\njerk = 1000.0\n")
+    path.write_text(f'<robot name="{path.stem}">{links}{turns}</robot>')
+    return path

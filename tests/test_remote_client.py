@@ -13,10 +13,12 @@ import threading
 import numpy as np
 import pytest
 from msgspec import structs, to_builtins
+from null_robot import tcp_actions
 from remote_rig import (
     ANY_SIZE,
     DT_S,
     LAYOUT,
+    NONE,
     WAIT,
     Gate,
     H,
@@ -30,11 +32,11 @@ from remote_rig import (
 )
 
 from headway.clock import NS
-from headway.edge.motion.actions import Actions
-from headway.edge.policy.remote.client import RemotePolicy, open_policy
+from headway.edge.policy.kinds.remote import open_policy
+from headway.edge.policy.remote.client import RemotePolicy
 from headway.edge.policy.remote.codec import decode, encode
-from headway.edge.policy.remote.layout import to_metadata
-from headway.edge.policy.remote.request import to_message
+from headway.edge.policy.remote.layout import StateKey, to_metadata
+from headway.edge.policy.remote.request import Message
 from headway.edge.policy.remote.server import PolicyServer
 from headway.errors import ConfigError, DeviceError, SpecMismatch
 
@@ -43,11 +45,12 @@ def test_it_configures_itself_and_asks(opened):
     gate = Gate()
     with serving(gate) as server:
         policy = opened(f"ws://127.0.0.1:{server.port}")
-        assert (policy.name, policy.cameras, policy.chunk_shape) == ("gate", ("wrist",), (H, 7))
+        assert (policy.name, policy.cameras) == ("gate", ("wrist",))
+        assert policy.actions == LAYOUT.actions
         assert policy.state_names == ("tcp.x", "tcp.y", "gripper.width")
-        assert policy.instruction("place") == 1
+        policy.check_instruction("place")
         with pytest.raises(SpecMismatch, match="was not taught 'plaec': did you mean 'place'"):
-            policy.instruction("plaec")
+            policy.check_instruction("plaec")
         obs = observation()
         policy.reset()
         chunk = policy.infer(obs)
@@ -74,7 +77,7 @@ def test_a_layout_that_the_server_replaces_is_said_to_be_unused(opened):
         url = f"ws://127.0.0.1:{server.port}"
         assert opened(url).detail == opened(url, LAYOUT).detail == f"remote ({url})"
         other = structs.replace(LAYOUT, name="other")
-        assert "[policy.remote.layout] is not used" in opened(url, other).detail
+        assert "[policy.layout] is not used" in opened(url, other).detail
 
 
 def test_a_server_that_says_nothing_about_itself_wants_a_layout(opened):
@@ -97,12 +100,38 @@ def test_a_free_prompt_is_sent_as_it_is(opened):
     with fake(listen, metadata={}) as url:
         policy = opened(url, layout)
         for text in ("a", "b", "a"):
-            policy.infer(observation(instruction=policy.instruction(text)))
+            policy.infer(observation(instruction=text))
         assert [prompts.get(timeout=WAIT) for _ in range(3)] == ["a", "b", "a"]
         with pytest.raises(SpecMismatch, match="at most 4096 bytes"):
-            policy.instruction("x" * 5000)
-        with pytest.raises(SpecMismatch, match="instruction's index, found 2"):
-            policy.infer(observation(instruction=2))
+            policy.infer(observation(instruction="x" * 5000))
+
+
+def test_the_previous_action_is_sent_as_it_was_answered(opened):
+    """The newest row whose time has come, before the layout's scale; 0 as an episode begins."""
+    told = queue.SimpleQueue()
+    layout = structs.replace(
+        LAYOUT,
+        state=(StateKey(key="last", names=("tcp.x", "action.y", "action.grip")),),
+        actions=tcp_actions(H, DT_S, scale=(10.0,) * 7, grip_closed=10.0),
+    )
+    answers = np.arange(9 * 7.0).reshape(9, 7)
+
+    def listen(ws, n):
+        for data in ws:
+            told.put(decode(data)["last"].tolist())
+            ws.send(answer(actions=answers))
+
+    with fake(listen, metadata={}) as url:
+        policy = opened(url, layout)
+        policy.reset()
+        for seconds in (5.0, 5.25, 5.45, 8.0):
+            obs = observation(t_ns=round(seconds * NS), state=np.float32([0.5]))
+            np.testing.assert_allclose(policy.infer(obs).actions, 10 * answers[:H])
+        policy.reset()
+        policy.infer(obs)
+    # 0.25 s later the second row is played, 2.55 s later the last one that is used
+    rows = [(0, 0), (8, 13), (8, 13), (22, 27), (0, 0)]
+    assert [told.get(timeout=WAIT) for _ in rows] == [[0.5, *row] for row in rows]
 
 
 def test_more_rows_than_wanted_are_cut(opened):
@@ -159,7 +188,7 @@ def test_another_policy_after_a_restart_is_refused(opened):
     with serving() as server:
         policy = opened(f"ws://127.0.0.1:{server.port}")
         port = server.port
-    other = structs.replace(LAYOUT, actions=Actions(chunk=H, dt_s=2 * DT_S))
+    other = structs.replace(LAYOUT, actions=tcp_actions(H, 2 * DT_S))
     with (
         PolicyServer(Gate(), other, port=port),
         pytest.raises(SpecMismatch, match="serves another policy than when this run began"),
@@ -238,7 +267,7 @@ def test_tls(opened, tls, monkeypatch):
     with fake(serve, metadata=to_metadata(ANY_SIZE), tls=tls) as url:
         policy = opened(url)
         for obs in (observation(), large):
-            size = len(encode(to_message(obs, ANY_SIZE, "place")))
+            size = len(encode(Message(ANY_SIZE).of(obs, NONE)))
             assert (policy.infer(obs).actions == np.float32(size)).all()
         for obs in (observation(), large):
             policy = opened(url, timeout_s=0.2, connect_s=WAIT)
@@ -260,4 +289,4 @@ def test_numbers_that_cannot_be(changes):
 
 def test_the_rig_asks_what_the_layout_wants():
     """The plain message of the tests is what the client sends."""
-    assert encode(message()) == encode(to_message(observation(), LAYOUT, "place"))
+    assert encode(message()) == encode(Message(LAYOUT).of(observation(), NONE))

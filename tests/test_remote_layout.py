@@ -1,4 +1,4 @@
-"""Which key holds what, and what the rows of an answer mean."""
+"""Which key holds what."""
 
 from __future__ import annotations
 
@@ -6,82 +6,112 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from msgspec import structs
-from null_robot import HORIZON, SENTENCES, STATE
-from remote_rig import BASE, DT_S, LAYOUT, H, message, observation
+from msgspec import structs, to_builtins
+from null_robot import SENTENCES, STATE, make_policy, tcp_actions
+from remote_rig import LAYOUT, NONE, H, message, observation
 
 from headway import bundle, config
-from headway.drivers.kinematics import mat_to_quat, mat_to_rotvec, quat_to_mat, rotvec_to_mat
-from headway.edge.control.settings import PolicyConfig
-from headway.edge.motion.actions import Actions
-from headway.edge.motion.chunks import ACTION_NAMES
-from headway.edge.policy.observation import StateVector, renamed
+from headway.bundle import StateInput
+from headway.edge.policy.config import PolicyConfig, kind_of, sorted_keys
+from headway.edge.policy.observation import StateVector
 from headway.edge.policy.remote.codec import decode, encode
 from headway.edge.policy.remote.layout import (
     ImageKey,
+    Layout,
     StateKey,
-    finite_actions,
     from_metadata,
     of_bundle,
     to_metadata,
 )
-from headway.edge.policy.remote.request import rows, to_message, to_observation
+from headway.edge.policy.remote.request import Message, rows, to_observation
 from headway.errors import BadMessage, ConfigError, SpecMismatch
-from headway.types import Frame, Pose
+from headway.instructions import EmbeddingSpec, TokensSpec
+from headway.types import Frame
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
-class Sections(config.Struct, frozen=True):
-    policy: PolicyConfig
-
-
-NUMBER = {"pick": 0, "place": 1}
-
-
 def test_an_observation_survives_the_way():
     sent = observation()
-    there = decode(encode(to_message(sent, LAYOUT, "place")))
-    found = to_observation(there, LAYOUT, NUMBER, sent.t_ns)
+    there = decode(encode(Message(LAYOUT).of(sent, NONE)))
+    found = to_observation(there, LAYOUT, sent.t_ns)
     np.testing.assert_array_equal(found.images["wrist"].rgb, sent.images["wrist"].rgb)
     np.testing.assert_array_equal(found.images["wrist"].depth, sent.images["wrist"].depth)
     assert found.state.tobytes() == sent.state.tobytes()
-    assert (found.instruction, found.t_ns) == (1, sent.t_ns)
+    assert (found.instruction, found.t_ns) == ("place", sent.t_ns)
 
 
 def test_keys_nest_and_pictures_turn():
     """The layout of openpi's ALOHA policies: (3, h, w) in a nested map."""
     layout = structs.replace(
         LAYOUT,
-        images=(ImageKey(camera="wrist", key="images.cam_high", order="chw"),),
-        state=(StateKey(key="joints", names=("a", "b")), StateKey(key="grip", names=("c",))),
+        images=(ImageKey(camera="wrist", key="images.cam_high", layout="chw"),),
+        state=(
+            StateKey(key="joints", names=("q.a", "q.b")),
+            StateKey(key="grip", names=("gripper.width",)),
+        ),
     )
-    there = to_message(observation(), layout, "pick")
+    there = Message(layout).of(observation(), NONE)
     assert set(there) == {"images", "joints", "grip", "prompt"}
     assert there["images"]["cam_high"].shape == (3, 6, 8)
     assert there["joints"].tolist() == [0.25, -1.5]
-    found = to_observation(decode(encode(there)), layout, NUMBER)
+    found = to_observation(decode(encode(there)), layout)
     np.testing.assert_array_equal(found.images["wrist"].rgb, observation().images["wrist"].rgb)
     assert found.state.tobytes() == observation().state.tobytes()
 
 
+def test_pictures_are_fitted_before_they_are_sent():
+    """As openpi's clients do: the whole picture between two black bars."""
+    wide = ImageKey(camera="wrist", key="a", height=8, width=8, fit="pad", filter="nearest")
+    deep = structs.replace(wide, key="depth", encoding="depth_mm", height=3, width=4)
+    turned = structs.replace(wide, key="chw", layout="chw")
+    layout = structs.replace(LAYOUT, images=(wide, deep, turned))
+    sent = observation()
+    there = Message(layout).of(sent, NONE)
+    assert there["a"].dtype == np.uint8
+    np.testing.assert_array_equal(there["a"][1:7], sent.images["wrist"].rgb)
+    assert not there["a"][[0, 7]].any()
+    np.testing.assert_array_equal(there["chw"], there["a"].transpose(2, 0, 1))
+    np.testing.assert_array_equal(there["depth"], sent.images["wrist"].depth[1::2, 1::2])
+    assert [(n.height, n.width, n.depth) for n in layout.needs.images] == [
+        (None, None, False), (None, None, True), (None, None, False)
+    ]  # fmt: skip
+    blind = Frame(sent.images["wrist"].rgb, None, np.eye(3))
+    with pytest.raises(SpecMismatch, match="wants depth from camera wrist"):
+        Message(layout).of(observation(images={"wrist": blind}), NONE)
+
+
+def test_numbers_are_scaled_constant_or_the_previous_action():
+    """In the order of the names; what the loop does not have to provide is not asked of it."""
+    parts = (
+        StateKey(key="a", names=("gripper.width", "action.grip", "0.5"), scale=(-10.0, 1.0, 2.0),
+                 offset=(1.0, 0.0, 0.0)),
+        StateKey(key="b", names=("tcp.x", "-1", "0.5")),
+    )  # fmt: skip
+    layout = structs.replace(LAYOUT, state=parts)
+    assert layout.state_names == ("gripper.width", "tcp.x")
+    previous = np.arange(7.0)
+    there = Message(layout).of(observation(state=np.float32([0.04, 0.25])), previous)
+    np.testing.assert_allclose(there["a"], [0.6, 6.0, 1.0], rtol=1e-6)
+    assert there["b"].tolist() == [0.25, -1.0, 0.5]
+    assert there["a"].dtype == there["b"].dtype == np.float32
+
+
 def test_no_prompt_where_none_is_wanted():
     layout = structs.replace(LAYOUT, prompt=None)
-    there = to_message(observation(), layout, "place")
+    there = Message(layout).of(observation(), NONE)
     assert "prompt" not in there
-    assert to_observation(there, layout, NUMBER).instruction == 0
+    assert to_observation(there, layout).instruction == ""
 
 
 def test_another_size_of_picture_is_not_sent():
     small = Frame(np.zeros((3, 4, 3), np.uint8), np.zeros((3, 4), np.uint16), np.eye(3))
     with pytest.raises(SpecMismatch, match="wants 8x6 from camera wrist, found 4x3"):
-        to_message(observation(images={"wrist": small}), LAYOUT, "pick")
+        Message(LAYOUT).of(observation(images={"wrist": small}), NONE)
     flat = structs.replace(LAYOUT, images=LAYOUT.images[1:])
     blind = Frame(small.rgb, None, np.eye(3))
     with pytest.raises(SpecMismatch, match="wants depth from camera wrist"):
-        to_message(observation(images={"wrist": blind}), flat, "pick")
+        Message(flat).of(observation(images={"wrist": blind}), NONE)
 
 
 RGB, DEPTH, PLACE = "observation/image/wrist", "observation/depth/wrist", "observation/state"
@@ -109,7 +139,7 @@ RGB, DEPTH, PLACE = "observation/image/wrist", "observation/depth/wrist", "obser
 )
 def test_what_does_not_fit_is_refused(changes, says):
     with pytest.raises(BadMessage, match=says):
-        to_observation(message(**changes), LAYOUT, NUMBER)
+        to_observation(message(**changes), LAYOUT)
 
 
 @pytest.mark.parametrize("key", [RGB, DEPTH, PLACE, "prompt"])
@@ -117,23 +147,23 @@ def test_what_is_missing_is_named(key):
     there = message()
     del there[key]
     with pytest.raises(BadMessage, match=f"wanted the key `{key}`, found 'observation"):
-        to_observation(there, LAYOUT, NUMBER)
+        to_observation(there, LAYOUT)
 
 
 @pytest.mark.parametrize("there", [None, 3, [], "x", np.zeros(3)])
 def test_what_is_no_map_is_refused(there):
     with pytest.raises(BadMessage, match="wanted a map"):
-        to_observation(there, LAYOUT, NUMBER)
+        to_observation(there, LAYOUT)
 
 
 def test_what_is_too_much_is_ignored():
-    found = to_observation({**message(), "extra": 1, b"more": np.zeros(3)}, LAYOUT, NUMBER)
-    assert found.instruction == 1
+    found = to_observation({**message(), "extra": 1, b"more": np.zeros(3)}, LAYOUT)
+    assert found.instruction == "place"
 
 
 def test_doubles_are_states_too():
     """As most clients of openpi send them."""
-    found = to_observation(message(**{PLACE: np.array([0.25, -1.5, 0.04])}), LAYOUT, NUMBER)
+    found = to_observation(message(**{PLACE: np.array([0.25, -1.5, 0.04])}), LAYOUT)
     assert found.state.tobytes() == observation().state.tobytes()
 
 
@@ -161,13 +191,42 @@ def test_a_bundle_describes_itself(bundles):
     assert layout.images == (
         ImageKey(camera="wrist", key="observation/image/wrist", height=16, width=16),
     )
-    assert (layout.state_names, layout.instructions) == (renamed(STATE), SENTENCES)
-    assert layout.actions == Actions(chunk=HORIZON, dt_s=0.1)
+    assert (layout.state_names, layout.instructions) == (STATE, SENTENCES)
+    assert layout.actions == tcp_actions()
     assert layout.rate_hz == 10.0
     assert layout.sha256 == made.manifest.files["p.onnx"].sha256
     assert from_metadata(decode(encode(to_metadata(layout))), "x") == layout
     with pytest.raises(SpecMismatch, match="of kind policy, found pro"):
         of_bundle(bundle.load(bundles / "pro").manifest)
+
+
+TOKENS = TokensSpec(tokenizer="t.json", input="instruction", length=8, texts=("pick", "place"))
+
+
+@pytest.mark.parametrize(
+    ("instruction", "texts"),
+    [
+        (TOKENS, ("pick", "place")),
+        (structs.replace(TOKENS, texts=None), ()),
+        (EmbeddingSpec(encoder="e.onnx", output="o", text=TOKENS), ("pick", "place")),
+    ],
+    ids=["tokens", "free text", "embedding"],
+)
+def test_a_bundle_says_which_texts_it_was_taught(bundles, instruction, texts):
+    manifest = bundle.load(bundles / "policy").manifest
+    info = structs.replace(manifest.policy, instruction=instruction)
+    layout = of_bundle(structs.replace(manifest, policy=info))
+    assert (layout.prompt, layout.instructions) == ("prompt", texts)
+
+
+def test_a_bundle_that_wants_to_remember_is_not_served(tmp_path):
+    """The protocol has no reset, so a server must not remember its previous action."""
+    state = (StateInput(input="state", names=(*STATE[:3], "action.grip")),)
+    made = bundle.load(make_policy(tmp_path / "p", policy={"state": state}))
+    with pytest.raises(
+        SpecMismatch, match=r"tiny wants `action\.grip`, but a policy server is told"
+    ):
+        of_bundle(made.manifest)
 
 
 def test_metadata_of_others():
@@ -182,97 +241,59 @@ def test_metadata_of_others():
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"chunk": 0}, "`chunk` wants a whole number >= 1 and <= 4096, found 0"),
-        ({"chunk": 5000}, "found 5000"),
-        ({"dt_s": 0.0}, "`dt_s` wants a finite number > 0"),
-        ({"names": ["dx", "dy"]}, "wanted the names dx, dy, dz"),
-        ({"names": [*ACTION_NAMES, "dx"]}, "wanted the names"),
-        ({"scale": [1.0]}, "7 names, 1 scales"),
-        ({"grip_open": 1.0}, "to differ"),
-        ({"axes": "world"}, "axes"),
+        ({"images": [{"camera": "wrist", "key": "a", "fit": "pad"}]},
+         "image `a` has fit = \"pad\": wanted the height and width"),
+        ({"images": [{"camera": "wrist", "key": "a", "height": 0}]},
+         "`images\\[0\\].height` wants"),
+        ({"state": [{"key": "a", "names": ["q.j"], "scale": [1.0, 2.0]}]},
+         "state `a` has 1 names, 2 of scale"),
+        ({"state": [{"key": "a", "names": ["action.dx"]}]},
+         "wants `action.dx`, but the actions have the columns x, y"),
+        ({"state": [{"key": "a", "names": ["nan"]}]}, "wanted a finite number, found nan"),
+        ({"name": "a\nb"}, "at most 200 printable characters"),
+        ({"actions": {"names": ["x"], "chunk": 1, "dt_s": 0.1}}, "wanted the names x y z"),
+        ({"anwser": "a"}, "did you mean `answer`?"),
     ],
-)
-def test_actions_are_checked(changes, says):
+)  # fmt: skip
+def test_layouts_are_checked(changes, says):
+    table = {**to_builtins(LAYOUT), **changes}
     with pytest.raises(ConfigError, match=says):
-        config.decode({"chunk": 1, "dt_s": 0.1, **changes}, Actions, "test")
+        config.decode(table, Layout, "test")
 
 
-class TestActions:
-    """What others mean by a row, against the same motion written out with matrices."""
-
-    def test_plain_rows_pass_bit_for_bit(self):
-        sent = np.float32(np.random.default_rng(0).normal(size=(9, 7)))
-        spec = Actions(chunk=H, dt_s=DT_S)
-        assert spec.plain
-        found = finite_actions(sent, spec, BASE)
-        assert found.tobytes() == sent[:H].tobytes()
-        assert found.base is None  # its own memory, not the message's
-
-    def test_columns_scale_and_grip(self):
-        """LIBERO's: steps in units of the controller, and a grip from -1 open to 1 closed."""
-        spec = Actions(
-            chunk=2, dt_s=DT_S, names=("grip", "-", "rz", "ry", "rx", "dz", "dy", "dx"),
-            scale=(1, 1, 0.5, 0.5, 0.5, 0.05, 0.05, 0.05), grip_open=-1.0, grip_closed=1.0,
-        )  # fmt: skip
-        row = [-1.0, 99.0, 0.6, 0.4, 0.2, 3.0, 2.0, 1.0]
-        found = finite_actions(np.array([row, [0.0, *row[1:]]]), spec, BASE)
-        want = [0.05, 0.10, 0.15, 0.1, 0.2, 0.3, 0.0]
-        np.testing.assert_allclose(found, [want, [*want[:6], 0.5]], rtol=1e-6)
-        assert found.dtype == np.float32
-
-    @given(st.integers(0, 2**32 - 1), st.sampled_from(["tcp", "base"]), st.booleans())
-    def test_poses(self, seed, axes, steps):
-        rng = np.random.default_rng(seed)
-        sent = rng.normal(scale=0.2, size=(H, 7))
-        R0 = rotvec_to_mat(rng.normal(size=3))
-        base = Pose(rng.normal(size=3), mat_to_quat(R0))
-        spec = Actions(chunk=H, dt_s=DT_S, axes=axes, relative_to="previous" if steps else "chunk")
-        p, R = base.pos, R0
-        for row, found in zip(sent, finite_actions(sent, spec, base), strict=True):
-            p_from, R_from = (p, R) if steps else (base.pos, R0)
-            step = rotvec_to_mat(row[3:6])
-            p = p_from + (R_from @ row[:3] if axes == "tcp" else row[:3])
-            R = R_from @ step if axes == "tcp" else step @ R_from
-            # as the loop plays it, `headway.edge.motion.chunks.to_joints`
-            np.testing.assert_allclose(base.pos + R0 @ found[:3], p, atol=1e-5)
-            np.testing.assert_allclose(R0 @ rotvec_to_mat(found[3:6]), R, atol=1e-5)
-            assert found[6] == np.float32(row[6])
-
-    def test_the_inverse_rotation_is_not_the_rotation(self):
-        """What the property above would not see if both sides were wrong the same way."""
-        quarter = Pose(np.zeros(3), mat_to_quat(rotvec_to_mat(np.array([0, 0, np.pi / 2]))))
-        spec = Actions(chunk=1, dt_s=DT_S, axes="base")
-        found = finite_actions(np.array([[1.0, 0, 0, 0.3, 0, 0, 0]]), spec, quarter)
-        # the base's x axis is the TCP's -y axis
-        np.testing.assert_allclose(found[0], [0, -1, 0, 0, -0.3, 0, 0], atol=1e-6)
-        assert mat_to_rotvec(quat_to_mat(quarter.quat))[2] == pytest.approx(np.pi / 2)
-
-    @pytest.mark.parametrize("relative_to", ["chunk", "previous"])
-    @pytest.mark.parametrize("value", [np.nan, np.inf, 1e300])
-    def test_what_is_not_finite_is_refused(self, relative_to, value):
-        spec = Actions(chunk=H, dt_s=1, relative_to=relative_to)
-        for k in range(7):
-            sent = np.zeros((H + 1, 7))
-            sent[H - 1, k] = value
-            with pytest.raises(BadMessage, match="finite"):
-                finite_actions(sent, spec, BASE)
-            sent[H - 1, k], sent[H, k] = 0.0, value  # a row that nobody plays
-            assert not finite_actions(sent, spec, BASE).any()
+EXAMPLES = sorted((ROOT / "examples" / "serve").glob("*.toml"))
 
 
-@pytest.mark.parametrize(
-    "path", sorted((ROOT / "examples" / "serve").glob("*.toml")), ids=lambda p: p.stem
-)
-def test_the_examples_are_valid(path):
-    found = config.decode(config.read_toml(path), Sections, str(path))
-    layout = found.policy.remote.layout
-    StateVector(layout.state_names)
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)
+def test_the_examples_describe_a_server(path):
+    """They can be asked with what the loop knows, and their answers are understood."""
+    layout = config.load(path, Layout)
+    joints = [n.removeprefix("q.") for n in layout.state_names if n.startswith("q.")]
+    StateVector(layout.state_names, joints, 0.08)
     sent = observation(
         images={i.camera: observation().images["wrist"] for i in layout.images},
         state=np.zeros(len(layout.state_names), np.float32),
     )
-    there = decode(encode(to_message(sent, layout, "pick")))
-    assert to_observation(there, layout, NUMBER).state.shape == sent.state.shape
-    rows = np.zeros((layout.actions.chunk, 7))
-    rows[:, 6] = layout.actions.grip_closed
-    assert (finite_actions(rows, layout.actions, BASE)[:, 6] == 1).all()
+    columns = len(layout.actions.names)
+    there = decode(encode(Message(layout).of(sent, np.zeros(columns))))
+    found = to_observation(there, layout)
+    assert found.images.keys() == sent.images.keys()
+    assert len(found.state) == sum(len(part.names) for part in layout.state)
+    answer = {layout.answer: np.zeros((layout.actions.chunk, columns))}
+    assert layout.actions.to_si(rows(answer, layout)).shape == (layout.actions.chunk, columns)
+
+
+DOCS = (ROOT / "docs" / "serve.md").read_text()
+
+
+def test_the_example_of_the_documentation_is_valid():
+    table = config.tomllib.loads(DOCS.split("```toml\n")[1].split("```")[0])
+    policy = config.decode(sorted_keys(table["policy"], "docs"), PolicyConfig, "docs")
+    _, found = kind_of(policy)
+    assert found.layout.state_names == ("q.joint1", "q.joint2", "gripper.closed")
+
+
+def test_the_documentation_names_every_key():
+    kinds = (Layout, ImageKey, StateKey)
+    names = {f.name for kind in kinds for f in structs.fields(kind)} - {"sha256"}
+    assert [name for name in sorted(names) if f"`{name}`" not in DOCS] == []

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from remote_rig import LAYOUT, WAIT, Gate, H, fake, message, observation, serving
+from msgspec import structs
+from remote_rig import LAYOUT, NONE, WAIT, Gate, H, fake, message, observation, serving
 
 from headway.edge.policy.remote.client import RemotePolicy
 from headway.edge.policy.remote.codec import decode, encode
-from headway.edge.policy.remote.layout import from_metadata, to_metadata
+from headway.edge.policy.remote.layout import ImageKey, from_metadata, to_metadata
+from headway.edge.policy.remote.request import Message
+from headway.types import Frame
 
 # It asks for NumPy 1, without needing it.
 WANTS = "wants openpi-client: pip install --no-deps openpi-client"
 theirs = pytest.importorskip("openpi_client.msgpack_numpy", reason=WANTS)
 openpi = pytest.importorskip("openpi_client.websocket_client_policy", reason=WANTS)
+image_tools = pytest.importorskip("openpi_client.image_tools", reason=WANTS)
 
 # Newer versions of `websockets` would like `connect` to be used otherwise.
 pytestmark = pytest.mark.filterwarnings("ignore:connect:DeprecationWarning")
@@ -87,3 +91,13 @@ def test_our_client_asks_what_their_codec_writes():
         found = policy.infer(observation()).actions
         policy.close()
     np.testing.assert_array_equal(found[:, :3], [observation().state] * H)
+
+
+@pytest.mark.parametrize(("height", "width"), [(6, 8), (180, 320), (300, 100), (224, 224)])
+def test_pictures_are_fitted_as_their_clients_do(height, width):
+    rgb = np.random.default_rng(0).integers(0, 255, (height, width, 3), np.uint8)
+    key = ImageKey(camera="wrist", key="a", height=224, width=224, fit="pad")
+    layout = structs.replace(LAYOUT, images=(key,))
+    obs = observation(images={"wrist": Frame(rgb, None, np.eye(3))})
+    found = Message(layout).of(obs, NONE)["a"]
+    np.testing.assert_array_equal(found, image_tools.resize_with_pad(rgb, 224, 224))

@@ -27,7 +27,7 @@ from websockets.sync.client import connect
 from headway.edge.policy.remote.codec import decode, encode
 from headway.edge.policy.remote.layout import from_metadata
 from headway.edge.policy.remote.server import PolicyServer
-from headway.errors import Busy, ConfigError
+from headway.errors import Busy, ConfigError, SpecMismatch
 
 
 def ask(ws, **changes):
@@ -326,5 +326,5 @@ def test_it_serves_on_ipv6_too():
 
 def test_a_vocabulary_that_the_policy_does_not_know():
     wrong = structs.replace(LAYOUT, instructions=(*SENTENCES, "dance"))
-    with pytest.raises(ValueError, match="not in tuple"):
+    with pytest.raises(SpecMismatch, match="was not taught 'dance'"):
         PolicyServer(Gate(), wrong)

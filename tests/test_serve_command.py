@@ -6,10 +6,12 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
-from null_robot import SENTENCES, null_table, run
+from msgspec import structs
+from null_robot import HORIZON, SENTENCES, make_policy, null_table, run, tcp_actions
 from remote_rig import BASE, WAIT
 
 from headway import bundle
@@ -25,13 +27,20 @@ from headway.tools.serve import is_loopback, serve_command
 from headway.types import Frame, Observation
 
 
-@pytest.fixture
-def served(bundles):
-    """The tiny policy, served; its `.url`."""
-    made = bundle.load(bundles / "policy")
+@contextmanager
+def serving_bundle(path):
+    """The policy in the folder `path`, served; its `.url`."""
+    made = bundle.load(path)
     policy = BundlePolicy(made, open_bundle(made))
     with PolicyServer(policy, of_bundle(made.manifest), port=0) as server:
         server.url = f"ws://127.0.0.1:{server.port}"
+        yield server
+
+
+@pytest.fixture
+def served(bundles):
+    """The tiny policy, served."""
+    with serving_bundle(bundles / "policy") as server:
         yield server
 
 
@@ -53,12 +62,12 @@ def test_a_run_with_a_server_is_the_run_with_its_bundle(write, both, served, tmp
             assert len(a) > 10
             assert a.tobytes() == b.tobytes(), channel
         differ = {k for k in there.metadata if there.metadata[k] != here.metadata.get(k)}
-        assert differ <= {"policy_url", "computed_by.policy"}
+        assert differ <= {"policy_url", "policy_kind", "computed_by.policy"}
         assert there.metadata["policy_url"] == served.url
 
 
 def test_a_server_in_the_configuration(write, served, tmp_path):
-    path = write(policy={"remote": {"url": served.url, "timeout_s": WAIT}})
+    path = write(policy={"kind": "remote", "url": served.url, "timeout_s": WAIT})
     assert run(path, tmp_path / "out", "--episodes", 1) == 0
     assert len(open_recording(tmp_path / "out" / "episode_0.mcap").rows("/chunk")) > 10
 
@@ -100,12 +109,14 @@ def test_runs_that_are_refused(write, refused, served, bundles):
     refused(write(), "--policy", "models/x", code=2, says="as ws://HOST:PORT, found 'models/x'")
     refused(write(camera=[]), *ours, code=2, says="policy tiny wants camera `wrist`, found none")
     refused(write(), *ours, "--require", "ort", code=5, says="would have policy in remote")
-    here = {"bundle": str(bundles / "policy")}
-    for policy in ({}, {**here, "remote": {"url": served.url}}):
-        refused(write(policy=policy), code=2, says="wants either `bundle` or [policy.remote]")
+    here, there = {"bundle": str(bundles / "policy")}, {"kind": "remote", "url": served.url}
     refused(
-        write(policy={"remote": {"url": served.url, "layuot": {}}}),
-        code=2, says="unknown key `policy.remote.layuot`: did you mean `policy.remote.layout`?",
+        write(policy={**here, **there}), code=2, says="key `bundle` for a policy of kind remote"
+    )
+    refused(write(policy={"kind": "remote"}), code=2, says="wanted the key `url`, found none")
+    refused(
+        write(policy={**there, "layuot": {}}),
+        code=2, says="unknown key `layuot` for a policy of kind remote: did you mean `layout`?",
     )  # fmt: skip
 
 
@@ -128,7 +139,7 @@ def test_serve_serves_until_a_signal(bundles, number):
             assert second.startswith("serving ws://127.0.0.1:")
             policy = RemotePolicy(second.split()[1].rstrip(","), timeout_s=WAIT)
             assert policy.layout == of_bundle(bundle.load(bundles / "policy").manifest)
-            assert policy.instruction(SENTENCES[2]) == 2
+            policy.check_instruction(SENTENCES[2])
             policy.close()
             process.send_signal(number)
             said, errors = process.communicate(timeout=WAIT)
@@ -198,12 +209,29 @@ def test_without_the_extra_it_says_which(package, command_line, bundles, write):
     assert "pip install 'headway[remote]'" in done.stderr
 
 
-def test_the_actions_are_those_of_the_bundle(served, bundles):
-    """Not only in a run: one observation, asked here and there."""
+@pytest.mark.parametrize(
+    ("actions", "tensors"),
+    [
+        (tcp_actions(), {}),
+        (tcp_actions(axes="base", units=("mm",) * 3 + ("rad",) * 3 + ("1",)), {}),
+        (tcp_actions(scale=(0.5,) * 7, offset=(0.01,) * 7), {}),
+        (tcp_actions(mode="step"), {"actions": {"mean": (0.1,), "std": (3.0,)}}),
+        (tcp_actions(grip="width", grip_open=0.08), {"state": {"mean": (0.1,), "std": (3.0,)}}),
+    ],
+    ids=["plain", "millimetres", "scaled", "normalised", "width"],
+)
+def test_the_actions_are_those_of_the_bundle(tmp_path, actions, tensors):
+    """Not only in a run: one observation, asked here and there. The server answers in SI units."""
+    rows = np.arange(HORIZON * 7).reshape(HORIZON, 7)
+    path = make_policy(tmp_path / "p", rows, policy={"actions": actions}, tensors=tensors)
     frame = Frame(np.full((16, 16, 3), 7, np.uint8), None, np.eye(3))
-    obs = Observation(9, {"wrist": frame}, np.float32([1, 2, 3, 4]), 2, np.zeros(6), BASE)
-    policy = RemotePolicy(served.url, timeout_s=WAIT)
-    here, there = served.policy.infer(obs), policy.infer(obs)
-    policy.close()
+    obs = Observation(
+        9, {"wrist": frame}, np.float32([1, 2, 3, 4]), SENTENCES[2], np.zeros(6), BASE
+    )
+    with serving_bundle(path) as served:
+        policy = RemotePolicy(served.url, timeout_s=WAIT)
+        here, there = served.policy.infer(obs), policy.infer(obs)
+        policy.close()
+    assert policy.actions == structs.replace(actions, units=None, scale=None, offset=None)
     assert here.actions.tobytes() == there.actions.tobytes()
     assert (here.t0_ns, here.dt_ns, here.base) == (there.t0_ns, there.dt_ns, there.base)

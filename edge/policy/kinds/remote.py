@@ -13,6 +13,8 @@ from headway.edge.policy.remote.client import RemotePolicy
 from headway.edge.policy.remote.layout import Layout
 from headway.edge.policy.remote.memory import keep_memory
 
+PATHS: tuple[str, ...] = ()  # no key is a path
+
 
 class Config(config.Struct, frozen=True):
     """Keys of `[policy]` for the kind `remote`. `layout` is for servers that do not describe

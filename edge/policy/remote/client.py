@@ -113,7 +113,8 @@ class RemotePolicy:
                 what = "wanted finite actions, found NaN or infinity: check the policy"
                 raise self._failed(f"{self.url}: {what}", BadMessage)
         self._pause_s = 0.0
-        self._previous.answered(obs.t_ns, found.astype(np.float64))
+        played = found[: self.actions.chunk]  # a server may answer more rows than are used
+        self._previous.answered(obs.t_ns, played.astype(np.float64))
         return Chunk(obs.t_ns, self._dt_ns, actions, obs.base)
 
     def close(self) -> None:

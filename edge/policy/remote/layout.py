@@ -2,11 +2,13 @@
 actions mean.
 
 `headway serve` puts its `Layout` into the metadata that every client is sent first, under the key
-`headway`. For other servers, the run configuration gives it as `[policy.remote.layout]`.
+`headway`. For other servers, the run configuration gives it as `[policy.layout]`, or a file of its
+own does (`headway run --policy URL --policy-map FILE`).
 """
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -17,9 +19,10 @@ from headway.actions import ActionSpace
 from headway.bundle import Manifest
 from headway.config import Hertz
 from headway.edge.policy.bundle_inputs import ACTION, loop_names
+from headway.edge.policy.images import Filter, Fit
 from headway.edge.policy.policy import ImageNeed, Needs
 from headway.errors import ConfigError, SpecMismatch
-from headway.instructions import VocabularySpec
+from headway.instructions import EmbeddingSpec, InstructionSpec
 
 SECTION = "headway"  # key of the layout in a server's metadata
 
@@ -29,20 +32,46 @@ Size = Annotated[int, Meta(ge=1, le=65_535)]  # [px]
 
 class ImageKey(config.Struct, frozen=True, kw_only=True):
     """The key of a camera's image in the message: (h, w, 3) uint8, or (h, w) uint16 [mm] for depth.
-    `order` "chw" sends (3, h, w). A dot in a key leads into a nested map: "images.cam_high"."""
+    `layout` "chw" sends (3, h, w). A dot in a key leads into a nested map: "images.cam_high".
+
+    `height` and `width` [px] are the size that the server wants, None for any, which servers that
+    resize by themselves accept. `fit` says how a frame of another size is brought to it before it
+    is sent, and `filter` with which kernel, as for an image of a bundle
+    (`headway.bundle.tensors.Image`): "exact" refuses it, "pad" is what openpi's clients do."""
 
     camera: str
     key: str
     encoding: Literal["rgb8", "depth_mm"] = "rgb8"
-    order: Literal["hwc", "chw"] = "hwc"
-    height: Size | None = None  # None: any, which servers that resize by themselves accept
+    layout: Literal["hwc", "chw"] = "hwc"
+    height: Size | None = None
     width: Size | None = None
+    fit: Fit = "exact"
+    filter: Filter = "bilinear"
+
+    def __post_init__(self) -> None:
+        if self.fit != "exact" and (self.height is None or self.width is None):
+            raise ValueError(
+                f'layout: image `{self.key}` has fit = "{self.fit}": wanted the height and width '
+                "that the server wants, found none"
+            )
+
+    @property
+    def need(self) -> ImageNeed:
+        """What it wants of the camera: an image that is fitted may have any size."""
+        exact, depth = self.fit == "exact", self.encoding == "depth_mm"
+        return ImageNeed(
+            self.camera, self.height if exact else None, self.width if exact else None, depth
+        )
 
 
 class StateKey(config.Struct, frozen=True, kw_only=True):
     """The key of a part of the state in the message: a vector of float32 with the numbers `names`,
-    which are those of `headway.edge.policy.observation`, in SI units, times `scale` plus `offset`
-    where those are set, with one number per name."""
+    times `scale` plus `offset` where those are set, with one number per name.
+
+    The names are those of `headway.edge.policy.observation`, for values in SI units. `action.NAME`
+    is the column NAME of the policy's previous action, as the server answered it, 0 at the start of
+    an episode. A name that is a number itself, such as "0.0", stands for that number: the server
+    wants something there that this robot does not have."""
 
     key: str
     names: tuple[str, ...]
@@ -57,6 +86,21 @@ class StateKey(config.Struct, frozen=True, kw_only=True):
                     f"layout: state `{self.key}` has {len(self.names)} names, {len(values)} of "
                     f"{key}"
                 )
+            if not all(map(math.isfinite, values or ())):
+                raise ValueError(f"layout: state `{self.key}`: wanted a finite {key}")
+        for name in self.names:
+            if not math.isfinite(constant(name) or 0.0):
+                raise ValueError(
+                    f"layout: state `{self.key}`: wanted a finite number, found {name}"
+                )
+
+
+def constant(name: str) -> float | None:
+    """The number that `name` of a `StateKey` stands for, None for the name of a measured one."""
+    try:
+        return float(name)
+    except ValueError:
+        return None
 
 
 class Layout(config.Struct, frozen=True, kw_only=True):
@@ -79,13 +123,21 @@ class Layout(config.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if not self.name.isprintable() or len(self.name) > 200:
             raise ValueError("layout: wanted a name of at most 200 printable characters")
+        columns = self.actions.names
+        for part in self.state:
+            for name in part.names:
+                if name.startswith(ACTION) and name.removeprefix(ACTION) not in columns:
+                    raise ValueError(
+                        f"layout: state `{part.key}` wants `{name}`, but the actions have the "
+                        f"columns {', '.join(columns)}"
+                    )
 
     @property
     def state_names(self) -> tuple[str, ...]:
         """The names of all numbers of the state that the loop provides, each once. The policy's
-        previous action is not among them: the client knows it."""
-        names = (n for part in self.state for n in part.names if not n.startswith(ACTION))
-        return tuple(dict.fromkeys(names))
+        previous action and constants are not among them: the client knows them."""
+        names = dict.fromkeys(n for part in self.state for n in part.names)
+        return tuple(n for n in names if not n.startswith(ACTION) and constant(n) is None)
 
     @property
     def needs(self) -> Needs:
@@ -96,10 +148,7 @@ class Layout(config.Struct, frozen=True, kw_only=True):
             instructions = self.instructions or None
         return Needs(
             rate_hz=self.rate_hz,
-            images=tuple(
-                ImageNeed(i.camera, i.height, i.width, i.encoding == "depth_mm")
-                for i in self.images
-            ),
+            images=tuple(i.need for i in self.images),
             instructions=instructions,
         )
 
@@ -126,7 +175,6 @@ def of_bundle(manifest: Manifest) -> Layout:
         )
     folder = {"rgb8": "image", "depth_mm": "depth"}
     names = loop_names(info.state)
-    vocabulary = info.instruction.texts if isinstance(info.instruction, VocabularySpec) else ()
     return Layout(
         name=manifest.name,
         sha256=manifest.files[manifest.onnx].sha256,
@@ -141,10 +189,17 @@ def of_bundle(manifest: Manifest) -> Layout:
         }.values()),
         state=(StateKey(key="observation/state", names=names),) if names else (),
         prompt="prompt" if info.instruction is not None else None,
-        instructions=vocabulary,
+        instructions=_texts(info.instruction),
         rate_hz=info.rate_hz,
         actions=structs.replace(info.actions, units=None, scale=None, offset=None),
     )  # fmt: skip
+
+
+def _texts(spec: InstructionSpec | None) -> tuple[str, ...]:
+    """The instructions that the policy was taught, () for free text."""
+    if isinstance(spec, EmbeddingSpec):
+        spec = spec.text
+    return () if spec is None else spec.texts or ()
 
 
 def to_metadata(layout: Layout) -> dict[str, Any]:

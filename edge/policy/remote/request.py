@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway.edge.policy.bundle_inputs import ACTION
-from headway.edge.policy.remote.layout import ImageKey, Layout, StateKey
+from headway.edge.policy.images import Fitting
+from headway.edge.policy.remote.layout import ImageKey, Layout, StateKey, constant
 from headway.errors import BadMessage, SpecMismatch
 from headway.types import Frame, Observation, Pose, Vec
 
@@ -21,48 +22,68 @@ _NO_FRAME = Frame(np.zeros((0, 0, 3), np.uint8), None, _NO_LENS)
 
 
 class Message:
-    """Makes the message of an observation, for a server with this `layout`. Raises SpecMismatch for
-    a previous action that is no column of the layout's actions."""
+    """Makes the message of an observation, for a server with this `layout`."""
 
     def __init__(self, layout: Layout) -> None:
-        self._layout = layout
-        self._parts = [StatePart(part, layout) for part in layout.state]
+        self._prompt = layout.prompt
+        self._images = [_ImagePart(image) for image in layout.images]
+        self._parts = [_StatePart(part, layout) for part in layout.state]
 
     def of(self, obs: Observation, previous: Vec) -> dict[str, Any]:
         """The message with the parts of `obs` that the layout wants. `previous` (d,) is the
         policy's previous action, as the server answered it. Raises SpecMismatch for an image of
-        another size, or without depth where depth is wanted."""
-        layout = self._layout
+        another size that is not fitted, or without depth where depth is wanted."""
         message: dict[str, Any] = {}
-        for image in layout.images:
-            _put(message, image.key, _pixels(obs.images[image.camera], image))
+        for image in self._images:
+            _put(message, image.key, image.pixels(obs.images[image.camera]))
         for part in self._parts:
             _put(message, part.key, part.values(obs.state, previous))
-        if layout.prompt is not None:
-            _put(message, layout.prompt, obs.instruction)
+        if self._prompt is not None:
+            _put(message, self._prompt, obs.instruction)
         return message
 
 
-class StatePart:
+class _ImagePart:
+    """The image of one key of the message."""
+
+    def __init__(self, image: ImageKey) -> None:
+        self.key, self.camera = image.key, image.camera
+        self._image = image
+        self._fitting: Fitting | None = None
+        if image.fit != "exact" and image.height is not None and image.width is not None:
+            self._fitting = Fitting(
+                image.camera, image.height, image.width,
+                kind="rgb" if image.encoding == "rgb8" else "depth",
+                fit=image.fit, filter=image.filter, layout=image.layout,
+            )  # fmt: skip
+        self._dtype = np.uint8 if image.encoding == "rgb8" else np.uint16
+
+    def pixels(self, frame: Frame) -> NDArray[Any]:
+        """What is sent of `frame`. Raises SpecMismatch, as `Message.of`."""
+        if self._fitting is None:
+            return _exact(frame, self._image)
+        out = np.empty(self._fitting.shapes[0], self._dtype)
+        self._fitting.write(frame, out)
+        sent: NDArray[Any] = out[0]
+        return sent
+
+
+class _StatePart:
     """The numbers of one key of the message, `part` of `layout`."""
 
     def __init__(self, part: StateKey, layout: Layout) -> None:
         self.key = part.key
         state, actions = layout.state_names, layout.actions.names
-        source = (*state, *(f"{ACTION}{n}" for n in actions))
-        unknown = [n for n in part.names if n not in source]
-        if unknown:
-            raise SpecMismatch(
-                f"layout: state `{part.key}` wants `{unknown[0]}`, but the actions have the "
-                f"columns {', '.join(actions)}"
-            )
+        fixed = {n: x for n in part.names if (x := constant(n)) is not None}
+        source = (*state, *(f"{ACTION}{n}" for n in actions), *fixed)
         self._pick = np.array([source.index(n) for n in part.names])
+        self._fixed = np.array(list(fixed.values()))
         self._scale = np.array(part.scale or (1.0,))
         self._offset = np.array(part.offset or (0.0,))
 
     def values(self, state: NDArray[Any], previous: Vec) -> NDArray[np.float32]:
         """The numbers, from the `state` (k,) of an observation and the `previous` action (d,)."""
-        known: Vec = np.concatenate([state, previous])[self._pick]
+        known: Vec = np.concatenate([state, previous, self._fixed])[self._pick]
         return np.asarray(known * self._scale + self._offset, np.float32)
 
 
@@ -78,7 +99,7 @@ def to_observation(message: Any, layout: Layout, t_ns: int = 0) -> Observation:
     images: dict[str, Frame] = {}
     for image in layout.images:
         pixels = _array(message, image.key)
-        if image.order == "chw" and pixels.ndim == 3:
+        if image.layout == "chw" and pixels.ndim == 3:
             pixels = pixels.transpose(1, 2, 0)
         _check_pixels(pixels, image)
         had = images.get(image.camera, _NO_FRAME)
@@ -130,7 +151,7 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
 
 
-def _pixels(frame: Frame, image: ImageKey) -> NDArray[Any]:
+def _exact(frame: Frame, image: ImageKey) -> NDArray[Any]:
     pixels = frame.rgb if image.encoding == "rgb8" else frame.depth
     if pixels is None:
         raise SpecMismatch(f"the policy wants depth from camera {image.camera}, which gives none")
@@ -138,9 +159,9 @@ def _pixels(frame: Frame, image: ImageKey) -> NDArray[Any]:
     if (image.height or height, image.width or width) != (height, width):
         raise SpecMismatch(
             f"the policy wants {image.width}x{image.height} from camera {image.camera}, found "
-            f"{width}x{height}: set the camera's width and height"
+            f"{width}x{height}: set the camera's width and height, or `fit` of the layout"
         )
-    if image.order == "chw" and pixels.ndim == 3:
+    if image.layout == "chw" and pixels.ndim == 3:
         return np.ascontiguousarray(pixels.transpose(2, 0, 1))
     return pixels
 
