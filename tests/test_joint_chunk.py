@@ -16,8 +16,8 @@ from scipy.linalg import expm
 from scipy.spatial.transform import Rotation as Turn
 
 from headway.actions import ROTATIONS, ActionSpace
-from headway.drivers.arms import _ur5e as ur
-from headway.drivers.kinematics import Chain, mat_to_quat
+from headway.drivers.kinematics import Chain
+from headway.drivers.model import load, mat_to_quat
 from headway.edge.motion import rotation_rows as rot
 from headway.edge.motion.actions import Limb, joint_actions, tcp_actions, tcp_path, to_joints
 from headway.errors import SpecMismatch
@@ -25,15 +25,11 @@ from headway.types import Chunk, Pose
 
 DT_S, DT_NS = 0.1, 100_000_000
 HALF = math.pi / 2
-_MODELS = {
-    5: load("so101"),
-    6: load("ur5e", Tool((0.0, 0.0, 0.185))),
-    7: load("franka"),
-}
+UR5E, PANDA = load("ur5e", (0.0, 0.0, 0.185)), load("franka")
 CHAINS = {
-    5: (Chain(_MODELS[6].chain.steps[:5], tool=_MODELS[6].chain.tool), [0.0, -1.9, 1.9, -1.57, -1.57]),
-    6: (_MODELS[6].chain, [0.0, -1.9, 1.9, -1.57, -1.57, 0.0]),
-    7: (_MODELS[7].chain, [0.0, -0.8, 0.1, -2.3, 0.0, 1.6, 0.8]),
+    5: (Chain(UR5E.chain.steps[:5], UR5E.chain.tool), [0.0, -1.9, 1.9, -1.57, -1.57]),
+    6: (UR5E.chain, [0.0, -1.9, 1.9, -1.57, -1.57, 0.0]),
+    7: (PANDA.chain, [0.0, -0.8, 0.1, -2.3, 0.0, 1.6, 0.8]),
 }
 MODES = ("absolute", "chunk", "step", "velocity")
 
