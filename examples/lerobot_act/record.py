@@ -63,10 +63,16 @@ def make_config(small: bool) -> ACTConfig:
 
 
 def make_policy(config: ACTConfig) -> ACTPolicy:
-    """A policy with random weights. Those of its attention are larger than they are drawn: it would
-    be almost uniform, so that all rows of a chunk would be almost the same."""
+    """A policy with random weights, of which two kinds are not as LeRobot draws them. Those of the
+    attention are larger: it would be almost uniform, and all rows of a chunk almost the same. And
+    the embeddings of a chunk's rows are slow waves over the rows: a robot could not follow rows
+    that have nothing to do with each other."""
     policy = ACTPolicy(config).eval()
+    rows = torch.linspace(0.0, 1.0, config.chunk_size)[:, None]
+    frequency, phase = torch.rand(2, config.dim_model)
+    waves = 2.0**0.5 * torch.sin(2.0 * torch.pi * (frequency * rows + phase))
     with torch.no_grad():
+        policy.model.decoder_pos_embed.weight.copy_(waves)
         for name, weights in policy.model.named_parameters():
             if name.endswith("in_proj_weight"):
                 weights *= SHARPER
