@@ -155,10 +155,11 @@ def test_the_loop_moves_an_so101_as_the_policy_says(size, policy, reference, tmp
     chunks, commands = recording.rows("/chunk"), recording.rows("/command")
     assert len(chunks) >= 2
     np.testing.assert_allclose(chunks[0]["actions"], chunk, rtol=0, atol=1e-5)
-    # The guard accepts every command. Chunks of random weights begin away from the chunk before:
-    # that is remarked on, and the seam blends it.
-    assert (commands["reason"] == Reason.OK).all()
-    assert {e.kind for e in events_of(recording) if e.level != "info"} <= {EventKind.CHUNK}
+    # Chunks of random weights do not continue each other: where a chunk takes over, the guard may
+    # refuse some commands, each of which holds the arm for a tick.
+    assert np.mean(commands["reason"] == Reason.OK) > 0.98
+    marked = {e.kind for e in events_of(recording) if e.level != "info"}
+    assert marked <= {EventKind.CHUNK, EventKind.GUARD}
     # At the end arm and jaws are where the last chunk has them, within the delay of the smoothing.
     last = chunks[-1]
     row = int((commands[-1]["t_ns"] - last["t0_ns"]) // last["dt_ns"])
