@@ -13,7 +13,7 @@ PIP_FAILED = $(PYTHON) scripts/prerequisites.py --pip-failed
 SOURCES := pyproject.toml CMakeLists.txt $(wildcard kernels/cpp/* kernels/cuda/*.[ch]* kernels/cuda/params.py kernels/spec.py drivers/cpp/* edge/*/cpp/*)
 
 .PHONY: run test test-slow test-nvcc test-hardware test-pythons test-lowest test-wheel fuzz lint bench
-.PHONY: gpu cuda docs models torch gl clean
+.PHONY: gpu cuda docs models peers-lerobot torch gl clean
 
 run: $(VENV)/.run gl
 	$(PY) -m headway run --episodes 3 --seed 5 --out runs/first --overwrite --report
@@ -114,6 +114,24 @@ models: $(VENV)/.test torch gl
 	$(PY) -m headway run --episodes 130 --seed 3000000 --out runs/calibration --overwrite || [ $$? -eq 1 ]
 	$(PY) -m headway.learn.calibrate --recordings runs/calibration --out models/pick_place_pro.risk.json
 
+# LeRobot in an environment of its own (about 2 GB), an ACT policy for an SO-101 made there, and what
+# LeRobot answers with it: tests/test_peer_lerobot.py compares Headway with that. `runs/lerobot_act`
+# has it in a size for tests, and in the size that LeRobot trains.
+LEROBOT_VENV ?= .venv-lerobot
+PEER := examples/lerobot_act
+peers-lerobot: $(LEROBOT_VENV)/.lerobot
+	for size in small full; do \
+	    out=runs/lerobot_act/$$size; \
+	    $(LEROBOT_VENV)/bin/python $(PEER)/record.py --size $$size --out $$out \
+	    && $(LEROBOT_VENV)/bin/python $(PEER)/export.py $$out/checkpoint --out $$out || exit 1; \
+	done
+
+$(LEROBOT_VENV)/.lerobot: $(PEER)/requirements.txt
+	$(PYTHON) -m venv $(LEROBOT_VENV)
+	$(LEROBOT_VENV)/bin/python $(PIP) --requirement $(PEER)/requirements.txt || $(PIP_FAILED)
+	$(LEROBOT_VENV)/bin/python $(PIP) --no-deps lerobot==0.4.4 || $(PIP_FAILED)
+	@touch $@
+
 torch: $(VENV)/.learn
 
 $(VENV)/bin/python:
@@ -145,4 +163,4 @@ gl: $(VENV)/.run
 	|| echo 'no EGL and no OSMesa: the simulated camera will not render; on Debian and Ubuntu: sudo apt-get install libegl1 libegl-mesa0 libgl1-mesa-dri libopengl0'
 
 clean:
-	rm -rf $(VENV) $(LINT) $(WHEEL_VENV) .venv-3.* build dist
+	rm -rf $(VENV) $(LINT) $(WHEEL_VENV) .venv-3.* .venv-lerobot build dist

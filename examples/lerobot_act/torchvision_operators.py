@@ -1,0 +1,16 @@
+"""Import this before LeRobot: it imports torchvision also where torchvision's compiled operators do
+not load, as those of a wheel made for CUDA beside a CPU build of torch. The import fails there, as
+torchvision describes operators that nobody declared; here they are declared. ACT takes a ResNet of
+torchvision, which needs none of them."""
+
+from __future__ import annotations
+
+import torch
+
+try:
+    import torchvision
+except RuntimeError:
+    _library = torch.library.Library("torchvision", "DEF")  # kept, or the declarations go with it
+    _library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    _library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    import torchvision  # noqa: F401
