@@ -16,8 +16,8 @@ from scipy.linalg import expm
 from scipy.spatial.transform import Rotation as Turn
 
 from headway.actions import ROTATIONS, ActionSpace
-from headway.drivers.kinematics import Chain
-from headway.drivers.model import load, mat_to_quat
+from headway.drivers.kinematics import Chain, mat_to_quat
+from headway.drivers.model import load
 from headway.edge.motion import rotation_rows as rot
 from headway.edge.motion.actions import Limb, joint_actions, tcp_actions, tcp_path, to_joints
 from headway.errors import SpecMismatch
