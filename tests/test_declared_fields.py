@@ -27,9 +27,11 @@ from null_robot import (
     make_policy,
     make_pro,
     null_table,
+    onnx_model,
     run,
     toml,
 )
+from test_instructions import encoder, tokenizers, tokens
 
 from headway import bundle, config, plugins
 from headway.bundle import File, Manifest, Pro, Provenance, Tensor
@@ -38,20 +40,28 @@ from headway.config import Struct
 from headway.drivers import Context, open_device
 from headway.drivers.kinematics import Chain
 from headway.edge.control import tasks
-from headway.edge.control.settings import PolicyConfig, Settings
+from headway.edge.control.settings import Settings
 from headway.edge.control.tasks import Common, Sensed, TaskAbout
 from headway.edge.guard.config import GuardConfig
 from headway.edge.guard.guard import Guard
 from headway.edge.host.realtime import RealtimeConfig, realtime
 from headway.edge.host.system import System
+from headway.edge.policy import config as policy_config
+from headway.edge.policy.config import PolicyConfig
+from headway.edge.policy.instructions import open_encoder
+from headway.edge.policy.kinds import bundle as bundle_kind
+from headway.edge.policy.kinds import expert, python, remote
 from headway.edge.policy.kinds.bundle import open_policy as open_bundle_policy
-from headway.edge.policy.remote.client import open_policy
-from headway.edge.policy.remote.layout import Layout, RemoteConfig, of_bundle
+from headway.edge.policy.kinds.remote import open_policy
+from headway.edge.policy.remote.layout import ImageKey, Layout, of_bundle
+from headway.edge.policy.remote.request import Message
 from headway.edge.policy.remote.server import PolicyServer
 from headway.edge.pro import risk
 from headway.edge.pro.risk import Calibration
-from headway.errors import SpecMismatch
-from headway.types import ArmState, GripperState, Pose
+from headway.errors import ConfigError, SpecMismatch
+from headway.instructions import EmbeddingSpec
+from headway.tools.bundle import PolicyMap, TensorMap, bundle_command
+from headway.types import ArmState, GripperState, Moment, Pose
 
 mujoco = pytest.importorskip("mujoco", reason="the cell's configuration is part of a run's")
 
@@ -62,6 +72,12 @@ ROOTS = (
     Calibration,
     Common,
     *(plugins.load(tasks.FOLDER, kind).Config for kind in plugins.kinds(tasks.FOLDER)),
+    PolicyConfig,
+    PolicyMap,
+    *(
+        plugins.load(policy_config.FOLDER, kind).Config
+        for kind in plugins.kinds(policy_config.FOLDER)
+    ),
     plugins.load("drivers.sim", "cell").CellConfig,
     *(
         plugins.load(f"drivers.{folder}", kind).Config
@@ -69,11 +85,17 @@ ROOTS = (
         for kind in plugins.kinds(f"drivers.{folder}")
     ),
 )
-_REMOTE = "an argument of edge.remote.client.open_policy, which the test below compares"
+_ARGUMENT = "an argument of the kind's open_policy, which the test below compares"
 _RECORD = "says how the model or the numbers came to be, for whoever looks at the file"
 DOCUMENTATION: dict[Field, str] = {
-    **{(RemoteConfig, f.name): _REMOTE for f in msgspec.structs.fields(RemoteConfig)},
+    **{(bundle_kind.Config, name): _ARGUMENT for name in ("bundle", "engine")},
+    **{(remote.Config, name): _ARGUMENT for name in ("url", "max_bytes", "layout")},
+    **{(python.Config, name): _ARGUMENT for name in ("target", "arguments")},
     **{(Provenance, f.name): _RECORD for f in msgspec.structs.fields(Provenance)},
+    **{
+        (TensorMap, name): "handed on as a whole to bundle.Tensor, whose fields are read"
+        for name in ("unit", "mean", "std", "low", "high", "between")
+    },
     (Manifest, "provenance"): _RECORD,
     (Manifest, "schema"): "compared before the file is decoded into a struct",
     (Calibration, "kind"): "one value is valid: it tells the file from a bundle",
@@ -117,6 +139,7 @@ def exercise(tmp_path: Path) -> None:
     the_loop(tmp_path)
     the_guard()
     a_server(tmp_path)
+    policies(tmp_path)
     with realtime(RealtimeConfig(), Machine(tmp_path)):
         pass
 
@@ -214,13 +237,87 @@ def a_server(tmp_path: Path) -> None:
     policy = open_bundle_policy(str(path))
     layout = of_bundle(bundle.load(path).manifest)
     with PolicyServer(policy, layout, port=0) as server, contextlib.ExitStack() as stack:
-        remote = open_policy(f"ws://127.0.0.1:{server.port}", timeout_s=30.0)
-        stack.callback(remote.close)
-        assert remote.needs.rate_hz == 10.0
-        remote.instruction("put the green item in the tote")
-        chunk = remote.infer(observation(size=2))
+        client = open_policy(f"ws://127.0.0.1:{server.port}", timeout_s=30.0)
+        stack.callback(client.close)
+        assert client.needs.rate_hz == 10.0
+        client.check_instruction("put the green item in the tote")
+        chunk = client.infer(observation(size=2))
     np.testing.assert_allclose(chunk.actions[0, : len(STATE)], observation().state, rtol=1e-6)
     assert chunk.dt_ns == NS // 10
+
+
+def policies(tmp_path: Path) -> None:
+    """What else bundles can say, and policies of other kinds."""
+    folder = tmp_path / "all"
+    folder.mkdir()
+    tokenizers(folder)
+    encoder(folder / "e.onnx", n=6)
+    spec = EmbeddingSpec(encoder="e.onnx", output="each", text=tokens(), pool="mean")
+    open_encoder(spec, folder, "p").encode("pick")
+    bundle_command(everything(folder), folder / "map.toml", folder / "made")
+    policy = open_bundle_policy(str(folder / "made"))
+    obs = observation(size=4, state=np.zeros(2, np.float32), instruction="pick the cup")
+    policy.infer(structs.replace(obs, history=(Moment(obs.images, obs.state),)))
+    image = ImageKey(camera="wrist", key="image", height=2, width=2, fit="pad")
+    layout = Layout(actions=policy.actions, images=(image,))
+    assert Message(layout).of(obs, np.zeros(2))["image"].shape == (2, 2, 3)
+    with pytest.raises(ConfigError, match="found none"):
+        python.process(python.Config(target="x:Y", folder="/nowhere"))
+    with pytest.raises(ConfigError, match="found none"):
+        python.process(python.Config(target="x:Y", interpreter="/nowhere"))
+    assert remote.patience_s(remote.Config(url="ws://x:1")) > 2.0
+    world = open_device("worlds", "sim", {}, Context(VirtualClock(1)))
+    assert expert.open_in_place(expert.Config(expert="pick_place"), world, ()).cameras == ()
+
+
+def everything(folder: Path) -> Path:
+    """A model and a mapping that uses every key."""
+    import onnx.helper as h
+
+    inputs = (
+        Tensor(name="rgb", shape=(1, 2, 3, 2, 2)),
+        Tensor(name="obs", shape=(1, 2, 2)),
+        Tensor(name="last", shape=(1, 1)),
+        Tensor(name="tokens", shape=(1, 6), dtype="int64"),
+        Tensor(name="mask", shape=(1, 6), dtype="int64"),
+        Tensor(name="types", shape=(1, 6), dtype="int64"),
+    )
+    outputs = (Tensor(name="act", shape=(1, 2)), Tensor(name="value", shape=(1, 1)))
+    nodes = [
+        h.make_node("ReduceSum", ["obs", "axis"], ["act"], keepdims=0),
+        h.make_node("Identity", ["last"], ["value"]),
+    ]
+    (folder / "m.onnx").write_bytes(
+        onnx_model(nodes, inputs, outputs, {"axis": np.array([1], np.int64)})
+    )
+    mapping = {
+        "name": "all", "rate_hz": 10.0, "output": "act", "ignored_outputs": ["value"],
+        "stride_s": 0.1, "origin": {"source": "nowhere", "licence": "MIT"}, "files": ["e.onnx"],
+        "actions": {
+            "names": ["a", "-"], "space": "joint", "mode": "absolute", "chunk": 1, "dt_s": 0.1,
+        },
+        "images": [
+            {
+                "camera": "wrist", "input": "rgb", "height": 2, "width": 2, "fit": "crop",
+                "filter": "area", "order": "bgr", "layout": "chw", "scale": 0.5, "mean": [1.0],
+                "std": [2.0], "steps": 2,
+            }
+        ],
+        "state": [
+            {"input": "obs", "names": ["q.a", "elapsed"], "steps": 2},
+            {
+                "input": "last", "names": ["action.a"], "units": [""], "scale": [2.0],
+                "offset": [1.0],
+            },
+        ],
+        "instruction": {
+            "kind": "tokens", "tokenizer": "ends.json", "length": 6, "mask_input": "mask",
+            "types_input": "types", "pad_id": 0, "truncate": True,
+        },
+        "tensors": {"act": {"shape": [1, 2], "low": [0.0], "high": [1.0], "between": [0.0, 1.0]}},
+    }  # fmt: skip
+    written(folder / "map.toml", mapping)
+    return folder / "m.onnx"
 
 
 def test_every_field_is_read(tmp_path: Path) -> None:
@@ -231,9 +328,11 @@ def test_every_field_is_read(tmp_path: Path) -> None:
     check_all_read(reads, DOCUMENTATION)
 
 
-def test_a_policy_server_is_opened_with_every_key_of_its_section() -> None:
-    keys = {f.name for f in msgspec.structs.fields(RemoteConfig)}
-    assert set(inspect.signature(open_policy).parameters) == keys
+@pytest.mark.parametrize("kind", ["bundle", "python", "remote", "teleop"])
+def test_a_policy_is_opened_with_every_key_of_its_section(kind: str) -> None:
+    module = plugins.load(policy_config.FOLDER, kind)
+    keys = {f.name for f in msgspec.structs.fields(module.Config)}
+    assert set(inspect.signature(module.open_policy).parameters) == keys
 
 
 class Inner(Struct, frozen=True):

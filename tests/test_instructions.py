@@ -23,20 +23,24 @@ TABLE = np.arange(2.0 * len(WORDS), dtype=np.float32).reshape(-1, 2)  # a vector
 
 @pytest.fixture
 def folder(tmp_path):
-    """With tokenizers that split at blanks: one adds [CLS] and [SEP], another pads, too."""
+    tokenizers(tmp_path)
+    return tmp_path
+
+
+def tokenizers(folder: Path) -> None:
+    """Write tokenizers that split at blanks: one adds [CLS] and [SEP], another pads, too."""
     made = Tokenizer(models.WordLevel(IDS, unk_token="[UNK]"))
     made.normalizer = normalizers.Lowercase()
     made.pre_tokenizer = pre_tokenizers.Split(" ", "removed")
-    made.save(str(tmp_path / "plain.json"))
+    made.save(str(folder / "plain.json"))
     ends = [("[CLS]", IDS["[CLS]"]), ("[SEP]", IDS["[SEP]"])]
     made.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B [SEP]", special_tokens=ends
     )
-    made.save(str(tmp_path / "ends.json"))
+    made.save(str(folder / "ends.json"))
     made.enable_padding(length=40, pad_id=IDS["[UNK]"])
     made.enable_truncation(3)
-    made.save(str(tmp_path / "pads.json"))
-    return tmp_path
+    made.save(str(folder / "pads.json"))
 
 
 def tokens(**changes: Any) -> TokensSpec:

@@ -1,5 +1,5 @@
-"""A server that answers in openpi's format without a policy: slow waves of the joints. It shows a run
-with `--policy ws://...` where no GPU and no checkpoint are at hand.
+"""A server that answers in openpi's format without a policy: slow waves of the joints. It shows a
+run with `--policy ws://...` where no GPU and no checkpoint are at hand.
 
     python examples/serve/stand_in.py droid --port 8000      # 7 joint velocities and a gripper
     python examples/serve/stand_in.py aloha --port 8000      # 14 joint positions of two arms
@@ -45,15 +45,13 @@ def main() -> None:
 
     def handle(ws: ServerConnection) -> None:
         ws.send(encode({}))  # openpi's metadata do not describe the policy
-        n = 0
-        for data in ws:
+        for n, data in enumerate(ws):
             message = decode(data)
             print(f"asked: {message['prompt']!r}, {', '.join(k for k in message if k != 'prompt')}")
             begun = time.perf_counter()
             actions = answer(message, 0.3 * n).astype(np.float32)
             timing = {"infer_ms": 1e3 * (time.perf_counter() - begun)}
             ws.send(encode({"actions": actions, "server_timing": timing}))
-            n += 1
 
     with serve(handle, "127.0.0.1", args.port, compression=None, max_size=None) as server:
         print(f"ws://127.0.0.1:{args.port} answers as a policy of {args.robot} would; Ctrl-C stops")
