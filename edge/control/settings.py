@@ -156,6 +156,10 @@ def load(path: Path | str) -> Settings:
             absolute = str(folder / getattr(section, key))
             section = structs.replace(section, **{key: absolute})
             settings = structs.replace(settings, **{part: section})
+    cell = settings.cell
+    if cell is not None and str(cell.get("robot", "")).endswith(".urdf"):  # else a shipped one
+        cell = {**cell, "robot": str(folder / cell["robot"])}
+        settings = structs.replace(settings, cell=cell)
     check_devices(settings, str(path))
     return settings
 
@@ -183,14 +187,14 @@ def world(settings: Settings, place: str = "") -> tuple[ModuleType, Any] | None:
     where = f"{place}[cell]"
     module, cfg = device_config("worlds", {"kind": "sim", **settings.cell}, where)
     asked: Asked = module.asked(cfg, where)
-    if settings.instruction is not None:
+    if settings.instruction is not None and asked.instructions:
         raise ConfigError(
             f"{place}`instruction` is not followed in a [cell]: in each episode its {asked.name} "
             f"asks for one of {', '.join(map(repr, asked.instructions))}; found "
             f"{settings.instruction!r}: leave it out"
         )
     task = settings.task
-    if task.index != asked.task:
+    if asked.task is not None and task.index != asked.task:
         raise ConfigError(
             f"{place}`task.index` wants {asked.task}, the task of the cell's {asked.name}, found "
             f"{task.index}"

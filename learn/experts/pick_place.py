@@ -18,7 +18,6 @@ import numpy as np
 
 from headway.clock import NS
 from headway.drivers.kinematics import mat_to_rotvec, quat_to_mat, tool_down
-from headway.drivers.sim.arm_model import STROKE
 from headway.drivers.sim.cell import Cell
 from headway.drivers.sim.scenes.pick_place import BIN, INSTRUCTIONS, TOTE
 from headway.edge.policy.observation import STATE_NAMES
@@ -137,7 +136,7 @@ class Expert:
     def _decide(self, p: Vec, yaw: float, s: dict[str, float]) -> tuple[Vec, float, bool, float]:
         """Goal position (3,) [m] and yaw [rad] in the base frame, whether to close the jaws, and
         speed [m/s]. `p` (3,) [m] and `yaw` [rad] are of the TCP, `s` is the state by name."""
-        shut = s["width_ref"] < STROKE / 2
+        shut = s["width_ref"] < self.cell.gripper.stroke / 2
         over_tote = TOTE.holds(p[0], p[1], 0.03)
         if shut:
             if s["width"] < _EMPTY:  # closed on nothing, or lost the item
