@@ -153,6 +153,11 @@ class Chain:
             "ik_axes": self.ik_axes,
         }  # fmt: skip
 
+    @property
+    def upright(self) -> bool:
+        """Whether the first joint turns about the vertical of the base frame."""
+        return math.hypot(self.steps[0].fixed[2], self.steps[0].fixed[5]) < 1e-6
+
     def rows(self) -> tuple[NDArray[np.float64], ...]:
         """The chain as arrays, for what computes: `steps` (m, 15), `tool` (12,), `joints` (n, 3)
         and `task` (7,), as `kinematics_python.Chain` explains."""

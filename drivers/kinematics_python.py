@@ -20,7 +20,7 @@ from headway.types import Vec
 # The pull of inverse kinematics towards the posture: this part of the way per step while the
 # residual is at least PULL_FROM, less in proportion below it. So an arm that is where it should be
 # is not moved, and the pull does not keep the residual from becoming small.
-PULL, PULL_FROM = 0.1, 0.1
+PULL, PULL_FROM = 0.1, 0.02
 
 
 class Chain:

@@ -115,7 +115,7 @@ struct Search {  // how inverse kinematics looks for its answer, see kinematics.
   double tol, damping, max_step;
 };
 
-inline constexpr double PULL = 0.1, PULL_FROM = 0.1;  // see drivers/kinematics_python.py
+inline constexpr double PULL = 0.1, PULL_FROM = 0.02;  // see drivers/kinematics_python.py
 
 struct Chain {
   std::vector<Step> steps;    // 1 to MAX_JOINTS

@@ -89,13 +89,12 @@ class SimArm:
             zip(chain.steps, self.servos, self.masses, strict=True)
         ):
             shape = _capsules_xml((c for c in links if c.frame == i + 1), i)
-            rounded = (float(f"{x:.9g}") for x in link.inertia)
             opened.append(
                 f'<body name="link{i}" {_pose(step.fixed)}>'
                 f'<joint name="j{i}" axis="0 0 1" range="{limits.q_min[i]} {limits.q_max[i]}"'
                 f' armature="{servo.armature}" damping="{servo.damping}"/>'
                 f'<inertial pos="{_numbers(link.com)}" mass="{link.mass}"'
-                f' fullinertia="{_numbers(rounded)}"/>{shape}'
+                f' fullinertia="{_numbers(link.inertia)}"/>{shape}'
             )
         tool_xml = self.gripper.xml(_pose(self.mount), wrist_fovy)
         return "".join(opened) + tool_xml + "</body>" * len(opened)
@@ -249,5 +248,5 @@ def _pose(at: Transform) -> str:
 
 
 def _numbers(values: Iterable[float]) -> str:
-    """All digits, so that MuJoCo's kinematics is that of the chain."""
-    return " ".join(map(repr, values))
+    """Eleven digits: MuJoCo's kinematics is that of the chain to less than a nanometre."""
+    return " ".join(f"{x:.11g}" for x in values)

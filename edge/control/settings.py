@@ -160,6 +160,9 @@ def load(path: Path | str) -> Settings:
     if cell is not None and str(cell.get("robot", "")).endswith(".urdf"):  # else a shipped one
         cell = {**cell, "robot": str(folder / cell["robot"])}
         settings = structs.replace(settings, cell=cell)
+    model = settings.arm.get("model")
+    if isinstance(model, str) and model.endswith(".urdf"):  # else the name of a shipped one
+        settings = structs.replace(settings, arm={**settings.arm, "model": str(folder / model)})
     check_devices(settings, str(path))
     return settings
 

@@ -65,13 +65,15 @@ class Scene:
         return tuple(np.array(x, np.float64).reshape(-1, width) for x, width in rows)
 
 
-def scene(cfg: GuardConfig, body: Sequence[Capsule], frames: int) -> Scene:
+def scene(cfg: GuardConfig, body: Sequence[Capsule], frames: int, upright: bool = True) -> Scene:
     """What there is to check for an arm with the capsules `body` and the frames 0..`frames` - 1;
-    without any pair where there is nothing to check.
+    without any pair where there is nothing to check. `upright`: the first joint turns about the
+    vertical.
 
     Not checked are: two capsules on the same frame or on neighbouring frames, which always touch;
     capsules that are made for contact, and those on frame 0, which does not move, against the
-    surroundings; capsules on frame 1, which turns about the vertical, against the floor.
+    surroundings; capsules on frame 1 of an `upright` arm, which come no nearer to it, against the
+    floor.
 
     Raises ValueError for a capsule on a frame that the arm does not have, for surroundings of an
     arm without a body, and for numbers that are not finite.
@@ -107,7 +109,7 @@ def scene(cfg: GuardConfig, body: Sequence[Capsule], frames: int) -> Scene:
             add(SEGMENT, i, len(capsules) + j, o.name, o.radius, 0.5 * math.dist(o.a, o.b))
         for j, b in enumerate(cfg.boxes):
             add(BOX, i, j, b.name, 0.0, 0.5 * math.dist(b.lower, b.upper))
-        if cfg.floor_z is not None and c.frame > 1:
+        if cfg.floor_z is not None and c.frame > (1 if upright else 0):
             add(FLOOR, i, 0, "the floor", 0.0, 0.0)
     floor = 0.0 if cfg.floor_z is None else cfg.floor_z
     made = Scene(

@@ -31,6 +31,7 @@ from typing import Any
 import numpy as np
 
 from headway.compiled import Computed, Impl
+from headway.drivers.capsules import Capsule
 from headway.drivers.kinematics import Chain
 from headway.edge.guard import collision
 from headway.edge.guard import native as guard_native
@@ -122,10 +123,13 @@ class Guard:
         box = np.array([(lo + m, hi - m) for lo, hi in corners], np.float64)
         self._out = Decision(np.full(n, math.nan))
         self._command = np.zeros(n)
-        body, frames = (fk.body, len(fk.steps) + 1) if isinstance(fk, Chain) else ((), 0)
+        body: tuple[Capsule, ...] = ()
+        frames, upright = 0, True
+        if isinstance(fk, Chain):
+            body, frames, upright = fk.body, len(fk.steps) + 1, fk.upright
         self._core = guard_native.make(
             impl, self._joints, period_s, box, cfg.lever_m, cfg.mode == "clamp",
-            self._command, self._out.q, fk, collision.scene(cfg, body, frames),
+            self._command, self._out.q, fk, collision.scene(cfg, body, frames, upright),
         )  # fmt: skip
         self._ready = self._stopped = False
         self._tripped = self._risky = FINE  # what latched: FORCE or POWER; RISK

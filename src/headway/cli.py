@@ -1,4 +1,5 @@
-"""The command line: `headway run | init | serve | doctor | replay | score | report | latency`.
+"""The command line: `headway run | init | robot | serve | doctor | replay | score | report |
+latency`.
 
 Each function in `COMMANDS` is a command; its docstring is the command's help text. Errors that
 Headway raises on purpose are printed as one line, and the exit code says which kind it was (see
@@ -115,6 +116,21 @@ def init(folder: tyro.conf.Positional[Path], overwrite: bool = False) -> int:
     return init_command(folder, overwrite)
 
 
+def robot(
+    model: tyro.conf.Positional[str], tool: str | None = None, out: Path | None = None
+) -> int:
+    """Show a robot model: joints, limits, chain, what is missing; and draw it (PNG).
+
+    Args:
+        model: a robot that Headway knows (franka, so101, ur10, ur5e), or the path of a .urdf file.
+        tool: name of one of its tool frames [the one that its TOML file names].
+        out: file for the picture [NAME.png].
+    """
+    from headway.tools.robot import robot_command
+
+    return robot_command(model, tool, out)
+
+
 def serve(
     bundle: tyro.conf.Positional[Path],
     host: str = "127.0.0.1",
@@ -222,6 +238,7 @@ def latency(
 COMMANDS: dict[str, Callable[..., int]] = {
     "run": run,
     "init": init,
+    "robot": robot,
     "serve": serve,
     "doctor": doctor,
     "replay": replay,
