@@ -66,8 +66,8 @@ def load(args: Args) -> dataset.Samples:
     """The samples of all folders in `args.demos`. Raises what `dataset.load` raises."""
     parts = [
         dataset.load(
-            folder, ARM.robot.chain, camera="wrist", state_names=CLONING_STATE, vocabulary=INSTRUCTIONS,
-            horizon=HORIZON, stroke=ARM.gripper.stroke, limit=args.limit,
+            folder, ARM.robot.chain, camera="wrist", state_names=CLONING_STATE,
+            vocabulary=INSTRUCTIONS, horizon=HORIZON, stroke=ARM.gripper.stroke, limit=args.limit,
         )
         for folder in args.demos
     ]  # fmt: skip

@@ -15,7 +15,7 @@ import numpy as np
 
 from headway.drivers.capsules import Capsule
 from headway.drivers.model import LinkMass, RobotModel, load
-from headway.drivers.rotations import mat_to_quat
+from headway.drivers.rotations import Mat3, mat_to_quat
 from headway.drivers.sim.gripper import SENSOR_XML, SMALL, STANDARD, Gripper
 from headway.drivers.transforms import Transform, compose, parts, transform
 from headway.errors import ConfigError
@@ -94,7 +94,7 @@ class SimArm:
                 f'<joint name="j{i}" axis="0 0 1" range="{limits.q_min[i]} {limits.q_max[i]}"'
                 f' armature="{servo.armature}" damping="{servo.damping}"/>'
                 f'<inertial pos="{_numbers(link.com)}" mass="{link.mass}"'
-                f' fullinertia="{_numbers(link.inertia)}"/>{shape}'
+                f' fullinertia="{_numbers(link.inertia, 9)}"/>{shape}'
             )
         tool_xml = self.gripper.xml(_pose(self.mount), wrist_fovy)
         return "".join(opened) + tool_xml + "</body>" * len(opened)
@@ -147,7 +147,8 @@ def estimated(link: LinkMass, shape: Iterable[Capsule]) -> LinkMass:
     """`link` with the mass, centre of mass and inertia of its `shape`, if each capsule were a solid
     cylinder of the capsule's volume and of `DENSITY`. Without a shape, it is a ball of `LEAST_MASS`
     and 2 cm radius."""
-    total, moment, about_origin = 0.0, np.zeros(3), np.zeros((3, 3))
+    total, moment = 0.0, np.zeros(3)
+    about_origin: Mat3 = np.zeros((3, 3))
     for c in shape:
         a, b, r = np.array(c.a), np.array(c.b), c.radius
         along = b - a
@@ -179,7 +180,7 @@ def inertia_at_joints(
     for row, link in zip(frames[1:], masses, strict=True):
         R, p = row[:9].reshape(3, 3), row[9:]
         bodies.append((link.mass, R @ link.com + p, R @ _matrix(link) @ R.T))
-    R, p = parts(compose(tuple(frames[-1].tolist()), mount))  # type: ignore[arg-type]  # of 12
+    R, p = parts(compose(tuple(frames[-1].tolist()), mount))
     bodies.append((gripper.mass, R @ gripper.com + p, np.zeros((3, 3))))
     found = np.zeros(robot.n)
     for i, row in enumerate(frames[1:]):
@@ -206,11 +207,11 @@ def _servos(
     return tuple(Servo(*map(float, row)) for row in rows)
 
 
-def _steiner(mass: float, at: Vec) -> Vec:
-    return mass * (at @ at * np.eye(3) - np.outer(at, at))  # type: ignore[no-any-return]
+def _steiner(mass: float, at: Vec) -> Mat3:
+    return mass * (at @ at * np.eye(3) - np.outer(at, at))
 
 
-def _matrix(link: LinkMass) -> Vec:
+def _matrix(link: LinkMass) -> Mat3:
     xx, yy, zz, xy, xz, yz = link.inertia
     return np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
 
@@ -247,6 +248,6 @@ def _pose(at: Transform) -> str:
     return f'pos="{_numbers(p.tolist())}" quat="{_numbers(mat_to_quat(R).tolist())}"'
 
 
-def _numbers(values: Iterable[float]) -> str:
-    """Eleven digits: MuJoCo's kinematics is that of the chain to less than a nanometre."""
-    return " ".join(f"{x:.11g}" for x in values)
+def _numbers(values: Iterable[float], digits: int = 11) -> str:
+    """With 11 digits, MuJoCo's kinematics is that of the chain to less than a nanometre."""
+    return " ".join(f"{x:.{digits}g}" for x in values)

@@ -132,21 +132,27 @@ class Cell:
 
     def _home(self, spread: Vec) -> Vec:
         """The joints (n,) [rad] at the start, of a TCP that is `spread` (3,) [m] away from home.
-        Raises ConfigError."""
+        Near its own home posture, an arm with few joints comes as close to that as it can. Raises
+        ConfigError for a home out of reach."""
         chain, posture = self.robot.chain, self.robot.home
         home = self._scenes.HOME if self.cfg.home is None else self.cfg.home
         if home is None:
             R, p = chain.fk(posture)
+            q, _ = chain.ik(R, p + spread, posture, iterations=100)
         else:
-            R, p = tool_down(0.0), np.array(home)
-        q, residual = chain.ik(R, p + spread, posture, iterations=100)
-        if residual > 1e-3:
-            where = "the robot's own home" if home is None else f"home {home} with the tool down"
-            raise ConfigError(
-                f"[cell] {where} is out of the arm's reach: {self.robot.name} misses the TCP pose "
-                f"{np.round(p + spread, 3).tolist()} [m] by {residual:.3g} (m or rad): choose "
-                "another `home`, a smaller `home_spread`, or a scene of the robot's size"
-            )
+            p = np.array(home)
+            # The jaws are alike, so half a turn about the vertical makes no difference to them.
+            for yaw in (0.0, np.pi):
+                q, residual = chain.ik(tool_down(yaw), p + spread, posture, iterations=100)
+                if residual <= 1e-3:
+                    break
+            else:
+                raise ConfigError(
+                    f"[cell] home {tuple(home)} with the tool down is out of the arm's reach: "
+                    f"{self.robot.name} misses the TCP pose at {np.round(p + spread, 3).tolist()} "
+                    f"by {residual:.3g} (m or rad): choose another `home`, or a scene of the "
+                    "robot's size"
+                )
         # Turn the last joint by full turns to near zero, so that it starts far from its limits.
         near = (q[-1] + np.pi) % (2 * np.pi) - np.pi
         if self.robot.limits.q_min[-1] <= near <= self.robot.limits.q_max[-1]:

@@ -67,8 +67,8 @@ class Gripper:
         s = self.size
 
         def capsule(name: str, a: Xyz, b: Xyz, radius: float, contact: bool = False) -> Capsule:
-            ends = (moved(mount, (x * s, y * s, z * s)) for x, y, z in (a, b))
-            return Capsule(name, frame, *ends, radius * s, contact)
+            start, end = (moved(mount, (x * s, y * s, z * s)) for x, y, z in (a, b))
+            return Capsule(name, frame, start, end, radius * s, contact)
 
         return (
             capsule("F/T sensor", (0.0, 0.0, 0.02), (0.0, 0.0, 0.03), 0.038),
