@@ -10,9 +10,8 @@ Xyz = tuple[float, float, float]
 @dataclass(frozen=True)
 class Capsule:
     """All points within `radius` [m] of the segment from `a` to `b` [m], both in frame number
-    `frame` of a chain (see `Chain.transforms`): 0 is the base frame, i + 1 the frame behind joint
-    i, and the last one is the flange. `contact`: this part is meant to touch things, as a finger
-    is."""
+    `frame` of a chain (see `Chain.transforms`): 0 is the base frame, i + 1 the frame of the link
+    behind step i. `contact`: this part is meant to touch things, as a finger is."""
 
     name: str
     frame: int

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from null_robot import null_table, run, toml
 
 from headway.clock import NS, VirtualClock
 from headway.drivers import Context, open_device
@@ -261,6 +262,24 @@ def test_missing_columns_another_robot_and_an_empty_recording(tmp_path):
     Recorder(tmp_path / "b.mcap", channels, lossless=True).close()
     with pytest.raises(RecordingError, match="wanted rows or images"):
         open_device("ft", "replay", {"path": str(tmp_path / "b.mcap")}, ctx)
+
+
+@pytest.mark.parametrize("name", ["franka", "so101"])
+def test_the_arm_is_the_robot_that_the_recording_names(tmp_path, name):
+    """A run of a null arm, played back without saying which arm it was."""
+    table = null_table(arm={"kind": "null", "model": name}, camera=[])
+    table["task"]["limit_s"] = 0.3
+    config = tmp_path / "run.toml"
+    config.write_text("\n".join(f"{key} = {toml(value)}" for key, value in table.items()))
+    assert run(config, tmp_path / "out", "--episodes", "1") == 0
+    (path,) = (tmp_path / "out").glob("*.mcap")
+    arm = open_device("arms", "replay", {"path": str(path)}, Context(VirtualClock()))
+    assert arm.model.name == name
+    np.testing.assert_allclose(arm.chain.tool, load(name).chain.tool, atol=1e-6)
+    arm.open(1.0)
+    np.testing.assert_allclose(arm.read(0.0).value.q, load(name).home, atol=1e-6)
+    with pytest.raises(ConfigError, match=r"choose the model|joints, found model"):
+        open_device("arms", "replay", {"path": str(path), "model": "ur10"}, Context(VirtualClock()))
 
 
 def test_damage_is_named_at_once_and_in_the_middle_of_a_run(recorded, tmp_path):

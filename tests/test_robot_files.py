@@ -56,7 +56,8 @@ BAD = {
                           links="ab"), "wanted a limit of its velocity > 0, found 0"),
     "no effort": (robot(joint("one", "a", "b", limit='<limit lower="-1" upper="1" velocity="1"/>'),
                         links="ab"), "wanted a limit of its torque > 0, found 0"),
-    "NaN": (TWO.replace('upper="1"', 'upper="nan"'), "joint one upper: wanted a number, found 'nan'"),
+    "NaN": (TWO.replace('upper="1"', 'upper="nan"'),
+            "joint one upper: wanted a number, found 'nan'"),
     "infinity": (TWO.replace("0 0 0.2", "0 0 inf"), "wanted 3 numbers, found '0 0 inf'"),
     "two numbers": (TWO.replace("0 0 0.2", "0 0"), "wanted 3 numbers, found '0 0'"),
     "a word": (TWO.replace('velocity="2"', 'velocity="fast"'), "found 'fast'"),
@@ -118,7 +119,7 @@ def test_a_toml_that_does_not_fit_is_named_with_what_is_wrong(tmp_path, toml, sa
 
 
 def test_robots_and_files_that_are_not_there(tmp_path):
-    with pytest.raises(ConfigError, match="found 'ur5'.*did you mean `ur5e`"):
+    with pytest.raises(ConfigError, match=r"found 'ur5'.*did you mean `ur5e`"):
         load("ur5")
     with pytest.raises(ConfigError, match="there is no URDF there"):
         load(tmp_path / "none.urdf")

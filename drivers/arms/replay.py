@@ -28,17 +28,20 @@ class Config(config.Struct, frozen=True):
 
     path: str
     topic: str = "/telemetry"
-    model: str = "ur5e"  # a robot that comes with Headway, or the path of a URDF
+    # A robot that comes with Headway, or the path of a URDF; None: the one that the recording
+    # names, the UR5e where it names none.
+    model: str | None = None
 
 
 class ReplayArm(ReplaySource[ArmState]):
-    """`sent` is the last command, None before the first. The TCP of `chain` in the flange frame is
+    """`sent` is the last command, None before the first. The TCP's position on the last link is
     derived from the recorded TCP poses."""
 
     def __init__(self, tape: Tape, cfg: Config) -> None:
         times, self._rows = tape.rows(cfg.topic, _COLUMNS)
-        super().__init__(tape, info(tape, f"{cfg.model} arm"), times)
-        self.model = _model(cfg.model, self._rows, str(tape.log.path))
+        name = cfg.model or tape.log.metadata.get("robot", "ur5e")
+        super().__init__(tape, info(tape, f"{name} arm"), times)
+        self.model = _model(name, self._rows, str(tape.log.path))
         self.limits, self.chain = self.model.limits, self.model.chain
         self.sent: Sent | None = None
         self._active = False

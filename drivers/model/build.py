@@ -100,6 +100,12 @@ def build(
         if j.kind in urdf.MOVING and j.mimic is None and j not in path and j.child in places
     )
     links = _masses(robot, places, len(steps) + 1, missing)
+    errors = sum(weight > 0.0 for weight in said.ik_weights)
+    if errors > len(driven):
+        missing.append(
+            f"ik_weights: {len(driven)} joints cannot follow {errors} errors of a pose at a time; "
+            "give a weight of 0 to those that do not matter, else the residual counts them all"
+        )
     if not said.source:
         missing.append(f"source: {toml_path.name} does not say where the numbers come from")
     chain = Chain(

@@ -70,6 +70,7 @@ class Built:
         DeviceError for a policy that does not start or answer; Stale for a silent camera or arm."""
         limits = station.arm_device.limits
         self.facts: dict[str, str] = {
+            "robot": station.model.name,
             "scale": station.scale.to_json(),
             "limits": json.dumps(
                 {f.name: getattr(limits, f.name).tolist() for f in fields(limits)}

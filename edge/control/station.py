@@ -20,8 +20,8 @@ from headway.types import ArmState, Frame, GripperState, Wrench
 class Station:
     """`with Station(settings, clock) as station:` opens all devices; nothing moves. `arm`, `ft`,
     `gripper` and `cameras` give the newest samples, `arm_device` and `gripper_device` take
-    commands; a device that is not configured is None. `stroke` [m] is the gripper's, `chain` the
-    arm's kinematics, `scale` what PRO's features are scaled by.
+    commands; a device that is not configured is None. `stroke` [m] is the gripper's, `model` the
+    arm's robot model, `chain` its kinematics, `scale` what PRO's features are scaled by.
 
     A device with an address (`info.uri`) is locked against other processes while it is open. Raises
     ConfigError, DeviceError, and Busy for a device that another process holds.
@@ -38,6 +38,7 @@ class Station:
             module, cfg = described
             self.world = module.connect(cfg, self.ctx)
         self.arm_device: Arm = self._open("arms", "arm", settings.arm)
+        self.model = self.arm_device.model
         self.chain = self.arm_device.chain
         self.arm: Latest[ArmState] = Latest(self.arm_device, clock, "arm")
         self.ft: Latest[Wrench] | None = None
