@@ -55,11 +55,13 @@ _TUNED = {
 class SimArm:
     """An arm with a gripper. `robot` is the arm's model up to the gripper's TCP, with the gripper
     in its shape but not in its links; `mount` is the pose of the gripper's mount in the last frame
-    of the chain. `masses` has one body per step of the chain, and `servos` one servo."""
+    of the chain. `shape` is the arm alone. `masses` has one body per step of the chain, and
+    `servos` one servo."""
 
     robot: RobotModel
     gripper: Gripper
     mount: Transform
+    shape: tuple[Capsule, ...]
     masses: tuple[LinkMass, ...]
     servos: tuple[Servo, ...]
 
@@ -82,19 +84,17 @@ class SimArm:
         """MJCF of the body tree from the base to the fingers. The joints are named j0, j1 and so
         on. `wrist_fovy` is the vertical field of view of the wrist camera [deg]."""
         chain, limits = self.robot.chain, self.robot.limits
-        tool = len(chain.body) - len(self.gripper.body(0, self.mount))
-        links = chain.body[:tool]
-        opened = [f'<body name="base">{_pedestal_xml(links)}']
+        opened = [f'<body name="base">{_pedestal_xml(self.shape)}']
         for i, (step, servo, link) in enumerate(
             zip(chain.steps, self.servos, self.masses, strict=True)
         ):
-            shape = _capsules_xml((c for c in links if c.frame == i + 1), i)
+            drawn = _capsules_xml((c for c in self.shape if c.frame == i + 1), i)
             opened.append(
                 f'<body name="link{i}" {_pose(step.fixed)}>'
                 f'<joint name="j{i}" axis="0 0 1" range="{limits.q_min[i]} {limits.q_max[i]}"'
                 f' armature="{servo.armature}" damping="{servo.damping}"/>'
                 f'<inertial pos="{_numbers(link.com)}" mass="{link.mass}"'
-                f' fullinertia="{_numbers(link.inertia, 9)}"/>{shape}'
+                f' fullinertia="{_numbers(link.inertia, 9)}"/>{drawn}'
             )
         tool_xml = self.gripper.xml(_pose(self.mount), wrist_fovy)
         return "".join(opened) + tool_xml + "</body>" * len(opened)
@@ -140,7 +140,7 @@ def with_gripper(name_or_path: str | Path) -> SimArm:
         for i, link in enumerate(model.links)
     )[1:]
     servos = _TUNED.get(str(name_or_path)) or _servos(robot, gripper, mount, masses)
-    return SimArm(robot, gripper, mount, masses, servos)
+    return SimArm(robot, gripper, mount, arm, masses, servos)
 
 
 def estimated(link: LinkMass, shape: Iterable[Capsule]) -> LinkMass:
@@ -216,9 +216,9 @@ def _matrix(link: LinkMass) -> Mat3:
     return np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
 
 
-def _pedestal_xml(links: tuple[Capsule, ...]) -> str:
+def _pedestal_xml(shape: tuple[Capsule, ...]) -> str:
     """The first capsule of the base stands on the table as a cylinder."""
-    base = [c for c in links if c.frame == 0]
+    base = [c for c in shape if c.frame == 0]
     if not base:
         return ""
     c = base[0]

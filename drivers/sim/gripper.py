@@ -1,8 +1,8 @@
 """The simulated tool: a parallel gripper behind an F/T sensor, in MuJoCo's MJCF.
 
-It sits on a spring-loaded mount, as is usual in bin picking: rigid up to 20 N, and beyond that it
-gives way at 2.5 N/mm. All of it is in the mount's frame, which is the tool frame moved back to the
-arm's flange: z points to the fingertips, and the jaws close along y.
+It sits on a spring-loaded mount, as is usual in bin picking. That of the standard gripper is rigid
+up to 20 N, and gives way at 2.5 N/mm beyond that. All of it is in the mount's frame, which is the
+TCP's frame moved back to the arm's flange: z points to the fingertips, the jaws close along y.
 """
 
 from __future__ import annotations
