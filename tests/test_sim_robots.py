@@ -24,6 +24,9 @@ from headway.drivers.sim.cell import Cell, CellConfig
 from headway.drivers.sim.gripper import SMALL, STANDARD
 from headway.edge.control import settings
 from headway.edge.control.station import Station
+from headway.edge.guard import collision
+from headway.edge.guard.guard import Guard, GuardConfig
+from headway.edge.guard.reasons import Reason
 from headway.errors import ConfigError, DeviceError
 
 DT_NS = 2_000_000
@@ -195,6 +198,46 @@ def test_these_robots_reach_into_the_bin(robot):
     np.testing.assert_allclose(state.tcp.pos, (0.42, -0.13, 0.30), atol=2e-3)
     np.testing.assert_allclose(quat_to_mat(state.tcp.quat), tool_down(0.0), atol=0.01)
     assert bench.cell.outcome() is False
+
+
+@every_robot
+def test_the_guard_finds_no_collision_where_the_arm_works(robot):
+    """At home, and on the way into bin and tote."""
+    arm = with_gripper(robot).robot
+    chain, far = arm.chain, 3.0
+    cfg = GuardConfig(
+        workspace_min=(-far,) * 3, workspace_max=(far,) * 3, force_max=80.0, torque_max=15.0,
+        floor_z=0.0,
+    )  # fmt: skip
+    guard = Guard(cfg, arm.limits, 0.002, chain)
+    rows = []
+    if robot != "so101":
+        q = arm.home
+        for x, y, z in (
+            (0.42, -0.13, 0.3),
+            (0.45, -0.17, 0.03),
+            (0.45, 0.2, 0.3),
+            (0.45, 0.2, 0.1),
+        ):
+            start = chain.position(q)
+            for s in np.linspace(0.1, 1.0, 10):
+                p = start + s * (np.array((x, y, z)) - start)
+                q, residual = chain.ik(tool_down(0.0), p, q, iterations=50)
+                assert residual < 1e-3
+                rows.append(q)
+    if robot == "franka":  # whose flange turns past its forearm
+        for q6 in np.linspace(0.3, 3.7, 18):
+            rows.append(arm.home.copy())
+            rows[-1][5] = q6
+    guard.reset(arm.home)
+    shape = collision.scene(cfg, chain.body, len(chain.steps) + 1)
+    assert (
+        min(collision.Collisions(shape).distances(chain.transforms(arm.home)))
+        == cfg.collision_margin
+    )
+    for q in rows:
+        verdict = guard.check_chunk(np.array([arm.home, q]), 100.0)
+        assert verdict.reason is Reason.OK, verdict.finding
 
 
 def test_a_home_out_of_reach_is_a_configuration_error():
