@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from headway.benchmarks._findings import PERCENTILES, Findings, Number, Table
 from headway.benchmarks.parts import timed
 from headway.drivers.model import load
-from headway.drivers.sim import cell
+from headway.drivers.sim.arm_model import with_gripper
 from headway.edge.guard import native as guard_native
 from headway.edge.guard.guard import Guard, GuardConfig
 from headway.edge.guard.reasons import Reason
@@ -59,7 +59,7 @@ def chunks() -> dict[str, tuple[Reason, Chunk]]:
 def ours(impl: Any) -> Guard:
     """The guard of the simulated arm at 500 Hz, with a workspace, a floor, and limits of force and
     torque; `impl` computes it and the kinematics."""
-    chain = replace(cell.CHAIN, impl=impl)
+    chain = replace(with_gripper("ur5e").robot.chain, impl=impl)
     cfg = GuardConfig(
         workspace_min=(-0.25, -1.0, 0.0),
         workspace_max=(1.0, 1.0, 1.5),

@@ -25,7 +25,7 @@ from headway.compiled import Impl
 from headway.drivers import native
 from headway.drivers.kinematics import Chain
 from headway.drivers.model import load
-from headway.drivers.sim import cell
+from headway.drivers.sim.arm_model import with_gripper
 from headway.edge.control.audit import SAMPLES, STAGES, Audit
 from headway.edge.engines.engine import open_engine
 from headway.edge.guard import native as guard_native
@@ -44,7 +44,7 @@ UR5E = load("ur5e")
 CALLS = 20_000
 IMPLS: tuple[kernels.Impl, ...] = ("cpp", "numpy")
 _HZ = 500.0
-_CHAIN = cell.CHAIN
+_CHAIN = with_gripper("ur5e").robot.chain
 _HOME = np.array([0.0, -1.9, 1.9, -1.57, -1.57, 0.0])
 Row = tuple[str, tuple[float, ...]]
 

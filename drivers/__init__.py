@@ -121,20 +121,22 @@ class World(Protocol):
 
     def reset(self, seed: int) -> str:
         """Set up an episode; the same `seed` always gives the same one. Returns the instruction
-        for the policy."""
+        for the policy, "" where the world gives none."""
 
-    def outcome(self) -> bool:
-        """Whether the world's own sensors report that the instruction has been carried out."""
+    def outcome(self) -> bool | None:
+        """Whether the world's own sensors report that the instruction has been carried out; None
+        where they cannot tell."""
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What a world expects of a run's configuration: the name of the `task` that it is built for;
-    for each named zone of that task a point (x, y) [m] in the base frame that must lie inside it;
-    and the instructions that episodes may give. `name` is for messages."""
+    """What a world expects of a run's configuration: the name of the `task` that it is built for,
+    None for any; for each named zone of that task a point (x, y) [m] in the base frame that must
+    lie inside it; and the instructions that episodes may give, () where the run's configuration
+    gives it. `name` is for messages."""
 
     name: str
-    task: str
+    task: str | None
     places: Mapping[str, tuple[float, float]]
     instructions: tuple[str, ...]
 

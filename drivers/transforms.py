@@ -44,6 +44,13 @@ def inverse(T: Transform) -> Transform:
     return transform(R.T, -R.T @ p)
 
 
+def moved(T: Transform, point: Sequence[float]) -> tuple[float, float, float]:
+    """`point` (3,) [m] of T's inner frame, in its outer frame."""
+    R, p = parts(T)
+    x, y, z = (R @ np.array(point) + p).tolist()
+    return x, y, z
+
+
 def rpy_to_mat(roll: float, pitch: float, yaw: float) -> Mat3:
     """Rotation matrix of URDF's angles [rad]: by `roll` about x, then by `pitch` about y, then by
     `yaw` about z, all about the axes of the outer frame."""

@@ -22,14 +22,16 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from headway.drivers.sim import arm_model
-from headway.drivers.sim.arm_model import STROKE
-from headway.drivers.sim.cell import CHAIN, CellConfig
+from headway.drivers.sim.arm_model import with_gripper
+from headway.drivers.sim.cell import CellConfig
+from headway.drivers.sim.gripper import WRIST_TILT
 from headway.drivers.sim.scenes.pick_place import INSTRUCTIONS
 from headway.learn import dataset
 from headway.learn.experts.pick_place import ACTIONS, HORIZON
 from headway.learn.networks import ChunkPolicy, wrist_camera
 from headway.learn.state_names import CLONING_STATE
+
+ARM = with_gripper("ur5e")  # of the demonstrations
 
 
 @dataclass(frozen=True)
@@ -64,8 +66,8 @@ def load(args: Args) -> dataset.Samples:
     """The samples of all folders in `args.demos`. Raises what `dataset.load` raises."""
     parts = [
         dataset.load(
-            folder, CHAIN, camera="wrist", state_names=CLONING_STATE, vocabulary=INSTRUCTIONS,
-            horizon=HORIZON, stroke=STROKE, limit=args.limit,
+            folder, ARM.robot.chain, camera="wrist", state_names=CLONING_STATE,
+            vocabulary=INSTRUCTIONS, horizon=HORIZON, stroke=ARM.gripper.stroke, limit=args.limit,
         )
         for folder in args.demos
     ]  # fmt: skip
@@ -116,10 +118,10 @@ def train(args: Args) -> tuple[ChunkPolicy, Report]:
 
 
 def _network(data: dataset.Samples, idx: NDArray[Any]) -> ChunkPolicy:
-    x, y, z = arm_model.WRIST_CAMERA
-    tx, ty, tz = arm_model.TCP
+    x, y, z = ARM.gripper.wrist_camera
+    tx, ty, tz = ARM.gripper.tcp
     camera = wrist_camera(
-        data.rgb.shape[1], CellConfig().wrist_fovy, arm_model.WRIST_TILT, (x - tx, y - ty, z - tz)
+        data.rgb.shape[1], CellConfig().wrist_fovy, WRIST_TILT, (x - tx, y - ty, z - tz)
     )
     net = ChunkPolicy(
         camera=camera, state=data.state.shape[1], instructions=len(INSTRUCTIONS),

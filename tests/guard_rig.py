@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 from msgspec import structs
 
 from headway.compiled import Impl
-from headway.drivers.sim import cell
+from headway.drivers.sim.arm_model import with_gripper
 from headway.edge.guard import native as guard_native
 from headway.edge.guard.core import Fk
 from headway.edge.guard.guard import Decision, Guard, GuardConfig
@@ -54,7 +54,7 @@ QUIET = Wrench(np.zeros(3), np.zeros(3))
 
 
 # A real arm with its gripper, at rest in front of it, and a box that it cannot leave.
-CHAIN = cell.CHAIN
+CHAIN = with_gripper("ur5e").robot.chain
 HOME = np.array([0.0, -1.9, 1.9, -1.57, -1.57, 0.0])
 WIDE: dict[str, Any] = {
     **BOX,

@@ -140,11 +140,12 @@ def test_forward_kinematics_is_the_published_one():
 @either
 def test_forward_kinematics_is_that_of_mujocos_model(chain):
     mujoco = pytest.importorskip("mujoco")
-    from headway.drivers.sim import arm_model
+    from headway.drivers.sim.arm_model import with_gripper
 
+    arm = with_gripper("ur5e")
     xml = (
-        f'<mujoco><compiler angle="radian" autolimits="true"/>{arm_model.DEFAULTS}<worldbody>'
-        f"{arm_model.arm_xml(75.0)}</worldbody>{arm_model.actuators_xml()}</mujoco>"
+        f'<mujoco><compiler angle="radian" autolimits="true"/>{arm.defaults_xml()}<worldbody>'
+        f"{arm.body_xml(75.0)}</worldbody>{arm.actuators_xml()}</mujoco>"
     )
     model = mujoco.MjModel.from_xml_string(xml)
     data = mujoco.MjData(model)

@@ -13,8 +13,8 @@ pytest.importorskip("mujoco", reason="the cell needs mujoco: make test installs 
 from headway import bundle, shipped  # noqa: E402
 from headway.clock import VirtualClock  # noqa: E402
 from headway.drivers.sim import gl  # noqa: E402
-from headway.drivers.sim.arm_model import STROKE  # noqa: E402
-from headway.drivers.sim.cell import CHAIN, Cell, CellConfig  # noqa: E402
+from headway.drivers.sim.arm_model import with_gripper  # noqa: E402
+from headway.drivers.sim.cell import Cell, CellConfig  # noqa: E402
 from headway.drivers.sim.scenes.pick_place import INSTRUCTIONS  # noqa: E402
 from headway.edge.engines.engine import open_engine  # noqa: E402
 from headway.kernels import spec  # noqa: E402
@@ -26,6 +26,7 @@ from headway.learn.state_names import CLONING_STATE  # noqa: E402
 from headway.mcaplog import open_recording  # noqa: E402
 
 CONFIG = shipped.CONFIG
+ARM = with_gripper("ur5e")
 needs_gl = pytest.mark.skipif(gl.backend() is None, reason="no EGL and no OSMesa on this machine")
 
 
@@ -44,8 +45,8 @@ def test_labels_are_the_motion_that_followed(demos: Path) -> None:
     path = sorted(demos.glob("*.mcap"))[0]
     recording = open_recording(path)
     samples = dataset.episode_samples(
-        recording, CHAIN, camera="wrist", state_names=CLONING_STATE, instruction=0,
-        horizon=HORIZON, stroke=STROKE, index=0,
+        recording, ARM.robot.chain, camera="wrist", state_names=CLONING_STATE, instruction=0,
+        horizon=HORIZON, stroke=ARM.gripper.stroke, index=0,
     )  # fmt: skip
     chunks = recording.rows("/chunk")
     assert len(samples) == len(chunks)
@@ -66,8 +67,8 @@ def test_disturbances_are_not_imitated(demos: Path) -> None:
     chunks = recording.rows("/chunk")
     recording.rows = _with_disturbance(recording, at=20)  # type: ignore[method-assign]
     samples = dataset.episode_samples(
-        recording, CHAIN, camera="wrist", state_names=CLONING_STATE, instruction=0,
-        horizon=HORIZON, stroke=STROKE, index=0,
+        recording, ARM.robot.chain, camera="wrist", state_names=CLONING_STATE, instruction=0,
+        horizon=HORIZON, stroke=ARM.gripper.stroke, index=0,
     )  # fmt: skip
     # the chunk itself, and the ones whose labels would reach into it
     assert len(samples) == len(chunks) - HORIZON - 1

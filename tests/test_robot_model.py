@@ -157,7 +157,7 @@ def test_axes_of_any_direction_and_fixed_joints_between(tmp_path):
               ' offset="0.2"/>'),
         joint("end", "e", "f", kind="fixed", axis=None, limit=""),
         links="abcdef",
-    ).replace("<link name=", "<link name=")  # fmt: skip
+    )  # fmt: skip
     weight = (
         '<inertial><mass value="1"/><origin xyz="0.1 0 0"/><inertia ixx="1" ixy="0" ixz="0" '
         'iyy="1" iyz="0" izz="1"/></inertial>'

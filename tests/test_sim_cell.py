@@ -13,21 +13,21 @@ from headway import config
 from headway.clock import NS, VirtualClock
 from headway.drivers import Context, open_device
 from headway.drivers.kinematics import mat_to_quat, quat_to_mat, rotvec_to_mat, tool_down
-from headway.drivers.sim import arm_model
-from headway.drivers.sim.cell import CHAIN, Cell, CellConfig
+from headway.drivers.sim.cell import Cell, CellConfig
+from headway.drivers.sim.gripper import STANDARD
 from headway.drivers.sim.scenes import Zone
-from headway.drivers.sim.scenes.pick_place import BIN, TOTE
+from headway.drivers.sim.scenes.pick_place import BIN, HOME, TOTE
 from headway.edge.control.payload import Payload, ToolConfig
 from headway.errors import ConfigError, DeviceError
 from headway.types import Wrench
 
 DT_NS = 2_000_000
 EASY = {"items_min": 1, "items_max": 1, "friction_min": 0.9, "mass_min": 0.3, "mass_max": 0.3}
-FINGERS = 2 * arm_model.FINGER_MASS
+FINGERS = 2 * STANDARD.finger_mass
 # centre of mass of gripper body and fingers, from the sensor's frame [m]
-COM_Z = (arm_model.TOOL_MASS - FINGERS) * arm_model.TOOL_COM[2] + FINGERS * 0.15
-COM_Z = COM_Z / arm_model.TOOL_MASS - 0.02
-TOOL = ToolConfig(arm_model.TOOL_MASS, (0.0, 0.0, COM_Z), (0.0, 0.0, 0.165))
+COM_Z = (STANDARD.mass - FINGERS) * STANDARD.com[2] + FINGERS * 0.15
+COM_Z = COM_Z / STANDARD.mass - 0.02
+TOOL = ToolConfig(STANDARD.mass, (0.0, 0.0, COM_Z), (0.0, 0.0, 0.165))
 
 
 class Bench:
@@ -51,7 +51,7 @@ class Bench:
     def move(self, R, p, seconds):
         """Joints on a straight line to the ones of a tool pose."""
         start = self.cell.q_ref.copy()
-        goal, residual = CHAIN.ik(R, np.asarray(p), start, iterations=50)
+        goal, residual = self.cell.robot.chain.ik(R, np.asarray(p), start, iterations=50)
         assert residual < 1e-4
         n = round(seconds * NS / DT_NS)
         for k in range(1, n + 1):
@@ -123,11 +123,11 @@ def test_after_a_reset_the_arm_stands_at_home_with_the_tool_down():
     for seed in range(4):
         bench.cell.reset(seed)
         state = bench.arm.read(0.0).value
-        assert np.abs(state.tcp.pos - CellConfig().home).max() < CellConfig().home_spread + 2e-3
+        assert np.abs(state.tcp.pos - HOME).max() < CellConfig().home_spread + 2e-3
         np.testing.assert_allclose(quat_to_mat(state.tcp.quat), tool_down(0.0), atol=0.01)
         assert np.abs(state.dq).max() < 0.01
         assert not state.protective_stop
-        assert bench.gripper.read(0.0).value.width == pytest.approx(arm_model.STROKE, abs=1e-3)
+        assert bench.gripper.read(0.0).value.width == pytest.approx(STANDARD.stroke, abs=1e-3)
         colour = bench.cell.scene.truth["items"][0]["colour"]
         assert bench.cell.scene.instruction == f"put the {colour} item in the tote"
         assert not bench.cell.outcome()
@@ -159,7 +159,7 @@ def test_at_rest_the_sensor_reads_the_tools_weight(yaw):
     bench.move(tool_down(yaw), (0.42, -0.1, 0.35), 1.0)
     bench.wait(0.3)
     w, _ = bench.wrench()
-    assert abs(w[2]) == pytest.approx(arm_model.TOOL_MASS * 9.81, abs=0.1)
+    assert abs(w[2]) == pytest.approx(STANDARD.mass * 9.81, abs=0.1)
     np.testing.assert_allclose(w[:2], 0.0, atol=0.3)
     np.testing.assert_allclose(w[3:], 0.0, atol=0.03)
 
@@ -222,7 +222,7 @@ def test_the_jaws_hold_an_item_and_the_sensor_feels_its_weight():
     assert not bench.cell.outcome()
     bench.move(R, (*TOTE.centre[:2], 0.3), 2.0)
     bench.move(R, (*TOTE.centre[:2], z + 0.02), 1.5)
-    bench.gripper.command(arm_model.STROKE, force=25.0)
+    bench.gripper.command(STANDARD.stroke, force=25.0)
     bench.wait(1.0)
     assert bench.cell.outcome()
 
@@ -298,7 +298,7 @@ def test_the_gripper_takes_finite_numbers_within_its_stroke():
         with pytest.raises(DeviceError, match="finite numbers"):
             bench.gripper.command(width, force=force)
     bench.gripper.command(5.0, force=500.0)
-    assert (bench.cell.width_ref, bench.cell.grip_limit) == (arm_model.STROKE, 40.0)
+    assert (bench.cell.width_ref, bench.cell.grip_limit) == (STANDARD.stroke, 40.0)
     bench.gripper.command(0.0, force=10.0)
     bench.wait(0.2)
     bench.gripper.stop()

@@ -27,9 +27,8 @@ def joint(
 
 def robot(*parts: str, links: str = "abc") -> str:
     """A robot with the links `links`, by default a, b and c."""
-    return f'<robot name="r">{"".join(f"<link name={chr(34)}{x}{chr(34)}/>" for x in links)}' + (
-        "".join(parts) + "</robot>"
-    )
+    named = "".join(f'<link name="{x}"/>' for x in links)
+    return f'<robot name="r">{named}{"".join(parts)}</robot>'
 
 
 TWO = robot(joint("one", "a", "b"), joint("two", "b", "c", axis="0 1 0"))

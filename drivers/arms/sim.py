@@ -1,4 +1,4 @@
-"""The simulated UR5e."""
+"""The simulated arm: the robot of the cell."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 from headway import config
 from headway.drivers import Context, RemoteStop
 from headway.drivers.sim import cell_of
-from headway.drivers.sim.cell import CHAIN, MODEL, Cell
+from headway.drivers.sim.cell import Cell
 from headway.drivers.sim.source import SimSource
 from headway.errors import DeviceError
 from headway.types import ArmState, Info, Sent, Vec
@@ -22,24 +22,23 @@ class Config(config.Struct, frozen=True):
 
 
 class SimArm(SimSource[ArmState]):
-    """`command` sets the reference of the joint servo; `stop` sets it to where the arm is."""
-
-    model = MODEL
-    limits = MODEL.limits
-    chain = CHAIN
+    """The arm of the simulated `cell`. `command` sets the reference of the joint servo; `stop` sets
+    it to where the arm is."""
 
     def __init__(self, cell: Cell, cfg: Config) -> None:
-        super().__init__(cell, Info("sim", "UR5e (MuJoCo)", "sim-0"), cfg.rate_hz)
+        self.model = cell.robot
+        self.limits, self.chain = self.model.limits, self.model.chain
+        super().__init__(cell, Info("sim", f"{self.model.name} (MuJoCo)", "sim-0"), cfg.rate_hz)
         self._active = False
 
     def sample(self) -> ArmState:
         cell = self.cell
-        q = cell.noise.standard_normal(6)
+        q = cell.noise.standard_normal(self.model.n)
         q *= cell.cfg.joint_noise
         q += cell.q
         dq = cell.dq.copy()
         # As a robot controller does, compute the TCP from the measured joints and the kinematics.
-        tcp, twist = CHAIN.motion(q, dq)
+        tcp, twist = self.chain.motion(q, dq)
         return ArmState(
             q=q,
             dq=dq,
@@ -63,8 +62,12 @@ class SimArm(SimSource[ArmState]):
     def command(self, q: Vec, *, deadline_ns: int) -> Sent:
         if not self._active:
             raise DeviceError("the simulated arm wants activate() before a command")
-        if q.shape != (6,) or not all(map(math.isfinite, q.tolist())):
-            raise DeviceError(f"the simulated arm wants 6 finite joint positions, found {q}")
+        n = self.model.n
+        if q.shape != (n,) or not all(map(math.isfinite, q.tolist())):
+            raise DeviceError(
+                f"the simulated arm wants {n} finite joint positions, of "
+                f"{', '.join(self.model.joints)}, found {q}"
+            )
         with self.cell.lock:
             self.cell.sync()
             self.cell.follow(q, deadline_ns)

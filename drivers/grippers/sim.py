@@ -1,5 +1,4 @@
-"""The simulated parallel gripper (85 mm stroke). Its force is noisy, like an estimate from motor
-current."""
+"""The simulated parallel gripper. Its force is noisy, like an estimate from motor current."""
 
 from __future__ import annotations
 
@@ -11,7 +10,6 @@ from msgspec import Meta
 from headway import config
 from headway.drivers import Context
 from headway.drivers.sim import cell_of
-from headway.drivers.sim.arm_model import STROKE
 from headway.drivers.sim.cell import Cell
 from headway.drivers.sim.source import SimSource
 from headway.errors import DeviceError
@@ -28,19 +26,18 @@ class Config(config.Struct, frozen=True):
 
 
 class SimGripper(SimSource[GripperState]):
-    """The gripper of the simulated `cell`. It grips with at most 40 N, whatever `command` asks
-    for."""
-
-    stroke = STROKE
+    """The gripper of the simulated `cell`. It grips with at most the force of its design (see
+    `drivers.sim.gripper`), whatever `command` asks for."""
 
     def __init__(self, cell: Cell, cfg: Config) -> None:
         super().__init__(cell, Info("sim", "parallel gripper (MuJoCo)", "sim-0"), cfg.rate_hz)
         self.cfg = cfg
+        self.stroke = cell.gripper.stroke
 
     def sample(self) -> GripperState:
         cell, cfg = self.cell, self.cfg
         noise = cell.noise
-        width = STROKE - 2 * float(cell.finger[0]) + cfg.width_noise * noise.standard_normal()
+        width = self.stroke - 2 * float(cell.finger[0]) + cfg.width_noise * noise.standard_normal()
         force = max(0.0, float(cell.finger_force[0]) + cfg.force_noise * noise.standard_normal())
         return GripperState(width, cell.width_ref, force)
 
@@ -51,13 +48,13 @@ class SimGripper(SimSource[GripperState]):
             )
         with self.cell.lock:
             self.cell.sync()
-            self.cell.width_ref = min(max(width, 0.0), STROKE)
-            self.cell.grip_limit = min(max(force, 0.0), 40.0)
+            self.cell.width_ref = min(max(width, 0.0), self.stroke)
+            self.cell.grip_limit = min(max(force, 0.0), self.cell.gripper.force)
 
     def stop(self) -> None:
         with self.cell.lock:
             self.cell.sync()
-            self.cell.width_ref = STROKE - 2 * float(self.cell.finger[0])
+            self.cell.width_ref = self.stroke - 2 * float(self.cell.finger[0])
 
 
 def connect(cfg: Config, ctx: Context) -> SimGripper:

@@ -23,29 +23,30 @@ def shipped() -> list[str]:
     return sorted(p.stem for p in ROBOTS.glob("*.urdf"))
 
 
-def load(name_or_path: str | Path, tool: Tool | None = None) -> RobotModel:
+def load(name_or_path: str | Path, tool: Tool | None = None, *, hand: bool = True) -> RobotModel:
     """The model of a robot that comes with Headway, by its name, or of the URDF at a path that ends
     in `.urdf`, with the TOML file of the same name beside it, if there is one
     (`headway.drivers.model.file`). `tool`: the TCP, as for `RobotModel.with_tool` [the one that the
-    TOML file names]. Raises ConfigError."""
+    TOML file names]. `hand`: with what the URDF has mounted on the tool link, in the masses and in
+    the shape. Raises ConfigError."""
     text = str(name_or_path)
-    model = _read(Path(text)) if text.endswith(".urdf") else _shipped(text)
+    model = _read(Path(text), hand) if text.endswith(".urdf") else _shipped(text, hand)
     return model if tool is None else model.with_tool(tool)
 
 
 @lru_cache
-def _shipped(name: str) -> RobotModel:
+def _shipped(name: str, hand: bool) -> RobotModel:
     have = shipped()
     if name not in have:
         raise ConfigError(
             f"wanted a robot model, found {name!r}: {config.suggest(name, have)} Or give the path "
             "of a file that ends in .urdf"
         )
-    return _read(ROBOTS / f"{name}.urdf")
+    return _read(ROBOTS / f"{name}.urdf", hand)
 
 
-def _read(path: Path) -> RobotModel:
+def _read(path: Path, hand: bool) -> RobotModel:
     robot = urdf.read(path)
     beside = path.with_suffix(".toml")
     said = config.load(beside, ModelFile) if beside.is_file() else ModelFile()
-    return build(path.stem, robot, said, path)
+    return build(path.stem, robot, said, path, hand)

@@ -46,9 +46,12 @@ class Driven:
     effort: float
 
 
-def build(name: str, robot: urdf.Urdf, said: ModelFile, urdf_path: Path) -> RobotModel:
+def build(
+    name: str, robot: urdf.Urdf, said: ModelFile, urdf_path: Path, hand: bool = True
+) -> RobotModel:
     """The model called `name` of the URDF `robot`, read from `urdf_path`, and of the TOML file
-    `said`. Raises ConfigError, which names the file at fault."""
+    `said`; without `hand`, what is mounted on the tool link is left out. Raises ConfigError, which
+    names the file at fault."""
     toml_path = urdf_path.with_suffix(".toml")
     try:
         base = _known(said.base_link or robot.root, robot, "base_link")
@@ -80,8 +83,13 @@ def build(name: str, robot: urdf.Urdf, said: ModelFile, urdf_path: Path) -> Robo
         axes = TCP_AXES
         if said.ik_axes is not None:
             axes = places[_known(said.ik_axes, robot, "ik_axes", places)].frame
+        capsules = said.capsules
+        if not hand:
+            mounted = {x for x in places if x != tool_link and robot.path(tool_link, x) is not None}
+            places = {link: place for link, place in places.items() if link not in mounted}
+            capsules = tuple(c for c in capsules if c.link not in mounted)
         if said.capsules:
-            body = shapes.from_file(said.capsules, places)
+            body = shapes.from_file(capsules, places)
         else:
             body = shapes.from_urdf(robot, places, missing)
     except ConfigError as e:

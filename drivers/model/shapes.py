@@ -6,13 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from headway import config
 from headway.drivers.capsules import Capsule, Xyz
 from headway.drivers.model import urdf
 from headway.drivers.model.file import CapsuleConfig
-from headway.drivers.transforms import Transform, compose, parts
+from headway.drivers.transforms import Transform, compose, moved
 from headway.errors import ConfigError
 
 
@@ -39,7 +37,7 @@ def from_file(given: Sequence[CapsuleConfig], places: Mapping[str, Place]) -> tu
         at = places[c.link].at
         made.append(
             Capsule(
-                c.name, places[c.link].frame, _moved(at, c.a), _moved(at, c.b), c.radius, c.contact
+                c.name, places[c.link].frame, moved(at, c.a), moved(at, c.b), c.radius, c.contact
             )
         )
     return tuple(made)
@@ -59,7 +57,7 @@ def from_urdf(
                 a, b, radius = around
                 at = compose(place.at, shape.at)
                 capsule = Capsule(
-                    name, place.frame, _moved(at, a), _moved(at, b), radius, place.moves
+                    name, place.frame, moved(at, a), moved(at, b), radius, place.moves
                 )
                 made.append(capsule)
         if any(s.kind == "mesh" for s in found):
@@ -91,9 +89,3 @@ def _around(shape: urdf.Shape) -> tuple[Xyz, Xyz, float] | None:
         return (-x, -y, -z), (x, y, z), radius
     half = shape.size[1] / 2 if len(shape.size) == 2 else 0.0
     return (0.0, 0.0, -half), (0.0, 0.0, half), shape.size[0]
-
-
-def _moved(at: Transform, point: Xyz) -> Xyz:
-    R, p = parts(at)
-    x, y, z = (R @ np.array(point) + p).tolist()
-    return x, y, z

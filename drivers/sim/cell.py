@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 import threading
 from collections import deque
-from dataclasses import replace
 from typing import Annotated, Any
 
 import numpy as np
@@ -20,22 +19,16 @@ from msgspec import Meta
 from headway import config, plugins
 from headway.clock import NS, Clock
 from headway.drivers.kinematics import tool_down
-from headway.drivers.sim import arm_model
+from headway.drivers.sim.arm_model import with_gripper
 from headway.drivers.sim.gl import import_mujoco
+from headway.drivers.sim.gripper import FINGER_KP, FINGER_SPEED
 from headway.drivers.sim.scenes import Scene
 from headway.errors import ConfigError, DeviceError
 from headway.types import Vec
 
-MODEL = replace(
-    arm_model.ARM,
-    chain=replace(arm_model.ARM.chain, body=(*arm_model.ARM.chain.body, *arm_model.TOOL_BODY)),
-)
-CHAIN = MODEL.chain
-
-
 _FOLLOW_LATE_NS = 2_000_000  # delay of the reference in real time, see `Cell.follow`
-_FINGER_SPEED = 0.06  # of each jaw [m/s]
-
+_OVERVIEW = (1.25, -0.75, 0.85)  # where the overview camera stands for an arm of that reach [m]
+_REACH = 1.387  # of the UR5e with its gripper, see `SimArm.reach` [m]
 
 Noise = Annotated[float, Meta(ge=0.0, le=1000.0)]  # standard deviation
 
@@ -43,9 +36,14 @@ Noise = Annotated[float, Meta(ge=0.0, le=1000.0)]  # standard deviation
 class CellConfig(config.Struct, frozen=True):
     """The `[cell]` section."""
 
+    # A robot that comes with Headway, or the path of a URDF. It gets a gripper, see
+    # `arm_model.with_gripper`.
+    robot: Annotated[str, Meta(min_length=1)] = "ur5e"
     scene: str = "pick_place"
     timestep: Annotated[float, Meta(ge=1e-4, le=0.02)] = 0.002  # [s]
-    home: tuple[float, float, float] = (0.42, -0.13, 0.30)  # TCP at the start, base frame [m]
+    # TCP at the start, base frame [m], with the tool down [the scene's, else the posture that the
+    # robot's model calls home]
+    home: tuple[float, float, float] | None = None
     home_spread: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.02  # largest offset per axis [m]
     scene_config: dict[str, Any] = {}  # noqa: RUF012 - msgspec copies defaults
     force_noise: Noise = 0.25  # largest sigma that an episode may draw [N]
@@ -69,8 +67,9 @@ def scene_config(cfg: CellConfig, where: str) -> Any:
 
 class Cell:
     """The world of the section `cfg`, on the run's `clock`. Devices of one process share it and
-    hold `lock` while they use it. Raises ConfigError for a scene that does not fit, Missing without
-    MuJoCo."""
+    hold `lock` while they use it. `arm` is the arm with its gripper, `robot` its model up to the
+    TCP, `seed` that of the present scene. Raises ConfigError for a robot or a scene that does not
+    fit, Missing without MuJoCo."""
 
     def __init__(self, cfg: CellConfig, clock: Clock) -> None:
         self.cfg, self.clock = cfg, clock
@@ -79,6 +78,8 @@ class Cell:
         self.step_ns = round(cfg.timestep * NS)
         self._scenes = plugins.load("drivers.sim.scenes", cfg.scene)
         self.scene_cfg = scene_config(cfg, "[cell]")
+        self.arm = with_gripper(cfg.robot)
+        self.robot, self.gripper = self.arm.robot, self.arm.gripper
         self.episode = -1
         self.seed = 0  # of the scene
         self.model: Any = None
@@ -86,7 +87,8 @@ class Cell:
 
     def reset(self, seed: int) -> str:
         """Build a new scene, which depends on `seed` alone, with the arm at home. Returns the
-        instruction. Raises ConfigError when the scene does not compile or home is out of reach."""
+        instruction, "" where the scene has none. Raises ConfigError when robot and scene do not
+        compile, or when home is out of reach."""
         with self.lock:
             rng = np.random.default_rng(seed)
             self.seed = seed
@@ -96,26 +98,21 @@ class Cell:
             try:
                 self.model = mj.MjModel.from_xml_string(self._xml())
             except ValueError as e:
-                raise ConfigError(f"the scene {cfg.scene} does not compile: {e}") from None
+                raise ConfigError(
+                    f"the scene {cfg.scene} with the robot {cfg.robot} does not compile: {e}"
+                ) from None
             self.data = mj.MjData(self.model)
             self._views()
             spread = rng.uniform(-1, 1, 3) * cfg.home_spread
-            home, residual = CHAIN.ik(
-                tool_down(0.0),
-                np.array(cfg.home) + spread,
-                np.array([0.0, -1.9, 1.9, -1.57, -1.57, 0.0]),
-            )
-            if residual > 1e-3:
-                raise ConfigError(f"[cell] home {cfg.home} is out of the arm's reach")
-            # Turn the last joint by full turns to near zero, so that it starts far from its limits.
-            home[5] = (home[5] + np.pi) % (2 * np.pi) - np.pi
+            home = self._home(spread)
             d = self.data
-            d.qpos[:6] = home
-            d.ctrl[:6] = home
+            n = self.robot.n
+            d.qpos[:n] = home
+            d.ctrl[:n] = home
             self.q_ref = home.copy()
             self._targets: deque[tuple[int, Vec]] = deque()
             self._passed = (0, home)  # the last target that the reference passed
-            self.width_ref, self.grip_limit = arm_model.STROKE, 20.0
+            self.width_ref, self.grip_limit = self.gripper.stroke, self.gripper.force / 2
             self.noise = np.random.default_rng([seed, 1])
             self._ft_sigma = rng.uniform(0.2, 1.0) * np.array(
                 [cfg.force_noise] * 3 + [cfg.torque_noise] * 3
@@ -128,27 +125,56 @@ class Cell:
             mj.mj_forward(self.model, d)
             for _ in range(round(0.5 / cfg.timestep)):  # let the items settle
                 self._physics()
-            self.q_ref[:] = d.qpos[:6]
+            self.q_ref[:] = d.qpos[:n]
             self.t_ns = self.clock.now()
             instruction: str = self.scene.instruction
             return instruction
 
+    def _home(self, spread: Vec) -> Vec:
+        """The joints (n,) [rad] at the start, of a TCP that is `spread` (3,) [m] away from home.
+        Near its own home posture, an arm with few joints comes as close to that as it can. Raises
+        ConfigError for a home out of reach."""
+        chain, posture = self.robot.chain, self.robot.home
+        home = self._scenes.HOME if self.cfg.home is None else self.cfg.home
+        if home is None:
+            R, p = chain.fk(posture)
+            q, _ = chain.ik(R, p + spread, posture, iterations=100)
+        else:
+            p = np.array(home)
+            # The jaws are alike, so half a turn about the vertical makes no difference to them.
+            for yaw in (0.0, np.pi):
+                q, residual = chain.ik(tool_down(yaw), p + spread, posture, iterations=100)
+                if residual <= 1e-3:
+                    break
+            else:
+                raise ConfigError(
+                    f"[cell] home {tuple(home)} with the tool down is out of the arm's reach: "
+                    f"{self.robot.name} misses the TCP pose at {np.round(p + spread, 3).tolist()} "
+                    f"by {residual:.3g} (m or rad): choose another `home`, or a scene of the "
+                    "robot's size"
+                )
+        # Turn the last joint by full turns to near zero, so that it starts far from its limits.
+        near = (q[-1] + np.pi) % (2 * np.pi) - np.pi
+        if self.robot.limits.q_min[-1] <= near <= self.robot.limits.q_max[-1]:
+            q[-1] = near
+        return q
+
     def _views(self) -> None:
-        """Keep views of MuJoCo's arrays: each attribute access of its bindings costs 1 us."""
-        d = self.data
-        jaws = slice(arm_model.FINGER_QPOS, arm_model.FINGER_QPOS + 2)
-        self.q, self.dq, self.finger = d.qpos[:6], d.qvel[:6], d.qpos[jaws]
-        self.servo_torque, self.finger_force = d.actuator_force[:6], d.actuator_force[6:8]
-        self._ctrl, self._finger_ctrl = d.ctrl[:6], d.ctrl[6:8]
-        self._applied, self._bias = d.qfrc_applied[:6], d.qfrc_bias[:6]
+        """Keep views of MuJoCo's arrays: each attribute access of its bindings costs 1 us. The arm
+        comes first in all of them, then the gripper's mount and its two jaws."""
+        d, n = self.data, self.robot.n
+        self.q, self.dq, self.finger = d.qpos[:n], d.qvel[:n], d.qpos[n + 1 : n + 3]
+        self.servo_torque, self.finger_force = d.actuator_force[:n], d.actuator_force[n : n + 2]
+        self._ctrl, self._finger_ctrl = d.ctrl[:n], d.ctrl[n : n + 2]
+        self._applied, self._bias = d.qfrc_applied[:n], d.qfrc_bias[:n]
         self._sensor, self._force = d.sensordata[:6], d.sensordata[:3]
-        self._damping = self.model.dof_damping[:6].copy()
+        self._damping = self.model.dof_damping[:n].copy()
         self._load_gain = min(1.0, self.cfg.timestep / 0.01)
-        self._load_max = self.cfg.protective_force + arm_model.TOOL_MASS * 9.81
+        self._load_max = self.cfg.protective_force + self.gripper.mass * 9.81
         w = self.mujoco.mjtWarning  # on these three warnings MuJoCo resets its state
         self._unstable = d.warning.number[int(w.mjWARN_BADQPOS) : int(w.mjWARN_BADQACC) + 1]
         self._step = self.mujoco.mj_step
-        self._jaw_step = _FINGER_SPEED * self.cfg.timestep
+        self._jaw_step = FINGER_SPEED * self.cfg.timestep
 
     def sync(self) -> None:
         """Step the physics up to the clock's present time. Raises DeviceError when the simulation
@@ -170,7 +196,7 @@ class Cell:
                 )
 
     def follow(self, q: Vec, t_ns: int) -> None:
-        """Let the servo's reference be `q` (6,) [rad] at `t_ns` [ns].
+        """Let the servo's reference be `q` (n,) [rad] at `t_ns` [ns].
 
         In lock-step it takes effect with the next step. In real time commands and steps are not
         aligned: some steps would see no new command and others two, which shakes the stiff servo.
@@ -211,10 +237,10 @@ class Cell:
         # The jaws have a position servo. Its reference moves at a bounded speed, and its distance
         # from the jaw times FINGER_KP stays below the force limit.
         step = self._jaw_step
-        closed = (arm_model.STROKE - self.width_ref) / 2
+        closed = (self.gripper.stroke - self.width_ref) / 2
         reference, jaw = float(self._finger_ctrl[0]), float(self.finger[0])
         reference += min(max(closed - reference, -step), step)
-        lead = self.grip_limit / arm_model.FINGER_KP
+        lead = self.grip_limit / FINGER_KP
         self._finger_ctrl[:] = min(max(reference, jaw - lead), jaw + lead)
         self._step(self.model, self.data)
         # MuJoCo's sensor has the opposite sign: ours is the force from outside on the tool.
@@ -239,18 +265,20 @@ class Cell:
         return noise
 
     def tau_ext(self) -> Vec:
-        """Motor torque (6,) [Nm] beyond what the robot's own model of free motion explains."""
+        """Motor torque (n,) [Nm] beyond what the robot's own model of free motion explains."""
         return self.servo_torque - self._damping * self.dq  # type: ignore[no-any-return]
 
-    def outcome(self) -> bool:
-        """Whether the station's sensors report now that the instruction is carried out."""
+    def outcome(self) -> bool | None:
+        """Whether the station's sensors report now that the instruction is carried out; None in a
+        scene that cannot tell."""
         with self.lock:
-            return bool(self.scene.outcome(self.model, self.data))
+            return self.scene.outcome(self.model, self.data)
 
     def _xml(self) -> str:
         c = self.cfg
+        x, y, z = (round(self.arm.reach / _REACH, 1) * v for v in _OVERVIEW)
         return f"""<mujoco model="headway-cell">
-<compiler angle="radian" autolimits="true"/>
+<compiler angle="radian" autolimits="true" balanceinertia="true"/>
 <option timestep="{c.timestep}" integrator="implicitfast" cone="elliptic" impratio="8">
  <flag sleep="enable"/></option>
 <size memory="8M"/>
@@ -258,16 +286,16 @@ class Cell:
  <headlight diffuse=".45 .45 .45" ambient=".38 .38 .38" specular=".1 .1 .1"/>
  <quality shadowsize="1024" offsamples="0" numslices="16" numstacks="8" numquads="2"/>
  <map znear="0.005" zfar="5"/></visual>
-{arm_model.DEFAULTS}
+{self.arm.defaults_xml()}
 <asset><texture name="sky" type="skybox" builtin="gradient" rgb1=".82 .86 .9" rgb2=".5 .55 .6"
  width="32" height="32"/></asset>
 <worldbody>
  <light pos="0.3 -0.4 1.8" dir="0.1 0.2 -1" diffuse=".45 .45 .45" castshadow="false"/>
  <geom name="table" class="fixture" type="box" size=".6 .7 .03" pos="0.35 0 -.03"
   rgba=".86 .85 .82 1"/>
- <camera name="overview" pos="1.25 -0.75 .85" xyaxes=".62 .78 0 -.42 .33 .85" fovy="42"/>
- {arm_model.arm_xml(c.wrist_fovy)}
+ <camera name="overview" pos="{x} {y} {z}" xyaxes=".62 .78 0 -.42 .33 .85" fovy="42"/>
+ {self.arm.body_xml(c.wrist_fovy)}
  {self.scene.xml}
 </worldbody>
-{arm_model.actuators_xml()}
+{self.arm.actuators_xml()}
 </mujoco>"""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from headway import plugins
 from headway.drivers import Asked, Context
+from headway.drivers.model import load
 from headway.drivers.sim.cell import Cell, CellConfig, scene_config
 
 Config = CellConfig
@@ -11,16 +12,12 @@ Config = CellConfig
 
 def asked(cfg: CellConfig, where: str) -> Asked:
     """What the scene of `cfg` expects of a run; `where` names the section in errors. Raises
-    ConfigError for an unknown scene, or for keys of `scene_config` that do not fit it."""
+    ConfigError for an unknown scene or robot, or for keys of `scene_config` that do not fit."""
     scene_config(cfg, where)
+    load(cfg.robot)
     scene = plugins.load("drivers.sim.scenes", cfg.scene)
-    places = {"source": scene.SOURCE.centre, "target": scene.TARGET.centre}
-    return Asked(
-        f"scene {cfg.scene}",
-        scene.TASK,
-        {name: (x, y) for name, (x, y, _) in places.items()},
-        scene.INSTRUCTIONS,
-    )
+    places = {name: (x, y) for name, zone in scene.PLACES.items() for x, y, _ in (zone.centre,)}
+    return Asked(f"scene {cfg.scene}", scene.TASK, places, scene.INSTRUCTIONS)
 
 
 def connect(cfg: CellConfig, ctx: Context) -> Cell:

@@ -137,17 +137,20 @@ def load(path: Path | str) -> Settings:
             settings = structs.replace(settings, **{part: section})
     if settings.policy is not None:
         settings = structs.replace(settings, policy=with_paths(settings.policy, folder))
-    settings = structs.replace(settings, arm=_with_model(settings.arm, folder))
+    settings = structs.replace(settings, arm=_with_model(settings.arm, "model", folder))
+    if settings.cell is not None:
+        settings = structs.replace(settings, cell=_with_model(settings.cell, "robot", folder))
     check_devices(settings, where)
     return settings
 
 
-def _with_model(arm: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """The section `[arm]` with the path of a robot model made absolute, from `folder` on."""
-    model = arm.get("model")
+def _with_model(table: dict[str, Any], key: str, folder: Path) -> dict[str, Any]:
+    """The section `table` with the path of a robot model in `key` made absolute, from `folder` on;
+    the name of a shipped robot stays."""
+    model = table.get(key)
     if isinstance(model, str) and model.endswith(".urdf"):
-        return {**arm, "model": str(folder / model)}
-    return arm
+        return {**table, key: str(folder / model)}
+    return table
 
 
 def check_devices(settings: Settings, where: str) -> None:
@@ -195,7 +198,7 @@ def world(settings: Settings, place: str = "") -> tuple[ModuleType, Any] | None:
     where = f"{place}[cell]"
     module, cfg = device_config("worlds", {"kind": "sim", **settings.cell}, where)
     asked: Asked = module.asked(cfg, where)
-    if settings.instruction is not None:
+    if settings.instruction is not None and asked.instructions:
         raise ConfigError(
             f"{place}`instruction` is not followed in a [cell]: in each episode its {asked.name} "
             f"asks for one of {', '.join(map(repr, asked.instructions))}; found "

@@ -126,9 +126,8 @@ class Station:
             self.clock.restart()
             for source in self.sources:
                 source.restart()
-        if self.world is None:
-            return self.settings.instruction
-        return self.world.reset(seed)
+        asked = self.world.reset(seed) if self.world is not None else ""
+        return asked or self.settings.instruction
 
     def outcome(self) -> bool | None:
         """Whether the instruction was carried out, as the world tells; None where there is no world

@@ -20,7 +20,6 @@ from headway.actions import ActionSpace
 from headway.clock import NS
 from headway.drivers import World
 from headway.drivers.kinematics import mat_to_rotvec, quat_to_mat, tool_down
-from headway.drivers.sim.arm_model import STROKE
 from headway.drivers.sim.cell import Cell
 from headway.drivers.sim.scenes.pick_place import BIN, INSTRUCTIONS, TOTE
 from headway.edge.policy.policy import Needs
@@ -141,7 +140,7 @@ class Expert:
     def _decide(self, p: Vec, yaw: float, s: dict[str, float]) -> tuple[Vec, float, bool, float]:
         """Goal position (3,) [m] and yaw [rad] in the base frame, whether to close the jaws, and
         speed [m/s]. `p` (3,) [m] and `yaw` [rad] are of the TCP, `s` is the state by name."""
-        shut = s["gripper.width_ref"] < STROKE / 2
+        shut = s["gripper.width_ref"] < self.cell.gripper.stroke / 2
         over_tote = TOTE.holds(p[0], p[1], 0.03)
         if shut:
             if s["gripper.width"] < _EMPTY:  # closed on nothing, or lost the item

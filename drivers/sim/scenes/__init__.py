@@ -1,7 +1,8 @@
 """Scenes of the simulated cell. Each module is a kind, with a struct `Config` and a function
-`build(cfg, rng) -> Scene`. It also states what the run's section `[task]` must agree with: `TASK`,
-the task's name; the zones `SOURCE` and `TARGET`; and `INSTRUCTIONS`, of which each scene gives
-one.
+`build(cfg, rng) -> Scene`. `HOME` is where the TCP starts [m] with the tool down, None for the home
+posture of the robot. A module also states what the rest of the run's configuration must agree with:
+`TASK`, the task's name, None for any; `PLACES`, the task's zones by name; and `INSTRUCTIONS`, of
+which each scene gives one, or () where the scene gives none.
 """
 
 from __future__ import annotations
@@ -29,12 +30,12 @@ class Zone:
 
 @dataclass(frozen=True)
 class Scene:
-    """`xml`: MJCF of the bodies to put into the world. `instruction`: the task for the policy.
-    `outcome(model, data)`: whether the station's sensors report that it is carried out, for a
-    MuJoCo model and its state. `truth`: facts about the bodies, for experts and analysis only;
-    nothing that runs on the robot may read them."""
+    """`xml`: MJCF of the bodies to put into the world. `instruction`: the task for the policy, ""
+    for none. `outcome(model, data)`: whether the station's sensors report that it is carried out,
+    for a MuJoCo model and its state; None where they cannot tell. `truth`: facts about the bodies,
+    for experts and analysis only; nothing that runs on the robot may read them."""
 
     xml: str
     instruction: str
-    outcome: Callable[[Any, Any], bool]
+    outcome: Callable[[Any, Any], bool | None]
     truth: dict[str, Any] = field(default_factory=dict)

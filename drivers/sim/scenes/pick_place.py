@@ -26,7 +26,8 @@ COLOURS = {
 INSTRUCTIONS = tuple(f"put the {c} item in the tote" for c in COLOURS)
 BIN = Zone((0.45, -0.17, 0.0), (0.13, 0.11, 0.03))
 TOTE = Zone((0.45, 0.20, 0.0), (0.11, 0.11, 0.04))
-TASK, SOURCE, TARGET = "pick_place", BIN, TOTE
+TASK, PLACES = "pick_place", {"source": BIN, "target": TOTE}
+HOME = (0.42, -0.13, 0.30)
 
 
 Items = Annotated[int, Meta(ge=1, le=len(COLOURS))]
@@ -71,7 +72,7 @@ def build(cfg: Config, rng: np.random.Generator) -> Scene:
 
     def outcome(model: Any, data: Any) -> bool:
         inside = [_in_tote(data.body(f"item{i}").xpos) for i in range(n)]
-        return inside[0] and not any(inside[1:])
+        return bool(inside[0] and not any(inside[1:]))
 
     return Scene(xml, f"put the {colours[0]} item in the tote", outcome, truth)
 

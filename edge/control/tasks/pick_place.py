@@ -66,7 +66,7 @@ class Config(config.Struct, frozen=True):
 def check(cfg: Config, name: str, asked: Asked, where: str) -> None:
     """Check that the task `name` is the one that a world asks for, and that its zones hold the
     world's places. `where` names the section in errors. Raises ConfigError."""
-    if name != asked.task:
+    if asked.task is not None and name != asked.task:
         raise ConfigError(
             f"{where}: `name` wants {asked.task!r}, the task of the cell's {asked.name}, found "
             f"{name!r}"
