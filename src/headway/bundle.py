@@ -9,6 +9,7 @@ manifest.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import shutil
 import tempfile
@@ -161,6 +162,7 @@ class Pro(Struct, frozen=True, kw_only=True):
     rate_hz: Hertz
     hidden: Annotated[int, Meta(ge=1)]
     masks: tuple[str, ...] = ()  # channel groups, in the order of the mask input
+    tasks: tuple[str, ...] = ()  # names of the tasks that it knows; telemetry has the index
     # By output. The graph already applies these; they are stated for information only.
     temperature: dict[str, float] = msgspec.field(default_factory=dict)
     # Alarm levels by signal at which the metrics in `provenance` were counted, for information
@@ -169,6 +171,15 @@ class Pro(Struct, frozen=True, kw_only=True):
     gamma: Annotated[float, Meta(ge=0.0, le=1.0)] = 1.0
     risk_weight: NotNegative = 0.0
     stability_weight: NotNegative = 0.0
+
+    def __post_init__(self) -> None:
+        if len(set(self.tasks)) < len(self.tasks):
+            raise ValueError(f"pro: wanted tasks with distinct names, found {self.tasks}")
+
+    def task_index(self, name: str) -> float:
+        """What telemetry says of the task `name`, in the column `task`: its place in `tasks`, NaN
+        for a task that the head does not know."""
+        return float(self.tasks.index(name)) if name in self.tasks else math.nan
 
 
 class Provenance(Struct, frozen=True, kw_only=True):
