@@ -29,7 +29,7 @@ from headway.types import Vec
 HZ, JOINTS = 500.0, 6
 LIM = ur.LIMITS
 SCALE = Scale(LIM.q_min, LIM.q_max, LIM.dq_max, LIM.tau_max)
-CHANNELS = len(spec.CHANNELS) - spec.N_MASKS + JOINTS  # derived channels that statistics are over
+CHANNELS = len(spec.CHANNELS) - spec.N_GROUPS + JOINTS  # derived channels that statistics are over
 TICKS, WINDOWS = 50_000, 512
 Rows = NDArray[Any]
 

@@ -120,7 +120,7 @@ class FeatureStream:
         self._n += 1
 
     def bind(self, out_features: FLOATS, out_mask: FLOATS) -> None:
-        """Have `step` write features (203,) and presence bits (27,) into these arrays."""
+        """Have `step` write features (203,) and mask bits (27,) into these arrays."""
         self._bound = out_features, out_mask
 
     def step(self, row: np.void) -> tuple[FLOATS, FLOATS]:
@@ -131,7 +131,7 @@ class FeatureStream:
     def features(
         self, out_features: FLOATS | None = None, out_mask: FLOATS | None = None
     ) -> tuple[FLOATS, FLOATS]:
-        """Features (203,) and presence bits (27,) as of the latest tick, as the oracle does."""
+        """Features (203,) and mask bits (27,) as of the latest tick, as the oracle does."""
         out = np.empty(spec.N_FEATURES, np.float32) if out_features is None else out_features
         bits = np.empty(spec.N_MASKS, np.float32) if out_mask is None else out_mask
         self._run()
