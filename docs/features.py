@@ -18,6 +18,7 @@ HERE = Path(__file__).parent
 PAGE = HERE / "features.md"
 MEASURED = HERE / "slip_features.json"
 TOP = 10  # rows of the ranking
+STATS = {spec.STATS6: "Stats6", spec.STATS5: "Stats5", spec.STATS4: "Stats4"}
 MARK = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -70,11 +71,14 @@ TEXTS: dict[str, Text] = {
     # force and torque
     "F": Text("", "", "collision: high; an empty hand in transport: low"),
     "M": Text("", "", "off-centre grasp, jamming [W82], item that turns in the jaws"),
-    "Fz": Text("", "", "pressing down on something; load taken off at once: slip"),
     "Fxy": Text("", "", "side contact, jamming [W82], bin wall"),
     "dF": Text("scaled to {diff_force_s:g} s where ticks do not divide it", "", "impact, slip *"),
     "power": Text("in the base frame", "[HR02]", "pushing into something: negative"),
     "band": Text("Hamming sinc FIR over {band_taps_s:g} s", "[OS]", "slip [HC89, R11], impact *"),
+    "touch": Text("0..1", "", "pad loaded or not; falls or trembles: slip [HC89, R11]"),
+    "F[xy]": Text("", "", "from which side a collision came, which |F| does not tell"),
+    "Fz": Text("", "", "pressing down on something; load taken off at once: slip"),
+    "M[xyz]": Text("", "", "about which axis: a hit off-centre, jamming [W82], item that turns"),
     "skew_fx": Text("m3 / (m2 + {moment_floor:g})^1.5", "", "one-sided bumps: rubbing a wall"),
     "skew_fy": Text("as skew_fx", "", "the same"),
     "kurt_fz": Text("(m4 - 3 m2^2) / (m2 + {moment_floor:g})^2", "", "single hits: high"),
@@ -142,14 +146,13 @@ TEXTS: dict[str, Text] = {
     "barcode": Text("", "", "item not identified: 0"),
     "scale_match": Text("", "", "wrong item, or two"),
     "operator_age": Text("at most {age_cap_s:g} s", "", "a person saw something wrong"),
-    "spare_[0-2]": Text("", "", "nothing"),
 }
 
 
 def covers(key: str, feature: str) -> bool:
-    """Whether the text `key` is for `feature`: it is the channel of the feature, or a pattern of
-    its name."""
-    return feature.startswith(f"{key}.") or fnmatchcase(feature, key)
+    """Whether the text `key` is for `feature`: it is a pattern of the feature's channel, or of its
+    whole name where it has no statistics."""
+    return fnmatchcase(feature.partition(".")[0], key)
 
 
 def _cell(text: str) -> str:
@@ -187,11 +190,13 @@ def _reference(group: str, measured: dict[str, Any]) -> str:
         if not members:
             continue
         first, names = members[0], [f.name for f in members]
-        stats = tuple(n.partition(".")[2] for n in names)
+        channels = tuple(dict.fromkeys(_channel(n) for n in names))
+        stats = tuple(n.partition(".")[2] for n in names[: len(names) // len(channels)])
         label, meaning = f"`{names[0]}`", first.meaning
-        if first.name.startswith(f"{key}."):
-            label = f"`{key}` {'Stats6' if stats == spec.STATS6 else 'Stats4'}"
+        if stats[0]:
+            label = f"{', '.join(f'`{c}`' for c in channels)} {STATS[stats]}"
             meaning = meaning.removeprefix(f"{stats[0]} of ")
+            meaning = meaning.replace(channels[0], " ".join(channels))
         elif len(names) > 1:
             label = f"`{names[0]}` .. `{names[-1]}`"
             if members[1].meaning != meaning:
@@ -215,7 +220,8 @@ def _ranking(period: str, measured: dict[str, Any]) -> str:
     ]
     slippery, shipped = measured["slippery"], measured["shipped"]
     best: dict[str, str] = {}
-    for name in sorted(slippery[period], key=lambda n: -abs(slippery[period][n][0] - 0.5)):
+    known = [n for n in slippery[period] if n in spec.INDEX]
+    for name in sorted(known, key=lambda n: -abs(slippery[period][n][0] - 0.5)):
         best.setdefault(_channel(name), name)
     for name in list(best.values())[:TOP]:
         up = slippery[period][name][0] >= 0.5
@@ -256,8 +262,8 @@ def _counts(measured: dict[str, Any]) -> str:
 
 def _constant(measured: dict[str, Any]) -> str:
     """Features that never moved in the shipped cell."""
-    names = [n for n in measured["shipped"]["constant"] if not n.startswith("spare")]
-    return f"{len(names)} features and the spares: {', '.join(f'`{n}`' for n in names)}.\n"
+    names = [n for n in measured["shipped"]["constant"] if n in spec.INDEX]
+    return f"{len(names)} features: {', '.join(f'`{n}`' for n in names)}.\n"
 
 
 def sections(measured: dict[str, Any]) -> dict[str, str]:

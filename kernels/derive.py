@@ -43,8 +43,11 @@ def check(scale: Scale, joints: int, rate_hz: float) -> None:
     """Raises ConfigError for a scale that is not `joints` wide or not positive, or an odd rate."""
     if not 1 <= joints <= 16:
         raise ConfigError(f"PRO features want 1..16 joints, found {joints}: check the arm")
-    if not 40.0 <= rate_hz <= 4000.0:
-        raise ConfigError(f"PRO features want 40..4000 Hz, found {rate_hz}: resample the telemetry")
+    if not spec.LOWEST_HZ <= rate_hz <= spec.HIGHEST_HZ:
+        raise ConfigError(
+            f"PRO features want {spec.LOWEST_HZ:g}..{spec.HIGHEST_HZ:g} Hz, found {rate_hz}: "
+            "resample the telemetry"
+        )
     for name in ("q_min", "q_max", "dq_max", "tau_max"):
         found = np.asarray(getattr(scale, name))
         if found.shape != (joints,):
@@ -74,9 +77,9 @@ class Derive:
         self.taps = np.array(self.win.taps)
         self.history = max(2 * self.win.diff, self.win.diff_force, len(self.taps) - 1)
         self.group = np.zeros(self.dtype.itemsize // 8 - 1, np.intp)  # column -> mask bit
-        for mask, fields in spec.MASK_FIELDS.items():
-            for f in fields:
-                self.group[self.col[f]] = MASK[mask]
+        for f, part in self.col.items():
+            masks = spec.column_masks(f, part.stop - part.start)
+            self.group[part] = [MASK[mask] for mask in masks]
         starts = np.flatnonzero(np.diff(self.group, prepend=-1))
         self._starts, self._start_group = starts, self.group[starts]
         self._joint_norm = joints**-0.5
@@ -87,8 +90,8 @@ class Derive:
         n = self.history + BLOCK
         self._rows = np.zeros(n, self.dtype)
         self._x = self._rows.view(np.float64).reshape(n, -1)[:, 1:]
-        self._valid = np.zeros((n, len(MASK)), np.bool_)
-        force, known = self._x[:, self.col["wrench"]][:, :3], self._valid[:, MASK["wrench"]]
+        self._valid = np.zeros((n, spec.N_GROUPS), np.bool_)
+        force, known = self._x[:, self.col["wrench"]][:, :3], self._valid[:, MASK["force"]]
         self._force_view = sliding_window_view(force, len(self.taps), axis=0)
         self._known_view = sliding_window_view(known, len(self.taps))
         self._done = self._head = self.history  # rows [done, head) are not derived yet
@@ -186,27 +189,25 @@ class Derive:
         out[:, len(ROW) :] = dq
 
         w = at("wrench")
-        force = norm(w[:, :3])
-        put("F", force)
-        put("M", norm(w[:, 3:]))
-        put("Fz", w[:, 2])
-        put("Fx", w[:, 0])
-        put("Fy", w[:, 1])
+        put("F", at("force_norm")[:, 0])
+        put("M", at("torque_norm")[:, 0])
+        out[:, ROW["Fx"] : ROW["Fx"] + 6] = w
         put("Fxy", norm(w[:, :2]))
         step = norm(w[:, :3] - at("wrench", kf)[:, :3]) * (C["diff_force_s"] * self.rate / kf)
-        put("dF", step * ok("wrench", kf))
+        put("dF", step * ok("force", kf))
         base = rotate(at("tcp")[:, 3:], w.reshape(n, 2, 3)).reshape(n, 6)
         power = np.add.reduce(base * at("twist"), axis=1)
         put("power", power)
         put("band", self._band(a, b))
 
         width, ref = at("width") / s.stroke, at("width_ref") / s.stroke
-        width_rate = rate("width", "gripper") / s.stroke
+        width_rate = rate("width", "width") / s.stroke
         put("width", width[:, 0])
         put("width_err", (width - ref)[:, 0])
         put("width_rate", width_rate[:, 0])
         put("grip", at("grip_force")[:, 0] / s.force_max)
         put("grip_rate", rate("grip_force", "grip_force")[:, 0] / s.force_max)
+        put("touch", at("touch")[:, 0])
         put("vacuum", at("vacuum")[:, 0])
         put("clamped", at("clamped")[:, 0])
         put("seam", at("seam_jump")[:, 0])
@@ -217,7 +218,7 @@ class Derive:
             valid[a:b].tolist(),
             np.column_stack(
                 (
-                    power * (ok("wrench") & ok("tcp") & ok("twist")),
+                    power * (ok("force") & ok("torque") & ok("tcp") & ok("twist")),
                     p[:, 2],
                     ref,
                     at("phase"),
@@ -232,18 +233,19 @@ class Derive:
     def _events(self, out: Vec, valid: list[list[bool]], rows: list[list[float]]) -> None:
         """Step the state machines through a block; fills `onset` and `holding`."""
         contact, grasp, task = self.contact, self.grasp, self.task
-        wrench, gripper, tcp = MASK["wrench"], MASK["gripper"], MASK["tcp"]
-        control, retried, station = MASK["controller"], MASK["retries"], MASK["station"]
+        norm, tcp = MASK["force_norm"], MASK["tcp"]
+        jaws, told = MASK["width"], MASK["width_ref"]
+        phased, retried, station = MASK["phase"], MASK["retries"], MASK["station"]
         vac = MASK["vacuum"]
         channels = out[:, [ROW["F"], ROW["width"], ROW["vacuum"]]].tolist()
         events = []
         for (force, width, vacuum), ok, (power, z, ref, phase, retries, operator) in zip(
             channels, valid, rows, strict=True
         ):
-            onset = contact.step(ok[wrench], force, power)
-            holding = grasp.step(ok[gripper], width, ref)
+            onset = contact.step(ok[norm], force, power)
+            holding = grasp.step(ok[jaws] and ok[told], width, ref)
             grasp.lift(ok[tcp], z, contact.load)
-            task.step_phase(ok[control], phase)
+            task.step_phase(ok[phased], phase)
             task.step_retries(ok[retried], retries)
             task.step_flags(ok[station], operator, ok[vac], vacuum)
             events.append((onset, holding))
@@ -253,10 +255,17 @@ class Derive:
         """Find each group's valid ticks; derive what is missing but derivable; hold the rest."""
         x, col = self._x[a:b], self.col
         good = np.abs(x) <= C["in_max"]  # False for NaN
-        valid = np.ones((b - a, len(MASK)), np.bool_)
+        valid = np.ones((b - a, spec.N_GROUPS), np.bool_)
         parts = np.logical_and.reduceat(good, self._starts, axis=1)
         for i, g in enumerate(self._start_group):
             valid[:, g] &= parts[:, i]
+        for whole, norm, first in (("force", "force_norm", 0), ("torque", "torque_norm", 3)):
+            known = valid[:, MASK[whole]]
+            if known.any():
+                part = x[known, col["wrench"]][:, first : first + 3]
+                x[known, col[norm].start] = np.sqrt(np.add.reduce(part * part, axis=1))
+                good[known, col[norm].start] = True
+                valid[:, MASK[norm]] |= known
         self._valid[a:b] = valid
         if valid.all():
             return

@@ -1,4 +1,4 @@
-"""Stage 2 and the stream: the 176 PRO features in float64 NumPy, as `spec.py` names them.
+"""Stage 2 and the stream: the 203 PRO features in float64 NumPy, as `spec.py` names them.
 
 Each feature is a pure function of the last L derived channels (`derive.py`) and of the state
 machines (`events.py`) at the latest tick. The C++ twin computes the same.
@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # this also runs where only NumPy is
 C = spec.CONSTANTS
 AT = spec.INDEX
 N6, N4 = len(spec.MOTION6) + len(spec.FORCE6), len(spec.GRIP4)
+N5 = len(spec.WRENCH5)
 FLOATS = NDArray[np.float32]
 
 
@@ -44,6 +45,7 @@ class FeatureStream:
         self._limited = np.isfinite(span) & (span > 0)  # a continuous joint has no limit to near
         self._span = np.where(self._limited, span, 1.0)
         self._needs = np.array([[m not in f.needs for m in spec.MASKS] for f in spec.FEATURES])
+        self._rate_bits = np.array(spec.rate_bits(self.rate_hz))
         # a Hann window keeps a slow trend from leaking into the high bins
         self._hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(length) / length)
         hz = np.arange(length // 2 + 1) * (rate_hz / length)
@@ -68,7 +70,7 @@ class FeatureStream:
         self.bind(np.zeros(spec.N_FEATURES, np.float32), np.zeros(spec.N_MASKS, np.float32))
 
     def bind(self, out_features: FLOATS, out_mask: FLOATS) -> None:
-        """Have `step` write features (176,) and presence bits (16,) into these arrays."""
+        """Have `step` write features (203,) and mask bits (27,) into these arrays."""
         self._bound = out_features, out_mask
 
     def step(self, row: np.void) -> tuple[FLOATS, FLOATS]:
@@ -79,7 +81,7 @@ class FeatureStream:
     def features(
         self, out_features: FLOATS | None = None, out_mask: FLOATS | None = None
     ) -> tuple[FLOATS, FLOATS]:
-        """Features (176,) and presence bits (16,) as of the latest tick, into `out_*` where given;
+        """Features (203,) and mask bits (27,) as of the latest tick, into `out_*` where given;
         all zero before the first tick. Never NaN or infinite."""
         out = np.empty(spec.N_FEATURES, np.float32) if out_features is None else out_features
         bits = np.empty(spec.N_MASKS, np.float32) if out_mask is None else out_mask
@@ -93,7 +95,8 @@ class FeatureStream:
         m = w.shape[1]
         mean = np.add.reduce(w[: len(ROW)], axis=1) / m
         valid = slice(ROW["valid_q"], len(ROW))
-        present = (w[valid, -1] > 0) & (mean[valid] >= 0.5)
+        groups = (w[valid, -1] > 0) & (mean[valid] >= 0.5)
+        present = np.concatenate((groups, self._rate_bits))
         f = np.zeros(spec.N_FEATURES)
         self._stats(f, w, mean)
         self._motion(f, w, mean)
@@ -119,8 +122,9 @@ class FeatureStream:
         return self._slopes[m]
 
     def _stats(self, f: Vec, w: Vec, mean: Vec) -> None:
-        """Stats6 of the motion and force channels, Stats4 of the gripper's."""
-        m, n = w.shape[1], N6 + N4
+        """Stats6 of the motion and force channels, Stats4 of the gripper's, Stats5 of the wrench's
+        components."""
+        m, n = w.shape[1], N6 + N4 + N5
         short = w[:N6, -min(m, self._derive.win.short) :]
         rms = np.sqrt(np.einsum("ij,ij->i", w[:N6], w[:N6]) / m)
         rms_short = np.sqrt(np.einsum("ij,ij->i", short, short) / short.shape[1])
@@ -135,9 +139,12 @@ class FeatureStream:
         f[at : at + 6 * cut] = six[:cut].ravel()
         at = spec.SLICES["force"].start
         f[at : at + 6 * (N6 - cut)] = six[cut:].ravel()
-        at = spec.SLICES["gripper"].start
-        four = np.stack((w[N6:n, -1], mean[N6:n], top[N6:], slope[N6:]), axis=1)
-        f[at : at + 4 * N4] = four.ravel()
+        at += 6 * (N6 - cut)
+        c = slice(N6 + N4, n)
+        low = np.min(w[c], axis=1)
+        f[at : at + 5 * N5] = np.stack((w[c, -1], mean[c], low, top[c], slope[c]), axis=1).ravel()
+        at, c = spec.SLICES["gripper"].start, slice(N6, N6 + N4)
+        f[at : at + 4 * N4] = np.stack((w[c, -1], mean[c], top[c], slope[c]), axis=1).ravel()
 
     def _motion(self, f: Vec, w: Vec, mean: Vec) -> None:
         d, m = self._derive, w.shape[1]
@@ -158,7 +165,7 @@ class FeatureStream:
 
     def _force(self, f: Vec, w: Vec, mean: Vec) -> None:
         c, m = self._derive.contact, w.shape[1]
-        xyz = w[[ROW["Fx"], ROW["Fy"], ROW["Fz"]]]
+        xyz = w[ROW["Fx"] : ROW["Fx"] + 3]
         x = xyz - np.add.reduce(xyz, axis=1)[:, None] / m
         x2 = x * x
         m2 = np.add.reduce(x2, axis=1) / m
@@ -192,7 +199,9 @@ class FeatureStream:
             pad[:, :-m] = 0.0
         z = np.fft.rfft(pad, axis=1)
         bins = int(C["sparc_bins"])
-        a = np.abs(z[0, :bins]) / pad.shape[1] * self.scale.v_max
+        z0 = np.zeros(bins)
+        z0[: z.shape[1]] = np.abs(z[0, :bins])  # at a low rate there are fewer bins
+        a = z0 / pad.shape[1] * self.scale.v_max
         step = np.diff(a) / (a[0] + C["sparc_floor"])
         f[AT["sparc"]] = -np.sum(np.sqrt((1.0 / (bins - 1)) ** 2 + step * step))
         power = z.real[1:] ** 2 + z.imag[1:] ** 2
@@ -231,7 +240,7 @@ class FeatureStream:
     def _status(self, f: Vec, mean: Vec) -> None:
         d, t = self._derive, self._derive.task
         now = {name: float(d.latest[c.start]) for name, c in d.col.items()}
-        for name, count in (("phase", 8), ("task", 3)):
+        for name, count in (("phase", spec.N_PHASES), ("task", spec.N_TASKS)):
             if 0 <= (i := int(np.floor(now[name] + 0.5))) < count:
                 f[AT[f"{name}_{i}"]] = 1.0
         w = d.window()
@@ -264,7 +273,7 @@ class FeatureStream:
 def batch(
     rows: NDArray[Any], scale: Scale, rate_hz: float, every: int = 1
 ) -> tuple[FLOATS, FLOATS]:
-    """Features (n // every, 176) and masks (n // every, 16) of a recording: after each `every` rows
+    """Features (n // every, 203) and masks (n // every, 27) of a recording: after each `every` rows
     exactly what a stream gives then."""
     return play(FeatureStream(scale, rows["q"].shape[1], rate_hz), rows, every)
 
@@ -282,7 +291,7 @@ def play(stream: Any, rows: NDArray[Any], every: int) -> tuple[FLOATS, FLOATS]:
 
 
 def features_batch(windows: NDArray[Any], scale: Scale, rate_hz: float) -> tuple[FLOATS, FLOATS]:
-    """Features (B, 176) and masks (B, 16) after the last row of each of B windows (B, T), each a
+    """Features (B, 203) and masks (B, 27) after the last row of each of B windows (B, T), each a
     stream that began with its first row."""
     features = np.zeros((len(windows), spec.N_FEATURES), np.float32)
     masks = np.zeros((len(windows), spec.N_MASKS), np.float32)

@@ -1,6 +1,6 @@
 """The only definition of the PRO features: names, units, meanings, constants, and their hash.
 
-176 features in four groups (Motion 56, Force/torque 56, Gripper 32, Status 32) and 16 mask bits.
+203 features in four groups (Motion 56, Force/torque 86, Gripper 32, Status 29) and 27 mask bits.
 This file needs nothing but the standard library, because the build reads it to write the C++ header
 (`cpp/generate.py`); no constant is typed twice. The arithmetic is in `oracle.py`.
 
@@ -9,7 +9,7 @@ Rules that hold for every feature
 - Windows end at the latest tick and hold m = min(ticks since reset, L) of them, statistics are over
   what there is. Spectra are zero-padded in front to L, so their bins stay at the same frequencies.
 - Stats6 = last, mean_L, RMS_L, max_L, least-squares slope_L [1/s], RMS_S / (RMS_L + eps).
-  Stats4 = last, mean_L, max_L, slope_L.
+  Stats5 = last, mean_L, min_L, max_L, slope_L. Stats4 = last, mean_L, max_L, slope_L.
 - A derivative is the difference over `diff_s` (k ticks) divided by k dt, an FIR that a raw
   difference's noise would drown: at 500 Hz k = 5 cuts jerk noise 25-fold. It is 0 where one of its
   samples is missing, so a gap makes no spike.
@@ -21,7 +21,14 @@ Rules that hold for every feature
 Masking: a tick of an input group is valid when all of the group's fields are finite and within
 +-`in_max`. An invalid tick holds the last valid values (0 before the first). The group's bit is 1
 when its latest tick is valid and so are at least half of the ticks in the window. `dq`, `dq_ref`
-and `twist` that are missing are derived from `q`, `q_ref` and `tcp`.
+and `twist` that are missing are derived from `q`, `q_ref` and `tcp`. `force_norm` and `torque_norm`
+are the norms of the wrench's force and torque wherever those are valid, whatever the fields say,
+and else the fields.
+
+The rate has mask bits of its own: `rate_N` is 1 from N Hz on. A feature that needs N Hz needs that
+bit, so that a head is told by one and the same mask what a robot lacks and what its rate cannot
+carry, and a recording says both. Below the rate that it needs, a feature would mean something else:
+a difference over 10 ms would be one over 50 ms, a band up to 200 Hz would be another band.
 """
 
 from __future__ import annotations
@@ -29,10 +36,13 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Sequence
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-VERSION = 2  # goes up with any change of the arithmetic that the constants below do not show
+VERSION = 3  # goes up with any change of the arithmetic that the constants below do not show
+
+LOWEST_HZ, HIGHEST_HZ = 10.0, 4000.0  # of the ticks that features are computed at
 
 # mask bit -> telemetry fields that must all be valid
 MASK_FIELDS: dict[str, tuple[str, ...]] = {
@@ -43,17 +53,29 @@ MASK_FIELDS: dict[str, tuple[str, ...]] = {
     "tau": ("tau_ext",),
     "tcp": ("tcp",),
     "twist": ("twist",),  # or derived from tcp
-    "wrench": ("wrench",),
-    "gripper": ("width", "width_ref"),
+    "force": ("wrench",),  # its first three columns
+    "torque": ("wrench",),  # the others
+    "force_norm": ("force_norm",),  # or derived from force
+    "torque_norm": ("torque_norm",),  # or derived from torque
+    "width": ("width",),
+    "width_ref": ("width_ref",),
     "grip_force": ("grip_force",),
+    "touch": ("touch",),
     "vacuum": ("vacuum",),
-    "controller": ("phase", "elapsed", "limit", "task"),
+    "phase": ("phase",),
+    "clock": ("elapsed", "limit"),
+    "task": ("task",),
     "retries": ("retries", "recovery"),
     "safety": ("protective_stop", "ik_failure", "clamped", "watchdog"),
     "chunk": ("seam_jump", "chunk_disagreement", "comms_jitter"),
     "station": ("place_confirm", "barcode", "scale_match", "operator"),
 }
-MASKS: tuple[str, ...] = tuple(MASK_FIELDS)
+SPLIT = {"wrench": 3}  # field of two masks -> how many of its columns are of the first one
+# mask bit -> the lowest rate of ticks [Hz] at which it is 1
+MASK_RATES: dict[str, float] = {f"rate_{hz}": float(hz) for hz in (50, 100, 200, 400)}
+MASKS: tuple[str, ...] = (*MASK_FIELDS, *MASK_RATES)
+N_PHASES, N_TASKS = 8, 3  # one-hot
+N_GROUPS = len(MASK_FIELDS)  # the first so many bits are of groups of telemetry fields
 
 # every number that a formula uses; seconds, newtons, metres, hertz, or relative where it says so
 CONSTANTS: dict[str, float] = {
@@ -101,16 +123,20 @@ CONSTANTS: dict[str, float] = {
 }
 
 MOTION6 = ("dq", "v", "ddq", "jerk", "q_err", "dq_err", "tau", "dtau")
-FORCE6 = ("F", "M", "Fz", "Fxy", "dF", "power", "band")
+FORCE6 = ("F", "M", "Fxy", "dF", "power", "band", "touch")
 GRIP4 = ("width", "width_err", "width_rate", "grip", "grip_rate")
+WRENCH5 = ("Fx", "Fy", "Fz", "Mx", "My", "Mz")  # signed: a norm does not tell where it came from
 STATS6 = ("last", "mean", "rms", "max", "slope", "ratio")
+STATS5 = ("last", "mean", "min", "max", "slope")
 STATS4 = ("last", "mean", "max", "slope")
 # the rows of the window, in this order, then one dq/dq_max row per joint
 EXTRA = (
-    "vjerk2", "reversals", "px", "py", "pz", "path", "saturated", "Fx", "Fy",
+    "vjerk2", "reversals", "px", "py", "pz", "path", "saturated",
     "onset", "holding", "vacuum", "clamped", "seam", "jitter",
 )  # fmt: skip
-CHANNELS: tuple[str, ...] = (*MOTION6, *FORCE6, *GRIP4, *EXTRA, *(f"valid_{m}" for m in MASKS))
+CHANNELS: tuple[str, ...] = (
+    *MOTION6, *FORCE6, *GRIP4, *WRENCH5, *EXTRA, *(f"valid_{m}" for m in MASK_FIELDS)
+)  # fmt: skip
 
 
 class Feature(NamedTuple):
@@ -121,6 +147,11 @@ class Feature(NamedTuple):
     meaning: str
     needs: tuple[str, ...]
 
+    @property
+    def rate_hz(self) -> float:
+        """The lowest rate of ticks [Hz] that can carry the feature."""
+        return max((MASK_RATES[m] for m in self.needs if m in MASK_RATES), default=LOWEST_HZ)
+
 
 def _stats(
     channels: dict[str, tuple[str, str, str]], stats: tuple[str, ...]
@@ -128,8 +159,12 @@ def _stats(
     def unit(u: str, s: str) -> str:
         return {"slope": f"{u}/s", "ratio": "1"}.get(s, u)
 
+    def needed(needs: str, s: str) -> tuple[str, ...]:
+        # S wants a few ticks; where the channel wants a faster rate, that will do
+        return (*needs.split(), *(("rate_50",) if s == "ratio" and "rate_" not in needs else ()))
+
     return tuple(
-        Feature(f"{c}.{s}", unit(u, s), f"{s} of {meaning}", tuple(needs.split()))
+        Feature(f"{c}.{s}", unit(u, s), f"{s} of {meaning}", needed(needs, s))
         for c, (u, meaning, needs) in channels.items()
         for s in stats
     )
@@ -144,81 +179,91 @@ MOTION = _stats(
     {
         "dq": ("1", "|dq / dq_max|", "dq"),
         "v": ("1", "TCP speed / v_max", "twist"),
-        "ddq": ("1", "|ddq / dq_max| accel_s", "dq"),
-        "jerk": ("1", "|dddq / dq_max| accel_s^2", "dq"),
+        "ddq": ("1", "|ddq / dq_max| accel_s", "dq rate_50"),
+        "jerk": ("1", "|dddq / dq_max| accel_s^2", "dq rate_100"),
         "q_err": ("1", "|(q_ref - q) / q_tol|", "q ref"),
         "dq_err": ("1", "|(dq_ref - dq) / dq_max|", "dq dq_ref"),
         "tau": ("1", "|tau_ext / tau_max|", "tau"),
-        "dtau": ("1", "|d tau_ext/dt / tau_max| accel_s", "tau"),
+        "dtau": ("1", "|d tau_ext/dt / tau_max| accel_s", "tau rate_100"),
     },
     STATS6,
 ) + _list("""
-ldlj        | 1 | twist | log dimensionless jerk of v_tcp over L (Balasubramanian et al. 2015)
-sparc       | 1 | twist | spectral arc length of the speed, 6 bins (Balasubramanian et al. 2015)
-reversals   | 1 | dq    | sign reversals of dq in L beyond a deadband, per joint
-hf_share    | 1 | dq    | share of the energy of dq above 20 Hz (Hann window, mean taken out)
+ldlj | 1 | twist rate_100 | log dimensionless jerk of v_tcp over L (Balasubramanian et al. 2015)
+sparc | 1 | twist rate_50 | spectral arc length of the speed, 6 bins (Balasubramanian et al. 2015)
+reversals   | 1 | dq rate_50 | sign reversals of dq in L beyond a deadband, per joint
+hf_share    | 1 | dq rate_100 | share of the energy of dq above 20 Hz (Hann window, mean taken out)
 straight    | 1 | tcp   | net TCP displacement over path length in L
 slow        | 1 | twist | fraction of L with TCP speed below 2 mm/s
 limit_dist  | 1 | q     | distance to the nearest joint limit over that joint's range
 saturated   | 1 | dq    | fraction of L with a joint at 98 % of its speed limit
 """)
-FORCE = _stats(
-    {
-        "F": ("N", "|F|", "wrench"),
-        "M": ("Nm", "|M|", "wrench"),
-        "Fz": ("N", "Fz, TCP frame", "wrench"),
-        "Fxy": ("N", "|Fxy|, TCP frame", "wrench"),
-        "dF": ("N", "|F(t) - F(t - 5 ms)|", "wrench"),
-        "power": ("W", "F.v + M.w, done on the tool", "wrench tcp twist"),
-        "band": ("N", "|F| after the 50 Hz .. 0.4 rate band-pass", "wrench"),
-    },
-    STATS6,
-) + _list("""
-skew_fx     | 1  | wrench           | skewness of Fx in L (biased)
-skew_fy     | 1  | wrench           | skewness of Fy in L (biased)
-kurt_fz     | 1  | wrench           | excess kurtosis of Fz in L (biased)
-contact     | 1  | wrench           | contact bit, on at |F| >= 3 N, off at <= 1.5 N
-onsets      | 1  | wrench           | contact onsets in L
-onset_age   | 1  | wrench           | age of the last onset
-peak        | N  | wrench           | peak |F| since onset, contact only
-impulse     | Ns | wrench           | integral of |F| since onset, contact only
-work_neg    | J  | wrench tcp twist | work taken from the tool since onset (Hannaford & Ryu 2002)
-work_pos    | J  | wrench tcp twist | work done on the tool since onset (Hannaford & Ryu 2002)
-lateral     | 1  | wrench           | |Fxy| / (|Fz| + 0.5 N)
-load_change | N  | wrench tcp gripper | low-passed |F| against its value at lift, while held
-hf_ratio    | 1  | wrench           | energy of F: band / (band + below 20 Hz)
-centroid    | Hz | wrench           | spectral centroid of F (three axes, Hann window, mean out)
+FORCE = (
+    _stats(
+        {
+            "F": ("N", "|F|", "force_norm"),
+            "M": ("Nm", "|M|", "torque_norm"),
+            "Fxy": ("N", "|Fxy|, TCP frame", "force"),
+            "dF": ("N", "|F(t) - F(t - 5 ms)|, of the vector", "force rate_200"),
+            "power": ("W", "F.v + M.w, done on the tool", "force torque tcp twist"),
+            "band": ("N", "|F| after the 50 Hz .. 0.4 rate band-pass", "force rate_400"),
+            "touch": ("1", "tactile pad, of its range", "touch"),
+        },
+        STATS6,
+    )
+    + _stats(
+        {
+            **{f"F{a}": ("N", f"F{a}, TCP frame", "force") for a in "xyz"},
+            **{f"M{a}": ("Nm", f"M{a}, TCP frame", "torque") for a in "xyz"},
+        },
+        STATS5,
+    )
+    + _list("""
+skew_fx     | 1  | force rate_50 | skewness of Fx in L (biased)
+skew_fy     | 1  | force rate_50 | skewness of Fy in L (biased)
+kurt_fz     | 1  | force rate_50 | excess kurtosis of Fz in L (biased)
+contact     | 1  | force_norm    | contact bit, on at |F| >= 3 N, off at <= 1.5 N
+onsets      | 1  | force_norm    | contact onsets in L
+onset_age   | 1  | force_norm    | age of the last onset
+peak        | N  | force_norm    | peak |F| since onset, contact only
+impulse     | Ns | force_norm    | integral of |F| since onset, contact only
+work_neg | J | force torque tcp twist | work taken from the tool since onset (Hannaford & Ryu 2002)
+work_pos | J | force torque tcp twist | work done on the tool since onset (Hannaford & Ryu 2002)
+lateral     | 1  | force         | |Fxy| / (|Fz| + 0.5 N)
+load_change | N | force_norm tcp width width_ref | low-passed |F| less that at the lift, while held
+hf_ratio    | 1  | force rate_400 | energy of F: band / (band + below 20 Hz)
+centroid    | Hz | force rate_400 | spectral centroid of F (three axes, Hann window, mean out)
 """)
+)
 GRIPPER = _stats(
     {
-        "width": ("1", "width / stroke", "gripper"),
-        "width_err": ("1", "(width - width_ref) / stroke", "gripper"),
-        "width_rate": ("1/s", "d width/dt / stroke", "gripper"),
+        "width": ("1", "width / stroke", "width"),
+        "width_err": ("1", "(width - width_ref) / stroke", "width width_ref"),
+        "width_rate": ("1/s", "d width/dt / stroke", "width rate_50"),
         "grip": ("1", "grip force / force_max", "grip_force"),
-        "grip_rate": ("1/s", "d grip force/dt / force_max", "grip_force"),
+        "grip_rate": ("1/s", "d grip force/dt / force_max", "grip_force rate_100"),
     },
     STATS4,
 ) + _list("""
-closed_empty | 1   | gripper            | 1 from closing on nothing until the next open or close
-width_drift  | 1   | gripper            | width since the grasp settled, change / stroke, while held
-hold_std     | 1   | gripper            | 100 x deviation of width / stroke over S, while held
-force_decay  | 1/s | gripper grip_force | slope over S of grip force / force_max, while held
-close_age    | 1   | gripper            | age of the last close command
-closes       | 1   | gripper            | close commands so far
-recloses     | 1   | gripper tcp        | closes so far that no lift had gone before
-dropped      | 1   | gripper            | 1 from losing what was held until the next open or close
-hold_duty    | 1   | gripper            | fraction of L in which something was held
-vacuum       | 1   | vacuum             | vacuum level
-vacuum_slope | 1/s | vacuum             | its slope over L
-vacuum_on    | 1   | vacuum             | vacuum present, on at 0.5, off at 0.3
+closed_empty | 1   | width width_ref | 1 from closing on nothing until the next open or close
+width_drift  | 1   | width width_ref | width since the grasp settled, change / stroke, while held
+hold_std     | 1   | width width_ref rate_50 | 100 x deviation of width / stroke over S, while held
+force_decay  | 1/s | width width_ref grip_force rate_50 | slope over S of `grip`, while held
+close_age    | 1   | width width_ref | age of the last close command
+closes       | 1   | width width_ref | close commands so far
+recloses     | 1   | width width_ref tcp | closes so far that no lift had gone before
+dropped      | 1   | width width_ref | 1 from losing what was held until the next open or close
+hold_duty    | 1   | width width_ref | fraction of L in which something was held
+vacuum       | 1   | vacuum          | vacuum level
+vacuum_slope | 1/s | vacuum          | its slope over L
+vacuum_on    | 1   | vacuum          | vacuum present, on at 0.5, off at 0.3
 """)
 STATUS = _list(
-    "\n".join(f"phase_{i} | 1 | controller | controller is in phase {i}" for i in range(8))
+    "\n".join(f"phase_{i} | 1 | phase | controller is in phase {i}" for i in range(N_PHASES))
     + """
-phase_age    | 1  | controller | time in this phase
-elapsed      | 1  | controller | elapsed / limit, at most 2
+phase_age    | 1  | phase      | time in this phase
+elapsed      | 1  | clock      | elapsed / limit, at most 2
 retries      | 1  | retries    | retries so far
-retries_phase| 1  | retries controller | retries in this phase
+retries_phase| 1  | retries phase | retries in this phase
 retry_age    | 1  | retries    | age of the last retry
 retry_ewma   | 1  | retries    | retries, forgotten with a time constant of 10 s
 recovery     | 1  | retries    | recovery active
@@ -229,16 +274,13 @@ watchdog     | 1  | safety     | no fresh action chunk
 seam         | rad| chunk      | largest joint jump at a chunk seam in L
 disagreement | rad| chunk      | RMS difference of overlapping chunks
 jitter       | ms | chunk      | largest communication jitter in L
-task_0       | 1  | controller | task 0
-task_1       | 1  | controller | task 1
-task_2       | 1  | controller | task 2
+task_0       | 1  | task       | task 0 of the head's list
+task_1       | 1  | task       | task 1 of the head's list
+task_2       | 1  | task       | task 2 of the head's list
 place_confirm| 1  | station    | place confirmed
 barcode      | 1  | station    | barcode read
 scale_match  | 1  | station    | scale agrees
-operator_age | 1  | station    | age of the last operator flag
-spare_0      | 1  |            | always 0
-spare_1      | 1  |            | always 0
-spare_2      | 1  |            | always 0"""
+operator_age | 1  | station    | age of the last operator flag"""
 )
 GROUPS: dict[str, tuple[Feature, ...]] = {
     "motion": MOTION,
@@ -263,6 +305,36 @@ def group_slices() -> dict[str, slice]:
 
 
 SLICES = group_slices()
+
+
+def rate_bits(rate_hz: float) -> tuple[bool, ...]:
+    """The bits of `MASK_RATES`, in their order, of ticks at `rate_hz` [Hz]."""
+    return tuple(rate_hz >= least for least in MASK_RATES.values())
+
+
+def feature_mask(bits: Sequence[Any], rate_hz: float) -> tuple[bool, ...]:
+    """Which of the N_FEATURES features can be had. `bits` (N_MASKS,) is a mask as a stream gives
+    it, of 0 and 1 or False and True in the order of `MASKS`: of it the groups count, while the bits
+    of the rate follow from `rate_hz`, the rate of the ticks [Hz]; 10 Hz is the lowest.
+
+        bits = [m in ("force_norm", "touch") for m in spec.MASKS]
+        names = list(itertools.compress(spec.NAMES, spec.feature_mask(bits, 20.0)))
+
+    Raises ValueError for another number of bits, or a rate outside of LOWEST_HZ to HIGHEST_HZ."""
+    if len(bits) != N_MASKS:
+        raise ValueError(f"wanted {N_MASKS} mask bits ({', '.join(MASKS)}), found {len(bits)}")
+    if not LOWEST_HZ <= rate_hz <= HIGHEST_HZ:
+        raise ValueError(f"wanted {LOWEST_HZ:g}..{HIGHEST_HZ:g} Hz, found {rate_hz}")
+    whole = (*(bool(b) for b in list(bits)[:N_GROUPS]), *rate_bits(rate_hz))
+    here = {m for m, b in zip(MASKS, whole, strict=True) if b}
+    return tuple(here.issuperset(f.needs) for f in FEATURES)
+
+
+def column_masks(field: str, width: int) -> tuple[str, ...]:
+    """The mask of each of the `width` columns of a telemetry field."""
+    masks = [mask for mask, fields in MASK_FIELDS.items() if field in fields]
+    first = SPLIT.get(field, width)
+    return (masks[0],) * first + (masks[-1],) * (width - first)
 
 
 class Windows(NamedTuple):
@@ -311,6 +383,8 @@ def windows(rate_hz: float) -> Windows:
 def spec_hash() -> str:
     """SHA-256 of names, units, meanings, needs, masks and constants; the same for every robot."""
     text = json.dumps(
-        [VERSION, FEATURES, MASK_FIELDS, CHANNELS, CONSTANTS], sort_keys=True, separators=(",", ":")
+        [VERSION, FEATURES, MASK_FIELDS, SPLIT, MASK_RATES, CHANNELS, CONSTANTS],
+        sort_keys=True,
+        separators=(",", ":"),
     )
     return hashlib.sha256(text.encode()).hexdigest()

@@ -2,7 +2,8 @@
 
 The row is a NumPy structured scalar, so that the loop fills it in place, the recorder copies it as
 bytes, and files that are not ours are mapped onto it. NaN means "this robot does not have it": the
-features of that group are then masked. No field ever holds simulator state.
+features of that group are then masked. No field ever holds simulator state. New fields come at the
+end, so that the front of a row stays where the loop writes it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from headway.errors import RecordingError
 
@@ -46,11 +48,15 @@ FIELDS: dict[str, tuple[int | str, str]] = {
     "seam_jump": (0, "rad"),  # largest joint jump between old and new chunk
     "chunk_disagreement": (0, "rad"),  # RMS difference of overlapping chunks
     "comms_jitter": (0, "s"),
-    "task": (0, "index 0..2"),
+    "task": (0, "index 0..2"),  # in the list of the head's bundle; NaN: it does not know the task
     "place_confirm": (0, "0/1"),
     "barcode": (0, "0/1"),
     "scale_match": (0, "0/1"),
     "operator": (0, "0/1"),
+    # for robots that know no more than this; where `wrench` is valid its norms count instead
+    "force_norm": (0, "N"),  # |F| on the tool, >= 0
+    "torque_norm": (0, "Nm"),  # |M| on the tool, >= 0
+    "touch": (0, "0..1"),  # of one tactile pad's range; 0: nothing touches it
 }
 
 
@@ -70,6 +76,34 @@ def empty(joints: int, n: int) -> np.ndarray[tuple[int], np.dtype[np.void]]:
     for name in FIELDS:
         rows[name] = np.nan
     return rows
+
+
+def of_recording(rows: NDArray[np.void]) -> NDArray[np.void]:
+    """Rows of /telemetry of any version of Headway, (n,) with fields by name, as rows (n,) of
+    `dtype`: fields that the version did not have are NaN, and those that this one does not have are
+    left out. Raises RecordingError where `t_ns` or `q` is missing, or a field has another shape."""
+    names = rows.dtype.names or ()
+    for name in ("t_ns", "q"):
+        if name not in names:
+            raise RecordingError(
+                f"wanted rows of telemetry with `{name}`, found {', '.join(names) or 'none'}: "
+                "record with `headway run`"
+            )
+    joints = int(np.prod(rows.dtype["q"].shape))
+    wanted = dtype(joints)
+    if rows.dtype == wanted:
+        return rows
+    out = empty(joints, len(rows))
+    for name in wanted.names or ():
+        if name not in names:
+            continue
+        if rows.dtype[name].shape != wanted[name].shape:
+            raise RecordingError(
+                f"wanted the telemetry field `{name}` of shape {wanted[name].shape}, found "
+                f"{rows.dtype[name].shape}: replay it with the Headway that recorded it"
+            )
+        out[name] = rows[name]
+    return out
 
 
 @dataclass(frozen=True, slots=True)

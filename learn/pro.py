@@ -9,9 +9,10 @@ The loss is a weighted sum of
 - binary cross-entropy of the station's outcome (completion), of a failure event within 2 s or a
   contact of more than 30 N within 1 s (risk), and of a retry within 2 s (1 - stability).
 
-Channel groups are masked at random, so that the head also works for a robot without one. Splits are
-by episode. Temperatures are fitted on the validation split; the reported numbers are from the test
-split, which is used only once. Disturbed episodes are judged separately.
+Channel groups are masked at random, so that the head also works for a robot without one, and so are
+the bits of higher rates, for a robot that is slower. Splits are by episode. Temperatures are fitted
+on the validation split; the reported numbers are from the test split, which is used only once.
+Disturbed episodes are judged separately.
 """
 
 from __future__ import annotations
@@ -43,11 +44,13 @@ from headway.learn.pro_report import judge
 @dataclass(frozen=True)
 class Args:
     """What to train on, and how. `rollouts`: folders of recordings; `out`: folder of the bundle;
-    `head_hz`: rate of the head [Hz]; `limit_s`: the longest time-to-go that the head can tell [s].
+    `tasks`: the names of their tasks, at most spec.N_TASKS; `head_hz`: rate of the head [Hz];
+    `limit_s`: the longest time-to-go that the head can tell [s].
     `gamma` and the two weights make PRO's reward; the training does not use them."""
 
     rollouts: tuple[Path, ...] = (Path("runs/rollouts"), Path("runs/disturbed"))
     out: Path = Path("models/pick_place_pro")
+    tasks: tuple[str, ...] = ("pick_place",)
     steps: int = 1500
     batch: int = 16
     lr: float = 2e-3
@@ -111,11 +114,12 @@ def split(items: list[Labelled]) -> tuple[list[Labelled], list[Labelled], list[L
 
 
 def loss_of(net: ProHead, b: Batch, generator: torch.Generator) -> Tensor:
-    """The loss of `net` on the batch `b`, see above. `generator` draws which channel groups are
-    masked, and at which share of the episodes they are ranked."""
-    # Mask each channel group in one of eight sequences.
-    drop = torch.rand(b.mask.shape[0], 1, b.mask.shape[2], generator=generator) < 0.125
-    logits, binary = net.sequence(b.features, b.mask * ~drop)
+    """The loss of `net` on the batch `b`, see above. `generator` draws which channel groups and
+    rates are masked, and at which share of the episodes they are ranked."""
+    # Mask each channel group, and each rate and those above it, in one of eight sequences.
+    keep = torch.rand(b.mask.shape[0], 1, b.mask.shape[2], generator=generator) >= 0.125
+    keep[..., spec.N_GROUPS :] = keep[..., spec.N_GROUPS :].cumprod(dim=-1).bool()
+    logits, binary = net.sequence(b.features, b.mask * keep)
     flags = F.binary_cross_entropy_with_logits(binary[b.valid], b.labels[b.valid])
     good = b.valid & b.success[:, None]
     to_go = _two_hot_loss(net, logits[good], b.to_go[good]) if good.any() else flags * 0
@@ -123,7 +127,7 @@ def loss_of(net: ProHead, b: Batch, generator: torch.Generator) -> Tensor:
 
 
 def _scales(features: NDArray[Any]) -> NDArray[Any]:
-    """The scales (176,) to divide features (n, 176) by: their standard deviations, but at least
+    """The scales (203,) to divide features (n, 203) by: their standard deviations, but at least
     0.001. For a feature that is constant in the training data, inf: nothing was learned about it,
     so it must have no effect when it varies later."""
     still = features.max(axis=0) == features.min(axis=0)
@@ -242,6 +246,7 @@ def save(net: ProHead, args: Args, items: list[Labelled], metrics: dict[str, flo
             rate_hz=args.head_hz,
             hidden=HIDDEN,
             masks=spec.MASKS,
+            tasks=args.tasks,
             temperature=dict(zip(names, net.temperature.tolist(), strict=True)),
             thresholds={"risk": metrics["risk_threshold"]} if "risk_threshold" in metrics else {},
             gamma=args.gamma,
@@ -254,7 +259,7 @@ def save(net: ProHead, args: Args, items: list[Labelled], metrics: dict[str, flo
 
 def main(args: Args) -> None:
     """Train a head, judge it, and write it as a bundle."""
-    items = [s for folder in args.rollouts for s in pro_data.load(folder, args.head_hz)]
+    items = [s for folder in args.rollouts for s in pro_data.load(folder, args.head_hz, args.tasks)]
     net = train(args, items)
     metrics: dict[str, float] = {}
     for disturbed in (False, True):

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from headway.clock import NS
 from headway.edge.control.events import RETRIES, Event, EventKind
 from headway.edge.guard.reasons import Reason
+from headway.errors import RecordingError
 from headway.kernels import feature_stream
-from headway.kernels.telemetry import Scale
+from headway.kernels.telemetry import Scale, of_recording
 from headway.mcaplog import Recording, open_recording
 from headway.tools.recorded import events_of, result_of
 
@@ -32,8 +33,8 @@ class Labelled:
 
     name: str
     seed: int
-    features: NDArray[np.float32]  # (n, 176)
-    mask: NDArray[np.float32]  # (n, M)
+    features: NDArray[np.float32]  # (n, N_FEATURES)
+    mask: NDArray[np.float32]  # (n, N_MASKS)
     time_to_go: NDArray[np.float32]  # (n,) [s], until the episode ends; used for successes only
     risk: NDArray[np.float32]  # (n,) 1: a failure event, or a hard contact, within its horizon
     unstable: NDArray[np.float32]  # (n,) 1: a retry or recovery within STABILITY_HORIZON_S
@@ -45,12 +46,22 @@ class Labelled:
     disturbed: bool = False  # by `headway.learn.disturb`
 
 
+def telemetry_of(recording: Recording, tasks: Sequence[str]) -> NDArray[np.void]:
+    """/telemetry of `recording`, of whatever version of Headway (`telemetry.of_recording`), with
+    the index of its task in `tasks` as `task`, NaN for another one. A recording that does not name
+    its task (`task` in the metadata) is of the first of `tasks`."""
+    rows = of_recording(recording.rows("/telemetry")).copy()
+    name = recording.metadata.get("task", tasks[0] if tasks else "")
+    rows["task"] = list(tasks).index(name) if name in tasks else np.nan
+    return rows
+
+
 def features_of(
-    recording: Recording, every: int
+    recording: Recording, every: int, tasks: Sequence[str] = ()
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
-    """Features (n, 176), mask (n, M) and row index (n,) at every `every`-th row of /telemetry, from
-    row 0 on."""
-    rows = recording.rows("/telemetry")
+    """Features (n, N_FEATURES), mask (n, N_MASKS) and row index (n,) at every `every`-th row of
+    /telemetry, from row 0 on, for a head that knows `tasks`."""
+    rows = telemetry_of(recording, tasks)
     hz = float(recording.metadata["hz"])
     scale = Scale.from_json(recording.metadata.get("scale"), str(recording.path))
     stream = feature_stream("auto", scale, rows["q"].shape[1], hz)
@@ -65,15 +76,23 @@ def features_of(
     return np.array(features), np.array(masks), at
 
 
-def sequence(recording: Recording, path: Path, head_hz: float) -> Labelled | None:
-    """The labelled episode in `recording`, whose file is `path`, at `head_hz` [Hz]. None without an
-    outcome, as after an interruption."""
+def sequence(
+    recording: Recording, path: Path, head_hz: float, tasks: Sequence[str]
+) -> Labelled | None:
+    """The labelled episode in `recording`, whose file is `path`, at `head_hz` [Hz] for a head that
+    knows `tasks`. None without an outcome, as after an interruption. Raises RecordingError for
+    fewer ticks a second than `head_hz`."""
     result = result_of(recording)
     if result is None or result.success is None:
         return None
-    rows = recording.rows("/telemetry")
+    rows = of_recording(recording.rows("/telemetry"))
     every = round(float(recording.metadata["hz"]) / head_hz)
-    features, mask, at = features_of(recording, every)
+    if every < 1:
+        raise RecordingError(
+            f"{path}: wanted at least {head_hz:g} ticks a second for the head, found "
+            f"{recording.metadata['hz']}: train one with a lower `head_hz`"
+        )
+    features, mask, at = features_of(recording, every, tasks)
     t = rows["t_ns"][at].astype(np.float64) / NS
     end = float(rows["t_ns"][-1]) / NS
     failures, retries = failures_of(events_of(recording))
@@ -118,7 +137,8 @@ def hard_contacts(rows: NDArray[np.void]) -> list[float]:
 
 def _force(rows: NDArray[np.void]) -> NDArray[np.float64]:
     """|F| (n,) [N], 0 where it is unknown."""
-    return np.nan_to_num(np.linalg.norm(rows["wrench"][:, :3], axis=1))
+    norm = np.linalg.norm(rows["wrench"][:, :3], axis=1)
+    return np.nan_to_num(np.where(np.isfinite(norm), norm, rows["force_norm"]))
 
 
 def _within(t: NDArray[np.float64], events: Sequence[float], horizon: float) -> NDArray[np.float32]:
@@ -128,12 +148,13 @@ def _within(t: NDArray[np.float64], events: Sequence[float], horizon: float) -> 
     return out
 
 
-def load(folder: Path, head_hz: float) -> list[Labelled]:
-    """Every episode with an outcome in `folder`, in the order of file names, at `head_hz` [Hz].
-    Raises FileNotFoundError when there is none, and RecordingError for damage."""
+def load(folder: Path, head_hz: float, tasks: Sequence[str]) -> list[Labelled]:
+    """Every episode with an outcome in `folder`, in the order of file names, at `head_hz` [Hz], for
+    a head that knows `tasks`. Raises FileNotFoundError when there is none, and RecordingError for
+    damage."""
     found = []
     for path in sorted(folder.glob("*.mcap")):
-        item = sequence(open_recording(path, strict=True), path, head_hz)
+        item = sequence(open_recording(path, strict=True), path, head_hz, tasks)
         if item is not None:
             found.append(item)
     if not found:

@@ -45,7 +45,9 @@ def info(**changes: Any) -> Callable[[dict[str, Any]], None]:
     ("change", "says"),
     [
         (info(hidden=5), r"wanted `h` as float32 \(1, 5\) in '1', found float32 \(1, 4\)"),
-        (info(masks=spec.MASKS[::-1]), "wanted pro.masks q, dq, ref, .*in this order, found sta"),
+        (info(masks=spec.MASKS[::-1]), "wanted pro.masks q, dq, ref, .*in this order, found rate_"),
+        (info(tasks=["a", "b", "a"]), "pro: wanted tasks with distinct names, found .*'b', 'a'"),
+        (info(tasks=list("abcd")), "wanted at most 3 names in pro.tasks, found a, b, c, d"),
         (info(temperature={"rsik": 1.0}), "pro.temperature wants names of signals, found `rsik`"),
         (info(thresholds={"rsik": 0.5}), "found `rsik`: did you mean `risk`"),
         (info(gamma=1.5), "`pro.gamma` wants a finite number >= 0 and <= 1, found 1.5"),

@@ -42,7 +42,7 @@ def test_random_walks_of_arms_and_of_two(joints: int) -> None:
     assert np.count_nonzero(features.any(axis=0)) > 140  # the walk does reach the features
 
 
-@pytest.mark.parametrize("rate", [125.0, 200.0, 250.0, 333.0, 1000.0, 2000.0])
+@pytest.mark.parametrize("rate", [10.0, 20.0, 62.5, 125.0, 200.0, 250.0, 333.0, 1000.0, 2000.0])
 def test_every_rate_with_its_own_window(rate: float) -> None:
     length = spec.windows(rate).long
     check(np.stack([wild(length, int(rate) + s) for s in range(2)]), rate)
@@ -127,7 +127,8 @@ def test_grasps_on_the_threshold() -> None:
     "missing",
     [
         ("dq", "twist", "dq_ref"), ("q",), ("wrench",), ("width", "vacuum"), ("tcp",), ("phase",),
-        ("tau_ext", "grip_force"), tuple(FIELDS),
+        ("tau_ext", "grip_force"), ("wrench", "task"), ("width_ref", "limit"),
+        ("wrench", "force_norm", "torque_norm", "touch"), tuple(FIELDS),
     ],
 )  # fmt: skip
 def test_masked_groups(missing: tuple[str, ...]) -> None:
@@ -135,6 +136,18 @@ def test_masked_groups(missing: tuple[str, ...]) -> None:
     for field in missing:
         windows[field] = np.nan
     check(windows)
+
+
+def test_contacts_of_a_norm_on_the_threshold() -> None:
+    windows = np.stack([quiet(200) for _ in range(4)])
+    r = np.random.default_rng(9)
+    edge = np.array([1.5, 3.0, 1.5000001, 2.9999998, 3.0000002], np.float32)
+    windows["force_norm"] = r.choice(edge, windows["force_norm"].shape)
+    windows["wrench"][:2] = np.nan  # no more than the norm
+    windows["wrench"][2, ::2, 1] = np.nan  # the vector and the norm in turn
+    windows["wrench"][2, :, 0] = 4.0
+    features, _ = check(windows)
+    assert features[:2, spec.INDEX["peak"]].all()
 
 
 def test_derived_rates_of_a_smooth_motion() -> None:
@@ -262,18 +275,19 @@ def test_windows_that_do_not_fit_shared_memory() -> None:
 
 
 def test_every_robot_fits_a_block() -> None:
-    """The stream everywhere; windows of L ticks of an arm at 500 Hz three to an SM of 227 kB."""
-    for rate in (40.0, 125.0, 500.0, 2000.0, 4000.0):
+    """The stream everywhere; windows of L ticks of an arm at 500 Hz two to an SM of 163 kB, which
+    is what its registers allow."""
+    for rate in (10.0, 40.0, 125.0, 500.0, 2000.0, 4000.0):
         for joints in (1, 6, 16):
             made = layout(scale(joints), joints, rate, spec.windows(rate).long)
             assert made.shared_large <= 163 * 1024, (rate, joints)
-    assert 3 * (layout(scale(), 6, 500.0, 256).shared + 1024) <= 228 * 1024
+    assert 2 * (layout(scale(), 6, 500.0, 256).shared + 1024) <= 164 * 1024
 
 
 def test_packing_is_columns_of_ticks() -> None:
     windows = np.stack([wild(6, 1), wild(6, 2)])
     packed = pack(windows, 6)
-    assert packed.shape == (2, 70, 8)
+    assert packed.shape == (2, 73, 8)
     assert packed.dtype == np.float32
     np.testing.assert_array_equal(packed[1, 3, :6], windows["q"][1, :, 3].astype(np.float32))
     np.testing.assert_array_equal(packed[0, 69, :6], windows["operator"][0].astype(np.float32))
@@ -290,5 +304,5 @@ def test_wrong_windows_are_refused() -> None:
     with pytest.raises(SpecMismatch, match="6 joints"):
         stream.push(empty(7, 1)[0])
     features, masks = features_batch(HostDriver(), np.stack([quiet(5)])[:0], scale(), 500.0)
-    assert features.shape == (0, 176)
-    assert masks.shape == (0, 16)
+    assert features.shape == (0, 203)
+    assert masks.shape == (0, 27)

@@ -15,21 +15,65 @@ from headway.kernels.telemetry import FIELDS, Scale
 GENERATE = Path(spec.__file__).resolve().parent / "cpp" / "generate.py"
 
 
-def test_176_features_in_four_groups_with_unique_names() -> None:
+def test_203_features_in_four_groups_with_unique_names() -> None:
     assert {g: len(f) for g, f in spec.GROUPS.items()} == {
         "motion": 56,
-        "force": 56,
+        "force": 86,
         "gripper": 32,
-        "status": 32,
+        "status": 29,
     }
-    assert len(spec.NAMES) == len(set(spec.NAMES)) == spec.N_FEATURES == 176
-    assert [spec.SLICES[g].start for g in spec.SLICES] == [0, 56, 112, 144]
+    assert len(spec.NAMES) == len(set(spec.NAMES)) == spec.N_FEATURES == 203
+    assert [spec.SLICES[g].start for g in spec.SLICES] == [0, 56, 142, 174]
     assert all(f.unit and f.meaning for f in spec.FEATURES)
 
 
-def test_every_telemetry_field_belongs_to_exactly_one_mask() -> None:
+def test_every_column_of_telemetry_belongs_to_exactly_one_mask() -> None:
     members = [f for fields in spec.MASK_FIELDS.values() for f in fields]
-    assert sorted(members) == sorted(FIELDS)
+    assert sorted({*members}) == sorted(FIELDS)
+    assert {f for f in members if members.count(f) > 1} == {*spec.SPLIT} == {"wrench"}
+    assert spec.column_masks("wrench", 6) == ("force",) * 3 + ("torque",) * 3
+    assert spec.column_masks("q", 2) == ("q", "q")
+    assert len(spec.MASKS) == len({*spec.MASKS}) == spec.N_MASKS == spec.N_GROUPS + 4 == 27
+
+
+@pytest.mark.parametrize(
+    ("rate", "bits"),
+    [(10.0, 0), (49.9, 0), (50.0, 1), (125.0, 2), (200.0, 3), (400.0, 4), (4000.0, 4)],
+)
+def test_a_rate_has_the_bits_of_all_rates_below_it(rate: float, bits: int) -> None:
+    assert spec.rate_bits(rate) == (True,) * bits + (False,) * (4 - bits)
+
+
+def test_what_can_be_had_from_a_magnitude_and_a_pad_at_20_hz() -> None:
+    known = ("force_norm", "touch")
+    bits = [m in known for m in spec.MASKS]
+    can = spec.feature_mask(bits, 20.0)
+    names = {n for n, c in zip(spec.NAMES, can, strict=True) if c}
+    stats = ("last", "mean", "rms", "max", "slope")
+    assert names == {
+        *(f"{c}.{s}" for c in ("F", "touch") for s in stats),
+        *("contact", "onsets", "onset_age", "peak", "impulse"),
+    }
+    assert {n for n, c in zip(spec.NAMES, spec.feature_mask(bits, 50.0), strict=True) if c} == {
+        *names, "F.ratio", "touch.ratio",
+    }  # fmt: skip
+    assert all(spec.feature_mask([1.0] * spec.N_MASKS, 400.0))
+    no = [1.0] * spec.N_GROUPS + [0.0] * 4  # the rate says, not the bits
+    assert spec.feature_mask(no, 500.0) == spec.feature_mask([1.0] * spec.N_MASKS, 500.0)
+    with pytest.raises(ValueError, match=r"wanted 27 mask bits .*found 2"):
+        spec.feature_mask([1, 1], 20.0)
+    with pytest.raises(ValueError, match=r"wanted 10\.\.4000 Hz, found 5"):
+        spec.feature_mask(bits, 5.0)
+
+
+def test_each_feature_states_the_lowest_rate_that_can_carry_it() -> None:
+    least = {f.name: f.rate_hz for f in spec.FEATURES}
+    wanted = {
+        "F.max": 10, "Mz.min": 10, "F.ratio": 50, "ddq.mean": 50, "jerk.ratio": 100, "sparc": 50,
+        "hf_share": 100, "dF.last": 200, "band.rms": 400, "centroid": 400, "hold_std": 50,
+    }  # fmt: skip
+    assert {n: least[n] for n in wanted} == wanted
+    assert set(least.values()) == {10.0, *spec.MASK_RATES.values()}
 
 
 def test_a_scale_is_read_as_it_was_written() -> None:
@@ -47,7 +91,7 @@ def test_a_scale_is_read_as_it_was_written() -> None:
 def test_features_need_only_masks_that_exist() -> None:
     used = {m for f in spec.FEATURES for m in f.needs}
     assert used == set(spec.MASKS)
-    assert [f.name for f in spec.FEATURES if not f.needs] == ["spare_0", "spare_1", "spare_2"]
+    assert all(set(f.needs) & set(spec.MASK_FIELDS) for f in spec.FEATURES)
 
 
 def test_hash_follows_every_constant(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kernels_rows import IMPLS, Rows, quiet, scale, wild
+from kernels_rows import IMPLS, Rows, masks_of, quiet, scale, wild
 from properties import examples
 
 from headway import kernels
@@ -17,7 +17,6 @@ from headway.kernels import oracle, spec
 from headway.kernels.telemetry import FIELDS, Scale, empty
 
 each_impl = pytest.mark.parametrize("impl", IMPLS)
-OF = {f: mask for mask, fields in spec.MASK_FIELDS.items() for f in fields}
 BAD = [np.nan, np.inf, -np.inf, 1e7, -1e300]
 GOOD = [5e-324, -1e-310, 0.0, -0.0]
 
@@ -91,7 +90,7 @@ def test_outputs_are_written_into_what_is_given(impl: Any) -> None:
     stream = kernels.feature_stream(impl, scale(), 6, 500.0)
     assert stream.impl == impl
     stream.push(wild(1, 7)[0])
-    out, bits = np.full(176, 7, np.float32), np.full(16, 7, np.float32)
+    out, bits = np.full(203, 7, np.float32), np.full(27, 7, np.float32)
     got = stream.features(out, bits)
     assert got[0] is out
     assert got[1] is bits
@@ -115,7 +114,7 @@ def test_a_step_is_a_push_and_features_into_what_is_bound(impl: Any) -> None:
             want = b.features()
             np.testing.assert_array_equal(f, want[0])
             np.testing.assert_array_equal(m, want[1])
-    out, bits = np.empty(176, np.float32), np.empty(16, np.float32)
+    out, bits = np.empty(203, np.float32), np.empty(27, np.float32)
     a.bind(out, bits)
     for i in range(200, 400):
         b.push(rows[i])
@@ -151,7 +150,8 @@ def test_a_robot_without_a_gripper_masks_it(impl: Any) -> None:
         rows[field] = np.nan
     f, m = kernels.batch(rows, scale(), 500.0, 300, impl)
     assert [n for n, bit in zip(spec.MASKS, m[0], strict=True) if not bit] == [
-        "gripper",
+        "width",
+        "width_ref",
         "grip_force",
         "vacuum",
     ]
@@ -166,7 +166,7 @@ def test_a_robot_without_a_gripper_masks_it(impl: Any) -> None:
 def test_nothing_known_gives_nothing(impl: Any) -> None:
     f, m = kernels.batch(empty(6, 80), scale(), 500.0, 40, impl)
     assert not f.any()
-    assert not m.any()
+    assert not m[:, : spec.N_GROUPS].any()
 
 
 @each_impl
@@ -177,17 +177,17 @@ def test_a_gap_masks_then_holds_and_makes_no_spike(impl: Any) -> None:
     rows["q"][500:600] = rows["dq"][500:600] = rows["wrench"][500:600] = np.nan
     f, m = kernels.batch(rows, scale(), 500.0, 1, impl)
     bit = {n: m[:, i] for i, n in enumerate(spec.MASKS)}
-    assert bit["wrench"][499] == 1
-    assert not bit["wrench"][500:600].any()
-    assert bit["wrench"][600:].all()  # 100 of 256 ticks missing: most of the window is there
+    assert bit["force"][499] == bit["force_norm"][499] == 1
+    assert not bit["force"][500:600].any()
+    assert bit["force"][600:].all()  # 100 of 256 ticks missing: most of the window is there
     assert not f[500:600, spec.INDEX["Fz.mean"]].any()
     for name in ("ddq.max", "dF.max", "band.max"):
         x = f[:, spec.INDEX[name]]
         assert x[600:].max() <= 1.05 * x[200:500].max() + 1e-9, name
     rows["wrench"][300:600] = np.nan
     _, m = kernels.batch(rows, scale(), 500.0, 1, impl)
-    wrench = m[:, spec.MASKS.index("wrench")]
-    first = 600 + int(np.argmax(wrench[600:]))
+    force = m[:, spec.MASKS.index("force")]
+    first = 600 + int(np.argmax(force[600:]))
     assert first == 600 + 127  # back when half of L = 256 is valid again
 
 
@@ -206,10 +206,10 @@ def test_invalid_input_never_leaves_its_group(impl: Any, data: st.DataObject) ->
         for t in ticks:
             value = data.draw(st.sampled_from(BAD + GOOD))
             flat[t, data.draw(st.integers(0, width - 1))] = value
-            hit.setdefault(OF[field], set())
-            if value in GOOD:
-                continue
-            hit[OF[field]].add(t)
+            for mask in masks_of(field):
+                hit.setdefault(mask, set())
+                if value not in GOOD:
+                    hit[mask].add(t)
         rows[field] = flat.reshape(rows[field].shape)
     with np.errstate(all="raise", under="ignore"):
         f, m = kernels.batch(rows, scale(), 500.0, 35, impl)
@@ -223,12 +223,14 @@ def test_invalid_input_never_leaves_its_group(impl: Any, data: st.DataObject) ->
             if not all(m[k, spec.MASKS.index(n)] for n in feature.needs):
                 assert f[k, i] == 0
     for i, mask in enumerate(spec.MASKS):
-        if mask in ("dq", "dq_ref", "twist"):
-            continue  # derived where the pose is valid
+        if mask in ("dq", "dq_ref", "twist", "force_norm", "torque_norm", *spec.MASK_RATES):
+            continue  # derived where the pose or the wrench is valid; not of telemetry
         bad = hit.get(mask, set())
         for k, n in enumerate((35, 70)):
             # a later draw may have put a good value over a bad one: recount from the rows
-            x = np.concatenate([rows[f].reshape(70, -1)[:n] for f in spec.MASK_FIELDS[mask]], 1)
+            part = {"force": slice(0, 3), "torque": slice(3, 6)}.get(mask, slice(None))
+            fields_of = spec.MASK_FIELDS[mask]
+            x = np.concatenate([rows[f].reshape(70, -1)[:n, part] for f in fields_of], 1)
             valid = np.all(np.abs(x) <= spec.CONSTANTS["in_max"], axis=1)
             assert valid.sum() >= n - len(bad)
             assert m[k, i] == (valid[-1] and valid.mean() >= 0.5), mask
@@ -255,5 +257,5 @@ def test_oracle_batch_is_the_module_batch() -> None:
     rows = wild(60, 12)
     a, b = oracle.batch(rows, scale(), 500.0, 20), kernels.batch(rows, scale(), 500.0, 20, "numpy")
     np.testing.assert_array_equal(a[0], b[0])
-    assert a[0].shape == (3, 176)
-    assert a[1].shape == (3, 16)
+    assert a[0].shape == (3, 203)
+    assert a[1].shape == (3, 27)

@@ -338,8 +338,8 @@ def test_one_bad_file_does_not_stop_the_others(tmp_path: Path) -> None:
     stems = (f"{tmp_path.name}-good", "x-good")
     assert names == {f"{s}{e}" for s in stems for e in (".features.npz", ".signals.csv", ".html")}
     with np.load(out / "x-good.features.npz") as d:
-        assert d["features"].shape == (100, 176)
-        assert d["mask"].shape == (100, 16)
+        assert d["features"].shape == (100, 203)
+        assert d["mask"].shape == (100, 27)
         assert d["names"].tolist() == list(spec.NAMES)
         assert str(d["spec_hash"]) == spec.spec_hash()
     with (out / "x-good.signals.csv").open() as f:
@@ -381,8 +381,8 @@ def test_real_recordings_of_another_robot(tmp_path: Path) -> None:
     peak = t[scored.feature("F.last").argmax()]
     assert starts[3] < peak < starts[3] + 1.0  # the snap
     assert scored.feature("peak")[-1] == pytest.approx(43.5, abs=1.0)
-    assert {w.split()[0] for w in scored.masked} >= {"gripper", "tau", "station"}
+    assert {w.split()[0] for w in scored.masked} >= {"width", "width_ref", "tau", "station"}
     failed = score_file(HIRO / "failure_05.npz", m, None)
     assert failed.telemetry.success is False
-    assert {w.split()[0] for w in failed.masked} >= {"tcp", "controller"}
+    assert {w.split()[0] for w in failed.masked} >= {"tcp", "phase"}
     assert any("no key `state_times`" in n for n in failed.notes)

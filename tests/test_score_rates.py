@@ -53,7 +53,8 @@ def test_features_do_not_depend_on_the_rate_of_the_file(
     assert (scored.features[:, ~scored.carried] == 0).all()
     said = " ".join(scored.notes)
     for i, name in enumerate(spec.NAMES):
-        assert scored.carried[i] or name.partition(".")[0] + " (" in said
+        channel = name.partition(".")[0]
+        assert scored.carried[i] or f" {channel} (" in said or f" {name} (" in said
     assert bool((~scored.carried).any()) == (hz < 400)
 
 
@@ -219,3 +220,23 @@ def test_a_channel_that_comes_on_change_holds(tmp_path: Path) -> None:
     short = Channel(key="width", hold_s=0.1)
     rows = score_file(path, mapping({"width": short}), None).telemetry.rows
     assert np.isnan(rows["width"][60:400]).all()
+
+
+def test_a_magnitude_and_a_pad_at_20_hz_are_scored_at_20_hz(tmp_path: Path) -> None:
+    t = np.arange(200) / 20.0
+    force = np.where((t > 5) & (t < 6), 15.0, 0.5)
+    np.savez(tmp_path / "a.npz", t=t, f=force, pad=force / 20.0)
+    m = mapping(
+        {"force_norm": Channel(key="f"), "touch": Channel(key="pad")},
+        time=Time(key="t", rate_hz=20.0),
+    )
+    scored = score_file(tmp_path / "a.npz", m, None)
+    assert (scored.telemetry.hz, scored.every) == (20.0, 1)
+    assert {w.split()[0] for w in scored.masked} >= {"force", "q", "rate_50", "rate_400"}
+    known = [name in ("force_norm", "touch", "clock") for name in spec.MASKS]
+    can = np.array(spec.feature_mask(known, 20.0))
+    assert not scored.features[:, ~can].any()
+    assert scored.feature("peak").max() == 15.0
+    assert scored.feature("touch.max").max() == 0.75
+    assert scored.summary.force == 15.0
+    assert scored.summary.onsets == 1

@@ -167,6 +167,11 @@ def _check_manifest(bundle: Bundle) -> None:
             f"{where}: wanted pro.masks {', '.join(spec.MASKS)} in this order, found "
             f"{', '.join(info.masks)}: train it again with `make models`"
         )
+    if len(info.tasks) > spec.N_TASKS:
+        raise SpecMismatch(
+            f"{where}: wanted at most {spec.N_TASKS} names in pro.tasks, found "
+            f"{', '.join(info.tasks)}: train a head for fewer tasks"
+        )
     for key, values in (("temperature", info.temperature), ("thresholds", info.thresholds)):
         unknown = [name for name in values if name not in OUTPUTS]
         if unknown:

@@ -20,7 +20,7 @@ class Derive {
     valid_.resize(rows_);
     bit_.resize(columns_);
     for (int f = 0; f < spec::t_COUNT; ++f)
-      for (int i = 0; i < width_[f]; ++i) bit_[offset_[f] + i] = 1u << spec::MASK[f];
+      for (int i = 0; i < width_[f]; ++i) bit_[offset_[f] + i] = 1u << (i < spec::FIRST[f] ? spec::MASK[f] : spec::REST[f]);
     lanes_ = padded(robot.joints);
     const double inf = std::numeric_limits<double>::infinity();
     for (Lanes* a : {&sign_, &dq_max_, &per_dq_, &per_tau_, &one_}) *a = Lanes(lanes_);
@@ -95,14 +95,23 @@ class Derive {
       x[i] = good ? row[i] : 0.0;
       bad |= good ? 0u : bit_[i];
     }
-    constexpr std::uint32_t every = (1u << spec::m_COUNT) - 1;
+    constexpr std::uint32_t every = (1u << spec::N_GROUPS) - 1;
     valid_[pos_] = every & ~bad;
+    size(0, spec::m_force, spec::t_force_norm, spec::m_force_norm);
+    size(3, spec::m_torque, spec::t_torque_norm, spec::m_torque_norm);
     if (!bad) return;
     difference(spec::m_q, spec::t_q, spec::m_dq, spec::t_dq);
     difference(spec::m_ref, spec::t_q_ref, spec::m_dq_ref, spec::t_dq_ref);
     if (usable(spec::m_tcp, spec::m_twist)) twist();
     const std::uint32_t hold = ~valid_[pos_];
     for (int i = 0; i < columns_; ++i) x[i] = bit_[i] & hold ? before[i] : x[i];
+  }
+
+  // Where the wrench's three values from `first` on are valid, their norm counts.
+  void size(int first, int source, int field, int target) {
+    if (!ok(source)) return;
+    *cell(field) = norm(now(spec::t_wrench) + first, 3);
+    valid_[pos_] |= 1u << target;
   }
 
   bool usable(int source, int target) const {
@@ -161,7 +170,7 @@ class Derive {
     const v4 f{w[0], w[1], w[2], 0.0};
     store(force_.data() + 4 * tap_, f);
     store(force_.data() + 4 * (tap_ + n), f);
-    known_ = ok(spec::m_wrench) ? known_ + 1 : 0;
+    known_ = ok(spec::m_force) ? known_ + 1 : 0;
     if (known_ < n) return 0.0;
     const double *a = force_.data() + 4 * (tap_ + 1), *b = a + 4 * (n - 1), *h = win.taps.data();
     v4 even = load(a + 4 * half) * all(h[half]), odd = all(0.0);
@@ -238,14 +247,12 @@ class Derive {
     out[c_path] = ok(m_tcp) && ok(m_tcp, 1) ? norm(step, 3) : 0.0;
 
     const double *w = now(t_wrench), *w1 = now(t_wrench, kf);
-    out[c_F] = norm(w, 3);
-    out[c_M] = norm(w + 3, 3);
-    out[c_Fx] = w[0];
-    out[c_Fy] = w[1];
-    out[c_Fz] = w[2];
+    out[c_F] = now(t_force_norm)[0];
+    out[c_M] = now(t_torque_norm)[0];
+    std::copy_n(w, 6, out + c_Fx);
     out[c_Fxy] = norm(w, 2);
     for (int i = 0; i < 3; ++i) step[i] = w[i] - w1[i];
-    out[c_dF] = ok(m_wrench) && ok(m_wrench, kf)
+    out[c_dF] = ok(m_force) && ok(m_force, kf)
                     ? norm(step, 3) * (diff_force_s * robot.rate / kf)
                     : 0.0;
     const double power = turned_dot(p + 3, w, v) + turned_dot(p + 3, w + 3, v + 3);
@@ -254,7 +261,7 @@ class Derive {
 
     const double width = now(t_width)[0] / robot.stroke, aim = now(t_width_ref)[0] / robot.stroke;
     const bool grip_ok = ok(m_grip_force) && ok(m_grip_force, k);
-    const bool width_ok = ok(m_gripper) && ok(m_gripper, k);
+    const bool width_ok = ok(m_width) && ok(m_width, k);
     const double opening =
         width_ok ? (now(t_width)[0] - now(t_width, k)[0]) * per / robot.stroke : 0.0;
     const double grip = now(t_grip_force)[0];
@@ -263,17 +270,18 @@ class Derive {
     out[c_width_rate] = opening;
     out[c_grip] = grip / robot.force_max;
     out[c_grip_rate] = grip_ok ? (grip - now(t_grip_force, k)[0]) * per / robot.force_max : 0.0;
+    out[c_touch] = now(t_touch)[0];
     out[c_vacuum] = now(t_vacuum)[0];
     out[c_clamped] = now(t_clamped)[0];
     out[c_seam] = now(t_seam_jump)[0];
     out[c_jitter] = now(t_comms_jitter)[0];
-    for (int m = 0; m < m_COUNT; ++m) out[c_valid_q + m] = ok(m);
+    for (int m = 0; m < N_GROUPS; ++m) out[c_valid_q + m] = ok(m);
 
-    const bool worked = ok(m_wrench) && ok(m_tcp) && ok(m_twist);
-    out[c_onset] = contact.step(ok(m_wrench), out[c_F], worked ? power : 0.0);
-    out[c_holding] = grasp.step(ok(m_gripper), width, aim);
+    const bool worked = ok(m_force) && ok(m_torque) && ok(m_tcp) && ok(m_twist);
+    out[c_onset] = contact.step(ok(m_force_norm), out[c_F], worked ? power : 0.0);
+    out[c_holding] = grasp.step(ok(m_width) && ok(m_width_ref), width, aim);
     grasp.lift(ok(m_tcp), p[2], contact.load);
-    task.step_phase(ok(m_controller), now(t_phase)[0]);
+    task.step_phase(ok(m_phase), now(t_phase)[0]);
     task.step_retries(ok(m_retries), now(t_retries)[0]);
     task.step_flags(ok(m_station), now(t_operator)[0], ok(m_vacuum), out[c_vacuum]);
   }

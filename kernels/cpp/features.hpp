@@ -1,20 +1,23 @@
 // The last step, shared by the stream and the whole-window pass: statistics of the last L derived
-// channels and the state machines at the latest tick -> 176 float32 and 16 bits.
+// channels and the state machines at the latest tick -> the spec's float32 and mask bits.
 // Twin of kernels/oracle.py: within 1e-4 relative or 1e-5 absolute of it, per feature.
 namespace headway::HEADWAY_ISA {
 
 inline constexpr int N6 = spec::N_MOTION6 + spec::N_FORCE6;  // channels with Stats6, from 0
 inline constexpr int N4 = spec::N_GRIP4;                     // channels with Stats4, from N6
+inline constexpr int N5 = spec::N_WRENCH5;                   // channels with Stats5, from N6 + N4
 inline constexpr int N = 40;  // channels that are summed: all before the mask bits, padded
-static_assert(N >= spec::c_valid_q && N % 8 == 0);
+inline constexpr int LOW = 16;  // channels with squares come before it, those with minima after
+static_assert(N >= spec::c_valid_q && N % 8 == 0 && N6 <= LOW && N6 + N4 >= LOW);
 
 // Statistics over the last m ticks. What is squared or raised is about its own mean.
 struct Summary {
   int m = 0;
   alignas(64) double mean[N], top[N], slope[N];  // slope [1/s]
+  alignas(64) double low[N];                     // from LOW on
   double rms[N6], rms_short[N6];
   double last[N];
-  double present[spec::m_COUNT];     // ticks in which a group was valid
+  double present[spec::N_GROUPS];    // ticks in which a group was valid
   double slow;                       // ticks below slow_speed
   double first[3], path;             // TCP of the first tick; path since then [m]
   double m2[3], m3[2], m4;           // central moments of Fx, Fy, Fz; Fx, Fy; Fz
@@ -42,7 +45,8 @@ class Vector {
     status();
     std::uint32_t present = 0;
     for (int m = 0; m < m_COUNT; ++m) {
-      const bool is = (d_.valid() >> m & 1u) && 2 * s_.present[m] >= s_.m;
+      const bool is = m < N_GROUPS ? (d_.valid() >> m & 1u) && 2 * s_.present[m] >= s_.m
+                                   : d_.robot.rate >= RATES[m - N_GROUPS];
       present |= std::uint32_t(is) << m;
       bits[m] = is;
     }
@@ -68,6 +72,14 @@ class Vector {
       o[3] = s_.top[c];
       o[4] = s_.slope[c];
       o[5] = s_.rms_short[c] / (s_.rms[c] + ratio_eps);
+    }
+    for (int c = N6 + N4; c < N6 + N4 + N5; ++c) {
+      double* o = f_ + AT_force + 6 * N_FORCE6 + 5 * (c - N6 - N4);
+      o[0] = s_.last[c];
+      o[1] = s_.mean[c];
+      o[2] = s_.low[c];
+      o[3] = s_.top[c];
+      o[4] = s_.slope[c];
     }
     for (int c = N6; c < N6 + N4; ++c) {
       double* o = f_ + AT_gripper + 4 * (c - N6);
@@ -164,8 +176,8 @@ class Vector {
     using namespace spec;
     const auto at = [this](int field) { return *d_.now(field); };
     const double phase = std::floor(at(t_phase) + 0.5), kind = std::floor(at(t_task) + 0.5);
-    if (phase >= 0 && phase < 8) f_[f_phase_0 + int(phase)] = 1.0;
-    if (kind >= 0 && kind < 3) f_[f_task_0 + int(kind)] = 1.0;
+    if (phase >= 0 && phase < N_PHASES) f_[f_phase_0 + int(phase)] = 1.0;
+    if (kind >= 0 && kind < N_TASKS) f_[f_task_0 + int(kind)] = 1.0;
     const Task& k = d_.task;
     f_[f_phase_age] = age(k.phase_age);
     f_[f_elapsed] =

@@ -40,7 +40,6 @@ def _fields() -> dict[str, tuple[int | str, str]]:
 def header() -> str:
     """The text of the header."""
     spec, params, fields = _load("spec.py"), _load("cuda/params.py"), _fields()
-    mask_of = {f: m for m, members in spec.MASK_FIELDS.items() for f in members}
 
     def enum(prefix: str, names: object) -> str:
         items = [f"{prefix}_{str(n).replace('.', '_')}" for n in names]  # type: ignore[attr-defined]
@@ -48,7 +47,9 @@ def header() -> str:
 
     needs = [sum(1 << spec.MASKS.index(m) for m in f.needs) for f in spec.FEATURES]
     widths = [-1 if w == "J" else max(1, int(w)) for w, _ in fields.values()]
-    masks = [spec.MASKS.index(mask_of[f]) for f in fields]
+    most = 1 + max(widths)
+    masks = [[spec.MASKS.index(m) for m in spec.column_masks(f, most)] for f in fields]
+    firsts = [spec.SPLIT.get(f, most) for f in fields]
     lines = [
         "// Generated from kernels/spec.py by kernels/cpp/generate.py. Do not edit.",
         "#pragma once",
@@ -62,6 +63,9 @@ def header() -> str:
         f"inline constexpr int N_MOTION6 = {len(spec.MOTION6)};",
         f"inline constexpr int N_FORCE6 = {len(spec.FORCE6)};",
         f"inline constexpr int N_GRIP4 = {len(spec.GRIP4)};",
+        f"inline constexpr int N_WRENCH5 = {len(spec.WRENCH5)};",
+        f"inline constexpr int N_GROUPS = {spec.N_GROUPS};",
+        f"inline constexpr int N_PHASES = {spec.N_PHASES}, N_TASKS = {spec.N_TASKS};",
         *(
             f"inline constexpr int AT_{group} = {part.start};"
             for group, part in spec.SLICES.items()
@@ -72,9 +76,15 @@ def header() -> str:
         enum("m", spec.MASKS),
         enum("t", fields),
         f"HEADWAY_TABLE std::uint32_t NEEDS[] = {{{', '.join(map(str, needs))}}};",
-        "// telemetry field -> width (-1: one per joint), mask bit",
+        "// bit N_GROUPS + i is 1 from RATES[i] Hz on",
+        f"HEADWAY_TABLE double RATES[] = {{{', '.join(map(repr, spec.MASK_RATES.values()))}}};",
+        "// telemetry field -> width (-1: one per joint), mask bit of the first so many "
+        "columns, of",
+        "// the rest",
         f"HEADWAY_TABLE int WIDTH[] = {{{', '.join(map(str, widths))}}};",
-        f"HEADWAY_TABLE int MASK[] = {{{', '.join(map(str, masks))}}};",
+        f"HEADWAY_TABLE int FIRST[] = {{{', '.join(map(str, firsts))}}};",
+        f"HEADWAY_TABLE int MASK[] = {{{', '.join(str(m[0]) for m in masks)}}};",
+        f"HEADWAY_TABLE int REST[] = {{{', '.join(str(m[-1]) for m in masks)}}};",
         "}  // namespace headway::spec",
         *params.struct(),
     ]

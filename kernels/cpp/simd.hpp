@@ -20,6 +20,7 @@ inline v4 load(const double* p) {
 inline void store(double* p, v4 v) { std::memcpy(p, &v, sizeof v); }
 inline v4 all(double x) { return v4{x, x, x, x}; }
 inline v4 larger(v4 a, v4 b) { return a > b ? a : b; }
+inline v4 smaller(v4 a, v4 b) { return a < b ? a : b; }
 inline double sum(v4 v) { return (v[0] + v[1]) + (v[2] + v[3]); }
 inline int padded(int lanes) { return (lanes + 3) / 4 * 4; }
 

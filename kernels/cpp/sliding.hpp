@@ -11,7 +11,9 @@ namespace headway::HEADWAY_ISA {
 
 inline constexpr double LOWEST = -std::numeric_limits<double>::infinity();
 
-// Sum, sum weighted by place, maximum and sum of squares of eight channels.
+// Sum, sum weighted by place, maximum of eight channels, and of each sum of squares or, where `Low`,
+// its minimum.
+template <bool Low>
 class Sums {
  public:
   Sums() = default;
@@ -20,9 +22,12 @@ class Sums {
   void reset() {
     table_.clear();
     p_ = first_ = start_;
-    clear();
+    clear(sum_, place_, top_, other_);
     for (int p = 0; p < L; ++p)  // nothing lies before: suffixes of nothing
-      for (int h = 0; h < 2; ++h) store(at(p) + 16 + 4 * h, all(LOWEST));
+      for (int h = 0; h < 2; ++h) {
+        store(at(p) + 16 + 4 * h, top_[h]);
+        store(at(p) + 24 + 4 * h, other_[h]);
+      }
   }
 
   void push(const double* x8) {
@@ -32,24 +37,25 @@ class Sums {
       sum_[h] += x;
       place_[h] += all(p_) * x;
       top_[h] = larger(x, top_[h]);
-      square_[h] += x * x;
+      other_[h] = Low ? smaller(x, other_[h]) : other_[h] + x * x;
       store(row + 4 * h, x);
     }
     if (++p_ == L) turn();
   }
 
-  // Of the last m samples: sum, sum of x (t - mean t) [ticks], maximum, sum of squares.
-  void read(int m, double* sum, double* slope, double* top, double* square) const {
+  // Of the last m samples: sum, sum of x (t - mean t) [ticks], maximum, sum of squares or minimum.
+  void read(int m, double* sum, double* slope, double* top, double* other) const {
     const double* row = at(p_);
     const int begin = p_ + L - m;  // of the window, counted from the start of the block before
     for (int h = 0; h < 2; ++h) {
       const v4 a = load(row + 4 * h), whole = a + sum_[h];
       const v4 from_begin = (load(row + 8 + 4 * h) - all(begin) * a) +
                             (place_[h] + all(L - begin) * sum_[h]);
+      const v4 before = load(row + 24 + 4 * h);
       store(sum + 4 * h, whole);
       store(slope + 4 * h, from_begin - all(0.5 * (m - 1)) * whole);
       store(top + 4 * h, larger(load(row + 16 + 4 * h), top_[h]));
-      if (square) store(square + 4 * h, load(row + 24 + 4 * h) + square_[h]);
+      store(other + 4 * h, Low ? smaller(before, other_[h]) : before + other_[h]);
     }
   }
 
@@ -58,19 +64,17 @@ class Sums {
   double* at(int p) { return table_.data() + std::size_t(p) * ROW; }
   const double* at(int p) const { return table_.data() + std::size_t(p) * ROW; }
 
-  void clear() {
+  static void clear(v4* sum, v4* place, v4* top, v4* other) {
     for (int h = 0; h < 2; ++h) {
-      sum_[h] = place_[h] = square_[h] = all(0.0);
-      top_[h] = all(LOWEST);
+      sum[h] = place[h] = all(0.0);
+      top[h] = all(LOWEST);
+      other[h] = all(Low ? -LOWEST : 0.0);
     }
   }
 
   void turn() {
-    v4 sum[2], place[2], top[2], square[2];
-    for (int h = 0; h < 2; ++h) {
-      sum[h] = place[h] = square[h] = all(0.0);
-      top[h] = all(LOWEST);
-    }
+    v4 sum[2], place[2], top[2], other[2];
+    clear(sum, place, top, other);
     for (int p = L - 1; p >= 0; --p) {
       double* row = at(p);
       for (int h = 0; h < 2; ++h) {
@@ -78,20 +82,23 @@ class Sums {
         sum[h] += x;
         place[h] += all(p) * x;
         top[h] = p < first_ ? top[h] : larger(x, top[h]);
-        square[h] += x * x;
+        if (Low)
+          other[h] = p < first_ ? other[h] : smaller(x, other[h]);
+        else
+          other[h] += x * x;
         store(row + 4 * h, sum[h]);
         store(row + 8 + 4 * h, place[h]);
         store(row + 16 + 4 * h, top[h]);
-        store(row + 24 + 4 * h, square[h]);
+        store(row + 24 + 4 * h, other[h]);
       }
     }
     p_ = first_ = 0;
-    clear();
+    clear(sum_, place_, top_, other_);
   }
 
   int L = 0, start_ = 0, p_ = 0, first_ = 0;
   Lanes table_;  // (L, 4 statistics, 8)
-  v4 sum_[2], place_[2], top_[2], square_[2];
+  v4 sum_[2], place_[2], top_[2], other_[2];
 };
 
 // Sum of squares of sixteen channels over the last S samples.

@@ -12,7 +12,8 @@ class Incremental final : public Stream {
       : d_(r, w), bins_(r.rate, w), L(w.longer), joints_(padded(r.joints)),
         recent_(w.shorter), moments_(L, 5 * L / 8),
         force_(L, 4, L / 2 + 1), joint_(L, joints_, bins_.low_joint + 1) {
-    for (int g = 0; g < N / 8; ++g) sums_[g] = Sums(L, g * L / 8);
+    for (int g = 0; g < LOW / 8; ++g) squares_[g] = Sums<false>(L, g * L / 8);
+    for (int g = LOW / 8; g < N / 8; ++g) lows_[g - LOW / 8] = Sums<true>(L, g * L / 8);
     for (int g = 0; g < joints_ / 4; ++g) energies_[g] = Energies(L, (6 * L / 8 + g * L / 16) % L);
     channels_ = Lanes(padded(d_.channels + 3));
     old_stride_ = O_JOINTS + joints_;
@@ -25,7 +26,8 @@ class Incremental final : public Stream {
   void reset() override {
     d_.reset();
     channels_.clear();
-    for (Sums& s : sums_) s.reset();
+    for (Sums<false>& s : squares_) s.reset();
+    for (Sums<true>& s : lows_) s.reset();
     for (int g = 0; g < joints_ / 4; ++g) energies_[g].reset();
     recent_.reset();
     moments_.reset();
@@ -45,7 +47,8 @@ class Incremental final : public Stream {
     d_.push(row, c);
     a_ = a_ + 1 == L ? 0 : a_ + 1;
     const double* turns = bins_.turns();
-    for (int g = 0; g < N / 8; ++g) sums_[g].push(c + 8 * g);
+    for (int g = 0; g < LOW / 8; ++g) squares_[g].push(c + 8 * g);
+    for (int g = LOW / 8; g < N / 8; ++g) lows_[g - LOW / 8].push(c + 8 * g);
     recent_.push(c);
     const v4 force{c[c_Fx], c[c_Fy], c[c_Fz], 0.0}, four{c[c_Fx], c[c_Fy], c[c_Fz], c[c_v]};
     moments_.push(force);
@@ -62,7 +65,7 @@ class Incremental final : public Stream {
     slow_ += int(slow) - int(old[O_SLOW]);
     const std::uint32_t valid = d_.valid();
     if (valid != old_valid_[a_]) {
-      for (int i = 0; i < m_COUNT; ++i)
+      for (int i = 0; i < N_GROUPS; ++i)
         present_[i] += int(valid >> i & 1u) - int(old_valid_[a_] >> i & 1u);
       old_valid_[a_] = valid;
     }
@@ -110,10 +113,11 @@ class Incremental final : public Stream {
   void statistics() {
     using namespace spec;
     const int m = s_.m, s = std::min(m, d_.win.shorter);
-    alignas(64) double sum_[N], slope[N], square[16], recent[16];
-    for (int g = 0; g < N / 8; ++g)
-      sums_[g].read(m, sum_ + 8 * g, slope + 8 * g, s_.top + 8 * g,
-                    g < 2 ? square + 8 * g : nullptr);
+    alignas(64) double sum_[N], slope[N], square[LOW], recent[16];
+    for (int g = 0; g < LOW / 8; ++g)
+      squares_[g].read(m, sum_ + 8 * g, slope + 8 * g, s_.top + 8 * g, square + 8 * g);
+    for (int g = LOW / 8; g < N / 8; ++g)
+      lows_[g - LOW / 8].read(m, sum_ + 8 * g, slope + 8 * g, s_.top + 8 * g, s_.low + 8 * g);
     recent_.read(recent);
     const v4 per = all(m), per_s = all(s), by = all(d_.robot.rate / spread(m));
     for (int g = 0; g < N; g += 4) {
@@ -134,7 +138,7 @@ class Incremental final : public Stream {
     s_.m3[0] = f.m3[0] / m;
     s_.m3[1] = f.m3[1] / m;
     s_.m4 = f.m4[2] / m;
-    for (int i = 0; i < m_COUNT; ++i) s_.present[i] = present_[i];
+    for (int i = 0; i < N_GROUPS; ++i) s_.present[i] = present_[i];
     s_.slow = slow_;
     const double* first = old(m - 1);
     for (int i = 0; i < 3; ++i) s_.first[i] = first[O_TCP + i];
@@ -143,6 +147,10 @@ class Incremental final : public Stream {
 
   void spectra() {
     for (int k = 0; k < int(spec::sparc_bins); ++k) {
+      if (2 * k > L) {  // at a low rate there are fewer bins
+        s_.speed[k] = 0;
+        continue;
+      }
       const double re = force_.re(k, 0)[3], im = force_.im(k, 0)[3];
       s_.speed[k] = std::sqrt(re * re + im * im);
     }
@@ -235,14 +243,15 @@ class Incremental final : public Stream {
   Derive d_;
   Bins bins_;
   const int L, joints_;
-  Sums sums_[N / 8];
+  Sums<false> squares_[LOW / 8];
+  Sums<true> lows_[(N - LOW) / 8];
   Energies energies_[4];  // of four joints each
   Squares recent_;
   Moments moments_;
   Dft force_, joint_;
   Lanes channels_, old_, ones_;  // (channels); (L, old_stride); (L / 2 + 2, re im)
   std::vector<std::uint32_t> old_valid_;
-  int present_[spec::m_COUNT];
+  int present_[spec::N_GROUPS];
   int slow_ = 0, a_ = 0, old_stride_ = 0;
   Summary s_{};
 };

@@ -40,12 +40,14 @@ class WholeWindow final : public Window {
   void stats() {
     using namespace spec;
     const int m = s_.m, s = std::min(m, d_.win.shorter);
-    v4 sum_[N / 4], slope[N / 4], top[N / 4], square[4], recent[4], valid[4];
+    constexpr int GROUPS = (N_GROUPS + 3) / 4;
+    v4 sum_[N / 4], slope[N / 4], top[N / 4], low[N / 4], square[4], recent[4], valid[GROUPS];
     for (int g = 0; g < N / 4; ++g) {
       sum_[g] = slope[g] = all(0.0);
-      top[g] = load(row(0) + 4 * g);
+      top[g] = low[g] = load(row(0) + 4 * g);
     }
-    for (int g = 0; g < 4; ++g) square[g] = recent[g] = valid[g] = all(0.0);
+    for (int g = 0; g < 4; ++g) square[g] = recent[g] = all(0.0);
+    for (v4& v : valid) v = all(0.0);
     s_.slow = s_.path = 0;
     const double crawl = slow_speed / d_.robot.v_max;
     for (int t = 0; t < m; ++t) {
@@ -57,11 +59,12 @@ class WholeWindow final : public Window {
         slope[g] += at * y;
         top[g] = larger(y, top[g]);
       }
+      for (int g = LOW / 4; g < N / 4; ++g) low[g] = smaller(load(x + 4 * g), low[g]);
       for (int g = 0; g < 4; ++g) {
         const v4 y = load(x + 4 * g);
         square[g] += y * y;
-        valid[g] += load(x + c_valid_q + 4 * g);
       }
+      for (int g = 0; g < GROUPS; ++g) valid[g] += load(x + c_valid_q + 4 * g);
       s_.slow += x[c_v] < crawl;
       s_.path += t ? x[c_path] : 0.0;
     }
@@ -75,13 +78,14 @@ class WholeWindow final : public Window {
       store(s_.mean + 4 * g, sum_[g] / per);
       store(s_.slope + 4 * g, slope[g] * by);
       store(s_.top + 4 * g, top[g]);
+      store(s_.low + 4 * g, low[g]);
       store(s_.last + 4 * g, load(row(m - 1) + 4 * g));
     }
     for (int c = 0; c < N6; ++c) {
       s_.rms[c] = std::sqrt(square[c / 4][c % 4] / m);
       s_.rms_short[c] = std::sqrt(recent[c / 4][c % 4] / s);
     }
-    for (int i = 0; i < m_COUNT; ++i) s_.present[i] = valid[i / 4][i % 4];
+    for (int i = 0; i < N_GROUPS; ++i) s_.present[i] = valid[i / 4][i % 4];
     for (int i = 0; i < 3; ++i) s_.first[i] = row(0)[c_px + i];
   }
 

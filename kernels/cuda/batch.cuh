@@ -39,12 +39,10 @@ struct WindowOfBatch {
   static constexpr bool STREAM = false;
   TickOfWindow tick;
   const Params& p;
-  const float* forces;
-  const std::uint32_t* marks;
+  const Flags* marks;
   int m, from;
 
   HW_FN float at(int c, int i) const {
-    if (c == spec::c_F) return forces[from + i];
     TickOfWindow a = tick;
     a.t = from + i;
     return channel(a, c);
@@ -55,14 +53,15 @@ struct WindowOfBatch {
   HW_FN float F(int axis, int i) const {
     return tick.x[(p.slot[spec::t_wrench] + axis) * p.pitch + from + i];
   }
-  HW_FN std::uint32_t flags(int i) const { return marks[from + i]; }
+  HW_FN Flags flags(int i) const { return marks[from + i]; }
 };
 
 struct Block {
   const Params& p;
   Shared sh;
-  float *x, *powers, *bands, *forces;
-  std::uint32_t *flags, *words;  // words: (masks, p.words), bit = a tick's group is valid
+  float *x, *powers, *bands;
+  Flags* flags;
+  std::uint32_t* words;  // words: (masks, p.words), bit = a tick's group is valid
 
   HW_FN std::uint32_t* row(int mask) const { return words + mask * p.words; }
   HW_FN float* column(int field, int i) const { return x + (p.slot[field] + i) * p.pitch; }
@@ -75,6 +74,16 @@ HW_FN void set_words(const Block& b, int base, std::uint32_t valid, int first, i
     if (lane_id() == g) mine = w;
   }
   if (lane_id() >= first && lane_id() <= last) b.row(lane_id())[base >> 5] = mine;
+}
+
+// Where three values of the wrench are valid, their norm counts: into its column, and its bit.
+HW_FN std::uint32_t norm_of(const Block& b, int t, std::uint32_t valid, int first, int source,
+                            int field, int target) {
+  if (!(valid >> source & 1u)) return 0;
+  float sum = 0;
+  for (int i = first; i < first + 3; ++i) sum += square(b.column(spec::t_wrench, i)[t]);
+  b.column(field, 0)[t] = sqrtf(sum);
+  return 1u << target;
 }
 
 // Read the window, find each tick's valid groups. True in all threads when something is missing.
@@ -93,10 +102,12 @@ HW_UNROLL_8
         if (!(fabsf(x) <= float(spec::in_max))) valid &= ~(1u << p.mask_of[c]);
         if (slot != 255) b.x[slot * p.pitch + t] = x;
       }
+      valid |= norm_of(b, t, valid, 0, spec::m_force, spec::t_force_norm, spec::m_force_norm);
+      valid |= norm_of(b, t, valid, 3, spec::m_torque, spec::t_torque_norm, spec::m_torque_norm);
       bad |= valid != VALID;
       b.flags[t] = valid;
     }
-    set_words(b, base, valid, 0, spec::m_COUNT - 1);
+    set_words(b, base, valid, 0, spec::N_GROUPS - 1);
   }
   return __syncthreads_or(bad);
 }
@@ -114,7 +125,7 @@ HW_FN int derive(const Block& b) {
   const float per = float(p.rate / k);
   for (int base = 32 * warp_id(); base < 32 * p.words; base += int(blockDim.x)) {
     const int t = base + lane_id();
-    std::uint32_t valid = t < p.ticks ? b.flags[t] : 0u;
+    std::uint32_t valid = t < p.ticks ? std::uint32_t(b.flags[t]) : 0u;
     for (int i = 0; i < 3 && t < p.ticks && t >= k; ++i) {
       const std::uint32_t* w = b.row(source[i]);
       const int then = t - k;
@@ -148,7 +159,7 @@ HW_FN int derive(const Block& b) {
 HW_FN void hold_missing(const Block& b) {
   const Params& p = b.p;
   for (int t = int(threadIdx.x); t < p.ticks; t += int(blockDim.x)) {
-    const std::uint32_t valid = b.flags[t];
+    const std::uint32_t valid = std::uint32_t(b.flags[t]);
     if (valid == VALID) continue;
     int group = -1, from = -1;
     for (int c = 0; c < p.columns; ++c) {
@@ -166,7 +177,7 @@ HW_FN void hold_missing(const Block& b) {
 HW_FN float band_of(const Block& b, int t) {
   const Params& p = b.p;
   if (t < p.n_taps - 1) return 0.0f;
-  if (last_tick(b.row(spec::m_wrench), t, false) > t - p.n_taps) return 0.0f;
+  if (last_tick(b.row(spec::m_force), t, false) > t - p.n_taps) return 0.0f;
   const int half = p.n_taps / 2;
   const float* f = b.column(spec::t_wrench, 0) + t - half;
   const float* taps = p.taps + half;
@@ -180,18 +191,17 @@ HW_FN float band_of(const Block& b, int t) {
   return sqrtf(sum[0] * sum[0] + sum[1] * sum[1] + sum[2] * sum[2]);
 }
 
-// Each tick by itself: what doubles decide, power, band, |F|.
+// Each tick by itself: what doubles decide, power, band.
 HW_FN void per_tick(const Block& b, TickOfWindow a) {
   const Params& p = b.p;
   for (int t = int(threadIdx.x); t < p.ticks; t += int(blockDim.x)) {
     a.t = t;
-    std::uint32_t more = decisions(a);
+    Flags more = decisions(a);
     bool saturated = false;
     for (int j = 0; j < p.joints; ++j)
       saturated |= fabsf(a.v(spec::t_dq, j, 0) * a.u_dq) >= p.dq_sat[j];
     if (saturated) more |= SATURATED;
     b.powers[t] = float(power_of(a));
-    b.forces[t] = norm3(a, spec::t_wrench, 0, 3);
     b.bands[t] = t >= p.ticks - p.longer ? band_of(b, t) : 0.0f;
     b.flags[t] |= more;
   }
@@ -224,12 +234,12 @@ HW_FN void run_contact(const Block& b) {
   Contact<float> c;
   c.clear();
   int onsets = 0;
-  const float gain = float(p.load_gain), dt = float(1.0 / p.rate);
+  const float *force = b.column(spec::t_force_norm, 0), dt = float(1.0 / p.rate);
+  const float gain = float(p.load_gain);
   for (int t = 0; t < p.ticks; ++t) {
-    const std::uint32_t f = b.flags[t];
-    constexpr std::uint32_t works = 1u << spec::m_wrench | 1u << spec::m_tcp | 1u << spec::m_twist;
-    const bool onset = c.step(f >> spec::m_wrench & 1u, b.forces[t],
-                              (f & works) == works ? b.powers[t] : 0.0f, f & ABOVE, f & BELOW,
+    const Flags f = b.flags[t];
+    const bool onset = c.step(f >> spec::m_force_norm & 1u, force[t],
+                              (f & WORKS) == WORKS ? b.powers[t] : 0.0f, f & ABOVE, f & BELOW,
                               gain, dt);
     onsets += onset && t >= p.ticks - p.longer;
   }
@@ -241,16 +251,17 @@ HW_FN void run_grasp(const Block& b) {
   using namespace spec;
   const Params& p = b.p;
   const float *width = b.column(t_width, 0), *ref = b.column(t_width_ref, 0);
-  const float *z = b.column(t_tcp, 2), gain = float(p.load_gain);
+  const float *z = b.column(t_tcp, 2), *force = b.column(t_force_norm, 0);
+  const float gain = float(p.load_gain);
   Grasp<float> g;
   Load<float> load;
   g.clear();
   load.clear();
   int held = 0;
   for (int t = 0; t < p.ticks; ++t) {
-    const std::uint32_t f = b.flags[t];
-    if (f >> m_wrench & 1u) load.step(b.forces[t], gain);
-    const bool has = g.step(f >> m_gripper & 1u, width[t], ref[t], p);
+    const Flags f = b.flags[t];
+    if (f >> m_force_norm & 1u) load.step(force[t], gain);
+    const bool has = g.step(f >> m_width & f >> m_width_ref & 1u, width[t], ref[t], p);
     held += has && t >= p.ticks - p.longer;
     g.lift(f >> m_tcp & 1u, z[t], load.f.hi);
   }
@@ -266,8 +277,8 @@ HW_FN void run_task(const Block& b) {
   const float *phase = b.column(t_phase, 0), *retries = b.column(t_retries, 0);
   const float *op = b.column(t_operator, 0), *vacuum = b.column(t_vacuum, 0);
   for (int t = 0; t < p.ticks; ++t) {
-    const std::uint32_t f = b.flags[t];
-    k.step_phase(f >> m_controller & 1u, phase[t]);
+    const Flags f = b.flags[t];
+    k.step_phase(f >> m_phase & 1u, phase[t]);
     k.step_retries(f >> m_retries & 1u, retries[t], p.rate);
     k.step_flags(f >> m_station & 1u, op[t], f >> m_vacuum & 1u, vacuum[t]);
   }
@@ -288,7 +299,7 @@ HW_FN void one_window(const Block& b, const float* window, float* features, floa
   const TickOfWindow tick{p,       b.x,           b.words,         b.powers,
                           b.bands, unit(UNIT_DQ), unit(UNIT_DREF), unit(UNIT_TWIST), 0};
   const int m = p.ticks < p.longer ? p.ticks : p.longer;
-  const WindowOfBatch w{tick, p, b.forces, b.flags, m, p.ticks - m};
+  const WindowOfBatch w{tick, p, b.flags, m, p.ticks - m};
   per_tick(b, tick);
   if (warp_id() < 3) moments(w, warp_id(), s);
   __syncthreads();
@@ -318,7 +329,7 @@ HW_FN void one_window(const Block& b, const float* window, float* features, floa
     int turns = 0;
     for (int j = 0; j < p.joints; ++j) turns += s.turns[j];
     finish_window([&](int j) { return double(b.column(spec::t_q, j)[p.ticks - 1]); },
-                  b.flags[p.ticks - 1], turns, m, s, p);
+                  std::uint32_t(b.flags[p.ticks - 1]), turns, m, s, p);
   }
   if (threadIdx.x == 32)
     finish_status(
@@ -339,11 +350,11 @@ HW_FN void batch(const Params* given, const Vec2* table, const float* windows, i
   copy_params(given, shared);
   const Shared sh = shared_of(p, table, shared);
   const auto floats = [&](int at) { return reinterpret_cast<float*>(shared + at); };
-  const auto bits = [&](int at) { return reinterpret_cast<std::uint32_t*>(shared + at); };
   float* x = STAGED ? floats(p.sh_x)
                     : workspace + std::size_t(blockIdx.x) * p.staged * p.pitch;
-  const Block b{p, sh, x, floats(p.sh_power), floats(p.sh_band), floats(p.sh_force),
-                bits(p.sh_flags), bits(p.sh_words)};
+  const Block b{p, sh, x, floats(p.sh_power), floats(p.sh_band),
+                reinterpret_cast<Flags*>(shared + p.sh_flags),
+                reinterpret_cast<std::uint32_t*>(shared + p.sh_words)};
   for (int i = int(blockIdx.x); i < n; i += int(gridDim.x))
     one_window(b, windows + std::size_t(i) * p.columns * p.pitch,
                features + std::size_t(i) * spec::f_COUNT, masks + std::size_t(i) * spec::m_COUNT);

@@ -10,17 +10,22 @@
 
 namespace headway::gpu {
 
-// flags of a tick: bits 0..15 the valid groups, then what was decided in doubles
-enum Flag : std::uint32_t {
-  SLOW = 1u << 16,
-  SATURATED = 1u << 17,
-  ABOVE = 1u << 18,  // |F| >= contact_on
-  BELOW = 1u << 19,  // |F| <= contact_off
-  ONSET = 1u << 20,
-  HELD = 1u << 21,
+// flags of a tick: in the lower half the valid groups, in the upper one what was decided in doubles
+using Flags = std::uint64_t;
+enum Flag : Flags {
+  SLOW = Flags(1) << 32,
+  SATURATED = Flags(1) << 33,
+  ABOVE = Flags(1) << 34,  // |F| >= contact_on
+  BELOW = Flags(1) << 35,  // |F| <= contact_off
+  ONSET = Flags(1) << 36,
+  HELD = Flags(1) << 37,
 };
-inline constexpr int TURNS = 24;  // a stream's count of joints that turn back, from this bit on
-inline constexpr std::uint32_t VALID = (1u << spec::m_COUNT) - 1;
+inline constexpr int TURNS = 40;  // a stream's count of joints that turn back, from this bit on
+static_assert(spec::N_GROUPS < 32);
+inline constexpr std::uint32_t VALID = (1u << spec::N_GROUPS) - 1;
+// groups without which there is no power
+inline constexpr std::uint32_t WORKS =
+    1u << spec::m_force | 1u << spec::m_torque | 1u << spec::m_tcp | 1u << spec::m_twist;
 
 HW_FN void cross(const double* a, const double* b, double* out) {
   out[0] = a[1] * b[2] - a[2] * b[1];
@@ -61,7 +66,7 @@ HW_FN double power_of(const A& a) {
 
 // What doubles must decide at this tick; the valid bits are not among them.
 template <class A>
-HW_FN std::uint32_t decisions(const A& a) {
+HW_FN Flags decisions(const A& a) {
   using namespace spec;
   double f2 = 0, v2 = 0;
   for (int i = 0; i < 3; ++i) {
@@ -69,10 +74,12 @@ HW_FN std::uint32_t decisions(const A& a) {
     f2 += f * f;
     v2 += v * v;
   }
-  std::uint32_t out = 0;
+  const bool vector = a.ok(m_force, 0);  // else no more than the norm is known
+  const double norm = a.v(t_force_norm, 0, 0);
+  Flags out = 0;
   if (v2 < a.p.slow2) out |= SLOW;
-  if (f2 >= contact_on * contact_on) out |= ABOVE;
-  if (f2 <= contact_off * contact_off) out |= BELOW;
+  if (vector ? f2 >= contact_on * contact_on : norm >= contact_on) out |= ABOVE;
+  if (vector ? f2 <= contact_off * contact_off : norm <= contact_off) out |= BELOW;
   return out;
 }
 
@@ -129,12 +136,11 @@ HW_FN typename A::R channel(const A& a, int c) {
       for (int j = 0; j < J; ++j)
         sum += square((a.v(t_tau_ext, j, 0) - a.v(t_tau_ext, j, k)) * a.tau_inv(j));
       return sqrt(sum) * (per * acc * jn);
-    case c_F: return norm3(a, t_wrench, 0, 3);
-    case c_M: return norm3(a, t_wrench, 3, 3);
-    case c_Fz: return a.v(t_wrench, 2, 0);
+    case c_F: return a.v(t_force_norm, 0, 0);
+    case c_M: return a.v(t_torque_norm, 0, 0);
     case c_Fxy: return norm3(a, t_wrench, 0, 2);
     case c_dF:
-      if (!(a.ok(m_wrench, 0) && a.ok(m_wrench, kf))) return 0;
+      if (!(a.ok(m_force, 0) && a.ok(m_force, kf))) return 0;
       for (int i = 0; i < 3; ++i) sum += square(a.v(t_wrench, i, 0) - a.v(t_wrench, i, kf));
       return sqrt(sum) * R(diff_force_s * p.rate / kf);
     case c_power: return a.power();
@@ -142,7 +148,7 @@ HW_FN typename A::R channel(const A& a, int c) {
     case c_width: return a.v(t_width, 0, 0) / R(p.stroke);
     case c_width_err: return (a.v(t_width, 0, 0) - a.v(t_width_ref, 0, 0)) / R(p.stroke);
     case c_width_rate:
-      if (!(a.ok(m_gripper, 0) && a.ok(m_gripper, k))) return 0;
+      if (!(a.ok(m_width, 0) && a.ok(m_width, k))) return 0;
       return (a.v(t_width, 0, 0) - a.v(t_width, 0, k)) * R(p.rate / k / p.stroke);
     case c_grip: return a.v(t_grip_force, 0, 0) / R(p.force_max);
     case c_grip_rate:
@@ -163,7 +169,12 @@ HW_FN typename A::R channel(const A& a, int c) {
       for (int i = 0; i < 3; ++i) sum += square(a.v(t_tcp, i, 0) - a.v(t_tcp, i, 1));
       return sqrt(sum);
     case c_Fx:
-    case c_Fy: return a.v(t_wrench, c - c_Fx, 0);
+    case c_Fy:
+    case c_Fz:
+    case c_Mx:
+    case c_My:
+    case c_Mz: return a.v(t_wrench, c - c_Fx, 0);
+    case c_touch: return a.v(t_touch, 0, 0);
     case c_vacuum: return a.v(t_vacuum, 0, 0);
     case c_clamped: return a.v(t_clamped, 0, 0);
     case c_seam: return a.v(t_seam_jump, 0, 0);

@@ -52,8 +52,8 @@ template <class Now>
 HW_FN void finish_status(const Now& now, Scratch& s) {
   using namespace spec;
   const double phase = floor(now(t_phase) + 0.5), kind = floor(now(t_task) + 0.5);
-  for (int i = 0; i < 8; ++i) s.f[f_phase_0 + i] = phase == i;
-  for (int i = 0; i < 3; ++i) s.f[f_task_0 + i] = kind == i;
+  for (int i = 0; i < N_PHASES; ++i) s.f[f_phase_0 + i] = phase == i;
+  for (int i = 0; i < N_TASKS; ++i) s.f[f_task_0 + i] = kind == i;
   const double elapsed = now(t_elapsed), limit = now(t_limit);
   const double over = (elapsed > 0 ? elapsed : 0.0) / (limit > 1e-3 ? limit : 1e-3);
   s.f[f_elapsed] = float(over < overtime_max ? over : overtime_max);
@@ -76,8 +76,8 @@ HW_FN void finish_window(const Q& q, std::uint32_t last, int turns, int m, Scrat
   const double rough = t2 * t2 * s.vjerk2 / (peak * peak + speed_floor * speed_floor);
   s.f[f_ldlj] = float(-log(rough + ldlj_eps));
   s.f[f_reversals] = float(double(turns) / p.joints);
-  s.f[f_slow] = float(double(s.counts[16]) / m);
-  s.f[f_saturated] = float(double(s.counts[17]) / m);
+  s.f[f_slow] = float(double(s.counts[N_GROUPS]) / m);
+  s.f[f_saturated] = float(double(s.counts[N_GROUPS + 1]) / m);
   double near = 1.0, all = 0, low = 0;
   for (int j = 0; j < p.joints; ++j) {
     const double span = p.q_max[j] - p.q_min[j], x = q(j);
@@ -103,10 +103,11 @@ HW_FN void finish_window(const Q& q, std::uint32_t last, int turns, int m, Scrat
   s.f[f_onsets] = float(s.onsets);
   s.f[f_hold_duty] = float(double(s.held) / m);
   if (!s.holding) s.f[f_hold_std] = s.f[f_force_decay] = 0.0f;
-  s.f[f_spare_0] = s.f[f_spare_1] = s.f[f_spare_2] = 0.0f;
   std::uint32_t present = 0;
-  for (int b = 0; b < m_COUNT; ++b)
+  for (int b = 0; b < N_GROUPS; ++b)
     if ((last >> b & 1u) && 2 * s.counts[b] >= m) present |= 1u << b;
+  for (int b = N_GROUPS; b < m_COUNT; ++b)
+    if (p.rate >= RATES[b - N_GROUPS]) present |= 1u << b;
   s.present = present;
 }
 

@@ -21,7 +21,7 @@ LATEST = (
     "elapsed", "limit", "recovery", "protective_stop", "ik_failure", "watchdog",
     "chunk_disagreement", "task", "place_confirm", "barcode", "scale_match",
 )  # fmt: skip
-OF = {f: MASK[mask] for mask, fields in spec.MASK_FIELDS.items() for f in fields}
+RING = len((*spec.MOTION6, *spec.FORCE6, *spec.GRIP4, *spec.WRENCH5)) + table.RING_EXTRA
 _NUMPY = {"double": np.float64, "float": np.float32, "int": np.int32, "std::uint8_t": np.uint8}
 PARAMS = np.dtype([(n, _NUMPY[k], (c,) if c > 1 else ()) for n, (k, c) in table.PARAMS.items()])
 assert PARAMS.itemsize == table.PARAMS_BYTES
@@ -62,9 +62,9 @@ def layout(scale: Scale, joints: int, rate_hz: float, ticks: int = 1) -> Layout:
     p["slot_of"] = 255
     for i, (name, part) in enumerate(cols.items()):
         p["column"][i] = part.start
-        p["mask_of"][part] = OF[name]
+        width = part.stop - part.start
+        p["mask_of"][part] = [MASK[mask] for mask in spec.column_masks(name, width)]
         if name not in LATEST:
-            width = part.stop - part.start
             p["slot"][i] = slot
             p["slot_of"][part] = np.arange(slot, slot + width)
             slot += width
@@ -88,8 +88,9 @@ def layout(scale: Scale, joints: int, rate_hz: float, ticks: int = 1) -> Layout:
     }
     stream_only = shared.used
     places |= {
-        "sh_words": shared.take(4 * len(MASK) * words),
-        **{name: shared.take(per_tick) for name in ("sh_flags", "sh_power", "sh_band", "sh_force")},
+        "sh_words": shared.take(4 * spec.N_GROUPS * words),
+        "sh_flags": shared.take(2 * per_tick),
+        **{name: shared.take(per_tick) for name in ("sh_power", "sh_band")},
     }
     large = shared.used
     places["sh_x"] = shared.take(4 * slot * pitch)
@@ -98,8 +99,8 @@ def layout(scale: Scale, joints: int, rate_hz: float, ticks: int = 1) -> Layout:
         "at_valid": state.take(4 * numbers["history"]),
         "at_taps": state.take(24 * len(win.taps)),
         "at_rows": state.take(8 * numbers["history"] * n),
-        "at_flags": state.take(4 * length),
-        "at_ring": state.take(8 * length * (31 + joints)),
+        "at_flags": state.take(8 * length),
+        "at_ring": state.take(8 * length * (RING + joints)),
     }
     for name, value in (numbers | places).items():
         p[name] = value

@@ -6,9 +6,10 @@ fills the same table as a NumPy record. Nothing but the standard library, as the
 
 from __future__ import annotations
 
-JOINTS, COLUMNS, FIELDS, TAPS = 16, 128, 32, 272  # most that fit
+JOINTS, COLUMNS, FIELDS, TAPS = 16, 130, 32, 272  # most that fit
 SCRATCH_BYTES = 2048  # shared memory for single results
 HEAD_BYTES = 512  # of a stream's state: counters and state machines
+RING_EXTRA = 9  # rows of a stream's ring beyond the channels with statistics and the joints
 INBOX_ROWS = 16  # rows that one launch of the stream takes at most
 SIZES = {"double": 8, "float": 4, "int": 4, "std::uint8_t": 1}
 
@@ -57,7 +58,6 @@ PARAMS: dict[str, tuple[str, int]] = {
     "sh_words": ("int", 1),
     "sh_power": ("int", 1),
     "sh_band": ("int", 1),
-    "sh_force": ("int", 1),
     "sh_x": ("int", 1),
     "at_valid": ("int", 1),  # bytes into a stream's state
     "at_taps": ("int", 1),
@@ -78,6 +78,7 @@ def struct() -> list[str]:
         "namespace headway::gpu {",
         f"inline constexpr int SCRATCH_BYTES = {SCRATCH_BYTES}, HEAD_BYTES = {HEAD_BYTES};",
         f"inline constexpr int INBOX_ROWS = {INBOX_ROWS}, MAX_JOINTS = {JOINTS};",
+        f"inline constexpr int RING_EXTRA = {RING_EXTRA};",
         "struct Params {",
         *members,
         "};",

@@ -3,19 +3,19 @@
 // `inbox` float64: how many rows (at most INBOX_ROWS; 0 is fine), then the rows as telemetry.dtype
 // has them without t_ns. The number is data, not an argument, so that one captured graph serves
 // every tick. Rows are derived in double; the ring holds channels as pairs of float32. A zeroed state is a new
-// stream. One block; features (176) and mask (16) go straight to where the head reads them.
+// stream. One block; features and mask go straight to where the head reads them.
 #pragma once
 #include "finish.cuh"
 
 namespace headway::gpu {
 
-// The ring's rows: the 20 channels with statistics, those of EXTRA below, then dq / dq_max per joint.
-inline constexpr int N_EXTRA = 11, N_RING = N_STATS + N_EXTRA;
+// The ring's rows: the channels with statistics, those of EXTRA below, then dq / dq_max per joint.
+inline constexpr int N_EXTRA = RING_EXTRA, N_RING = N_STATS + N_EXTRA;
 
 HW_FN constexpr int extra(int i) {
   using namespace spec;
-  constexpr int EXTRA[N_EXTRA] = {c_vjerk2, c_px, c_py,      c_pz,     c_path,  c_Fx,
-                                  c_Fy,     c_vacuum, c_clamped, c_seam, c_jitter};
+  constexpr int EXTRA[N_EXTRA] = {c_vjerk2, c_px,      c_py,   c_pz,    c_path,
+                                  c_vacuum, c_clamped, c_seam, c_jitter};
   return EXTRA[i];
 }
 
@@ -45,7 +45,7 @@ struct State {
   double* taps;          // (n_taps, 3) forces, a ring
   double* rows;          // (history, columns), invalid fields held
   Pair* ring;            // (N_RING + J, L)
-  std::uint32_t* flags;  // (L)
+  Flags* flags;          // (L)
 };
 
 struct TickOfStream {
@@ -93,9 +93,9 @@ struct WindowOfStream {
   HW_FN Pair at(int c, int i) const { return s.ring[ring_row(c) * p.longer + index(i)]; }
   HW_FN Pair joint(int j, int i) const { return s.ring[(N_RING + j) * p.longer + index(i)]; }
   HW_FN Pair F(int axis, int i) const {
-    return at(axis == 2 ? spec::c_Fz : spec::c_Fx + axis, i);
+    return at(spec::c_Fx + axis, i);
   }
-  HW_FN std::uint32_t flags(int i) const { return s.flags[index(i)]; }
+  HW_FN Flags flags(int i) const { return s.flags[index(i)]; }
 };
 
 HW_FN void difference(const TickOfStream& a, std::uint32_t& valid, int source, int of, int target,
@@ -115,24 +115,31 @@ HW_FN void difference(const TickOfStream& a, std::uint32_t& valid, int source, i
   valid |= 1u << target;
 }
 
+// As in batch.cuh.
+HW_FN void size(const TickOfStream& a, std::uint32_t& valid, int first, int source, int field,
+                int target) {
+  if (!(valid >> source & 1u)) return;
+  a.s.rows[a.pos * a.p.columns + a.p.column[field]] = norm3(a, spec::t_wrench, first, 3);
+  valid |= 1u << target;
+}
+
 // The machines and what only one thread may do; `f` the flags so far.
-HW_FN std::uint32_t step_machines(const TickOfStream& a, std::uint32_t f, double power) {
+HW_FN Flags step_machines(const TickOfStream& a, Flags f, double power) {
   using namespace spec;
   const Params& p = a.p;
   Head& h = *a.s.head;
-  constexpr std::uint32_t works = 1u << m_wrench | 1u << m_tcp | 1u << m_twist;
-  const double force = norm3(a, t_wrench, 0, 3);
-  if (h.contact.step(f >> m_wrench & 1u, force, (f & works) == works ? power : 0.0, f & ABOVE,
-                     f & BELOW, p.load_gain, 1.0 / p.rate))
+  if (h.contact.step(f >> m_force_norm & 1u, a.v(t_force_norm, 0, 0),
+                     (f & WORKS) == WORKS ? power : 0.0, f & ABOVE, f & BELOW, p.load_gain,
+                     1.0 / p.rate))
     f |= ONSET;
   const double w = a.v(t_width, 0, 0), ref = a.v(t_width_ref, 0, 0);
-  if (h.grasp.step(f >> m_gripper & 1u, w, ref, p)) f |= HELD;
+  if (h.grasp.step(f >> m_width & f >> m_width_ref & 1u, w, ref, p)) f |= HELD;
   h.grasp.lift(f >> m_tcp & 1u, a.v(t_tcp, 2, 0), h.contact.load.f.value());
-  h.task.step_phase(f >> m_controller & 1u, a.v(t_phase, 0, 0));
+  h.task.step_phase(f >> m_phase & 1u, a.v(t_phase, 0, 0));
   h.task.step_retries(f >> m_retries & 1u, a.v(t_retries, 0, 0), p.rate);
   h.task.step_flags(f >> m_station & 1u, a.v(t_operator, 0, 0), f >> m_vacuum & 1u,
                     a.v(t_vacuum, 0, 0));
-  std::uint32_t turns = 0;
+  Flags turns = 0;
   for (int j = 0; j < p.joints; ++j) {
     const double x = a.v(t_dq, j, 0) / p.dq_max[j], size = fabs(x);
     if (size >= saturated) f |= SATURATED;
@@ -163,6 +170,8 @@ HW_FN void take(const State& s, const double* row) {
   __syncthreads();
   if (me == 0) {
     std::uint32_t valid = h.valid;
+    size(a, valid, 0, m_force, t_force_norm, m_force_norm);
+    size(a, valid, 3, m_torque, t_torque_norm, m_torque_norm);
     if (valid != VALID) {
       difference(a, valid, m_q, t_q, m_dq, t_dq);
       difference(a, valid, m_ref, t_q_ref, m_dq_ref, t_dq_ref);
@@ -181,7 +190,7 @@ HW_FN void take(const State& s, const double* row) {
   if (me == 0) {
     const int tap = int(h.count % p.n_taps);
     for (int i = 0; i < 3; ++i) s.taps[3 * tap + i] = a.v(t_wrench, i, 0);
-    h.known = valid >> m_wrench & 1u ? older(h.known) : 0;
+    h.known = valid >> m_force & 1u ? older(h.known) : 0;
   }
   __syncthreads();
   const int warps = int(blockDim.x) / 32;  // neighbouring formulas in different warps
@@ -207,7 +216,7 @@ HW_FN void stream(const Params& p, const Shared& sh, unsigned char* state, const
                 reinterpret_cast<double*>(state + p.at_taps),
                 reinterpret_cast<double*>(state + p.at_rows),
                 reinterpret_cast<Pair*>(state + p.at_ring),
-                reinterpret_cast<std::uint32_t*>(state + p.at_flags)};
+                reinterpret_cast<Flags*>(state + p.at_flags)};
   Head& h = *s.head;
   Scratch& c = *sh.s;
   if (threadIdx.x == 0) {
@@ -251,7 +260,8 @@ HW_FN void stream(const Params& p, const Shared& sh, unsigned char* state, const
   }
   __syncthreads();
   if (threadIdx.x == 0)
-    finish_window([&](int j) { return a.v(t_q, j, 0); }, s.flags[newest], c.turns[0], m, c, p);
+    finish_window([&](int j) { return a.v(t_q, j, 0); }, std::uint32_t(s.flags[newest]),
+                  c.turns[0], m, c, p);
   __syncthreads();
   write(c, features, mask);
 }

@@ -1,4 +1,4 @@
-// Stage 2, as kernels/oracle.py: the last m <= L channel rows -> 176 features, one warp per task.
+// Stage 2, as kernels/oracle.py: the last m <= L channel rows -> the features, one warp per task.
 //
 // W is the window: `m`, `p`, `at(c, i)` channel c at its tick i < m, `joint(j, i)` dq / dq_max,
 // `flags(i)`, `F(axis, i)`; values are float in a batch, whose inputs are, and Pair in a stream,
@@ -10,10 +10,11 @@
 
 namespace headway::gpu {
 
-inline constexpr int N6 = spec::N_MOTION6 + spec::N_FORCE6, N_STATS = N6 + spec::N_GRIP4;
+inline constexpr int N6 = spec::N_MOTION6 + spec::N_FORCE6, N4 = spec::N_GRIP4;
+inline constexpr int N5 = spec::N_WRENCH5, N_STATS = N6 + N4 + N5;
 inline constexpr int LOW_BINS = 10;    // 20 Hz at 1 / 0.512 s a bin
 inline constexpr int MAX_FORCE = 32;   // warps' worth of bins: L / 64 at 4 kHz
-inline constexpr int N_COUNTS = 18;    // valid bits, slow, saturated
+inline constexpr int N_COUNTS = spec::N_GROUPS + 2;  // valid groups, slow, saturated
 
 struct Scratch {
   float f[spec::f_COUNT];
@@ -70,10 +71,10 @@ HW_FN double slope_gain(int m, double rate) {
 }
 
 template <class W>
-HW_FN void stats(const W& w, const int c, float* out, bool six) {
+HW_FN void stats(const W& w, const int c, float* out, const int kind) {  // kind: Stats6, 5 or 4
   const int m = w.m, s = m < w.p.shorter ? m : w.p.shorter;
   const auto x0 = w.at(c, m - 1);
-  float sum = 0, tilt = 0, sq = 0, recent = 0, top = -FLT_MAX;
+  float sum = 0, tilt = 0, sq = 0, recent = 0, top = -FLT_MAX, low = FLT_MAX;
   for (int i = lane_id(); i < m; i += 32) {
     const auto at = w.at(c, i);
     const float x = value(at), d = minus(at, x0), x2 = x * x;
@@ -82,18 +83,22 @@ HW_FN void stats(const W& w, const int c, float* out, bool six) {
     sq += x2;
     recent += i >= m - s ? x2 : 0.0f;
     top = fmaxf(top, x);
+    low = fminf(low, x);
   }
+  const bool six = kind == 6, four = kind == 4;
   const double total = warp_sum(double(sum)), turned = warp_sum(double(tilt));
   top = warp_max(top);
   sq = six ? warp_sum(sq) : 0.0f;
   recent = six ? warp_sum(recent) : 0.0f;
+  low = kind == 5 ? -warp_max(-low) : 0.0f;
   if (lane_id()) return;
   const float mean = float(wide(x0) + total / m), slope = float(turned * slope_gain(m, w.p.rate));
   const float rms = sqrtf(sq / m);
   out[0] = value(x0);
   out[1] = mean;
-  out[six ? 3 : 2] = top;
-  out[six ? 4 : 3] = slope;
+  out[four ? 2 : 3] = top;
+  out[four ? 3 : 4] = slope;
+  if (kind == 5) out[2] = low;
   if (six) out[2] = rms, out[5] = sqrtf(recent / s) / (rms + float(spec::ratio_eps));
 }
 
@@ -102,16 +107,18 @@ HW_FN void stats_of(const W& w, int c, float* f) {
   using namespace spec;
   float* o = c < N_MOTION6 ? f + AT_motion + 6 * c
              : c < N6      ? f + AT_force + 6 * (c - N_MOTION6)
-                           : f + AT_gripper + 4 * (c - N6);
+             : c < N6 + N4 ? f + AT_gripper + 4 * (c - N6)
+                           : f + AT_force + 6 * N_FORCE6 + 5 * (c - N6 - N4);
   switch (c) {  // each with a constant channel
 #define HW_CASE(n) \
-  case n: stats(w, n, o, n < N6); break;
+  case n: stats(w, n, o, n < N6 ? 6 : n < N6 + N4 ? 4 : 5); break;
     HW_CASE(0) HW_CASE(1) HW_CASE(2) HW_CASE(3) HW_CASE(4) HW_CASE(5) HW_CASE(6) HW_CASE(7)
     HW_CASE(8) HW_CASE(9) HW_CASE(10) HW_CASE(11) HW_CASE(12) HW_CASE(13) HW_CASE(14) HW_CASE(15)
-    HW_CASE(16) HW_CASE(17) HW_CASE(18) HW_CASE(19)
+    HW_CASE(16) HW_CASE(17) HW_CASE(18) HW_CASE(19) HW_CASE(20) HW_CASE(21) HW_CASE(22) HW_CASE(23)
+    HW_CASE(24) HW_CASE(25)
 #undef HW_CASE
   }
-  static_assert(N_STATS == 20);
+  static_assert(N_STATS == 26);
 }
 
 // Vacuum, clamps, seams, jitter, jerk and path: what has no full set of statistics.
@@ -155,9 +162,11 @@ HW_FN void counts(const W& w, Scratch& s) {
   int mine = 0, onsets = 0, held = 0, turns = 0;
   for (int base = 0; base < w.m; base += 32) {
     const int i = base + lane_id();
-    const std::uint32_t f = i < w.m ? w.flags(i) : 0u;
+    const Flags f = i < w.m ? w.flags(i) : Flags(0);
+    static_assert(SATURATED == SLOW << 1 && N_COUNTS <= 32);
     for (int b = 0; b < N_COUNTS; ++b) {
-      const int n = __popc(__ballot_sync(ALL, int(f >> b & 1u)));
+      const int bit = b < spec::N_GROUPS ? b : 32 + b - spec::N_GROUPS;
+      const int n = __popc(__ballot_sync(ALL, int(f >> bit & 1u)));
       mine += lane_id() == b ? n : 0;
     }
     if (W::STREAM) {

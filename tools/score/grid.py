@@ -26,7 +26,10 @@ from headway.tools.score.stamps import CHUNK, GAP, Times
 from headway.types import Vec
 
 CUBIC = ("q", "dq", "q_ref", "dq_ref", "tcp", "twist")
-LINEAR = ("tau_ext", "wrench", "width", "grip_force", "vacuum", "comms_jitter")
+FORCES = ("wrench", "force_norm")
+LINEAR = (
+    "tau_ext", *FORCES, "torque_norm", "width", "grip_force", "touch", "vacuum", "comms_jitter",
+)  # fmt: skip
 CURVED, STRAIGHT, HELD = "interpolated by cubics", "interpolated linearly", "held"
 THINNED = "thinned to the newest sample before each tick, of forces the largest in contact"
 KINDS = (CURVED, STRAIGHT, HELD, THINNED)
@@ -100,7 +103,7 @@ class Resampled:
         if self.kind in (CURVED, STRAIGHT):
             return self._between(times, x, ticks, at)
         y = self._held(times, x, ticks, at)
-        if self.kind == THINNED and self.name == "wrench":
+        if self.kind == THINNED and self.name in FORCES:
             fresh = times > before + ROUNDING_NS
             y = _with_peaks(y, times[fresh], x[fresh], ticks)
         return y

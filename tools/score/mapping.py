@@ -38,7 +38,6 @@ from headway.tools.score.units import ANGLE, factors
 from headway.types import Vec
 
 LAYOUTS = {"xyz quat wxyz": 7, "xyz quat xyzw": 7, "xyz rpy": 6, "xyz rotvec": 6}
-LOWEST_HZ, HIGHEST_HZ = 40.0, 4000.0  # of the ticks that features are computed at
 
 
 class Time(config.Struct, frozen=True):

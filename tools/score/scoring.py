@@ -71,17 +71,19 @@ class Summary:
         signals: Vec | None,
     ) -> None:
         """Take in the block `rows` (m,) of `data` that begins at tick `done`, with the features and
-        masks (n, 176 + 16) and the signals (n, 6) of its steps, one every `every` ticks."""
+        masks (n, 203 + 27) and the signals (n, 6) of its steps, one every `every` ticks."""
         ready = max(0, _first_step(data.ready, every) - _first_step(done, every))
         mask = features[ready:, spec.N_FEATURES :]
         self.present += mask.sum(axis=0)
         self.steps += len(mask)
-        wrench = rows["wrench"][max(0, data.ready - done) :]
+        ready_rows = rows[max(0, data.ready - done) :]
+        vector, most = ready_rows["wrench"][:, :3], spec.CONSTANTS["in_max"]
         # The features mask values beyond this bound, so they do not count as forces either.
-        known = (np.abs(wrench) <= spec.CONSTANTS["in_max"]).all(axis=1)
+        whole = (np.abs(vector) <= most).all(axis=1)
+        force = np.where(whole, np.linalg.norm(vector, axis=1), ready_rows["force_norm"])
+        known = whole | (np.abs(force) <= most)
         if known.any():
-            largest = float(np.sqrt((wrench[known, :3] ** 2).sum(axis=1)).max())
-            self.force = max(self.force or 0.0, largest)
+            self.force = max(self.force or 0.0, float(force[known].max()))
         contact = features[:, spec.INDEX["contact"]]
         if len(contact):
             rises = np.diff(contact, prepend=self.last.get("contact", 0.0))[ready:] > 0
@@ -101,11 +103,11 @@ class Scored:
     path: Path
     telemetry: Telemetry
     every: int  # step k belongs to tick `k * every` of the telemetry
-    store: Store  # features and masks (n, 176 + 16), float32
+    store: Store  # features and masks (n, 203 + 27), float32
     signal_store: Store | None  # (n, 6), in the order of `SIGNALS`; None without a head
-    carried: NDArray[np.bool_]  # (176,) which features the file's rates can carry, others are 0
+    carried: NDArray[np.bool_]  # (203,) which features the file's rates can carry, others are 0
     summary: Summary
-    masked: list[str]  # the groups of features that are never known
+    masked: list[str]  # the mask bits that are never 1
     notes: list[str]
     odd: int = 0  # how many things in the file were left out because they could not be read
 
@@ -159,7 +161,8 @@ def score_file(
     """Score one file; without a mapping its channels bear the names of telemetry fields, without a
     head there are features only. Raises RecordingError, ConfigError, SpecMismatch."""
     source, mapping = open_source(path, mapping)
-    head_hz = head.hz if head is not None else FEATURE_HZ
+    asked = mapping.time.rate_hz
+    head_hz = head.hz if head is not None else min(FEATURE_HZ, asked or FEATURE_HZ)
     data = telemetry_of(source, mapping, head_hz)
     notes = list(data.notes)
     every = round(data.hz / head_hz)
@@ -202,7 +205,7 @@ def score_file(
             notes.append(_rate_note(head, data, every, signals))
     part = summary.present / max(summary.steps, 1)
     masked = [
-        f"{m} ({', '.join(spec.MASK_FIELDS[m])})"
+        f"{m} ({', '.join(spec.MASK_FIELDS.get(m, (f'ticks at {data.hz:g} Hz',)))})"
         for m, s in zip(spec.MASKS, part, strict=True)
         if s == 0
     ]
@@ -227,7 +230,7 @@ class _Steps:
             )
 
     def of(self, rows: Rows) -> tuple[NDArray[np.float32], Vec | None]:
-        """Of the steps among the next rows: features and mask (n, 176 + 16), and with a head the
+        """Of the steps among the next rows: features and mask (n, 203 + 27), and with a head the
         signals (n, 6)."""
         n = _first_step(self._tick + len(rows), self._every) - _first_step(self._tick, self._every)
         record, pro, k = np.zeros(n, pro_dtype()), self._pro, 0

@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 
 from headway.clock import NS
 from headway.errors import ConfigError, RecordingError
-from headway.kernels import telemetry
+from headway.kernels import spec, telemetry
 from headway.kernels.derive import rotate
 from headway.kernels.telemetry import FIELDS, Scale
 from headway.tools.score.convert import Converted, convert
 from headway.tools.score.grid import CUBIC, KINDS, LINEAR, ROUNDING_NS, Resampled, ticks_ns
 from headway.tools.score.labels import events_of, outcome_of, phases_of
-from headway.tools.score.mapping import HIGHEST_HZ, LOWEST_HZ, Limits, Mapping, scale_of
+from headway.tools.score.mapping import Limits, Mapping, scale_of
 from headway.tools.score.samples import BLOCK
 from headway.tools.score.source import Raw, Source, if_there
 from headway.tools.score.stamps import rate_of
@@ -32,7 +32,8 @@ from headway.types import Vec
 Rows = NDArray[Any]
 TICK_HZ = 500.0  # of the loop that the shipped head learned from
 EMPTY = 0.3  # from this share of rows without values, a channel is taken at times of its own
-SLOWEST_HZ = 10.0  # the lowest rate of samples that shows motion at all
+SLOWEST_OF_A_HEAD_HZ = 40.0  # ticks below that, and below the head's rate, are not taken as asked
+SLOWEST_HZ = spec.LOWEST_HZ  # the lowest rate of samples that shows motion at all
 JOINT_FIELDS = tuple(n for n, (width, _) in FIELDS.items() if width == "J")
 
 
@@ -103,10 +104,12 @@ def tick_rate(mapping: Mapping, head_hz: float, notes: list[str]) -> float:
     asked = mapping.time.rate_hz
     if asked is None:
         return usual
-    if not LOWEST_HZ <= asked <= HIGHEST_HZ:
+    # Samples too slow for the head's steps are brought to its ticks.
+    least = spec.LOWEST_HZ if asked >= head_hz else SLOWEST_OF_A_HEAD_HZ
+    if not least <= asked <= spec.HIGHEST_HZ:
         notes.append(
-            f"ticks: {usual:g} Hz, since features want {LOWEST_HZ:g} to {HIGHEST_HZ:g} Hz and the "
-            f"mapping gives {asked:g} Hz"
+            f"ticks: {usual:g} Hz, since features every {1e3 / head_hz:g} ms want {least:g} to "
+            f"{spec.HIGHEST_HZ:g} Hz and the mapping gives {asked:g} Hz"
         )
         return usual
     return asked
@@ -234,8 +237,8 @@ def _refuse_slow(source: Source, mapping: Mapping, rates: dict[str, float]) -> N
     if slow:
         raise ConfigError(
             f"{source.path}: wanted channels of at least {SLOWEST_HZ:g} Hz (features are computed "
-            f"at 40..4000 Hz from them), found {', '.join(slow)}: check `time.unit`, leave them "
-            "out, or give `hold_s` where they come on change"
+            f"at {spec.LOWEST_HZ:g}..{spec.HIGHEST_HZ:g} Hz from them), found {', '.join(slow)}: "
+            "check `time.unit`, leave them out, or give `hold_s` where they come on change"
         )
 
 

@@ -72,6 +72,10 @@ class Pro(Struct, frozen=True, kw_only=True):
     risk_weight: NotNegative = 0.0
     stability_weight: NotNegative = 0.0
 
+    def __post_init__(self) -> None:
+        if len(set(self.tasks)) < len(self.tasks):
+            raise ValueError(f"pro: wanted tasks with distinct names, found {self.tasks}")
+
 
 class Provenance(Struct, frozen=True, kw_only=True):
     """How the model was made, in enough detail to make it again."""
