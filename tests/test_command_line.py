@@ -202,7 +202,7 @@ class TestInit:
         made = settings.load(config)
         assert made.policy is not None
         assert made.pro is not None
-        for name in (made.policy.bundle, made.pro.bundle):
+        for name in (made.policy["bundle"], made.pro.bundle):
             assert bundle.load(config.parent / name).manifest
         text = (folder / "README.md").read_text()
         for line in text.splitlines():

@@ -158,9 +158,9 @@ def test_a_bound_is_kept(
         ("task", {"goal": AT, "within_rad": 0.2}, "within_rad wants a goal with roll, pitch and"),
         ("tool", {"mass": -1.0}, "`tool.mass` wants a finite number >= 0 and <= 1000, found -1.0"),
         ("tool", {"tcp": [0.0, 0.0, 165.0]}, "`tool.tcp[2]` wants a finite number >= -5 and <= 5"),
-        ("policy", {"bundle": ""}, "key `policy.bundle`"),
-        ("policy", {"bundle": "x", "latency_s": -1.0}, "`policy.latency_s` wants"),
-        ("policy", {"remote": {"url": "ws://x", "timeout_s": NAN}}, "`policy.remote.timeout"),
+        ("policy", {"bundle": ""}, "key `bundle`"),
+        ("policy", {"bundle": "x", "latency_s": -1.0}, "[policy]: `latency_s` wants"),
+        ("policy", {"kind": "remote", "url": "ws://x", "timeout_s": NAN}, "`timeout_s` wants"),
         ("realtime", {"priority": 100}, "`realtime.priority` wants a whole number >= 1 and <= 99"),
         ("realtime", {"prefault_mib": 10**6}, "`realtime.prefault_mib` wants"),
         ("arm", {"kind": "null", "rate_hz": 0.0}, "[arm]: `rate_hz` wants a finite number > 0"),
@@ -229,7 +229,7 @@ def test_paths_of_a_linked_configuration_are_beside_its_target(write, tmp_path):
     found = settings.load(link)
     assert found.policy is not None
     assert found.pro is not None
-    assert found.policy.bundle == str(tmp_path / "models" / "p")
+    assert found.policy["bundle"] == str(tmp_path / "models" / "p")
     assert found.pro.bundle == "/models/pro"
 
 

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from null_robot import tcp_actions
 
 from headway.clock import NS
 from headway.edge.policy.policy import Needs
@@ -78,11 +79,12 @@ def test_the_draw_is_the_seeds_alone_and_of_every_kind():
 
 
 class Still:
-    name, cameras, state_names, chunk_shape = "still", (), ("tcp.x",), (H, 7)
-    needs = Needs()
+    name, cameras, state_names = "still", (), ("tcp.x",)
+    actions, needs = tcp_actions(H), Needs()
+    checked = ()
 
-    def instruction(self, text):
-        return 3
+    def check_instruction(self, text):
+        self.checked += (text,)
 
     def reset(self):
         self.resets = getattr(self, "resets", 0) + 1
@@ -102,8 +104,9 @@ def test_time_counts_from_each_episodes_first_observation():
 
         def changed(after, begun=begun):
             t = begun + round(after * NS)
-            obs = Observation(t, {}, np.zeros(1, np.float32), 0, np.zeros(6), pose)
+            obs = Observation(t, {}, np.zeros(1, np.float32), "", np.zeros(6), pose)
             return (policy.infer(obs).actions != ACTIONS).any()
 
         assert [changed(x) for x in (0.0, start - 0.01, start + 0.01)] == [False, False, True]
-    assert (policy.instruction("x"), policy._policy.resets) == (3, 2)
+    policy.check_instruction("x")
+    assert (policy._policy.checked, policy._policy.resets) == (("x",), 2)

@@ -190,7 +190,9 @@ def test_splits_share_no_episode() -> None:
 
 def test_expert_is_a_function_of_its_seed() -> None:
     cell = Cell(CellConfig(), VirtualClock(1))
-    a, b = Expert(cell, 5, disturb=0.1), Expert(cell, 5, disturb=0.1)
+    cell.reset(5)
+    a, b = Expert(cell, disturb=0.1), Expert(cell, disturb=0.1)
     assert a.speed == b.speed
     assert np.array_equal(a._noise, b._noise)
-    assert Expert(cell, 6).speed != a.speed
+    cell.reset(6)
+    assert Expert(cell).speed != a.speed

@@ -1,6 +1,7 @@
 """How often a policy is asked, and whether its chunks last until the next one is there."""
 
 import pytest
+from null_robot import tcp_actions
 
 from headway import config
 from headway.edge.control.pace import USUAL_HZ, pace
@@ -9,8 +10,8 @@ from headway.edge.policy.policy import About, Needs
 from headway.errors import ConfigError
 
 
-def found(loop, latency_s=0.02, **needs):
-    policy = About("tiny", (), (), (6, 7), Needs(**needs))
+def found(loop, latency_s=0.02, chunk_s=0.6, **needs):
+    policy = About("tiny", (), (), tcp_actions(1, chunk_s, hold_s=0.0), Needs(**needs))
     return pace(config.decode(loop, LoopConfig, "[loop]"), policy, latency_s)
 
 

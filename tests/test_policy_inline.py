@@ -27,8 +27,8 @@ def make():
     station = Station(config.decode(null_table(), Settings, "test"), VirtualClock())
 
     def make(then=None):
-        worker = InlineWorker(Policy(then, when=0.0), station.chain, 10e-9)
-        assert worker.reset("anything") == 0
+        worker = InlineWorker(Policy(then, when=0.0), station.limb, 10e-9)
+        worker.reset("anything")
         return worker
 
     return make
@@ -36,7 +36,7 @@ def make():
 
 def observation(t_ns):
     pose = Station(config.decode(null_table(), Settings, "test"), VirtualClock()).chain.pose(Q)
-    return Observation(t_ns, {}, np.zeros(3, np.float32), 0, Q, pose)
+    return Observation(t_ns, {}, np.zeros(3, np.float32), "anything", Q, pose)
 
 
 def test_a_chunk_comes_after_the_latency_and_once(make):

@@ -175,7 +175,7 @@ def bare(**task):
 class Bare(Policy):
     """Needs nothing but the arm."""
 
-    cameras, state_names = (), ("tcp_x", "tcp_z")
+    cameras, state_names = (), ("tcp.x", "tcp.z")
 
 
 def here(table):

@@ -142,14 +142,11 @@ def test_a_task_that_does_not_fit_the_robot_is_refused_before_anything_moves(
 
 
 class Asks(Policy):
-    """Notes the index of the instruction that it is given with every observation."""
+    """Notes the instruction that it is given with every observation."""
 
     def __init__(self, needs):
         super().__init__()
         self.needs, self.seen = needs, []
-
-    def instruction(self, text):
-        return 0 if self.needs.instructions is None else self.needs.instructions.index(text)
 
     def infer(self, obs):
         self.seen.append(obs.instruction)
@@ -160,7 +157,7 @@ def test_an_instruction_changes_while_the_episode_runs(tmp_path):
     rig = Rig(null_table(), policy := Asks(Needs(instructions=SENTENCES)))
     rig.at_tick(300, lambda: rig.loop.instruct(SENTENCES[2]))
     rig.run(tmp_path / "e.mcap")
-    assert policy.seen == [0] * 6 + [2] * 7
+    assert policy.seen == [SENTENCES[0]] * 6 + [SENTENCES[2]] * 7
     recording = open_recording(tmp_path / "e.mcap")
     (event,) = [e for e in events_of(recording) if e.kind is EventKind.INSTRUCTION]
     assert event.text == SENTENCES[2]
@@ -171,19 +168,24 @@ def test_an_instruction_changes_while_the_episode_runs(tmp_path):
     ("needs", "says"),
     [
         (Needs(instructions=SENTENCES), "was not taught 'dance'"),
-        (Needs(instructions=()), "was not taught 'dance'"),
-        (Needs(), "takes an instruction only before an episode"),
+        (Needs(instructions=()), "takes no instruction, found 'dance'"),
     ],
 )
 def test_an_instruction_that_is_not_taken_is_said_and_the_old_one_stays(tmp_path, needs, says):
     policy = Asks(needs)
-    policy.instruction = lambda text: 0
     rig = Rig(null_table(), policy)
     rig.at_tick(300, lambda: rig.loop.instruct("dance"))
     assert rig.run(tmp_path / "e.mcap").end == "time limit"
     check_log(tmp_path / "e.mcap", "info: dance", "warning: the instruction was not taken: policy")
     check_log(tmp_path / "e.mcap", says)
-    assert set(policy.seen) == {0}
+    assert set(policy.seen) == {SENTENCES[0]}
+
+
+def test_free_text_reaches_the_policy_as_it_is(tmp_path):
+    rig = Rig(null_table(), policy := Asks(Needs()))
+    rig.at_tick(300, lambda: rig.loop.instruct("dance, π times"))
+    rig.run(tmp_path / "e.mcap")
+    assert policy.seen == [SENTENCES[0]] * 6 + ["dance, π times"] * 7
 
 
 class Commands(OpenEnded):
@@ -204,7 +206,7 @@ def test_a_task_may_ask_for_instructions(tmp_path):
     rig = Rig(null_table(), policy := Asks(Needs(instructions=SENTENCES)))
     rig.loop.task = TaskSettings("commands", "commands", 1.3, Commands, Config())
     rig.run(tmp_path / "e.mcap")
-    assert policy.seen == [1] * 6 + [3] * 7
+    assert policy.seen == [SENTENCES[1]] * 6 + [SENTENCES[3]] * 7
     events = events_of(open_recording(tmp_path / "e.mcap"))
     assert [e.text for e in events if e.kind is EventKind.INSTRUCTION] == [
         SENTENCES[1], SENTENCES[3]
@@ -214,7 +216,6 @@ def test_a_task_may_ask_for_instructions(tmp_path):
 @pytest.mark.parametrize(
     ("known", "name", "index"),
     [
-        ((), "shoebox", 1.0),
         ((), None, math.nan),
         (("sort", "open_ended"), None, 1.0),
         (("sort", "open_ended"), "shoebox", math.nan),

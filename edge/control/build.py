@@ -77,7 +77,7 @@ class Built:
             if pace is not None and pace.note:
                 self.notes.append(pace.note)
             if pro is not None and math.isnan(self.loop.task_index):
-                knows = ", ".join(pro.info.tasks or bundle.FIRST_TASKS)
+                knows = ", ".join(pro.info.tasks)
                 self.notes.append(
                     f"PRO was not trained on the task {self.loop.task.name} (but on {knows}): to "
                     "it the task is not known"

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from time import perf_counter_ns
 from typing import Protocol
 
-from headway.bundle import FIRST_TASKS
 from headway.clock import NS, Rate, Tick
 from headway.edge.control import settings as run_settings
 from headway.edge.control.episode import Episode, task_about
@@ -62,7 +61,7 @@ class Loop:
         # One task is made for no episode, so that what is wrong with it is found before one begins.
         self.phases = self.task.make(task_about(station, 0, lambda *_: None)).phases
         known = pro.info.tasks if pro is not None else ()
-        self.task_index = index_of(self.task.name, known or FIRST_TASKS)
+        self.task_index = index_of(self.task.name, known)
         self.dt = 1.0 / self.cfg.hz
         policy = run_settings.policy(settings)
         latency_s = policy.latency_s if policy and not station.clock.realtime else 0.0

@@ -21,7 +21,7 @@ from headway.edge.policy.history import History
 from headway.edge.policy.instructions import index_of
 from headway.edge.policy.observation import StateVector
 from headway.edge.policy.policy import Ready, Worker
-from headway.errors import PolicyError
+from headway.errors import PolicyError, SpecMismatch
 from headway.types import Moment, Observation, Pose, Signals, Vec
 
 IK_TOLERANCE = 2e-3  # [m] or [rad]: a worse waypoint counts as an inverse-kinematics failure
@@ -80,8 +80,11 @@ class Planner:
         only when it is asked fails then, and the arm stops."""
         if self._worker is not None:
             policy = self._worker.about
-            if policy.needs.instructions:
-                index_of(text, policy.needs.instructions, policy.name)
+            known = policy.needs.instructions
+            if known == ():
+                raise SpecMismatch(f"policy {policy.name} takes no instruction, found {text!r}")
+            if known is not None:
+                index_of(text, known, policy.name)
         self.instruction = text
 
     @property

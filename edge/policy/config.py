@@ -91,4 +91,5 @@ def with_paths(table: dict[str, Any], folder: Path) -> dict[str, Any]:
     """The section `[policy]` with the paths of its kind made absolute, from `folder` on. Raises
     ConfigError for an unknown kind."""
     module = plugins.load(FOLDER, str(table.get("kind", "bundle")))
-    return {k: str(folder / v) if k in module.PATHS else v for k, v in table.items()}
+    paths = {k for k in module.PATHS if isinstance(table.get(k), str) and table[k]}
+    return {k: str(folder / v) if k in paths else v for k, v in table.items()}

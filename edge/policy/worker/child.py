@@ -123,11 +123,6 @@ class Child:
         self.sock.setblocking(True)
         try:
             ready = infer(self.policy, self.limb, obs, submitted)
-            if ready.chunk.actions.shape != self.about.chunk_shape:
-                raise PolicyError(
-                    f"wanted a chunk of actions {self.about.chunk_shape}, "
-                    f"found {ready.chunk.actions.shape}: check the policy"
-                )
         except (PolicyError, MemoryError) as e:
             self.sock.send(protocol.pack(protocol.ERROR, {"episode": episode, **described(e)}))
         else:

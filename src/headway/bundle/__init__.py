@@ -4,10 +4,10 @@
 """
 
 from headway.bundle.folder import MANIFEST, Bundle, load, save
-from headway.bundle.manifest import FIRST_TASKS, SCHEMA, File, Manifest, Policy, Pro, Provenance
+from headway.bundle.manifest import SCHEMA, File, Manifest, Policy, Pro, Provenance
 from headway.bundle.tensors import DTYPES, Image, StateInput, Tensor
 
 __all__ = [
-    "DTYPES", "FIRST_TASKS", "MANIFEST", "SCHEMA", "Bundle", "File", "Image", "Manifest", "Policy",
+    "DTYPES", "MANIFEST", "SCHEMA", "Bundle", "File", "Image", "Manifest", "Policy",
     "Pro", "Provenance", "StateInput", "Tensor", "load", "save",
 ]  # fmt: skip

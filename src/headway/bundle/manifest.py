@@ -49,10 +49,6 @@ class Policy(Struct, frozen=True, kw_only=True):
         return max([1, *(i.steps for i in self.images), *(s.steps for s in self.state)])
 
 
-# The tasks that a PRO head knows whose bundle has no `tasks`, and those of runs without PRO.
-FIRST_TASKS = ("pick_place", "shoebox", "returns")
-
-
 class Pro(Struct, frozen=True, kw_only=True):
     """What a PRO head was trained on. The reward is
     gamma * Phi(t+1) - Phi(t) - risk_weight * risk - stability_weight * (1 - stability)."""
@@ -61,7 +57,7 @@ class Pro(Struct, frozen=True, kw_only=True):
     rate_hz: Hertz
     hidden: Annotated[int, Meta(ge=1)]
     masks: tuple[str, ...] = ()  # channel groups, in the order of the mask input
-    # Names of the tasks, in the order of the features that say which one it is; (): FIRST_TASKS.
+    # Names of the tasks that it knows, in the order of the features that say which one it is.
     tasks: tuple[str, ...] = ()
     # By output. The graph already applies these; they are stated for information only.
     temperature: dict[str, float] = msgspec.field(default_factory=dict)
