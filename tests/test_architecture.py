@@ -54,6 +54,23 @@ def test_no_source_file_is_longer_than_400_lines(files):
     assert long == {}
 
 
+def test_the_loop_knows_no_cell(files):
+    """No task, no robot and no number of columns but in the task that is about them."""
+    words = re.compile(
+        r"pick.?(and.?)?place|\btote\b|\bur\d+e?\b|\bseven\b|\(\w+, 7\)", re.IGNORECASE
+    )
+    own = ROOT / "edge" / "control" / "tasks" / "pick_place.py"
+    assert words.search(own.read_text())  # it would be found
+    found = {
+        f"{p.relative_to(ROOT)}:{n}: {line.strip()}"
+        for p in files
+        if p.is_relative_to(ROOT / "edge") and p.suffix in SOURCES and p != own
+        for n, line in enumerate(p.read_text().splitlines(), start=1)
+        if words.search(line)
+    }
+    assert found == set()
+
+
 def test_no_file_lies_loose_in_edge(files):
     """Each belongs in one of its rooms."""
     loose = {p.name for p in files if p.parent == ROOT / "edge"}

@@ -88,7 +88,7 @@ FOR_GOOD = {
     "camera_stall": "camera wrist",
     "ft_stall": "NO_WRENCH",
     "ft_stuck": "the F/T sensor gives the same",
-    "ft_nan": "force_z, which no sensor gives",
+    "ft_nan": "wrench.fz, which no sensor gives",
     "arm_stall": "sample of arm",
     "arm_unplugged": "the arm is unplugged",
 }

@@ -8,7 +8,7 @@ policy and PRO, and for episodes that nobody slows down. It says nothing about h
 caught.
 
     [risk]
-    calibration = "../models/pick_place_pro.risk.json"
+    calibration = "../models/my_pro.risk.json"
 
 This is no safety function. A learned guess about trouble is made cheap to act on: the robot slows
 down, which costs little if the guess is wrong.

@@ -7,7 +7,7 @@ limit.
 
 Median round trips over loopback [us] of `RemotePolicy.infer` with this file and with
 `websockets.sync.client`, and of openpi's client, which uses the latter without our checks. A
-request has 46 kB (a 96 px RGB-D image and 12 floats), an answer (6, 7) actions; 2000 round trips
+request has 46 kB (a 96 px RGB-D image and 12 floats), an answer six actions; 2000 round trips
 each, taking turns in one process; AMD EPYC, 2 cores, Python 3.11:
 
     server                            this file   websockets.sync   openpi's client
