@@ -12,7 +12,8 @@ from remote_rig import LAYOUT, NONE, H, message, observation
 
 from headway import bundle, config
 from headway.bundle import StateInput
-from headway.edge.policy.config import PolicyConfig, kind_of, sorted_keys
+from headway.edge.policy.config import decode as policy_of
+from headway.edge.policy.config import kind_of
 from headway.edge.policy.observation import StateVector
 from headway.edge.policy.remote.codec import decode, encode
 from headway.edge.policy.remote.layout import (
@@ -288,8 +289,7 @@ DOCS = (ROOT / "docs" / "serve.md").read_text()
 
 def test_the_example_of_the_documentation_is_valid():
     table = config.tomllib.loads(DOCS.split("```toml\n")[1].split("```")[0])
-    policy = config.decode(sorted_keys(table["policy"], "docs"), PolicyConfig, "docs")
-    _, found = kind_of(policy)
+    _, found = kind_of(policy_of(table["policy"], "docs"))
     assert found.layout.state_names == ("q.joint1", "q.joint2", "gripper.closed")
 
 
