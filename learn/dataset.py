@@ -73,7 +73,8 @@ def episode_samples(
     dt = 1.0 / float(recording.metadata["hz"])
     start = int(rows["t_ns"][0])
     tick_ns = round(dt * NS)
-    delay_ns = round(filter_delay_s(dt) * NS)
+    smoothing = float(recording.metadata.get("smoothing", "1"))
+    delay_ns = round(filter_delay_s(dt, smoothing) * NS)
     vector = StateVector(state_names)
 
     def at(t_ns: int) -> int:

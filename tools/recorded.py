@@ -1,4 +1,4 @@
-"""Read the events, the result and the names of the phases of the episode in a recording.
+"""Read the events, the result and the names of phases and joints of the episode in a recording.
 
 Recordings of version 0.1 have neither /event nor /result; for them, both are derived from the lines
 of /log, in the form in which that version wrote them. Nor do they name their phases.
@@ -44,14 +44,24 @@ def phases_of(recording: Recording) -> tuple[str, ...]:
     """Names of the phases that the column `phase` of /telemetry counts, () where there are none.
     Recordings of version 0.1, which had one kind of task, do not name them. Raises RecordingError
     for a list of names that is none."""
-    text = recording.metadata.get("phases")
+    return _names(recording, "phases", PHASES)
+
+
+def joints_of(recording: Recording) -> tuple[str, ...]:
+    """Names of the arm's joints, () where the recording does not name them. Raises RecordingError
+    for a list of names that is none."""
+    return _names(recording, "joints", ())
+
+
+def _names(recording: Recording, key: str, unknown: tuple[str, ...]) -> tuple[str, ...]:
+    text = recording.metadata.get(key)
     if text is None:
-        return PHASES
+        return unknown
     try:
         return msgspec.json.decode(text, type=tuple[str, ...])
     except msgspec.DecodeError:
         raise RecordingError(
-            f"{recording.path}: wanted `phases` in the metadata as a JSON list of names, found "
+            f"{recording.path}: wanted `{key}` in the metadata as a JSON list of names, found "
             f"{text[:60]!r}: record it with `headway run`"
         ) from None
 

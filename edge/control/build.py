@@ -60,6 +60,7 @@ class Built:
         limits = station.arm_device.limits
         self.facts: dict[str, str] = {
             "robot": station.model.name,
+            "joints": json.dumps(station.model.joints),
             "scale": station.scale.to_json(),
             "limits": json.dumps(
                 {f.name: getattr(limits, f.name).tolist() for f in fields(limits)}
@@ -130,6 +131,7 @@ class Built:
         space = msgspec.json.encode(worker.about.actions).decode()
         self.facts |= {
             "policy": name, "policy_kind": cfg.kind, "actions": space,
+            "smoothing": f"{cfg.smoothing:g}",
             **{k: v for k, v in facts.items() if k != "policy_engine"},
         }  # fmt: skip
         self.choices.append(f"policy {name} on {what}")

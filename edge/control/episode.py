@@ -159,11 +159,14 @@ class Episode:
         self._jaws.command(allowed.grip, allowed.force, player.grip_kind)
 
     def after_change(self, sent: Decision, t_ns: int) -> None:
-        """Take note that the guard's decision `sent` at `t_ns` is not the wanted command: the
-        motion goes on from what was sent. An event is logged when the reason is a new one, and once
-        a second while it stays the same."""
+        """Take note that the guard's decision `sent` at `t_ns` is not the wanted command. After a
+        stop the motion goes on from what was sent. A command that the guard clamps is followed as
+        fast as the joints may, so there the reference goes on, and the guard catches up with it.
+        An event is logged when the reason is a new one, and once a second while it stays the same.
+        """
         self._rejected += 1
-        self.planner.deadline.overruled(self.q_sent, t_ns)
+        if sent.braking:
+            self.planner.deadline.overruled(self.q_sent, t_ns)
         if sent.reason != self._last_reason or t_ns - self._last_said_ns > NS:
             self._last_said_ns = t_ns
             self._say(sent.finding, t_ns)
@@ -171,7 +174,7 @@ class Episode:
 
     def _say(self, finding: Finding, t_ns: int) -> None:
         name = finding.reason.name
-        text = f"guard: {name}: {finding.detail}"
+        text = f"guard: {name}: {finding.words(self._station.model.joints)}"
         self._log.event(t_ns, EventKind.GUARD, "warning", text, name, finding.numbers)
 
     def watch(self, sent: Decision, tick: Tick) -> None:
@@ -189,7 +192,8 @@ class Episode:
         elif self._lost_ns is None or self._restarting > restarting:
             self._lost_ns = t_ns  # a restarted policy gets the usual time for its first chunk
         elif t_ns - self._lost_ns >= patience_s * NS:
-            why = f"guard: {sent.reason.name}: {sent.detail}" if blind else planner.deadline.why
+            said = sent.finding.words(self._station.model.joints)
+            why = f"guard: {sent.reason.name}: {said}" if blind else planner.deadline.why
             self.why = why + (f"; {planner.trouble}" if planner.trouble else "")
         self._restarting = restarting
 

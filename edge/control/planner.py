@@ -47,7 +47,9 @@ class Planner:
         self._station, self._senses, self._worker = station, senses, worker
         self._guard, self._log = guard, log
         dt_s = 1.0 / loop.hz
-        self.player = ChunkPlayer(n, dt_s, *((cfg.seam, cfg.ensemble_decay) if cfg else ()))
+        self.player = ChunkPlayer(
+            n, dt_s, *((cfg.seam, cfg.ensemble_decay, cfg.smoothing) if cfg else ())
+        )
         limits = station.arm_device.limits
         self.deadline = Deadline(self.player, limits, dt_s, loop.chunk_max_age_s)
         self._check = cfg.chunk_check if cfg else "off"
@@ -146,15 +148,16 @@ class Planner:
         if self._check == "off":
             return True
         found = self._guard.check_chunk(ready.joints.q, ready.joints.dt_ns / NS)
+        said = found.finding.words(self._station.model.joints)
         if found.reason != self._chunk_reason:
             self._chunk_reason = found.reason
             if found.reason is not Reason.OK:
                 name, numbers = found.reason.name, {"waypoint": found.row, **found.finding.numbers}
-                text = f"chunk: {name}: waypoint {found.row}: {found.detail}"
+                text = f"chunk: {name}: waypoint {found.row}: {said}"
                 self._log.event(t_ns, EventKind.CHUNK, "warning", text, name, numbers)
         if found.reason is Reason.OK or self._check == "flag":
             return True
-        what = f"the policy failed: its chunk was refused: {found.reason.name}: {found.detail}"
+        what = f"the policy failed: its chunk was refused: {found.reason.name}: {said}"
         self._fail(what, "error", t_ns)
         return False
 

@@ -7,6 +7,7 @@ as the `Finding` of this file. Text for people is made from the record when it i
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -91,7 +92,11 @@ class Finding(msgspec.Struct, frozen=True):
 
     @property
     def detail(self) -> str:
-        """The finding in words, with its numbers; "" for OK."""
+        """The finding in words, with its numbers; "" for OK. Joints are told by their index."""
+        return self.words(())
+
+    def words(self, joints: Sequence[str]) -> str:
+        """As `detail`, with the joints by their names `joints`, in order."""
         reason, at, x, least, most = self.reason, self.index, self.found, self.least, self.most
         if reason is Reason.WORKSPACE and at >= 0:
             where = "would stop at" if self.stopping else "at"
@@ -110,12 +115,16 @@ class Finding(msgspec.Struct, frozen=True):
             )[at]
             return f"{what} of {x:.4g}{unit}, allowed {least:g}..{most:g}{unit} ({key})"
         if self.motion is None:
-            return _TEXT[reason].format(at=at, x=x, most=most, cause=self.cause)
+            joint = joints[at] if 0 <= at < len(joints) else f"joint {at}"
+            return _TEXT[reason].format(joint=joint, x=x, most=most, cause=self.cause)
         unit = ("rad", "rad/s", "rad/s^2", "rad/s^3")[reason - Reason.POSITION]
         where = " in the stop that would follow" if self.stopping else ""
-        text = "; commanded q {:.4f} dq {:.4f} ddq {:.3f} (was {:.3f})".format(*self.motion)
+        q, dq, ddq, before = self.motion
+        text = f"; commanded q {q:.4f} dq {dq:.4f} ddq {ddq:.3f}"
+        text += "" if math.isnan(before) else f" (was {before:.3f})"
+        joint = joints[at] if 0 <= at < len(joints) else f"joint {at}"
         value = f"{reason.name.lower()} {x:.6g} {unit}{where}"
-        return f"joint {at}: {value}, allowed {least:.6g}..{most:.6g}{text}"
+        return f"{joint}: {value}, allowed {least:.6g}..{most:.6g}{text}"
 
 
 FINE = Finding(Reason.OK)
@@ -124,7 +133,7 @@ _TEXT = {
     Reason.OK: "",
     Reason.NO_COMMAND: "nothing fresh to do",
     Reason.NOT_NUMBERS: "wanted an array of real numbers, found {cause[0]} ({cause[1]!r})",
-    Reason.NOT_FINITE: "joint {at} is {x}, wanted finite numbers",
+    Reason.NOT_FINITE: "{joint} is {x}, wanted finite numbers",
     Reason.SHAPE: "wanted the shape {cause[0]}, found {cause[1]}",
     Reason.LATE: "command is {x:.4f} s old, allowed {most:g} s",
     Reason.EARLY: "command is {x:.4f} s in the future, allowed {most:g} s",

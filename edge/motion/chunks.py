@@ -42,9 +42,10 @@ Seam = Literal["blend", "rtc", "ensemble"]
 _KEPT = 8  # older chunks that an ensemble keeps at most
 
 
-def filter_delay_s(dt: float) -> float:
-    """The delay [s] of the smoothed reference behind the waypoints, at ticks of `dt` [s]."""
-    return sum(_taps(t, dt) - 1 for t in TAPS_S) / 2 * dt
+def filter_delay_s(dt: float, smoothing: float = 1.0) -> float:
+    """The delay [s] of the smoothed reference behind the waypoints, at ticks of `dt` [s]; for
+    `smoothing` see `ChunkPlayer`."""
+    return sum(_taps(smoothing * t, dt) - 1 for t in TAPS_S) / 2 * dt
 
 
 def _taps(seconds: float, dt: float) -> int:
@@ -79,8 +80,9 @@ class JointChunk(msgspec.Struct, frozen=True):
 
 class ChunkPlayer:
     """Plays the chunk that runs, for `n` joints in ticks of `dt_s` [s]; `seam` and `ensemble_decay`
-    as above. `sample` is called once per tick. Call `mark` for every observation that a chunk may
-    be made from, and `adopt` for every chunk.
+    as above. `smoothing` (0..1) is the length of the moving averages as a share of TAPS_S, 0 for
+    none. `sample` is called once per tick. Call `mark` for every observation that a chunk may be
+    made from, and `adopt` for every chunk.
 
     `raw` (n,) [rad] is the waypoint reference before smoothing. `grip`, `grip_force` and
     `grip_kind` are those of the chunk at the last sample, see `JointChunk`. `ended` says whether a
@@ -90,12 +92,17 @@ class ChunkPlayer:
     """
 
     def __init__(
-        self, n: int, dt_s: float, seam: Seam = "blend", ensemble_decay: float = 0.01
+        self,
+        n: int,
+        dt_s: float,
+        seam: Seam = "blend",
+        ensemble_decay: float = 0.01,
+        smoothing: float = 1.0,
     ) -> None:
         self.seam, self._decay = seam, ensemble_decay
         self._older: deque[JointChunk] = deque(maxlen=_KEPT if seam == "ensemble" else 1)
         self._adopted = self._made_ns = 0
-        self._smoother = smoother(n, [_taps(t, dt_s) for t in TAPS_S])
+        self._smoother = smoother(n, [_taps(smoothing * t, dt_s) for t in TAPS_S])
         self._out = np.zeros(n)
         self._nothing = np.zeros(n)
         self._chunk: JointChunk | None = None

@@ -26,6 +26,10 @@ class PolicyConfig(config.Struct, frozen=True):
     # how a new chunk takes over from the one before, see edge/motion/chunks.py
     seam: Seam = "blend"
     ensemble_decay: Annotated[float, Meta(ge=-10.0, le=10.0)] = 0.01  # of seam = "ensemble"
+    # Length of the moving averages that smooth the joint reference, as a share of the usual one
+    # (edge/motion/chunks.py), which delays it by 0.08 s. 0: none, for policies that act on what
+    # they see at once, as those of reinforcement learning; the guard's mode "clamp" goes with it.
+    smoothing: Annotated[float, Meta(ge=0.0, le=1.0)] = 1.0
     # Whether each chunk is checked as a whole before it is followed: joint limits, speed,
     # workspace, collisions. flag: a chunk that fails is logged; refuse: it is not followed either.
     # The guard checks every single command in any case.

@@ -15,7 +15,7 @@ from headway.edge.pro.operator import SIGNALS
 from headway.errors import RecordingError
 from headway.mcaplog import Recording
 from headway.tools.latency.rows import total_ns
-from headway.tools.recorded import events_of, phase_name, phases_of, result_of
+from headway.tools.recorded import events_of, joints_of, phase_name, phases_of, result_of
 from headway.tools.report.channels import channel_panels, known, signal_panels, wrench_panels
 from headway.tools.report.series import Array, Event, Panel, Span, Timeline, merge, spans_of
 
@@ -163,8 +163,9 @@ def _panels(e: RecordedEpisode, timing: Rows | None) -> Iterator[Panel]:
     vacuum = e.column("vacuum")
     if known(vacuum):
         yield Panel("Vacuum", "0..1", t, {"vacuum": vacuum}, bounds=(0.0, 1.0))
-    yield from _joints("Joint speed", "rad/s", t, e.column("dq"))
-    yield from _joints("Tracking error", "rad", t, e.column("q_ref") - e.column("q"))
+    joints = joints_of(e.recording)
+    yield from _joints("Joint speed", "rad/s", t, e.column("dq"), joints)
+    yield from _joints("Tracking error", "rad", t, e.column("q_ref") - e.column("q"), joints)
     yield from channel_panels(t, "tcp", e.column("tcp"))
     if timing is not None:
         ms = {"all stages": total_ns(timing) / 1e6}
@@ -175,7 +176,10 @@ def _panels(e: RecordedEpisode, timing: Rows | None) -> Iterator[Panel]:
             yield Panel("Work per tick", "ms", at, ms)
 
 
-def _joints(title: str, unit: str, t: Array, values: Array) -> Iterator[Panel]:
+def _joints(
+    title: str, unit: str, t: Array, values: Array, joints: tuple[str, ...]
+) -> Iterator[Panel]:
     y = values.reshape(len(t), -1)
+    names = joints if len(joints) == y.shape[1] else [f"j{i + 1}" for i in range(y.shape[1])]
     if known(y):
-        yield Panel(title, unit, t, {f"j{i + 1}": y[:, i] for i in range(y.shape[1])})
+        yield Panel(title, unit, t, {name: y[:, i] for i, name in enumerate(names)})
