@@ -24,7 +24,7 @@ from headway.clock import Tick
 from headway.compiled import Impl
 from headway.drivers import native
 from headway.drivers.kinematics import Chain
-from headway.drivers.model import load
+from headway.drivers.model import RobotModel, load
 from headway.drivers.sim.arm_model import with_gripper
 from headway.edge.control.audit import SAMPLES, STAGES, Audit
 from headway.edge.engines.engine import open_engine
@@ -42,6 +42,7 @@ from headway.types import ArmState, Pose, Stamp, Vec, Wrench
 UR5E = load("ur5e")
 
 CALLS = 20_000
+OTHERS = {5: "so101", 7: "franka"}  # arms of other than six joints
 IMPLS: tuple[kernels.Impl, ...] = ("cpp", "numpy")
 _HZ = 500.0
 _CHAIN = with_gripper("ur5e").robot.chain
@@ -69,11 +70,16 @@ def guard(n: int) -> list[Row]:
     def nowhere(q: Vec) -> Vec:
         return origin
 
-    return [
-        (f"guard.apply {impl}, {name}", _guarded(n, fk, impl))
+    rows: list[Row] = [
+        (f"guard.apply {impl}, {name}", _guarded(n, with_gripper("ur5e").robot, fk, impl))
         for impl in _built()
         for name, fk in (("chain", replace(_CHAIN, impl=impl)), ("no chain", nowhere))
     ]
+    for joints, name in OTHERS.items():
+        model = load(name)
+        fk = replace(model.chain, impl=_built()[0])
+        rows.append((f"guard.apply, {joints} joints", _guarded(n, model, fk, _built()[0])))
+    return rows
 
 
 def _built() -> tuple[Impl, ...]:
@@ -82,7 +88,7 @@ def _built() -> tuple[Impl, ...]:
     return ("cpp", "python") if both else ("python",)
 
 
-def _guarded(n: int, fk: Fk, impl: Impl) -> tuple[float, float, float]:
+def _guarded(n: int, model: RobotModel, fk: Fk, impl: Impl) -> tuple[float, float, float]:
     cfg = GuardConfig(
         workspace_min=(-1.5, -1.5, -0.1),
         workspace_max=(1.5, 1.5, 1.5),
@@ -91,14 +97,15 @@ def _guarded(n: int, fk: Fk, impl: Impl) -> tuple[float, float, float]:
         power_max=50.0,
         floor_z=0.0 if isinstance(fk, Chain) else None,
     )
-    guard = Guard(cfg, UR5E.limits, 1 / _HZ, fk, impl)
-    guard.reset(_HOME)
-    zero = np.zeros(6)
-    state = ArmState(_HOME, zero, _HOME, Pose(zero[:3], np.array([1.0, 0, 0, 0])), zero)
+    guard = Guard(cfg, model.limits, 1 / _HZ, fk, impl)
+    home = model.home
+    guard.reset(home)
+    zero, still = np.zeros(6), np.zeros(model.n)
+    state = ArmState(home, still, home, Pose(zero[:3], np.array([1.0, 0, 0, 0])), zero)
     wrench = Wrench(zero[:3], zero[3:])
     period = round(1e9 / _HZ)
     t = np.arange(n + 200)[:, None] / _HZ
-    path = _HOME + 0.05 * (1 - np.cos(0.5 * t))
+    path = home - 0.05 * (1 - np.cos(0.5 * t))
     refused = 0
 
     def call(i: int) -> None:
@@ -237,6 +244,9 @@ def measure(effort: float = 1.0) -> Findings:
     numbers = []
     if ours := by_name.get("guard.apply cpp, chain"):
         numbers.append(Number("guard.apply, all checks: p50", ours[0], "us", target=10.0))
+        for joints in OTHERS:
+            one = by_name[f"guard.apply, {joints} joints"]
+            numbers.append(Number(f"the same, {joints} joints: p50", one[0], "us", target=10.0))
     extra = by_name["audit"][0] - by_name["audit: durations alone"][0]
     numbers.append(Number("audit per tick, beyond the durations: p50", extra, "us", target=3.0))
     for what, fast, slow in (
