@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import re
 from collections.abc import Callable
@@ -215,7 +214,6 @@ def test_shipped_models_are_whole_and_name_no_place_on_a_machine(name: str) -> N
     assert "/home" not in made.manifest.provenance.command
 
 
-def test_a_head_has_a_list_of_tasks_and_knows_no_others() -> None:
-    info = Pro(spec_hash="x", rate_hz=50.0, hidden=4, tasks=("pick_place", "press_button"))
-    assert [info.task_index(n) for n in info.tasks] == [0.0, 1.0]
-    assert math.isnan(info.task_index("fold"))
+def test_a_head_names_each_of_its_tasks_once() -> None:
+    with pytest.raises(ValueError, match="distinct names"):
+        Pro(spec_hash="x", rate_hz=50.0, hidden=4, tasks=("pick", "place", "pick"))

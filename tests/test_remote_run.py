@@ -195,10 +195,10 @@ def test_a_mapping_file_replaces_the_layout_of_the_configuration(tmp_path):
     }  # fmt: skip
     found = settings.load(written(tmp_path / "aloha.toml", table))
     there = settings.with_policy_server(found, "ws://here:1", DROID).policy
-    assert there.options == {
-        "url": "ws://here:1", "timeout_s": WAIT, "layout": config.read_toml(DROID)
+    assert there == {
+        "kind": "remote", "url": "ws://here:1", "timeout_s": WAIT, "latency_s": 0.1,
+        "layout": config.read_toml(DROID),
     }  # fmt: skip
-    assert there.latency_s == 0.1
     with pytest.raises(ConfigError, match="wanted a configuration at"):
         settings.with_policy_server(found, "ws://here:1", tmp_path / "none.toml")
 

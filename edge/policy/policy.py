@@ -168,6 +168,8 @@ def infer(policy: Policy, limb: Limb, obs: Observation, submitted_ns: int) -> Re
     try:
         chunk = policy.infer(obs)
         joints = to_joints(chunk, policy.actions, limb, obs.base_q)
+    except PolicyError:  # of a policy that has a process or an operator behind it
+        raise
     except Exception as e:
         raise PolicyError(f"{type(e).__name__}: {e}") from e
     return Ready(chunk, joints, submitted_ns, started, monotonic_ns())

@@ -2,8 +2,8 @@
 game pad) is a Python class of the user's, asked for one action at a time.
 
 The class needs a method `read()`, which returns the action (d,) of this moment, or None while the
-operator does not steer: then the arm holds. It also needs `actions`, as the kind `python` explains,
-with a chunk of one row.
+operator does not steer: then the arm holds, and the jaws stay as they are. It also needs `actions`,
+as the kind `python` explains, with a chunk of one row.
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ from headway.edge.policy.kinds import python
 from headway.edge.policy.kinds.python import PythonPolicy
 from headway.edge.policy.worker.source import Process
 from headway.errors import ConfigError, PolicyError
-from headway.types import Chunk, Observation
+from headway.types import Chunk, Observation, Vec
 
 PATHS = python.PATHS
 Config = python.Config
+# Components of a rotation that does not turn; those of the other forms are 0.
+_UPRIGHT = {"qw": 1.0, "r1": 1.0, "r5": 1.0}
 
 
 def process(cfg: python.Config) -> Process:
@@ -28,49 +30,63 @@ def process(cfg: python.Config) -> Process:
     return python.process(cfg)
 
 
-class _Asked:
-    """The operator's device `made` as an object that infers."""
+class _Device:
+    """The operator's device `made` as an object that `PythonPolicy` takes."""
 
     def __init__(self, made: Any, target: str) -> None:
         if not callable(getattr(made, "read", None)):
             raise ConfigError(
                 f"operator {target}: wanted a method read(), found {type(made).__name__} without"
             )
-        self._made = made
+        self.infer = made.read
         self.actions = getattr(made, "actions", None)
         self.name = str(getattr(made, "name", type(made).__name__))
-        self.state_names = tuple(getattr(made, "state_names", ()))
-
-    def reset(self) -> None:
-        reset = getattr(self._made, "reset", None)
-        if reset is not None:
-            reset()
-
-    def infer(self, obs: Observation) -> Any:
-        said = self._made.read()
-        if said is None:
-            raise PolicyError("the operator does not steer")
-        return said
+        self.reset = getattr(made, "reset", None) or (lambda: None)
 
 
 class Teleop(PythonPolicy):
-    """The operator, whose chunks are marked with `meta["operator"]` = 1. Raises ConfigError as
-    `PythonPolicy`, and for a chunk of several rows."""
+    """The operator, whose chunks are marked with `meta["operator"]`: 1 while the operator steers,
+    else 0. Raises ConfigError as `PythonPolicy`, and for a chunk of several rows."""
 
     def __init__(self, made: Any, target: str) -> None:
-        super().__init__(_Asked(made, target), target)
+        self._device = _Device(made, target)
+        super().__init__(self._device, target)
         if self.actions.chunk != 1:
             raise ConfigError(
                 f"operator {target}: wanted actions with chunk = 1, found {self.actions.chunk}: an "
                 "operator decides one step at a time"
             )
+        self._last: Vec | None = None  # what the operator said last [SI]
+
+    def reset(self) -> None:
+        """Begin an episode: what was said before is forgotten."""
+        super().reset()
+        self._last = None
 
     def infer(self, obs: Observation) -> Chunk:
-        chunk = super().infer(obs)
+        """The operator's action of this moment, else one that holds the arm. Raises PolicyError
+        where actions are absolute and the operator has said none yet."""
+        said = self._device.infer()
+        if said is not None:
+            self._last = self.actions.to_si(np.asarray(said, np.float64).reshape(1, -1))[0]
+        row = self._last if said is not None else self._held()
         return Chunk(
-            chunk.t0_ns, round(self.actions.dt_s * NS), np.asarray(chunk.actions, np.float32),
-            chunk.base, meta={"operator": 1.0},
+            obs.t_ns, round(self.actions.dt_s * NS), np.asarray(row, np.float32)[None], obs.base,
+            meta={"operator": float(said is not None)},
         )  # fmt: skip
+
+    def _held(self) -> Vec:
+        """The action [SI] that leaves arm and jaws as they are."""
+        space = self.actions
+        if space.mode == "absolute":
+            if self._last is None:
+                raise PolicyError("the operator has not steered yet")
+            return self._last
+        row = np.array([_UPRIGHT.get(name, 0.0) for name in space.names])
+        grip = space.columns.grip
+        if grip is not None:
+            row[grip] = space.grip_range(None)[0] if self._last is None else self._last[grip]
+        return row
 
 
 def open_policy(
