@@ -58,7 +58,8 @@ class Source(Protocol[T_co]):
 
 
 class Camera(Source[Frame], Protocol):
-    """A camera. `has_depth`: whether its frames have a depth image."""
+    """A camera. `has_depth`: whether its frames have a depth image. Each sample has arrays of its
+    own, since policies may look back at earlier ones."""
 
     has_depth: bool
 

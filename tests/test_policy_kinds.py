@@ -70,6 +70,34 @@ def test_a_class_in_a_folder_drives_the_arm_from_a_process_of_its_own(tmp_path):
     assert '"names":["x","y","z"' in facts["actions"]
 
 
+def test_it_may_look_back(tmp_path):
+    text = """
+        import numpy as np
+
+        class Nod:
+            cameras = ("wrist",)
+            state_names = ("elapsed", "q.elbow_joint")
+            needs = {"steps": 3, "stride_s": 0.15}
+            actions = {"names": ["x", "y", "z", "rx", "ry", "rz"], "chunk": 4, "dt_s": 0.1}
+
+            def infer(self, obs):
+                now = obs.state[0]
+                seen = [m.state[0] for m in obs.history]
+                first = 0.01  # the policy is first asked half a tick of PRO's head after the start
+                wanted = [max(now - 0.3, first), max(now - 0.15, first)]
+                if now and not np.allclose(seen, wanted, atol=1e-6):
+                    raise ValueError(f"at {now} s wanted to see {wanted}, found {seen}")
+                assert obs.history[0].images["wrist"].rgb.shape == (16, 16, 3)
+                rows = np.zeros((4, 6))
+                rows[:, 2] = 0.003 * np.arange(1, 5)
+                return rows
+    """
+    recording = played(null_table(policy=stranger(tmp_path, text)), tmp_path / "e.mcap")
+    assert [line.text for line in recording.logs("/log")] == ["follow: a chunk is there"]
+    z = recording.rows("/telemetry")["tcp"][:, 2]
+    assert z[-1] - z[0] == pytest.approx(-0.0345, abs=0.004)
+
+
 def test_another_python_may_run_it(tmp_path):
     table = null_table(policy=stranger(tmp_path, interpreter=sys.executable))
     assert rise(table, tmp_path / "e.mcap") < -0.03

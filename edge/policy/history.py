@@ -20,6 +20,7 @@ class History:
         self._every = every
         # The ticks, within the period in which the policy is asked, that some observation shows.
         self._due = {(phase - k * self.stride) % every for k in range(needs.steps)}
+        self._first: tuple[int, Moment] | None = None
         self._seen: deque[tuple[int, Moment]] = deque(maxlen=needs.steps * self.stride + 1)
 
     def due(self, tick: int) -> bool:
@@ -28,15 +29,17 @@ class History:
 
     def add(self, tick: int, seen: Moment | None) -> tuple[Moment, ...]:
         """Keep what is seen at `tick`, None for nothing. Returns the moments before it, the oldest
-        first, one stride apart. Where the episode is younger than that, and where nothing was seen
-        at a tick, the next moment that was seen stands for it."""
+        first, one stride apart. The first moment of the episode stands for what was before it, and
+        the next one for a tick at which nothing was seen."""
         if seen is None:
             return ()
+        first, begin = self._first = self._first or (tick, seen)
         past: list[Moment] = []
         newer = seen
         known = dict(self._seen)
         for k in range(1, self._steps):
-            newer = known.get(tick - k * self.stride, newer)
+            at = tick - k * self.stride
+            newer = begin if at < first else known.get(at, newer)
             past.append(newer)
         self._seen.append((tick, seen))
         return tuple(reversed(past))
