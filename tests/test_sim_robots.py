@@ -252,7 +252,9 @@ def test_the_inertia_at_a_joint_is_that_of_mujocos_mass_matrix():
         cell = Bench(robot).cell
         arm, n = cell.arm, cell.robot.n
         M = np.zeros((cell.model.nv, cell.model.nv))
-        mujoco.mj_fullM(cell.model, cell.data, M)
+        data = cell.data  # MuJoCo 4 takes it, version 3 the array in it
+        args = (M, data.qM) if mujoco.__version__.startswith("3.") else (data, M)
+        mujoco.mj_fullM(cell.model, *args)
         rotors = [s.armature for s in arm.servos]
         mine = inertia_at_joints(arm.robot, arm.gripper, arm.mount, arm.masses, cell.q.copy())
         # The gripper is taken for a point: it turns about itself with less than 0.02 kg m^2.
