@@ -9,7 +9,7 @@ demonstration can be used, scripted or by hand. No label reaches into a chunk th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -73,7 +73,7 @@ def episode_samples(
     dt = 1.0 / float(recording.metadata["hz"])
     start = int(rows["t_ns"][0])
     tick_ns = round(dt * NS)
-    delay_ns = round(_delay_s(recording, dt) * NS)
+    delay_ns = round(delay_s(recording.metadata, dt) * NS)
     vector = StateVector(state_names)
 
     def at(t_ns: int) -> int:
@@ -120,13 +120,13 @@ def episode_samples(
     return out
 
 
-def _delay_s(recording: Recording, dt: float) -> float:
-    """How far [s] the commands lag behind the waypoints. Recordings that do not say it were made
-    with moving averages of TAPS_S."""
-    said = recording.metadata.get("filter_delay_s")
+def delay_s(metadata: Mapping[str, str], dt: float) -> float:
+    """How far [s] the commands lag behind the waypoints in a recording with this `metadata` and
+    ticks of `dt` [s]. Recordings that do not say it were made with moving averages of TAPS_S."""
+    said = metadata.get("filter_delay_s")
     if said is not None:
         return float(said)
-    return filter_delay_s(TAPS_S, dt, float(recording.metadata.get("smoothing", "1")))
+    return filter_delay_s(TAPS_S, dt, float(metadata.get("smoothing", "1")))
 
 
 def join(parts: Sequence[Samples]) -> Samples:

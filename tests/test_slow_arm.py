@@ -16,6 +16,7 @@ from headway.edge.control.build import Built
 from headway.edge.control.settings import Settings
 from headway.edge.control.station import Station
 from headway.edge.motion.chunks import TAPS_S, filter_delay_s, lengths_s
+from headway.learn.dataset import delay_s
 from headway.types import Chunk, Limits
 
 JOINTS = ("turn", "lift", "bend")
@@ -139,3 +140,10 @@ def test_recordings_are_told_how_far_the_commands_lag_behind(slow, tmp_path):
     said = made.facts["filter_delay_s"]
     assert float(said) == filter_delay_s(lengths_s(load(slow).limits, 0.002), 0.002)
     assert float(said) == pytest.approx((0.126 + 0.06 + 0.02 - 3 * 0.002) / 2)
+    assert delay_s(made.facts, 0.002) == float(said)
+
+
+def test_the_delay_of_older_recordings_is_that_of_the_usual_moving_averages():
+    assert delay_s({}, 0.002) == filter_delay_s(TAPS_S, 0.002)
+    assert delay_s({"smoothing": "0.5"}, 0.002) == filter_delay_s(TAPS_S, 0.002, 0.5)
+    assert delay_s({"smoothing": "0"}, 0.002) == 0.0

@@ -66,6 +66,6 @@ def _outside(station: Station) -> Iterator[str]:
         if not low <= x <= high:
             yield (
                 f"the arm starts with its TCP at {axis} = {x:.3f} m, outside the guard's workspace "
-                f"of {low:g} to {high:g} m: until it is inside, the guard refuses every motion; "
-                f"move the arm, or set workspace_min and workspace_max in [guard]"
+                f"of {low:g} to {high:g} m: the guard refuses motion that takes it further out; if "
+                "this is not meant, set workspace_min and workspace_max in [guard]"
             )
