@@ -9,7 +9,7 @@ demonstration can be used, scripted or by hand. No label reaches into a chunk th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from headway.clock import NS
 from headway.drivers.kinematics import Chain, mat_to_rotvec, quat_to_mat
-from headway.edge.motion.chunks import filter_delay_s
+from headway.edge.motion.chunks import TAPS_S, filter_delay_s
 from headway.edge.policy.observation import StateVector
 from headway.mcaplog import Recording, open_recording
 from headway.tools.recorded import result_of
@@ -73,8 +73,7 @@ def episode_samples(
     dt = 1.0 / float(recording.metadata["hz"])
     start = int(rows["t_ns"][0])
     tick_ns = round(dt * NS)
-    smoothing = float(recording.metadata.get("smoothing", "1"))
-    delay_ns = round(filter_delay_s(dt, smoothing) * NS)
+    delay_ns = round(delay_s(recording.metadata, dt) * NS)
     vector = StateVector(state_names)
 
     def at(t_ns: int) -> int:
@@ -119,6 +118,15 @@ def episode_samples(
             delta = _relative(chain, command["sent"][following[0]], R0, base.pos)
             out.grasp[j] = delta[0], delta[1], delta[5]
     return out
+
+
+def delay_s(metadata: Mapping[str, str], dt: float) -> float:
+    """How far [s] the commands lag behind the waypoints in a recording with this `metadata` and
+    ticks of `dt` [s]. Recordings that do not say it were made with moving averages of TAPS_S."""
+    said = metadata.get("filter_delay_s")
+    if said is not None:
+        return float(said)
+    return filter_delay_s(TAPS_S, dt, float(metadata.get("smoothing", "1")))
 
 
 def join(parts: Sequence[Samples]) -> Samples:

@@ -49,8 +49,10 @@ def test_a_ramp_is_followed_by_exactly_the_stated_delay():
     out = np.array(play(player, 0, 500))[:, 0]
     t = np.arange(500) * DT
     settled = t > sum(TAPS_S) + BLEND_S
-    np.testing.assert_allclose(out[settled], 0.5 * (t[settled] - filter_delay_s(DT)), atol=1e-9)
-    assert filter_delay_s(DT) == pytest.approx((sum(TAPS_S) - 3 * DT) / 2)
+    np.testing.assert_allclose(
+        out[settled], 0.5 * (t[settled] - filter_delay_s(TAPS_S, DT)), atol=1e-9
+    )
+    assert filter_delay_s(TAPS_S, DT) == pytest.approx((sum(TAPS_S) - 3 * DT) / 2)
 
 
 speeds = st.floats(-1.0, 1.0)

@@ -77,7 +77,8 @@ def test_units_that_say_what_is_so_are_taken(tmp_path):
     tensor("features", unit="1")(data)
     data["pro"]["temperature"] = {"risk": 1.1}
     file.write_text(json.dumps(data))
-    assert notes(null_table(pro={"bundle": str(path), "features": "numpy"})) == []
+    said = notes(null_table(pro={"bundle": str(path), "features": "numpy"}))
+    assert said == ["there is no [policy]: the arm holds where it is"]
 
 
 @pytest.mark.parametrize("same", [True, False])

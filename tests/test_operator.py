@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 
 import pytest
-from loop_rig import Rig
-from null_robot import null_table, run
+from loop_rig import Policy, Rig
+from null_robot import SENTENCES, null_table, run
 
 from headway.edge.control.events import EventKind
+from headway.edge.policy.policy import Needs
 from headway.mcaplog import open_recording
 from headway.tools.recorded import events_of
 from headway.tools.run.operator import Operator
@@ -17,14 +18,16 @@ from headway.tools.run.operator import Operator
 class Loop:
     """Notes what it is asked."""
 
-    def __init__(self):
-        self.asked = []
+    def __init__(self, why=""):
+        self.asked, self.why = [], why
 
     def finish(self, success):
         self.asked.append(success)
+        return self.why
 
     def instruct(self, text):
         self.asked.append(text)
+        return self.why
 
 
 @pytest.mark.parametrize(
@@ -40,13 +43,59 @@ class Loop:
     ],
 )
 def test_every_line_is_a_verdict_or_an_instruction(typed, asked):
-    loop = Loop()
+    loop, said = Loop(), []
     reader, writer = os.pipe()
     os.write(writer, typed)
     os.close(writer)
-    Operator(loop).read(reader)
+    Operator(loop, said.append).read(reader)
     os.close(reader)
     assert loop.asked == asked
+    assert len(said) == len(asked)
+
+
+@pytest.mark.parametrize(
+    ("line", "answer"),
+    [
+        ("done", "the episode ends as a success"),
+        ("failed", "the episode ends as a failure"),
+        ("stop", "the episode ends, without a verdict of yours"),
+        ("take the red one", "the instruction is now 'take the red one'"),
+    ],
+)
+def test_every_line_is_answered(line, answer):
+    said = []
+    Operator(Loop(), said.append).take(line)
+    Operator(Loop("it rains"), said.append).take(line)
+    assert said == [f"operator: {answer}", "operator: not done: it rains"]
+
+
+@pytest.mark.parametrize(
+    ("policy", "known", "answer"),
+    [
+        (False, None, "not done: there is no policy to follow it, it is only recorded"),
+        (True, None, "the instruction is now 'wave'"),
+        (True, SENTENCES, "not done: policy test was not taught 'wave': it knows 'put the red"),
+        (True, (), "not done: policy test takes no instruction, found 'wave'"),
+    ],
+)
+def test_whether_an_instruction_is_taken_is_said_at_once(tmp_path, policy, known, answer):
+    made = Policy() if policy else None
+    if made is not None:
+        made.needs = Needs(instructions=known)
+    table = null_table()
+    if known == ():
+        table["instruction"] = ""
+    rig, said = Rig(table, made), []
+    operator = Operator(rig.loop, said.append)
+    operator.take("wave")
+    rig.at_tick(40, lambda: operator.take("wave"))
+    rig.at_tick(60, lambda: operator.take("stop"))
+    assert rig.run(tmp_path / "e.mcap").end == "operator"
+    operator.take("stop")
+    nothing = "operator: not done: no episode runs at the moment"
+    assert said[0] == said[-1] == nothing
+    assert said[1].startswith(f"operator: {answer}")
+    assert said[2] == "operator: the episode ends, without a verdict of yours"
 
 
 def test_an_input_that_cannot_be_read_ends_the_reading():
@@ -54,13 +103,13 @@ def test_an_input_that_cannot_be_read_ends_the_reading():
     os.close(writer)
     os.close(reader)
     loop = Loop()
-    Operator(loop).read(reader)
+    Operator(loop, print).read(reader)
     assert loop.asked == []
 
 
 def test_a_line_ends_the_episode_that_runs(tmp_path):
     rig = Rig(null_table(), None)
-    operator = Operator(rig.loop)
+    operator = Operator(rig.loop, print)
     rig.at_tick(40, lambda: operator.take("wave"))
     rig.at_tick(60, lambda: operator.take("failed"))
     result = rig.run(tmp_path / "e.mcap")

@@ -11,7 +11,7 @@ from headway.errors import ConfigError
 
 
 def found(loop, latency_s=0.02, chunk_s=0.6, **needs):
-    policy = About("tiny", (), (), tcp_actions(1, chunk_s, hold_s=0.0), Needs(**needs))
+    policy = About("tiny", (), (), tcp_actions(2, chunk_s / 2), Needs(**needs))
     return pace(config.decode(loop, LoopConfig, "[loop]"), policy, latency_s)
 
 
@@ -33,6 +33,39 @@ def test_a_policy_is_asked_as_often_as_it_is_made_for(loop, rate_hz, every):
     assert at.every == every
     assert at.hz == loop.get("hz", 500.0) / every
     assert at.note == ""
+
+
+def single(loop, dt_s, mode="velocity", **needs):
+    """The pace of a policy whose answer is one step of `dt_s` [s]."""
+    policy = About("tiny", (), (), tcp_actions(1, dt_s, mode=mode), Needs(**needs))
+    return pace(config.decode(loop, LoopConfig, "[loop]"), policy, 0.02)
+
+
+@pytest.mark.parametrize(
+    ("dt_s", "every"), [(0.05, 25), (0.1, 50), (1 / 15, 33), (0.5, 250), (0.001, 1)]
+)
+@pytest.mark.parametrize("mode", ["absolute", "chunk", "step", "velocity"])
+def test_single_steps_are_asked_for_once_per_step(dt_s, every, mode):
+    at = single({}, dt_s, mode)
+    assert (at.every, at.hz) == (every, 500.0 / every)
+
+
+def test_a_rate_comes_before_the_time_of_a_step():
+    assert single({"policy_hz": 25.0}, 0.1, "chunk").every == 20
+    assert single({}, 0.1, "chunk", rate_hz=25.0).every == 20
+
+
+@pytest.mark.parametrize("mode", ["step", "velocity"])
+def test_steps_that_are_asked_for_at_another_rate_are_said(mode):
+    note = single({"policy_hz": 10.0}, 0.05, mode).note
+    assert note.startswith(
+        f"policy tiny is asked every 0.1 s, but each of its answers is one {mode} for 0.05 s: leave"
+    )
+    assert "set it to 20" in note
+    assert single({"policy_hz": 20.0}, 0.05, mode).note == ""
+    assert single({"policy_hz": 15.625}, 1 / 15, mode).note == ""  # near enough
+    assert single({"policy_hz": 10.0}, 0.05, "absolute").note == ""
+    assert found({"policy_hz": 5.0}, chunk_s=0.6).note == ""
 
 
 @pytest.mark.parametrize("policy_hz", [50.0, 5.0])

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from headway.edge.control.result import Result, Trace
-from headway.tools.run.summary import EpisodeSummary, separation, success_line
+from headway.tools.run.summary import EpisodeSummary, episode_line, separation, success_line
 from headway.tools.statistics import auroc, wilson
 from headway.types import Signals
 
@@ -57,6 +57,46 @@ def text(table):
     with console.capture() as capture:
         console.print(table)
     return capture.get()
+
+
+def line(has_ft=True, has_pro=True, **fields):
+    """What the console shows of an episode with the `fields` of its result."""
+    usual = {
+        "end": "time limit", "success": None, "seconds": 2.0, "ticks": 1000, "retries": 1,
+        "rejected": 0, "missed": 0, "peak_force": 12.4, "reward": -0.5,
+    }  # fmt: skip
+    console = Console(width=300)
+    with console.capture() as capture:
+        console.print(episode_line(7, Result(**(usual | fields)), has_ft, has_pro))
+    return capture.get().splitlines()
+
+
+def test_the_line_of_an_episode():
+    assert line() == [
+        "seed 7: no verdict (time limit, 2.0 s, 1 retries, peak 12 N, 0 rejected, 0 missed, "
+        "reward -0.50)"
+    ]
+    assert line(False, False, success=True, numbers={"distance_m": 0.25, "angle_rad": None}) == [
+        "seed 7: success (time limit, 2.0 s, 1 retries, 0 rejected, 0 missed, distance_m 0.25, "
+        "angle_rad -)"
+    ]
+
+
+def test_the_line_names_what_the_guard_refused_most():
+    (said,) = line(rejected=12, clamped=3, refused={"VELOCITY": 2, "JERK": 10})
+    assert ", 12 rejected (JERK), 3 clamped, 0 missed" in said
+
+
+def test_the_line_says_how_the_policy_failed():
+    failed = "the policy failed: [Errno 2] no cable"
+    assert line(policy_failed=failed)[1:] == [f"  {failed}"]
+    assert line(end="fault", why=f"no chunk yet; {failed}", policy_failed=failed)[1:] == [
+        f"  no chunk yet; {failed}"
+    ]
+    assert line(end="fault", why="guard: RISK: x", policy_failed=failed)[1:] == [
+        "  guard: RISK: x",
+        f"  {failed}",
+    ]
 
 
 def test_the_summary_separates_by_risk_and_not_by_the_clock_at_a_common_time():

@@ -17,6 +17,7 @@ import msgspec
 from headway import bundle, plugins
 from headway.clock import Clock
 from headway.compiled import Computed
+from headway.edge.control import fits
 from headway.edge.control import settings as run_settings
 from headway.edge.control.loop import Loop
 from headway.edge.control.parts import Part, check, in_words
@@ -25,6 +26,7 @@ from headway.edge.control.settings import Settings
 from headway.edge.control.station import Station
 from headway.edge.engines.engine import FOLDER, open_bundle
 from headway.edge.motion import smoother
+from headway.edge.motion.chunks import filter_delay_s, lengths_s
 from headway.edge.policy.instructions import index_of
 from headway.edge.policy.policy import About, InlineWorker, Policy, Worker
 from headway.edge.pro import risk
@@ -55,8 +57,9 @@ class Built:
         the policy that drives of the one that the settings name; only in lock-step.
 
         Raises Missing where one of `require` does not; BundleError, SpecMismatch and ConfigError
-        for bundles, and for a policy that does not fit the station or the settings; PolicyError or
-        DeviceError for a policy that does not start or answer; Stale for a silent camera or arm."""
+        for bundles, for a policy that does not fit the station or the settings, and for a guard
+        that wants a wrench where there is no F/T sensor; PolicyError or DeviceError for a policy
+        that does not start or answer; Stale for a silent camera or arm."""
         limits = station.arm_device.limits
         self.facts: dict[str, str] = {
             "robot": station.model.name,
@@ -71,9 +74,13 @@ class Built:
         self._engines = plugins.kinds(FOLDER)
         self.notes: list[str] = []
         with ExitStack() as self._close:
+            fits.check_wrench(settings)
             worker = self._policy(settings, station, clock, wrap)
+            self.notes += fits.notes(worker.about if worker else None, station)
             pro = self._pro(settings, station)
             self.loop = Loop(station, worker, pro, self._risk(settings))
+            if worker is not None:
+                fits.check_state(worker.about, settings, self.loop.first_task)
             pace = self.loop.pace
             if pace is not None and pace.note:
                 self.notes.append(pace.note)
@@ -129,9 +136,12 @@ class Built:
         by = facts.get("policy_engine", cfg.kind)
         self.parts.append(Part("policy", by, (*self._engines, "remote", "python", by)))
         space = msgspec.json.encode(worker.about.actions).decode()
+        dt_s = 1.0 / settings.loop.hz
+        lengths = lengths_s(station.arm_device.limits, dt_s)
         self.facts |= {
             "policy": name, "policy_kind": cfg.kind, "actions": space,
             "smoothing": f"{cfg.smoothing:g}",
+            "filter_delay_s": repr(filter_delay_s(lengths, dt_s, cfg.smoothing)),
             **{k: v for k, v in facts.items() if k != "policy_engine"},
         }  # fmt: skip
         self.choices.append(f"policy {name} on {what}")

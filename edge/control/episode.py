@@ -82,7 +82,8 @@ class Episode:
         self._asked: str | None = None  # the instruction that the task asked for last
         self._said: bool | None = None  # the operator's verdict
         self._peak = 0.0
-        self._rejected = self._missed = 0
+        self._refused: dict[str, int] = {}  # commands by the name of the guard's reason
+        self._clamped = self._missed = 0
         gripper = station.gripper_device
         self._jaws = None if gripper is None else Jaws(gripper, self._cfg.grip_force)
         self._grip_said_ns = -NS  # when an event last told that the guard refuses the grip
@@ -164,8 +165,11 @@ class Episode:
         fast as the joints may, so there the reference goes on, and the guard catches up with it.
         An event is logged when the reason is a new one, and once a second while it stays the same.
         """
-        self._rejected += 1
-        if sent.braking:
+        if not sent.braking:
+            self._clamped += 1
+        else:
+            name = sent.reason.name
+            self._refused[name] = self._refused.get(name, 0) + 1
             self.planner.deadline.overruled(self.q_sent, t_ns)
         if sent.reason != self._last_reason or t_ns - self._last_said_ns > NS:
             self._last_said_ns = t_ns
@@ -223,11 +227,14 @@ class Episode:
             seconds=tick.index / self._cfg.hz,
             ticks=tick.index + 1,
             retries=self.task.retries,
-            rejected=self._rejected,
+            rejected=sum(self._refused.values()),
             missed=self._missed,
             peak_force=self._peak,
             reward=self.reward,
             why=self.why,
+            policy_failed=self.planner.last_failure,
+            clamped=self._clamped,
+            refused=self._refused,
             numbers={k: float(v) if math.isfinite(v) else None for k, v in numbers.items()},
         )
 

@@ -38,8 +38,8 @@ class EventKind(Enum):
     # The guard sent something other than the wanted command. `subject`: the name of its `Reason`;
     # `numbers` of its `Finding`: index (of the joint, axis or pair; -1: none), found, limit.
     GUARD = "guard"
-    # The guard's check of a whole chunk found something. `subject`: the name of the guard's
-    # `Reason`; `numbers`: waypoint, and those of GUARD.
+    # Something is wrong with a whole chunk. `subject`: the name of the `Reason` that the guard's
+    # check found, with the `numbers` waypoint and those of GUARD; or "inverse kinematics".
     CHUNK = "chunk"
     # The motion has changed its mode. `subject`: follow, stop or hold (`motion.deadline.Mode`).
     MODE = "mode"
@@ -47,7 +47,7 @@ class EventKind(Enum):
     SPEED = "speed"
     # A sensor gives no sample, or none that can be used. `subject`: its name, or what is wrong.
     SENSOR = "sensor"
-    # The policy failed, or is being started again.
+    # The policy failed, was too slow, or is being started again.
     POLICY = "policy"
     # The computer was throttled while the episode ran.
     MACHINE = "machine"

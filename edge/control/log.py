@@ -113,12 +113,13 @@ class NullLog:
         sample's source and its stamp."""
         return _forget
 
-    def once(self, t_ns: int, subject: str, text: str) -> None:
-        """Log a sensor's trouble the first time that it appears in an episode, not at every tick.
-        `subject`: the sensor's name, or what is wrong; `text`: the trouble, for people."""
+    def once(self, t_ns: int, subject: str, text: str, kind: EventKind = EventKind.SENSOR) -> None:
+        """Log a trouble, usually a sensor's, the first time that it appears in an episode, not at
+        every tick. `subject`: the sensor's name, or what is wrong; `text`: the trouble, for people;
+        `kind` of the event."""
         if subject not in self._said:
             self._said.add(subject)
-            self.event(t_ns, EventKind.SENSOR, "warning", text, subject)
+            self.event(t_ns, kind, "warning", text, subject)
 
     def event(
         self,

@@ -17,6 +17,7 @@ from headway.edge.control.episode import Episode, task_about
 from headway.edge.control.events import EventKind
 from headway.edge.control.log import NullLog
 from headway.edge.control.pace import pace
+from headway.edge.control.planner import check_known
 from headway.edge.control.result import Result
 from headway.edge.control.station import Station
 from headway.edge.control.tasks import Sensed, index_of
@@ -26,7 +27,10 @@ from headway.edge.motion.deadline import Mode
 from headway.edge.policy.policy import Worker
 from headway.edge.pro.operator import ProOperator
 from headway.edge.pro.risk import RiskControl
+from headway.errors import SpecMismatch
 from headway.types import Signals
+
+NO_EPISODE = "no episode runs at the moment"
 
 
 class Observer(Protocol):
@@ -42,9 +46,10 @@ class Observer(Protocol):
 
 class Loop:
     """Runs the episodes of one robot, one at a time. `worker`, `pro` and `risk` are None in a run
-    without them; `worker` may be replaced between episodes. `task` is what `[task]` says, `phases`
-    the names of its phases, and `task_index` its index among the tasks that PRO knows, NaN for none
-    of them. `current` is the episode that runs, or the last one; setting `stop_requested` ends it.
+    without them; `worker` may be replaced between episodes. `task` is what `[task]` says,
+    `first_task` one that is made of it and belongs to no episode, `phases` the names of its phases,
+    and `task_index` its index among the tasks that PRO knows, NaN for none of them. `current` is
+    the episode that runs, or the last one; setting `stop_requested` ends it.
     `watchdog` and `observer` are None unless the caller sets them. Raises what
     `headway.edge.control.pace.pace` and `TaskSettings.make` raise."""
 
@@ -59,7 +64,8 @@ class Loop:
         self.station, self.worker, self.pro, self.risk = station, worker, pro, risk
         self.cfg, self.task = settings.loop, run_settings.task(settings)
         # One task is made for no episode, so that what is wrong with it is found before one begins.
-        self.phases = self.task.make(task_about(station, 0, lambda *_: None)).phases
+        self.first_task = self.task.make(task_about(station, 0, lambda *_: None))
+        self.phases = self.first_task.phases
         known = pro.info.tasks if pro is not None else ()
         self.task_index = index_of(self.task.name, known)
         self.dt = 1.0 / self.cfg.hz
@@ -69,22 +75,37 @@ class Loop:
         limits, limit = station.arm_device.limits, None if risk is None else risk.limit
         self.guard = Guard(settings.guard, limits, self.dt, station.chain, risk=limit)
         self.stop_requested = False
+        self._running = False  # whether an episode is prepared or runs
         self._finish: tuple[bool | None] | None = None  # what `finish` was given
         self._instructions: deque[str] = deque()  # what `instruct` was given, oldest first
         self.watchdog: Watchdog | None = None
         self.observer: Observer | None = None
         self.current: Episode | None = None
 
-    def finish(self, success: bool | None = None) -> None:
+    def finish(self, success: bool | None = None) -> str:
         """End the episode that runs, as an operator does, with its next tick. `success` is the
-        verdict; None leaves it to the task or the world. May be called from any thread; between
-        episodes it does nothing."""
+        verdict; None leaves it to the task or the world. May be called from any thread. Returns ""
+        or, between episodes, why nothing is done."""
+        if not self._running:
+            return NO_EPISODE
         self._finish = (success,)
+        return ""
 
-    def instruct(self, text: str) -> None:
+    def instruct(self, text: str) -> str:
         """Give the policy another instruction, `text`, from the next tick of the episode that runs.
-        May be called from any thread; between episodes it does nothing."""
+        May be called from any thread. Returns "", or why the policy will not follow it: between
+        episodes, in a run without a policy, or for a text that the policy was not taught. What is
+        said during an episode is recorded in any case."""
+        if not self._running:
+            return NO_EPISODE
         self._instructions.append(text)
+        if self.worker is None:
+            return "there is no policy to follow it, it is only recorded"
+        try:
+            check_known(self.worker.about, text)
+        except SpecMismatch as e:
+            return str(e)
+        return ""
 
     def episode(self, instruction: str | None, log: NullLog) -> Result:
         """Run one episode until the task is done, its time is up, or something makes it end. The
@@ -95,6 +116,7 @@ class Loop:
         gc_was_on = gc.isenabled()
         try:
             episode = self.prepare(instruction, log)
+            self._running = True
             gc.collect()
             gc.disable()
             if self.watchdog is not None:
@@ -113,6 +135,7 @@ class Loop:
                     log.event(now, EventKind.EXCEPTION, "fatal", text, type(e).__name__)
             raise
         finally:
+            self._running = False
             if gc_was_on:
                 gc.enable()
             if self.watchdog is not None:

@@ -1,4 +1,5 @@
-"""How often the policy is asked for a chunk: by the rate that it is made for and `[loop]`."""
+"""How often the policy is asked for a chunk: by the rate that it is made for and `[loop]`, else by
+the time that one of its single steps takes."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from headway.edge.control.settings import LoopConfig
 from headway.edge.policy.policy import About
 from headway.errors import ConfigError
 
-USUAL_HZ = 10.0  # where neither the policy nor the configuration gives a rate [Hz]
+USUAL_HZ = 10.0  # of chunks where neither the policy nor the configuration gives a rate [Hz]
 FITS = 0.1  # relative difference allowed from the rate that the policy is made for
 
 
@@ -31,7 +32,8 @@ def pace(loop: LoopConfig, policy: About, latency_s: float) -> Pace:
     again.
     """
     made_for = policy.needs.rate_hz
-    wanted = loop.policy_hz or made_for or USUAL_HZ
+    single = policy.actions.chunk == 1  # then an answer is made for one period of the policy
+    wanted = loop.policy_hz or made_for or (1.0 / policy.actions.dt_s if single else USUAL_HZ)
     every = max(1, round(loop.hz / wanted))
     hz = loop.hz / every
     if made_for is not None and abs(hz - made_for) > FITS * made_for:
@@ -45,7 +47,24 @@ def pace(loop: LoopConfig, policy: About, latency_s: float) -> Pace:
             f"policy {policy.name} is made to be asked {made_for:g} times a second, but no whole "
             f"number of ticks of loop.hz = {loop.hz:g} comes near that: set loop.hz to a multiple"
         )
-    return Pace(hz, every, _chunks_meet(loop, policy, every / loop.hz, latency_s))
+    notes = (_steps_fit(policy, hz), _chunks_meet(loop, policy, every / loop.hz, latency_s))
+    return Pace(hz, every, "; ".join(note for note in notes if note))
+
+
+def _steps_fit(policy: About, hz: float) -> str:
+    """A note for the user where single steps or velocities, each made for `dt_s`, are asked for at
+    another rate `hz`, else ""."""
+    space = policy.actions
+    own_hz = 1.0 / space.dt_s
+    if space.chunk > 1 or space.mode not in ("step", "velocity"):
+        return ""
+    if abs(hz - own_hz) <= FITS * own_hz:
+        return ""
+    return (
+        f"policy {policy.name} is asked every {1.0 / hz:g} s, but each of its answers is one "
+        f"{space.mode} for {space.dt_s:g} s: leave loop.policy_hz out, or set it to {own_hz:g}, if "
+        "it is made to be asked once per answer"
+    )
 
 
 def _chunks_meet(loop: LoopConfig, policy: About, period_s: float, latency_s: float) -> str:

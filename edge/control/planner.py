@@ -15,22 +15,32 @@ from headway.edge.control.settings import policy
 from headway.edge.control.station import Station
 from headway.edge.guard.guard import Guard
 from headway.edge.guard.reasons import Reason
-from headway.edge.motion.chunks import ChunkPlayer
+from headway.edge.motion.chunks import ChunkPlayer, JointChunk, lengths_s
 from headway.edge.motion.deadline import Deadline, Mode
 from headway.edge.policy.history import History
 from headway.edge.policy.instructions import index_of
 from headway.edge.policy.observation import StateVector
-from headway.edge.policy.policy import Ready, Worker
+from headway.edge.policy.policy import About, Ready, Worker
 from headway.errors import PolicyError, SpecMismatch
 from headway.types import Moment, Observation, Pose, Signals, Vec
 
 IK_TOLERANCE = 2e-3  # [m] or [rad]: a worse waypoint counts as an inverse-kinematics failure
 
 
+def check_known(policy: About, text: str) -> None:
+    """Raises SpecMismatch for an instruction `text` that `policy` says it was not taught."""
+    known = policy.needs.instructions
+    if known == ():
+        raise SpecMismatch(f"policy {policy.name} takes no instruction, found {text!r}")
+    if known is not None:
+        index_of(text, known, policy.name)
+
+
 class Planner:
     """Call `step` once per tick: it submits an observation when one is due, and takes over a chunk
     that is ready. `deadline.sample` then gives the joint reference. `player` holds the chunk.
-    `failed`: how the policy failed last, "" after a chunk that was accepted."""
+    `failed`: how the policy failed last, "" after a chunk that was taken over; `last_failure`: the
+    same for the whole episode, "" where it never failed."""
 
     def __init__(
         self,
@@ -47,10 +57,13 @@ class Planner:
         self._station, self._senses, self._worker = station, senses, worker
         self._guard, self._log = guard, log
         dt_s = 1.0 / loop.hz
-        self.player = ChunkPlayer(
-            n, dt_s, *((cfg.seam, cfg.ensemble_decay, cfg.smoothing) if cfg else ())
-        )
         limits = station.arm_device.limits
+        lengths = lengths_s(limits, dt_s)
+        self.player = (
+            ChunkPlayer(n, dt_s, lengths=lengths)
+            if cfg is None
+            else ChunkPlayer(n, dt_s, cfg.seam, cfg.ensemble_decay, cfg.smoothing, lengths)
+        )
         self.deadline = Deadline(self.player, limits, dt_s, loop.chunk_max_age_s)
         self._check = cfg.chunk_check if cfg else "off"
         self._every = pace.every if pace else 1
@@ -66,7 +79,8 @@ class Planner:
             self._history = History(about.needs, self._every, self._phase, loop.hz)
         self.instruction = ""
         self._chunk_reason = Reason.OK
-        self.failed = ""
+        self.failed = self.last_failure = ""
+        self._late = False  # whether a chunk that came too late has been said
 
     def begin(self, q: Vec, instruction: str | None) -> None:
         """Begin an episode with the arm at rest at `q` (n,) [rad]. `instruction`: what the policy
@@ -81,12 +95,7 @@ class Planner:
         nothing, for a text that the policy says it was not taught. A policy that finds this out
         only when it is asked fails then, and the arm stops."""
         if self._worker is not None:
-            policy = self._worker.about
-            known = policy.needs.instructions
-            if known == ():
-                raise SpecMismatch(f"policy {policy.name} takes no instruction, found {text!r}")
-            if known is not None:
-                index_of(text, known, policy.name)
+            check_known(self._worker.about, text)
         self.instruction = text
 
     @property
@@ -128,11 +137,21 @@ class Planner:
             self._fail(worker.trouble, "warning", tick.t_ns)
         if ready is None or not self._acceptable(ready, tick.t_ns):
             return
+        if not player.adopt(ready.joints, tick.t_ns):
+            self._too_late(ready.joints, tick.t_ns)
+            return
         self.failed = ""
-        if player.adopt(ready.joints, tick.t_ns):
-            row.ik_failure = ready.joints.residual > IK_TOLERANCE
-            row.seam_jump, row.chunk_disagreement = player.seam_jump, player.disagreement
-            self._log.chunk(tick.t_ns, ready)
+        row.ik_failure = ready.joints.residual > IK_TOLERANCE
+        if row.ik_failure:
+            self._log.once(
+                tick.t_ns, "inverse kinematics",
+                f"the arm cannot reach a pose of the policy's chunk: inverse kinematics misses it "
+                f"by {ready.joints.residual:.3g} (m or rad), allowed {IK_TOLERANCE:g}; the nearest "
+                "one is played",
+                EventKind.CHUNK,
+            )  # fmt: skip
+        row.seam_jump, row.chunk_disagreement = player.seam_jump, player.disagreement
+        self._log.chunk(tick.t_ns, ready)
 
     def say_mode(self, t_ns: int) -> None:
         """Log that the mode of `deadline` has changed at `t_ns` [ns]."""
@@ -163,8 +182,22 @@ class Planner:
 
     def _fail(self, why: str, level: Level, t_ns: int) -> None:
         if self.failed != why:
-            self.failed = why
+            self.failed = self.last_failure = why
             self._log.event(t_ns, EventKind.POLICY, level, why)
+
+    def _too_late(self, chunk: JointChunk, t_ns: int) -> None:
+        """Take note of a chunk whose last waypoint is in the past. An event says so once per
+        episode: a policy that is too slow is too slow for most of its chunks."""
+        age_s, lasts_s = (t_ns - chunk.t0_ns) / NS, (len(chunk.q) - 1) * chunk.dt_ns / NS
+        self.failed = self.last_failure = (
+            f"the policy is too slow: its chunk came {age_s:.3g} s after what it was made from, "
+            f"and lasts {lasts_s:.3g} s"
+        )
+        if self.player.age_ns(t_ns) is None:
+            self.deadline.why = "no chunk came in time"
+        if not self._late:
+            self._late = True
+            self._log.event(t_ns, EventKind.POLICY, "warning", self.failed)
 
     def _see(
         self, worker: Worker, t_ns: int, row: Row, goal: Pose | None, signals: Signals | None

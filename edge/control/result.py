@@ -29,11 +29,14 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float  # [s]
     ticks: int
     retries: int
-    rejected: int  # commands that the guard changed
+    rejected: int  # commands that the guard refused; it braked or held instead
     missed: int  # deadline misses
     peak_force: float  # the largest |F| at the TCP [N]
     reward: float  # the sum of PRO's rewards
     why: str = ""  # what the fault was
+    policy_failed: str = ""  # how the policy failed last, "" where it never did
+    clamped: int = 0  # commands that the guard followed only as fast as the joints may
+    refused: dict[str, int] = {}  # of the rejected commands, how many by the name of the `Reason`
     # what the task measured, by name with the unit, as it was at the end; None: not finite
     numbers: dict[str, float | None] = {}
 

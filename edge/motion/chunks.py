@@ -3,7 +3,8 @@
 
 A chunk's waypoints are interpolated linearly in joint space and smoothed by three moving averages
 (FIR trajectory generation, Biagiotti & Melchiorri 2012): a velocity step dv becomes an acceleration
-of dv/T1 and a jerk of dv/(T1*T2), so waypoints of ordinary speed stay inside the guard's limits.
+of dv/T1 and a jerk of dv/(T1*T2), so waypoints of ordinary speed stay inside the guard's limits
+(`lengths_s`).
 The arm follows the waypoints with a delay of `filter_delay_s`; new chunks are planned from the
 waypoint reference (`raw`), not from the delayed one.
 
@@ -24,6 +25,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
@@ -34,18 +36,36 @@ from headway.clock import NS
 from headway.compiled import Computed
 from headway.edge.motion.play_clock import PlayClock
 from headway.edge.motion.smoother import PythonSmoother, smoother
-from headway.types import Vec
+from headway.types import Limits, Vec
 
 BLEND_S = 0.1  # [s]
-TAPS_S = (0.08, 0.06, 0.02)  # lengths of the three moving averages [s]
+TAPS_S = (0.08, 0.06, 0.02)  # lengths of the three moving averages of a quick arm [s]
+# A velocity step that the moving averages make small enough for any arm [rad/s]. Policies that are
+# taught by people start and stop with such steps; demonstrations are seldom faster.
+ORDINARY_STEP = 1.0
 Seam = Literal["blend", "rtc", "ensemble"]
 _KEPT = 8  # older chunks that an ensemble keeps at most
 
 
-def filter_delay_s(dt: float, smoothing: float = 1.0) -> float:
-    """The delay [s] of the smoothed reference behind the waypoints, at ticks of `dt` [s]; for
-    `smoothing` see `ChunkPlayer`."""
-    return sum(_taps(smoothing * t, dt) - 1 for t in TAPS_S) / 2 * dt
+def lengths_s(limits: Limits, dt: float) -> tuple[float, float, float]:
+    """The lengths [s] of the three moving averages for an arm with these `limits`, at ticks of `dt`
+    [s]: TAPS_S, or what it takes for a velocity step of ORDINARY_STEP to stay within the smallest
+    acceleration and jerk limit of a joint. From dv/T1 and dv/(T1*T2) above, T1 is then
+    dv/acceleration and T2 is dv/(jerk*T1), both rounded up to whole ticks."""
+    first, second, third = TAPS_S
+    first = max(first, _up(ORDINARY_STEP / float(limits.ddq_max.min()), dt))
+    second = max(second, _up(ORDINARY_STEP / (float(limits.dddq_max.min()) * first), dt))
+    return first, second, third
+
+
+def _up(seconds: float, dt: float) -> float:
+    return math.ceil(seconds / dt - 1e-9) * dt
+
+
+def filter_delay_s(lengths: Sequence[float], dt: float, smoothing: float = 1.0) -> float:
+    """The delay [s] of the smoothed reference behind the waypoints, at ticks of `dt` [s] and moving
+    averages of `lengths` [s]; for `smoothing` see `ChunkPlayer`."""
+    return sum(_taps(smoothing * t, dt) - 1 for t in lengths) / 2 * dt
 
 
 def _taps(seconds: float, dt: float) -> int:
@@ -80,9 +100,9 @@ class JointChunk(msgspec.Struct, frozen=True):
 
 class ChunkPlayer:
     """Plays the chunk that runs, for `n` joints in ticks of `dt_s` [s]; `seam` and `ensemble_decay`
-    as above. `smoothing` (0..1) is the length of the moving averages as a share of TAPS_S, 0 for
-    none. `sample` is called once per tick. Call `mark` for every observation that a chunk may be
-    made from, and `adopt` for every chunk.
+    as above. `lengths` (3) [s] are those of the moving averages, see `lengths_s`, and `smoothing`
+    (0..1) is the share of them that is used, 0 for none. `sample` is called once per tick. Call
+    `mark` for every observation that a chunk may be made from, and `adopt` for every chunk.
 
     `raw` (n,) [rad] is the waypoint reference before smoothing. `grip`, `grip_force` and
     `grip_kind` are those of the chunk at the last sample, see `JointChunk`. `ended` says whether a
@@ -98,11 +118,12 @@ class ChunkPlayer:
         seam: Seam = "blend",
         ensemble_decay: float = 0.01,
         smoothing: float = 1.0,
+        lengths: Sequence[float] = TAPS_S,
     ) -> None:
         self.seam, self._decay = seam, ensemble_decay
         self._older: deque[JointChunk] = deque(maxlen=_KEPT if seam == "ensemble" else 1)
         self._adopted = self._made_ns = 0
-        self._smoother = smoother(n, [_taps(smoothing * t, dt_s) for t in TAPS_S])
+        self._smoother = smoother(n, [_taps(smoothing * t, dt_s) for t in lengths])
         self._out = np.zeros(n)
         self._nothing = np.zeros(n)
         self._chunk: JointChunk | None = None

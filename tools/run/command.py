@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -22,7 +23,6 @@ from headway.clock import VirtualClock, WallClock
 from headway.edge.control import settings as settings_module
 from headway.edge.control.build import Built
 from headway.edge.control.ending import EXIT_INTERRUPTED, Ending, Outlet
-from headway.edge.control.result import Result
 from headway.edge.control.runner import record_episode
 from headway.edge.control.settings import Settings
 from headway.edge.control.station import Station
@@ -34,7 +34,13 @@ from headway.tools.run.operator import NOTE, Operator
 from headway.tools.run.options import RunOptions as RunOptions
 from headway.tools.run.options import check, enough_files
 from headway.tools.run.panel import Panel
-from headway.tools.run.summary import EpisodeSummary, numbers_lines, separation, success_line
+from headway.tools.run.summary import (
+    EpisodeSummary,
+    episode_line,
+    numbers_lines,
+    separation,
+    success_line,
+)
 from headway.tools.view.viewer import Viewer, ViewOptions
 
 STOPPED = ("fault", "protective stop")
@@ -88,7 +94,7 @@ def _run(config: Path, run: RunOptions, ending: Ending, console: Console) -> int
                 console.print(f"[yellow]{escape(line)}[/yellow]", soft_wrap=True)
             if run.operator:
                 console.print(NOTE, soft_wrap=True)
-                Operator(built.loop).start()
+                Operator(built.loop, partial(console.print, markup=False, soft_wrap=True)).start()
             faults.attach(built.loop)
             ending.watch(built.loop)
             progress = Progress(
@@ -111,7 +117,12 @@ def _run(config: Path, run: RunOptions, ending: Ending, console: Console) -> int
                         )  # fmt: skip
                     assert built.loop.current is not None
                     done.append(EpisodeSummary(seed, result, built.loop.current.trace))
-                    progress.console.print(_line(seed, result))
+                    progress.console.print(
+                        episode_line(
+                            seed, result, station.ft is not None, built.loop.pro is not None
+                        ),
+                        soft_wrap=True,
+                    )
                     progress.advance(bar)
                     if run.report:
                         from headway.tools.report import write_report
@@ -162,17 +173,6 @@ def _viewer(options: ViewOptions, console: Console) -> Iterator[Viewer | None]:
                 )
         yield viewer
     console.print(f"[dim]{viewer.report}[/dim]", soft_wrap=True)
-
-
-def _line(seed: int, r: Result) -> str:
-    word = {True: "[green]success[/green]", False: "[red]failure[/red]", None: "-"}[r.success]
-    measured = "".join(f", {k} {'-' if v is None else f'{v:.4g}'}" for k, v in r.numbers.items())
-    return (
-        f"seed {seed}: {word} ({r.end}, {r.seconds:.1f} s, {r.retries} retries, "
-        f"peak {r.peak_force:.0f} N, {r.rejected} rejected, {r.missed} missed, "
-        f"reward {r.reward:+.2f}{escape(measured)})"
-        + (f"\n  [red]{escape(r.why)}[/red]" if r.why else "")
-    )
 
 
 def _summary(console: Console, done: list[EpisodeSummary], out: Path) -> None:

@@ -1,10 +1,11 @@
 """`headway run --operator`: whoever sits at the terminal ends episodes, and gives instructions, one
-per line of the standard input. A program may write the lines, too."""
+per line of the standard input. Each line is answered. A program may write the lines, too."""
 
 from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 
 from headway.edge.control.loop import Loop
 
@@ -13,14 +14,20 @@ NOTE = (
     "operator: a line with `done` (a success), `failed` or `stop` (no verdict) ends the episode; "
     "any other line is a new instruction"
 )
+_ENDS = {
+    True: "the episode ends as a success",
+    False: "the episode ends as a failure",
+    None: "the episode ends, without a verdict of yours",
+}
 _LONGEST = 4096  # bytes of a line, as many as a terminal gives; of a longer one the end counts
 
 
 class Operator:
-    """Passes lines on to `loop`. Nothing happens between episodes."""
+    """Passes lines on to `loop`, and answers each by `say`: what happens, or why it does not.
+    Nothing happens between episodes."""
 
-    def __init__(self, loop: Loop) -> None:
-        self._loop = loop
+    def __init__(self, loop: Loop, say: Callable[[str], None]) -> None:
+        self._loop, self._say = loop, say
 
     def start(self, fd: int = 0) -> None:
         """Read from the file descriptor `fd` in a thread of its own, until the process ends."""
@@ -44,7 +51,11 @@ class Operator:
     def take(self, line: str) -> None:
         """Do what `line` says; an empty one says nothing."""
         text = line.strip()
+        if not text:
+            return
         if text.lower() in VERDICTS:
-            self._loop.finish(VERDICTS[text.lower()])
-        elif text:
-            self._loop.instruct(text)
+            verdict = VERDICTS[text.lower()]
+            why, done = self._loop.finish(verdict), _ENDS[verdict]
+        else:
+            why, done = self._loop.instruct(text), f"the instruction is now {text!r}"
+        self._say(f"operator: not done: {why}" if why else f"operator: {done}")

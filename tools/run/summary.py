@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from rich.markup import escape
 from rich.table import Table
 
 from headway.edge.control.result import Result, Trace, success_of
@@ -22,6 +23,27 @@ class EpisodeSummary:
     seed: int  # of its scene
     result: Result
     trace: Trace
+
+
+def episode_line(seed: int, r: Result, has_ft: bool, has_pro: bool) -> str:
+    """The episode of `seed` and its result `r` in a line of the console, with rich's markup, and a
+    further line for a fault or a policy that failed. `has_ft` and `has_pro`: whether the run has an
+    F/T sensor and PRO, without which there is no force and no reward to tell."""
+    word = {True: "[green]success[/green]", False: "[red]failure[/red]", None: "no verdict"}
+    rejected = f"{r.rejected} rejected"
+    if r.refused:
+        rejected += f" ({max(r.refused, key=lambda name: r.refused[name])})"
+    parts = [r.end, f"{r.seconds:.1f} s", f"{r.retries} retries"]
+    parts += [f"peak {r.peak_force:.0f} N"] if has_ft else []
+    parts += [rejected, *([f"{r.clamped} clamped"] if r.clamped else []), f"{r.missed} missed"]
+    parts += [f"reward {r.reward:+.2f}"] if has_pro else []
+    parts += [f"{k} {'-' if v is None else f'{v:.4g}'}" for k, v in r.numbers.items()]
+    said = f"seed {seed}: {word[r.success]} ({escape(', '.join(parts))})"
+    if r.why:
+        said += f"\n  [red]{escape(r.why)}[/red]"
+    if r.policy_failed and r.policy_failed not in r.why:
+        said += f"\n  [yellow]{escape(r.policy_failed)}[/yellow]"
+    return said
 
 
 def success_line(results: Sequence[Result]) -> str:

@@ -100,7 +100,8 @@ class Task(Protocol):
     @property
     def goal(self) -> Pose | None:
         """Where the TCP should be, None where there is no such place. An orientation of NaN means
-        that only the position matters."""
+        that only the position matters. A task that has a goal has one from the beginning: where a
+        new task has none, policies that want to know the goal are refused."""
 
     def step(self, sensed: Sensed) -> None:
         """Take in one tick. Called once per tick, before the row of telemetry is filled."""
