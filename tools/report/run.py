@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from html import escape
 from pathlib import Path
@@ -157,9 +158,16 @@ def _facts(e: RecordedEpisode) -> list[tuple[str, str]]:
     if r is not None:
         shown += [(k, n(v)) for k, v in r.numbers.items()]
     shown += [("seed", meta.get("seed", "-")), ("clock", meta.get("clock", "-"))]
-    shown += [(word, run[k]) for k, word in RUN_FACTS if (run := e.recording.run).get(k)]
+    shown += [(word, _short(run[k])) for k, word in RUN_FACTS if (run := e.recording.run).get(k)]
     shown += [(k, meta[k]) for k in ("task", "policy", "pro", "bundle", "headway") if meta.get(k)]
     return shown
+
+
+def _short(value: str) -> str:
+    """A time and a revision of Git so that they fit in the head of the page; the table below it has
+    them in full."""
+    value = re.sub(r"^(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(\.\d+)?\+00:00$", r"\1 \2 UTC", value)
+    return re.sub(r"^([0-9a-f]{10})[0-9a-f]{30}", r"\1", value)
 
 
 def _greatest(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> float | None:
