@@ -67,8 +67,8 @@ def test_the_bundle_computes_what_the_mapping_says(tmp_path, model, capsys):
     out = tmp_path / "bundle"
     assert main(["bundle", str(model), "--map", str(mapped(tmp_path)), "--out", str(out)]) == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert "policy theirs, joint actions (absolute), 1 x 2 every 0.05 s" in said
-    assert "state: q.a, dq.b" in said
+    assert "policy theirs, joint actions (absolute), 2 columns, 1 row, asked 20 times a" in said
+    assert "state: q.a, dq.b, action.a" in said
     assert load(out).manifest.provenance.data == "elsewhere MIT"
     policy = open_policy(str(out))
     assert policy.state_names == ("q.a", "dq.b")
@@ -95,35 +95,103 @@ def test_without_a_mapping_it_lists_the_model_and_prints_one_to_edit(tmp_path, m
     out = capsys.readouterr().out
     assert "obs" in out
     assert "(1, 3)" in out
-    text = out[out.index('name = "theirs"') :]
-    (tmp_path / "start.toml").write_text(text)
-    # it is a mapping already, of guesses
-    bundle_command(model, tmp_path / "start.toml", tmp_path / "b")
+    start = tmp_path / "start.toml"
+    start.write_text(out)
+    # Three numbers and two columns: their names cannot be told, and nobody may forget them.
+    with pytest.raises(ConfigError, match=r"`state\[0\].names\[0\]` wants a value of yours, found"):
+        bundle_command(model, start, tmp_path / "b")
+    start.write_text(out.replace('"...", "...", "..."', '"q.joint1", "q.joint2", "elapsed"'))
+    bundle_command(model, start, tmp_path / "b")
     assert load(tmp_path / "b").manifest.policy is not None
+
+
+def test_a_bundle_is_replaced_only_on_request(tmp_path, model):
+    out, file = tmp_path / "bundle", mapped(tmp_path)
+    bundle_command(model, file, out)
+    with pytest.raises(ConfigError, match=r"found a bundle at .*bundle: .*--overwrite"):
+        bundle_command(model, file, out)
+    bundle_command(model, mapped(tmp_path, name="second"), out, overwrite=True)
+    assert load(out).manifest.name == "second"
+
+
+def test_a_model_with_open_dimensions_is_given_them_by_the_mapping(tmp_path, capsys):
+    import onnx
+    import onnx.helper as h
+
+    floats = onnx.TensorProto.FLOAT
+    graph = h.make_graph(
+        [h.make_node("ReduceMean", ["obs"], ["action"], axes=[1], keepdims=1)], "g",
+        [h.make_tensor_value_info("obs", floats, ["batch", "time", 2])],
+        [h.make_tensor_value_info("action", floats, ["batch", 1, 2])],
+    )  # fmt: skip
+    file = tmp_path / "open.onnx"
+    opset = [h.make_opsetid("", 13)]
+    file.write_bytes(h.make_model(graph, opset_imports=opset, ir_version=8).SerializeToString())
+    bundle_command(file, None, None, robot="so101")
+    text = capsys.readouterr().out
+    assert "(1, time, 2)" in text
+    assert 'shape = [1, "...", 2]' in text
+    text = text.replace('"...", "..."', '"q.a", "q.b"', 1)  # columns: so101 has not two joints
+    text = text.replace('names = ["...", "..."]', 'names = ["q.a", "q.b"]')
+    start = tmp_path / "start.toml"
+    start.write_text(text.replace('steps = "..."', "steps = 4").replace('1, "...", 2', "1, 4, 2"))
+    bundle_command(file, start, tmp_path / "b")
+    assert load(tmp_path / "b").manifest.inputs[0].shape == (1, 4, 2)
+    start.write_text(start.read_text().replace("shape = [1, 4, 2]", ""))
+    with pytest.raises(ConfigError, match=r'add \[tensors."obs"\] with shape = \[1, time, 2\]'):
+        bundle_command(file, start, tmp_path / "c")
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "says"),
+    [
+        ((1, 64, 64, 1), "float32", 'encoding = "depth_mm"'),
+        ((1, 3, 64, 64), "uint8", 'layout = "chw"'),
+        ((1, 4, 64, 64), "float32", "names = ["),
+        ((1, 1), "int64", 'kind = "vocabulary"'),
+        ((), "int32", 'kind = "vocabulary"'),
+        ((1, 9), "int64", 'kind = "tokens"'),
+        ((1, 6), "float32", '"q.shoulder_pan", "q.shoulder_lift"'),
+        ((1, 10), "float32", '"dq.wrist_roll"'),
+        ((1, 7), "float32", 'names = ["...", '),
+    ],
+)
+def test_a_guess_follows_from_shape_and_type(shape, dtype, says):
+    from headway.config import tomllib
+    from headway.drivers.model import load as robot
+    from headway.edge.engines.engine import Declared
+
+    out = {"action": Declared((1, 8, 6), "float32")}
+    text = starter(Path("m.onnx"), {"x": Declared(shape, dtype)}, out, robot("so101").joints)
+    assert says in text
+    assert tomllib.loads(text)["actions"]["names"][-1] == "grip"
 
 
 def test_the_mapping_to_begin_with_knows_images_and_tokens():
     from headway import config
     from headway.config import tomllib
-    from headway.edge.engines.engine import TensorSpec
+    from headway.edge.engines.engine import Declared
 
     inputs = {
-        "observation.images.front": TensorSpec((1, 3, 480, 640), "float32"),
-        "observation.state": TensorSpec((1, 6), "float32"),
-        "tokens": TensorSpec((1, 48), "int64"),
+        "observation.images.front": Declared((1, 3, 480, 640), "float32"),
+        "observation.state": Declared((1, 6), "float32"),
+        "tokens": Declared((1, 48), "int64"),
+        "tokens_mask": Declared((1, 48), "bool"),
     }
-    text = starter(Path("vla.onnx"), inputs, {"action": TensorSpec((1, 50, 6), "float32")})
+    text = starter(Path("vla.onnx"), inputs, {"action": Declared((1, 50, 6), "float32")})
     found = config.decode(tomllib.loads(text), PolicyMap, "starter")
     assert found.actions.chunk == 50
     (image,) = found.images
     assert (image.camera, image.height, image.width, image.layout) == ("front", 480, 640, "chw")
     assert found.instruction is not None
-    assert found.instruction.inputs == ("tokens",)
+    assert found.instruction.inputs == ("tokens", "tokens_mask")
 
 
 @pytest.mark.parametrize(
     ("change", "says"),
     [
+        ({"name": ""}, "length >= 1 - at key `name`"),
+        ({"state": [{"input": "obs", "names": ["qq.a", "dq.b", "elapsed"]}]}, "the state `qq.a`"),
         ({"nmae": "x"}, "unknown key `nmae`: did you mean `name`"),
         ({"output": "action"}, "no output is named `action`: the model's are act, value"),
         ({"ignored_outputs": []}, "nobody reads the output `value`: list it in"),

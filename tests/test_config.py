@@ -1,6 +1,6 @@
 """A configuration that does not fit: an error with the file, the key and the nearest valid key."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import pytest
 from msgspec import Meta
@@ -61,6 +61,35 @@ def test_an_unknown_key_is_named_with_the_nearest_valid_one(tmp_path, text, key,
         config.load(path, Outer)
     assert str(e.value) == f"{path}: unknown key `{key}`: did you mean `{near}`?"
     assert e.value.exit_code == 2
+
+
+class Words(Struct, frozen=True):
+    fit: Literal["exact", "stretch", "crop", "pad"] = "exact"
+    maybe: Literal["a", "b"] | None = None
+    schema: Literal[1, 2] = 1
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('fit = "padd"', "`fit` wants one of exact, stretch, crop, pad, found 'padd': did you mean "
+         "`pad`?"),
+        ('fit = "zoom"', "`fit` wants one of exact, stretch, crop, pad, found 'zoom'"),
+        ("fit = 3", "`fit` wants one of exact, stretch, crop, pad, found 3"),
+        ('maybe = "c"', "`maybe` wants one of a, b, found 'c'"),
+        ("schema = 3", "`schema` wants one of 1, 2, found 3"),
+        ("schema = true", "`schema` wants one of 1, 2, found True"),
+    ],
+)  # fmt: skip
+def test_a_word_that_is_none_of_the_valid_ones_lists_them(tmp_path, text, says):
+    with pytest.raises(ConfigError) as e:
+        config.load(write(tmp_path, text), Words)
+    assert str(e.value).endswith(says)
+
+
+def test_words_that_are_valid_are_taken(tmp_path):
+    path = write(tmp_path, 'fit = "pad"\nmaybe = "a"\nschema = 2')
+    assert config.load(path, Words) == Words("pad", "a", 2)
 
 
 def test_an_unknown_key_like_no_other_lists_the_valid_ones(tmp_path):

@@ -31,7 +31,7 @@ def echo(tmp_path):
 @pytest.mark.parametrize(
     ("kwargs", "says"),
     [
-        ({"policy": {"actions": {"axes": "bsae"}}}, "'bsae' - at key `policy.actions.axes`"),
+        ({"policy": {"actions": {"axes": "bsae"}}}, "found 'bsae': did you mean `base`"),
         ({"policy": {"actions": {"units": ["inch", *SI]}}}, "unit of x: wanted a unit, found 'inc"),
         ({"policy": {"actions": {"units": ["rad", *SI]}}}, "unit of x: wanted a unit of length"),
         ({"policy": {"actions": {"names": ["dx", *TCP[1:]]}}}, "wanted the names x y z rx ry rz"),

@@ -267,6 +267,7 @@ def test_stages_budget_jitter_and_ages(tmp_path):
     assert stages["read"].max == 10
     assert stages["guard"].max == 3000
     assert found.over == 1
+    assert "pro" not in stages  # no /pro was recorded
     assert found.budget["read"] == pytest.approx(0.005)
     assert found.lateness.max == 800
     assert (found.jitter.p50, found.jitter.max) == (0, 800)
@@ -323,6 +324,12 @@ def test_an_episode_in_lock_step_has_stages_and_the_delay_but_no_lateness(tmp_pa
     assert (found.lateness, found.jitter, found.late, found.chains) == (None, None, (), ())
     assert [x.p50 for x in found.ages] == [0, 0, 0]
     assert found.environment == {}
+    screen = io.StringIO()
+    latency_command([tmp_path / "a.mcap"], console=Console(file=screen, width=100))
+    said = " ".join(screen.getvalue().split())
+    assert "lock-step: the times are those of the computer that made this recording" in said
+    assert said.index("lock-step: ") < said.index("telemetry")
+    assert "longer than their period" not in said
     # The null arm is where it was told to be when it is asked: one tick later.
     assert found.motion.delay_ms == pytest.approx(2.0, abs=3 * found.motion.error_ms)
 

@@ -32,6 +32,7 @@ def test_a_recording_says_when_and_where_it_was_made(tmp_path):
     page = Page(write_report(tmp_path / "e.mcap"))
     for value in run.values():
         assert value in page.text
+    assert f"{started:%Y-%m-%d %H:%M:%S} UTC" in page.text  # in the head, where there is less room
 
 
 def test_it_is_the_only_record_that_the_same_seed_does_not_repeat(tmp_path, monkeypatch):

@@ -138,8 +138,27 @@ def test_a_class_that_is_not_there_is_said_before_anything_moves(tmp_path, chang
         ('"chunk": 4', '"chunks": 4', "unknown key `chunks`: did you mean `chunk`"),
         ('"x", "y", "z"', '"x", "y"', "wanted the names x y z rx ry rz in any order"),
         ('"q.shoulder_pan_joint"', '"q.pan"', "the state `q.pan`, which the loop does not know"),
-        ('cameras = ("wrist",)', 'cameras = ("front",)', "wants camera `front`, found wrist"),
-        ("import numpy as np", "import numpyy as np", "No module named 'numpyy'"),
+        (
+            'cameras = ("wrist",)',
+            'cameras = ("front",)',
+            r"wants camera `front`, found wrist: add a",
+        ),
+        ("import numpy as np", "import numpyy as np", r"'numpyy' \(nod.py:2, in <module>\)"),
+        (
+            "self.speed = speed",
+            "self.speed = 1 / 0",
+            r"division by zero \(nod.py:10, in __init__\)",
+        ),
+        (
+            'state_names = ("tcp.z", "q.shoulder_pan_joint")',
+            'state_names = "elapsed"',
+            r"wanted `state_names` as names, found 'elapsed': write state_names = \(\"elapsed\",\)",
+        ),
+        (
+            'state_names = ("tcp.z", "q.shoulder_pan_joint")',
+            "state_names = (1,)",
+            r"wanted `state_names` as names, found \(1,\)",
+        ),
     ],
 )
 def test_a_class_that_does_not_fit_is_said_before_anything_moves(tmp_path, old, new, says):
@@ -153,7 +172,8 @@ def test_a_class_that_fails_stops_the_arm_and_says_why(tmp_path):
     table = null_table(policy=stranger(tmp_path, text, warm_up=0))
     recording = played(table, tmp_path / "e.mcap")
     lines = [line.text for line in recording.logs("/log")]
-    assert any("the policy failed: ValueError: no idea" in line for line in lines)
+    said = "the policy failed: ValueError: no idea (nod.py:14, in infer)"
+    assert any(said in line for line in lines), lines
     assert np.ptp(recording.rows("/command")["sent"], axis=0).max() == 0.0
 
 

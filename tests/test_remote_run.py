@@ -3,6 +3,7 @@ wants and what its actions mean. The server here answers in openpi's format."""
 
 from __future__ import annotations
 
+import importlib.util
 import queue
 from pathlib import Path
 
@@ -201,6 +202,58 @@ def test_a_mapping_file_replaces_the_layout_of_the_configuration(tmp_path):
     }  # fmt: skip
     with pytest.raises(ConfigError, match="wanted a configuration at"):
         settings.with_policy_server(found, "ws://here:1", tmp_path / "none.toml")
+
+
+@pytest.fixture
+def stand_in():
+    """The module examples/serve/stand_in.py."""
+    spec = importlib.util.spec_from_file_location("stand_in", EXAMPLES / "serve" / "stand_in.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class Connection:
+    """A connection on which `messages` come in; `sent` are the answers."""
+
+    def __init__(self, *messages):
+        self._messages, self.sent, self.closed = messages, [], None
+
+    def __iter__(self):
+        return iter(encode(m) for m in self._messages)
+
+    def send(self, data):
+        self.sent.append(data)
+
+    def close(self, code, reason):
+        self.closed = code
+
+
+def test_the_stand_in_answers_who_gives_all_keys_and_prints_the_first(stand_in, capsys):
+    message = dict.fromkeys(stand_in.DROID_KEYS, np.zeros(1, np.float32)) | {"prompt": ASKED}
+    ws = Connection(message, message, message)
+    stand_in.handler(stand_in.droid)(ws)
+    assert [decode(data)["actions"].shape for data in ws.sent[1:]] == [(10, 8)] * 3
+    assert ws.closed is None
+    assert capsys.readouterr().out.count("asked: ") == 1
+
+
+@pytest.mark.parametrize(
+    ("robot", "message", "says"),
+    [
+        ("droid", {"prompt": "x"}, "KeyError: 'observation/exterior_image_1_left'"),
+        ("aloha", {"images": {"cam_high": 0}}, "KeyError: 'state'"),
+        ("aloha", {"images": {"wrist": 0}}, "ValueError: Expected images to contain"),
+        ("aloha", {"images": {"cam_low": 0}}, "KeyError: 'cam_high'"),
+    ],
+)
+def test_the_stand_in_answers_missing_keys_as_openpi_does(stand_in, robot, message, says):
+    ws = Connection(message, message)
+    stand_in.handler(getattr(stand_in, robot))(ws)
+    _, answer = ws.sent  # the second message is not answered any more
+    assert answer.startswith("Traceback")
+    assert answer.splitlines()[-1].startswith(says)
+    assert ws.closed == 1011
 
 
 def test_the_example_of_droid_is_for_a_franka():

@@ -118,6 +118,33 @@ def test_a_toml_that_does_not_fit_is_named_with_what_is_wrong(tmp_path, toml, sa
     assert str(tmp_path) in str(e.value)
 
 
+def test_without_a_toml_none_is_named_as_the_file_at_fault(tmp_path):
+    slow = TWO.replace('velocity="2"', "")
+    with pytest.raises(
+        ConfigError, match=r"r\.urdf: joint one: .* key `velocity` in r\.toml beside"
+    ):
+        load(put(tmp_path, slow))
+    with pytest.raises(ConfigError, match=r"r\.toml: joint one: .* key `torque` in r\.toml beside"):
+        load(put(tmp_path, slow.replace('effort="3"', ""), "velocity = 1.0"))
+
+
+def test_a_xacro_is_told_to_be_expanded(tmp_path):
+    macro = TWO.replace(
+        '<robot name="r">',
+        '<robot name="r" xmlns:xacro="http://www.ros.org/wiki/xacro"><xacro:include filename="x"/>',
+    )
+    with pytest.raises(ConfigError, match=r"xacro file, with <xacro:include>: .* > NAME\.urdf"):
+        load(put(tmp_path, macro))
+    expanded = macro.replace('<xacro:include filename="x"/>', "")
+    assert load(put(tmp_path, expanded)).n == 2
+
+
+@pytest.mark.parametrize(("metres", "asked"), [("200", True), ("0.2", False), ("0.0002", True)])
+def test_an_arm_of_an_odd_size_is_asked_about_its_unit(tmp_path, metres, asked):
+    model = load(put(tmp_path, TWO.replace("0 0 0.2", f"0 0 {metres}")))
+    assert any("are these metres?" in words for words in model.missing) == asked
+
+
 def test_robots_and_files_that_are_not_there(tmp_path):
     with pytest.raises(ConfigError, match=r"found 'ur5'.*did you mean `ur5e`"):
         load("ur5")
@@ -155,6 +182,11 @@ def test_the_command_on_a_urdf_without_a_shape_and_on_nothing(tmp_path, capsys):
     assert "no picture" in said
     assert "leaves rx, ry, rz of the TCP" in said
     assert "acceleration: not given" in said
+    assert said.count("mass not given") == 2
+    mimic = '<mimic joint="one" multiplier="-0.5" offset="0.1"/>'
+    put(tmp_path, robot(joint("one", "a", "b"), joint("two", "b", "c", more=mimic)), "home = [0.5]")
+    assert headway(["robot", str(path)]) == 0
+    assert "follows one: -0.5 x its position, plus 0.1 rad" in capsys.readouterr().out
     assert headway(["robot", "ur5"]) == 2
     assert "did you mean `ur5e`" in capsys.readouterr().err
     assert headway(["robot", "ur5e", "--tool", "griper"]) == 2

@@ -111,6 +111,33 @@ def test_a_module_that_is_no_task_is_named(stranger, name):
         tasks.decode({"kind": "move_away"}, "[task]")
 
 
+def test_an_entry_point_that_does_not_load_is_named_with_its_package(stranger):
+    (stranger / "stranger_move_away.py").write_text("import nowhere_to_be_found")
+    says = (
+        r"the entry point `move_away = stranger_move_away` of the group headway\.tasks, from the "
+        "package stranger, found that it does not load: ModuleNotFoundError: No module named "
+        "'nowhere_to_be_found': mend that package"
+    )
+    with pytest.raises(ConfigError, match=says):
+        tasks.decode({"kind": "move_away"}, "[task]")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "lacks"),
+    [
+        ("def step(self", "def stepp(self", "step"),
+        ("retries, recovering, goal = 0, False, None", "retries = 0", "recovering, goal"),
+        ("self.start, self.numbers = None, {}", "self.step = None", "a method step"),
+    ],
+)
+def test_a_task_that_lacks_something_is_refused_before_anything_moves(stranger, old, new, lacks):
+    assert old in MOVE_AWAY
+    (stranger / "stranger_move_away.py").write_text(MOVE_AWAY.replace(old, new))
+    chosen = tasks.decode({"kind": "move_away"}, "[task]")
+    with pytest.raises(ConfigError, match=f"found MoveAway without {lacks}: add"):
+        chosen.make(TaskAbout(0, (), None, None, lambda *_: None))
+
+
 class Many(OpenEnded):
     """A task with nine phases."""
 

@@ -5,22 +5,26 @@ from __future__ import annotations
 
 import datetime
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from headway import bundle, config
 from headway.actions import ActionSpace
 from headway.bundle import Image, Manifest, Policy, Provenance, StateInput, Tensor
 from headway.config import Hertz, Seconds
+from headway.drivers import model as models
 from headway.edge.engines.backends import ort
-from headway.edge.engines.engine import TensorSpec, open_bundle
+from headway.edge.engines.engine import Declared, TensorSpec, open_bundle
+from headway.edge.policy.bundle_inputs import ACTION
 from headway.edge.policy.kinds.bundle import BundlePolicy
-from headway.errors import ConfigError
+from headway.edge.policy.observation import unit_of
+from headway.errors import ConfigError, SpecMismatch
 from headway.instructions import InstructionSpec
+from headway.tools.mapping import UNKNOWN, listing, open_sizes, starter, unfinished
 
 MODEL = "policy.onnx"
 
@@ -50,7 +54,7 @@ class PolicyMap(config.Struct, frozen=True, kw_only=True):
     `tensors` are additions by the name of an input or output. `files` are further files of the
     model, such as its external data, beside the model."""
 
-    name: str
+    name: Annotated[str, Meta(min_length=1)]
     rate_hz: Hertz
     actions: ActionSpace
     output: str = "actions"
@@ -64,42 +68,86 @@ class PolicyMap(config.Struct, frozen=True, kw_only=True):
     origin: Origin = Origin()
 
 
-def bundle_command(model: Path, mapping: Path | None, out: Path | None) -> int:
-    """Write the bundle of `model`, described by the file `mapping`, into the folder `out`. Without
-    a mapping, list what the model has and print a mapping to begin with. Returns the exit code.
-    Raises ConfigError for a mapping that does not fit, BundleError for a model that does not run.
+def bundle_command(
+    model: Path,
+    mapping: Path | None,
+    out: Path | None,
+    *,
+    robot: str | None = None,
+    overwrite: bool = False,
+) -> int:
+    """Write the bundle of `model`, described by the file `mapping`, into the folder `out`, where
+    there may be a bundle already with `overwrite`. Without a mapping, print one to begin with, as
+    TOML; guesses in it use the joints of the model `robot`, where that is given. Returns the exit
+    code. Raises ConfigError for a mapping that does not fit, BundleError for a model that does not
+    run.
     """
-    console = Console()
     if mapping is None:
-        inputs, outputs = _tensors(model, {})
-        _list(console, model, inputs, outputs)
-        console.print(
-            "A mapping to begin with; lines with `guess` are guesses. Save it as a .toml file, "
-            "edit it, and give it with --map:\n"
-        )
-        print(starter(model, inputs, outputs))
+        print(_to_begin_with(model, robot))
         return 0
-    known = config.load(mapping, PolicyMap)
+    table = config.read_toml(mapping)
+    if (at := unfinished(table)) is not None:
+        raise ConfigError(
+            f'{mapping}: `{at}` wants a value of yours, found "{UNKNOWN}": docs/actions.md '
+            "explains [actions], docs/bundle.md the other keys"
+        )
+    known = config.decode(table, PolicyMap, str(mapping))
     if out is None:
         raise ConfigError("wanted a folder for the bundle, found none: give it with --out DIR")
+    if (out / bundle.MANIFEST).is_file() and not overwrite:
+        raise ConfigError(
+            f"wanted a new folder for the bundle, found a bundle at {out}: name another folder "
+            "with --out, or replace that bundle with --overwrite"
+        )
     made = make_bundle(model, known, mapping, out)
     policy = BundlePolicy(made, open_bundle(made))
     space = policy.actions
+    rows = f"{space.chunk} rows {space.dt_s:.3g} s apart" if space.chunk > 1 else "1 row"
+    console = Console()
     console.print(
         escape(
             f"{out}: policy {policy.name}, {space.space} actions ({space.mode}), "
-            f"{space.chunk} x {len(space.names)} every {1.0 / known.rate_hz:.3g} s"
+            f"{len(space.names)} columns, {rows}, asked {known.rate_hz:.3g} times a second"
         )
     )
+    state = dict.fromkeys(name for part in known.state for name in part.names)
     console.print(escape(f"cameras: {', '.join(policy.cameras) or 'none'}"))
-    console.print(escape(f"state: {', '.join(policy.state_names) or 'none'}"))
+    console.print(escape(f"state: {', '.join(state) or 'none'}"))
     return 0
+
+
+def _to_begin_with(model: Path, robot: str | None) -> str:
+    """A mapping file of guesses for `model`, on the robot model `robot`. What the command says is
+    in its comments, so that the output can go into a file as it is. Raises ConfigError."""
+    joints = None if robot is None else models.load(robot).joints
+    inputs, outputs = ort.declared(_model(model))
+    if not any(map(open_sizes, inputs.values())):  # a run then says what the outputs are
+        sizes = _tensors(model, {})
+        inputs, outputs = (
+            {n: Declared(s.shape, s.dtype) for n, s in tensors.items()} for tensors in sizes
+        )
+    about = [
+        listing(model, inputs, outputs),
+        '# A mapping to begin with. Lines with `guess` are guesses; fill in what is "...".',
+        "# docs/actions.md explains [actions], docs/bundle.md the other keys. Edit it, then:",
+        f"#   headway bundle {model.name} --map {model.stem}.toml --out DIR",
+    ]
+    return "\n".join([*about, starter(model, inputs, outputs, joints)])
 
 
 def make_bundle(model: Path, known: PolicyMap, mapping: Path, out: Path) -> bundle.Bundle:
     """Write the bundle into the folder `out` and return it. `known` is the content of the file
     `mapping`, beside which its further files lie. Raises ConfigError and BundleError."""
     shapes = {n: t.shape for n, t in known.tensors.items() if t.shape is not None}
+    for name, found in ort.declared(_model(model))[0].items():
+        if name not in shapes and open_sizes(found):
+            sizes = ", ".join(map(str, found.shape))
+            raise ConfigError(
+                f"{mapping}: wanted sizes for what {model} leaves open of its input `{name}`, "
+                f'({sizes}), found none: add [tensors."{name}"] with shape = [{sizes}] and a '
+                "number for each word"
+            )
+    _check_state(known, mapping)
     inputs, outputs = _tensors(model, shapes)
     names = (*inputs, *outputs)
     for name in known.tensors:
@@ -109,8 +157,8 @@ def make_bundle(model: Path, known: PolicyMap, mapping: Path, out: Path) -> bund
                 f"{config.suggest(name, names)}"
             )
     keys = tuple(f.name for f in msgspec.structs.fields(Policy))
-    policy = Policy(**{k: getattr(known, k) for k in keys})
     try:
+        policy = Policy(**{k: getattr(known, k) for k in keys})
         manifest = Manifest(
             kind="policy",
             name=known.name,
@@ -135,9 +183,24 @@ def make_bundle(model: Path, known: PolicyMap, mapping: Path, out: Path) -> bund
     return bundle.save(out, manifest, files)
 
 
+def _check_state(known: PolicyMap, mapping: Path) -> None:
+    """Raises ConfigError for a number of the state that the loop does not know on any robot."""
+    try:
+        for name in (n for part in known.state for n in part.names if not n.startswith(ACTION)):
+            unit_of(name)
+    except SpecMismatch as e:
+        raise ConfigError(f"{mapping}: {e}") from None
+
+
 def _there(file: Path, mapping: Path) -> Path:
     if not file.is_file():
         raise ConfigError(f"{mapping} names the file {file}, found none there: copy it there")
+    return file
+
+
+def _model(file: Path) -> Path:
+    if not file.is_file():
+        raise ConfigError(f"wanted an ONNX model at {file}, found none")
     return file
 
 
@@ -145,10 +208,8 @@ def _tensors(
     model: Path, shapes: dict[str, tuple[int, ...]]
 ) -> tuple[dict[str, TensorSpec], dict[str, TensorSpec]]:
     """Inputs and outputs of `model`, whose open dimensions have the sizes of `shapes`."""
-    if not model.is_file():
-        raise ConfigError(f"wanted an ONNX model at {model}, found none")
     wanted = {n: TensorSpec(s, "") for n, s in shapes.items()}
-    engine = ort.open_engine(model, wanted, {})
+    engine = ort.open_engine(_model(model), wanted, {})
     inputs, outputs = dict(engine.inputs), dict(engine.outputs)
     engine.close()
     return inputs, outputs
@@ -160,78 +221,3 @@ def _described(found: dict[str, TensorSpec], known: PolicyMap) -> tuple[Tensor, 
         own: dict[str, Any] = msgspec.structs.asdict(known.tensors.get(name, TensorMap()))
         made.append(Tensor(**{**own, "name": name, "shape": spec.shape, "dtype": spec.dtype}))
     return tuple(made)
-
-
-def _list(
-    console: Console, model: Path, inputs: dict[str, TensorSpec], outputs: dict[str, TensorSpec]
-) -> None:
-    table = Table(title=escape(str(model)))
-    for column in ("", "name", "type", "shape"):
-        table.add_column(column)
-    for what, tensors in (("input", inputs), ("output", outputs)):
-        for name, spec in tensors.items():
-            table.add_row(what, escape(name), spec.dtype, str(spec.shape))
-    console.print(table)
-
-
-def starter(model: Path, inputs: dict[str, TensorSpec], outputs: dict[str, TensorSpec]) -> str:
-    """A mapping file for a model with these tensors, to be edited: what can be told from shapes and
-    names is filled in and marked as a guess."""
-    output = next((n for n in outputs if "action" in n), next(iter(outputs)))
-    shape = outputs[output].shape
-    rows, columns = (shape[-2] if len(shape) > 2 else 1), shape[-1]
-    lines = [
-        f'name = "{model.stem}"',
-        "rate_hz = 10.0            # guess: inferences a second",
-        f'output = "{output}"',
-    ]
-    others = [n for n in outputs if n != output]
-    if others:
-        lines.append(f"ignored_outputs = {_texts(others)}")
-    lines += [
-        "",
-        "[actions]                 # docs/bring-your-own.md explains the keys",
-        f"names = {_texts([f'joint{k + 1}' for k in range(columns)])}  # guess",
-        'space = "joint"           # guess: joint or tcp',
-        'mode = "absolute"         # guess: absolute, chunk, step or velocity',
-        f"chunk = {rows}",
-        "dt_s = 0.1                # guess: seconds between rows",
-    ]
-    for name, spec in inputs.items():
-        lines += ["", *_input(name, spec)]
-    return "\n".join(lines)
-
-
-def _input(name: str, spec: TensorSpec) -> list[str]:
-    shape = spec.shape
-    if len(shape) in (4, 5) and 3 in (shape[-1], shape[-3]):
-        chw = shape[-1] != 3
-        height, width = shape[-2:] if chw else shape[-3:-1]
-        lines = [
-            "[[images]]",
-            f'input = "{name}"',
-            f'camera = "{name.split(".")[-1].split("/")[-1]}"  # guess',
-            f"height = {height}",
-            f"width = {width}",
-            'fit = "pad"               # guess: exact, stretch, crop or pad',
-        ]
-        lines += ['layout = "chw"'] if chw else []
-        lines += ["scale = 0.00392156862745098  # guess: 1/255"] if spec.dtype[0] == "f" else []
-        return lines + ([f"steps = {shape[1]}"] if len(shape) == 5 else [])
-    if spec.dtype.startswith("int"):
-        return [
-            "[instruction]             # guess",
-            'kind = "tokens"',
-            f'input = "{name}"',
-            'tokenizer = "tokenizer.json"',
-            f"length = {shape[-1] if shape else 1}",
-        ]
-    return [
-        "[[state]]",
-        f'input = "{name}"',
-        f"names = {_texts([f'q.joint{k + 1}' for k in range(shape[-1] if shape else 1)])}  # guess",
-    ]
-
-
-def _texts(names: list[str]) -> str:
-    return "[" + ", ".join(f'"{n}"' for n in names) + "]"

@@ -69,9 +69,12 @@ def lines(model: RobotModel) -> list[str]:
     for i, step in enumerate(model.chain.steps):
         turns = model.joints[step.joint]
         if (step.multiplier, step.offset) != (1.0, 0.0):
-            turns = f"{step.multiplier:g} * {turns} {step.offset:+g} rad"
+            turns = f"follows {turns}: {step.multiplier:g} x its position"
+            if step.offset:
+                turns += f", {'plus' if step.offset > 0 else 'minus'} {abs(step.offset):g} rad"
         mass = model.links[i + 1].mass
-        out.append(f"  {i + 1:3}  {_where(step.fixed)}  {turns}  {mass:.3g} kg")
+        weight = f"{mass:.3g} kg" if mass > 0.0 else "mass not given"
+        out.append(f"  {i + 1:3}  {_where(step.fixed)}  {turns}  {weight}")
     out += ["", "  tool frames, in the last frame of the chain (* in use)"]
     named = [name for name, at in model.tools.items() if at == model.chain.tool][-1:]
     for name, at in model.tools.items():

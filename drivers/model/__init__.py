@@ -39,8 +39,8 @@ def _shipped(name: str, hand: bool) -> RobotModel:
     have = shipped()
     if name not in have:
         raise ConfigError(
-            f"wanted a robot model, found {name!r}: {config.suggest(name, have)} Or give the path "
-            "of a file that ends in .urdf"
+            "wanted the name of a robot model, or the path of a file that ends in .urdf, found "
+            f"{name!r}: {config.suggest(name, have)}"
         )
     return _read(ROBOTS / f"{name}.urdf", hand)
 

@@ -32,6 +32,8 @@ from headway.types import Limits, Vec
 ENDLESS = 2 * math.pi
 # Where nothing is said: the times to full speed and to full acceleration.
 TO_SPEED_S, TO_ACCELERATION_S = 0.25, 0.05
+# Arms that are shorter or longer [m] than these were probably not measured in metres.
+SHORTEST, LONGEST = 0.05, 20.0
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ def build(
         if path is None:
             raise ConfigError(
                 f"wanted a tool link that hangs on the base link {base}, found {tool_link}: choose "
-                f"base_link and tool_link in {toml_path.name}"
+                f"base_link and tool_link in {toml_path.name} beside it"
             )
         missing: list[str] = []
         driven = _driven(robot, path, missing)
@@ -68,7 +70,7 @@ def build(
     except ConfigError as e:
         raise ConfigError(f"{urdf_path}: {e}") from None
     try:
-        limits = _limits(list(driven.values()), said, missing)
+        limits = _limits(list(driven.values()), said, toml_path.name, missing)
         home = _home(said, limits, missing)
         places = _places(robot, base, path)
         tools = {tool_link: end}
@@ -93,7 +95,8 @@ def build(
         else:
             body = shapes.from_urdf(robot, places, missing)
     except ConfigError as e:
-        raise ConfigError(f"{toml_path}: {e}") from None
+        # Without a TOML the URDF is at fault, or the missing TOML.
+        raise ConfigError(f"{toml_path if toml_path.is_file() else urdf_path}: {e}") from None
     jaw = tuple(
         j.name
         for j in robot.joints.values()
@@ -107,12 +110,23 @@ def build(
             "give a weight of 0 to those that do not matter, else the residual counts them all"
         )
     if not said.source:
-        missing.append(f"source: {toml_path.name} does not say where the numbers come from")
+        missing.append(
+            "source: not given; say where the numbers come from by the key `source` in "
+            f"{toml_path.name} beside the URDF"
+        )
     chain = Chain(
         steps, tools[said.tool or tool_link], body=body,
         q_min=tuple(limits.q_min.tolist()), q_max=tuple(limits.q_max.tolist()),
         posture=tuple(home.tolist()), ik_weights=said.ik_weights, ik_axes=axes,
     )  # fmt: skip
+    reach = sum(
+        float(np.linalg.norm(parts(at)[1])) for at in (*(s.fixed for s in steps), chain.tool)
+    )
+    if not SHORTEST < reach < LONGEST:
+        missing.append(
+            f"units: from the base to the TCP it is {reach:.3g} along the links, and URDF is in "
+            "metres: are these metres?"
+        )
     return RobotModel(
         name, said.source, tuple(driven), limits, chain, home, jaw, links, tools, base, tool_link,
         tuple(missing),
@@ -235,7 +249,7 @@ def _places(robot: urdf.Urdf, base: str, path: list[urdf.Joint]) -> dict[str, Pl
     return places
 
 
-def _limits(driven: list[Driven], said: ModelFile, missing: list[str]) -> Limits:
+def _limits(driven: list[Driven], said: ModelFile, toml: str, missing: list[str]) -> Limits:
     n = len(driven)
     velocity = _per_joint(said.velocity, n, "velocity")
     if velocity is None:
@@ -251,7 +265,7 @@ def _limits(driven: list[Driven], said: ModelFile, missing: list[str]) -> Limits
                 raise ConfigError(
                     f"joint {joint.name}: wanted a limit of its {key} > 0, found {x:g}: give it as "
                     f"<limit {attribute}=...> in the URDF, or for all joints by the key `{key}` "
-                    "here"
+                    f"in {toml} beside it"
                 )
     acceleration = _per_joint(said.acceleration, n, "acceleration")
     if acceleration is None:

@@ -147,6 +147,12 @@ def _parse(path: Path) -> ET.Element:
 def _robot(tree: ET.Element) -> Urdf:
     if tree.tag != "robot":
         raise ConfigError(f"wanted a <robot>, found <{tree.tag}>: choose the robot's URDF")
+    macro = next((e.tag for e in tree.iter() if "xacro}" in str(e.tag)), None)
+    if macro is not None:
+        raise ConfigError(
+            f"wanted a URDF, found a xacro file, with <xacro:{macro.partition('}')[2]}>: expand it "
+            "first: xacro NAME.xacro > NAME.urdf"
+        )
     links: dict[str, Link] = {}
     joints: dict[str, Joint] = {}
     for element in tree.findall("link"):

@@ -33,6 +33,15 @@ class TensorSpec:
     dtype: str
 
 
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What a model's file says of an input or output: NumPy dtype name, and the size of each
+    dimension, or its symbol where the file leaves it open."""
+
+    shape: tuple[int | str, ...]
+    dtype: str
+
+
 class Engine(Protocol):
     """A model with buffers that are bound once: write the inputs, `run`, read the outputs. `kind`
     is the backend's name, `device` what it computes on, `chosen` the reason for the choice."""

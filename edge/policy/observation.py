@@ -30,6 +30,7 @@ the rotation vector jump between two equivalent values; `r1` to `r6` do not.
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -133,6 +134,7 @@ _GROUPS: tuple[_Group, ...] = (
         tuple(f"pro.{n}" for n in _SIGNALS), ("1", "1", "1", "1", "s"), ("pro",), itemgetter("pro"),
     ),
 )  # fmt: skip
+PAGE = "docs/bundle.md"  # where the names are explained to people
 _NOT_FIELDS = ("base", "goal", "stroke", "pro")  # what a group needs beside fields of the row
 _UNIT = {n: u for g in _GROUPS for n, u in zip(g.names, g.units, strict=True)}
 _NO_POSE = (math.nan,) * 7
@@ -177,7 +179,10 @@ def _unknown(name: str, joints: Sequence[str] | None) -> SpecMismatch:
     elif same:
         hint = config.suggest(rest, same, f"{prefix}.")
     else:
-        hint = config.suggest(name, (*(f"{p}.JOINT" for p in _OF_JOINTS), *known))
+        all_names = (*(f"{p}.JOINT" for p in _OF_JOINTS), *known)
+        near = difflib.get_close_matches(name, all_names, n=3, cutoff=0.4)
+        hint = f"did you mean {' or '.join(f'`{n}`' for n in near)}? " if near else ""
+        hint += f"{PAGE} says which there are"
     return SpecMismatch(
         f"the policy wants the state `{name}`, which the loop does not know: {hint}"
     )

@@ -8,7 +8,9 @@ so that a simulated run has the delay of a real one.
 
 from __future__ import annotations
 
+import sysconfig
 from collections.abc import Collection, Mapping
+from pathlib import Path
 from time import monotonic_ns
 from typing import NamedTuple, Protocol
 
@@ -18,7 +20,7 @@ from headway.actions import ActionSpace
 from headway.clock import NS
 from headway.edge.motion.actions import Limb, to_joints
 from headway.edge.motion.chunks import JointChunk
-from headway.errors import ConfigError, PolicyError
+from headway.errors import ConfigError, HeadwayError, PolicyError
 from headway.types import Chunk, Observation
 
 
@@ -142,7 +144,10 @@ def check_cameras(
     for camera in policy.cameras:
         if camera not in cameras:
             have = ", ".join(cameras) or "none"
-            raise ConfigError(f"policy {policy.name} wants camera `{camera}`, found {have}")
+            raise ConfigError(
+                f"policy {policy.name} wants camera `{camera}`, found {have}: add a [[camera]] "
+                f'section with name = "{camera}", or rename one'
+            )
     for need in policy.needs.images:
         if need.camera not in frames:
             continue
@@ -160,6 +165,29 @@ def check_cameras(
             )
 
 
+def place_of(e: BaseException) -> str:
+    """Where somebody else's code raised `e`, as the end of a message: " (nod.py:12, in infer)".
+    That is the last frame that is neither in Headway nor in an installed package, else the last one
+    that is not in Headway; "" where there is none, and for Headway's own errors, which say it all.
+    """
+    if isinstance(e, HeadwayError):
+        return ""
+    found = theirs = ""
+    library = sysconfig.get_path("stdlib")
+    at = e.__traceback__
+    while at is not None:
+        module = str(at.tb_frame.f_globals.get("__name__", "")).partition(".")[0]
+        code = at.tb_frame.f_code
+        if module not in ("headway", "importlib"):
+            found = f" ({Path(code.co_filename).name}:{at.tb_lineno}, in {code.co_name})"
+            path = Path(code.co_filename)
+            installed = {"site-packages", "dist-packages"} & set(path.parts)
+            if not installed and not path.is_relative_to(library):
+                theirs = found
+        at = at.tb_next
+    return theirs or found
+
+
 def infer(policy: Policy, limb: Limb, obs: Observation, submitted_ns: int) -> Ready:
     """One inference of `policy`, and its chunk in the joint space of `limb`.
     `submitted_ns` [ns]: when `obs` was handed over, on CLOCK_MONOTONIC. Raises PolicyError for
@@ -171,7 +199,7 @@ def infer(policy: Policy, limb: Limb, obs: Observation, submitted_ns: int) -> Re
     except PolicyError:  # of a policy that has a process or an operator behind it
         raise
     except Exception as e:
-        raise PolicyError(f"{type(e).__name__}: {e}") from e
+        raise PolicyError(f"{type(e).__name__}: {e}{place_of(e)}") from e
     return Ready(chunk, joints, submitted_ns, started, monotonic_ns())
 
 

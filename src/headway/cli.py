@@ -125,7 +125,11 @@ def init(folder: tyro.conf.Positional[Path], overwrite: bool = False) -> int:
 
 
 def bundle(
-    model: tyro.conf.Positional[Path], map: Path | None = None, out: Path | None = None
+    model: tyro.conf.Positional[Path],
+    map: Path | None = None,
+    out: Path | None = None,
+    robot: str | None = None,
+    overwrite: bool = False,
 ) -> int:
     """Make a bundle of an ONNX policy that somebody else exported.
 
@@ -133,10 +137,12 @@ def bundle(
         model: ONNX file.
         map: TOML file that says what its inputs and outputs mean; without one, print one to edit.
         out: folder for the bundle.
+        robot: a robot model as for `headway robot`; guesses of a printed mapping use its joints.
+        overwrite: replace a bundle at --out.
     """
     from headway.tools.bundle import bundle_command
 
-    return bundle_command(model, map, out)
+    return bundle_command(model, map, out, robot=robot, overwrite=overwrite)
 
 
 def robot(

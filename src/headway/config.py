@@ -23,7 +23,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Meta
@@ -140,7 +140,9 @@ def _check(data: Any, kind: Any, where: str, key: str) -> None:
     NaN and infinity as floats."""
     _check_tag(data, kind, where, key)
     kind, metas = _plain(kind, data)
-    if isinstance(data, int | float) and not isinstance(data, bool):
+    if get_origin(kind) is Literal:
+        _check_word(data, get_args(kind), where, key)
+    elif isinstance(data, int | float) and not isinstance(data, bool):
         if kind in (int, float):
             _check_number(data, kind, metas, where, key)
     elif isinstance(data, list | tuple):
@@ -225,9 +227,21 @@ def _takes(kind: Any, data: Any) -> bool:
         return isinstance(origin, type) and issubclass(origin, dict | msgspec.Struct)
     if isinstance(data, list | tuple):
         return origin in (list, tuple)
+    if origin is Literal:
+        return type(data) in {type(word) for word in get_args(kind)}
     if isinstance(data, int | float) and not isinstance(data, bool):
         return origin in (int, float)
     return origin is type(data)
+
+
+def _check_word(value: Any, valid: tuple[Any, ...], where: str, key: str) -> None:
+    """Raises ConfigError for a `value` that is none of the words `valid`."""
+    if value in valid and type(value) in {type(word) for word in valid}:
+        return
+    near = difflib.get_close_matches(str(value), map(str, valid), n=1, cutoff=0.5)
+    hint = f": did you mean `{near[0]}`?" if near else ""
+    words = ", ".join(map(str, valid))
+    raise ConfigError(f"{where}: `{key}` wants one of {words}, found {_short(value)}{hint}")
 
 
 def _check_number(value: float, kind: type, metas: tuple[Meta, ...], where: str, key: str) -> None:

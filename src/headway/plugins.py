@@ -8,8 +8,9 @@ from __future__ import annotations
 import difflib
 import pkgutil
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
+from typing import Any
 
 from headway.errors import ConfigError
 
@@ -23,10 +24,11 @@ def kinds(folder: str) -> list[str]:
 
 
 def load(folder: str, kind: str) -> ModuleType:
-    """The module of `kind` in `folder`. Raises ConfigError, which names the valid kinds."""
+    """The module of `kind` in `folder`. Raises ConfigError, which names the valid kinds, or the
+    entry point that does not load."""
     for entry in entry_points(group=_group(folder)):
         if entry.name == kind:
-            module = entry.load()
+            module = loaded(entry)
             if not isinstance(module, ModuleType):
                 raise ConfigError(f"entry point {entry.value} of {_group(folder)} is not a module")
             return module
@@ -36,6 +38,20 @@ def load(folder: str, kind: str) -> ModuleType:
         hint = f"did you mean `{near[0]}`?" if near else f"valid: {', '.join(valid)}"
         raise ConfigError(f"wanted a kind of {folder}, found `{kind}`: {hint}")
     return import_module(f"headway.{folder}.{kind}")
+
+
+def loaded(entry: EntryPoint) -> Any:
+    """What `entry` names. Raises ConfigError, with the entry point, its package and the reason,
+    where it does not load."""
+    try:
+        return entry.load()
+    except Exception as e:  # a package of somebody else may raise anything when it is imported
+        package = entry.dist.name if entry.dist is not None else "an unknown package"
+        raise ConfigError(
+            f"wanted the entry point `{entry.name} = {entry.value}` of the group {entry.group}, "
+            f"from the package {package}, found that it does not load: {type(e).__name__}: {e}: "
+            "mend that package, or install it again"
+        ) from e
 
 
 def _group(folder: str) -> str:

@@ -93,7 +93,8 @@ def analyse_recording(recording: Recording, late_us: float | None = None) -> Lat
     wall = recording.metadata.get("clock") == "wall"
     threshold = LATE * period if late_us is None else 1e3 * late_us
     total = total_ns(rows)
-    lines = [line(s, rows[s]) for s in STAGES] + [line("all stages", total)]
+    stages = [s for s in STAGES if s != "pro" or "/pro" in recording.topics]
+    lines = [line(s, rows[s]) for s in stages] + [line("all stages", total)]
     chunks, why = _chunks(recording, wall)
     notes += why
     missed = int(rows["missed"].sum()) if has(rows, "missed") else 0

@@ -73,10 +73,18 @@ def show(console: Any, x: Latency) -> None:
         f"{x.ticks} ticks at {x.hz:g} Hz ({period:.0f} us each) on the {x.clock} clock, {x.source}",
         soft_wrap=True, highlight=False, markup=False,
     )  # fmt: skip
+    lockstep = x.clock != "wall"
+    if lockstep:
+        console.print(
+            "lock-step: the times are those of the computer that made this recording, and "
+            "deadlines do not apply: so there is no lateness, and no way of a chunk",
+            soft_wrap=True, highlight=False,
+        )  # fmt: skip
     for key, value in x.environment.items():
         console.print(f"  [dim]{escape(key)}: {escape(value)}[/dim]", soft_wrap=True)
     console.print(_table("stage", x.stages, x.budget))
-    console.print(f"{x.over} ticks took longer than their period")
+    if not lockstep:
+        console.print(f"{x.over} ticks took longer than their period")
     if x.ages:
         console.print(_table("age when used", x.ages))
     if x.chains:
@@ -90,10 +98,8 @@ def show(console: Any, x: Latency) -> None:
             f"over {m.windows} s of motion, {m.residual:.2g} rad RMS left over",
             soft_wrap=True, highlight=False,
         )  # fmt: skip
-    if x.clock == "wall":
+    if not lockstep:
         _show_late(console, x)
-    else:
-        console.print("lock-step: no real deadlines, so no lateness and no way of a chunk")
     for note in x.notes:
         console.print(f"[yellow]note[/yellow] {escape(note)}", soft_wrap=True)
     console.print()

@@ -87,6 +87,12 @@ def replay(recording: Path, pro: Path | None) -> ReplayReport:
     log = open_recording(recording)
     meta = log.metadata
     notes = [log.note] if log.truncated else []
+    if "/telemetry" in log.topics and "/pro" not in log.topics:
+        raise RecordingError(
+            f"{recording}: wanted /pro, found a recording without PRO, so there is nothing to "
+            "compute again: record with a [pro] section in the configuration, or compare this "
+            "recording with another one by --against OTHER.mcap"
+        )
     for topic in ("/telemetry", "/pro"):
         if topic not in log.topics:
             raise RecordingError(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 import sys
+from datetime import datetime
 from html import escape
 from pathlib import Path
 
@@ -157,9 +160,21 @@ def _facts(e: RecordedEpisode) -> list[tuple[str, str]]:
     if r is not None:
         shown += [(k, n(v)) for k, v in r.numbers.items()]
     shown += [("seed", meta.get("seed", "-")), ("clock", meta.get("clock", "-"))]
-    shown += [(word, run[k]) for k, word in RUN_FACTS if (run := e.recording.run).get(k)]
+    shown += [(word, _short(k, run[k])) for k, word in RUN_FACTS if (run := e.recording.run).get(k)]
     shown += [(k, meta[k]) for k in ("task", "policy", "pro", "bundle", "headway") if meta.get(k)]
     return shown
+
+
+def _short(key: str, value: str) -> str:
+    """A fact of the run so that it fits in the head of the page; the table below has it in full: a
+    time without fractions of a second, a revision of Git by its first digits."""
+    if key == "revision":
+        return re.sub(r"^([0-9a-f]{10})[0-9a-f]{30}", r"\1", value)
+    if key == "started":
+        with contextlib.suppress(ValueError):
+            at = datetime.fromisoformat(value)
+            return f"{at:%Y-%m-%d %H:%M:%S} {at.tzname() or ''}".strip()
+    return value
 
 
 def _greatest(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> float | None:

@@ -30,6 +30,7 @@ from headway.types import ArmState, GripperState, Pose, Vec
 
 FOLDER = "edge.control.tasks"
 MOST_PHASES = 8  # PRO's features have one bit for each
+_NEEDED = ("phases", "phase", "retries", "recovering", "done", "outcome", "goal", "step")
 
 
 class Sensed(msgspec.Struct, frozen=True):
@@ -138,8 +139,15 @@ class TaskSettings:
 
     def make(self, about: TaskAbout) -> Task:
         """A new task for the episode that `about` describes. Raises ConfigError for a task that
-        does not fit the robot, or has too many phases."""
+        does not fit the robot, lacks an attribute of `Task`, or has too many phases."""
         task = self.module.make(self.cfg, about)
+        lacks = [name for name in _NEEDED if not hasattr(task, name)]
+        if lacks or not callable(task.step):
+            raise ConfigError(
+                f"task {self.name}: wanted {', '.join(_NEEDED[:-1])} and a method step(sensed), "
+                f"found {type(task).__name__} without {', '.join(lacks) or 'a method step'}: add "
+                f"what is missing in the kind {self.kind} (docs/tasks.md)"
+            )
         if len(task.phases) > MOST_PHASES:
             raise ConfigError(
                 f"task {self.name} wants at most {MOST_PHASES} phases, found {len(task.phases)} "

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from headway.edge.engines.engine import Buffers, Engine, TensorSpec
+from headway.edge.engines.engine import Buffers, Declared, Engine, TensorSpec
 from headway.edge.engines.onnx_runtime import onnxruntime
 from headway.errors import BundleError, SpecMismatch
 
@@ -50,6 +50,39 @@ def open_engine(
     Raises BundleError for a file that is no model, does not run, or has inputs or outputs that are
     not arrays of numbers of fixed shapes; SpecMismatch for an open dimension that neither the model
     nor the bundle gives a size."""
+    session = _session(path)
+    found = _inputs(session, inputs, path)
+    return OrtEngine(session, found, _outputs(session, found, path), path)
+
+
+def declared(path: Path) -> tuple[dict[str, Declared], dict[str, Declared]]:
+    """The inputs and outputs of the model at `path` as its file has them; nothing is run. A batch,
+    as `open_engine` understands it, is 1. Raises BundleError as `open_engine`."""
+    session = _session(path)
+    batch = _batch(session)
+
+    def of(tensors: Any) -> dict[str, Declared]:
+        return {
+            t.name: Declared(
+                tuple(
+                    d
+                    if isinstance(d, int) and d >= 0
+                    else 1
+                    if k == 0 or d in batch
+                    else f"{d or '?'}"
+                    for k, d in enumerate(t.shape)
+                ),
+                _DTYPES[t.type],
+            )
+            for t in tensors
+        }
+
+    return of(session.get_inputs()), of(session.get_outputs())
+
+
+def _session(path: Path) -> Any:
+    """The session of the model at `path`, whose inputs and outputs are arrays of numbers. Raises
+    BundleError."""
     ort = onnxruntime()
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
@@ -65,8 +98,12 @@ def open_engine(
             "it again, and keep all its files together"
         ) from None
     _numbers(session, path)
-    found = _inputs(session, inputs, path)
-    return OrtEngine(session, found, _outputs(session, found, path), path)
+    return session
+
+
+def _batch(session: Any) -> set[str]:
+    """The symbols of the batch: those of open first dimensions of inputs."""
+    return {i.shape[0] for i in session.get_inputs() if i.shape and isinstance(i.shape[0], str)}
 
 
 def _numbers(session: Any, path: Path) -> None:
@@ -130,7 +167,7 @@ def _inputs(session: Any, want: Mapping[str, TensorSpec], path: Path) -> dict[st
     """Names and shapes of the inputs, with every dimension fixed. A dimension that the model leaves
     open gets the bundle's size; without one, an open first dimension, and any other with the same
     symbol, is a batch of 1. Raises SpecMismatch for every other open dimension."""
-    batch = {i.shape[0] for i in session.get_inputs() if i.shape and isinstance(i.shape[0], str)}
+    batch = _batch(session)
     specs = {}
     for i in session.get_inputs():
         given = want[i.name].shape if i.name in want else ()

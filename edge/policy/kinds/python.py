@@ -19,7 +19,7 @@ import msgspec
 import numpy as np
 from msgspec import Meta
 
-from headway import config
+from headway import config, plugins
 from headway.actions import ActionSpace
 from headway.clock import NS
 from headway.edge.policy.policy import Needs
@@ -103,8 +103,8 @@ class PythonPolicy:
             )
         self.actions = actions
         self.name = str(getattr(made, "name", type(made).__name__))
-        self.cameras = tuple(getattr(made, "cameras", ()))
-        self.state_names = tuple(getattr(made, "state_names", ()))
+        self.cameras = _names(made, "cameras", target)
+        self.state_names = _names(made, "state_names", target)
         needs = getattr(made, "needs", Needs())
         self.needs = needs if isinstance(needs, Needs) else msgspec.convert(needs, Needs)
         self.detail = f"Python {'.'.join(map(str, sys.version_info[:3]))}"
@@ -134,6 +134,18 @@ class PythonPolicy:
         return Chunk(obs.t_ns, self._dt_ns, self.actions.to_si(rows), obs.base)
 
 
+def _names(made: Any, key: str, target: str) -> tuple[str, ...]:
+    """The attribute `key` of `made`, a list of names. Raises ConfigError for anything else: a
+    single text would be taken for a list of its letters."""
+    said = getattr(made, key, ())
+    if isinstance(said, str) or not all(isinstance(name, str) for name in said):
+        wanted = f'("{said}",)' if isinstance(said, str) else "a tuple of texts"
+        raise ConfigError(
+            f"policy {target}: wanted `{key}` as names, found {said!r}: write {key} = {wanted}"
+        )
+    return tuple(said)
+
+
 def open_policy(
     target: str,
     arguments: dict[str, Any] | None = None,
@@ -152,7 +164,7 @@ def make(target: str, arguments: dict[str, Any], folder: str | None) -> Any:
     if ":" not in target:
         for entry in entry_points(group=GROUP):
             if entry.name == target:
-                return entry.load()(**arguments)
+                return plugins.loaded(entry)(**arguments)
         known = sorted(e.name for e in entry_points(group=GROUP))
         raise ConfigError(
             f'[policy] target: wanted "module:Class" or an entry point of {GROUP}, found '

@@ -69,8 +69,8 @@ class RemotePolicy:
         if known is None:
             self.close()
             raise ConfigError(
-                f"{url} does not say which keys it wants: describe them in [policy.layout] "
-                "(examples/serve)"
+                f"{url} does not say which keys it wants: describe them in a file, and give it "
+                "with --policy-map FILE, or in [policy.layout] (docs/serve.md, examples/serve)"
             )
         self.layout = known
         self.name = known.name
@@ -161,7 +161,7 @@ class RemotePolicy:
         wait = self._retry_at - self._clock()
         if wait > 0:
             raise DeviceError(
-                f"{self.url}: no connection, next try in {wait:.1f} s: {self._why[:_SHOWN]}"
+                f"{self.url}: not asked again for {wait:.1f} s after: {self._why[:_SHOWN]}"
             )
         websocket, _, described = self._connect()
         if described != self._described:

@@ -25,7 +25,7 @@ from headway import errors
 from headway.child import outlive
 from headway.drivers.kinematics import Chain
 from headway.edge.motion.actions import Limb
-from headway.edge.policy.policy import About, FrameShape, Policy, about, infer
+from headway.edge.policy.policy import About, FrameShape, Policy, about, infer, place_of
 from headway.edge.policy.worker import protocol
 from headway.edge.policy.worker.exchange import say
 from headway.edge.policy.worker.tensors import Tensors
@@ -132,9 +132,10 @@ class Child:
 
 
 def described(e: BaseException) -> dict[str, str]:
-    """The error `e` in words, to be sent to the loop: the name of its class, and its text, cut to
-    LONGEST_TEXT characters."""
-    return {"error": type(e).__name__, "text": str(e)[:LONGEST_TEXT]}
+    """The error `e` in words, to be sent to the loop: the name of its class, and its text with the
+    place where somebody else's code raised it, cut to LONGEST_TEXT characters."""
+    place = place_of(e)[:LONGEST_TEXT]
+    return {"error": type(e).__name__, "text": str(e)[: LONGEST_TEXT - len(place)] + place}
 
 
 def raised(found: dict[str, str]) -> HeadwayError:

@@ -153,12 +153,20 @@
     });
     ctx.restore();
   };
+  // An axis around values that are all the same, or that differ by rounding alone.
+  const fitted = (u, low, high) => {
+    if (low == null || high == null) return [0, 1];
+    const size = Math.max(Math.abs(low), Math.abs(high));
+    if (high - low > 1e-5 * size && high - low > 1e-9) return uPlot.rangeNum(low, high, 0.1, true);
+    const half = size > 1e-9 ? 0.1 * size : 1, middle = (low + high) / 2;
+    return [middle - half, middle + half];
+  };
   function options(width, height, series, bounds, bare) {
     const axis = { stroke: colours.dim, font, grid: { stroke: colours.grid, width: 1 }, ticks: { stroke: colours.grid, width: 1, size: 4 } };
     const y = bounds ? [bounds[0] - 0.03 * (bounds[1] - bounds[0]), bounds[1] + 0.03 * (bounds[1] - bounds[0])] : null;
     return {
       width, height, padding: [6, 14, 0, 0],
-      scales: { x: { time: false, range: () => [view.min, view.max] }, y: y ? { range: () => y } : {} },
+      scales: { x: { time: false, range: () => [view.min, view.max] }, y: { range: y ? () => y : fitted } },
       axes: [
         { ...axis, size: 26, gap: 2, values: (u, v) => v.map((t) => `${+t.toFixed(6)} s`), space: 60 },
         bare ? { show: true, size: GUTTER, stroke: "transparent", grid: { show: false }, ticks: { show: false }, values: (u, v) => v.map(() => "") }
