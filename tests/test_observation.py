@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from headway import units
+from headway import bundle, units
 from headway.bundle.schema1 import RENAMED
 from headway.drivers.rotations import mat_to_quat, mat_to_rotvec, rotvec_to_mat
 from headway.edge.policy.observation import StateVector, known_names, unit_of
 from headway.errors import SpecMismatch
 from headway.kernels import telemetry
+from headway.learn.state_names import CLONING_STATE
 from headway.types import Pose, Signals
 
+ROOT = Path(__file__).resolve().parent.parent
 JOINTS = ("shoulder", "elbow", "fr3.wrist")
 R = rotvec_to_mat(np.array([0.3, -0.5, 1.1]))
 BASE = Pose(np.array([0.5, 0.1, 0.2]), np.array([1.0, 0, 0, 0]))
@@ -143,3 +146,9 @@ def test_a_tool_that_points_down_has_the_yaw_of_its_x_axis():
     down = rotvec_to_mat(np.array([0, 0, yaw])) @ np.diag([1.0, -1.0, -1.0])
     found = filled(("tcp.yaw_sin", "tcp.yaw_cos", "tcp.yaw", "tcp.pitch"), row_of(down))
     np.testing.assert_allclose(found, [math.sin(yaw), math.cos(yaw), yaw, 0], atol=1e-6)
+
+
+def test_the_shipped_policy_sees_what_is_taught():
+    about = bundle.load(ROOT / "models" / "pick_place_policy").manifest.policy
+    assert about is not None
+    assert about.state[0].names == CLONING_STATE
