@@ -22,9 +22,9 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("headway")
 
-# A shell that runs `make test &` in a script has it ignore Ctrl-C, `nohup make test` has it ignore a
-# hangup, and a run respects what it is started with: the tests of signals start theirs with what a
-# terminal gives.
+# A shell that runs `make test &` in a script has it ignore Ctrl-C, `nohup make test` has it ignore
+# a hangup, and a run respects what it is started with: the tests of signals start theirs with what
+# a terminal gives.
 for number, usual in (
     (signal.SIGINT, signal.default_int_handler),
     (signal.SIGQUIT, signal.SIG_DFL),

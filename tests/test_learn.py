@@ -18,10 +18,11 @@ from headway.drivers.sim.cell import Cell, CellConfig  # noqa: E402
 from headway.drivers.sim.scenes.pick_place import INSTRUCTIONS  # noqa: E402
 from headway.edge.engines.engine import open_engine  # noqa: E402
 from headway.kernels import spec  # noqa: E402
-from headway.learn import behaviour_cloning, collect, dataset, pro  # noqa: E402
+from headway.learn import behaviour_cloning, collect, dataset  # noqa: E402
 from headway.learn.experts.pick_place import HORIZON, Expert  # noqa: E402
-from headway.learn.pro_data import Labelled  # noqa: E402
-from headway.learn.pro_head import HIDDEN, ProHead  # noqa: E402
+from headway.learn.pro import training as pro  # noqa: E402
+from headway.learn.pro.head import HIDDEN, ProHead  # noqa: E402
+from headway.learn.pro.recordings import Labelled  # noqa: E402
 from headway.learn.state_names import CLONING_STATE  # noqa: E402
 from headway.mcaplog import open_recording  # noqa: E402
 

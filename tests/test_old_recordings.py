@@ -17,7 +17,7 @@ from headway.edge.recording.recorder import Recorder
 from headway.edge.recording.schema import Channel
 from headway.errors import RecordingError, SpecMismatch
 from headway.kernels import spec, telemetry
-from headway.learn import pro_data
+from headway.learn.pro import recordings
 from headway.mcaplog import open_recording
 from headway.tools.replay.replay import replay
 from headway.tools.score.scoring import score_file
@@ -87,7 +87,7 @@ def test_its_features_are_those_of_the_same_robot_today(old: Path) -> None:
     rows["vacuum"] = rows["force_norm"] = rows["torque_norm"] = rows["touch"] = np.nan
     rows["task"] = 1.0
     recording = open_recording(old)
-    features, mask, at = pro_data.features_of(recording, 10, ("other", "pick"))
+    features, mask, at = recordings.features_of(recording, 10, ("other", "pick"))
     assert at.tolist() == list(range(0, 600, 10))
     rows["task"] = 0.0  # a recording that does not name its task is of the first
     want = kernels.feature_stream("auto", scale(), 6, 500.0)
@@ -98,18 +98,18 @@ def test_its_features_are_those_of_the_same_robot_today(old: Path) -> None:
             np.testing.assert_array_equal(features[i // 10], f)
             np.testing.assert_array_equal(mask[i // 10], m)
     assert features[-1, spec.INDEX["task_0"]] == 1
-    _, unknown, _ = pro_data.features_of(recording, 10)
+    _, unknown, _ = recordings.features_of(recording, 10)
     assert not unknown[:, spec.MASKS.index("task")].any()
 
 
 def test_it_is_learned_from(old: Path) -> None:
-    (item,) = pro_data.load(old.parent, 50.0, ("pick_place",))
+    (item,) = recordings.load(old.parent, 50.0, ("pick_place",))
     assert item.features.shape == (60, spec.N_FEATURES)
     assert item.success
     force = np.linalg.norm(open_recording(old).rows("/telemetry")["wrench"][::10, :3], axis=1)
     np.testing.assert_allclose(item.force, force, rtol=1e-6)
     with pytest.raises(RecordingError, match="wanted at least 2000 ticks a second"):
-        pro_data.load(old.parent, 2000.0, ("pick_place",))
+        recordings.load(old.parent, 2000.0, ("pick_place",))
 
 
 def test_it_is_scored_by_the_names_of_its_fields(old: Path) -> None:

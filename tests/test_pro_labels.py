@@ -7,7 +7,12 @@ import pytest
 
 from headway.clock import NS
 from headway.kernels import telemetry
-from headway.learn.pro_data import HARD_CONTACT_HORIZON_S, HARD_CONTACT_N, _within, hard_contacts
+from headway.learn.pro.recordings import (
+    HARD_CONTACT_HORIZON_S,
+    HARD_CONTACT_N,
+    _within,
+    hard_contacts,
+)
 
 
 def rows_of(forces: list[float]) -> np.ndarray:

@@ -119,7 +119,7 @@ def test_a_result_of_version_0_1_counts_as_results_count_now(lines):
 
 
 def test_labels_come_from_kinds_and_not_from_words(written, lines):
-    pro_data = pytest.importorskip("headway.learn.pro_data")
+    recordings = pytest.importorskip("headway.learn.pro.recordings")
 
     def event(second, kind, text, subject=""):
         return Event(t_ns=second * NS, kind=kind, level="info", text=text, subject=subject)
@@ -132,10 +132,10 @@ def test_labels_come_from_kinds_and_not_from_words(written, lines):
         event(5, EventKind.CLOSED_ON_NOTHING, ""),
         event(6, EventKind.RELEASED_ELSEWHERE, "done"),
     ]
-    failures, retries = pro_data.failures_of(events_of(written(events)))
+    failures, retries = recordings.failures_of(events_of(written(events)))
     assert (failures, retries) == ([1.0, 2.0, 5.0, 6.0], [1.0, 5.0, 6.0])
     old = lines("item held", "item lost", "guard: FORCE: 40 N", "guard: RISK: 0.9", "done")
-    assert pro_data.failures_of(events_of(old)) == ([1.0, 2.0], [1.0])
+    assert recordings.failures_of(events_of(old)) == ([1.0, 2.0], [1.0])
 
 
 def test_an_episode_is_the_same_wherever_in_a_run_it_comes(write, both, tmp_path):

@@ -35,10 +35,10 @@ from headway.bundle import Manifest, Pro, Provenance
 from headway.edge.pro.operator import OUTPUTS
 from headway.export.onnx import export
 from headway.kernels import spec
-from headway.learn import pro_data
-from headway.learn.pro_data import Labelled
-from headway.learn.pro_head import HIDDEN, ProHead
-from headway.learn.pro_report import judge
+from headway.learn.pro import recordings
+from headway.learn.pro.head import HIDDEN, ProHead
+from headway.learn.pro.recordings import Labelled
+from headway.learn.pro.report import judge
 
 
 @dataclass(frozen=True)
@@ -259,7 +259,9 @@ def save(net: ProHead, args: Args, items: list[Labelled], metrics: dict[str, flo
 
 def main(args: Args) -> None:
     """Train a head, judge it, and write it as a bundle."""
-    items = [s for folder in args.rollouts for s in pro_data.load(folder, args.head_hz, args.tasks)]
+    items = [
+        s for folder in args.rollouts for s in recordings.load(folder, args.head_hz, args.tasks)
+    ]
     net = train(args, items)
     metrics: dict[str, float] = {}
     for disturbed in (False, True):
@@ -274,9 +276,3 @@ def main(args: Args) -> None:
         )
         metrics |= {prefix + name: value for name, value in found.items()}
     print(f"wrote {save(net, args, items, metrics)}")
-
-
-if __name__ == "__main__":
-    import tyro
-
-    main(tyro.cli(Args))

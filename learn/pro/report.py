@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from headway.edge.pro.risk import conformal_index, fewest_successes
-from headway.learn.pro_data import Labelled
+from headway.learn.pro.recordings import Labelled
 from headway.tools.statistics import FEWEST, auroc
 
 Outputs = dict[str, NDArray[Any]]  # the signals of an episode by name, each (n,)

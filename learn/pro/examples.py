@@ -1,0 +1,46 @@
+"""One labelled episode, as every part that trains or judges a PRO head takes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Something that happened in an episode, `t` [s] after its first tick."""
+
+    t: float
+    label: str
+
+
+@dataclass(frozen=True)
+class Example:
+    """One episode as n steps at the rate of the head, and what is known of how it went.
+
+    `name` differs between the episodes of one data set; `session` names the day, cell or operator
+    that it comes from, "" where nothing says. `success` is None where no outcome is known.
+    `failures` went wrong, which PRO's risk is to tell; `retries` are tries that were begun anew;
+    both in the order of time. NaN in a target stands for unknown: nothing is learned from such a
+    step, and it is not judged.
+    """
+
+    name: str
+    session: str
+    hz: float  # of the steps
+    t: NDArray[np.float64]  # (n,) [s] after the first tick
+    features: NDArray[np.float32]  # (n, N_FEATURES)
+    mask: NDArray[np.float32]  # (n, N_MASKS)
+    success: bool | None
+    failures: tuple[Moment, ...]
+    retries: tuple[Moment, ...]
+    time_to_go: NDArray[np.float32]  # (n,) [s], known for successes only
+    completion: NDArray[np.float32]  # (n,) 1: the episode ends well
+    risk: NDArray[np.float32]  # (n,) 1: a failure is near or happens
+    unstable: NDArray[np.float32]  # (n,) 1: a retry is near
+    force: NDArray[np.float32]  # (n,) |F| [N], NaN where it is not known
+
+    def __len__(self) -> int:
+        return len(self.t)
