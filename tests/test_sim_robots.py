@@ -251,10 +251,11 @@ def test_the_inertia_at_a_joint_is_that_of_mujocos_mass_matrix():
     for robot in ("ur10", "franka"):
         cell = Bench(robot).cell
         arm, n = cell.arm, cell.robot.n
+        # Column j of the mass matrix is its product with unit vector j: a call that every version of
+        # MuJoCo takes in the same way, while mj_fullM takes other arguments from one to the next.
         M = np.zeros((cell.model.nv, cell.model.nv))
-        data = cell.data  # MuJoCo 4 takes it, version 3 the array in it
-        args = (M, data.qM) if mujoco.__version__.startswith("3.") else (data, M)
-        mujoco.mj_fullM(cell.model, *args)
+        for j, unit in enumerate(np.eye(cell.model.nv)):
+            mujoco.mj_mulM(cell.model, cell.data, M[j], unit)
         rotors = [s.armature for s in arm.servos]
         mine = inertia_at_joints(arm.robot, arm.gripper, arm.mount, arm.masses, cell.q.copy())
         # The gripper is taken for a point: it turns about itself with less than 0.02 kg m^2.
