@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headway.clock import NS
 from headway.errors import RecordingError
-from headway.tools.score.mapping import Events, Outcome, Phase
+from headway.tools.score.mapping import Events, Outcome, Phase, Session
 from headway.tools.score.source import Source
 from headway.tools.score.stamps import Times
+
+OUTSIDE_S = 1.0  # an event may be noted this long before the first sample and after the last
 
 
 def phases_of(
@@ -49,6 +53,56 @@ def events_of(source: Source, e: Events, origin: int) -> list[tuple[float, str]]
             f"{len(words)} in `{e.labels}`"
         )
     return _events(times, words, origin)
+
+
+class Marked(NamedTuple):
+    """The events (t [s] after tick 0, text) that mean something, in the order of time, and the time
+    [s] from which on an episode is neither learned nor judged."""
+
+    failures: tuple[tuple[float, str], ...] = ()
+    retries: tuple[tuple[float, str], ...] = ()
+    end_s: float | None = None
+
+
+def marked_by(
+    meaning: Events, events: Sequence[tuple[float, str]], duration_s: float, where: str
+) -> Marked:
+    """What `events` (t [s], text) of an episode of `duration_s` mean. Raises RecordingError for a
+    failure or retry that lies outside of it; `where` names the file."""
+    of: dict[str, list[tuple[float, str]]] = {"failure": [], "retry": [], "ignore": [], "": []}
+    for t, word in sorted(events):
+        kind = meaning.kind_of(word)
+        if kind and not -OUTSIDE_S <= t <= duration_s + OUTSIDE_S:
+            raise RecordingError(
+                f"{where}: wanted events between 0 and {duration_s:.2f} s, found `{word}` at "
+                f"{t:.2f} s: check the unit and the clock of the event times"
+            )
+        of[kind].append((t, word))
+    ends = [t for t, _ in (*of["failure"], *of["ignore"])]
+    end = None
+    if ends and meaning.end_after_s is not None:
+        end = min(ends) + meaning.end_after_s
+    return Marked(tuple(of["failure"]), tuple(of["retry"]), end)
+
+
+def session_of(source: Source, s: Session) -> str:
+    """The session that the file belongs to. Raises RecordingError where it says none,
+    NoSuchKeyError."""
+    if s.key is not None:
+        for _, word in source.words(s.key, s.topic):
+            if word.strip().lower() not in ("", "nan"):
+                return word.strip()
+        raise RecordingError(f"{source.path}: wanted a session in `{s.key}`, found no word there")
+    if s.folder:
+        return source.path.resolve().parent.name
+    path = source.path.resolve().as_posix()
+    found = re.search(s.pattern or "", path)
+    if found is None:
+        raise RecordingError(
+            f"{source.path}: wanted a path in which session.pattern ({s.pattern}) finds the "
+            "session, found none: mend the pattern"
+        )
+    return found[1]
 
 
 def _events(times: Times, words: Sequence[str], origin: int) -> list[tuple[float, str]]:

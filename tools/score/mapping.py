@@ -22,7 +22,9 @@ Value = (raw * scale + offset) * unit. What is not mapped is NaN, so its feature
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -114,13 +116,64 @@ class Outcome(config.Struct, frozen=True):
 
 
 class Events(config.Struct, frozen=True):
-    """Either `times` with `labels`, or `text`: words over time, where each new word is an event."""
+    """Either `times` with `labels`, or `text`: words over time, where each new word is an event.
+
+    `failures`, `retries` and `ignore` say what the words mean, for training and judging PRO: what
+    went wrong, what was begun anew, and what is neither although the controller reacted to it (a
+    false alarm). Each is a word or a pattern such as `*_collision`, whatever its case; a word that
+    several match counts as ignored before it counts as a retry, and as a retry before a failure. From `end_after_s` [s] after the first failure or
+    ignored event on, an episode tells what the controller did about it, and no longer what led to
+    it: nothing from there on is learned or judged.
+    """
 
     times: str | None = None
     labels: str | None = None
     text: str | None = None
     topic: str | None = None
     optional: bool = False
+    failures: tuple[str, ...] = ()
+    retries: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+    end_after_s: SecondsOrNone | None = None
+
+    def kind_of(self, word: str) -> Literal["failure", "retry", "ignore", ""]:
+        """What the event `word` means, "" for one that nothing is said about."""
+        for kind, patterns in (
+            ("ignore", self.ignore),
+            ("retry", self.retries),
+            ("failure", self.failures),
+        ):
+            if any(fnmatchcase(word.strip().lower(), p.lower()) for p in patterns):
+                return kind  # type: ignore[return-value]
+        return ""
+
+
+class Session(config.Struct, frozen=True):
+    """Which episodes belong together, as those of one day, cell or operator: by the first word of
+    `key`, by the name of the `folder` that the file lies in, or by what a regular expression with
+    one group finds in the file's path (`pattern`). A head is then judged on other sessions than it
+    was taught."""
+
+    key: str | None = None
+    topic: str | None = None
+    folder: bool = False
+    pattern: str | None = None
+
+    def __post_init__(self) -> None:
+        given = [self.key is not None, self.folder, self.pattern is not None]
+        if sum(given) != 1:
+            raise ValueError("[session] wants one of `key`, `folder = true` and `pattern`")
+        if self.pattern is None:
+            return
+        try:
+            groups = re.compile(self.pattern).groups
+        except re.error as e:
+            raise ValueError(f"session.pattern is no regular expression: {e}") from None
+        if groups != 1:
+            raise ValueError(
+                f"session.pattern wants one group in parentheses, found {groups}: as in "
+                "'(20[0-9]{6})'"
+            )
 
 
 _Angle = Annotated[float, INFINITE]  # a continuous joint has no limits
@@ -151,6 +204,7 @@ class Mapping(config.Struct, frozen=True):
     phase: Phase | None = None
     outcome: Outcome | None = None
     events: Events | None = None
+    session: Session | None = None
     limits: Limits = Limits()
 
 

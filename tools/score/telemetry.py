@@ -22,7 +22,14 @@ from headway.kernels.derive import rotate
 from headway.kernels.telemetry import FIELDS, Scale
 from headway.tools.score.convert import Converted, convert
 from headway.tools.score.grid import CUBIC, KINDS, LINEAR, ROUNDING_NS, Resampled, ticks_ns
-from headway.tools.score.labels import events_of, outcome_of, phases_of
+from headway.tools.score.labels import (
+    Marked,
+    events_of,
+    marked_by,
+    outcome_of,
+    phases_of,
+    session_of,
+)
 from headway.tools.score.mapping import Limits, Mapping, scale_of
 from headway.tools.score.samples import BLOCK
 from headway.tools.score.source import Raw, Source, if_there
@@ -55,6 +62,12 @@ class Telemetry:
     success: bool | None = None  # how the task ended, None where nothing says
     events: list[tuple[float, str]] = field(default_factory=list)  # (t [s] after tick 0, text)
     notes: list[str] = field(default_factory=list)
+    # What the mapping says that events mean, as (t [s] after tick 0, text), in the order of time.
+    failures: tuple[tuple[float, str], ...] = ()
+    retries: tuple[tuple[float, str], ...] = ()
+    end_s: float | None = None  # nothing from here on is learned or judged; None: all is
+    session: str = ""  # that the episode belongs to, "" where nothing says
+    episode: str = ""  # which one of the file's episodes, "" where it holds one
 
     @cached_property
     def rows(self) -> Rows:
@@ -148,13 +161,16 @@ def telemetry_of(source: Source, mapping: Mapping, head_hz: float = 50.0) -> Tel
         )
     phases: NDArray[np.int64] | None = None
     events: list[tuple[float, str]] = []
+    marked = Marked()
     success: bool | None = None
     if (phase := mapping.phase) is not None:
         with if_there("phase", phase.optional, notes):
             phases, events = phases_of(source, phase, origin)
     if (wanted := mapping.events) is not None:
         with if_there("events", wanted.optional, notes):
-            events += events_of(source, wanted, origin)
+            said = events_of(source, wanted, origin)
+            marked = marked_by(wanted, said, n / hz, str(source.path))
+            events += said
     if (outcome := mapping.outcome) is not None:
         with if_there("outcome", outcome.optional, notes):
             success = outcome_of(source, outcome)
@@ -167,7 +183,8 @@ def telemetry_of(source: Source, mapping: Mapping, head_hz: float = 50.0) -> Tel
     ready = max((_first_tick(c, origin, hz) for c in found.values()), default=0)
     made = Telemetry(
         channels, rates, dict(mapping.constants), base, phases, hz, n, min(ready, n - 1), joints,
-        scale, origin, success, sorted(events), notes,
+        scale, origin, success, sorted(events), notes, marked.failures, marked.retries, marked.end_s,
+        session_of(source, mapping.session) if mapping.session is not None else "",
     )  # fmt: skip
     _say_resampling(made, notes)
     notes[:0] = source.notes
