@@ -121,9 +121,10 @@ class Events(config.Struct, frozen=True):
     `failures`, `retries` and `ignore` say what the words mean, for training and judging PRO: what
     went wrong, what was begun anew, and what is neither although the controller reacted to it (a
     false alarm). Each is a word or a pattern such as `*_collision`, whatever its case; a word that
-    several match counts as ignored before it counts as a retry, and as a retry before a failure. From `end_after_s` [s] after the first failure or
-    ignored event on, an episode tells what the controller did about it, and no longer what led to
-    it: nothing from there on is learned or judged.
+    several match counts as ignored before it counts as a retry, and as a retry before a failure.
+    From `end_after_s` [s] after the first failure or ignored event on, an episode tells what the
+    controller did about it, and no longer what led to it: nothing from there on is learned or
+    judged.
     """
 
     times: str | None = None
