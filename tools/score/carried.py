@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 from headway.kernels import spec
 from headway.tools.score.grid import CUBIC, LINEAR
 
-# what a field is derived from where the file does not have it
-DERIVED = {
-    "dq": "q", "dq_ref": "q_ref", "twist": "tcp", "force_norm": "wrench", "torque_norm": "wrench",
+# what a field is taken from: the first of these that the file has
+SOURCES = {
+    "dq": ("dq", "q"), "dq_ref": ("dq_ref", "q_ref"), "twist": ("twist", "tcp"),
+    "speed": ("twist", "tcp", "speed"), "spin": ("twist", "tcp", "spin"),
+    "force_norm": ("wrench", "force_norm"), "torque_norm": ("wrench", "torque_norm"),
 }  # fmt: skip
 ENOUGH = 0.8  # of the ticks' rate: faster samples would show nothing more at the ticks
 
@@ -31,8 +33,9 @@ def too_slow(rates: Mapping[str, float], hz: float) -> dict[str, tuple[str, floa
     for feature in spec.FEATURES:
         enough = min(feature.rate_hz, ENOUGH * hz)
         fields = [f for m in feature.needs for f in spec.MASK_FIELDS.get(m, ())]
-        for field in (f if f in rates else DERIVED.get(f, f) for f in fields):
-            if field in CUBIC + LINEAR and rates.get(field, enough) < enough:
+        sources = [[s for s in SOURCES.get(f, (f,)) if s in rates] for f in fields]
+        for field in (found[0] for found in sources if found):
+            if field in CUBIC + LINEAR and rates[field] < enough:
                 out[feature.name] = field, enough
     return out
 
