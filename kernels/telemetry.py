@@ -58,6 +58,10 @@ FIELDS: dict[str, tuple[int | str, str]] = {
     "torque_norm": (0, "Nm"),  # |M| on the tool, >= 0
     "touch": (0, "0..1"),  # of one tactile pad's range; 0: nothing touches it
 }
+# field -> the field that it is derived from where it is not known itself
+DERIVED: dict[str, str] = {
+    "dq": "q", "dq_ref": "q_ref", "twist": "tcp", "force_norm": "wrench", "torque_norm": "wrench",
+}  # fmt: skip
 
 
 @cache

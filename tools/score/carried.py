@@ -14,12 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway.kernels import spec
+from headway.kernels.telemetry import DERIVED
 from headway.tools.score.grid import CUBIC, LINEAR
 
-# what a field is derived from where the file does not have it
-DERIVED = {
-    "dq": "q", "dq_ref": "q_ref", "twist": "tcp", "force_norm": "wrench", "torque_norm": "wrench",
-}  # fmt: skip
 ENOUGH = 0.8  # of the ticks' rate: faster samples would show nothing more at the ticks
 
 
