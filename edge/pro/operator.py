@@ -92,7 +92,7 @@ class ProOperator:
         self.info, self.engine = info, engine
         self._make_stream = partial(feature_stream, features, scale, joints, hz)  # type: ignore[arg-type]
         self.stream = self._make_stream()
-        self._every = round(hz / head_hz)
+        self._every = max(1, round(hz / head_hz))  # ticks of a file may be slower than the head
         self._features = engine.bind("features")[0]
         self._mask = engine.bind("mask")[0]
         self._h, self._h_out = engine.bind("h"), engine.bind("h_out")
