@@ -205,9 +205,7 @@ def logs(paths: Sequence[Path], mapping: Mapping, hz: float | None = None) -> Lo
         except HeadwayError as e:
             wrong.append(str(e) if str(path) in str(e) else f"{path}: {e}")
     if not opened:
-        raise ConfigError(
-            "wanted episodes, found none that can be read: " + "; ".join(wrong[:3])
-        )
+        raise ConfigError("wanted episodes, found none that can be read: " + "; ".join(wrong[:3]))
     own = [_own_rate(data) for _, data in opened]
     head_hz = hz if hz is not None else min(FASTEST_HEAD_HZ, _round(min(own)))
     if head_hz < spec.LOWEST_HZ:
@@ -293,7 +291,9 @@ def require_classes(examples: Sequence[Example]) -> dict[str, tuple[int, int]]:
         values = [getattr(e, name) for e in examples]
         counts[name] = tuple(sum(bool((v == k).any()) for v in values) for k in (0, 1))
     if all(min(c) < 2 for c in counts.values()):
-        said = ", ".join(f"{name} {no} without and {yes} with" for name, (no, yes) in counts.items())
+        said = ", ".join(
+            f"{name} {no} without and {yes} with" for name, (no, yes) in counts.items()
+        )
         raise RecordingError(
             f"wanted at least two episodes of each class for one target, found of {len(examples)} "
             f"episodes: {said}: give more recordings, or say in the mapping which events are "

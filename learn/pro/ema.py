@@ -73,9 +73,7 @@ class Reader:
         return np.concatenate([*parts, bits], axis=1).astype(np.float32)
 
 
-def reader(
-    features: NDArray[np.float32], names: NDArray[np.int64], hz: float
-) -> Reader:
+def reader(features: NDArray[np.float32], names: NDArray[np.int64], hz: float) -> Reader:
     """A reader of the features at the places `names` (F,), standardised by what they are in
     `features` (n, N_FEATURES), for a head of `hz` steps a second."""
     x = features[:, names]

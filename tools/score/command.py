@@ -23,7 +23,8 @@ from headway.kernels import spec
 from headway.tools.score.files import walk
 from headway.tools.score.mapping import Mapping, load_mapping
 from headway.tools.score.results import names, write
-from headway.tools.score.scoring import Head, Scored, open_head, score_file
+from headway.tools.score.scoring import Scored, score_file
+from headway.tools.score.steps import Head, open_head
 
 INCOMPLETE = 1  # exit code when a file, or a part of one, was left out
 
