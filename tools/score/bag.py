@@ -32,6 +32,8 @@ FRAME = "header.frame_id"  # where ROS messages name the frame of their values
 class Bag:
     """An MCAP file. Times are those of the log, unless the mapping names a stamp in messages."""
 
+    episode = ""
+
     def __init__(self, path: Path, time: Time, default_topic: str | None) -> None:
         """`time`: what the mapping says about the stamps; `default_topic`: of channels that name
         none. Raises RecordingError for a file that cannot be read, ConfigError."""

@@ -6,16 +6,18 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from headway.errors import ConfigError, RecordingError
+from headway.tools.score import hdf5
 from headway.tools.score.arrays import ArrayTable
 from headway.tools.score.bag import Bag
 from headway.tools.score.mapping import Mapping, Time, plain_mapping
 from headway.tools.score.source import Source
 from headway.tools.score.text import TextTable
 
-SUFFIXES = (".npz", ".csv", ".tsv", ".txt", ".mcap")
-WALKED = (".npz", ".csv", ".tsv", ".mcap")  # looked for in folders, where a .txt is usually a note
+SUFFIXES = (".npz", ".csv", ".tsv", ".txt", ".mcap", *hdf5.SUFFIXES)
+WALKED = tuple(s for s in SUFFIXES if s != ".txt")  # in folders a .txt is usually a note
 RESULTS = (".features.npz", ".signals.csv")  # written by `headway score` itself
 
 KINDS = (
@@ -27,25 +29,70 @@ KINDS = (
 )
 
 
-def open_source(path: Path, mapping: Mapping | None) -> tuple[Source, Mapping]:
-    """The opened file, and its mapping: where none is given, one of the channels that bear the
-    names of telemetry fields and are in SI units. Raises RecordingError, ConfigError."""
+class Episode(NamedTuple):
+    """One episode: the file or folder that it is in, and which one of those that are there, ""
+    where the file is one episode."""
+
+    path: Path
+    name: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.name}" if self.name else str(self.path)
+
+
+def episodes_of(path: Path) -> list[str]:
+    """The names of the episodes in a file or data set, in their order. Formats that hold several
+    name them, also where there is one (`demo_0`); of a file that is one episode the only name is
+    "". Raises RecordingError, ConfigError, Missing."""
     _require_regular(path)
-    suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
+    if _suffix(path) in hdf5.SUFFIXES:
+        return hdf5.episodes(path)
+    return [""]
+
+
+def open_source(
+    path: Path, mapping: Mapping | None, episode: str | None = None
+) -> tuple[Source, Mapping]:
+    """The opened file, and its mapping: where none is given, one of the channels that bear the
+    names of telemetry fields and are in SI units. `episode`: one of `episodes_of`; None is for a
+    file that has no other. Raises RecordingError, ConfigError, Missing."""
+    suffix = _suffix(path)
+    there = episodes_of(path)
+    if episode is None and len(there) > 1:
         raise ConfigError(
-            f"{path}: wanted telemetry as .npz, .csv, .mcap, found {suffix or 'no suffix'}: "
-            "convert it to one of them"
+            f"{path}: wanted one episode, found {len(there)} ({_few(there)}): name one of them"
         )
+    if episode is not None and episode not in there:
+        raise RecordingError(
+            f"{path}: wanted the episode `{episode}`, found {_few(there) if any(there) else 'one'}"
+        )
+    name = there[0] if episode is None else episode
     time = mapping.time if mapping is not None else Time()
     source: Source
     if suffix == ".mcap":
         source = Bag(path, time, mapping.topic if mapping is not None else "/telemetry")
     elif suffix == ".npz":
         source = ArrayTable(path, time)
+    elif suffix in hdf5.SUFFIXES:
+        source = hdf5.Hdf5Table(path, time, name)
     else:
         source = TextTable(path, time)
     return source, mapping or plain_mapping(path, source.keys())
+
+
+def _suffix(path: Path) -> str:
+    """The kind of a file. Raises ConfigError for one that cannot be read."""
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise ConfigError(
+            f"{path}: wanted telemetry as {', '.join(SUFFIXES)}, found {suffix or 'no suffix'}: "
+            "convert it to one of them"
+        )
+    return suffix
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
 
 
 def _require_regular(path: Path) -> None:

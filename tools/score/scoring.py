@@ -156,11 +156,16 @@ def open_head(path: Path, engine: str = "auto") -> Head:
 
 
 def score_file(
-    path: Path, mapping: Mapping | None, head: Head | None, progress: Progress = lambda _: None
+    path: Path,
+    mapping: Mapping | None,
+    head: Head | None,
+    progress: Progress = lambda _: None,
+    episode: str | None = None,
 ) -> Scored:
-    """Score one file; without a mapping its channels bear the names of telemetry fields, without a
-    head there are features only. Raises RecordingError, ConfigError, SpecMismatch."""
-    source, mapping = open_source(path, mapping)
+    """Score one file, or the `episode` of one that holds several; without a mapping its channels
+    bear the names of telemetry fields, without a head there are features only. Raises
+    RecordingError, ConfigError, SpecMismatch."""
+    source, mapping = open_source(path, mapping, episode)
     asked = mapping.time.rate_hz
     head_hz = head.hz if head is not None else min(FEATURE_HZ, asked or FEATURE_HZ)
     data = telemetry_of(source, mapping, head_hz)

@@ -183,9 +183,9 @@ def telemetry_of(source: Source, mapping: Mapping, head_hz: float = 50.0) -> Tel
     ready = max((_first_tick(c, origin, hz) for c in found.values()), default=0)
     made = Telemetry(
         channels, rates, dict(mapping.constants), base, phases, hz, n, min(ready, n - 1), joints,
-        scale, origin, success, sorted(events), notes,
-        marked.failures, marked.retries, marked.end_s,
-        session_of(source, mapping.session) if mapping.session is not None else "",
+        scale, origin, success, sorted(events), notes, marked.failures, marked.retries,
+        marked.end_s,
+        session_of(source, mapping.session) if mapping.session is not None else "", source.episode,
     )  # fmt: skip
     _say_resampling(made, notes)
     notes[:0] = source.notes
