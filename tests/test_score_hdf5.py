@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from rich.console import Console
 from score_files import mapping, rows_of
+from score_logs import aloha, robomimic
 
 from headway.errors import ConfigError, Missing, RecordingError
 from headway.tools.score import hdf5
@@ -22,36 +22,6 @@ h5py = pytest.importorskip("h5py")
 AT_50 = Time(rate_hz=50.0)
 QPOS = {"q": Channel(key="/observations/qpos", columns=list(range(6)))}
 EEF = {"force_norm": Channel(key="obs/force")}
-
-
-def aloha(path: Path, n: int = 200, **more: Any) -> Path:
-    """A file as ALOHA's recorder writes it: no stamps, images beside the joints."""
-    with h5py.File(path, "w") as f:
-        f.attrs["sim"] = False
-        obs = f.create_group("observations")
-        x = np.linspace(0, 1, n)[:, None] * np.ones(14)
-        obs.create_dataset("qpos", data=more.get("qpos", x.astype(np.float32)), chunks=True)
-        obs.create_dataset("qvel", data=np.ones((n, 14)) * 0.02 * 50 / n)
-        obs.create_dataset("images/top", data=np.zeros((n, 2, 3, 3), np.uint8))
-        f.create_dataset("action", data=x + 0.1)
-        for key, value in more.items():
-            if key != "qpos":
-                f[key] = value
-    return path
-
-
-def robomimic(path: Path, lengths: tuple[int, ...] = (150, 100), **arrays: Any) -> Path:
-    with h5py.File(path, "w") as f:
-        data = f.create_group("data")
-        data.attrs["env"] = "lab"
-        for k in reversed(range(len(lengths))):
-            demo, n = data.create_group(f"demo_{k * 5}"), lengths[k]
-            demo.attrs["success"] = k == 0
-            demo["obs/force"] = np.full((n, 1), k + 1.0, arrays.get("dtype", np.float16))
-            demo["obs/t"] = np.arange(n) / 50
-            demo["rewards"] = np.zeros(n, bool)
-        f["mask/train"] = np.array([b"demo_0"])
-    return path
 
 
 def test_one_episode_a_file_without_stamps(tmp_path: Path) -> None:
