@@ -4,12 +4,15 @@ made by the library that reads it, which has to be there."""
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+JOINTS = ["pan", "lift", "elbow"]
+START = 1_700_000_000_000_000_000
 MOTORS = ["shoulder_pan.pos", "elbow_flex.pos", "gripper.pos"]
 
 
@@ -117,4 +120,70 @@ def lerobot(
             file,
             row_group_size=50,
         )
+    return folder
+
+
+def ros(path: Path, kind: str = "bag", n: int = 200, first: int = 0, frame: str = "tool0") -> Path:
+    """A bag whose joint k rises from k by 0.1 rad a second, at 100 Hz, with a force on the tool,
+    the tool's pose and words. `kind`: bag (ROS 1), db3 or mcap (a folder of rosbag2). The messages
+    begin with number `first`."""
+    from rosbags.rosbag1 import Writer as Writer1
+    from rosbags.rosbag2 import StoragePlugin
+    from rosbags.rosbag2 import Writer as Writer2
+    from rosbags.typesys import Stores, get_typestore
+
+    store = get_typestore(Stores.ROS1_NOETIC if kind == "bag" else Stores.ROS2_HUMBLE)
+    types = {name.split("/")[-1]: t for name, t in store.types.items() if "_msgs/" in name}
+    time = store.types["builtin_interfaces/msg/Time"]
+    seq = [0] if kind == "bag" else []
+    plugin = StoragePlugin.MCAP if kind == "mcap" else StoragePlugin.SQLITE3
+    serialize = store.serialize_ros1 if kind == "bag" else store.serialize_cdr
+    with (
+        Writer1(path) if kind == "bag" else Writer2(path, version=8, storage_plugin=plugin)
+    ) as writer:  # type: ignore[attr-defined]
+        topics = {
+            topic: writer.add_connection(topic, msgtype, typestore=store)
+            for topic, msgtype in (
+                ("/joint_states", "sensor_msgs/msg/JointState"),
+                ("/wrench", "geometry_msgs/msg/WrenchStamped"),
+                ("/pose", "geometry_msgs/msg/PoseStamped"),
+                ("/status", "std_msgs/msg/String"),
+            )
+        }
+
+        def write(topic: str, t_ns: int, message: Any) -> None:
+            data = serialize(message, topics[topic].msgtype)
+            writer.write(topics[topic], t_ns + 1_000_000, data)  # it is written a little later
+
+        vector, turn = types["Vector3"], types["Quaternion"]
+        for i in range(first, first + n):
+            t = START + i * 10_000_000
+            header = types["Header"](*seq, time(t // 10**9, t % 10**9), frame)
+            order = JOINTS if i % 2 else JOINTS[::-1]
+            q = np.array([JOINTS.index(j) + i * 0.001 for j in order])
+            none = np.zeros(0)
+            write("/joint_states", t, types["JointState"](header, order, q, none, none))
+            wrench = types["Wrench"](vector(0.0, 0.0, float(i >= 50)), vector(0.0, 0.0, 0.0))
+            write("/wrench", t, types["WrenchStamped"](header, wrench))
+            pose = types["Pose"](types["Point"](i * 1e-4, 0.0, 0.3), turn(0.0, 0.0, 0.0, 1.0))
+            write("/pose", t, types["PoseStamped"](header, pose))
+            if i == 120:
+                write("/status", t, types["String"]("slip"))
+    return path
+
+
+def split(folder: Path, kind: str = "mcap") -> Path:
+    """The messages of `ros` in two files, as rosbag2 splits a long recording."""
+    folder.mkdir()
+    names = []
+    for k in range(2):
+        part = ros(folder.with_name(f"{folder.name}-part{k}"), kind, 100, 100 * k)
+        file = next(part.glob(f"*.{kind}"))
+        names.append(f"{folder.name}_{k}.{kind}")
+        file.rename(folder / names[-1])
+        listed = "relative_file_paths:\n  - "
+        text = (part / "metadata.yaml").read_text()
+        text = text.replace(listed + file.name, listed + "\n  - ".join(names))
+        (folder / "metadata.yaml").write_text(text.replace(file.name, names[-1]))
+        shutil.rmtree(part)
     return folder

@@ -9,16 +9,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 from headway.errors import ConfigError, RecordingError
-from headway.tools.score import hdf5, lerobot, lerobot_meta
+from headway.mcaplog import open_recording
+from headway.tools.score import hdf5, lerobot, lerobot_meta, rosbag
 from headway.tools.score.arrays import ArrayTable
 from headway.tools.score.bag import Bag
+from headway.tools.score.log import is_bag
 from headway.tools.score.mapping import Mapping, Time, plain_mapping
 from headway.tools.score.source import Source
 from headway.tools.score.text import TextTable
 
-SUFFIXES = (".npz", ".csv", ".tsv", ".txt", ".mcap", *hdf5.SUFFIXES)
+SUFFIXES = (".npz", ".csv", ".tsv", ".txt", ".mcap", *hdf5.SUFFIXES, *rosbag.SUFFIXES)
 WALKED = tuple(s for s in SUFFIXES if s != ".txt")  # in folders a .txt is usually a note
-LEROBOT = "LeRobotDataset"
+LEROBOT, ROSBAG2 = "LeRobotDataset", "rosbag2"  # kinds of folders that are data sets
 RESULTS = (".features.npz", ".signals.csv")  # written by `headway score` itself
 
 KINDS = (
@@ -69,8 +71,9 @@ def open_source(
     name = there[0] if episode is None else episode
     time = mapping.time if mapping is not None else Time()
     source: Source
-    if kind == ".mcap":
-        source = Bag(path, time, mapping.topic if mapping is not None else "/telemetry")
+    if kind in (".mcap", ROSBAG2, *rosbag.SUFFIXES):
+        log = open_recording(path) if kind == ".mcap" else rosbag.open_bag(path)
+        source = Bag(log, time, mapping.topic if mapping is not None else "/telemetry")
     elif kind == ".npz":
         source = ArrayTable(path, time)
     elif kind in hdf5.SUFFIXES:
@@ -85,7 +88,9 @@ def open_source(
 def data_set(path: Path) -> str | None:
     """The kind of data set that the folder `path` is as a whole; None for other folders, whose
     files are read one by one."""
-    return LEROBOT if lerobot_meta.is_data_set(path) else None
+    if lerobot_meta.is_data_set(path):
+        return LEROBOT
+    return ROSBAG2 if is_bag(path) else None
 
 
 def _kind(path: Path) -> str:

@@ -167,7 +167,7 @@ class Table(ABC):
             for key, value in (given | {"where": c.where or None}).items():
                 if value is not None:
                     raise ConfigError(
-                        f"{self.path}: [channels.{name}] `{key}` chooses messages of an MCAP file, "
+                        f"{self.path}: [channels.{name}] `{key}` chooses messages of a log, "
                         "found a table, whose columns `key` names: leave it out"
                     )
 
