@@ -20,6 +20,7 @@ from rich.table import Table
 
 from headway.errors import ConfigError, HeadwayError
 from headway.kernels import spec
+from headway.tools.score import labelfile
 from headway.tools.score.files import Episode, episodes_of, walk
 from headway.tools.score.mapping import Mapping, load_mapping
 from headway.tools.score.results import names, write
@@ -51,6 +52,9 @@ def score_command(
     mapping = load_mapping(map) if map is not None else None
     head = open_head(pro) if pro is not None else None
     found, failed = _episodes(*walk(files))
+    if mapping is not None and mapping.labels is not None:
+        for text in labelfile.read(Path(mapping.labels.file)).check(found):
+            console.print(f"[yellow]labels[/yellow] {escape(text)}", soft_wrap=True)
     titles, replaced = names(found, out)
     done: dict[str, Line] = {}
     wanted = len(found) + len(failed)

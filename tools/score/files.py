@@ -6,13 +6,13 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from headway.errors import ConfigError, RecordingError
 from headway.mcaplog import open_recording
 from headway.tools.score import hdf5, lerobot, lerobot_meta, rosbag
 from headway.tools.score.arrays import ArrayTable
 from headway.tools.score.bag import Bag
+from headway.tools.score.labelfile import Episode as Episode
 from headway.tools.score.log import is_bag
 from headway.tools.score.mapping import Mapping, Time, plain_mapping
 from headway.tools.score.source import Source
@@ -30,17 +30,6 @@ KINDS = (
     (stat.S_ISCHR, "a device"),
     (stat.S_ISBLK, "a device"),
 )
-
-
-class Episode(NamedTuple):
-    """One episode: the file or folder that it is in, and which one of those that are there, ""
-    where the file is one episode."""
-
-    path: Path
-    name: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.path}:{self.name}" if self.name else str(self.path)
 
 
 def episodes_of(path: Path) -> list[str]:
