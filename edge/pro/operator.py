@@ -78,7 +78,8 @@ class ProOperator:
         if info.spec_hash != spec.spec_hash():
             raise SpecMismatch(
                 f"bundle {bundle.path} wants PRO spec {info.spec_hash[:12]}, kernels provide "
-                f"{spec.spec_hash()[:12]}: train it again with `make models`"
+                f"{spec.spec_hash()[:12]}: carry it over with `python -m headway.learn.pro.widen`, "
+                "or train it again with `make models`"
             )
         self.given = given or Given("", hz)
         self._watches: list[Watch] = []

@@ -1,7 +1,7 @@
 """`headway score`: PRO features and signals for telemetry that Headway did not record.
 
-For every file NAME: `NAME.features.npz` (t [s], features (n, 203), names, units, mask (n, 27),
-mask_names, carried (203,), rate_hz, spec_hash, source, and success where the file says), with a PRO
+For every file NAME: `NAME.features.npz` (t [s], features (n, 209), names, units, mask (n, 29),
+mask_names, carried (209,), rate_hz, spec_hash, source, and success where the file says), with a PRO
 head `NAME.signals.csv`, and a report `NAME.html`. The features are those of the loop.
 """
 

@@ -16,6 +16,10 @@ A TOML file, strict as every configuration; examples in `examples/score`.
     [constants]
     limit = 30.0         # fields that are the same all the time
 
+    [channels.touch]
+    key = ["left_pad", "right_pad"]
+    combine = "max"      # or "mean", "norm": of several values the one of a field that has one
+
 Value = (raw * scale + offset) * unit. What is not mapped is NaN, so its features are masked.
 """
 
@@ -69,6 +73,8 @@ class Channel(config.Struct, frozen=True):
     unit: str | list[str] | None = None  # None: SI, or as names say; two for tcp, twist and wrench
     scale: float | list[float] = 1.0
     offset: float | list[float] = 0.0
+    # Several values a sample, each in SI units by then, become the one of a field that has one.
+    combine: Literal["mean", "max", "norm"] | None = None
     optional: bool = False
     # Samples come when the value changes: each holds for so long, for inf until the next one, and
     # nothing is interpolated.
@@ -266,7 +272,26 @@ def _check_channel(name: str, c: Channel, where: str) -> None:
         raise ConfigError(f"{where}: `names` wants names that differ, found {c.names}")
     if not c.keys:
         raise ConfigError(f"{where}: `key` wants at least one, found none")
+    if c.combine is not None:
+        _check_combine(name, c.combine, where)
     factors(name, c.units, where)
+
+
+def _check_combine(name: str, how: str, where: str) -> None:
+    """Raises ConfigError for a field whose values cannot be combined so."""
+    width, unit = FIELDS[name]
+    if width != 0:
+        raise ConfigError(
+            f"{where}: `combine` makes one value of several, {name} has more: drop it"
+        )
+    if unit.startswith("index"):
+        raise ConfigError(
+            f"{where}: {name} is an index, of which none stands for several: map one `key`"
+        )
+    if unit in ("0/1", "count") and how != "max":
+        raise ConfigError(
+            f'{where}: `combine` of a flag or a count wants "max", found "{how}", which is neither'
+        )
 
 
 def _check_numbers(mapping: Mapping, where: str) -> None:

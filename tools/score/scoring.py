@@ -54,7 +54,7 @@ class Summary:
         signals: Vec | None,
     ) -> None:
         """Take in the block `rows` (m,) of `data` that begins at tick `done`, with the features and
-        masks (n, 203 + 27) and the signals (n, 6) of its steps, one every `every` ticks."""
+        masks (n, 209 + 29) and the signals (n, 6) of its steps, one every `every` ticks."""
         ready = max(0, first_step(data.ready, every) - first_step(done, every))
         mask = features[ready:, spec.N_FEATURES :]
         self.present += mask.sum(axis=0)
@@ -86,9 +86,9 @@ class Scored:
     path: Path
     telemetry: Telemetry
     every: int  # step k belongs to tick `k * every` of the telemetry
-    store: Store  # features and masks (n, 203 + 27), float32
+    store: Store  # features and masks (n, 209 + 29), float32
     signal_store: Store | None  # (n, 6), in the order of `SIGNALS`; None without a head
-    carried: NDArray[np.bool_]  # (203,) which features the file's rates can carry, others are 0
+    carried: NDArray[np.bool_]  # (209,) which features the file's rates can carry, others are 0
     summary: Summary
     masked: list[str]  # the mask bits that are never 1
     notes: list[str]
