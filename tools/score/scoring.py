@@ -131,11 +131,16 @@ class Scored:
 
 
 def score_file(
-    path: Path, mapping: Mapping | None, head: Head | None, progress: Progress = lambda _: None
+    path: Path,
+    mapping: Mapping | None,
+    head: Head | None,
+    progress: Progress = lambda _: None,
+    episode: str | None = None,
 ) -> Scored:
-    """Score one file; without a mapping its channels bear the names of telemetry fields, without a
-    head there are features only. Raises RecordingError, ConfigError, SpecMismatch."""
-    source, mapping = open_source(path, mapping)
+    """Score one file, or the `episode` of one that holds several; without a mapping its channels
+    bear the names of telemetry fields, without a head there are features only. Raises
+    RecordingError, ConfigError, SpecMismatch."""
+    source, mapping = open_source(path, mapping, episode)
     if head is None:
         data = telemetry_of(source, mapping)
     else:

@@ -23,17 +23,10 @@ from headway.kernels.derive import rotate
 from headway.kernels.telemetry import FIELDS, Scale
 from headway.tools.score.convert import Converted, convert
 from headway.tools.score.grid import CUBIC, KINDS, LINEAR, ROUNDING_NS, Resampled, ticks_ns
-from headway.tools.score.labels import (
-    Marked,
-    events_of,
-    marked_by,
-    outcome_of,
-    phases_of,
-    session_of,
-)
+from headway.tools.score.labels import meaning_of
 from headway.tools.score.mapping import Limits, Mapping, scale_of
 from headway.tools.score.samples import BLOCK
-from headway.tools.score.source import Raw, Source, if_there
+from headway.tools.score.source import Raw, Source
 from headway.tools.score.stamps import rate_of
 from headway.types import Vec
 
@@ -194,21 +187,7 @@ def telemetry_of(
             f"{source.path}: a wrench in the base frame wants `channels.tcp` to turn it into the "
             'TCP frame, found none: map it, or give `frame = "tcp"` if that is what it is'
         )
-    phases: NDArray[np.int64] | None = None
-    events: list[tuple[float, str]] = []
-    marked = Marked()
-    success: bool | None = None
-    if (phase := mapping.phase) is not None:
-        with if_there("phase", phase.optional, notes):
-            phases, events = phases_of(source, phase, origin)
-    if (wanted := mapping.events) is not None:
-        with if_there("events", wanted.optional, notes):
-            said = events_of(source, wanted, origin)
-            marked = marked_by(wanted, said, n / hz, str(source.path))
-            events += said
-    if (outcome := mapping.outcome) is not None:
-        with if_there("outcome", outcome.optional, notes):
-            success = outcome_of(source, outcome)
+    meaning = meaning_of(source, mapping, origin, n / hz, notes)
     scale, assumed = scale_of(mapping.limits, joints, str(source.path))
     own = source.scale() if mapping.limits == Limits() else None
     if own is not None and len(own.q_min) == joints:
@@ -217,10 +196,10 @@ def telemetry_of(
         notes.append(f"limits that the mapping does not give, assumed: {', '.join(assumed)}")
     ready = max((_first_tick(c, origin, hz) for c in found.values()), default=0)
     made = Telemetry(
-        channels, rates, dict(mapping.constants), base, phases, hz, n, min(ready, n - 1), joints,
-        scale, origin, success, sorted(events), notes,
-        marked.failures, marked.retries, marked.end_s,
-        session_of(source, mapping.session) if mapping.session is not None else "",
+        channels, rates, dict(mapping.constants), base, meaning.phases, hz, n, min(ready, n - 1),
+        joints, scale, origin, meaning.success, meaning.events, notes,
+        meaning.marked.failures, meaning.marked.retries, meaning.marked.end_s,
+        meaning.session, source.episode,
     )  # fmt: skip
     _say_resampling(made, notes)
     notes[:0] = source.notes
