@@ -264,6 +264,11 @@ def latency(
     return latency_command(recordings, late_us, json)
 
 
+def dataset() -> int:
+    """Turn recordings into a LeRobotDataset, or back: export, import (docs/datasets.md)."""
+    return _command(["dataset", "--help"])
+
+
 COMMANDS: dict[str, Callable[..., int]] = {
     "run": run,
     "init": init,
@@ -275,7 +280,18 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "score": score,
     "report": report,
     "latency": latency,
+    "dataset": dataset,
 }
+
+
+def _dataset_commands() -> dict[str, Callable[..., int]]:
+    from headway.cli_dataset import DATASET_COMMANDS
+
+    return DATASET_COMMANDS
+
+
+# Commands that have commands of their own, by their first word.
+GROUPS: dict[str, Callable[[], dict[str, Callable[..., int]]]] = {"dataset": _dataset_commands}
 
 
 def main(args: list[str] | None = None) -> int:
@@ -331,7 +347,11 @@ def _command(args: list[str]) -> int:
         return 0
     try:
         _refuse_empty(args)
-        code: int = tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="headway", args=args)
+        commands, prog = COMMANDS, "headway"
+        if args[0] in GROUPS:
+            commands, prog = GROUPS[args[0]](), f"headway {args[0]}"
+            args = args[1:] or ["--help"]
+        code: int = tyro.extras.subcommand_cli_from_dict(commands, prog=prog, args=args)
         return code
     except HeadwayError as e:
         output.complain(f"headway: {e}")
