@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import tyro
 
@@ -36,4 +37,25 @@ def export(
     )
 
 
-DATASET_COMMANDS: dict[str, Callable[..., int]] = {"export": export}
+def import_(
+    folder: tyro.conf.Positional[Path],
+    out: Path,
+    joint_unit: Literal["rad", "deg"] | None = None,
+    images: bool = True,
+    overwrite: bool = False,
+) -> int:
+    """Write the episodes of a LeRobotDataset (2.0, 2.1 or 3.0) as recordings.
+
+    Args:
+        folder: folder of the data set.
+        out: folder for the recordings.
+        joint_unit: unit of the joints, for a data set that `headway dataset export` did not write.
+        images: also write what the cameras saw.
+        overwrite: replace other recordings of the same names.
+    """
+    from headway.tools.dataset.importer import import_command
+
+    return import_command(folder, out, joint_unit=joint_unit, images=images, overwrite=overwrite)
+
+
+DATASET_COMMANDS: dict[str, Callable[..., int]] = {"export": export, "import": import_}

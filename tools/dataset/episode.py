@@ -7,7 +7,6 @@ did about what the frame shows. Nothing in an observation is later than its fram
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -26,6 +25,7 @@ from headway.errors import RecordingError
 from headway.kernels.telemetry import FIELDS, of_recording
 from headway.mcaplog import Recording, open_recording
 from headway.tools.dataset import layout, video
+from headway.tools.dataset.kept import Calibration, Kept
 from headway.tools.recorded import events_of, joints_of, result_of
 from headway.wire import Rows
 
@@ -91,20 +91,20 @@ class RecordedEpisode:
             )
         return image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)
 
-    def about(self) -> str:
-        """What the recording knows beside its frames, as JSON: `layout.RECORDING`."""
+    def kept(self) -> Kept:
+        """What the recording knows beside its frames."""
         log = self.recording
-        plain = {
-            "name": self.path.stem,
-            "start_ns": int(self.times[0]),
-            "metadata": log.metadata,
-            "run": log.run,
-            "success": self.success,
-            "result": msgspec.to_builtins(self.result),
-            "events": msgspec.to_builtins(self.events),
-            "calibration": {c: known for c in self.cameras if (known := _calibration(log, c))},
-        }
-        return json.dumps(_without_nan(plain))
+        known = {c: _calibration(log, c) for c in self.cameras}
+        return Kept(
+            name=self.path.stem,
+            start_ns=int(self.times[0]),
+            metadata=log.metadata,
+            run=log.run,
+            success=self.success,
+            result=msgspec.to_builtins(self.result),
+            events=msgspec.to_builtins(self.events),
+            calibration={name: c for name, c in known.items() if c is not None},
+        )
 
 
 def image_rate(recording: Recording) -> float | None:
@@ -180,15 +180,15 @@ def _size(log: Recording, camera: str) -> tuple[int, int]:
     return height, width
 
 
-def _calibration(log: Recording, camera: str) -> dict[str, Any] | None:
+def _calibration(log: Recording, camera: str) -> Calibration | None:
     topic = f"{_CAMERA}{camera}/calibration"
-    if topic not in log.topics or not any(True for _ in log.messages(topic)):
+    if topic not in log.topics or next(log.messages(topic), None) is None:
         return None
     found = log.calibration(topic)
-    return {
-        "intrinsics": found.intrinsics.tolist(), "height": found.height, "width": found.width,
-        "frame_id": found.frame_id,
-    }  # fmt: skip
+    return Calibration(
+        intrinsics=found.intrinsics.tolist(), height=found.height, width=found.width,
+        frame_id=found.frame_id,
+    )  # fmt: skip
 
 
 def _rows(log: Recording, topic: str) -> Rows | None:
@@ -303,12 +303,3 @@ def _tasks(log: Recording, events: list[Event], times: Times) -> list[str]:
     texts = [first, *(text for _, text in said)]
     at = np.searchsorted([t for t, _ in said], times, side="right")
     return [texts[i] for i in at]
-
-
-def _without_nan(plain: Any) -> Any:
-    """JSON has no NaN: null instead."""
-    if isinstance(plain, dict):
-        return {k: _without_nan(v) for k, v in plain.items()}
-    if isinstance(plain, (list, tuple)):
-        return [_without_nan(v) for v in plain]
-    return None if isinstance(plain, float) and not np.isfinite(plain) else plain

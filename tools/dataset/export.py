@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -57,53 +57,57 @@ def export_command(
         why = "as asked"
         if fps is None:
             fps, why = rate_of(paths, images)
-        with _progress(console) as progress:
+        with progress_bar(console) as progress:
             bar = progress.add_task("looking", total=len(paths))
             chosen = plan(
                 paths, fps, images=images, successes=successes, show=lambda: progress.advance(bar)
             )
         console.print(f"{fps} frames a second: {escape(why)}", highlight=False)
-        with _progress(console) as progress, _disk(out):
+        with progress_bar(console) as progress, _disk(out):
             bar = progress.add_task("writing", total=len(chosen.paths))
-            _write(chosen, part, lambda: progress.advance(bar))
-    _say(console, chosen, out)
-    return INCOMPLETE if chosen.failed else 0
-
-
-def _write(chosen: Plan, folder: Path, show: Any) -> None:
-    writer = DatasetWriter(folder, chosen.features, chosen.fps, chosen.robot)
-    try:
-        for path in chosen.paths:
-            episode = read_episode(path, chosen.fps, images=bool(chosen.cameras))
-            pictures = {layout.IMAGES + c: episode.images(c) for c in chosen.cameras}
-            writer.add(
-                columns_of(episode, chosen.features), episode.tasks, pictures,
-                {layout.RECORDING: episode.about()},
-            )  # fmt: skip
-            show()
-        writer.finish()
-    except BaseException:
-        writer.abandon()
-        raise
-
-
-def _progress(console: Any) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-        console=console, transient=True,
-    )  # fmt: skip
-
-
-def _say(console: Any, chosen: Plan, out: Path) -> None:
+            writer = _write(chosen, part, lambda: progress.advance(bar))
     for text in chosen.notes:
         console.print(f"[yellow]note[/yellow] {escape(text)}", soft_wrap=True)
     for text in chosen.failed:
         console.print(f"[red]not exported[/red] {escape(text)}", soft_wrap=True)
     cameras = ", ".join(chosen.cameras) or "no cameras"
     console.print(
-        f"{len(chosen.paths)} episodes, {chosen.frames} frames, {escape(cameras)}: LeRobotDataset "
+        f"{writer.episodes} episodes, {writer.frames} frames, {escape(cameras)}: LeRobotDataset "
         f"{layout.VERSION} in {escape(str(out))}",
-        soft_wrap=True, highlight=False,
+        soft_wrap=True,
+        highlight=False,
+    )
+    return INCOMPLETE if chosen.failed else 0
+
+
+def _write(chosen: Plan, folder: Path, show: Callable[[], object]) -> DatasetWriter:
+    """Write the episodes of a plan; one that turns out to be damaged is added to what failed."""
+    writer = DatasetWriter(folder, chosen.features, chosen.fps, chosen.robot)
+    try:
+        for path in chosen.paths:
+            try:
+                episode = read_episode(path, chosen.fps, images=bool(chosen.cameras))
+                pictures = {layout.IMAGES + c: episode.images(c) for c in chosen.cameras}
+                columns = columns_of(episode, chosen.features)
+                about = {layout.RECORDING: episode.kept().to_json()}
+                writer.add(columns, episode.tasks, pictures, about)
+            except RecordingError as e:  # frames in a video that no episode has do no harm
+                chosen.failed.append(str(e))
+            show()
+        if not writer.episodes:
+            raise RecordingError(f"wanted a recording to export, found none: {chosen.failed[0]}")
+        writer.finish()
+    except BaseException:
+        writer.abandon()
+        raise
+    return writer
+
+
+def progress_bar(console: Any) -> Progress:
+    """A bar that is gone when its work is done."""
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+        console=console, transient=True,
     )  # fmt: skip
 
 

@@ -36,14 +36,13 @@ _COMPONENTS: dict[str, tuple[str, ...]] = {
 @dataclass(frozen=True)
 class Plan:
     """What a data set is made of. `failed` says why recordings are left out, `notes` what else is
-    worth knowing. `frames` of all episodes."""
+    worth knowing."""
 
     paths: list[Path]
     fps: int
     robot: str
     cameras: dict[str, tuple[int, int]]  # height and width [px]
     features: dict[str, Feature]
-    frames: int
     failed: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -57,8 +56,6 @@ class _Seen:
     joints: tuple[str, ...]
     cameras: dict[str, tuple[int, int]]
     known: frozenset[str]
-    frames: int
-    outcome: bool
 
 
 def recordings_in(paths: Sequence[Path]) -> list[Path]:
@@ -149,7 +146,7 @@ def plan(
     return Plan(
         [s.path for s in seen], fps, first.robot, first.cameras,
         features_of(first.joints, first.cameras, everywhere),
-        sum(s.frames for s in seen), failed, said,
+        failed, said,
     )  # fmt: skip
 
 
@@ -159,7 +156,7 @@ def _few(names: list[str]) -> str:
 
 def _seen(e: RecordedEpisode) -> _Seen:
     known = frozenset(e.fields) | ({layout.SUCCESS} if e.success is not None else frozenset())
-    return _Seen(e.path, e.robot, e.joints, e.cameras, known, len(e), e.success is not None)
+    return _Seen(e.path, e.robot, e.joints, e.cameras, known)
 
 
 def _check_same(first: _Seen, other: _Seen) -> None:

@@ -103,11 +103,11 @@ class DatasetWriter:
         self._own = dict(features)
         self._features = self._own | layout.default_features()
         self._data = _Tables(folder, layout.DATA)
-        self._episodes = _Tables(folder, layout.EPISODES)
+        self._about = _Tables(folder, layout.EPISODES)
         self._pending: list[dict[str, Any]] = []
         self._tasks: dict[str, int] = {}
         self._totals: dict[str, stats.Total] = {}
-        self._count = self._frames = 0
+        self.episodes = self.frames = 0  # so far
         self._videos = {
             key: _Videos(folder, key, f, fps) for key, f in self._own.items() if f.dtype == "video"
         }
@@ -129,19 +129,19 @@ class DatasetWriter:
         values = dict(columns) | {
             "timestamp": (k / self._fps).astype(np.float32),
             "frame_index": k,
-            "episode_index": np.full(n, self._count),
-            "index": self._frames + k,
+            "episode_index": np.full(n, self.episodes),
+            "index": self.frames + k,
             "task_index": np.array([self._tasks[task] for task in tasks]),
         }
         data_chunk, data_file = self._data.ready()
         row: dict[str, Any] = {
-            "episode_index": self._count,
+            "episode_index": self.episodes,
             "tasks": list(dict.fromkeys(tasks)),
             "length": n,
             "data/chunk_index": data_chunk,
             "data/file_index": data_file,
-            "dataset_from_index": self._frames,
-            "dataset_to_index": self._frames + n,
+            "dataset_from_index": self.frames,
+            "dataset_to_index": self.frames + n,
         }
         found = {name: stats.of_numbers(x) for name, x in values.items()}
         for key, videos in self._videos.items():
@@ -152,8 +152,8 @@ class DatasetWriter:
             row |= {f"stats/{name}/{k}": v.tolist() for k, v in one.items()}
         self._data.write(self._table(values))
         self._pending.append(row | dict(about))
-        self._count += 1
-        self._frames += n
+        self.episodes += 1
+        self.frames += n
         if len(self._pending) >= _ROWS:
             self._flush()
 
@@ -172,16 +172,16 @@ class DatasetWriter:
     def _flush(self) -> None:
         if not self._pending:
             return
-        chunk, file = self._episodes.ready()
+        chunk, file = self._about.ready()
         place = {"meta/episodes/chunk_index": chunk, "meta/episodes/file_index": file}
-        self._episodes.write(need("pyarrow").Table.from_pylist([r | place for r in self._pending]))
+        self._about.write(need("pyarrow").Table.from_pylist([r | place for r in self._pending]))
         self._pending.clear()
 
     def finish(self) -> None:
         """Write what belongs to all episodes, and close the files."""
         self._flush()
         self._data.close()
-        self._episodes.close()
+        self._about.close()
         for videos in self._videos.values():
             videos.close()
         self._write_tasks()
@@ -192,7 +192,7 @@ class DatasetWriter:
         self._write_json(layout.STATS, total)
         said = layout.info(
             self._features, {key: v.about for key, v in self._videos.items()}, fps=self._fps,
-            robot=self._robot, episodes=self._count, frames=self._frames, tasks=len(self._tasks),
+            robot=self._robot, episodes=self.episodes, frames=self.frames, tasks=len(self._tasks),
         )  # fmt: skip
         self._write_json(layout.INFO, said)
 
@@ -201,7 +201,7 @@ class DatasetWriter:
         for videos in self._videos.values():
             videos.abandon()
         self._data.close()
-        self._episodes.close()
+        self._about.close()
 
     def _write_tasks(self) -> None:
         """The table of tasks. Pandas, by which LeRobot reads it, is told that `task` is its
