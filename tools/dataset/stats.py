@@ -65,9 +65,9 @@ class OfImages:
             "mean": mean,
             "std": np.sqrt(np.maximum(share @ levels**2 - mean**2, 0.0)),
         }
-        below = share.cumsum(axis=1)
+        below = self._counts.cumsum(axis=1)
         for name, q in QUANTILES.items():
-            found[name] = np.array([levels[min(int(np.searchsorted(b, q)), 255)] for b in below])
+            found[name] = np.array([levels[int(np.searchsorted(b, q * b[-1]))] for b in below])
         found = {k: v.reshape(3, 1, 1) for k, v in found.items()}
         return found | {"count": np.array([self._images])}
 

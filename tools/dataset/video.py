@@ -80,10 +80,14 @@ class VideoWriter:
         self.frames += 1
 
     def close(self) -> None:
-        """Write what the encoder still holds, and the index. Raises OSError."""
+        """Write what the encoder still holds, and the index; no file is left of no frames. Raises
+        OSError."""
+        if not self.frames:
+            self.abandon()
+            self.path.unlink(missing_ok=True)
+            return
         with self._as_os_error():
-            if self.frames:
-                self._file.mux(self._stream.encode())
+            self._file.mux(self._stream.encode())
             self._file.close()
             with self._av.open(str(self.path)) as made:  # a full disk is not always said
                 found = made.streams.video[0].frames
@@ -108,7 +112,9 @@ class VideoWriter:
     @property
     def full(self) -> bool:
         """Whether the next episode goes into another file."""
-        size = self.path.stat().st_size if self.path.exists() else 0
+        if not self.frames:
+            return False
+        size = self.path.stat().st_size
         return size >= VIDEO_MB << 20 or self.frames >= LONGEST_S * self.fps
 
 
