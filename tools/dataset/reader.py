@@ -101,10 +101,11 @@ class Dataset:
             raise self._wrong("lines of JSON", repr(e), path) from None
 
     def _read(self, path: Path, **options: Any) -> Any:
-        """The Parquet file at `path` as a table."""
-        pa = need("pyarrow")
+        """The Parquet file at `path` as a table, without columns of statistics."""
+        pa, pq = need("pyarrow"), need("pyarrow.parquet")
         try:
-            return need("pyarrow.parquet").read_table(path, **options)
+            names = [n for n in pq.read_schema(path).names if not n.startswith("stats/")]
+            return pq.read_table(path, **{"columns": names, **options})
         except (OSError, ValueError, KeyError, pa.ArrowException) as e:
             raise self._wrong("a Parquet file", f"none that can be read ({e})", path) from None
 
@@ -128,7 +129,7 @@ class Dataset:
         else:
             rows = []
             for path in sorted(self.folder.glob("meta/episodes/*/*.parquet")):
-                rows += self._episode_rows(path)
+                rows += self._read(path).to_pylist()
         found = []
         for row in sorted(rows, key=lambda r: int(r["episode_index"])):
             try:
@@ -137,12 +138,6 @@ class Dataset:
                 raise self._wrong("where an episode's data are", f"no {e}") from None
             found.append(StoredEpisode(int(row["episode_index"]), self.folder / name, row))
         return found
-
-    def _episode_rows(self, path: Path) -> list[dict[str, Any]]:
-        schema = need("pyarrow.parquet").read_schema(path)
-        names = [n for n in schema.names if not n.startswith("stats/")]
-        rows: list[dict[str, Any]] = self._read(path, columns=names).to_pylist()
-        return rows
 
     def frames(self, episode: StoredEpisode) -> StoredFrames:
         """The frames of `episode`, without what its cameras saw. Raises RecordingError."""
