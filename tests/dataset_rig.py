@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import pytest
 
 from headway.clock import NS
 from headway.edge.control.events import Event, EventKind
@@ -133,3 +134,16 @@ def record(
         if result is not None:
             log.json("/result", START + int(ticks[-1]), msgspec.json.encode(result))
     return path
+
+
+def info(folder: Path) -> dict[str, Any]:
+    """What a data set says of itself."""
+    found: dict[str, Any] = json.loads((folder / "meta/info.json").read_text())
+    return found
+
+
+def table(folder: Path, pattern: str = "data") -> dict[str, list[Any]]:
+    """All rows of a data set's table, by column."""
+    pq = pytest.importorskip("pyarrow.parquet", reason="wants the extra lerobot")
+    parts = [pq.read_table(p) for p in sorted(folder.glob(f"{pattern}/*/*.parquet"))]
+    return {n: [x for p in parts for x in p[n].to_pylist()] for n in parts[0].column_names}

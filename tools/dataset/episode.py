@@ -34,7 +34,7 @@ GAP_S, GAP_FRAMES = 0.1, 1.5
 # Where images come at the rate of the frames, but not evenly, frames wait for late ones up to this
 # share of a frame, rather than show the image before.
 LATE = 0.25
-_RGB, _CAMERA = "/rgb", "/camera/"
+_CAMERA, _RGB, _DEPTH = "/camera/", "/rgb", "/depth"
 
 Times = NDArray[np.int64]
 Image = NDArray[np.uint8]
@@ -43,8 +43,9 @@ Image = NDArray[np.uint8]
 @dataclass(frozen=True)
 class RecordedEpisode:
     """The frames of one recording: n times (n,) [ns, the recording's clock], and what is known in
-    each of them. `fields` are finite: joints (n, J) as `q` and `sent`, `width_ref_next` (n,), the
-    other telemetry by its name, PRO's signals as `pro.NAME`, PRO's `reward` between frames."""
+    each of them. `fields` are finite: telemetry by its name, of it the joints' `q` (n, J) always;
+    commands to the joints as `sent` (n, J) and to the jaws as `gripper.width_ref` (n,), as the
+    action has them; PRO's signals as `pro.NAME` (n,), and its `reward` (n,) between frames."""
 
     recording: Recording
     fps: int
@@ -141,6 +142,8 @@ def read_episode(path: Path, fps: int, *, images: bool = True) -> RecordedEpisod
     times = _frame_times(log, rows["t_ns"], command["t_ns"], shown, fps)
     notes = [log.note] if log.note else []
     notes += _image_notes(shown, times, fps)
+    depths = [t for t in log.topics if t.endswith(_DEPTH) and images]
+    notes += [f"{t} left out: videos hold colours" for t in depths]
     joints = joints_of(log)
     if len(joints) != rows.dtype["q"].shape[0]:
         joints = tuple(f"j{i + 1}" for i in range(rows.dtype["q"].shape[0]))
@@ -273,7 +276,7 @@ def _fields(
     before = np.searchsorted(command["t_ns"], after, side="left") - 1
     found = {name: np.asarray(rows[name][now], np.float64) for name in FIELDS}
     found["sent"] = np.asarray(command["sent"][before], np.float64)
-    found["width_ref_next"] = np.asarray(rows["width_ref"][then], np.float64)
+    found[layout.WIDTH_REF] = np.asarray(rows["width_ref"][then], np.float64)
     for name, what in (("q", "joint positions"), ("sent", "joint commands")):
         known = np.isfinite(found[name]).all(axis=1)
         if not known.all():

@@ -184,7 +184,7 @@ class Dataset:
             try:
                 with Picture.open(io.BytesIO(stored["bytes"])) as picture:
                     yield np.asarray(picture.convert("RGB"))
-            except (OSError, TypeError, KeyError) as e:
+            except (OSError, TypeError, KeyError, Picture.DecompressionBombError) as e:
                 raise self._wrong("pictures in the table", repr(e), episode.data) from None
 
 

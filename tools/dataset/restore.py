@@ -131,8 +131,8 @@ def topic_of(feature: str) -> str:
 def _as_rows(names: tuple[str, ...] | None, values: NDArray[Any], times: NDArray[np.int64]) -> Rows:
     """A feature with a column for each of `names`, or one column `value`."""
     columns = tuple(re.sub(r"\W", "_", n, flags=re.ASCII) for n in names or ())
+    columns = tuple(f"_{c}" if not c or c[0].isdigit() else c for c in columns)
     if values.ndim == 2 and len(set(columns)) == values.shape[1] and "t_ns" not in columns:
-        columns = tuple(f"_{c}" if c[:1].isdigit() else c for c in columns)
         parts = dict(zip(columns, values.T, strict=True))
     else:
         parts = {"value": values}

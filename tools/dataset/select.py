@@ -137,12 +137,14 @@ def plan(
         )
     first = seen[0]
     everywhere = frozenset.intersection(*(s.known for s in seen))
-    for name in sorted(frozenset.union(*(s.known for s in seen)) - everywhere):
+    somewhere = frozenset.union(*(s.known for s in seen))
+    for name in sorted(somewhere - everywhere):
         lacking = [s.path.name for s in seen if name not in s.known]
         notes.setdefault(f"{name} left out: not known in every frame", []).extend(lacking)
-    never = [n for n in FIELDS if n not in everywhere and n not in _ELSEWHERE]
+    never = [n for n in FIELDS if n not in somewhere and n not in _ELSEWHERE]
     said = [f"{_few(files)}: {text}" for text, files in notes.items()]
-    said.append(f"not in the data set, since not known in all: {', '.join(never) or 'nothing'}")
+    if never:
+        said.append(f"telemetry left out, known in every frame of no recording: {', '.join(never)}")
     return Plan(
         [s.path for s in seen], fps, first.robot, first.cameras,
         features_of(first.joints, first.cameras, everywhere),
@@ -183,7 +185,7 @@ def features_of(
     state = tuple(layout.JOINT + j for j in joints)
     action = tuple(layout.JOINT_REF + j for j in joints)
     state += (layout.WIDTH,) if "width" in known else ()
-    action += (layout.WIDTH_REF,) if "width_ref_next" in known else ()
+    action += (layout.WIDTH_REF,) if layout.WIDTH_REF in known else ()
     found = {
         layout.STATE: Feature("float32", (len(state),), state),
         layout.ACTION: Feature("float32", (len(action),), action),
@@ -216,7 +218,7 @@ def columns_of(e: RecordedEpisode, features: Mapping[str, Feature]) -> dict[str,
     if layout.WIDTH in (features[layout.STATE].names or ()):
         values[layout.STATE] = np.column_stack([values[layout.STATE], e.fields["width"]])
     if layout.WIDTH_REF in (features[layout.ACTION].names or ()):
-        values[layout.ACTION] = np.column_stack([values[layout.ACTION], e.fields["width_ref_next"]])
+        values[layout.ACTION] = np.column_stack([values[layout.ACTION], e.fields[layout.WIDTH_REF]])
     if "reward" in e.fields:
         values[layout.REWARD] = e.fields["reward"]
     return {
