@@ -155,7 +155,10 @@ def features(n: int) -> list[Row]:
         rows[name] = rng.normal(0, 0.1, rows[name].shape)
     lim = UR5E.limits
     scale = Scale(lim.q_min, lim.q_max, lim.dq_max, lim.tau_max)
-    vector, mask = np.empty(203, np.float32), np.empty(len(kernels.spec.MASKS), np.float32)
+    vector, mask = (
+        np.empty(kernels.spec.N_FEATURES, np.float32),
+        np.empty(len(kernels.spec.MASKS), np.float32),
+    )
     row = rows[0]
     out: list[Row] = []
     for impl in IMPLS:

@@ -35,7 +35,10 @@ class Text(NamedTuple):
 TEXTS: dict[str, Text] = {
     # motion
     "dq": Text("rms over joints", "", "stuck or braked arm: low; overspeed: near 1"),
-    "v": Text("v = twist[:3]", "", "arm that waits or stands in contact: 0"),
+    "v": Text("\\|twist[:3]\\| or speed", "", "arm that waits or stands in contact: 0"),
+    "w": Text(
+        "\\|twist[3:]\\| or spin", "", "hand that turns where it should not, item that twists it"
+    ),
     "ddq": Text("difference over {diff_s:g} s", "", "impact, emergency brake"),
     "jerk": Text(
         "second difference over 2 x {diff_s:g} s", "", "impact, chunk seam, arm freed of its load"

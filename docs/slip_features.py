@@ -40,7 +40,7 @@ Features = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Hold:
-    """From "item held" to its loss or release. `t` (n,) [s] since "item held", `features` (n, 203),
+    """From "item held" to its loss or release. `t` (n,) [s] since "item held", `features` (n, 209),
     of the whole episode; `slip_s`: when it let go, `end_s`: when it was released."""
 
     episode: int
@@ -93,7 +93,7 @@ def seen(hold: Hold, feature: str, until_s: float) -> bool:
 
 
 def wins(slip: Hold, period: tuple[float, float], controls: list[Hold]) -> NDArray[np.float64]:
-    """(controls, 203): share of the period's steps in which the slip's feature is above that of the
+    """(controls, 209): share of the period's steps in which the slip's feature is above that of the
     control at the same age, ties half; NaN where the control is the same episode or too short."""
     assert slip.slip_s is not None
     a, b = slip.slip_s + period[0], slip.slip_s + period[1]
@@ -111,7 +111,7 @@ def wins(slip: Hold, period: tuple[float, float], controls: list[Hold]) -> NDArr
 def aurocs(
     slips: list[Hold], controls: list[Hold], period: tuple[float, float]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(203,) and its 95 % interval (2, 203)."""
+    """(209,) and its 95 % interval (2, 209)."""
     table = np.stack([wins(s, period, controls) for s in slips])
     known = np.isfinite(table[:, :, 0])
     table = np.nan_to_num(table)

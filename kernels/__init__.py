@@ -2,7 +2,7 @@
 
 stream = feature_stream("auto", scale, joints=6, rate_hz=500.0)
 stream.push(row)                      # every tick; a row of telemetry.dtype(joints)
-features, mask = stream.features()    # after any tick; (203,) and (27,) float32
+features, mask = stream.features()    # after any tick; (209,) and (29,) float32
 features, mask = stream.step(row)     # both at once, into arrays that the next step overwrites
 features_batch(windows, scale, 500.0) # many windows at once, on all cores
 """
@@ -71,7 +71,7 @@ def batch(
     every: int = 1,
     impl: Impl = "auto",
 ) -> tuple[FLOATS, FLOATS]:
-    """Features (n // every, 203) and masks (n // every, 27) of a recording of n rows: after each
+    """Features (n // every, 209) and masks (n // every, 29) of a recording of n rows: after each
     `every` rows what a stream gives then. Raises Missing, ConfigError."""
     chosen = {"cuda": cuda.batch, "cpp": native.batch, "numpy": oracle.batch}[resolve(impl)]
     return chosen(rows, scale, rate_hz, every)
@@ -84,7 +84,7 @@ def features_batch(
     impl: Impl = "auto",
     threads: int | None = None,
 ) -> tuple[FLOATS, FLOATS]:
-    """Features (B, 203) and masks (B, 27) after the last row of each of `windows`, (B, T) rows of
+    """Features (B, 209) and masks (B, 29) after the last row of each of `windows`, (B, T) rows of
     telemetry.dtype(joints), each a stream of its own that began with its first row. T is usually a
     window and what the filters look back over. C++ works on `threads`, by default on every core
     that this process may use; NumPy on one. Raises Missing, ConfigError, SpecMismatch."""

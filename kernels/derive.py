@@ -26,6 +26,13 @@ C = spec.CONSTANTS
 BLOCK = 64
 MASK = {name: i for i, name in enumerate(spec.MASKS)}
 ROW = {name: i for i, name in enumerate(spec.CHANNELS)}
+# mask of a vector, its field, its first column there, field and mask of its norm
+NORMS = (
+    ("force", "wrench", 0, "force_norm"),
+    ("torque", "wrench", 3, "torque_norm"),
+    ("twist", "twist", 0, "speed"),
+    ("twist", "twist", 3, "spin"),
+)
 
 
 @cache
@@ -178,7 +185,8 @@ class Derive:
         put("tau", norm(at("tau_ext") / s.tau_max) * jn)
         put("dtau", norm(rate("tau_ext", "tau") / s.tau_max) * (acc * jn))
         v = at("twist")[:, :3]
-        put("v", norm(v) / s.v_max)
+        put("v", at("speed")[:, 0] / s.v_max)
+        put("w", at("spin")[:, 0])
         vj = v - 2 * at("twist", k)[:, :3] + at("twist", 2 * k)[:, :3]
         put("vjerk2", np.add.reduce(vj * vj, axis=1) * (curve * curve) * ok("twist", k, 2 * k))
         put("reversals", self._reversals(dq))
@@ -259,15 +267,9 @@ class Derive:
         parts = np.logical_and.reduceat(good, self._starts, axis=1)
         for i, g in enumerate(self._start_group):
             valid[:, g] &= parts[:, i]
-        for whole, norm, first in (("force", "force_norm", 0), ("torque", "torque_norm", 3)):
-            known = valid[:, MASK[whole]]
-            if known.any():
-                part = x[known, col["wrench"]][:, first : first + 3]
-                x[known, col[norm].start] = np.sqrt(np.add.reduce(part * part, axis=1))
-                good[known, col[norm].start] = True
-                valid[:, MASK[norm]] |= known
         self._valid[a:b] = valid
-        if valid.all():
+        if good.all():
+            self._norms(x, valid)
             return
         x[~good] = 0.0  # so that nothing non-finite takes part in what follows
         k = self.win.diff
@@ -283,12 +285,24 @@ class Derive:
                 diff = _twist(now, then) if target == "twist" else now - then
                 x[use, col[field]] = (diff * (self.rate / k))[use]
                 valid[:, t] |= use
+        self._norms(x, valid)
         self._valid[a:b] = valid
+        if valid.all():
+            return
         # last valid sample at or before each tick, per column; row a - 1 holds already
         keep = valid[:, self.group]
         src = np.maximum.accumulate(np.where(keep, np.arange(1, b - a + 1)[:, None], 0), axis=0)
         held = np.take_along_axis(self._x[a - 1 : b], src, axis=0)
         x[:] = held
+
+    def _norms(self, x: Vec, valid: NDArray[np.bool_]) -> None:
+        """Where a vector is valid its norm counts, whatever the norm's own field says."""
+        for whole, field, first, norm in NORMS:
+            known = valid[:, MASK[whole]]
+            if known.any():
+                part = x[known, self.col[field]][:, first : first + 3]
+                x[known, self.col[norm].start] = np.sqrt(np.add.reduce(part * part, axis=1))
+                valid[:, MASK[norm]] |= known
 
     def _reversals(self, dq: Vec) -> Vec:
         """Sign changes of dq/dq_max beyond the deadband, per tick, mean over joints."""

@@ -69,7 +69,7 @@ class FeatureStream:
     def features(
         self, out_features: FLOATS | None = None, out_mask: FLOATS | None = None
     ) -> tuple[FLOATS, FLOATS]:
-        """Features (203,) and mask bits (27,) as of the latest tick, as the oracle does."""
+        """Features (209,) and mask bits (29,) as of the latest tick, as the oracle does."""
         out = np.empty(spec.N_FEATURES, np.float32) if out_features is None else out_features
         bits = np.empty(spec.N_MASKS, np.float32) if out_mask is None else out_mask
         self._stream.features(out, bits)

@@ -1,4 +1,4 @@
-"""Stage 2 and the stream: the 203 PRO features in float64 NumPy, as `spec.py` names them.
+"""Stage 2 and the stream: the 209 PRO features in float64 NumPy, as `spec.py` names them.
 
 Each feature is a pure function of the last L derived channels (`derive.py`) and of the state
 machines (`events.py`) at the latest tick. The C++ twin computes the same.
@@ -70,7 +70,7 @@ class FeatureStream:
         self.bind(np.zeros(spec.N_FEATURES, np.float32), np.zeros(spec.N_MASKS, np.float32))
 
     def bind(self, out_features: FLOATS, out_mask: FLOATS) -> None:
-        """Have `step` write features (203,) and mask bits (27,) into these arrays."""
+        """Have `step` write features (209,) and mask bits (29,) into these arrays."""
         self._bound = out_features, out_mask
 
     def step(self, row: np.void) -> tuple[FLOATS, FLOATS]:
@@ -81,7 +81,7 @@ class FeatureStream:
     def features(
         self, out_features: FLOATS | None = None, out_mask: FLOATS | None = None
     ) -> tuple[FLOATS, FLOATS]:
-        """Features (203,) and mask bits (27,) as of the latest tick, into `out_*` where given;
+        """Features (209,) and mask bits (29,) as of the latest tick, into `out_*` where given;
         all zero before the first tick. Never NaN or infinite."""
         out = np.empty(spec.N_FEATURES, np.float32) if out_features is None else out_features
         bits = np.empty(spec.N_MASKS, np.float32) if out_mask is None else out_mask
@@ -273,7 +273,7 @@ class FeatureStream:
 def batch(
     rows: NDArray[Any], scale: Scale, rate_hz: float, every: int = 1
 ) -> tuple[FLOATS, FLOATS]:
-    """Features (n // every, 203) and masks (n // every, 27) of a recording: after each `every` rows
+    """Features (n // every, 209) and masks (n // every, 29) of a recording: after each `every` rows
     exactly what a stream gives then."""
     return play(FeatureStream(scale, rows["q"].shape[1], rate_hz), rows, every)
 
@@ -291,7 +291,7 @@ def play(stream: Any, rows: NDArray[Any], every: int) -> tuple[FLOATS, FLOATS]:
 
 
 def features_batch(windows: NDArray[Any], scale: Scale, rate_hz: float) -> tuple[FLOATS, FLOATS]:
-    """Features (B, 203) and masks (B, 27) after the last row of each of B windows (B, T), each a
+    """Features (B, 209) and masks (B, 29) after the last row of each of B windows (B, T), each a
     stream that began with its first row."""
     features = np.zeros((len(windows), spec.N_FEATURES), np.float32)
     masks = np.zeros((len(windows), spec.N_MASKS), np.float32)

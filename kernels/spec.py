@@ -1,6 +1,6 @@
 """The only definition of the PRO features: names, units, meanings, constants, and their hash.
 
-203 features in four groups (Motion 56, Force/torque 86, Gripper 32, Status 29) and 27 mask bits.
+209 features in four groups (Motion 62, Force/torque 86, Gripper 32, Status 29) and 29 mask bits.
 This file needs nothing but the standard library, because the build reads it to write the C++ header
 (`cpp/generate.py`); no constant is typed twice. The arithmetic is in `oracle.py`.
 
@@ -23,7 +23,8 @@ Masking: a tick of an input group is valid when all of the group's fields are fi
 when its latest tick is valid and so are at least half of the ticks in the window. `dq`, `dq_ref`
 and `twist` that are missing are derived from `q`, `q_ref` and `tcp`. `force_norm` and `torque_norm`
 are the norms of the wrench's force and torque wherever those are valid, whatever the fields say,
-and else the fields.
+and else the fields; so are `speed` and `spin` the norms of the twist's two halves, derived or not.
+The spin is in rad/s for every robot, as forces are in N: no limit of it is stated to divide by.
 
 The rate has mask bits of its own: `rate_N` is 1 from N Hz on. A feature that needs N Hz needs that
 bit, so that a head is told by one and the same mask what a robot lacks and what its rate cannot
@@ -53,6 +54,8 @@ MASK_FIELDS: dict[str, tuple[str, ...]] = {
     "tau": ("tau_ext",),
     "tcp": ("tcp",),
     "twist": ("twist",),  # or derived from tcp
+    "speed": ("speed",),  # or derived from twist
+    "spin": ("spin",),  # or derived from twist
     "force": ("wrench",),  # its first three columns
     "torque": ("wrench",),  # the others
     "force_norm": ("force_norm",),  # or derived from force
@@ -122,7 +125,7 @@ CONSTANTS: dict[str, float] = {
     "overtime_max": 2.0,  # cap of elapsed / limit
 }
 
-MOTION6 = ("dq", "v", "ddq", "jerk", "q_err", "dq_err", "tau", "dtau")
+MOTION6 = ("dq", "v", "w", "ddq", "jerk", "q_err", "dq_err", "tau", "dtau")
 FORCE6 = ("F", "M", "Fxy", "dF", "power", "band", "touch")
 GRIP4 = ("width", "width_err", "width_rate", "grip", "grip_rate")
 WRENCH5 = ("Fx", "Fy", "Fz", "Mx", "My", "Mz")  # signed: a norm does not tell where it came from
@@ -178,7 +181,8 @@ def _list(text: str) -> tuple[Feature, ...]:
 MOTION = _stats(
     {
         "dq": ("1", "|dq / dq_max|", "dq"),
-        "v": ("1", "TCP speed / v_max", "twist"),
+        "v": ("1", "TCP speed / v_max", "speed"),
+        "w": ("rad/s", "TCP angular speed", "spin"),
         "ddq": ("1", "|ddq / dq_max| accel_s", "dq rate_50"),
         "jerk": ("1", "|dddq / dq_max| accel_s^2", "dq rate_100"),
         "q_err": ("1", "|(q_ref - q) / q_tol|", "q ref"),
@@ -189,11 +193,11 @@ MOTION = _stats(
     STATS6,
 ) + _list("""
 ldlj | 1 | twist rate_100 | log dimensionless jerk of v_tcp over L (Balasubramanian et al. 2015)
-sparc | 1 | twist rate_50 | spectral arc length of the speed, 6 bins (Balasubramanian et al. 2015)
+sparc | 1 | speed rate_50 | spectral arc length of the speed, 6 bins (Balasubramanian et al. 2015)
 reversals   | 1 | dq rate_50 | sign reversals of dq in L beyond a deadband, per joint
 hf_share    | 1 | dq rate_100 | share of the energy of dq above 20 Hz (Hann window, mean taken out)
 straight    | 1 | tcp   | net TCP displacement over path length in L
-slow        | 1 | twist | fraction of L with TCP speed below 2 mm/s
+slow        | 1 | speed | fraction of L with TCP speed below 2 mm/s
 limit_dist  | 1 | q     | distance to the nearest joint limit over that joint's range
 saturated   | 1 | dq    | fraction of L with a joint at 98 % of its speed limit
 """)

@@ -57,7 +57,16 @@ FIELDS: dict[str, tuple[int | str, str]] = {
     "force_norm": (0, "N"),  # |F| on the tool, >= 0
     "torque_norm": (0, "Nm"),  # |M| on the tool, >= 0
     "touch": (0, "0..1"),  # of one tactile pad's range; 0: nothing touches it
+    # likewise of the TCP's motion; where `twist` is valid its norms count instead
+    "speed": (0, "m/s"),  # |v| of the TCP, >= 0
+    "spin": (0, "rad/s"),  # |w| of the TCP, >= 0
 }
+# field -> what it is taken from: the first of these that is known
+SOURCES: dict[str, tuple[str, ...]] = {
+    "dq": ("dq", "q"), "dq_ref": ("dq_ref", "q_ref"), "twist": ("twist", "tcp"),
+    "speed": ("twist", "tcp", "speed"), "spin": ("twist", "tcp", "spin"),
+    "force_norm": ("wrench", "force_norm"), "torque_norm": ("wrench", "torque_norm"),
+}  # fmt: skip
 
 
 @cache

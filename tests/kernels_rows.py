@@ -9,6 +9,7 @@ import pytest
 
 from headway import kernels
 from headway.kernels import native, spec
+from headway.kernels.derive import NORMS
 from headway.kernels.telemetry import FIELDS, Scale, empty
 
 Rows = np.ndarray[tuple[int], np.dtype[Any]]
@@ -53,13 +54,16 @@ def wild(n: int, seed: int, joints: int = 6) -> Rows:
     rows["vacuum"] = np.abs(np.sin(i / 50))
     rows["force_norm"], rows["torque_norm"] = 8.0 * (i // 70 % 2), 0.3
     rows["touch"] = np.abs(np.cos(i / 60))
+    rows["speed"], rows["spin"] = np.abs(rows["speed"]), np.abs(rows["spin"])
     return rows
 
 
 def masks_of(field: str) -> tuple[str, ...]:
-    """The masks that a telemetry field counts for, and those that are the norms of its columns."""
+    """The masks that a telemetry field counts for, those that are the norms of its columns, and,
+    since a twist may come from the pose, those of a twist's norms."""
     names = [m for m, fields in spec.MASK_FIELDS.items() if field in fields]
-    return (*names, *(f"{m}_norm" for m in names if f"{m}_norm" in spec.MASKS))
+    vectors = [*names, "twist"] if field == "tcp" else names
+    return (*names, *(norm for vector, _, _, norm in NORMS if vector in vectors))
 
 
 def last(

@@ -305,9 +305,9 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("name", "text", "says"),
         [
-            ("meta/info.json", None, "wanted a data set's description, found none"),
-            ("meta/info.json", "{", "wanted a data set's description, found none"),
-            ("meta/info.json", '{"codebase_version": "v3.0"}', "found none"),
+            ("meta/info.json", None, "wanted a data set with meta/info.json, found none"),
+            ("meta/info.json", "{", "wanted JSON"),
+            ("meta/info.json", '{"codebase_version": "v3.0"}', "wanted `fps` and `features`"),
             ("meta/tasks.parquet", "x", "wanted a Parquet file"),
             ("meta/episodes/chunk-000/file-000.parquet", "x", "wanted a Parquet file"),
         ],
@@ -323,8 +323,8 @@ class TestRefusals:
     def test_another_version(self, others, tmp_path, capsys):
         info = (others / "meta/info.json").read_text()
         (others / "meta/info.json").write_text(info.replace('"v3.0"', '"v1.6"'))
-        assert main(["dataset", "import", str(others), "--out", str(tmp_path / "o")]) == 4
-        assert "wanted version v2.0, v2.1 or v3.0, found v1.6" in capsys.readouterr().err
+        assert main(["dataset", "import", str(others), "--out", str(tmp_path / "o")]) == 2
+        assert "wanted a LeRobotDataset of version 2 or 3, found v1.6" in capsys.readouterr().err
 
     def test_an_episode_that_cannot_be_read_does_not_cost_the_others(
         self, others, tmp_path, capsys

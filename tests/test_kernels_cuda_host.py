@@ -129,6 +129,7 @@ def test_grasps_on_the_threshold() -> None:
         ("dq", "twist", "dq_ref"), ("q",), ("wrench",), ("width", "vacuum"), ("tcp",), ("phase",),
         ("tau_ext", "grip_force"), ("wrench", "task"), ("width_ref", "limit"),
         ("wrench", "force_norm", "torque_norm", "touch"), tuple(FIELDS),
+        ("tcp", "twist"), ("tcp", "twist", "speed"), ("twist", "speed", "spin"),
     ],
 )  # fmt: skip
 def test_masked_groups(missing: tuple[str, ...]) -> None:
@@ -148,6 +149,31 @@ def test_contacts_of_a_norm_on_the_threshold() -> None:
     windows["wrench"][2, :, 0] = 4.0
     features, _ = check(windows)
     assert features[:2, spec.INDEX["peak"]].all()
+
+
+def test_slowness_of_a_speed_on_the_threshold() -> None:
+    windows = np.stack([wild(200, 90 + s) for s in range(3)])
+    r = np.random.default_rng(10)
+    slow = np.float32(spec.CONSTANTS["slow_speed"])
+    near = np.nextafter(slow, np.float32(r.integers(0, 2, windows["speed"].shape)))
+    windows["speed"] = np.where(r.random(near.shape) < 0.2, 0.3, near)
+    windows["tcp"] = np.nan
+    windows["twist"][:2] = np.nan  # no more than the speed
+    windows["twist"][2, ::3] = np.nan  # the vector and the speed in turn
+    windows["spin"][1, 60:90] = windows["speed"][1, 60:90] = np.nan
+    features, _ = check(windows)
+    assert 0 < features[0, spec.INDEX["slow"]] < 1
+
+
+def test_poses_that_come_and_go_beside_a_speed() -> None:
+    """The twist is derived from the pose where there is one; its speed, and else the field."""
+    windows = np.stack([wild(300, 95 + s) for s in range(2)])
+    windows["twist"] = np.nan
+    windows["tcp"][0, 100:160] = windows["tcp"][1, ::7] = np.nan
+    windows["speed"][0, 120:130] = np.nan
+    features, masks = check(windows)
+    assert masks[:, spec.MASKS.index("speed")].all()
+    assert features[:, spec.INDEX["w.max"]].all()
 
 
 def test_derived_rates_of_a_smooth_motion() -> None:
@@ -287,7 +313,7 @@ def test_every_robot_fits_a_block() -> None:
 def test_packing_is_columns_of_ticks() -> None:
     windows = np.stack([wild(6, 1), wild(6, 2)])
     packed = pack(windows, 6)
-    assert packed.shape == (2, 73, 8)
+    assert packed.shape == (2, 75, 8)
     assert packed.dtype == np.float32
     np.testing.assert_array_equal(packed[1, 3, :6], windows["q"][1, :, 3].astype(np.float32))
     np.testing.assert_array_equal(packed[0, 69, :6], windows["operator"][0].astype(np.float32))
@@ -304,5 +330,5 @@ def test_wrong_windows_are_refused() -> None:
     with pytest.raises(SpecMismatch, match="6 joints"):
         stream.push(empty(7, 1)[0])
     features, masks = features_batch(HostDriver(), np.stack([quiet(5)])[:0], scale(), 500.0)
-    assert features.shape == (0, 203)
-    assert masks.shape == (0, 27)
+    assert features.shape == (0, spec.N_FEATURES)
+    assert masks.shape == (0, spec.N_MASKS)

@@ -87,7 +87,7 @@ def test_a_long_stream_does_not_drift() -> None:
 def test_nothing_is_allocated_per_tick(how: str) -> None:
     rows = wild(200, 40)
     stream = native.FeatureStream(scale(), 6, 500.0)
-    out, bits = np.empty(203, np.float32), np.empty(27, np.float32)
+    out, bits = np.empty(spec.N_FEATURES, np.float32), np.empty(spec.N_MASKS, np.float32)
     slot = rows[:1].copy()
     row = slot[0]
 
@@ -114,14 +114,14 @@ def test_nothing_is_allocated_per_tick(how: str) -> None:
 def test_compiled_stream_refuses_wrong_buffers() -> None:
     stream = native.FeatureStream(scale(), 6, 500.0)
     for write in (stream.features, stream.bind):
-        with pytest.raises(ValueError, match="203"):
-            write(np.empty(175, np.float32), np.empty(27, np.float32))
+        with pytest.raises(ValueError, match=str(spec.N_FEATURES)):
+            write(np.empty(175, np.float32), np.empty(spec.N_MASKS, np.float32))
         with pytest.raises(TypeError, match="float32"):
-            write(np.empty(203, np.float64), np.empty(27, np.float32))
+            write(np.empty(spec.N_FEATURES, np.float64), np.empty(spec.N_MASKS, np.float32))
         with pytest.raises(TypeError):  # a copy would be filled, and lost
-            write(np.empty(352, np.float32)[::2], np.empty(27, np.float32))
-    out = np.full(203, 7, np.float32)
-    stream.features(out, np.empty(27, np.float32))  # and none of it was remembered
+            write(np.empty(352, np.float32)[::2], np.empty(spec.N_MASKS, np.float32))
+    out = np.full(spec.N_FEATURES, 7, np.float32)
+    stream.features(out, np.empty(spec.N_MASKS, np.float32))  # and none of it was remembered
     assert not out.any()
 
 

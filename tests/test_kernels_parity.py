@@ -107,6 +107,21 @@ def test_pulses_at_every_place_of_the_window() -> None:
     agree(rows, every=1)
 
 
+@pytest.mark.parametrize("rate", [20.0, 125.0, 500.0])
+@pytest.mark.parametrize("known", [("speed",), ("spin",), ("speed", "spin", "tcp")])
+def test_speeds_without_directions(known: tuple[str, ...], rate: float) -> None:
+    rows = wild(900, 58)
+    for name in {"tcp", "twist", "speed", "spin"} - {*known}:
+        rows[name] = np.nan
+    r = np.random.default_rng(59)
+    for name in known:  # gaps of single ticks, and one of 60
+        rows[name][r.random(900) < 0.03] = np.nan
+        rows[name][400:460] = np.nan
+    rows["twist"][600:700] = 0.2  # for a while somebody knows the vector
+    features = agree(rows, rate)
+    assert features[:, spec.INDEX["v.max" if "speed" in known else "w.max"]].any()
+
+
 def hour(ticks: int, chunk: int = 5000) -> None:
     """Both streams side by side over `ticks`; the oracle sees every row, so that state machines and
     counts agree as well, and its features are asked for now and then."""
@@ -162,8 +177,8 @@ def test_windows_are_streams_that_began_with_their_first_row(impl: Any, ticks: i
     rows["dq"][::9] = np.nan
     windows = np.stack([rows[i : i + ticks] for i in range(0, 400, 57)])
     features, masks = kernels.features_batch(windows, scale(), 500.0, impl=impl)
-    assert features.shape == (8, 203)
-    assert masks.shape == (8, 27)
+    assert features.shape == (8, spec.N_FEATURES)
+    assert masks.shape == (8, spec.N_MASKS)
     assert features.dtype == masks.dtype == np.float32
     for window, have, bits in zip(windows, features, masks, strict=True):
         want, mask = oracle.batch(window, scale(), 500.0, ticks)
@@ -193,7 +208,7 @@ def test_windows_do_not_depend_on_threads_nor_on_each_other() -> None:
     turned = kernels.features_batch(windows[::-1], scale(), 500.0, "cpp")
     np.testing.assert_array_equal(one[0], turned[0][::-1])
     none = kernels.features_batch(windows[:0], scale(), 500.0, "cpp")
-    assert none[0].shape == (0, 203)
+    assert none[0].shape == (0, spec.N_FEATURES)
 
 
 def test_wrong_windows_are_refused() -> None:
@@ -214,11 +229,11 @@ def test_wrong_windows_are_refused() -> None:
 def test_a_stream_is_freed_with_the_last_reference() -> None:
     """It holds its row and its arrays, and nothing that holds it."""
     stream = native.FeatureStream(scale(), 6, 500.0)
-    out = np.empty(203, np.float32)
+    out = np.empty(spec.N_FEATURES, np.float32)
     row = wild(1, 84)[0]
     for _ in range(3):
         stream.push(row)
-    stream.features(out, np.empty(27, np.float32))
+    stream.features(out, np.empty(spec.N_MASKS, np.float32))
     gone = weakref.ref(stream)
     gc.disable()
     try:

@@ -12,6 +12,7 @@ from kernels_rows import IMPLS, Rows, last, quiet, scale, wild
 
 from headway import kernels
 from headway.kernels import spec
+from headway.kernels.derive import NORMS
 from headway.kernels.telemetry import FIELDS, empty
 
 pytestmark = pytest.mark.parametrize("impl", IMPLS)
@@ -106,6 +107,70 @@ def test_a_gap_in_the_wrench_is_filled_by_the_norm_that_is_known(impl: Any) -> N
     assert f["F.mean"] == pytest.approx((56 * 4 + 200 * 6) / L)
 
 
+def test_a_speed_and_a_spin_alone_give_what_needs_no_direction(impl: Any) -> None:
+    whole = wild(600, 10)
+    part = whole.copy()
+    part["speed"] = np.linalg.norm(whole["twist"][:, :3], axis=1)
+    part["spin"] = np.linalg.norm(whole["twist"][:, 3:], axis=1)
+    part["twist"] = part["tcp"] = np.nan
+    f, bits = after(part, impl)
+    assert (bits["speed"], bits["spin"]) == (True, True)
+    assert (bits["tcp"], bits["twist"]) == (False, False)
+    g = last(whole, impl)
+    for feature in spec.FEATURES:
+        want = 0.0 if {"tcp", "twist"} & {*feature.needs} else g[feature.name]
+        assert f[feature.name] == want, feature.name
+    assert f["v.ratio"] > 0
+    assert f["w.max"] > 0
+    assert f["sparc"] < 0
+
+
+@pytest.mark.parametrize("field", ["speed", "spin"])
+def test_one_of_the_two_magnitudes_alone(impl: Any, field: str) -> None:
+    rows = empty(1, 300)
+    rows[field] = np.where(np.arange(300) < 236, 0.5, 0.001)
+    f, bits = after(rows, impl)
+    assert [m for m in spec.MASK_FIELDS if bits[m]] == [field]
+    channel, other = ("v", "w") if field == "speed" else ("w", "v")
+    assert f[f"{channel}.max"] == 0.5
+    assert f[f"{channel}.last"] == pytest.approx(0.001)
+    assert f[f"{channel}.mean"] == pytest.approx((192 * 0.5 + 64 * 0.001) / L)
+    assert f[f"{channel}.ratio"] == pytest.approx(0.001 / np.sqrt(0.75 * 0.25), rel=1e-3)
+    assert f[f"{other}.max"] == f[f"{other}.mean"] == 0
+    assert f["slow"] == (0.25 if field == "speed" else 0)
+
+
+@pytest.mark.parametrize("derived", [False, True])
+def test_where_the_twist_is_known_its_norms_count(impl: Any, derived: bool) -> None:
+    rows = wild(600, 11)
+    if derived:
+        rows["twist"] = np.nan
+    want, bits = after(rows, impl)
+    assert bits["speed"]
+    assert bits["spin"]
+    rows["speed"], rows["spin"] = np.nan, 1e9
+    # Before a pose has been known for diff_s nothing is derived: those ticks are long gone.
+    assert after(rows, impl)[0] == want
+
+
+def test_a_gap_in_the_twist_is_filled_by_the_speed_that_is_known(impl: Any) -> None:
+    rows = quiet(600)
+    rows["tcp"] = np.nan
+    rows["twist"][:, 1], rows["twist"][:, 5], rows["speed"] = -0.4, 0.3, 0.001
+    rows["twist"][400:], rows["spin"][400:] = np.nan, np.nan
+    f, bits = after(rows, impl)
+    assert (bits["twist"], bits["speed"], bits["spin"]) == (False, True, False)
+    assert f["v.last"] == pytest.approx(0.001)
+    assert f["v.mean"] == pytest.approx((56 * 0.4 + 200 * 0.001) / L)
+    assert f["slow"] == pytest.approx(200 / L)
+    assert f["ldlj"] == f["w.last"] == 0
+    rows["speed"][500:] = np.nan  # now nobody knows, and the last speed is held for a while
+    rows["twist"][598:, :] = 0.0
+    f, bits = after(rows, impl)
+    assert (bits["twist"], bits["speed"], bits["spin"]) == (False, True, False)
+    assert f["slow"] == pytest.approx(200 / L)
+
+
 def test_one_tactile_pad(impl: Any) -> None:
     rows = quiet(600)
     rows["touch"][-64:] = 0.5
@@ -192,7 +257,7 @@ def test_a_log_of_a_magnitude_a_pad_and_no_joints_at_20_hz(impl: Any) -> None:
 def test_every_field_that_is_missing_takes_its_features_and_no_others(impl: Any) -> None:
     whole = wild(400, 9)
     f, _ = after(whole, impl)
-    derived = {"dq": "q", "dq_ref": "q_ref", "twist": "tcp", "force_norm": "", "torque_norm": ""}
+    derived = ("dq", "dq_ref", "twist", *(norm for _, _, _, norm in NORMS))
     for field in FIELDS:
         rows = whole.copy()
         rows[field] = np.nan

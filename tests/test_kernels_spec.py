@@ -15,15 +15,15 @@ from headway.kernels.telemetry import FIELDS, Scale
 GENERATE = Path(spec.__file__).resolve().parent / "cpp" / "generate.py"
 
 
-def test_203_features_in_four_groups_with_unique_names() -> None:
+def test_209_features_in_four_groups_with_unique_names() -> None:
     assert {g: len(f) for g, f in spec.GROUPS.items()} == {
-        "motion": 56,
+        "motion": 62,
         "force": 86,
         "gripper": 32,
         "status": 29,
     }
-    assert len(spec.NAMES) == len(set(spec.NAMES)) == spec.N_FEATURES == 203
-    assert [spec.SLICES[g].start for g in spec.SLICES] == [0, 56, 142, 174]
+    assert len(spec.NAMES) == len(set(spec.NAMES)) == spec.N_FEATURES == 209
+    assert [spec.SLICES[g].start for g in spec.SLICES] == [0, 62, 148, 180]
     assert all(f.unit and f.meaning for f in spec.FEATURES)
 
 
@@ -33,7 +33,7 @@ def test_every_column_of_telemetry_belongs_to_exactly_one_mask() -> None:
     assert {f for f in members if members.count(f) > 1} == {*spec.SPLIT} == {"wrench"}
     assert spec.column_masks("wrench", 6) == ("force",) * 3 + ("torque",) * 3
     assert spec.column_masks("q", 2) == ("q", "q")
-    assert len(spec.MASKS) == len({*spec.MASKS}) == spec.N_MASKS == spec.N_GROUPS + 4 == 27
+    assert len(spec.MASKS) == len({*spec.MASKS}) == spec.N_MASKS == spec.N_GROUPS + 4 == 29
 
 
 @pytest.mark.parametrize(
@@ -60,10 +60,16 @@ def test_what_can_be_had_from_a_magnitude_and_a_pad_at_20_hz() -> None:
     assert all(spec.feature_mask([1.0] * spec.N_MASKS, 400.0))
     no = [1.0] * spec.N_GROUPS + [0.0] * 4  # the rate says, not the bits
     assert spec.feature_mask(no, 500.0) == spec.feature_mask([1.0] * spec.N_MASKS, 500.0)
-    with pytest.raises(ValueError, match=r"wanted 27 mask bits .*found 2"):
+    with pytest.raises(ValueError, match=r"wanted 29 mask bits .*found 2"):
         spec.feature_mask([1, 1], 20.0)
     with pytest.raises(ValueError, match=r"wanted 10\.\.4000 Hz, found 5"):
         spec.feature_mask(bits, 5.0)
+
+
+def test_what_can_be_had_from_a_speed_and_a_spin_at_100_hz() -> None:
+    bits = [m in ("speed", "spin") for m in spec.MASKS]
+    names = {n for n, c in zip(spec.NAMES, spec.feature_mask(bits, 100.0), strict=True) if c}
+    assert names == {*(f"{c}.{s}" for c in "vw" for s in spec.STATS6), "slow", "sparc"}
 
 
 def test_each_feature_states_the_lowest_rate_that_can_carry_it() -> None:

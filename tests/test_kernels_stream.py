@@ -14,6 +14,7 @@ from properties import examples
 from headway import kernels
 from headway.errors import ConfigError, SpecMismatch
 from headway.kernels import oracle, spec
+from headway.kernels.derive import NORMS
 from headway.kernels.telemetry import FIELDS, Scale, empty
 
 each_impl = pytest.mark.parametrize("impl", IMPLS)
@@ -90,7 +91,7 @@ def test_outputs_are_written_into_what_is_given(impl: Any) -> None:
     stream = kernels.feature_stream(impl, scale(), 6, 500.0)
     assert stream.impl == impl
     stream.push(wild(1, 7)[0])
-    out, bits = np.full(203, 7, np.float32), np.full(27, 7, np.float32)
+    out, bits = np.full(spec.N_FEATURES, 7, np.float32), np.full(spec.N_MASKS, 7, np.float32)
     got = stream.features(out, bits)
     assert got[0] is out
     assert got[1] is bits
@@ -114,7 +115,7 @@ def test_a_step_is_a_push_and_features_into_what_is_bound(impl: Any) -> None:
             want = b.features()
             np.testing.assert_array_equal(f, want[0])
             np.testing.assert_array_equal(m, want[1])
-    out, bits = np.empty(203, np.float32), np.empty(27, np.float32)
+    out, bits = np.empty(spec.N_FEATURES, np.float32), np.empty(spec.N_MASKS, np.float32)
     a.bind(out, bits)
     for i in range(200, 400):
         b.push(rows[i])
@@ -223,8 +224,9 @@ def test_invalid_input_never_leaves_its_group(impl: Any, data: st.DataObject) ->
             if not all(m[k, spec.MASKS.index(n)] for n in feature.needs):
                 assert f[k, i] == 0
     for i, mask in enumerate(spec.MASKS):
-        if mask in ("dq", "dq_ref", "twist", "force_norm", "torque_norm", *spec.MASK_RATES):
-            continue  # derived where the pose or the wrench is valid; not of telemetry
+        derived = ("dq", "dq_ref", "twist", *(norm for _, _, _, norm in NORMS))
+        if mask in (*derived, *spec.MASK_RATES):
+            continue  # derived where the pose or the vector is valid; not of telemetry
         bad = hit.get(mask, set())
         for k, n in enumerate((35, 70)):
             # a later draw may have put a good value over a bad one: recount from the rows
@@ -257,5 +259,5 @@ def test_oracle_batch_is_the_module_batch() -> None:
     rows = wild(60, 12)
     a, b = oracle.batch(rows, scale(), 500.0, 20), kernels.batch(rows, scale(), 500.0, 20, "numpy")
     np.testing.assert_array_equal(a[0], b[0])
-    assert a[0].shape == (3, 203)
-    assert a[1].shape == (3, 27)
+    assert a[0].shape == (3, spec.N_FEATURES)
+    assert a[1].shape == (3, spec.N_MASKS)

@@ -75,7 +75,7 @@ def test_fields_that_it_lacks_are_not_known(old: Path) -> None:
     rows = telemetry.of_recording(kept)
     assert rows.dtype == telemetry.dtype(6)
     assert {n for n in telemetry.FIELDS if np.isnan(rows[n]).all()} == {
-        "vacuum", "force_norm", "torque_norm", "touch",
+        "vacuum", "force_norm", "torque_norm", "touch", "speed", "spin",
     }  # fmt: skip
     for name in ROW.names or ():
         np.testing.assert_array_equal(rows[name], kept[name])
@@ -84,7 +84,8 @@ def test_fields_that_it_lacks_are_not_known(old: Path) -> None:
 
 def test_its_features_are_those_of_the_same_robot_today(old: Path) -> None:
     rows = wild(600, 3)
-    rows["vacuum"] = rows["force_norm"] = rows["torque_norm"] = rows["touch"] = np.nan
+    for name in ("vacuum", "force_norm", "torque_norm", "touch", "speed", "spin"):
+        rows[name] = np.nan
     rows["task"] = 1.0
     recording = open_recording(old)
     features, mask, at = recordings.features_of(recording, 10, ("other", "pick"))
@@ -121,7 +122,8 @@ def test_it_is_scored_by_the_names_of_its_fields(old: Path) -> None:
 
 def test_it_is_not_replayed(old: Path) -> None:
     with pytest.raises(
-        SpecMismatch, match=r"203 features and 27 mask bits.*\(176,\).*headway 0\.1"
+        SpecMismatch,
+        match=rf"{spec.N_FEATURES} features and {spec.N_MASKS} mask bits.*\(176,\).*headway 0\.1",
     ):
         replay(old, None)
 

@@ -55,7 +55,7 @@ def test_every_value_is_where_its_name_says():
         np.testing.assert_allclose(row.data[name], value, rtol=1e-9, err_msg=name)
         np.testing.assert_array_equal(row.view[name], row.data[name])
     unknown = set(telemetry.FIELDS) - set(want)
-    known_in_part = {"force_norm", "torque_norm", "touch"}
+    known_in_part = {"force_norm", "torque_norm", "touch", "speed", "spin"}
     assert unknown == {"place_confirm", "barcode", "scale_match", "operator", *known_in_part}
     assert all(np.isnan(row.data[name]) for name in unknown)
 

@@ -251,8 +251,8 @@ def test_the_inertia_at_a_joint_is_that_of_mujocos_mass_matrix():
     for robot in ("ur10", "franka"):
         cell = Bench(robot).cell
         arm, n = cell.arm, cell.robot.n
-        # Column j of the mass matrix is its product with unit vector j: a call that every version of
-        # MuJoCo takes in the same way, while mj_fullM takes other arguments from one to the next.
+        # Column j of the mass matrix is its product with unit vector j: a call that all versions of
+        # MuJoCo take in the same way, while the arguments of mj_fullM differ between them.
         M = np.zeros((cell.model.nv, cell.model.nv))
         for j, unit in enumerate(np.eye(cell.model.nv)):
             mujoco.mj_mulM(cell.model, cell.data, M[j], unit)

@@ -97,20 +97,24 @@ class Derive {
     }
     constexpr std::uint32_t every = (1u << spec::N_GROUPS) - 1;
     valid_[pos_] = every & ~bad;
-    size(0, spec::m_force, spec::t_force_norm, spec::m_force_norm);
-    size(3, spec::m_torque, spec::t_torque_norm, spec::m_torque_norm);
+    if (bad) {
+      difference(spec::m_q, spec::t_q, spec::m_dq, spec::t_dq);
+      difference(spec::m_ref, spec::t_q_ref, spec::m_dq_ref, spec::t_dq_ref);
+      if (usable(spec::m_tcp, spec::m_twist)) twist();
+    }
+    size(spec::m_force, spec::t_wrench, 0, spec::t_force_norm, spec::m_force_norm);
+    size(spec::m_torque, spec::t_wrench, 3, spec::t_torque_norm, spec::m_torque_norm);
+    size(spec::m_twist, spec::t_twist, 0, spec::t_speed, spec::m_speed);
+    size(spec::m_twist, spec::t_twist, 3, spec::t_spin, spec::m_spin);
     if (!bad) return;
-    difference(spec::m_q, spec::t_q, spec::m_dq, spec::t_dq);
-    difference(spec::m_ref, spec::t_q_ref, spec::m_dq_ref, spec::t_dq_ref);
-    if (usable(spec::m_tcp, spec::m_twist)) twist();
     const std::uint32_t hold = ~valid_[pos_];
     for (int i = 0; i < columns_; ++i) x[i] = bit_[i] & hold ? before[i] : x[i];
   }
 
-  // Where the wrench's three values from `first` on are valid, their norm counts.
-  void size(int first, int source, int field, int target) {
+  // Where the three values of a vector from `first` on are valid, their norm counts.
+  void size(int source, int vector, int first, int field, int target) {
     if (!ok(source)) return;
-    *cell(field) = norm(now(spec::t_wrench) + first, 3);
+    *cell(field) = norm(now(vector) + first, 3);
     valid_[pos_] |= 1u << target;
   }
 
@@ -236,7 +240,8 @@ class Derive {
                                 std::max(fastest[2], fastest[3])) >= saturated;
 
     const double *v = now(t_twist), *v1 = now(t_twist, k), *v2 = now(t_twist, 2 * k);
-    out[c_v] = norm(v, 3) / robot.v_max;
+    out[c_v] = now(t_speed)[0] / robot.v_max;
+    out[c_w] = now(t_spin)[0];
     double vj = 0;
     for (int i = 0; i < 3; ++i) vj += (v[i] - 2 * v1[i] + v2[i]) * (v[i] - 2 * v1[i] + v2[i]);
     const bool v_ok = ok(m_twist) && ok(m_twist, k) && ok(m_twist, 2 * k);

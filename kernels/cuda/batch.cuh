@@ -76,18 +76,27 @@ HW_FN void set_words(const Block& b, int base, std::uint32_t valid, int first, i
   if (lane_id() >= first && lane_id() <= last) b.row(lane_id())[base >> 5] = mine;
 }
 
-// Where three values of the wrench are valid, their norm counts: into its column, and its bit.
-HW_FN std::uint32_t norm_of(const Block& b, int t, std::uint32_t valid, int first, int source,
-                            int field, int target) {
+// Where three values of a vector are valid, their norm times `gain` counts: into its column, and
+// its bit.
+HW_FN std::uint32_t norm_of(const Block& b, int t, std::uint32_t valid, int source, int vector,
+                            int first, int field, int target, float gain = 1.0f) {
   if (!(valid >> source & 1u)) return 0;
   float sum = 0;
-  for (int i = first; i < first + 3; ++i) sum += square(b.column(spec::t_wrench, i)[t]);
-  b.column(field, 0)[t] = sqrtf(sum);
+  for (int i = first; i < first + 3; ++i) sum += square(b.column(vector, i)[t]);
+  b.column(field, 0)[t] = sqrtf(sum) * gain;
   return 1u << target;
+}
+
+// Of the twist, whose speed is still to be multiplied with `gain`.
+HW_FN std::uint32_t twist_norms(const Block& b, int t, std::uint32_t valid, float gain) {
+  using namespace spec;
+  return norm_of(b, t, valid, m_twist, t_twist, 0, t_speed, m_speed, gain) |
+         norm_of(b, t, valid, m_twist, t_twist, 3, t_spin, m_spin);
 }
 
 // Read the window, find each tick's valid groups. True in all threads when something is missing.
 HW_FN bool load(const Block& b, const float* window) {
+  using namespace spec;
   const Params& p = b.p;
   bool bad = false;
   for (int base = 32 * warp_id(); base < 32 * p.words; base += int(blockDim.x)) {
@@ -102,8 +111,9 @@ HW_UNROLL_8
         if (!(fabsf(x) <= float(spec::in_max))) valid &= ~(1u << p.mask_of[c]);
         if (slot != 255) b.x[slot * p.pitch + t] = x;
       }
-      valid |= norm_of(b, t, valid, 0, spec::m_force, spec::t_force_norm, spec::m_force_norm);
-      valid |= norm_of(b, t, valid, 3, spec::m_torque, spec::t_torque_norm, spec::m_torque_norm);
+      valid |= norm_of(b, t, valid, m_force, t_wrench, 0, t_force_norm, m_force_norm);
+      valid |= norm_of(b, t, valid, m_torque, t_wrench, 3, t_torque_norm, m_torque_norm);
+      valid |= twist_norms(b, t, valid, 1.0f);
       bad |= valid != VALID;
       b.flags[t] = valid;
     }
@@ -113,7 +123,7 @@ HW_UNROLL_8
 }
 
 // dq, dq_ref and twist that are missing become the differences of q, q_ref and tcp where those are
-// valid. A group without one sensed tick keeps plain differences (a unit bit says so).
+// valid, and the twist's norms follow. A group without one sensed tick keeps plain differences (a unit bit says so).
 HW_FN int derive(const Block& b) {
   using namespace spec;
   const Params& p = b.p;
@@ -141,6 +151,7 @@ HW_FN int derive(const Block& b) {
         twist_between(now, before, twist);
         for (int c = 0; c < 3; ++c) b.column(t_twist, c)[t] = float(twist[c]) * gain;
         for (int c = 3; c < 6; ++c) b.column(t_twist, c)[t] = float(twist[c] * (p.rate / k));
+        valid |= twist_norms(b, t, 1u << m_twist, units >> i & 1 ? per : 1.0f);
       } else {
         const int from = i ? t_q_ref : t_q, to = i ? t_dq_ref : t_dq;
         for (int j = 0; j < p.joints; ++j)
@@ -150,6 +161,7 @@ HW_FN int derive(const Block& b) {
     }
     if (t < p.ticks) b.flags[t] = valid;
     for (int i = 0; i < 3; ++i) set_words(b, base, valid, target[i], target[i]);
+    set_words(b, base, valid, m_speed, m_spin);
   }
   __syncthreads();
   return units;

@@ -68,16 +68,16 @@ HW_FN double power_of(const A& a) {
 template <class A>
 HW_FN Flags decisions(const A& a) {
   using namespace spec;
-  double f2 = 0, v2 = 0;
+  double f2 = 0, v2 = 0;  // of the vectors; where these are not known the norms decide
   for (int i = 0; i < 3; ++i) {
     const double f = a.v(t_wrench, i, 0), v = double(a.v(t_twist, i, 0)) * double(a.u_twist);
     f2 += f * f;
     v2 += v * v;
   }
-  const bool vector = a.ok(m_force, 0);  // else no more than the norm is known
-  const double norm = a.v(t_force_norm, 0, 0);
+  const bool vector = a.ok(m_force, 0);
+  const double norm = a.v(t_force_norm, 0, 0), speed = a.v(t_speed, 0, 0);
   Flags out = 0;
-  if (v2 < a.p.slow2) out |= SLOW;
+  if (a.ok(m_twist, 0) ? v2 < a.p.slow2 : speed < slow_speed) out |= SLOW;
   if (vector ? f2 >= contact_on * contact_on : norm >= contact_on) out |= ABOVE;
   if (vector ? f2 <= contact_off * contact_off : norm <= contact_off) out |= BELOW;
   return out;
@@ -109,7 +109,8 @@ HW_FN typename A::R channel(const A& a, int c) {
       for (int j = 0; j < J; ++j) sum += square(a.v(t_dq, j, 0) * a.dq_inv(j));
       return sqrt(sum) * (jn * a.u_dq);
     case c_v:
-      return norm3(a, t_twist, 0, 3) * R(double(a.u_twist) / p.v_max);
+      return a.v(t_speed, 0, 0) * R(1.0 / p.v_max);
+    case c_w: return a.v(t_spin, 0, 0);
     case c_ddq:
       if (!(a.ok(m_dq, 0) && a.ok(m_dq, k))) return 0;
       for (int j = 0; j < J; ++j) sum += square((a.v(t_dq, j, 0) - a.v(t_dq, j, k)) * a.dq_inv(j));

@@ -1,6 +1,6 @@
 // The fused kernel of the PRO features of kernels/spec.py: one robot, and batches of windows.
 //
-// Shapes: windows (n, columns, pitch) float32 -> features (n, 203), masks (n, 27) float32; a stream
+// Shapes: windows (n, columns, pitch) float32 -> features (n, 209), masks (n, 29) float32; a stream
 // takes float64 rows. Columns are the fields of kernels/telemetry.py without t_ns, in their units.
 // Memory: nothing is allocated here. A window is read from global memory once and lies in shared
 // memory while it is worked on (J = 6, 500 Hz: 79 kB; registers allow two blocks on an SM); larger ones

@@ -6,7 +6,7 @@ fills the same table as a NumPy record. Nothing but the standard library, as the
 
 from __future__ import annotations
 
-JOINTS, COLUMNS, FIELDS, TAPS = 16, 130, 32, 272  # most that fit
+JOINTS, COLUMNS, FIELDS, TAPS = 16, 130, 34, 272  # most that fit
 SCRATCH_BYTES = 2048  # shared memory for single results
 HEAD_BYTES = 512  # of a stream's state: counters and state machines
 RING_EXTRA = 9  # rows of a stream's ring beyond the channels with statistics and the joints

@@ -115,11 +115,11 @@ HW_FN void difference(const TickOfStream& a, std::uint32_t& valid, int source, i
   valid |= 1u << target;
 }
 
-// As in batch.cuh.
-HW_FN void size(const TickOfStream& a, std::uint32_t& valid, int first, int source, int field,
-                int target) {
+// As norm_of in batch.cuh.
+HW_FN void size(const TickOfStream& a, std::uint32_t& valid, int source, int vector, int first,
+                int field, int target) {
   if (!(valid >> source & 1u)) return;
-  a.s.rows[a.pos * a.p.columns + a.p.column[field]] = norm3(a, spec::t_wrench, first, 3);
+  a.s.rows[a.pos * a.p.columns + a.p.column[field]] = norm3(a, vector, first, 3);
   valid |= 1u << target;
 }
 
@@ -170,13 +170,15 @@ HW_FN void take(const State& s, const double* row) {
   __syncthreads();
   if (me == 0) {
     std::uint32_t valid = h.valid;
-    size(a, valid, 0, m_force, t_force_norm, m_force_norm);
-    size(a, valid, 3, m_torque, t_torque_norm, m_torque_norm);
     if (valid != VALID) {
       difference(a, valid, m_q, t_q, m_dq, t_dq);
       difference(a, valid, m_ref, t_q_ref, m_dq_ref, t_dq_ref);
       difference(a, valid, m_tcp, t_tcp, m_twist, t_twist);
     }
+    size(a, valid, m_force, t_wrench, 0, t_force_norm, m_force_norm);
+    size(a, valid, m_torque, t_wrench, 3, t_torque_norm, m_torque_norm);
+    size(a, valid, m_twist, t_twist, 0, t_speed, m_speed);
+    size(a, valid, m_twist, t_twist, 3, t_spin, m_spin);
     h.valid = s.valid[pos] = valid;
     h.pos = pos;
   }

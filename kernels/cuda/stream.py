@@ -120,7 +120,7 @@ class FeatureStream:
         self._n += 1
 
     def bind(self, out_features: FLOATS, out_mask: FLOATS) -> None:
-        """Have `step` write features (203,) and mask bits (27,) into these arrays."""
+        """Have `step` write features (209,) and mask bits (29,) into these arrays."""
         self._bound = out_features, out_mask
 
     def step(self, row: np.void) -> tuple[FLOATS, FLOATS]:
@@ -131,7 +131,7 @@ class FeatureStream:
     def features(
         self, out_features: FLOATS | None = None, out_mask: FLOATS | None = None
     ) -> tuple[FLOATS, FLOATS]:
-        """Features (203,) and mask bits (27,) as of the latest tick, as the oracle does."""
+        """Features (209,) and mask bits (29,) as of the latest tick, as the oracle does."""
         out = np.empty(spec.N_FEATURES, np.float32) if out_features is None else out_features
         bits = np.empty(spec.N_MASKS, np.float32) if out_mask is None else out_mask
         self._run()
@@ -197,7 +197,7 @@ class Batch:
         self._workspace = 0 if self.staged else driver.alloc(self.blocks * made.workspace)
 
     def run(self, windows: int, n: int, features: int, masks: int) -> None:
-        """Enqueue: device pointers of (n, columns, pitch), (n, 203), (n, 27) float32."""
+        """Enqueue: device pointers of (n, columns, pitch), (n, 209), (n, 29) float32."""
         made, robot = self.layout, self._robot
         arguments: tuple[Argument, ...] = (
             *pointers(robot.params, robot.turn, windows),
@@ -210,7 +210,7 @@ class Batch:
         self.driver.launch(kernel, blocks, THREADS, shared, arguments)
 
     def features(self, packed: FLOATS) -> tuple[FLOATS, FLOATS]:
-        """(B, columns, pitch) -> (B, 203) and (B, 27), all on the host."""
+        """(B, columns, pitch) -> (B, 209) and (B, 29), all on the host."""
         n, driver = len(packed), self.driver
         features = np.empty((n, spec.N_FEATURES), np.float32)
         masks = np.empty((n, spec.N_MASKS), np.float32)
@@ -238,7 +238,7 @@ class Batch:
 def features_batch(
     driver: Driver, rows: NDArray[np.void], scale: Scale, rate_hz: float
 ) -> tuple[FLOATS, FLOATS]:
-    """Windows (B, T) of telemetry rows -> features (B, 203), masks (B, 27): after its last row what
+    """Windows (B, T) of telemetry rows -> features (B, 209), masks (B, 29): after its last row what
     a stream gives that began with its first. Inputs are rounded to float32. Raises ConfigError,
     SpecMismatch."""
     joints = rows["q"].shape[-1]

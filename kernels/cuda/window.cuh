@@ -115,10 +115,10 @@ HW_FN void stats_of(const W& w, int c, float* f) {
     HW_CASE(0) HW_CASE(1) HW_CASE(2) HW_CASE(3) HW_CASE(4) HW_CASE(5) HW_CASE(6) HW_CASE(7)
     HW_CASE(8) HW_CASE(9) HW_CASE(10) HW_CASE(11) HW_CASE(12) HW_CASE(13) HW_CASE(14) HW_CASE(15)
     HW_CASE(16) HW_CASE(17) HW_CASE(18) HW_CASE(19) HW_CASE(20) HW_CASE(21) HW_CASE(22) HW_CASE(23)
-    HW_CASE(24) HW_CASE(25)
+    HW_CASE(24) HW_CASE(25) HW_CASE(26)
 #undef HW_CASE
   }
-  static_assert(N_STATS == 26);
+  static_assert(N_STATS == 27);
 }
 
 // Vacuum, clamps, seams, jitter, jerk and path: what has no full set of statistics.

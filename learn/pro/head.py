@@ -35,7 +35,7 @@ class ProHead(nn.Module):
         self.binary = nn.Linear(HIDDEN, 3)
 
     def inputs(self, features: Tensor, mask: Tensor) -> Tensor:
-        """Input of the network: the features (..., 203) normalised, clipped, and set to zero if any
+        """Input of the network: the features (..., 209) normalised, clipped, and set to zero if any
         mask bit that they need is 0; then the mask (..., M)."""
         x = ((features - self.mean) / self.std).clamp(-6.0, 6.0)
         missing = (1.0 - mask) @ self.needs.T  # (..., n): how many needed groups are missing
@@ -43,7 +43,7 @@ class ProHead(nn.Module):
 
     def sequence(self, features: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Logits of time-to-go (b, t, BINS), and binary logits (b, t, 3) of completion, risk and
-        instability, from `features` (b, t, 203) and `mask` (b, t, M)."""
+        instability, from `features` (b, t, 209) and `mask` (b, t, M)."""
         h, _ = self.gru(self.embed(self.inputs(features, mask)))
         return self.to_go(h), self.binary(h)
 
@@ -57,7 +57,7 @@ class ProHead(nn.Module):
 
 
 class ProStep(nn.Module):
-    """`forward` takes features (1, 203), the mask (1, M) of 0 and 1, and the state (1, HIDDEN). It
+    """`forward` takes features (1, 209), the mask (1, M) of 0 and 1, and the state (1, HIDDEN). It
     returns progress, stability, completion, risk and time_to_go [s], each (1, 1), and the next
     state (1, HIDDEN).
 
@@ -112,7 +112,7 @@ class ProStep(nn.Module):
 
 
 def _needs() -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
-    """A matrix (203, M) that is 1 where a feature needs a channel group."""
+    """A matrix (209, M) that is 1 where a feature needs a channel group."""
     table = np.zeros((len(spec.NAMES), len(spec.MASKS)), np.float32)
     for i, feature in enumerate(spec.FEATURES):
         for group in feature.needs:

@@ -127,7 +127,7 @@ def loss_of(net: ProHead, b: Batch, generator: torch.Generator) -> Tensor:
 
 
 def _scales(features: NDArray[Any]) -> NDArray[Any]:
-    """The scales (203,) to divide features (n, 203) by: their standard deviations, but at least
+    """The scales (209,) to divide features (n, 209) by: their standard deviations, but at least
     0.001. For a feature that is constant in the training data, inf: nothing was learned about it,
     so it must have no effect when it varies later."""
     still = features.max(axis=0) == features.min(axis=0)

@@ -1,8 +1,9 @@
 """The command line of Headway, `headway COMMAND`.
 
-Each function in `COMMANDS` is a command; its docstring is the command's help text. Errors that
-Headway raises on purpose are printed as one line, and the exit code says which kind it was (see
-`headway.errors`). Modules that load slowly are imported only by the commands that need them.
+Each function in `COMMANDS` is a command; its docstring is the command's help text. Those of
+`GROUPS` have modules of their own. Errors that Headway raises on purpose are printed as one line,
+and the exit code says which kind it was (see `headway.errors`). Modules that load slowly are
+imported only by the commands that need them.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from pathlib import Path
 import tyro
 
 from headway import __version__, output, shipped
+from headway.cli_dataset import DATASET_COMMANDS
+from headway.cli_pro import PRO_COMMANDS
 from headway.errors import ConfigError, HeadwayError, OutputError
 
 HELP = """\
@@ -264,11 +267,6 @@ def latency(
     return latency_command(recordings, late_us, json)
 
 
-def dataset() -> int:
-    """Turn recordings into a LeRobotDataset, or back: export, import (docs/datasets.md)."""
-    return _command(["dataset", "--help"])
-
-
 COMMANDS: dict[str, Callable[..., int]] = {
     "run": run,
     "init": init,
@@ -280,18 +278,13 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "score": score,
     "report": report,
     "latency": latency,
-    "dataset": dataset,
 }
 
-
-def _dataset_commands() -> dict[str, Callable[..., int]]:
-    from headway.cli_dataset import DATASET_COMMANDS
-
-    return DATASET_COMMANDS
-
-
-# Commands that have commands of their own, by their first word.
-GROUPS: dict[str, Callable[[], dict[str, Callable[..., int]]]] = {"dataset": _dataset_commands}
+# Commands that have commands of their own, by the first word, with a line of help.
+GROUPS: dict[str, tuple[str, dict[str, Callable[..., int]]]] = {
+    "pro": ("PRO heads for your own robot", PRO_COMMANDS),
+    "dataset": ("recordings as a LeRobotDataset, and back", DATASET_COMMANDS),
+}
 
 
 def main(args: list[str] | None = None) -> int:
@@ -318,8 +311,10 @@ def main(args: list[str] | None = None) -> int:
 
 def _help() -> str:
     lines = []
-    for name, command in COMMANDS.items():
-        what = (command.__doc__ or "").splitlines()[0]
+    said = {name: (command.__doc__ or "").splitlines()[0] for name, command in COMMANDS.items()}
+    for group, (what, commands) in GROUPS.items():
+        said[group] = f"{what}: headway {group} {' | '.join(commands)}."
+    for name, what in said.items():
         lines.append(
             textwrap.fill(what, 79, initial_indent=f"  {name:9}", subsequent_indent=" " * 11)
         )
@@ -349,7 +344,7 @@ def _command(args: list[str]) -> int:
         _refuse_empty(args)
         commands, prog = COMMANDS, "headway"
         if args[0] in GROUPS:
-            commands, prog = GROUPS[args[0]](), f"headway {args[0]}"
+            commands, prog = GROUPS[args[0]][1], f"headway {args[0]}"
             args = args[1:] or ["--help"]
         code: int = tyro.extras.subcommand_cli_from_dict(commands, prog=prog, args=args)
         return code

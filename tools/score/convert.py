@@ -1,5 +1,6 @@
 """Conversion: from a channel as a file has it to SI units in Headway's layout, at its own times.
 
+Several values of a field that has one are combined as the mapping says, sample by sample.
 Values that cannot be right are masked: a quaternion of zeros, for example, is no orientation.
 Values that are unlikely are kept, and a note gives the number found and the plausible ones: an
 angle of 180 where radians are meant.
@@ -7,6 +8,7 @@ angle of 180 where radians are meant.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,6 +28,12 @@ from headway.types import Vec
 
 TURN = 2 * np.pi
 ANGLES = ("q", "q_ref")
+# Values (n, k) of samples -> the one value (n, 1) of each; unknown where one of them is.
+COMBINED: dict[str, Callable[[Vec], Vec]] = {
+    "mean": lambda x: x.mean(axis=1, keepdims=True),
+    "max": lambda x: x.max(axis=1, keepdims=True),
+    "norm": lambda x: np.sqrt((x * x).sum(axis=1, keepdims=True)),
+}
 QUAT_TOLERANCE = 0.02  # quaternions whose length is further from 1 are counted in a note
 
 
@@ -50,7 +58,7 @@ def convert(path: Path, name: str, c: Channel, raw: Raw, notes: list[str]) -> Co
     def to_si(block: Vec) -> Vec:
         x: Vec = (block * c.scale + c.offset) * factor
         x[~np.isfinite(x)] = np.nan  # infinity is no measurement either
-        return x
+        return x if c.combine is None else COMBINED[c.combine](x)
 
     t = raw.samples.t
     mend: _Pose | _Turns | _Wrench | None = None
@@ -62,7 +70,7 @@ def convert(path: Path, name: str, c: Channel, raw: Raw, notes: list[str]) -> Co
         n = int(np.searchsorted(t, t[0] + round(c.tare_s * NS), side="right"))
         mend = _Wrench(c, to_si(raw.samples.read(0, n)) if c.tare_s > 0 else None)
     plausible = Plausible(name)
-    store = Store(7 if name == "tcp" else raw.samples.width)
+    store = Store(7 if name == "tcp" else 1 if c.combine else raw.samples.width)
     unknown: list[NDArray[np.bool_]] = []
     for _, block in raw.samples.blocks(BLOCK):
         x = to_si(block)
@@ -74,7 +82,7 @@ def convert(path: Path, name: str, c: Channel, raw: Raw, notes: list[str]) -> Co
         notes += [f"{name}: {text}" for text in mend.notes(len(t))]
     given = c.units[0] if c.units else ""
     notes += plausible.notes(t, store, given, tared=c.tare_s > 0)
-    return Converted(Samples(t, store), raw.rate_hz, raw.labels)
+    return Converted(Samples(t, store), raw.rate_hz, None if c.combine else raw.labels)
 
 
 def _factor(where: str, name: str, c: Channel, raw: Raw, notes: list[str]) -> Vec:
@@ -115,7 +123,15 @@ def _selected(where: str, c: Channel, raw: Raw) -> Raw:
 
 
 def _check_width(where: str, name: str, c: Channel, raw: Raw) -> None:
-    """Raises RecordingError for samples of another number of values than the field has."""
+    """Raises RecordingError for samples of another number of values than the field has, and for
+    fewer than two where they are to be combined."""
+    if c.combine is not None:
+        if raw.samples.width < 2:
+            raise RecordingError(
+                f"{where}: `combine` wants several values a sample, found one in "
+                f"{raw.columns[0][0]}: name more in `key`, or drop `combine`"
+            )
+        return
     if name == "tcp":
         width: int | None = LAYOUTS[c.layout or ""]
     else:
@@ -126,7 +142,7 @@ def _check_width(where: str, name: str, c: Channel, raw: Raw) -> None:
         choose = "`names`" if raw.labels is not None else "`columns`"
         raise RecordingError(
             f"{where}: wanted {shape} values a sample, found {raw.samples.width} in {names}: "
-            f"choose with {choose}"
+            f"choose with {choose}" + (", or `combine` them" if width == 1 else "")
         )
 
 

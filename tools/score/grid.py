@@ -2,10 +2,11 @@
 
 How a telemetry field is resampled depends on what it is. Joints, poses and speeds move smoothly, so
 they are interpolated by cubics through four samples: a derivative over a few milliseconds is then
-that of the motion, and not of the steps between samples. Forces and widths may jump, so they are
-interpolated along straight lines. Flags, phases and commands hold their last value. Interpolation
-looks ahead by one sample, for cubics by two (`Resampled.lookahead_ns`). Samples that lie at the
-ticks already are taken as they are.
+that of the motion, and not of the steps between samples. Forces and widths may jump, and the norm
+of a velocity turns sharply where it reaches 0, so they are interpolated along straight lines.
+Flags, phases and commands hold their last value. Interpolation looks ahead by one sample, for
+cubics by two (`Resampled.lookahead_ns`). Samples that lie at the ticks already are taken as they
+are.
 
 Across a gap in the samples, fields that move have no value (NaN), and fields that hold keep their
 value for `Resampled.hold_ns`.
@@ -29,6 +30,7 @@ CUBIC = ("q", "dq", "q_ref", "dq_ref", "tcp", "twist")
 FORCES = ("wrench", "force_norm")
 LINEAR = (
     "tau_ext", *FORCES, "torque_norm", "width", "grip_force", "touch", "vacuum", "comms_jitter",
+    "speed", "spin",
 )  # fmt: skip
 CURVED, STRAIGHT, HELD = "interpolated by cubics", "interpolated linearly", "held"
 THINNED = "thinned to the newest sample before each tick, of forces the largest in contact"

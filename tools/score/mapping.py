@@ -16,6 +16,10 @@ A TOML file, strict as every configuration; examples in `examples/score`.
     [constants]
     limit = 30.0         # fields that are the same all the time
 
+    [channels.touch]
+    key = ["left_pad", "right_pad"]
+    combine = "max"      # or "mean", "norm": of several values the one of a field that has one
+
 Value = (raw * scale + offset) * unit. What is not mapped is NaN, so its features are masked.
 """
 
@@ -34,6 +38,11 @@ from headway import config
 from headway.config import INFINITE, Positive, SecondsOrNone
 from headway.errors import ConfigError
 from headway.kernels.telemetry import FIELDS, Scale
+from headway.tools.score.meaning import Events as Events
+from headway.tools.score.meaning import Labels as Labels
+from headway.tools.score.meaning import Outcome as Outcome
+from headway.tools.score.meaning import Phase as Phase
+from headway.tools.score.meaning import Session as Session
 from headway.tools.score.units import ANGLE, factors
 from headway.types import Vec
 
@@ -67,6 +76,8 @@ class Channel(config.Struct, frozen=True):
     unit: str | list[str] | None = None  # None: SI, or as names say; two for tcp, twist and wrench
     scale: float | list[float] = 1.0
     offset: float | list[float] = 0.0
+    # Several values a sample, each in SI units by then, become the one of a field that has one.
+    combine: Literal["mean", "max", "norm"] | None = None
     optional: bool = False
     # Samples come when the value changes: each holds for so long, for inf until the next one, and
     # nothing is interpolated.
@@ -92,35 +103,6 @@ class Channel(config.Struct, frozen=True):
     @property
     def has_quaternion(self) -> bool:
         return self.layout in ("xyz quat wxyz", "xyz quat xyzw")
-
-
-class Phase(config.Struct, frozen=True):
-    """`starts` are the times at which the controller's phases 0, 1, ... began, in the unit of the
-    stamps."""
-
-    starts: str
-    names: tuple[str, ...] = ()
-    topic: str | None = None
-    optional: bool = False
-
-
-class Outcome(config.Struct, frozen=True):
-    """The task ended well where the last value of `key` is one of `success`."""
-
-    key: str
-    success: list[str | float | bool]
-    topic: str | None = None
-    optional: bool = False
-
-
-class Events(config.Struct, frozen=True):
-    """Either `times` with `labels`, or `text`: words over time, where each new word is an event."""
-
-    times: str | None = None
-    labels: str | None = None
-    text: str | None = None
-    topic: str | None = None
-    optional: bool = False
 
 
 _Angle = Annotated[float, INFINITE]  # a continuous joint has no limits
@@ -151,6 +133,8 @@ class Mapping(config.Struct, frozen=True):
     phase: Phase | None = None
     outcome: Outcome | None = None
     events: Events | None = None
+    session: Session | None = None
+    labels: Labels | None = None
     limits: Limits = Limits()
 
 
@@ -160,7 +144,11 @@ DEFAULTS = {"q_min": -math.inf, "q_max": math.inf, "dq_max": math.pi, "tau_max":
 
 def load_mapping(path: Path) -> Mapping:
     """Read a mapping file. Raises ConfigError, which names the file, the key and what is valid."""
-    return check(config.load(path, Mapping), str(path))
+    mapping = check(config.load(path, Mapping), str(path))
+    if mapping.labels is None:
+        return mapping
+    file = str(path.parent / mapping.labels.file)
+    return msgspec.structs.replace(mapping, labels=Labels(file=file))
 
 
 def check(mapping: Mapping, where: str) -> Mapping:
@@ -184,12 +172,29 @@ def check(mapping: Mapping, where: str) -> Mapping:
     if not mapping.channels:
         raise ConfigError(f"{where}: wanted [channels.FIELD] sections, found none")
     _check_numbers(mapping, where)
-    events = mapping.events
-    if events is not None and (events.times is None) == (events.text is None):
-        raise ConfigError(f"{where}: [events] wants either `times` or `text`")
+    _check_meaning(mapping, where)
     for name, channel in mapping.channels.items():
         _check_channel(name, channel, f"{where}: [channels.{name}]")
     return mapping
+
+
+def _check_meaning(mapping: Mapping, where: str) -> None:
+    """Raises ConfigError for words about an episode that come from nowhere, or from two places."""
+    events, outcome, labelled = mapping.events, mapping.outcome, mapping.labels is not None
+    if events is not None:
+        both = events.times is not None and events.text is not None
+        none = events.times is None and events.text is None
+        if both or (none and not labelled):
+            raise ConfigError(f"{where}: [events] wants either `times` or `text`")
+        if none and (events.failures or events.retries or events.ignore or events.topic):
+            raise ConfigError(
+                f"{where}: [events] wants `times` or `text` for its words; [labels] says itself "
+                "what events mean"
+            )
+    if outcome is not None and outcome.key is None and not (outcome.folder or labelled):
+        raise ConfigError(
+            f"{where}: [outcome] wants `key`, `folder = true`, or [labels] with a column `outcome`"
+        )
 
 
 def _check_channel(name: str, c: Channel, where: str) -> None:
@@ -211,7 +216,26 @@ def _check_channel(name: str, c: Channel, where: str) -> None:
         raise ConfigError(f"{where}: `names` wants names that differ, found {c.names}")
     if not c.keys:
         raise ConfigError(f"{where}: `key` wants at least one, found none")
+    if c.combine is not None:
+        _check_combine(name, c.combine, where)
     factors(name, c.units, where)
+
+
+def _check_combine(name: str, how: str, where: str) -> None:
+    """Raises ConfigError for a field whose values cannot be combined so."""
+    width, unit = FIELDS[name]
+    if width != 0:
+        raise ConfigError(
+            f"{where}: `combine` makes one value of several, {name} has more: drop it"
+        )
+    if unit.startswith("index"):
+        raise ConfigError(
+            f"{where}: {name} is an index, of which none stands for several: map one `key`"
+        )
+    if unit in ("0/1", "count") and how != "max":
+        raise ConfigError(
+            f'{where}: `combine` of a flag or a count wants "max", found "{how}", which is neither'
+        )
 
 
 def _check_numbers(mapping: Mapping, where: str) -> None:

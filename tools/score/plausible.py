@@ -43,6 +43,8 @@ RANGES: dict[str, tuple[Range, ...]] = {
         Range(-10.0, 10.0, "m/s", 'millimetres? then `unit = ["mm/s", "rad/s"]`'),
         Range(-30.0, 30.0, "rad/s", 'degrees? then `unit = ["m/s", "deg/s"]`'),
     ),
+    "speed": (Range(0.0, 10.0, "m/s", 'millimetres? then `unit = "mm/s"`; a norm is at least 0'),),
+    "spin": (Range(0.0, 30.0, "rad/s", 'degrees? then `unit = "deg/s"`; a norm is at least 0'),),
     "wrench": (
         Range(-2000.0, 2000.0, "N", "raw counts? then `scale`"),
         Range(-500.0, 500.0, "Nm", 'millimetres? then `unit = ["N", "Nmm"]`'),
