@@ -64,7 +64,7 @@ def others(tmp_path):
             "next.done": np.arange(12) == 11,
         }
         tasks = ["grab"] * 8 + ["drop"] * 4
-        writer.add(columns, tasks, {FRONT: [image(k + e) for k in range(12)]}, {})
+        writer.add(columns, tasks, {FRONT: [image(k + e) for k in range(12)]}, None, {})
     writer.finish()
     return folder
 
@@ -203,7 +203,7 @@ class TestOlderVersions:
             path.parent.mkdir(parents=True, exist_ok=True)
             pq.write_table(part, path)
             writer = DatasetWriter(tmp_path / f"part{e}", {FRONT: FEATURES[FRONT]}, 30, "")
-            writer.add({}, ["grab"] * 12, {FRONT: [image(k + e) for k in range(12)]}, {})
+            writer.add({}, ["grab"] * 12, {FRONT: [image(k + e) for k in range(12)]}, None, {})
             writer.finish()
             video = old / f"videos/chunk-000/{FRONT}/episode_{e:06d}.mp4"
             video.parent.mkdir(parents=True, exist_ok=True)

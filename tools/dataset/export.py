@@ -90,7 +90,7 @@ def _write(chosen: Plan, folder: Path, show: Callable[[], object]) -> DatasetWri
                 pictures = {layout.IMAGES + c: episode.images(c) for c in chosen.cameras}
                 columns = columns_of(episode, chosen.features)
                 about = {layout.RECORDING: episode.kept().to_json()}
-                writer.add(columns, episode.tasks, pictures, about)
+                writer.add(columns, episode.tasks, pictures, episode.success, about)
             except RecordingError as e:  # frames in a video that no episode has do no harm
                 chosen.failed.append(str(e))
             show()

@@ -19,8 +19,9 @@ REWARD, DONE, SUCCESS = "next.reward", "next.done", "next.success"
 TELEMETRY, PRO = "telemetry.", "pro."  # prefixes of Headway's own features
 WIDTH, WIDTH_REF = "gripper.width", "gripper.width_ref"  # names in the state and in the action
 JOINT, JOINT_REF = "q.", "q_ref."  # prefixes of joints' names in the state and in the action
-# A column of the episodes' table: a JSON object of what the recording knows beside its frames.
-RECORDING = "headway.recording"
+# Columns of the episodes' table: how it ended (null: not known), and a JSON object of what the
+# recording knows beside its frames.
+OUTCOME, RECORDING = "success", "headway.recording"
 
 # Every data set has these, after its own features.
 DEFAULTS = {

@@ -117,11 +117,13 @@ class DatasetWriter:
         columns: Mapping[str, NDArray[Any]],
         tasks: list[str],
         images: Mapping[str, Iterable[Image]],
+        success: bool | None,
         about: Mapping[str, str],
     ) -> None:
         """Append an episode of n frames. `columns`: the values (n,) or (n, k) of each feature;
         `tasks` (n,): what was to be done in each frame; `images`: n for each feature of video;
-        `about`: further columns of the episodes' table."""
+        `success`: how it ended, None where that is not known; `about`: further columns of the
+        episodes' table."""
         n = len(tasks)
         for task in tasks:
             self._tasks.setdefault(task, len(self._tasks))
@@ -138,6 +140,7 @@ class DatasetWriter:
             "episode_index": self.episodes,
             "tasks": list(dict.fromkeys(tasks)),
             "length": n,
+            layout.OUTCOME: success,
             "data/chunk_index": data_chunk,
             "data/file_index": data_file,
             "dataset_from_index": self.frames,
@@ -172,9 +175,13 @@ class DatasetWriter:
     def _flush(self) -> None:
         if not self._pending:
             return
+        pa = need("pyarrow")
         chunk, file = self._about.ready()
         place = {"meta/episodes/chunk_index": chunk, "meta/episodes/file_index": file}
-        self._about.write(need("pyarrow").Table.from_pylist([r | place for r in self._pending]))
+        table = pa.Table.from_pylist([r | place for r in self._pending])
+        at = table.column_names.index(layout.OUTCOME)  # perhaps all null, which has no type
+        known = table.column(at).cast(pa.bool_())
+        self._about.write(table.set_column(at, layout.OUTCOME, known))
         self._pending.clear()
 
     def finish(self) -> None:
