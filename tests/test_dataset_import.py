@@ -9,7 +9,7 @@ import shutil
 import msgspec
 import numpy as np
 import pytest
-from dataset_rig import EVEN, HZ, INTRINSICS, JOINTS, RESULT, START, image, record, rows_of
+from dataset_rig import EVEN, HZ, INTRINSICS, JOINTS, RESULT, START, image, info, record, rows_of
 from PIL import Image
 
 from headway.__main__ import main
@@ -259,6 +259,23 @@ def test_pictures_in_the_table_are_read(others, tmp_path):
     for k, (_, pixels) in enumerate(log.images("/camera/front/rgb")):
         np.testing.assert_array_equal(pixels, image(12 + k))
     assert k == 11
+
+
+def test_videos_in_av1_are_written_and_read(tmp_path, monkeypatch):
+    """LeRobot's own codec, and what is written where PyAV has no H.264."""
+    monkeypatch.setattr("headway.tools.dataset.video.CODECS", ("libsvtav1",))
+    shown = {"front": [(k * NS // 10, image(k, 64, 96)) for k in range(11)]}
+    record(tmp_path / "in" / "a.mcap", shown=shown)
+    record(tmp_path / "in" / "b.mcap", shown=shown)
+    assert export_command([tmp_path / "in"], tmp_path / "out") == 0
+    about = info(tmp_path / "out")["features"][FRONT]["info"]
+    assert about["video.codec"] == "av1"
+    assert import_(tmp_path / "out", tmp_path / "back") == 0
+    for name in (FIRST, SECOND):
+        found = list(open_recording(tmp_path / "back" / name).images("/camera/front/rgb"))
+        assert len(found) == 11
+        for k, (_, pixels) in enumerate(found):
+            assert np.abs(pixels.astype(float) - image(k, 64, 96)).mean() < 6
 
 
 class TestOut:

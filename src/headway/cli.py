@@ -283,7 +283,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
 # Commands that have commands of their own, by the first word, with a line of help.
 GROUPS: dict[str, tuple[str, dict[str, Callable[..., int]]]] = {
     "pro": ("PRO heads for your own robot", PRO_COMMANDS),
-    "dataset": ("recordings as a LeRobotDataset, and back", DATASET_COMMANDS),
+    "dataset": ("Recordings as a LeRobotDataset, and back", DATASET_COMMANDS),
 }
 
 

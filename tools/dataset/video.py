@@ -114,7 +114,7 @@ class VideoWriter:
         """Whether the next episode goes into another file."""
         if not self.frames:
             return False
-        size = self.path.stat().st_size
+        size = self.path.stat().st_size if self.path.exists() else 0  # the encoder may hold all
         return size >= VIDEO_MB << 20 or self.frames >= LONGEST_S * self.fps
 
 
