@@ -44,6 +44,10 @@ def robomimic(path: Path, lengths: tuple[int, ...] = (150, 100), **arrays: Any) 
             demo, n = data.create_group(f"demo_{k * 5}"), lengths[k]
             demo.attrs["success"] = k == 0
             demo["obs/force"] = np.full((n, 1), k + 1.0, arrays.get("dtype", np.float16))
+            demo["obs/robot0_eef_pos"] = np.linspace([0.5, 0.0, 0.3], [0.6, 0.1, 0.2], n)
+            demo["obs/robot0_eef_quat"] = np.tile([0.0, 1.0, 0.0, 0.0], (n, 1))
+            demo["obs/robot0_joint_pos"] = np.linspace(np.zeros(7), np.arange(7) / 5, n)
+            demo["obs/robot0_gripper_qpos"] = np.tile([0.02, -0.02], (n, 1))
             demo["obs/t"] = np.arange(n) / 50
             demo["rewards"] = np.zeros(n, bool)
         f["mask/train"] = np.array([b"demo_0"])

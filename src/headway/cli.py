@@ -237,6 +237,19 @@ def score(
     return score_command(files, map, pro, out)
 
 
+def map_(file: tyro.conf.Positional[Path], out: Path | None = None, overwrite: bool = False) -> int:
+    """List what is in a file of telemetry, and write a first mapping for `score`, to edit.
+
+    Args:
+        file: a recording, a data set, or a folder of recordings, of which the first is taken.
+        out: TOML file for the mapping; without one, print it.
+        overwrite: replace a mapping at --out.
+    """
+    from headway.tools.map.command import map_command
+
+    return map_command(file, out, overwrite)
+
+
 def report(recording: tyro.conf.Positional[Path], out: Path | None = None) -> int:
     """Write one self-contained HTML page about a recording.
 
@@ -274,6 +287,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "serve": serve,
     "doctor": doctor,
     "replay": replay,
+    "map": map_,
     "score": score,
     "report": report,
     "latency": latency,
