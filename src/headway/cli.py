@@ -224,10 +224,10 @@ def score(
     pro: Path | None = None,
     out: Path = Path("runs/score"),
 ) -> int:
-    """Compute PRO features and signals for telemetry of other robots (.npz, .csv, .mcap).
+    """Compute PRO features and signals for telemetry of other robots, of many formats.
 
     Args:
-        files: recordings, or folders of them.
+        files: recordings, data sets, or folders of them: CSV, .npz, HDF5, MCAP, ROS bags, LeRobot.
         map: TOML file that says what each channel is (examples in examples/score).
         pro: bundle of a PRO head; without one, only features are computed.
         out: folder for the results.

@@ -51,7 +51,8 @@ def guesses(found: Survey) -> tuple[list[Guess], list[Guess]]:
     """For each field the best guess, and the others."""
     made: list[Guess] = []
     for group in groups(found.entries):
-        made += [g for rule in RULES if (g := rule(group)) is not None]
+        if group.topic is None or not group.low == group.high == 0.0:  # else nobody fills it in
+            made += [g for rule in RULES if (g := rule(group)) is not None]
     made.sort(key=lambda g: g.rank)  # stable: as in the file where ranks are equal
     best: dict[str, Guess] = {}
     for guess in made:
