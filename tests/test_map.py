@@ -67,8 +67,15 @@ def mcap(path: Path) -> Path:
     return next(ros(path.with_suffix(""), "mcap").glob("*.mcap"))
 
 
+def two_rates(path: Path) -> Path:
+    """Arrays of two rates, each with its stamps."""
+    npz(path, ft_wrench=np.ones((50, 6)), ft_wrench_t=np.arange(50) / 25, wrench=None)
+    return path
+
+
 FILES: dict[str, tuple[Callable[[Path], Path], set[str]]] = {
     "a.npz": (npz, {"q", "wrench"}),
+    "rates.npz": (two_rates, {"q", "wrench"}),
     "a.csv": (csv, {"q", "wrench", "width", "phase"}),
     "rtde.csv": (rtde, {"q", "dq", "q_ref", "tcp", "wrench"}),
     "aloha.hdf5": (aloha, {"q", "dq", "q_ref"}),

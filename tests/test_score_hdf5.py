@@ -100,6 +100,34 @@ def test_numbers_that_are_none_and_empty_episodes(tmp_path: Path) -> None:
     assert got.rows["force_norm"].max() == 1.0
 
 
+def rates(path: Path) -> Path:
+    """A file with an array of stamps for each of two rates."""
+    with h5py.File(path, "w") as f:
+        f["joints/timestamp"] = np.arange(400) / 100
+        f["joints/qpos"] = np.linspace(np.zeros(6), np.ones(6), 400)
+        f["ft/timestamp"] = 0.5 + np.arange(800) / 400
+        f["ft/wrench"] = np.linspace(np.zeros(6), np.ones(6), 800)
+    return path
+
+
+def test_arrays_of_several_rates_have_their_own_stamps(tmp_path: Path) -> None:
+    path = rates(tmp_path / "a.h5")
+    wrench = Channel(key="ft/wrench", time="ft/timestamp", frame="tcp", force="on tool")
+    channels = {"q": Channel(key="joints/qpos"), "wrench": wrench}
+    got = rows_of(path, mapping(channels, time=Time(key="joints/timestamp", rate_hz=100.0)))
+    assert got.rates == {"q": 100.0, "wrench": 400.0}
+    forces = got.rows["wrench"][:, 2]
+    assert np.isnan(forces[:50]).all()
+    np.testing.assert_allclose(forces[60:240], np.arange(10, 190) * 4 / 799, atol=1e-9)
+    at = Time(key="joints/timestamp")
+    both = {**channels, "wrench": Channel(key="ft/wrench", frame="tcp", force="on tool")}
+    with pytest.raises(RecordingError, match="or name its own stamps by `time`"):
+        rows_of(path, mapping(both, time=at))
+    lost = {"force_norm": Channel(key="ft/wrench", time="ft/stamp", combine="norm")}
+    with pytest.raises(RecordingError, match="wanted the key `ft/stamp`"):
+        rows_of(path, mapping(lost, time=at))
+
+
 def test_damaged_files_are_refused(tmp_path: Path) -> None:
     path = aloha(tmp_path / "a.hdf5")
     whole = path.read_bytes()

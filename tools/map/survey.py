@@ -20,6 +20,7 @@ from headway.tools.score.files import episodes_of, open_source
 from headway.tools.score.mapping import Channel, Mapping, Time
 from headway.tools.score.source import NoSuchKeyError, Source
 from headway.tools.score.stamps import Times, rate_of
+from headway.tools.score.table import STAMPS as NAMES
 from headway.tools.score.table import Table
 from headway.types import Vec
 
@@ -55,6 +56,7 @@ class Entry:
     high: float = -math.inf
     word: str = ""  # an example of the words
     frame: str = ""  # the frame that the messages name
+    time: str | None = None  # the array of its own stamps
     problem: str = ""  # why it cannot be mapped
 
     def see(self, x: NDArray[Any]) -> None:
@@ -174,7 +176,9 @@ def _of_table(source: Source, progress: Progress) -> Iterator[Entry]:
 
 def _numbers(source: Table, key: str, entry: Entry) -> None:
     """Fill in what the column `key` holds. Raises RecordingError where these are no numbers."""
-    columns, blocks = source.read([key])
+    if isinstance(source, Arrays):
+        entry.time = _own_stamps(source, key)
+    columns, blocks = source.read([key], entry.time)
     entry.unit, entry.labels, entry.kind = source.unit(key), source.labels(key), "numbers"
     times: list[Times] = []
     rows = 0
@@ -187,6 +191,25 @@ def _numbers(source: Table, key: str, entry: Entry) -> None:
     entry.width = len(columns)
     if rows > 1:
         entry.rate_hz = rate_of(np.sort(np.concatenate(times)))
+
+
+def _own_stamps(source: Arrays, key: str) -> str | None:
+    """The array of stamps for an array of another length than the table's stamps: one of that
+    length with the name of stamps beside it, or one of its name in a group of stamps."""
+    if not source.stamps.keys:
+        return None
+    n, usual = source.array(key).shape[:1], source.array(source.stamps.keys[0]).shape[:1]
+    if n == usual:
+        return None
+    group, _, name = key.rpartition("/")
+    for other in source.names:
+        place, _, last = other.rpartition("/")
+        beside = place == group and last in NAMES
+        named = last == name and any(w in place.lower() for w in ("time", "stamp"))
+        prefixed = last in (f"{name}_t", f"{name}_time", f"t_{name}", f"{name}_timestamp")
+        if other != key and (beside or named or prefixed) and source.array(other).shape == n:
+            return other
+    return None
 
 
 def _words(source: Source, entry: Entry) -> None:

@@ -95,6 +95,8 @@ def _section(guess: Guess) -> list[str]:
     lines = [f"[channels.{guess.field}]", _line("key", keys[0] if len(keys) == 1 else keys, "")]
     if guess.topic is not None:
         lines.append(_line("topic", guess.topic, ""))
+    if guess.group.first.time is not None:
+        lines.append(_line("time", guess.group.first.time, "guess: by its name and its length"))
     return lines + [_line(key, value, why) for key, (value, why) in guess.lines.items()]
 
 

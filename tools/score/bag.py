@@ -87,6 +87,11 @@ class Bag:
         out: dict[str, Raw] = {}
         by_topic: dict[str, dict[str, Channel]] = {}
         for name, channel in wanted.items():
+            if channel.time is not None:
+                raise ConfigError(
+                    f"{self.path}: [channels.{name}] `time` is for arrays (.npz, HDF5), found a "
+                    "log of messages: name a stamp in them by `time.key`"
+                )
             with if_there(name, channel.optional, self._notes):
                 by_topic.setdefault(self._topic(channel.topic), {})[name] = channel
         for topic, group in by_topic.items():

@@ -71,6 +71,7 @@ class Channel(config.Struct, frozen=True):
 
     key: str | list[str]
     topic: str | None = None
+    time: str | None = None  # the array of its own stamps, where a file has several rates
     names: list[str] | None = None  # which values, in which order, where messages name them
     columns: list[int] | None = None  # which values, in which order, by their places from 0
     unit: str | list[str] | None = None  # None: SI, or as names say; two for tcp, twist and wrench
