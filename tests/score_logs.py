@@ -62,8 +62,8 @@ def lerobot(
     fps: float = 50.0,
     **more: Any,
 ) -> Path:
-    """A LeRobotDataset whose state k rises to k + 1 over each episode, and whose action is ahead of
-    it by 0.1. `more`: columns of all samples."""
+    """A LeRobotDataset whose state rises from 0 to 1, 2 and 60 over each episode, and whose action
+    is ahead of it by 0.1. `more`: columns of all samples."""
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -81,7 +81,7 @@ def lerobot(
     (folder / "meta" / "info.json").write_text(json.dumps(info))
     tables, episodes, done = [], [], 0
     for k, n in enumerate(lengths):
-        state = np.linspace(0, 1, n)[:, None] * (np.arange(len(MOTORS)) + 1.0)
+        state = np.linspace(0, 1, n)[:, None] * np.array([1.0, 2.0, 60.0])
         plain = {
             "observation.state": pa.array(list(state.astype(np.float32))),
             "action": pa.array(list((state + 0.1).astype(np.float32))),

@@ -164,6 +164,7 @@ def test_a_rate_that_a_file_says_is_taken(tmp_path: Path) -> None:
 def test_the_gripper_among_the_joints_wants_a_scale(tmp_path: Path) -> None:
     _, _, found = mapped(lerobot(tmp_path / "set"), tmp_path / "map.toml")
     assert found.channels["q"].names == ["shoulder_pan.pos", "elbow_flex.pos"]
+    assert found.channels["q"].unit == "rad"  # of these joints, however far the gripper goes
     hint = (tmp_path / "map.toml").read_text().partition("# [channels.width]\n")[2]
     assert hint.startswith(
         '# key = "observation.state"\n# names = ["gripper.pos"]\n# scale = "..."  '

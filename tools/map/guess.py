@@ -22,7 +22,8 @@ WANTED = {
     "command", "commands", "cmd", "target", "desired", "des", "reference", "ref", "goal", "leader",
     "setpoint", "action", "actions", "master",
 }  # fmt: skip
-NOT_THE_ARM = {"gripper", "finger", "fingers", "hand", "camera", "cam", "object", "objects", "base"}
+HAND = {"gripper", "finger", "fingers", "hand"}
+NOT_THE_ARM = {*HAND, "camera", "cam", "object", "objects", "base"}
 TOOL = {"tcp", "eef", "ee", "tool", "endeffector", "effector", "flange", "cartesian", "pose"}
 _OWN = ("elapsed", "limit", "task", "phase")  # fields that are more than a column
 POSITIONS = {"pos", "position", "positions", "angle", "angles"}
@@ -131,15 +132,16 @@ def _lerobot(g: Group) -> Guess | None:
         return None
     name, rank = names[g.name]
     guess = Guess(name, g, rank)
-    arm = [
-        n for n in g.labels or () if not NOT_THE_ARM & set(n.lower().replace(".", "_").split("_"))
-    ]
+    arm = [n for n in g.labels or () if not HAND & set(n.lower().replace(".", "_").split("_"))]
     if g.labels and len(arm) < len(g.labels):
         guess.lines["names"] = (arm, "guess: all but what is no joint of the arm")
     _angles(guess, "rad")
+    unit, why = guess.lines.get("unit", ("rad", "guess"))
+    if unit == "deg":
+        why += "; LeRobot's range of -100..100 is no angle, and wants `scale`"
     if name == "q_ref":
-        why = "guess: actions are joint positions; leave q_ref out where they are something else"
-        guess.lines["unit"] = (guess.lines.get("unit", ("rad", ""))[0], why)
+        why += "; leave q_ref out where actions are no joint positions"
+    guess.lines["unit"] = (unit, why)
     return guess
 
 
@@ -147,7 +149,10 @@ def _angles(guess: Guess, si: str) -> None:
     """The unit of angles or their speeds, by how large they are."""
     if guess.group.unit is not None:
         return
-    most = guess.group.largest
+    group, chosen = guess.group, guess.lines.get("names", (None, ""))[0]
+    most = group.largest
+    if chosen and group.labels and len(group.labels) == len(group.first.each):
+        most = max(group.first.each[group.labels.index(n)] for n in chosen)
     # More than two turns, or more than 10 rad/s, are seldom meant.
     degrees = most > (4 * math.pi if si == "rad" else 10.0)
     unit = si.replace("rad", "deg") if degrees else si

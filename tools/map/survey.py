@@ -54,14 +54,20 @@ class Entry:
     rate_hz: float | None = None
     low: float = math.inf
     high: float = -math.inf
+    each: list[float] = field(default_factory=list)  # the largest magnitude of each value
     word: str = ""  # an example of the words
     frame: str = ""  # the frame that the messages name
     time: str | None = None  # the array of its own stamps
     problem: str = ""  # why it cannot be mapped
 
     def see(self, x: NDArray[Any]) -> None:
-        """Widen the range by the values `x`."""
-        known = x[np.isfinite(x)]
+        """Widen the range by samples `x` (m, k)."""
+        finite = np.isfinite(x)
+        largest = np.where(finite, np.abs(x), 0.0).max(axis=0, initial=0.0).tolist()
+        if len(largest) == len(self.each):
+            largest = [max(pair) for pair in zip(self.each, largest, strict=True)]
+        self.each = largest
+        known = x[finite]
         if len(known):
             self.low = min(self.low, float(known.min()))
             self.high = max(self.high, float(known.max()))
@@ -279,7 +285,7 @@ def _take(entry: Entry, value: Any) -> None:
         return
     x = np.asarray(messages.numbers(value), np.float64)
     entry.width = max(entry.width, len(x))
-    entry.see(x)
+    entry.see(x[None])
 
 
 def _leaves(
