@@ -120,7 +120,8 @@ def _require_regular(path: Path) -> None:
 
 def walk(files: Sequence[Path]) -> tuple[list[Path], list[str]]:
     """The files and data sets to score, where other folders are replaced by the telemetry in them
-    without what is hidden and without tables of labels; and why folders, or things in them, cannot be scored."""
+    without what is hidden and without tables of labels; and why folders, or things in them, cannot
+    be scored."""
     out: list[Path] = []
     wrong: list[str] = []
     for path in files:
