@@ -127,16 +127,21 @@ def _joints_by_name(g: Group) -> Guess | None:
 
 def _lerobot(g: Group) -> Guess | None:
     """The features that every LeRobotDataset has, and the actions of other data sets."""
-    names = {"observation.state": ("q", 2), "action": ("q_ref", 4), "actions": ("q_ref", 5)}
-    if g.topic is not None or g.name not in names or g.width < 2:
+    names = {
+        "observation.state": ("q", 2),
+        "observation.velocity": ("dq", 2),
+        "action": ("q_ref", 4),
+        "actions": ("q_ref", 5),
+    }
+    if g.topic is not None or g.name not in names or g.width < 2 or g.unit is not None:
         return None
     name, rank = names[g.name]
     guess = Guess(name, g, rank)
     arm = [n for n in g.labels or () if not HAND & set(n.lower().replace(".", "_").split("_"))]
     if g.labels and len(arm) < len(g.labels):
         guess.lines["names"] = (arm, "guess: all but what is no joint of the arm")
-    _angles(guess, "rad")
-    unit, why = guess.lines.get("unit", ("rad", "guess"))
+    _angles(guess, "rad/s" if name == "dq" else "rad")
+    unit, why = guess.lines["unit"]
     if unit == "deg":
         why += "; LeRobot's range of -100..100 is no angle, and wants `scale`"
     if name == "q_ref":
@@ -207,7 +212,7 @@ def _pose(g: Group) -> Guess | None:
         }[orientation]
     elif g.parts == "pos quat":
         layout = ("xyz quat xyzw", "guess: or xyz quat wxyz") if (TOOL - {"pose"}) & words else None
-    elif g.topic is None and TOOL & words and "pose" in " ".join(g.words):
+    elif TOOL & words and (g.width == 7 or "pose" in " ".join(g.words)):
         if g.width == 7:
             layout = ("xyz quat xyzw", "guess: or xyz quat wxyz")
         elif g.width == 6:
