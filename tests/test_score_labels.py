@@ -127,7 +127,7 @@ def test_a_table_that_is_missing_is_said(tmp_path: Path) -> None:
 
 
 def test_an_event_outside_of_the_episode_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RecordingError, match="found `failure` at 60.00 s"):
+    with pytest.raises(RecordingError, match=r"found `failure` at 60.00 s"):
         labelled(episode(tmp_path), "episode,failure_t\nrun_1,60\n")
 
 

@@ -22,6 +22,7 @@ SUFFIXES = (".npz", ".csv", ".tsv", ".txt", ".mcap", *hdf5.SUFFIXES, *rosbag.SUF
 WALKED = tuple(s for s in SUFFIXES if s != ".txt")  # in folders a .txt is usually a note
 LEROBOT, ROSBAG2 = "LeRobotDataset", "rosbag2"  # kinds of folders that are data sets
 RESULTS = (".features.npz", ".signals.csv")  # written by `headway score` itself
+SUMMARY, SUMMARY_BEGINS = "summary.csv", b"name,source,episode,session,"  # so is this
 
 KINDS = (
     (stat.S_ISDIR, "a folder"),
@@ -152,6 +153,8 @@ def _inside(folder: Path, wrong: list[str]) -> Iterator[Path]:
             path = Path(parent, name)
             if name.startswith(".") or path.suffix.lower() not in WALKED or name.endswith(RESULTS):
                 continue
+            if name == SUMMARY and path.is_file() and _begins(path, SUMMARY_BEGINS):
+                continue
             if path.is_symlink() and not os.path.exists(path):
                 wrong.append(
                     f"{path}: wanted a file, found a link to {os.readlink(path)}, which is not "
@@ -159,3 +162,12 @@ def _inside(folder: Path, wrong: list[str]) -> Iterator[Path]:
                 )
             else:
                 yield path
+
+
+def _begins(path: Path, with_: bytes) -> bool:
+    """Whether a file that can be read begins with these bytes."""
+    try:
+        with path.open("rb") as f:
+            return f.read(len(with_)) == with_
+    except OSError:
+        return False

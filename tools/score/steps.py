@@ -58,13 +58,16 @@ def first_step(tick: int, every: int) -> int:
     return -(-tick // every)
 
 
+def fields_of(data: Telemetry) -> set[str]:
+    """The telemetry fields that a file gives."""
+    phase = {"phase"} if data.phases is not None else set()
+    return {*data.channels, *data.constants, "elapsed", *phase}
+
+
 def given(data: Telemetry, robot: str, task: str, what: str) -> Given:
     """What the telemetry `data` of a `robot` gives PRO; `what` names it in errors."""
-    fields = {*data.channels, *data.constants, "elapsed"}
-    if data.phases is not None:
-        fields |= {"phase"}
     bits = dict(zip(spec.MASK_RATES, rate_bits(data.hz, data.own_hz), strict=True))
-    groups = tuple(m for m in groups_of(fields, data.hz) if bits.get(m, True))
+    groups = tuple(m for m in groups_of(fields_of(data), data.hz) if bits.get(m, True))
     return Given(robot, data.hz, groups, task, what)
 
 
