@@ -278,6 +278,7 @@ def test_our_own_recording_needs_no_mapping(tmp_path: Path) -> None:
     path = tmp_path / "a.mcap"
     one = np.ones(6)
     facts = {"scale": Scale(-3 * one, 3 * one, 2 * one, 9 * one, stroke=0.1).to_json()}
+    facts |= {"robot": "ur5e", "task": "press"}
     topics = [Topic("/telemetry", dtype=dtype(6))]
     with Recorder(path, topics, lossless=True, metadata=facts) as log:
         for row in rows:
@@ -286,6 +287,7 @@ def test_our_own_recording_needs_no_mapping(tmp_path: Path) -> None:
     np.testing.assert_array_equal(scored.telemetry.rows["q"], rows["q"])
     np.testing.assert_array_equal(scored.telemetry.rows["phase"], rows["phase"])
     assert list(scored.masked) == ["vacuum"]
+    assert (scored.given.robot, scored.given.task) == ("ur5e", "press")
     scale = scored.telemetry.scale  # the recording says whose limits these are
     assert (scale.dq_max == 2.0).all()
     assert scale.stroke == 0.1

@@ -7,6 +7,8 @@ import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from msgspec import structs
+
 from headway.errors import ConfigError, RecordingError
 from headway.mcaplog import open_recording
 from headway.tools.score import hdf5, lerobot, lerobot_meta, rosbag
@@ -61,9 +63,13 @@ def open_source(
     name = there[0] if episode is None else episode
     time = mapping.time if mapping is not None else Time()
     source: Source
-    if kind in (".mcap", ROSBAG2, *rosbag.SUFFIXES):
-        log = open_recording(path) if kind == ".mcap" else rosbag.open_bag(path)
-        source = Bag(log, time, mapping.topic if mapping is not None else "/telemetry")
+    facts: dict[str, str] = {}  # what a recording of ours says of itself
+    topic = mapping.topic if mapping is not None else "/telemetry"
+    if kind == ".mcap":
+        recording = open_recording(path)
+        source, facts = Bag(recording, time, topic), recording.metadata
+    elif kind in (ROSBAG2, *rosbag.SUFFIXES):
+        source = Bag(rosbag.open_bag(path), time, topic)
     elif kind == ".npz":
         source = ArrayTable(path, time)
     elif kind in hdf5.SUFFIXES:
@@ -72,7 +78,10 @@ def open_source(
         source = lerobot.LeRobotTable(path, time, name)
     else:
         source = TextTable(path, time)
-    return source, mapping or plain_mapping(path, source.keys())
+    if mapping is None:
+        named = {key: facts.get(key, "") for key in ("robot", "task")}
+        mapping = structs.replace(plain_mapping(path, source.keys()), **named)
+    return source, mapping
 
 
 def data_set(path: Path) -> str | None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from headway.edge.pro import made_from
 from headway.edge.pro.made_from import Given
-from headway.edge.pro.operator import SIGNALS, TRAIN
+from headway.edge.pro.operator import SIGNALS
 from headway.kernels import spec
 from headway.tools.score.carried import rate_bits, said
 from headway.tools.score.files import open_source
@@ -181,9 +181,11 @@ def score_file(
     part = summary.present / max(summary.steps, 1)
     came = tuple(m for m, s in zip(spec.MASKS, part, strict=True) if s > 0)
     whose = replace(whose, gives=came)
-    if head is not None:
-        what = f"bundle {head.bundle.path} was trained on"
-        made_from.check(what, head.info, whose, TRAIN)
+    if head is not None and (lacking := made_from.lacking_of(head.info, whose)):
+        notes.append(
+            f"check {', '.join(lacking)}: masked in this file, known where head "
+            f"{head.bundle.manifest.name} was trained: its signals may say nothing here"
+        )
     masked = {
         m: unmask(m, fields_of(data), mapping.channels, data.own_hz, data.hz)
         for m in spec.MASKS

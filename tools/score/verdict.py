@@ -78,13 +78,14 @@ def threshold_of(head: Head, alpha: float) -> Threshold:
 
 
 def verdict(scored: Scored, threshold: Threshold) -> Verdict:
-    """What `threshold` says of a scored file. A calibration that was made from other recordings
-    than this file says nothing about it."""
+    """What `threshold` says of a scored file. A calibration that was made from another robot, task
+    or rate says nothing about it; groups that the file lacks are in its notes."""
     made = threshold.made
     if made is not None:
         try:
             what = f"{risk.IN_BUNDLE} was made from"
-            made_from.check(what, made, scored.given, "calibrate the head", made.task)
+            whose = replace(scored.given, gives=None)
+            made_from.check(what, made, whose, "calibrate the head", made.task)
         except HeadwayError as e:
             return Verdict(replace(threshold, risk=None, source=str(e)))
     if threshold.risk is None or scored.signal_store is None:
