@@ -15,6 +15,7 @@ from headway.tools.score import hdf5, lerobot, lerobot_meta, rosbag
 from headway.tools.score.arrays import ArrayTable
 from headway.tools.score.bag import Bag
 from headway.tools.score.labelfile import Episode as Episode
+from headway.tools.score.labelfile import is_labels
 from headway.tools.score.log import is_bag
 from headway.tools.score.mapping import Mapping, Time, plain_mapping
 from headway.tools.score.source import Source
@@ -129,7 +130,8 @@ def _require_regular(path: Path) -> None:
 
 def walk(files: Sequence[Path]) -> tuple[list[Path], list[str]]:
     """The files and data sets to score, where other folders are replaced by the telemetry in them
-    without what is hidden; and why folders, or things in them, cannot be scored."""
+    without what is hidden and without tables of labels; and why folders, or things in them, cannot
+    be scored."""
     out: list[Path] = []
     wrong: list[str] = []
     for path in files:
@@ -169,7 +171,7 @@ def _inside(folder: Path, wrong: list[str]) -> Iterator[Path]:
                     f"{path}: wanted a file, found a link to {os.readlink(path)}, which is not "
                     "there: mend or remove the link"
                 )
-            else:
+            elif not (path.suffix.lower() == ".csv" and path.is_file() and is_labels(path)):
                 yield path
 
 
