@@ -224,6 +224,7 @@ def score(
     map: Path | None = None,
     pro: Path | None = None,
     out: Path = Path("runs/score"),
+    alpha: float = 0.1,
 ) -> int:
     """Compute PRO features and signals for telemetry of other robots, of many formats.
 
@@ -231,11 +232,12 @@ def score(
         files: recordings, data sets, or folders of them: CSV, .npz, HDF5, MCAP, ROS bags, LeRobot.
         map: TOML file that says what each channel is (examples in examples/score).
         pro: bundle of a PRO head; without one, only features are computed.
-        out: folder for the results.
+        out: folder for the results; its index.html leads to all of them.
+        alpha: false-alarm rate of the threshold, see `headway pro alarms`.
     """
     from headway.tools.score.command import score_command
 
-    return score_command(files, map, pro, out)
+    return score_command(files, map, pro, out, alpha)
 
 
 def map_(file: tyro.conf.Positional[Path], out: Path | None = None, overwrite: bool = False) -> int:
