@@ -22,7 +22,8 @@ def pins(name):
 
 
 def test_the_lowest_versions_are_those_that_the_project_allows():
-    wanted = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["sim"]]
+    extras = PROJECT["optional-dependencies"]
+    wanted = [*PROJECT["dependencies"], *extras["sim"], *extras["card"]]
     bounds = [re.fullmatch(r"([\w-]+)>=([\d.]+)(;.*)?", w).groups()[:2] for w in wanted]
     lowest = [line.split("==") for line in pins("lowest.txt")]
     assert sorted(n for n, _ in bounds) == [n for n, _ in lowest]
