@@ -112,7 +112,7 @@ models: $(VENV)/.test torch gl
 	$(PY) -m headway.learn.rollouts --out runs/disturbed --episodes 1500 --disturbed
 	$(PY) -m headway.learn.pro --rollouts runs/rollouts runs/disturbed --out models/pick_place_pro
 	$(PY) -m headway run --episodes 130 --seed 3000000 --out runs/calibration --overwrite || [ $$? -eq 1 ]
-	$(PY) -m headway.learn.calibrate --recordings runs/calibration --out models/pick_place_pro.risk.json
+	$(PY) -m headway pro alarms models/pick_place_pro --recordings runs/calibration --overwrite
 
 # LeRobot in an environment of its own (about 2 GB), an ACT policy for an SO-101 made there, and what
 # LeRobot answers with it: tests/test_peer_lerobot.py compares Headway with that. `runs/lerobot_act`

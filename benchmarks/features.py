@@ -188,7 +188,7 @@ def measure(effort: float = 1.0) -> Findings:
             continue
         took = 1e6 * median(call, max(20, round(2000 * effort)))
         same.append((name, (took, took / step)))
-    same.append(("cpp: step, all 209 features from the row", (step, 1.0)))
+    same.append((f"cpp: step, all {spec.N_FEATURES} features from the row", (step, 1.0)))
     statistics = Table(f"{NAME}, of one derived window", ("us", "of cpp's step"), tuple(same))
     notes.append(
         "numba and torch do a part of what a step does: no derivation, spectra, state machines"
@@ -206,7 +206,8 @@ def measure(effort: float = 1.0) -> Findings:
                 per, seconds, n = found
                 libraries.append((name, (per * n / seconds, 1e6 * seconds / n)))
     notes.append(
-        f"headway: 209 features of {CHANNELS} channels, deriving them from telemetry included"
+        f"headway: {spec.N_FEATURES} features of {CHANNELS} channels, deriving them from telemetry "
+        "included"
     )
     return Findings(
         "PRO features",

@@ -61,6 +61,11 @@ FIELDS: dict[str, tuple[int | str, str]] = {
     "speed": (0, "m/s"),  # |v| of the TCP, >= 0
     "spin": (0, "rad/s"),  # |w| of the TCP, >= 0
 }
+# field -> the field that it is derived from where it is not known itself
+DERIVED: dict[str, str] = {
+    "dq": "q", "dq_ref": "q_ref", "twist": "tcp", "speed": "twist", "spin": "twist",
+    "force_norm": "wrench", "torque_norm": "wrench",
+}  # fmt: skip
 
 
 @cache

@@ -99,7 +99,6 @@ DOCUMENTATION: dict[Field, str] = {
     (Manifest, "provenance"): _RECORD,
     (Manifest, "schema"): "compared before the file is decoded into a struct",
     (Calibration, "kind"): "one value is valid: it tells the file from a bundle",
-    (Calibration, "episodes"): _RECORD,
     (Calibration, "data"): _RECORD,
     (Calibration, "date"): _RECORD,
 }

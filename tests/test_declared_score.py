@@ -48,11 +48,18 @@ optional = true
 [outcome]
 key = "label"
 success = ["good"]
+failure = ["bad"]
 optional = true
 [events]
 times = "at"
 labels = "what"
 optional = true
+failures = ["slip"]
+end_after_s = 1.0
+[session]
+pattern = '([a-z]+)[.]npz'
+[labels]
+file = "labels.csv"
 [limits]
 unit = "deg"
 q_min = -90.0
@@ -85,6 +92,9 @@ topic = "/joints"
 [phase]
 starts = "t0"
 topic = "/joints"
+[session]
+key = "word"
+topic = "/joints"
 """
 
 
@@ -114,6 +124,7 @@ def test_every_field_of_a_mapping_is_read(tmp_path: Path) -> None:
             w.add_message(channel, t, json.dumps(data).encode(), t)
         w.finish()
     (tmp_path / "table.toml").write_text(TABLE)
+    (tmp_path / "labels.csv").write_text("episode,outcome\nless,bad\n")
     (tmp_path / "bag.toml").write_text(BAG)
     with Reads(nested(Mapping)) as reads:
         files = [tmp_path / "a.npz", tmp_path / "less.npz"]

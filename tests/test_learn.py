@@ -149,7 +149,7 @@ def test_pro_head_steps_as_it_was_trained() -> None:
 def test_pro_learns_what_is_there_and_is_judged(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     items = [_labelled(i, success=i % 3 != 0, n=120, rng=rng) for i in range(90)]
-    args = pro.Args(out=tmp_path / "pro", steps=60, batch=8, lr=1e-2)
+    args = pro.Args(out=tmp_path / "pro", steps=120, batch=8, lr=1e-2)
     net = pro.train(args, items)
     _, validation, test = pro.split(items)
     metrics = pro.judge(

@@ -124,6 +124,17 @@ def operator(head: Bundle) -> ProOperator:
     return ProOperator(head, engine, scale(), 6, hz=500.0, head_hz=50.0)
 
 
+def test_a_model_that_came_out_different_is_not_written(
+    head: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = head.onnx.read_bytes()
+    other = make_head(tmp_path / "other", seed=4).onnx.read_bytes()  # of today's sizes
+    monkeypatch.setattr(widen, "rewired", lambda *_: other)
+    with pytest.raises(BundleError, match="wanted `progress` of the carried head as before"):
+        widen.main(head.path, tmp_path / "old_spec.py")
+    assert bundle.load(head.path).onnx.read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("then", "now", "what"),
     [

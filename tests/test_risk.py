@@ -69,8 +69,8 @@ def test_a_calibration_is_bound_to_its_pro_model(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (None, "headway.learn.calibrate"),
-        (b"{", "headway.learn.calibrate"),
+        (None, "headway pro alarms"),
+        (b"{", "headway pro alarms"),
         (b"[]", "risk.json"),
         (b'{"kind": "risk"}', "pro"),
         (msgspec.json.encode({**msgspec.to_builtins(made([0.1])), "peaks": [0.2, 0.1]}), "rising"),

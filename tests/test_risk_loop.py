@@ -1,11 +1,9 @@
-"""`[risk]` in a run: the motion slows, or the robot stops, when PRO says so; its calibration."""
+"""`[risk]` in a run: the motion slows, or the robot stops, when PRO says so."""
 
 from __future__ import annotations
 
 import json
-from types import SimpleNamespace
 
-import msgspec
 import numpy as np
 import pytest
 from loop_rig import WHEN, Policy, Rig, check_log
@@ -13,13 +11,10 @@ from null_robot import make_pro, null_table, run
 
 from headway import bundle
 from headway.edge.control.loop import Loop
-from headway.edge.control.result import Result
 from headway.edge.guard.config import RiskLimit
 from headway.edge.pro import risk
 from headway.edge.pro.operator import pro_dtype
 from headway.edge.pro.risk import Calibration, RiskConfig, RiskControl
-from headway.errors import RecordingError
-from headway.learn.calibrate import calibrate, main
 from headway.types import Signals
 
 CALM, ALARM = 0.1, 0.95
@@ -120,53 +115,6 @@ def test_a_section_without_pro_or_for_another_model_is_refused(tmp_path, capsys,
 
 def _plain(calibration):
     return {f: getattr(calibration, f) for f in calibration.__struct_fields__}
-
-
-def recording(success, peak, end="time limit", **facts):
-    """What `calibrate` looks at in a recording."""
-    rows = np.zeros(4, [("risk", float)])
-    rows["risk"][2] = peak
-    result = Result(
-        end=end, success=success, seconds=1.0, ticks=4, retries=0, rejected=0, missed=0,
-        peak_force=0.0, reward=0.0,
-    )  # fmt: skip
-    return SimpleNamespace(
-        path="e.mcap",
-        metadata={"pro": "tiny", "pro_sha256": "a" * 64, "policy_sha256": "b" * 64, **facts},
-        topics=("/pro", "/result"),
-        rows=lambda topic: rows,
-        decoded=lambda topic: [(0, msgspec.to_builtins(result))],
-    )
-
-
-def test_a_calibration_holds_the_peaks_of_the_successes():
-    logs = [recording(True, 0.3), recording(False, 0.9), recording(True, 0.1), recording(None, 0.5)]
-    # what older versions wrote for an episode that was asked to end
-    logs += [recording(False, 0.7, "interrupted"), recording(True, 0.8, "interrupted")]
-    found = calibrate(logs, "four")
-    assert found.peaks == (0.1, 0.3)
-    assert (found.episodes, found.pro_sha256, found.policy_sha256) == (3, "a" * 64, "b" * 64)
-
-
-@pytest.mark.parametrize(
-    ("logs", "says"),
-    [
-        ([recording(True, 0.1), recording(True, 0.1, pro_sha256="c" * 64)], "found 2 pairs"),
-        ([recording(True, 0.1, risk="slows above 0.2")], r"with \[risk\]"),
-        ([recording(False, 0.1)], "found none of 1"),
-        ([], "found 0 pairs"),
-    ],
-)
-def test_what_cannot_calibrate_is_named(logs, says):
-    with pytest.raises(RecordingError, match=says):
-        calibrate(logs, "runs/x")
-
-
-def test_recordings_without_pro_cannot_calibrate(tmp_path):
-    rig = Rig(null_table(), Policy())
-    rig.run(tmp_path / "a.mcap")
-    with pytest.raises(RecordingError, match=r"record it with \[pro\]"):
-        main(tmp_path, tmp_path / "risk.json")
 
 
 def test_the_shipped_calibration_is_for_the_shipped_pro():

@@ -24,7 +24,8 @@ from headway.kernels import spec
 from headway.kernels.telemetry import Scale, dtype
 from headway.tools.score.command import score_command
 from headway.tools.score.mapping import Channel, Time, load_mapping
-from headway.tools.score.scoring import open_head, score_file
+from headway.tools.score.scoring import score_file
+from headway.tools.score.steps import open_head
 
 ROOT = Path(__file__).resolve().parents[1]
 HIRO = ROOT.parent / "shared" / "data" / "hiro_snap_assembly"
@@ -139,7 +140,7 @@ def test_irregular_stamps_are_interpolated_and_a_stopped_stream_is_masked(tmp_pa
 
 def test_rate_from_the_stamps_and_from_the_mapping(tmp_path: Path) -> None:
     got = rows_of(npz(tmp_path / "a.npz", hz=199.8), mapping())
-    assert (got.rates, got.hz) == ({"q": 200.0, "wrench": 200.0}, 500.0)
+    assert (got.rates, got.hz) == ({"q": 200.0, "wrench": 200.0}, 200.0)
     path = npz(tmp_path / "b.npz", t=None)
     got = rows_of(path, mapping(time=Time(rate_hz=125.0)))
     assert (got.hz, len(got.rows)) == (125.0, 400)
@@ -303,8 +304,9 @@ def test_the_head_runs_on_the_nearest_grid_and_says_so(tmp_path: Path) -> None:
     np.testing.assert_array_equal(bare.features, scored.features)
     fast = open_head(make_head(tmp_path / "fast", rate_hz=200.0).path)
     slow = mapping(time=Time(key="t", rate_hz=50.0))
-    with pytest.raises(ConfigError, match=r"set `time.rate_hz = 200`"):
-        score_file(npz(tmp_path / "a.npz", hz=50.0), slow, fast)
+    scored = score_file(npz(tmp_path / "a.npz", hz=50.0), slow, fast)
+    assert (scored.telemetry.hz, scored.every) == (50.0, 1)
+    assert any("at every tick = 50 Hz" in n and "4 times as fast" in n for n in scored.notes)
 
 
 def test_limits_of_another_length_are_an_error(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import fields
+from pathlib import Path
 
 import msgspec
 
@@ -72,13 +73,14 @@ class Built:
         self.choices: list[str] = []
         self.parts: list[Part] = []
         self._engines = plugins.kinds(FOLDER)
+        self._calibration: Path | None = None  # that PRO's bundle holds
         self.notes: list[str] = []
         with ExitStack() as self._close:
             fits.check_wrench(settings)
             worker = self._policy(settings, station, clock, wrap)
             self.notes += fits.notes(worker.about if worker else None, station)
             pro = self._pro(settings, station)
-            self.loop = Loop(station, worker, pro, self._risk(settings))
+            self.loop = Loop(station, worker, pro, self._risk(settings, pro))
             if worker is not None:
                 fits.check_state(worker.about, settings, self.loop.first_task)
             pace = self.loop.pace
@@ -155,10 +157,14 @@ class Built:
         manifest = made.manifest
         engine = open_bundle(made, cfg.engine)
         loop = settings.loop
+        task = run_settings.task(settings).name
+        knows = manifest.pro.tasks if manifest.pro is not None else ()
         pro = ProOperator(
             made, engine, station.scale, station.joints,
             hz=loop.hz, head_hz=loop.pro_hz, features=cfg.features,
+            given=fits.given(station, task, knows),
         )  # fmt: skip
+        self._calibration = risk.of_bundle(made)
         self.facts |= {
             "pro": manifest.name,
             "pro_sha256": manifest.files[manifest.onnx].sha256,
@@ -175,23 +181,32 @@ class Built:
         self.choices.append(f"PRO {manifest.name} on {engine.kind} ({engine.device})")
         return pro
 
-    def _risk(self, settings: Settings) -> RiskControl | None:
+    def _risk(self, settings: Settings, pro: ProOperator | None) -> RiskControl | None:
         cfg = settings.risk
         if cfg is None:
             return None
-        if settings.pro is None:
+        if settings.pro is None or pro is None:
             raise ConfigError("[risk] wants PRO, found no [pro] section: add it, or drop [risk]")
-        made = risk.load(cfg.calibration, self.facts["pro_sha256"])
+        path = cfg.calibration or self._calibration
+        if path is None:
+            raise ConfigError(
+                f"[risk] wants a `calibration`, found none, and no {risk.IN_BUNDLE} in "
+                f"{settings.pro.bundle} either: make one by {risk.CALIBRATE}"
+            )
+        made = risk.read(path)
+        then = f"calibrate on this robot's recordings by {risk.CALIBRATE}"
+        pro.hold_to(f"{path} was made from", made, then, task=made.task)
+        risk.check_model(made, path, self.facts["pro_sha256"])
         if self.facts.get("policy_sha256", "") != made.policy_sha256:
             self.notes.append(
-                f"risk: {cfg.calibration} was calibrated on episodes of another policy, so its "
-                "shares say nothing sure about this one: `python -m headway.learn.calibrate`"
+                f"risk: {path} was calibrated on episodes of another policy, so its shares say "
+                f"nothing sure about this one: {risk.CALIBRATE}"
             )
         control = RiskControl(cfg, made, 1.0 / settings.loop.hz)
         stop = "never stops" if control.limit is None else f"stops above {control.limit.most:.3f}"
         text = f"slows above {control.slow:.3f}, {stop}"
         self.facts["risk"] = text
-        self.choices.append(f"risk {text} (n = {len(made.peaks)})")
+        self.choices.append(f"risk {text} ({made.behind})")
         return control
 
     def close(self) -> None:

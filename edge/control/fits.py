@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from headway.clock import NS
+from headway.edge.control.row import FILLED
 from headway.edge.control.settings import Settings
 from headway.edge.control.station import Station
 from headway.edge.control.tasks import Task
 from headway.edge.policy.policy import About
+from headway.edge.pro.made_from import Given, groups_of
 from headway.errors import ConfigError, SpecMismatch, Stale
 
 
@@ -37,6 +39,20 @@ def check_state(policy: About, settings: Settings, task: Task) -> None:
                 f"policy {policy.name} wants the state {', '.join(names)}, and {why}, or choose a "
                 "policy that does without"
             )
+
+
+def given(station: Station, task: str, tasks: Sequence[str]) -> Given:
+    """The telemetry that the open `station` gives a head which knows `tasks`, while it does `task`.
+    Whether a device that is there gives all that its kind can shows only once it runs."""
+    lacking: set[str] = set()
+    if station.ft is None:
+        lacking |= {"wrench"}
+    if station.gripper is None:
+        lacking |= {"width", "width_ref", "grip_force", "vacuum"}
+    if task not in tasks:
+        lacking |= {"task"}
+    hz = station.settings.loop.hz
+    return Given(station.model.name, hz, groups_of(set(FILLED) - lacking, hz), task)
 
 
 def notes(policy: About | None, station: Station) -> Iterator[str]:

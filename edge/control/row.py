@@ -17,6 +17,9 @@ from headway.kernels import telemetry
 from headway.types import ArmState, GripperState, Vec
 
 _LAST = "comms_jitter"  # of the fields that every tick sets: the row's first ones
+# The fields that a loop can know; of those that are left, other robots' files may hold some.
+_NAMES = tuple(telemetry.FIELDS)
+FILLED = (*_NAMES[: _NAMES.index(_LAST) + 1], "task")
 _NO_GRIP = GripperState(math.nan, math.nan, math.nan)
 
 

@@ -132,8 +132,8 @@ def load(path: Path | str) -> Settings:
     folder = Path(path).resolve().parent
     for part, key in (("pro", "bundle"), ("risk", "calibration")):
         section = getattr(settings, part)
-        if section is not None:
-            section = structs.replace(section, **{key: str(folder / getattr(section, key))})
+        if section is not None and (name := getattr(section, key)) is not None:
+            section = structs.replace(section, **{key: str(folder / name)})
             settings = structs.replace(settings, **{part: section})
     if settings.policy is not None:
         settings = structs.replace(settings, policy=with_paths(settings.policy, folder))

@@ -17,6 +17,8 @@ import numpy as np
 from headway.bundle import Bundle, Tensor
 from headway.config import suggest
 from headway.edge.engines.engine import Engine
+from headway.edge.pro import made_from
+from headway.edge.pro.made_from import Given, MadeFrom, Watch
 from headway.errors import SpecMismatch
 from headway.kernels import feature_stream, spec
 from headway.kernels.telemetry import Scale
@@ -24,6 +26,7 @@ from headway.types import Signals
 
 OUTPUTS = ("progress", "stability", "completion", "risk", "time_to_go")  # in the order of Signals
 SIGNALS = (*OUTPUTS, "reward")
+TRAIN = "train a head on this robot's recordings by `headway pro train`"
 _NUMBERS = struct.Struct("=q6d")  # of a row of /pro: t_ns, SIGNALS
 
 
@@ -49,8 +52,9 @@ class ProOperator:
     `updated` is True on ticks on which the head ran. `record` then holds the row for the recording,
     and `reward_now` the reward of that step of the head; on other ticks `reward_now` is 0.
 
-    Raises SpecMismatch for a bundle that is no PRO head, or is made for other features, shapes or
-    another rate; Missing or ConfigError for an implementation that cannot run here.
+    Raises SpecMismatch for a bundle that is no PRO head, or is made for other features, shapes,
+    another robot or another rate; Missing or ConfigError for an implementation that cannot run
+    here. `step` raises SpecMismatch for a group of telemetry that does not come.
     """
 
     def __init__(
@@ -63,6 +67,8 @@ class ProOperator:
         hz: float,
         head_hz: float,
         features: str = "auto",
+        given: Given | None = None,
+        watched: bool = True,
     ) -> None:
         info = bundle.manifest.pro
         if info is None:
@@ -75,6 +81,9 @@ class ProOperator:
                 f"{spec.spec_hash()[:12]}: carry it over with `python -m headway.learn.pro.widen`, "
                 "or train it again with `make models`"
             )
+        self.given = given or Given("", hz)
+        self._watches: list[Watch] = []
+        self.hold_to(f"bundle {bundle.path} was trained on", info, TRAIN, watched=watched)
         if abs(info.rate_hz - head_hz) > 1e-6:
             raise SpecMismatch(
                 f"bundle {bundle.path} was trained at {info.rate_hz} Hz, the loop runs its head at "
@@ -84,13 +93,24 @@ class ProOperator:
         self.info, self.engine = info, engine
         self._make_stream = partial(feature_stream, features, scale, joints, hz)  # type: ignore[arg-type]
         self.stream = self._make_stream()
-        self._every = round(hz / head_hz)
+        self._every = max(1, round(hz / head_hz))  # ticks of a file may be slower than the head
         self._features = engine.bind("features")[0]
         self._mask = engine.bind("mask")[0]
         self._h, self._h_out = engine.bind("h"), engine.bind("h_out")
         self._out = [engine.bind(name) for name in OUTPUTS]
         self._keep()
         self.reset()
+
+    def hold_to(
+        self, what: str, made: MadeFrom, then: str, *, task: str = "", watched: bool = True
+    ) -> None:
+        """Refuse to go on with what was `made` from other telemetry than this: at once what shows
+        already, and if it is `watched` from the first second of an episode what shows then.
+        Arguments and errors as those of `made_from.check`."""
+        made_from.check(what, made, self.given, then, task)
+        watch = Watch(what, made, self.given, then)
+        if watched and not watch.done:
+            self._watches.append(watch)
 
     def _keep(self) -> None:
         rows = np.zeros(1, pro_dtype())
@@ -122,6 +142,8 @@ class ProOperator:
             self.stream.push(row)
             return self.signals
         self.stream.step(row)
+        if self._watches:
+            self._watch(tick)
         self.engine.run()
         self._h[:] = self._h_out
         progress, stability, completion, risk, to_go = out = [x.item(0) for x in self._out]
@@ -131,6 +153,11 @@ class ProOperator:
         for kept, seen in self._seen:
             kept[:] = seen
         return self.signals
+
+    def _watch(self, tick: int) -> None:
+        for watch in self._watches:
+            watch.step(self._mask, tick)
+        self._watches = [watch for watch in self._watches if not watch.done]
 
     def _reward(self, stability: float, risk: float, time_to_go: float) -> float:
         phi = -time_to_go

@@ -5,10 +5,11 @@ these the ceil((n + 1)(1 - alpha))-th smallest is the threshold: a further succe
 exceeds it with a probability of at most alpha (split conformal prediction: Vovk, Gammerman & Shafer
 2005; Angelopoulos & Bates 2023). That holds on average over calibrations, for the same robot, task,
 policy and PRO, and for episodes that nobody slows down. It says nothing about how many failures are
-caught.
+caught. Where runs are logged with their failures, the part of each run before its failure takes the
+place of the successes (`Calibration.of`).
 
     [risk]
-    calibration = "../models/my_pro.risk.json"
+    calibration = "../models/my_pro.risk.json"  # left out: the `risk.json` inside PRO's bundle
 
 This is no safety function. A learned guess about trouble is made cheap to act on: the robot slows
 down, which costs little if the guess is wrong.
@@ -24,18 +25,23 @@ import msgspec
 from msgspec import Meta
 
 from headway import config
+from headway.bundle import Bundle
+from headway.bundle.manifest import check_rates
 from headway.config import Fraction, Positive, SecondsOrNone, Struct
 from headway.edge.guard.config import RiskLimit
 from headway.errors import ConfigError, SpecMismatch
 from headway.types import Signals
 
+IN_BUNDLE = "risk.json"  # the calibration that a bundle itself holds
+CALIBRATE = "`headway pro alarms BUNDLE --recordings FOLDER`"  # how one is made
 Alpha = Annotated[float, Meta(gt=0.0, lt=1.0)]  # a share of the successful episodes
 
 
 class RiskConfig(Struct, frozen=True, kw_only=True):
     """The `[risk]` section; without it PRO changes no motion."""
 
-    calibration: str  # made by `python -m headway.learn.calibrate`; relative to the config file
+    # The file of a `Calibration`, relative to the configuration; None: that inside PRO's bundle.
+    calibration: Annotated[str, Meta(min_length=1)] | None = None
     slow_alpha: Alpha = 0.3  # share of successes that may be slowed at all
     full_alpha: Alpha = 0.1  # share of successes that may be slowed as far as `slowest`
     abort_alpha: Alpha | None = None  # share of successes that may be stopped; None: never stop
@@ -57,7 +63,11 @@ class RiskConfig(Struct, frozen=True, kw_only=True):
 
 class Calibration(Struct, frozen=True, kw_only=True):
     """What the thresholds are taken from. `peaks` is the largest risk (0..1) of each successful
-    episode, in rising order; `episodes` counts the failures too."""
+    episode, or of the fault-free part of each run, in rising order; `episodes` counts all that were
+    looked at, failures too.
+
+    `robot`, `task`, `tick_hz` and `groups` say whose episodes they were, as those of
+    `bundle.manifest.Pro` do; a run that differs is refused. Left out, they state nothing."""
 
     kind: Literal["risk"]
     pro: str  # name of PRO's bundle
@@ -67,20 +77,32 @@ class Calibration(Struct, frozen=True, kw_only=True):
     episodes: Annotated[int, Meta(ge=0)]
     data: str
     date: str
+    of: Literal["successes", "fault-free parts"] = "successes"
+    robot: str = ""
+    task: str = ""
+    tick_hz: tuple[float, float] | None = None  # lowest and highest rate of the ticks [Hz]
+    groups: tuple[str, ...] = ()  # the mask bits that were known in all episodes
 
     def __post_init__(self) -> None:
+        check_rates("tick_hz", self.tick_hz)
         if not all(a <= b for a, b in zip(self.peaks, self.peaks[1:], strict=False)):
             raise ValueError("peaks want to be risks in rising order")
         if len(self.peaks) > self.episodes:
-            raise ValueError(f"found {len(self.peaks)} successes in {self.episodes} episodes")
+            raise ValueError(f"found {len(self.peaks)} {self.of} in {self.episodes} episodes")
+
+    @property
+    def behind(self) -> str:
+        """What its thresholds rest on, in words."""
+        return f"{len(self.peaks)} {self.of} of {self.episodes} episodes"
 
     def threshold(self, alpha: float) -> float:
         """The conformal threshold at level `alpha`. Raises ConfigError for too few successes."""
         index = conformal_index(len(self.peaks), alpha)
         if index is None:
+            kind = "successful episodes" if self.of == "successes" else "runs with fault-free parts"
             raise ConfigError(
-                f"alpha = {alpha} wants at least {fewest_successes(alpha)} successful episodes to "
-                f"calibrate with, found {len(self.peaks)}: record more, or allow a larger share"
+                f"alpha = {alpha} wants at least {fewest_successes(alpha)} {kind} to calibrate "
+                f"with, found {len(self.peaks)}: record more, or allow a larger share"
             )
         return self.peaks[index]
 
@@ -98,22 +120,37 @@ def fewest_successes(alpha: float) -> int:
     return math.ceil(1.0 / alpha - 1.0 - 1e-9)
 
 
-def load(path: Path | str, pro_sha256: str) -> Calibration:
-    """Read the calibration at `path`, for the PRO model of the checksum `pro_sha256`. Raises
-    ConfigError where there is none, and SpecMismatch when it was made for another model."""
+def of_bundle(bundle: Bundle) -> Path | None:
+    """The calibration that a PRO bundle holds, None where it holds none."""
+    return bundle.path / IN_BUNDLE if IN_BUNDLE in bundle.manifest.files else None
+
+
+def read(path: Path | str) -> Calibration:
+    """Read the calibration at `path`. Raises ConfigError where there is none."""
     try:
         data: Any = msgspec.json.decode(Path(path).read_bytes())
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as e:
         raise ConfigError(
-            f"wanted a risk calibration at {path}: {e}: make one by "
-            "`python -m headway.learn.calibrate`"
+            f"wanted a risk calibration at {path}: {e}: make one by {CALIBRATE}"
         ) from None
-    found = config.decode(data, Calibration, str(path))
-    if found.pro_sha256 != pro_sha256:
+    return config.decode(data, Calibration, str(path))
+
+
+def check_model(made: Calibration, path: Path | str, pro_sha256: str) -> None:
+    """Raises SpecMismatch for a calibration, read from `path`, that was `made` for another PRO
+    model than that of the checksum `pro_sha256`."""
+    if made.pro_sha256 != pro_sha256:
         raise SpecMismatch(
-            f"{path} was made for PRO model {found.pro_sha256[:12]} ({found.pro}), this run has "
-            f"{pro_sha256[:12]}: calibrate again by `python -m headway.learn.calibrate`"
+            f"{path} was made for PRO model {made.pro_sha256[:12]} ({made.pro}), this run has "
+            f"{pro_sha256[:12]}: calibrate again by {CALIBRATE}"
         )
+
+
+def load(path: Path | str, pro_sha256: str) -> Calibration:
+    """Read the calibration at `path`, for the PRO model of the checksum `pro_sha256`. Raises
+    ConfigError where there is none, and SpecMismatch when it was made for another model."""
+    found = read(path)
+    check_model(found, path, pro_sha256)
     return found
 
 

@@ -41,6 +41,9 @@ class Example:
     risk: NDArray[np.float32]  # (n,) 1: a failure is near or happens
     unstable: NDArray[np.float32]  # (n,) 1: a retry is near
     force: NDArray[np.float32]  # (n,) |F| [N], NaN where it is not known
+    sha256: str = ""  # of the file that the episode is from, by which a copy of it is known
+    robot: str = ""
+    task: str = ""
 
     def __len__(self) -> int:
         return len(self.t)

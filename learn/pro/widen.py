@@ -7,8 +7,9 @@
 A spec that only got new features or mask bits changes where the old ones lie and nothing else. So
 the head gets a Gather at each of these two inputs, which picks by name what it was trained on, in
 the order that it was trained on. It does not read what is new, and for the same telemetry its
-outputs are the same bits as before. The head replaces the one in the folder `--head`, and `--risk`,
-a calibration of it, is told the new model's checksum; its peaks still hold.
+outputs are the same bits as before, which is tried before anything is written. The head replaces
+the one in the folder `--head`, and `--risk`, a calibration of it, is told the new model's checksum;
+its peaks still hold.
 
 Refused is a spec in which the arithmetic (VERSION, a constant), a mask bit or a feature that the
 head reads is not what it was. One thing may differ: that a feature can now be had from less, such
@@ -19,19 +20,26 @@ since they look at the mask bits that they know.
 from __future__ import annotations
 
 import importlib.util
+import tempfile
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from headway import bundle
 from headway.bundle import Bundle, Manifest
+from headway.edge.engines.backends import ort
 from headway.edge.pro import risk as calibrations
+from headway.edge.pro.operator import OUTPUTS
 from headway.errors import BundleError, ConfigError, Missing, SpecMismatch
 from headway.kernels import spec
 
 Places = tuple[list[int], list[int]]
+Floats = NDArray[np.float32]
+STEPS = 50  # on which both heads are tried
 
 
 def read_spec(path: Path) -> Any:
@@ -61,6 +69,7 @@ def places(old: Any) -> Places:
             "arithmetic is another one, train the head again"
         )
     changed = [f"the constant {k}" for k, v in old.CONSTANTS.items() if spec.CONSTANTS.get(k) != v]
+    changed += [f"the masks of {k}" for k, v in old.SPLIT.items() if spec.SPLIT.get(k) != v]
     for name in old.MASKS:
         then = (old.MASK_FIELDS.get(name), old.MASK_RATES.get(name))
         if then != (spec.MASK_FIELDS.get(name), spec.MASK_RATES.get(name)):
@@ -128,8 +137,9 @@ def widened(head: Bundle, old: Any, how: str) -> tuple[Manifest, bytes]:
             f"wanted a bundle of one model, found {', '.join(further[:4])} in {head.path} beside "
             "it, which belong to that very model: train the head again"
         )
-    at = places(old)
-    model = rewired(head.onnx.read_bytes(), at, info.spec_hash[:8])
+    at, before = places(old), head.onnx.read_bytes()
+    model = rewired(before, at, info.spec_hash[:8])
+    _try(before, model, at)
     shapes = {"features": (1, spec.N_FEATURES), "mask": (1, spec.N_MASKS)}
     inputs = tuple(
         msgspec.structs.replace(t, shape=shapes.get(t.name, t.shape)) for t in manifest.inputs
@@ -143,6 +153,39 @@ def widened(head: Bundle, old: Any, how: str) -> tuple[Manifest, bytes]:
             made, command=f"{made.command}; {how} (of PRO spec {info.spec_hash[:12]})"
         ),
     ), model
+
+
+def _try(before: bytes, after: bytes, at: Places) -> None:
+    """Run both models on the same random steps. Raises BundleError where an output differs."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(0, 3, (STEPS, 1, spec.N_FEATURES)).astype(np.float32)
+    mask = (rng.random((STEPS, 1, spec.N_MASKS)) < 0.9).astype(np.float32)
+    found = _outputs(after, x, mask)
+    for name, wanted in _outputs(before, x[..., at[0]], mask[..., at[1]]).items():
+        if not np.array_equal(wanted, found[name], equal_nan=True):
+            raise BundleError(
+                f"wanted `{name}` of the carried head as before, found it different by up to "
+                f"{np.abs(found[name] - wanted).max():.3g}: train the head again"
+            )
+
+
+def _outputs(model: bytes, x: Floats, mask: Floats) -> dict[str, Floats]:
+    """The outputs by name, (STEPS, ...), of a head that runs on from step to step."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        path.write_bytes(model)
+        engine = ort.open_engine(path, {}, {})
+        out: dict[str, list[Floats]] = {name: [] for name in (*OUTPUTS, "h_out")}
+        engine.bind("h")[:] = 0.0
+        for step, bits in zip(x, mask, strict=True):
+            engine.write("features", step)
+            engine.write("mask", bits)
+            engine.run()
+            for name, values in out.items():
+                values.append(engine.bind(name).copy())
+            engine.write("h", out["h_out"][-1])
+        engine.close()
+    return {name: np.array(values) for name, values in out.items()}
 
 
 def main(head: Path, spec: Path, risk: Path | None = None) -> None:

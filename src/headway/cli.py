@@ -1,6 +1,7 @@
 """The command line of Headway, `headway COMMAND`.
 
-Each function in `COMMANDS` is a command; its docstring is the command's help text. Errors that
+Each function in `COMMANDS` is a command; its docstring is the command's help text; those of
+`headway pro` are in `headway.cli_pro`. Errors that
 Headway raises on purpose are printed as one line, and the exit code says which kind it was (see
 `headway.errors`). Modules that load slowly are imported only by the commands that need them.
 """
@@ -15,6 +16,7 @@ from pathlib import Path
 import tyro
 
 from headway import __version__, output, shipped
+from headway.cli_pro import PRO_COMMANDS
 from headway.errors import ConfigError, HeadwayError, OutputError
 
 HELP = """\
@@ -302,8 +304,9 @@ def main(args: list[str] | None = None) -> int:
 
 def _help() -> str:
     lines = []
-    for name, command in COMMANDS.items():
-        what = (command.__doc__ or "").splitlines()[0]
+    said = {name: (command.__doc__ or "").splitlines()[0] for name, command in COMMANDS.items()}
+    said["pro"] = f"PRO heads for your own robot: headway pro {' | '.join(PRO_COMMANDS)}."
+    for name, what in said.items():
         lines.append(
             textwrap.fill(what, 79, initial_indent=f"  {name:9}", subsequent_indent=" " * 11)
         )
@@ -331,7 +334,10 @@ def _command(args: list[str]) -> int:
         return 0
     try:
         _refuse_empty(args)
-        code: int = tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="headway", args=args)
+        commands, prog = COMMANDS, "headway"
+        if args[0] == "pro":
+            commands, prog, args = PRO_COMMANDS, "headway pro", args[1:] or ["--help"]
+        code: int = tyro.extras.subcommand_cli_from_dict(commands, prog=prog, args=args)
         return code
     except HeadwayError as e:
         output.complain(f"headway: {e}")

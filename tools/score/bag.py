@@ -1,4 +1,4 @@
-"""MCAP files of other programs as a source: ROS 2, protobuf and JSON messages.
+"""Logs of messages as a source: MCAP files (ROS 2, protobuf, JSON) and ROS bags.
 
 One pass over a topic gives all channels that are mapped to it. Joints are taken by name where
 messages name them. A topic that could mean two things, since it has two schemas, two publishers or
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,9 +17,10 @@ import numpy as np
 from headway.clock import NS
 from headway.errors import ConfigError, RecordingError
 from headway.kernels.telemetry import Scale
-from headway.mcaplog import Message, open_recording
+from headway.mcaplog import Message, Recording
 from headway.tools.score import messages
 from headway.tools.score.columns import ChannelRows
+from headway.tools.score.log import Log
 from headway.tools.score.mapping import Channel, Time
 from headway.tools.score.samples import Samples, Store
 from headway.tools.score.source import ODD, NoSuchKeyError, Raw, if_there, no_key
@@ -30,16 +30,20 @@ FRAME = "header.frame_id"  # where ROS messages name the frame of their values
 
 
 class Bag:
-    """An MCAP file. Times are those of the log, unless the mapping names a stamp in messages."""
+    """A log of messages. Times are those of the log, unless the mapping names a stamp in
+    messages."""
 
-    def __init__(self, path: Path, time: Time, default_topic: str | None) -> None:
+    episode = ""
+
+    def __init__(self, log: Log, time: Time, default_topic: str | None) -> None:
         """`time`: what the mapping says about the stamps; `default_topic`: of channels that name
-        none. Raises RecordingError for a file that cannot be read, ConfigError."""
+        none. Raises RecordingError for a log without messages, ConfigError."""
+        path = log.path
         self.path, self._unit = path, UNITS_NS[time.unit or "s"]
         if isinstance(time.key, list):
             raise ConfigError(
-                f"{path}: `time.key` wants one path in an MCAP file, such as header.stamp, found "
-                f"{len(time.key)}"
+                f"{path}: `time.key` wants one path in a log of messages, such as "
+                f"header.stamp, found {len(time.key)}"
             )
         if time.unit is not None and time.key is None:
             raise ConfigError(
@@ -47,7 +51,7 @@ class Bag:
                 "leave it out, or name a stamp"
             )
         self._stamp, self._has_unit = time.key, time.unit is not None
-        self._recording = open_recording(path)
+        self._recording = log
         self._default = default_topic
         self._notes: list[str] = []
         self._odd = 0
@@ -66,15 +70,14 @@ class Bag:
         topic = self._default
         if topic not in self._recording.topics or topic is None:
             return list(self._recording.topics)
-        _, first = next(self._recording.decoded(topic), (0, None))
-        return messages.fields(first)
+        return messages.fields(next((m for _, m, _ in self._messages(topic)), None))
 
     def _topic(self, topic: str | None) -> str:
         """The topic that a mapping means. Raises NoSuchKeyError, ConfigError without one."""
         topic = topic or self._default
         if topic is None:
             raise ConfigError(
-                f"{self.path}: an MCAP channel wants a key `topic`, one of "
+                f"{self.path}: a channel wants a key `topic`, one of "
                 f"{', '.join(self._recording.topics)}"
             )
         if topic not in self._recording.topics:
@@ -105,10 +108,13 @@ class Bag:
     ) -> dict[str, Raw | NoSuchKeyError] | None:
         """The channels of a topic that Headway recorded: its rows need no decoding one by one. None
         for other topics, and for what only messages can be asked."""
+        log = self._recording
         plain = all(len(c.keys) == 1 and not (c.where or c.names) for c in group.values())
-        if not plain or self._stamp is not None or not self._recording.has_rows(topic):
+        if not plain or self._stamp is not None:
             return None
-        t, rows = self._recording.timed_rows(topic)
+        if not isinstance(log, Recording) or not log.has_rows(topic):
+            return None
+        t, rows = log.timed_rows(topic)
         if not len(rows):
             return None
         made = clean(t, np.zeros(len(t), np.bool_), f"{self.path}: {topic}")
@@ -166,7 +172,7 @@ class Bag:
         return out
 
     def _publishers(self, topic: str, channel: Channel) -> set[int]:
-        """The numbers of the file's MCAP channels that a channel of the mapping means. Raises
+        """The numbers of the publishers that a channel of the mapping means. Raises
         RecordingError for a topic of several schemas or publishers where the mapping does not
         choose."""
         there = self._recording.channels(topic)
@@ -193,7 +199,7 @@ class Bag:
         return numbers
 
     def _interleaved(self, topic: str, numbers: set[int]) -> bool:
-        """Whether the MCAP channels `numbers` of a topic were written at the same time. They are
+        """Whether the publishers `numbers` of a topic were written at the same time. They are
         written one after the other where one program was started again."""
         spans: dict[int, tuple[int, int]] = {}
         for m in self._recording.messages(topic):
@@ -205,7 +211,7 @@ class Bag:
         return any(b[0] < a[1] for a, b in pairwise(in_order))
 
     def _messages(self, topic: str) -> Iterator[tuple[int, Any, int]]:
-        """All messages that can be read: (time [ns], message, number of its MCAP channel). Raises
+        """All messages that can be read: (time [ns], message, its publisher). Raises
         RecordingError where these are too few."""
         there = self._recording.channels(topic)
         decoders = {c.number: self._recording.decoder(c.number) for c in there}

@@ -188,6 +188,14 @@ class ChannelRows:
                 f"{self._where}: {self._name}: wanted values of {', '.join(self._labels)}, found "
                 f"none of {', '.join(n for n in self._labels if n not in told)}: correct `names`"
             )
+        if not found and self._others:
+            others = dict.fromkeys(n for labels in self._places for n in labels)
+            raise NoSuchKeyError(
+                f"{self._where}: {self._name}: wanted values of {', '.join(self._labels)}, found "
+                f"those of {', '.join(others)}: correct `names`",
+                ", ".join(self._labels),
+                f"name in `{keys}` of {self._topic}",
+            )
         if not found:
             raise NoSuchKeyError(
                 f"{self._where}: wanted values in `{keys}`, found none in {self._empty} messages: "

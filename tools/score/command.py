@@ -20,10 +20,12 @@ from rich.table import Table
 
 from headway.errors import ConfigError, HeadwayError
 from headway.kernels import spec
-from headway.tools.score.files import walk
+from headway.tools.score import labelfile
+from headway.tools.score.files import Episode, episodes_of, walk
 from headway.tools.score.mapping import Mapping, load_mapping
 from headway.tools.score.results import names, write
-from headway.tools.score.scoring import Head, Scored, open_head, score_file
+from headway.tools.score.scoring import Scored, score_file
+from headway.tools.score.steps import Head, open_head
 
 INCOMPLETE = 1  # exit code when a file, or a part of one, was left out
 
@@ -47,10 +49,13 @@ def score_command(
     left out. Raises ConfigError and BundleError for what concerns all of them."""
     console = console or Console()
     if not files:
-        raise ConfigError("wanted telemetry files to score, found none: name .npz, .csv or .mcap")
+        raise ConfigError("wanted telemetry files to score, found none: name files or folders")
     mapping = load_mapping(map) if map is not None else None
     head = open_head(pro) if pro is not None else None
-    found, failed = walk(files)
+    found, failed = _episodes(*walk(files))
+    if mapping is not None and mapping.labels is not None:
+        for text in labelfile.read(Path(mapping.labels.file)).check(found):
+            console.print(f"[yellow]labels[/yellow] {escape(text)}", soft_wrap=True)
     titles, replaced = names(found, out)
     done: dict[str, Line] = {}
     wanted = len(found) + len(failed)
@@ -61,18 +66,19 @@ def score_command(
     try:
         with progress:
             bar = progress.add_task("", total=len(found))
-            for i, (path, name) in enumerate(zip(found, titles, strict=True)):
-                progress.update(bar, description=f"{i + 1}/{len(found)} {escape(path.name)}")
+            for i, (one, name) in enumerate(zip(found, titles, strict=True)):
+                title = ":".join(filter(None, (one.path.name, one.name)))
+                progress.update(bar, description=f"{i + 1}/{len(found)} {escape(title)}")
 
                 def show(share: float, i: int = i) -> None:
                     progress.update(bar, completed=i + share)
 
                 try:
-                    scored = score_file(path, mapping, head, show)
+                    scored = score_file(one.path, mapping, head, show, one.name)
                     write(scored, out, name)
                     done[name] = _line(scored, replaced.get(name))
                 except Exception as e:  # the other files are scored all the same
-                    failed.append(_why(path, e))
+                    failed.append(_why(one, e))
     finally:  # also what was done when somebody interrupts
         if done:
             console.print(table(done, _title(mapping, head)))
@@ -83,18 +89,36 @@ def score_command(
         parts = sum(bool(line.odd) for line in done.values())
         if parts or len(done) < wanted:
             more = f", {parts} of them without parts that could not be read" if parts else ""
-            console.print(f"{len(done)} of {wanted} files scored{more}")
+            what = "episodes" if any(one.name for one in found) else "files"
+            console.print(f"{len(done)} of {wanted} {what} scored{more}")
     return INCOMPLETE if failed or parts else 0
 
 
-def _why(path: Path, e: Exception) -> str:
-    """Why the file at `path` was not scored."""
+def _episodes(files: Sequence[Path], failed: list[str]) -> tuple[list[Episode], list[str]]:
+    """All episodes of the files, and beside `failed` why files have none that can be scored."""
+    failed = list(failed)
+
+    def inside(path: Path) -> list[Episode]:
+        try:
+            return [Episode(path, name) for name in episodes_of(path)]
+        except Exception as e:  # the other files are scored all the same
+            failed.append(_why(Episode(path), e))
+            return []
+
+    return [one for path in files for one in inside(path)], failed
+
+
+def _why(one: Episode, e: Exception) -> str:
+    """Why a file or an episode was not scored."""
+    path = one.path
     if not isinstance(e, HeadwayError):  # files of other programs hold what nobody thought of
         return (
-            f"{path}: {type(e).__name__}: {e}: this is a mistake of Headway's, please report it "
+            f"{one}: {type(e).__name__}: {e}: this is a mistake of Headway's, please report it "
             "with the file"
         )
-    return str(e) if str(path) in str(e) else f"{path}: {e}"
+    if str(path) not in str(e):
+        return f"{one}: {e}"
+    return str(e) + (f" (in {one.name})" if one.name and one.name not in str(e) else "")
 
 
 def _line(scored: Scored, replaced: str | None) -> Line:

@@ -8,14 +8,19 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from headway.errors import ConfigError, RecordingError
+from headway.mcaplog import open_recording
+from headway.tools.score import hdf5, lerobot, lerobot_meta, rosbag
 from headway.tools.score.arrays import ArrayTable
 from headway.tools.score.bag import Bag
+from headway.tools.score.labelfile import Episode as Episode
+from headway.tools.score.log import is_bag
 from headway.tools.score.mapping import Mapping, Time, plain_mapping
 from headway.tools.score.source import Source
 from headway.tools.score.text import TextTable
 
-SUFFIXES = (".npz", ".csv", ".tsv", ".txt", ".mcap")
-WALKED = (".npz", ".csv", ".tsv", ".mcap")  # looked for in folders, where a .txt is usually a note
+SUFFIXES = (".npz", ".csv", ".tsv", ".txt", ".mcap", *hdf5.SUFFIXES, *rosbag.SUFFIXES)
+WALKED = tuple(s for s in SUFFIXES if s != ".txt")  # in folders a .txt is usually a note
+LEROBOT, ROSBAG2 = "LeRobotDataset", "rosbag2"  # kinds of folders that are data sets
 RESULTS = (".features.npz", ".signals.csv")  # written by `headway score` itself
 
 KINDS = (
@@ -27,25 +32,73 @@ KINDS = (
 )
 
 
-def open_source(path: Path, mapping: Mapping | None) -> tuple[Source, Mapping]:
+def episodes_of(path: Path) -> list[str]:
+    """The names of the episodes in a file or data set, in their order. Formats that hold several
+    name them, also where there is one (`demo_0`); of a file that is one episode the only name is
+    "". Raises RecordingError, ConfigError, Missing."""
+    kind = _kind(path)
+    if kind == LEROBOT:
+        return lerobot.episodes(path)
+    return hdf5.episodes(path) if kind in hdf5.SUFFIXES else [""]
+
+
+def open_source(
+    path: Path, mapping: Mapping | None, episode: str | None = None
+) -> tuple[Source, Mapping]:
     """The opened file, and its mapping: where none is given, one of the channels that bear the
-    names of telemetry fields and are in SI units. Raises RecordingError, ConfigError."""
+    names of telemetry fields and are in SI units. `episode`: one of `episodes_of`; None is for a
+    file that has no other. Raises RecordingError, ConfigError, Missing."""
+    kind, there = _kind(path), episodes_of(path)
+    if episode is None and len(there) > 1:
+        raise ConfigError(
+            f"{path}: wanted one episode, found {len(there)} ({_few(there)}): name one of them"
+        )
+    if episode is not None and episode not in there:
+        raise RecordingError(
+            f"{path}: wanted the episode `{episode}`, found {_few(there) if any(there) else 'one'}"
+        )
+    name = there[0] if episode is None else episode
+    time = mapping.time if mapping is not None else Time()
+    source: Source
+    if kind in (".mcap", ROSBAG2, *rosbag.SUFFIXES):
+        log = open_recording(path) if kind == ".mcap" else rosbag.open_bag(path)
+        source = Bag(log, time, mapping.topic if mapping is not None else "/telemetry")
+    elif kind == ".npz":
+        source = ArrayTable(path, time)
+    elif kind in hdf5.SUFFIXES:
+        source = hdf5.Hdf5Table(path, time, name)
+    elif kind == LEROBOT:
+        source = lerobot.LeRobotTable(path, time, name)
+    else:
+        source = TextTable(path, time)
+    return source, mapping or plain_mapping(path, source.keys())
+
+
+def data_set(path: Path) -> str | None:
+    """The kind of data set that the folder `path` is as a whole; None for other folders, whose
+    files are read one by one."""
+    if lerobot_meta.is_data_set(path):
+        return LEROBOT
+    return ROSBAG2 if is_bag(path) else None
+
+
+def _kind(path: Path) -> str:
+    """The kind of a file, one of `SUFFIXES`, or of a folder that is a data set. Raises ConfigError,
+    RecordingError for what cannot be read."""
+    if os.path.isdir(path) and (kind := data_set(path)) is not None:
+        return kind
     _require_regular(path)
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise ConfigError(
-            f"{path}: wanted telemetry as .npz, .csv, .mcap, found {suffix or 'no suffix'}: "
+            f"{path}: wanted telemetry as {', '.join(SUFFIXES)}, found {suffix or 'no suffix'}: "
             "convert it to one of them"
         )
-    time = mapping.time if mapping is not None else Time()
-    source: Source
-    if suffix == ".mcap":
-        source = Bag(path, time, mapping.topic if mapping is not None else "/telemetry")
-    elif suffix == ".npz":
-        source = ArrayTable(path, time)
-    else:
-        source = TextTable(path, time)
-    return source, mapping or plain_mapping(path, source.keys())
+    return suffix
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
 
 
 def _require_regular(path: Path) -> None:
@@ -65,12 +118,12 @@ def _require_regular(path: Path) -> None:
 
 
 def walk(files: Sequence[Path]) -> tuple[list[Path], list[str]]:
-    """The files to score, where folders are replaced by the telemetry in them without what is
-    hidden; and why folders, or things in them, cannot be scored."""
+    """The files and data sets to score, where other folders are replaced by the telemetry in them
+    without what is hidden; and why folders, or things in them, cannot be scored."""
     out: list[Path] = []
     wrong: list[str] = []
     for path in files:
-        if not os.path.isdir(path):
+        if not os.path.isdir(path) or data_set(path):
             out.append(path)
             continue
         before = len(wrong)
@@ -91,7 +144,10 @@ def _inside(folder: Path, wrong: list[str]) -> Iterator[Path]:
         wrong.append(f"{e.filename}: wanted a folder, cannot read it: {e.strerror}")
 
     for parent, folders, names in os.walk(folder, onerror=refuse):
-        folders[:] = [n for n in folders if not n.startswith(".")]
+        folders[:] = sorted(n for n in folders if not n.startswith("."))
+        sets = [n for n in folders if data_set(Path(parent, n))]
+        folders[:] = [n for n in folders if n not in sets]
+        yield from (Path(parent, n) for n in sets)
         for name in names:
             path = Path(parent, name)
             if name.startswith(".") or path.suffix.lower() not in WALKED or name.endswith(RESULTS):

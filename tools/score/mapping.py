@@ -26,9 +26,7 @@ Value = (raw * scale + offset) * unit. What is not mapped is NaN, so its feature
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import replace
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -40,6 +38,11 @@ from headway import config
 from headway.config import INFINITE, Positive, SecondsOrNone
 from headway.errors import ConfigError
 from headway.kernels.telemetry import FIELDS, Scale
+from headway.tools.score.meaning import Events as Events
+from headway.tools.score.meaning import Labels as Labels
+from headway.tools.score.meaning import Outcome as Outcome
+from headway.tools.score.meaning import Phase as Phase
+from headway.tools.score.meaning import Session as Session
 from headway.tools.score.units import ANGLE, factors
 from headway.types import Vec
 
@@ -102,87 +105,6 @@ class Channel(config.Struct, frozen=True):
         return self.layout in ("xyz quat wxyz", "xyz quat xyzw")
 
 
-class Phase(config.Struct, frozen=True):
-    """`starts` are the times at which the controller's phases 0, 1, ... began, in the unit of the
-    stamps."""
-
-    starts: str
-    names: tuple[str, ...] = ()
-    topic: str | None = None
-    optional: bool = False
-
-
-class Outcome(config.Struct, frozen=True):
-    """The task ended well where the last value of `key` is one of `success`."""
-
-    key: str
-    success: list[str | float | bool]
-    topic: str | None = None
-    optional: bool = False
-
-
-class Events(config.Struct, frozen=True):
-    """Either `times` with `labels`, or `text`: words over time, where each new word is an event.
-
-    `failures`, `retries` and `ignore` say what the words mean, for training and judging PRO: what
-    went wrong, what was begun anew, and what is neither although the controller reacted to it (a
-    false alarm). Each is a word or a pattern such as `*_collision`, whatever its case; a word that
-    several match counts as ignored before it counts as a retry, and as a retry before a failure.
-    From `end_after_s` [s] after the first failure or ignored event on, an episode tells what the
-    controller did about it, and no longer what led to it: nothing from there on is learned or
-    judged.
-    """
-
-    times: str | None = None
-    labels: str | None = None
-    text: str | None = None
-    topic: str | None = None
-    optional: bool = False
-    failures: tuple[str, ...] = ()
-    retries: tuple[str, ...] = ()
-    ignore: tuple[str, ...] = ()
-    end_after_s: SecondsOrNone | None = None
-
-    def kind_of(self, word: str) -> Literal["failure", "retry", "ignore", ""]:
-        """What the event `word` means, "" for one that nothing is said about."""
-        for kind, patterns in (
-            ("ignore", self.ignore),
-            ("retry", self.retries),
-            ("failure", self.failures),
-        ):
-            if any(fnmatchcase(word.strip().lower(), p.lower()) for p in patterns):
-                return kind  # type: ignore[return-value]
-        return ""
-
-
-class Session(config.Struct, frozen=True):
-    """Which episodes belong together, as those of one day, cell or operator: by the first word of
-    `key`, by the name of the `folder` that the file lies in, or by what a regular expression with
-    one group finds in the file's path (`pattern`). A head is then judged on other sessions than it
-    was taught."""
-
-    key: str | None = None
-    topic: str | None = None
-    folder: bool = False
-    pattern: str | None = None
-
-    def __post_init__(self) -> None:
-        given = [self.key is not None, self.folder, self.pattern is not None]
-        if sum(given) != 1:
-            raise ValueError("[session] wants one of `key`, `folder = true` and `pattern`")
-        if self.pattern is None:
-            return
-        try:
-            groups = re.compile(self.pattern).groups
-        except re.error as e:
-            raise ValueError(f"session.pattern is no regular expression: {e}") from None
-        if groups != 1:
-            raise ValueError(
-                f"session.pattern wants one group in parentheses, found {groups}: as in "
-                "'(20[0-9]{6})'"
-            )
-
-
 _Angle = Annotated[float, INFINITE]  # a continuous joint has no limits
 
 
@@ -212,6 +134,7 @@ class Mapping(config.Struct, frozen=True):
     outcome: Outcome | None = None
     events: Events | None = None
     session: Session | None = None
+    labels: Labels | None = None
     limits: Limits = Limits()
 
 
@@ -221,7 +144,11 @@ DEFAULTS = {"q_min": -math.inf, "q_max": math.inf, "dq_max": math.pi, "tau_max":
 
 def load_mapping(path: Path) -> Mapping:
     """Read a mapping file. Raises ConfigError, which names the file, the key and what is valid."""
-    return check(config.load(path, Mapping), str(path))
+    mapping = check(config.load(path, Mapping), str(path))
+    if mapping.labels is None:
+        return mapping
+    file = str(path.parent / mapping.labels.file)
+    return msgspec.structs.replace(mapping, labels=Labels(file=file))
 
 
 def check(mapping: Mapping, where: str) -> Mapping:
@@ -245,12 +172,29 @@ def check(mapping: Mapping, where: str) -> Mapping:
     if not mapping.channels:
         raise ConfigError(f"{where}: wanted [channels.FIELD] sections, found none")
     _check_numbers(mapping, where)
-    events = mapping.events
-    if events is not None and (events.times is None) == (events.text is None):
-        raise ConfigError(f"{where}: [events] wants either `times` or `text`")
+    _check_meaning(mapping, where)
     for name, channel in mapping.channels.items():
         _check_channel(name, channel, f"{where}: [channels.{name}]")
     return mapping
+
+
+def _check_meaning(mapping: Mapping, where: str) -> None:
+    """Raises ConfigError for words about an episode that come from nowhere, or from two places."""
+    events, outcome, labelled = mapping.events, mapping.outcome, mapping.labels is not None
+    if events is not None:
+        both = events.times is not None and events.text is not None
+        none = events.times is None and events.text is None
+        if both or (none and not labelled):
+            raise ConfigError(f"{where}: [events] wants either `times` or `text`")
+        if none and (events.failures or events.retries or events.ignore or events.topic):
+            raise ConfigError(
+                f"{where}: [events] wants `times` or `text` for its words; [labels] says itself "
+                "what events mean"
+            )
+    if outcome is not None and outcome.key is None and not (outcome.folder or labelled):
+        raise ConfigError(
+            f"{where}: [outcome] wants `key`, `folder = true`, or [labels] with a column `outcome`"
+        )
 
 
 def _check_channel(name: str, c: Channel, where: str) -> None:

@@ -8,6 +8,7 @@ is by its `name`: its values belong to those names, whatever their order.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -100,9 +101,11 @@ def has(value: Any, name: str) -> bool:
 
 
 def fields(value: Any) -> list[str]:
-    """The fields of a message: JSON, protobuf or ROS 2."""
+    """The fields of a message: JSON, protobuf or ROS."""
     if isinstance(value, dict):
         return list(value)
+    if dataclasses.is_dataclass(value):
+        return [f.name for f in dataclasses.fields(value) if not f.name.startswith("_")]
     if hasattr(value, "DESCRIPTOR"):
         return [f.name for f in value.DESCRIPTOR.fields]
     if isinstance(value, (list, tuple)) or not hasattr(value, "__slots__"):

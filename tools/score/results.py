@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from headway.edge.pro.operator import SIGNALS
 from headway.errors import RecordingError
 from headway.kernels import spec
+from headway.tools.score.files import Episode
 from headway.tools.score.samples import BLOCK
 from headway.tools.score.scoring import Scored
 
@@ -63,7 +64,7 @@ def _write_npz(path: Path, scored: Scored) -> None:
         "rate_hz": np.array(data.hz),
         "ready_s": np.array(data.ready / data.hz),
         "spec_hash": np.array(spec.spec_hash()),
-        "source": np.array(_identity(scored.path)),
+        "source": np.array(_identity(Episode(scored.path, scored.telemetry.episode))),
     }
     if data.success is not None:
         arrays["success"] = np.array(data.success)
@@ -171,10 +172,10 @@ def _moves(x: NDArray[Any]) -> bool:
     return len(known) > 0 and bool((known != known[0]).any())
 
 
-def names(files: Sequence[Path], out: Path) -> tuple[list[str], dict[str, str]]:
-    """A name for each file's results: its stem, or more of its path where another of the files
-    could have the same name or where `out` has results of another file by that name; and what is
-    replaced, name -> a word on it."""
+def names(files: Sequence[Episode], out: Path) -> tuple[list[str], dict[str, str]]:
+    """A name for the results of each file or episode: its stem, with the episode's name behind it,
+    or more of its path where another of the files could have the same name or where `out` has
+    results of another file by that name; and what is replaced, name -> a word on it."""
     often = Counter(choice for file in files for choice in set(islice(_choices(file), 3)))
     found: list[str] = []
     replaced: dict[str, str] = {}
@@ -190,16 +191,18 @@ def names(files: Sequence[Path], out: Path) -> tuple[list[str], dict[str, str]]:
     return found, replaced
 
 
-def _choices(file: Path) -> Iterator[str]:
-    """Names for the results of a file, the best first."""
-    *parents, _ = file.resolve().parts[1:]
-    yield _fit(file.stem)
-    yield _fit("-".join([*parents[-1:], file.stem]))
-    yield _fit(file.name)
+def _choices(of: Episode) -> Iterator[str]:
+    """Names for the results of a file or episode, the best first."""
+    file, inner = of.path, [of.name] if of.name else []
+    *parents, name = file.resolve().parts[1:]
+    stem = name if file.is_dir() else file.stem
+    yield _fit("-".join([stem, *inner]))
+    yield _fit("-".join([*parents[-1:], stem, *inner]))
+    yield _fit("-".join([name, *inner]))
     for k in range(2, len(parents) + 1):
-        yield _fit("-".join([*parents[-k:], file.stem]))
+        yield _fit("-".join([*parents[-k:], stem, *inner]))
     for number in count(2):
-        yield _fit(file.stem, f"-{number}")
+        yield _fit("-".join([stem, *inner]), f"-{number}")
 
 
 def _fit(name: str, end: str = "") -> str:
@@ -212,9 +215,11 @@ def _fit(name: str, end: str = "") -> str:
     return text + end
 
 
-def _identity(file: Path) -> str:
-    """The path of a file as text. Bytes that are no text are written as escapes."""
-    return os.fsencode(file.resolve()).decode("utf-8", "backslashreplace")
+def _identity(of: Episode) -> str:
+    """The path of a file, and of an episode its name, as text. Bytes that are no text are written
+    as escapes."""
+    path = os.fsencode(of.path.resolve()).decode("utf-8", "backslashreplace")
+    return f"{path}:{of.name}" if of.name else path
 
 
 def _source(path: Path) -> str | None:

@@ -9,21 +9,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from headway import bundle as bundles
-from headway.bundle import Bundle
-from headway.edge.engines.engine import Engine, open_bundle
-from headway.edge.pro.operator import SIGNALS, ProOperator, pro_dtype
-from headway.errors import BundleError, ConfigError
-from headway.kernels import feature_stream, spec
-from headway.tools.score.carried import carried, said
+from headway.edge.pro import made_from
+from headway.edge.pro.operator import SIGNALS, TRAIN
+from headway.kernels import spec
+from headway.tools.score.carried import rate_bits, said
 from headway.tools.score.files import open_source
-from headway.tools.score.grid import CUBIC, LINEAR
 from headway.tools.score.mapping import Mapping
 from headway.tools.score.samples import Store
-from headway.tools.score.telemetry import Rows, Telemetry, telemetry_of
+from headway.tools.score.steps import Head, Steps, first_step, given
+from headway.tools.score.steps import every as steps_every
+from headway.tools.score.telemetry import TICK_HZ, Rows, Telemetry, telemetry_of
 from headway.types import Vec
 
-FEATURE_HZ = 50.0  # how often features are computed where there is no head
+FEATURE_HZ = 50.0  # how often features are computed where there is no head, and ticks allow it
 # To see whether the file's rate is enough, the head is asked a second time with every second sample
 # left out. Signals that then change by more than this depend on the rate.
 RATE_TOLERANCE = 0.05
@@ -31,21 +29,6 @@ RATE_CHECK_S = 300.0  # how much of the file is used for that, from its start
 JUDGED = ("progress", "stability", "completion", "risk")  # the signals that are compared
 
 Progress = Callable[[float], object]  # is called with the share of the work that is done, 0..1
-
-
-@dataclass(frozen=True)
-class Head:
-    """A PRO bundle with its engine."""
-
-    bundle: Bundle
-    engine: Engine
-
-    @property
-    def hz(self) -> float:
-        """How often the head wants to run."""
-        info = self.bundle.manifest.pro
-        assert info is not None
-        return info.rate_hz
 
 
 @dataclass
@@ -72,7 +55,7 @@ class Summary:
     ) -> None:
         """Take in the block `rows` (m,) of `data` that begins at tick `done`, with the features and
         masks (n, 209 + 29) and the signals (n, 6) of its steps, one every `every` ticks."""
-        ready = max(0, _first_step(data.ready, every) - _first_step(done, every))
+        ready = max(0, first_step(data.ready, every) - first_step(done, every))
         mask = features[ready:, spec.N_FEATURES :]
         self.present += mask.sum(axis=0)
         self.steps += len(mask)
@@ -147,47 +130,36 @@ class Scored:
         return self.features[:, spec.INDEX[name]]
 
 
-def open_head(path: Path, engine: str = "auto") -> Head:
-    """Load a PRO bundle, to run on `engine`. Raises BundleError, SpecMismatch."""
-    made = bundles.load(path)
-    if made.manifest.pro is None:
-        raise BundleError(f"wanted a bundle of kind pro, found {made.manifest.kind}: {path}")
-    return Head(made, open_bundle(made, engine))
-
-
 def score_file(
-    path: Path, mapping: Mapping | None, head: Head | None, progress: Progress = lambda _: None
+    path: Path,
+    mapping: Mapping | None,
+    head: Head | None,
+    progress: Progress = lambda _: None,
+    episode: str | None = None,
 ) -> Scored:
-    """Score one file; without a mapping its channels bear the names of telemetry fields, without a
-    head there are features only. Raises RecordingError, ConfigError, SpecMismatch."""
-    source, mapping = open_source(path, mapping)
-    asked = mapping.time.rate_hz
-    head_hz = head.hz if head is not None else min(FEATURE_HZ, asked or FEATURE_HZ)
-    data = telemetry_of(source, mapping, head_hz)
+    """Score one file, or the `episode` of one that holds several; without a mapping its channels
+    bear the names of telemetry fields, without a head there are features only. Raises
+    RecordingError, ConfigError, SpecMismatch."""
+    source, mapping = open_source(path, mapping, episode)
+    if head is None:
+        data = telemetry_of(source, mapping)
+    else:
+        data = telemetry_of(source, mapping, head.hz, head.info.tick_hz)
     notes = list(data.notes)
-    every = round(data.hz / head_hz)
-    if every < 1:
-        raise ConfigError(
-            f"{path}: the head wants {head_hz:g} Hz, the ticks have {data.hz:g} Hz: set "
-            f"`time.rate_hz = {head_hz:g}` in the mapping, or leave it out"
-        )
-    if abs(data.hz / every / head_hz - 1) > 1e-6:
-        notes.append(
-            f"head steps: every {every} ticks = {data.hz / every:.4g} Hz, the nearest to "
-            f"{head_hz:g} Hz that {data.hz:g} Hz allows"
-        )
-    kept = carried(data.rates, data.hz)
+    every = steps_every(data.hz, FEATURE_HZ if head is None else head.hz)
+    if head is not None and abs(data.hz / every / head.hz - 1) > 1e-6:
+        notes.append(_steps_note(data.hz, every, head.hz))
+    whose = given(data, mapping.robot, mapping.task, str(path))
+    steps, done = Steps(head, data, every, whose), 0
     notes += said(data.rates, data.hz)
     store = Store(spec.N_FEATURES + spec.N_MASKS, np.float32)
     signals = Store(len(SIGNALS)) if head is not None else None
     summary = Summary()
-    rate_matters = head is not None and _below_ticks(data)
+    rate_matters = head is not None and head.info.tick_hz is None and data.own_hz < 0.9 * TICK_HZ
     share = 0.67 if rate_matters else 1.0
-    steps, done = _Steps(head, data, every), 0
     for rows in data.blocks():
         features, said_now = steps.of(rows)
         summary.add(data, done, every, rows, features, said_now)
-        features[:, : spec.N_FEATURES][:, ~kept] = 0.0
         store.append(features)
         if signals is not None and said_now is not None:
             signals.append(said_now)
@@ -204,6 +176,14 @@ def score_file(
         if rate_matters:
             notes.append(_rate_note(head, data, every, signals))
     part = summary.present / max(summary.steps, 1)
+    if head is not None:
+        came = tuple(m for m, s in zip(spec.MASKS, part, strict=True) if s > 0)
+        made_from.check(
+            f"bundle {head.bundle.path} was trained on",
+            head.info,
+            replace(whose, gives=came),
+            TRAIN,
+        )
     masked = [
         f"{m} ({', '.join(spec.MASK_FIELDS.get(m, (f'ticks at {data.hz:g} Hz',)))})"
         for m, s in zip(spec.MASKS, part, strict=True)
@@ -212,68 +192,42 @@ def score_file(
     some = [f"{m} {1 - s:.0%}" for m, s in zip(spec.MASKS, part, strict=True) if 0 < s < 0.995]
     if some:
         notes.append(f"masked part of the time: {', '.join(some)}")
-    return Scored(path, data, every, store, signals, kept, summary, masked, notes, source.odd)
+    return Scored(path, data, every, store, signals, steps.kept, summary, masked, notes, source.odd)
 
 
-class _Steps:
-    """Takes the rows of telemetry, and gives the features and signals of the steps. They come from
-    the operator that runs in the control loop, tick for tick."""
-
-    def __init__(self, head: Head | None, data: Telemetry, every: int) -> None:
-        self._every, self._tick = every, 0
-        self._pro: ProOperator | None = None
-        if head is None:
-            self._stream = feature_stream("auto", data.scale, data.joints, data.hz)
-        else:
-            self._pro = ProOperator(
-                head.bundle, head.engine, data.scale, data.joints, hz=data.hz, head_hz=head.hz
-            )
-
-    def of(self, rows: Rows) -> tuple[NDArray[np.float32], Vec | None]:
-        """Of the steps among the next rows: features and mask (n, 209 + 29), and with a head the
-        signals (n, 6)."""
-        n = _first_step(self._tick + len(rows), self._every) - _first_step(self._tick, self._every)
-        record, pro, k = np.zeros(n, pro_dtype()), self._pro, 0
-        features, mask = np.zeros(spec.N_FEATURES, np.float32), np.zeros(spec.N_MASKS, np.float32)
-        for row in rows:
-            due = self._tick % self._every == 0
-            if pro is not None:
-                pro.step(row, self._tick)
-            else:
-                self._stream.push(row)
-            if due and pro is not None:
-                record[k] = pro.record
-            elif due:
-                self._stream.features(features, mask)
-                record["features"][k], record["mask"][k] = features, mask
-            k += due
-            self._tick += 1
-        signals = np.column_stack([record[name] for name in SIGNALS]) if pro is not None else None
-        return np.hstack([record["features"], record["mask"]]), signals
-
-
-def _first_step(tick: int, every: int) -> int:
-    """The first step at `tick` or after it, where step k is at tick k * `every`."""
-    return -(-tick // every)
-
-
-def _below_ticks(data: Telemetry) -> bool:
-    """Whether a field that moves has clearly fewer samples than there are ticks."""
-    return any(rate < 0.9 * data.hz for n, rate in data.rates.items() if n in CUBIC + LINEAR)
+def _steps_note(hz: float, every: int, head_hz: float) -> str:
+    """A note on steps of the head at another rate [Hz] than that it was trained at."""
+    if hz < head_hz:
+        return (
+            f"head steps: at every tick = {hz:g} Hz, as `time.rate_hz` says, while the head was "
+            f"trained at {head_hz:g} Hz: to it everything happens {head_hz / hz:.3g} times as "
+            "fast; give stamps by `time.key` instead of a rate, or train a head at this rate"
+        )
+    return (
+        f"head steps: every {every} ticks = {hz / every:.4g} Hz, the nearest to {head_hz:g} Hz "
+        f"that {hz:g} Hz allows"
+    )
 
 
 def _rate_note(head: Head, data: Telemetry, every: int, signals: Store) -> str:
-    """A note on how the signals (n, 6) change with half the samples. Where they stay the same, the
-    file's rate is enough for them."""
-    steps, done = _Steps(head, data, every), 0
+    """A note on how the signals (n, 6) of a head that does not say at which rates it was taught
+    depend on this file's. It is asked again as if the file had half the samples, with all that is
+    then masked: where the signals stay the same, the file's rate is enough for them."""
+    fewer, done = data.thinned(2), 0
+    if rate_bits(data.hz, fewer.own_hz) == rate_bits(data.hz, data.own_hz):
+        return (
+            f"rate: signals cannot be told from this file's rate: at {data.own_hz:g} Hz all "
+            "features are masked that want more, and what they would change is not known"
+        )
+    steps = Steps(head, fewer, every)
     ticks = min(data.n, round(RATE_CHECK_S * data.hz))
     judged = [SIGNALS.index(name) for name in JUDGED]
     worst = np.zeros(len(JUDGED))
-    for rows in replace(data.thinned(2), n=ticks).blocks():
+    for rows in replace(fewer, n=ticks).blocks():
         _, half = steps.of(rows)
         assert half is not None
         whole = signals.read(done, done + len(half))
-        ready = max(0, _first_step(data.ready, every) - done)
+        ready = max(0, first_step(data.ready, every) - done)
         done += len(half)
         worst = np.maximum(worst, np.abs(half - whole)[ready:, judged].max(axis=0, initial=0.0))
     name, most = JUDGED[int(worst.argmax())], float(worst.max())

@@ -44,6 +44,10 @@ class Source(Protocol):
     path: Path
 
     @property
+    def episode(self) -> str:
+        """Which one of the episodes in the file, "" where the file is one episode."""
+
+    @property
     def notes(self) -> list[str]:
         """What is worth saying about the file itself."""
 

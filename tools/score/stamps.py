@@ -326,9 +326,12 @@ def rate_of(t: Times) -> float | None:
 
 
 def whole_rate(hz: float) -> float:
-    """The whole number that a rate [Hz] is to within 1 %, else the rate itself."""
-    whole = float(round(hz))
-    return whole if whole and abs(hz / whole - 1) < 0.01 else hz
+    """The rate [Hz] that is meant by a measured one: of the rates of a whole number of Hz, and of
+    those with a period of whole milliseconds (62.5, 166.7), the nearest one within 1 %, else the
+    rate itself."""
+    period_ms = max(round(1e3 / hz), 1)
+    meant = min((float(round(hz)), 1e3 / period_ms), key=lambda x: abs(x - hz))
+    return meant if meant and abs(hz / meant - 1) < 0.01 else hz
 
 
 def times_ns(x: NDArray[Any], unit: str, path: Path, key: str) -> Times:

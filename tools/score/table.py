@@ -1,7 +1,8 @@
 """Tables as sources: named columns that share one time base.
 
 Here is what text tables and .npz files have in common: which columns hold the stamps, and how
-columns become channels. Text tables are read in `text`, .npz files in `arrays`.
+columns become channels. Text tables are read in `text`, .npz files in `arrays`, HDF5 files in
+`hdf5`, LeRobotDatasets in `lerobot`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from headway.tools.score import units
 from headway.tools.score.grid import CUBIC
 from headway.tools.score.mapping import Channel, Time
 from headway.tools.score.samples import Series
-from headway.tools.score.source import Raw, if_there, no_key
+from headway.tools.score.source import NoSuchKeyError, Raw, if_there, no_key
 from headway.tools.score.stamps import Times, times_ns
 from headway.types import Vec
 
@@ -67,6 +68,8 @@ class Table(ABC):
     """Columns with names. What is worth saying about the file is added to `notes`, and how many
     lines, cells and samples had to be left out to `odd`."""
 
+    episode = ""
+
     def __init__(self, path: Path, names: Sequence[str], notes: Sequence[str], time: Time) -> None:
         """`names` of the columns; `time`: what the mapping says about the stamps. Raises
         ConfigError where nothing says when a sample was."""
@@ -85,17 +88,28 @@ class Table(ABC):
     def keys(self) -> list[str]:
         return self.names
 
+    def bare(self, name: str) -> str:
+        """The name of a column without the path to it, by which stamps are found."""
+        return name
+
+    def labels(self, key: str) -> tuple[str, ...] | None:
+        """The names of the values of a column, such as joints; None where they have none."""
+        return None
+
     def scale(self) -> Scale | None:
         return None
 
     def require(self, key: str) -> None:
         """Raises NoSuchKeyError where no column has this name."""
-        if key not in self.names:
-            raise no_key(self.path, key, self.names)
+        if not self.has(key):
+            raise no_key(self.path, key, self.keys())
+
+    def has(self, key: str) -> bool:
+        return key in self.names
 
     def channels(self, wanted: Mapping[str, Channel]) -> dict[str, Raw]:
         self._refuse_messages(wanted)
-        there = {n: c.keys for n, c in wanted.items() if set(c.keys) <= set(self.names)}
+        there = {n: c for n, c in wanted.items() if all(self.has(k) for k in c.keys)}
         found = self._channels(there) if there else {}
         for name, channel in wanted.items():
             with if_there(name, channel.optional, self.notes):
@@ -103,17 +117,20 @@ class Table(ABC):
                     self.require(key)
         return found
 
-    def _channels(self, wanted: Mapping[str, Sequence[str]]) -> dict[str, Raw]:
-        """Channels from the keys of each, in one pass over the file."""
-        key_of, blocks = self.read(list(dict.fromkeys(k for keys in wanted.values() for k in keys)))
+    def _channels(self, wanted: Mapping[str, Channel]) -> dict[str, Raw]:
+        """Channels that are there, in one pass over the file."""
+        key_of, blocks = self.read(list(dict.fromkeys(k for c in wanted.values() for k in c.keys)))
         series = Series()
         for t, x in blocks:
             series.append(t, x)
         if not len(series):
             raise RecordingError(f"{self.path}: wanted samples, found an empty file")
         columns: dict[str, list[int]] = {}
-        for name, keys in wanted.items():
-            columns[name] = [i for key in keys for i, of in enumerate(key_of) if of == key]
+        labels: dict[str, tuple[str, ...] | None] = {}
+        for name, channel in wanted.items():
+            places = {key: [i for i, of in enumerate(key_of) if of == key] for key in channel.keys}
+            with if_there(name, channel.optional, self.notes):
+                columns[name], labels[name] = self._chosen(channel, places)
         smooth = sorted({i for name, which in columns.items() if name in CUBIC for i in which})
         samples, made = series.cleaned(str(self.path), smooth=smooth)
         self.notes += made.notes
@@ -122,8 +139,26 @@ class Table(ABC):
         out: dict[str, Raw] = {}
         for name, which in columns.items():
             named = tuple((key_of[i], unit[key_of[i]]) for i in which)
-            out[name] = Raw(samples.of(which), named, made.rate_hz)
+            out[name] = Raw(samples.of(which), named, made.rate_hz, labels[name])
         return out
+
+    def _chosen(
+        self, channel: Channel, places: Mapping[str, list[int]]
+    ) -> tuple[list[int], tuple[str, ...] | None]:
+        """Where the values of a channel are among those that were read, whose places are given by
+        key, and their names where they have some. Raises NoSuchKeyError for a name that is not
+        among them."""
+        whole = [i for key in channel.keys for i in places[key]]
+        found = [self.labels(key) for key in channel.keys]
+        known = [label for labels in found for label in labels or ()]
+        if None in found or len(known) != len(whole) or len(set(known)) != len(known):
+            return whole, None
+        if channel.names is None:
+            return whole, tuple(known)
+        for label in channel.names:
+            if label not in known:
+                raise no_key(self.path, label, known, f"name in `{', '.join(channel.keys)}`")
+        return [whole[known.index(label)] for label in channel.names], tuple(channel.names)
 
     def _refuse_messages(self, wanted: Mapping[str, Channel]) -> None:
         """Raises ConfigError for what chooses messages: a table has none."""
@@ -132,7 +167,7 @@ class Table(ABC):
             for key, value in (given | {"where": c.where or None}).items():
                 if value is not None:
                     raise ConfigError(
-                        f"{self.path}: [channels.{name}] `{key}` chooses messages of an MCAP file, "
+                        f"{self.path}: [channels.{name}] `{key}` chooses messages of a log, "
                         "found a table, whose columns `key` names: leave it out"
                     )
 
@@ -145,14 +180,24 @@ class Table(ABC):
                 "seconds and the second nanoseconds: leave it out"
             )
         if not keys:
-            guesses = [n for n in STAMPS if n in self.names]
+            by_name: dict[str, str] = {}
+            for n in self.names:
+                by_name.setdefault(self.bare(n), n)
+            guesses = [by_name[n] for n in STAMPS if n in by_name]
             guesses += [
-                n for n in self.names if units.of_name(n) in units.TIME and n[:1] in ("t", "T")
+                n
+                for b, n in by_name.items()
+                if units.of_name(b) in units.TIME and b[:1] in ("t", "T")
             ]
             if not guesses and time.rate_hz is not None:
                 return Stamps((), "s", time.rate_hz)
-            keys = guesses[:1] or ["t"]
-            self.require(keys[0])
+            if not guesses:
+                e = no_key(self.path, "t", self.names)
+                raise NoSuchKeyError(
+                    f"{e}; give `time.key`, or `time.rate_hz` where samples come at a steady rate",
+                    e.key, e.what,
+                )  # fmt: skip
+            keys = guesses[:1]
             self.notes.append(f"stamps are taken from the column `{keys[0]}`, by its name")
         for key in keys:
             self.require(key)
@@ -163,5 +208,5 @@ class Table(ABC):
                 f"{self.path}: the mapping gives `time.unit = {time.unit}`, the column "
                 f"`{keys[0]}` says {carried}: correct it, or leave it out"
             )
-        named = STAMPS.get(keys[0], "s") if time.key is None else "s"
+        named = STAMPS.get(self.bare(keys[0]), "s") if time.key is None else "s"
         return Stamps(tuple(keys), time.unit or carried or named, None)

@@ -1,8 +1,9 @@
 """From a mapped file to rows of telemetry at regular ticks, as the control loop has them.
 
-Features are computed at `TICK_HZ`, whatever the rate of the file, so that features of files with
-different rates can be compared: windows, derivatives and filters then cover the same times and
-frequencies. The module `carried` says which features a channel's own rate cannot carry.
+The ticks are at the file's own rate, that of the fastest channel which moves, up to `TICK_HZ`: a
+robot whose loop runs at that rate gives PRO the same rows, and the mask says what the rate cannot
+carry. See `tick_rate` for files that are slower than a head. The module `carried` says which
+features a channel's own rate cannot carry.
 """
 
 from __future__ import annotations
@@ -22,24 +23,16 @@ from headway.kernels.derive import rotate
 from headway.kernels.telemetry import FIELDS, Scale
 from headway.tools.score.convert import Converted, convert
 from headway.tools.score.grid import CUBIC, KINDS, LINEAR, ROUNDING_NS, Resampled, ticks_ns
-from headway.tools.score.labels import (
-    Marked,
-    events_of,
-    marked_by,
-    outcome_of,
-    phases_of,
-    session_of,
-)
+from headway.tools.score.labels import meaning_of
 from headway.tools.score.mapping import Limits, Mapping, scale_of
 from headway.tools.score.samples import BLOCK
-from headway.tools.score.source import Raw, Source, if_there
+from headway.tools.score.source import Raw, Source
 from headway.tools.score.stamps import rate_of
 from headway.types import Vec
 
 Rows = NDArray[Any]
-TICK_HZ = 500.0  # of the loop that the shipped head learned from
+TICK_HZ = 500.0  # the fastest ticks unless the mapping says more: no feature wants more than 400
 EMPTY = 0.3  # from this share of rows without values, a channel is taken at times of its own
-SLOWEST_OF_A_HEAD_HZ = 40.0  # ticks below that, and below the head's rate, are not taken as asked
 SLOWEST_HZ = spec.LOWEST_HZ  # the lowest rate of samples that shows motion at all
 JOINT_FIELDS = tuple(n for n, (width, _) in FIELDS.items() if width == "J")
 
@@ -68,6 +61,11 @@ class Telemetry:
     end_s: float | None = None  # nothing from here on is learned or judged; None: all is
     session: str = ""  # that the episode belongs to, "" where nothing says
     episode: str = ""  # which one of the file's episodes, "" where it holds one
+
+    @property
+    def own_hz(self) -> float:
+        """The rate of the file [Hz], see `own_rate`."""
+        return own_rate({n: (r, self.channels[n].on_change) for n, r in self.rates.items()})
 
     @cached_property
     def rows(self) -> Rows:
@@ -110,28 +108,57 @@ class Telemetry:
         return replace(self, channels=channels, rates={n: r / every for n, r in self.rates.items()})
 
 
-def tick_rate(mapping: Mapping, head_hz: float, notes: list[str]) -> float:
-    """The rate of the ticks [Hz]: as the mapping says, else the multiple of the head's rate
-    `head_hz` that is nearest to `TICK_HZ`."""
-    usual = head_hz * max(1, round(TICK_HZ / head_hz))
-    asked = mapping.time.rate_hz
-    if asked is None:
-        return usual
-    # Samples too slow for the head's steps are brought to its ticks.
-    least = spec.LOWEST_HZ if asked >= head_hz else SLOWEST_OF_A_HEAD_HZ
-    if not least <= asked <= spec.HIGHEST_HZ:
+def own_rate(channels: dict[str, tuple[float, bool]]) -> float:
+    """The rate of a file [Hz]: that of the fastest channel that moves, else of the fastest that is
+    sampled regularly. Samples that come on change keep their times at any rate, so they count for
+    `TICK_HZ`. `channels`: field -> (rate [Hz], whether its samples come on change)."""
+    regular = {n: rate for n, (rate, on_change) in channels.items() if not on_change}
+    moving = [rate for n, rate in regular.items() if n in CUBIC + LINEAR]
+    return max(moving or regular.values(), default=TICK_HZ)
+
+
+def tick_rate(
+    own_hz: float,
+    asked: float | None,
+    head_hz: float | None,
+    taught: tuple[float, float] | None,
+    notes: list[str],
+) -> float:
+    """The rate of the ticks [Hz], for a file whose samples come at `own_hz`.
+
+    It is what the mapping asks for (`time.rate_hz`). Else it is the file's own, but within the
+    rates that the head was `taught` at, and at least `head_hz`, that of its steps: slower samples
+    are then interpolated, and masked as too slow (`carried`)."""
+    lowest, highest = spec.LOWEST_HZ, spec.HIGHEST_HZ
+    if asked is not None and lowest <= asked <= highest:
+        return asked
+    hz = max(min(own_hz, TICK_HZ), head_hz or lowest, lowest)
+    if taught is not None:
+        hz = min(max(hz, taught[0]), taught[1])
+    if asked is not None:
         notes.append(
-            f"ticks: {usual:g} Hz, since features every {1e3 / head_hz:g} ms want {least:g} to "
-            f"{spec.HIGHEST_HZ:g} Hz and the mapping gives {asked:g} Hz"
+            f"ticks: {hz:g} Hz, since features want {lowest:g} to {highest:g} Hz and the mapping "
+            f"gives {asked:g} Hz"
         )
-        return usual
-    return asked
+    elif hz > own_hz * 1.01:
+        why = "which the head wants" if head_hz is not None else "the fewest that features want"
+        notes.append(
+            f"ticks: {hz:g} Hz, {why}, from samples of at most {own_hz:g} Hz: what those cannot "
+            "carry is masked"
+        )
+    return hz
 
 
-def telemetry_of(source: Source, mapping: Mapping, head_hz: float = 50.0) -> Telemetry:
-    """The telemetry of an opened file, at ticks that suit a head of `head_hz`. Raises
-    RecordingError for a file, and ConfigError for a mapping, that cannot be used: what was wanted,
-    what was found, what to do."""
+def telemetry_of(
+    source: Source,
+    mapping: Mapping,
+    head_hz: float | None = None,
+    taught: tuple[float, float] | None = None,
+) -> Telemetry:
+    """The telemetry of an opened file. For a head, `head_hz` is the rate of its steps [Hz], and
+    `taught` the lowest and highest rate of the ticks that it was taught at, None where it does not
+    say. Raises RecordingError for a file, and ConfigError for a mapping, that cannot be used: what
+    was wanted, what was found, what to do."""
     notes: list[str] = []
     found = _channels(source, mapping, notes)
     joints = _joints(source, mapping, found)
@@ -143,14 +170,15 @@ def telemetry_of(source: Source, mapping: Mapping, head_hz: float = 50.0) -> Tel
             f"{len(c.samples.t)} of {name} at {c.samples.t[0] / NS:g} s"
         )
     _refuse_slow(source, mapping, rates)
-    hz = tick_rate(mapping, head_hz, notes)
+    given = {n: (rate, mapping.channels[n].hold_s is not None) for n, rate in rates.items()}
+    hz = tick_rate(own_rate(given), mapping.time.rate_hz, head_hz, taught, notes)
     origin, n = _span(source, found, hz)
     channels: dict[str, Resampled] = {}
     for name, c in found.items():
         period = NS / c.rate_hz if c.rate_hz is not None else 0.0
-        given = mapping.channels[name].hold_s
-        hold = max(mapping.time.hold_s * NS, 3 * period) if given is None else given * NS
-        on_change = given is not None
+        hold_s = mapping.channels[name].hold_s
+        hold = max(mapping.time.hold_s * NS, 3 * period) if hold_s is None else hold_s * NS
+        on_change = hold_s is not None
         channels[name] = Resampled(name, c.samples, origin, hz, n, period, hold, on_change)
     wrench = mapping.channels.get("wrench")
     base = "wrench" in found and wrench is not None and wrench.frame == "base"
@@ -159,21 +187,7 @@ def telemetry_of(source: Source, mapping: Mapping, head_hz: float = 50.0) -> Tel
             f"{source.path}: a wrench in the base frame wants `channels.tcp` to turn it into the "
             'TCP frame, found none: map it, or give `frame = "tcp"` if that is what it is'
         )
-    phases: NDArray[np.int64] | None = None
-    events: list[tuple[float, str]] = []
-    marked = Marked()
-    success: bool | None = None
-    if (phase := mapping.phase) is not None:
-        with if_there("phase", phase.optional, notes):
-            phases, events = phases_of(source, phase, origin)
-    if (wanted := mapping.events) is not None:
-        with if_there("events", wanted.optional, notes):
-            said = events_of(source, wanted, origin)
-            marked = marked_by(wanted, said, n / hz, str(source.path))
-            events += said
-    if (outcome := mapping.outcome) is not None:
-        with if_there("outcome", outcome.optional, notes):
-            success = outcome_of(source, outcome)
+    meaning = meaning_of(source, mapping, origin, n / hz, notes)
     scale, assumed = scale_of(mapping.limits, joints, str(source.path))
     own = source.scale() if mapping.limits == Limits() else None
     if own is not None and len(own.q_min) == joints:
@@ -182,10 +196,10 @@ def telemetry_of(source: Source, mapping: Mapping, head_hz: float = 50.0) -> Tel
         notes.append(f"limits that the mapping does not give, assumed: {', '.join(assumed)}")
     ready = max((_first_tick(c, origin, hz) for c in found.values()), default=0)
     made = Telemetry(
-        channels, rates, dict(mapping.constants), base, phases, hz, n, min(ready, n - 1), joints,
-        scale, origin, success, sorted(events), notes,
-        marked.failures, marked.retries, marked.end_s,
-        session_of(source, mapping.session) if mapping.session is not None else "",
+        channels, rates, dict(mapping.constants), base, meaning.phases, hz, n, min(ready, n - 1),
+        joints, scale, origin, meaning.success, meaning.events, notes,
+        meaning.marked.failures, meaning.marked.retries, meaning.marked.end_s,
+        meaning.session, source.episode,
     )  # fmt: skip
     _say_resampling(made, notes)
     notes[:0] = source.notes

@@ -51,7 +51,10 @@ class Policy(Struct, frozen=True, kw_only=True):
 
 class Pro(Struct, frozen=True, kw_only=True):
     """What a PRO head was trained on. The reward is
-    gamma * Phi(t+1) - Phi(t) - risk_weight * risk - stability_weight * (1 - stability)."""
+    gamma * Phi(t+1) - Phi(t) - risk_weight * risk - stability_weight * (1 - stability).
+
+    `robot`, `tick_hz` and `groups` say whose recordings it learned from; a run that differs is
+    refused (headway.edge.pro.made_from). Left out, they state nothing."""
 
     spec_hash: str  # hash of the definition of the features, see headway.kernels.spec
     rate_hz: Hertz
@@ -59,6 +62,9 @@ class Pro(Struct, frozen=True, kw_only=True):
     masks: tuple[str, ...] = ()  # channel groups, in the order of the mask input
     # Names of the tasks that it knows, in the order of the features that say which one it is.
     tasks: tuple[str, ...] = ()
+    robot: str = ""  # the name of the robot; "": any
+    tick_hz: tuple[float, float] | None = None  # lowest and highest rate of the ticks [Hz]
+    groups: tuple[str, ...] = ()  # the mask bits that were known in all recordings
     # By output. The graph already applies these; they are stated for information only.
     temperature: dict[str, float] = msgspec.field(default_factory=dict)
     # Alarm levels by signal at which the metrics in `provenance` were counted, for information
@@ -71,6 +77,13 @@ class Pro(Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if len(set(self.tasks)) < len(self.tasks):
             raise ValueError(f"pro: wanted tasks with distinct names, found {self.tasks}")
+        check_rates("pro.tick_hz", self.tick_hz)
+
+
+def check_rates(key: str, rates: tuple[float, float] | None) -> None:
+    """Raises ValueError for a lowest and a highest rate [Hz] that cannot be; `key` names them."""
+    if rates is not None and not 0.0 < rates[0] <= rates[1]:
+        raise ValueError(f"{key} wants the lowest and the highest rate [Hz], found {list(rates)}")
 
 
 class Provenance(Struct, frozen=True, kw_only=True):

@@ -1,0 +1,302 @@
+"""Labelled episodes from anybody's logs, by a mapping file as of `headway score`.
+
+    examples = load([Path("runs")], Path("robot.toml"))
+
+Labels come from what the mapping says of the files, and from nothing else:
+- risk is 1 from `BEFORE_S` before to `AFTER_S` after a failure, 0 at more than `CLEAR_S` before the
+  first one and from `CALM_S` after one, and unknown in between. An episode with a bad outcome and
+  without a failure in its events failed at its end.
+- instability is 1 within `RETRY_S` before a retry.
+- completion is the outcome, time-to-go the time until the end of a success.
+- Steps from `[events] end_after_s` on are left out.
+What the mapping does not tell is NaN: nothing is learned from it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from headway import kernels
+from headway.errors import ConfigError, HeadwayError, RecordingError
+from headway.kernels import spec
+from headway.kernels.telemetry import Scale
+from headway.learn.pro.examples import Example, Moment
+from headway.tools.score.carried import carried
+from headway.tools.score.files import open_source, walk
+from headway.tools.score.grid import CUBIC, LINEAR
+from headway.tools.score.mapping import Mapping, load_mapping
+from headway.tools.score.telemetry import Rows, Telemetry, telemetry_of
+
+BEFORE_S, AFTER_S = 0.25, 0.5  # around a failure: the robot is to react now
+CLEAR_S = 1.0  # what comes earlier before a failure than this is taken as fault-free
+CALM_S = 2.0  # and so is what comes later after one, where the episode goes on
+RETRY_S = 2.0  # how long before a retry the episode counts as unstable
+FASTEST_HEAD_HZ = 50.0  # steps a second: more would only repeat what the windows hold
+FASTEST_TICK_HZ = 500.0
+
+Progress = Callable[[float], object]  # is called with the share of the work that is done, 0..1
+
+
+@dataclass(frozen=True)
+class Log:
+    """One episode of a file, whose features can be computed as often as needed, as from telemetry
+    that was changed. `every` ticks make one step of the head."""
+
+    name: str
+    sha256: str
+    telemetry: Telemetry
+    every: int
+    robot: str
+    task: str
+    tells: Tells
+
+    @property
+    def scale(self) -> Scale:
+        return self.telemetry.scale
+
+    @property
+    def hz(self) -> float:
+        """Steps of the head a second."""
+        return self.telemetry.hz / self.every
+
+    def rows(self) -> Rows:
+        """The ticks (n,) up to where the episode is learned and judged."""
+        rows = self.telemetry.rows
+        end = self.telemetry.end_s
+        return rows if end is None else rows[: max(1, int(end * self.telemetry.hz) + 1)]
+
+    def example(self, rows: Rows | None = None) -> Example:
+        """The labelled steps; `rows` (n,) replace the ticks that the features are computed from."""
+        rows = self.rows() if rows is None else rows
+        data = self.telemetry
+        # `batch` gives features after each `every` ticks; the loop's head runs at tick 0 first.
+        lead = np.repeat(rows[:1], self.every - 1)
+        features, mask = kernels.batch(
+            np.concatenate([lead, rows]), data.scale, data.hz, self.every
+        )
+        features[:, ~carried(data.rates, data.hz)] = 0.0
+        at = np.arange(len(features)) * self.every
+        t = at / data.hz
+        norm = np.linalg.norm(rows["wrench"][at, :3], axis=1)
+        force = np.where(np.isfinite(norm), norm, rows["force_norm"][at])
+        end = (data.n - 1) / data.hz
+        good = data.success
+        unknown = np.full(len(t), np.nan)
+        return Example(
+            name=self.name,
+            session=data.session,
+            hz=self.hz,
+            t=t,
+            features=features,
+            mask=mask,
+            success=good,
+            failures=tuple(Moment(*f) for f in self._failures(end)),
+            retries=tuple(Moment(*r) for r in data.retries),
+            time_to_go=(end - t if good else unknown).astype(np.float32),
+            completion=(unknown if good is None else np.full(len(t), float(good))).astype(
+                np.float32
+            ),
+            risk=self._risk(t, end).astype(np.float32),
+            unstable=self._unstable(t).astype(np.float32),
+            force=force.astype(np.float32),
+            sha256=self.sha256,
+            robot=self.robot,
+            task=self.task,
+        )
+
+    def _failures(self, end: float) -> tuple[tuple[float, str], ...]:
+        if self.telemetry.success is False and not self.telemetry.failures:
+            return ((end, "failure"),)
+        return self.telemetry.failures
+
+    def _risk(self, t: NDArray[np.float64], end: float) -> NDArray[np.float64]:
+        failures = self._failures(end)
+        if not failures and not self.tells.failures and self.telemetry.success is None:
+            return np.full(len(t), np.nan)
+        risk = np.zeros(len(t))
+        for f, _ in failures:
+            risk[(t >= f - CLEAR_S) & (t < f + CALM_S)] = np.nan
+        for f, _ in failures:
+            risk[(t >= f - BEFORE_S) & (t <= f + AFTER_S)] = 1.0
+        return risk
+
+    def _unstable(self, t: NDArray[np.float64]) -> NDArray[np.float64]:
+        if not self.tells.retries:
+            return np.full(len(t), np.nan)
+        out = np.zeros(len(t))
+        for r, _ in self.telemetry.retries:
+            out[(t >= r - RETRY_S) & (t <= r)] = 1.0
+        return out
+
+
+@dataclass(frozen=True)
+class Tells:
+    """What the mapping says the files tell: an episode without failures is then one in which none
+    happened."""
+
+    failures: bool
+    retries: bool
+    outcomes: bool
+
+
+def tells(mapping: Mapping) -> Tells:
+    """What files with this `mapping` tell of how an episode went."""
+    events = mapping.events
+    return Tells(
+        failures=events is not None and bool(events.failures),
+        retries=events is not None and bool(events.retries),
+        outcomes=mapping.outcome is not None,
+    )
+
+
+def load(
+    paths: Sequence[Path],
+    mapping_path: Path,
+    hz: float | None = None,
+    progress: Progress | None = None,
+) -> list[Example]:
+    """The labelled episodes in the files and folders `paths`, by the mapping file at
+    `mapping_path`, in steps of `hz` [Hz] (None: see `logs`). `progress` is called with the share
+    that is done. Raises ConfigError, RecordingError: see `logs`."""
+    found = logs(paths, load_mapping(mapping_path), hz)
+    out = []
+    for i, log in enumerate(found.logs):
+        out.append(log.example())
+        if progress is not None:
+            progress((i + 1) / len(found.logs))
+    return out
+
+
+@dataclass(frozen=True)
+class Logs:
+    """The episodes, and why files were left out."""
+
+    logs: list[Log]
+    wrong: list[str]
+    notes: list[str]
+
+
+def logs(paths: Sequence[Path], mapping: Mapping, hz: float | None = None) -> Logs:
+    """The episodes in the files and folders `paths`, in steps of `hz` [Hz].
+
+    Without `hz` the steps are as many a second as the slowest file has samples, at most
+    `FASTEST_HEAD_HZ`. Ticks are at each file's own rate, rounded to a multiple of that. Files that
+    cannot be read are left out and named in `wrong`. Raises ConfigError where nothing is left, and
+    where the mapping tells nothing to learn."""
+    telling = tells(mapping)
+    if not (telling.failures or telling.retries or telling.outcomes):
+        raise ConfigError(
+            "wanted a mapping that says how episodes went, found neither [outcome] nor [events] "
+            "with `failures` or `retries`: say which words mean what, see docs/score.md"
+        )
+    files, wrong = walk(paths)
+    opened: list[tuple[Path, Telemetry]] = []
+    for path in files:
+        try:
+            opened.append((path, telemetry_of(*open_source(path, mapping))))
+        except HeadwayError as e:
+            wrong.append(str(e) if str(path) in str(e) else f"{path}: {e}")
+    if not opened:
+        raise ConfigError("wanted episodes, found none that can be read: " + "; ".join(wrong[:3]))
+    own = [_own_rate(data) for _, data in opened]
+    head_hz = hz if hz is not None else min(FASTEST_HEAD_HZ, _round(min(own)))
+    if head_hz < spec.LOWEST_HZ:
+        raise ConfigError(
+            f"wanted steps of at least {spec.LOWEST_HZ:g} Hz, found {head_hz:g} Hz: leave out the "
+            "slowest files"
+        )
+    found = []
+    for (path, data), rate in zip(opened, own, strict=True):
+        every = max(1, round(min(rate, FASTEST_TICK_HZ) / head_hz))
+        tick_hz = head_hz * every
+        if abs(data.hz - tick_hz) > 1e-9:
+            time = msgspec.structs.replace(mapping.time, rate_hz=tick_hz)
+            at_rate = msgspec.structs.replace(mapping, time=time)
+            data = telemetry_of(*open_source(path, at_rate), head_hz)
+        found.append(_log(path, data, every, mapping, telling))
+    notes = _say_rates(own, head_hz)
+    return Logs(_with_names(found), wrong, notes)
+
+
+def _log(path: Path, data: Telemetry, every: int, mapping: Mapping, telling: Tells) -> Log:
+    digest = hashlib.sha256(path.read_bytes()) if path.is_file() else hashlib.sha256()
+    digest.update(data.episode.encode())
+    return Log(
+        name=f"{path.stem}:{data.episode}" if data.episode else path.stem,
+        sha256=digest.hexdigest(),
+        telemetry=data,
+        every=every,
+        robot=mapping.robot,
+        task=mapping.task,
+        tells=telling,
+    )
+
+
+def _with_names(found: list[Log]) -> list[Log]:
+    """The logs under names that differ."""
+    seen: dict[str, int] = {}
+    out = []
+    for log in found:
+        n = seen[log.name] = seen.get(log.name, 0) + 1
+        out.append(log if n == 1 else replace(log, name=f"{log.name} ({n})"))
+    return out
+
+
+def _own_rate(data: Telemetry) -> float:
+    """The rate [Hz] of the fastest channel that moves."""
+    moving = [r for name, r in data.rates.items() if name in CUBIC + LINEAR]
+    return max(moving or data.rates.values())
+
+
+def _round(hz: float) -> float:
+    """A rate that stamps give as 19.98 or 200.4 Hz, as the one that is meant."""
+    for digits in (0, 1, 2):
+        near = round(hz, digits)
+        if near and abs(near - hz) <= 0.02 * hz:
+            return float(near)
+    return hz
+
+
+def _say_rates(own: Sequence[float], head_hz: float) -> list[str]:
+    low, high = min(own), max(own)
+    if high <= 1.1 * low:
+        return [f"samples at {_round(low):g} Hz, steps of the head at {head_hz:g} Hz"]
+    return [
+        f"samples at {low:.3g} to {high:.3g} Hz, steps of the head at {head_hz:g} Hz: a head may "
+        "tell files by their rate, so look at the card's control for sessions"
+    ]
+
+
+def known_groups(examples: Sequence[Example]) -> tuple[str, ...]:
+    """The mask bits of groups of telemetry, without those of rates, that are known in at least half
+    of the steps of at least half of `examples`."""
+    share: NDArray[Any] = np.array([e.mask.mean(axis=0) >= 0.5 for e in examples])
+    often = share.mean(axis=0) >= 0.5
+    return tuple(m for m in spec.MASK_FIELDS if often[spec.MASKS.index(m)])
+
+
+def require_classes(examples: Sequence[Example]) -> dict[str, tuple[int, int]]:
+    """By target, how many episodes have a step of each class (0, 1). Raises RecordingError where
+    no target has both in two episodes each: a head could learn nothing."""
+    counts = {}
+    for name in ("risk", "completion", "unstable"):
+        values = [getattr(e, name) for e in examples]
+        counts[name] = tuple(sum(bool((v == k).any()) for v in values) for k in (0, 1))
+    if all(min(c) < 2 for c in counts.values()):
+        said = ", ".join(
+            f"{name} {no} without and {yes} with" for name, (no, yes) in counts.items()
+        )
+        raise RecordingError(
+            f"wanted at least two episodes of each class for one target, found of {len(examples)} "
+            f"episodes: {said}: give more recordings, or say in the mapping which events are "
+            "failures and which outcomes are successes"
+        )
+    return counts  # type: ignore[return-value]

@@ -1,0 +1,176 @@
+"""Fitting an `EmaHead` to labelled episodes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from headway.kernels import spec
+from headway.learn.pro.ema import FLAGS, TARGETS, EmaHead, reader
+from headway.learn.pro.examples import Example
+
+# What tells how long an episode has lasted, where the arm is, or how the task ended: a head that
+# reads it may know the outcome from the schedule, the layout of one cell or the operator.
+LEFT_OUT = {
+    "time": ("elapsed", "phase_age", "close_age", *(f"phase_{i}" for i in range(spec.N_PHASES))),
+    "pose": ("limit_dist",),
+    "outcome": ("place_confirm", "barcode", "scale_match", "operator_age"),
+}
+POSITIVE = 0.25  # share of a batch that is drawn from steps with a risk: they are rare
+BATCH = 512
+JITTER = 0.1  # deviation of the noise on the inputs, which have a deviation of about 1
+DROPPED = 0.05  # how often a group of telemetry is masked in a step of the training
+WEIGHT_DECAY = 1e-2
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How to fit a head."""
+
+    steps: int = 1500
+    lr: float = 3e-3
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Steps:
+    """All steps of several episodes, n in total."""
+
+    inputs: Tensor  # (n, width)
+    flags: Tensor  # (n, 3), NaN where unknown
+    to_go: Tensor  # (n,) [s], NaN where unknown
+
+
+def choose(examples: Sequence[Example], keep: Sequence[str] = ()) -> NDArray[np.int64]:
+    """The places (F,) in spec.NAMES of the features that a head can learn from in `examples`: those
+    that are not in LEFT_OUT, apart from those named in `keep`, and that are not constant."""
+    left_out = {n for names in LEFT_OUT.values() for n in names} - set(keep)
+    everything = np.concatenate([e.features for e in examples])
+    moves = everything.max(axis=0) > everything.min(axis=0)
+    chosen = [i for i, n in enumerate(spec.NAMES) if moves[i] and n not in left_out]
+    return np.array(chosen, np.int64)
+
+
+def taught_by(examples: Sequence[Example]) -> tuple[str, ...]:
+    """The targets of which `examples` show both classes, or for time-to-go any value."""
+    out = []
+    for name in FLAGS:
+        values = np.concatenate([getattr(e, name) for e in examples])
+        if (values == 0).any() and (values == 1).any():
+            out.append(name)
+    if any(np.isfinite(e.time_to_go).any() for e in examples):
+        out.append("time_to_go")
+    return tuple(out)
+
+
+def fit(
+    examples: Sequence[Example],
+    names: NDArray[np.int64],
+    how: Fit,
+    taught: tuple[str, ...],
+    progress: Callable[[float], object] | None = None,
+) -> EmaHead:
+    """A head taught the targets `taught` by `examples`, which reads the features at the places
+    `names` (F,). The result depends on `how.seed`, and not on what ran before."""
+    durations = [float(np.nanmax(e.time_to_go)) for e in examples if e.success and len(e)]
+    limit = max(durations, default=1.0)
+    made = reader(np.concatenate([e.features for e in examples]), names, examples[0].hz)
+    with torch.random.fork_rng():
+        torch.manual_seed(how.seed)
+        net = EmaHead(made, limit, float(np.median(durations or [1.0])), taught)
+        data = gather(net, examples)
+        _descend(net, data, how, progress)
+    return net.eval()
+
+
+def gather(net: EmaHead, examples: Sequence[Example]) -> Steps:
+    """The steps of `examples`, prepared for `net`; targets that it is not taught are unknown."""
+    inputs = [net.reader.prepare(e.features, e.mask) for e in examples]
+    flags = [np.stack([getattr(e, n) for n in FLAGS], axis=1) for e in examples]
+    table = np.concatenate(flags).astype(np.float32)
+    table[:, [n not in net.taught for n in FLAGS]] = np.nan
+    to_go = np.concatenate([e.time_to_go for e in examples]).astype(np.float32)
+    return Steps(
+        torch.from_numpy(np.concatenate(inputs)), torch.from_numpy(table), torch.from_numpy(to_go)
+    )
+
+
+def _descend(
+    net: EmaHead, data: Steps, how: Fit, progress: Callable[[float], object] | None
+) -> None:
+    generator = torch.Generator().manual_seed(how.seed)
+    risk = data.flags[:, FLAGS.index("risk")]
+    known = torch.isfinite(data.flags).any(dim=1) | torch.isfinite(data.to_go)
+    alarms, others = torch.nonzero(risk == 1)[:, 0], torch.nonzero(known & (risk != 1))[:, 0]
+    share = int(BATCH * POSITIVE) if len(alarms) else 0
+    groups = _columns_of_groups(net)
+    optimiser = torch.optim.AdamW(net.parameters(), lr=how.lr, weight_decay=WEIGHT_DECAY)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, how.lr, total_steps=how.steps)
+    net.train()
+    for k in range(how.steps):
+        at = torch.cat([
+            alarms[torch.randint(len(alarms), (share,), generator=generator)] if share else alarms,
+            others[torch.randint(len(others), (BATCH - share,), generator=generator)],
+        ])  # fmt: skip
+        x = data.inputs[at]
+        keep = torch.rand(len(at), len(groups), generator=generator) >= DROPPED
+        dropped = ((~keep).float() @ groups) > 0
+        noise = torch.randn(x.shape, generator=generator) * JITTER
+        noise[:, -len(net.reader.masks) :] = 0.0
+        loss = _loss(net, (x + noise) * ~dropped, data.flags[at], data.to_go[at])
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        optimiser.step()
+        schedule.step()
+        if progress is not None:
+            progress((k + 1) / how.steps)
+
+
+def _columns_of_groups(net: EmaHead) -> Tensor:
+    """A matrix (G, width) that is 1 where an input is not there when a mask bit is 0."""
+    r = net.reader
+    needs = torch.from_numpy(r.needs).T  # (G, F)
+    return torch.cat([needs] * (1 + len(r.gains)) + [torch.eye(len(r.masks))], dim=1)
+
+
+def _loss(net: EmaHead, inputs: Tensor, flags: Tensor, to_go: Tensor) -> Tensor:
+    logits, times = net(inputs)
+    known = torch.isfinite(flags)
+    loss = logits.sum() * 0.0
+    for i in range(flags.shape[1]):
+        k = known[:, i]
+        if k.any():
+            loss = loss + F.binary_cross_entropy_with_logits(logits[k, i], flags[k, i])
+    k = torch.isfinite(to_go)
+    if "time_to_go" in net.taught and k.any():
+        loss = loss + 0.3 * two_hot(times[k], to_go[k], net.bins)
+    return loss
+
+
+def two_hot(logits: Tensor, target: Tensor, bins: Tensor) -> Tensor:
+    """Cross-entropy of logits (n, BINS) against the two `bins` next to `target` (n,) [s], weighted
+    by nearness."""
+    position = (target / (bins[1] - bins[0])).clamp(0, len(bins) - 1.001)
+    low = position.floor().long()
+    share = position - low
+    log_p = torch.log_softmax(logits, dim=-1)
+    picked = log_p.gather(1, low[:, None])[:, 0] * (1 - share)
+    return -(picked + log_p.gather(1, low[:, None] + 1)[:, 0] * share).mean()
+
+
+@torch.no_grad()
+def logits_of(net: EmaHead, example: Example) -> NDArray[np.float32]:
+    """The logits of the flags (n, 3) before slope and shift."""
+    inputs = torch.from_numpy(net.reader.prepare(example.features, example.mask))
+    found: NDArray[np.float32] = net.eval()(inputs)[0].numpy()
+    return found
+
+
+__all__ = ["LEFT_OUT", "TARGETS", "Fit", "choose", "fit", "logits_of", "taught_by"]
