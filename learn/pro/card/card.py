@@ -17,7 +17,6 @@ from headway.learn.pro.card.verdict import TREES, verdict
 from headway.learn.pro.examples import Example
 
 SIGNALS = ("progress", "stability", "completion", "risk", "time_to_go")
-SEEN = "SEEN"  # with this begins the word for an episode that the head was trained on
 Progress = Callable[[float], object]  # is called with the share of the work that is done, 0..1
 
 
@@ -38,7 +37,7 @@ def make_card(
     (n,) by the names in `SIGNALS`; a signal that is not there is not judged.
 
     `threshold` is the risk at which the head's bundle gives an alarm. `source` says of each episode
-    how the head came to it; those for which it begins with `SEEN` are left out if there are others.
+    how the head came to it; those that were seen in training are left out if there are others.
     `fold_of` numbers the fold of each episode that the head was held out of, for baselines that are
     trained by the same folds; by default they are drawn with `seed`, by sessions where there are
     any. The same arguments give the same card.
@@ -125,6 +124,11 @@ def _made(
     )
 
 
+def is_seen(source: str) -> bool:
+    """Whether what is said of how the head came to an episode means that it was trained on it."""
+    return source.lower().startswith("seen")
+
+
 def _check(
     examples: Sequence[Example],
     signals: Sequence[Mapping[str, NDArray[np.floating]]],
@@ -146,7 +150,7 @@ def _check(
 
 def _kept(source: Sequence[str]) -> tuple[list[int], list[str]]:
     """Which episodes are judged, and what to say about it."""
-    new = [i for i, s in enumerate(source) if not s.startswith(SEEN)]
+    new = [i for i, s in enumerate(source) if not is_seen(s)]
     seen = len(source) - len(new)
     if not seen:
         return new, []
@@ -236,7 +240,7 @@ def _data(parts: Sequence[Parts], source: Sequence[str], judged: int) -> Data:
         with_failures=sum(bool(p.of.failures) for p in parts),
         kinds=kinds_of(parts),
         sessions=dict(sorted(sessions.items())),
-        seen=sum(s.startswith(SEEN) for s in source),
+        seen=sum(map(is_seen, source)),
         left_out=len(source) - judged,
         source=dict(sorted(ways.items())),
     )

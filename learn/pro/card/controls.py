@@ -305,7 +305,7 @@ def all_controls(
     halves = ["first" if 2 * i < len(parts) else "second" for i in range(len(parts))]
     session = Key("session", [p.of.session for p in parts], "no session key in the mapping")
     kind = Key("file kind", kinds, "no episode")
-    half = Key("half of the recordings", halves, "no episode")
+    half = Key("first or second half", halves, "no episode")
     found: list[Control] = []
     for key in (session, kind, half):
         # That risks rise and fall with the weeks is worth knowing, and no leak by itself.

@@ -94,6 +94,7 @@ def lines(
     title: str,
     found: Sequence[Line],
     axes: Axes,
+    x_ticks: Sequence[float],
     chance: float | None = None,
 ) -> str:
     """Lines with their intervals; `chance` is the height of a dashed line."""
@@ -112,8 +113,7 @@ def lines(
             body += axes.area(low, high, c)
         body += axes.path(line.points, f"stroke:var(--s{c});stroke-width:{2.5 if not i else 1.5}")
         body += "".join(axes.dot(x, y, c) for x, y in line.points)
-    ticks = sorted({x for line in found for x, _ in line.points})
-    return axes.drawn(body, ticks, title, [line.name for line in found])
+    return axes.drawn(body, x_ticks, title, [line.name for line in found])
 
 
 DASHED = "stroke:var(--dim);stroke-dasharray:4 4"

@@ -19,6 +19,7 @@ from headway.learn.pro.card.model import (
     State,
     Use,
 )
+from headway.learn.pro.card.separation import FALSE_ALARMS
 from headway.learn.pro.card.verdict import alarms_at, said
 from headway.tools.report.page import banner, document, facts, section, table
 from headway.tools.report.series import Timeline
@@ -99,7 +100,7 @@ def _separation(risks: Sequence[Score]) -> str:
     leads = [x.at for x in risks[0].by_lead] or [1.0]
     axes = Axes((max(leads), min(leads)), (0.0, 1.0), "seconds before the failure", "AUROC")
     drawn = [Line(s.name, *_points(s.by_lead, i == 0)) for i, s in enumerate(risks)]
-    plots = figures.lines("AUROC so long before a failure", drawn, axes, 0.5)
+    plots = figures.lines("AUROC so long before a failure", drawn, axes, leads, 0.5)
     plots += figures.around(risks[0].around)
     return _dim(
         "Each interval holds 95 % of 1000 draws of whole episodes. AUROC: how often a step near a "
@@ -127,15 +128,19 @@ def _alarms(risks: Sequence[Score]) -> str:
     head = ["score", "false alarms asked", "false alarms", "failures caught", "delay [s]",
             "threshold"]  # fmt: skip
     lines = [Line(s.name, _caught(s.alarms)) for s in risks]
-    top = max(x for line in lines for x, _ in line.points or [(0.2, 0.0)])
-    axes = Axes((0.0, top), (0.0, 1.0), "share of episodes with a false alarm", "failures caught")
+    axes = Axes(
+        (0.0, 1.1 * max(FALSE_ALARMS)),
+        (0.0, 1.0),
+        "share of episodes with a false alarm",
+        "failures caught",
+    )
     note = (
         "False: in the part of an episode until 1 s before its first failure, or in all of one "
         "without. Caught: from 0.25 s before to 0.5 s after it, and no false alarm before. Delay: "
         "median (quartiles), negative before the failure. The thresholds are set on these very "
         "episodes; on others the share of false alarms varies around the one that was asked."
     )
-    return _dim(note) + table(head, rows) + figures.lines("Alarms", lines, axes)
+    return _dim(note) + table(head, rows) + figures.lines("Alarms", lines, axes, FALSE_ALARMS)
 
 
 def _kinds(risks: Sequence[Score]) -> str:

@@ -168,7 +168,8 @@ def _reward(
         other = _at_share(s)
         if s.name not in DUMB or other is None or other.value is None:
             continue
-        if other.value >= at.value:
+        # That failures are shorter than successes tells them as well as that they are longer.
+        if max(other.value, 1 - other.value) >= at.value:
             against.append(
                 f"success against failure {where}: {s.name} alone has {said(other)}, the "
                 f"completion {said(at)}"
@@ -281,4 +282,5 @@ def said(e: Estimate) -> str:
         return "-"
     if e.low is None or e.high is None:
         return f"{e.value:.2f}"
-    return f"{e.value:.2f} ({e.low:.2f}-{e.high:.2f})"
+    between = "-" if e.low >= 0 else " to "
+    return f"{e.value:.2f} ({e.low:.2f}{between}{e.high:.2f})"
