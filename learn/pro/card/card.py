@@ -106,6 +106,8 @@ def _made(
     tick()
     rising = order(parts, outputs, rng)
     checks = controls.all_controls(parts, outputs, by, seed, rng, tick)
+    if progress is not None:
+        progress(1.0)
     data = _data(parts, said, len(kept))
     against = [completion, *scores[1:]]
     return Card(

@@ -104,7 +104,8 @@ def _separation(risks: Sequence[Score]) -> str:
     plots += figures.around(risks[0].around)
     return _dim(
         "Each interval holds 95 % of 1000 draws of whole episodes. AUROC: how often a step near a "
-        "failure has the higher score than a fault-free one; 0.5 is chance."
+        "failure has the higher score than a fault-free one; 0.5 is chance. A clock is better where "
+        "episodes end at their failures, but not among steps at the same elapsed time."
     ) + table(head, rows) + plots  # fmt: skip
 
 
