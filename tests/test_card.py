@@ -195,6 +195,22 @@ def test_episodes_seen_in_training_are_left_out_and_said(examples, best):
     assert "SEEN IN TRAINING" in page(all_seen)
 
 
+def test_each_episode_is_listed_with_its_alarm(best, examples):
+    assert [e.name for e in best.episodes] == [e.name for e in examples]
+    assert {e.alarm for e in best.episodes[::2]} == {"none"}
+    failed = best.episodes[1]
+    assert (failed.kind, failed.alarm, failed.success) == ("slip", "caught", False)
+    assert failed.failure_t == examples[1].failures[0].t
+    assert -0.25 <= failed.delay <= -0.15
+
+
+def test_copies_are_judged_once(examples):
+    some = [replace(e, sha256=str(i // 2)) for i, e in enumerate(examples)]
+    card = made(some, rig.of(rig.perfect, some))
+    assert (card.data.episodes, card.data.copies) == (20, 20)
+    assert card.notes == ("20 episodes are copies of others; they are left out",)
+
+
 def test_alarms_at_a_threshold_from_the_bundle(examples):
     card = made(examples, rig.of(rig.perfect, examples), threshold=0.5)
     at = alarms_at(score(card), None)

@@ -7,11 +7,11 @@ import pytest
 
 pytest.importorskip("onnx", reason="the tiny head is made with onnx: make test installs it")
 
-from pro_head import make_head  # noqa: E402
+from pro_head import make_head
 
-from headway import bundle as bundles  # noqa: E402
-from headway.cli import main  # noqa: E402
-from headway.learn.pro.card import command, model  # noqa: E402
+from headway import bundle as bundles
+from headway.cli import main
+from headway.learn.pro.card import command, model
 
 HZ = 20.0
 MAP = """

@@ -6,12 +6,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headway.learn.pro.card.measures import Floats, delay_of, interval, share_of
-from headway.learn.pro.card.model import Alarms, Caught, Estimate
+from headway.learn.pro.card.model import Alarms, Caught, Estimate, Judged
 from headway.learn.pro.card.parts import Parts, label
 from headway.tools.statistics import FEWEST
 
@@ -95,6 +96,45 @@ def more_caught(a: Raised, b: Raised, weights: Floats) -> Estimate:
     drawn = np.divide(weights @ more, of, out=np.full(len(of), np.nan), where=of > 0)
     low, high = interval(drawn)
     return Estimate(value=float(more.sum() / n), low=low, high=high, positives=n)
+
+
+def lines(
+    parts: Sequence[Parts],
+    source: Sequence[str],
+    scores: Sequence[Floats],
+    found: Raised | None,
+) -> tuple[Judged, ...]:
+    """Each episode with what the alarms `found` did in it."""
+    out = []
+    for i, (p, way, s) in enumerate(zip(parts, source, scores, strict=True)):
+        peak = s[p.fault_free & np.isfinite(s)]
+        delay = found.delay[i] if found is not None else np.nan
+        out.append(
+            Judged(
+                name=p.of.name,
+                session=p.of.session,
+                source=way,
+                success=p.of.success,
+                kind=label(p.first) if p.first else "",
+                failure_t=p.first.t if p.first else None,
+                peak=float(peak.max()) if len(peak) else None,
+                alarm=_word(found, i),
+                delay=float(delay) if np.isfinite(delay) else None,
+            )
+        )
+    return tuple(out)
+
+
+def _word(
+    found: Raised | None, i: int
+) -> Literal["caught", "missed", "false", "none", "not judged"]:
+    if found is None or not (found.calm[i] or found.failed[i]):
+        return "not judged"
+    if found.false[i]:
+        return "false"
+    if not found.failed[i]:
+        return "none"
+    return "caught" if found.caught[i] else "missed"
 
 
 def _caught(kind: str, delay: Floats) -> Caught:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.learn.pro.card import baselines, controls
+from headway.learn.pro.card import alarms, baselines, controls
 from headway.learn.pro.card.calibration import order, reliability
 from headway.learn.pro.card.measures import Floats, of_wins, wins
 from headway.learn.pro.card.model import Card, Data, Estimate
@@ -69,7 +69,7 @@ def _made(
 ) -> Card:
     rng = np.random.default_rng(seed)
     said = list(source) if source is not None else ["not said"] * len(examples)
-    kept, words = _kept(said)
+    kept, words = _kept(examples, said)
     told = list(notes) + words
     parts = [Parts(examples[i]) for i in kept]
     outputs = [_whole(examples[i], signals[i]) for i in kept]
@@ -97,7 +97,7 @@ def _made(
         head,
         _flat([o["completion"] for o in outputs], "completion"),
     )
-    made = (
+    diagrams = (
         reliability("risk", risk, [p.of.risk for p in parts]),
         reliability(
             "completion", [o["completion"] for o in outputs], [p.of.completion for p in parts]
@@ -108,20 +108,21 @@ def _made(
     checks = controls.all_controls(parts, outputs, by, seed, rng, tick)
     if progress is not None:
         progress(1.0)
-    data = _data(parts, said, len(kept))
+    data = _data(parts, said, kept)
     against = [completion, *scores[1:]]
     return Card(
         name=name,
         seed=seed,
         folds=len(np.unique(by)),
         false_alarms=FALSE_ALARMS,
-        verdict=verdict(data, scores, against, rising, made, checks),
+        verdict=verdict(data, scores, against, rising, diagrams, checks),
         data=data,
         scores=(*scores, completion),
         stability=_stability(judge, outputs),
-        reliability=made,
+        reliability=diagrams,
         order=rising,
         controls=checks,
+        episodes=alarms.lines(parts, [said[i] for i in kept], risk, head.raised),
         notes=tuple(told),
     )
 
@@ -150,17 +151,29 @@ def _check(
                 )
 
 
-def _kept(source: Sequence[str]) -> tuple[list[int], list[str]]:
-    """Which episodes are judged, and what to say about it."""
+def _kept(examples: Sequence[Example], source: Sequence[str]) -> tuple[list[int], list[str]]:
+    """Which episodes are judged, and what to say about it: those that the head was not trained on,
+    if there are any, and of several copies of one the first."""
     new = [i for i, s in enumerate(source) if not is_seen(s)]
     seen = len(source) - len(new)
-    if not seen:
-        return new, []
-    if new:
-        return new, [f"{seen} episodes were SEEN IN TRAINING; they are left out of every number"]
-    return list(range(len(source))), [
-        f"ALL {seen} EPISODES WERE SEEN IN TRAINING: the numbers say how well the head remembers"
-    ]
+    words = []
+    if seen and new:
+        words.append(f"{seen} episodes were SEEN IN TRAINING; they are left out of every number")
+    elif seen:
+        words.append(
+            f"ALL {seen} EPISODES WERE SEEN IN TRAINING: the numbers say how well the head "
+            "remembers"
+        )
+    kept, known = [], set()
+    for i in new or range(len(source)):
+        digest = examples[i].sha256
+        if not digest or digest not in known:
+            kept.append(i)
+            known.add(digest)
+    copies = len(new or source) - len(kept)
+    if copies:
+        words.append(f"{copies} episodes are copies of others; they are left out")
+    return kept, words
 
 
 def _whole(e: Example, s: Mapping[str, NDArray[np.floating]]) -> dict[str, Floats]:
@@ -222,14 +235,16 @@ def _stability(judge: Judge, outputs: Sequence[Mapping[str, Floats]]) -> Estimat
     return of_wins(w, judge.weights)
 
 
-def _data(parts: Sequence[Parts], source: Sequence[str], judged: int) -> Data:
+def _data(parts: Sequence[Parts], source: Sequence[str], kept: Sequence[int]) -> Data:
     success = [p.of.success for p in parts]
     sessions: dict[str, int] = {}
     for p in parts:
         if p.of.session:
             sessions[p.of.session] = sessions.get(p.of.session, 0) + 1
     ways: dict[str, int] = {}
-    for s in source:
+    seen = [is_seen(s) for s in source]
+    judged = [source[i] for i in kept]
+    for s in judged:
         ways[s] = ways.get(s, 0) + 1
     return Data(
         episodes=len(parts),
@@ -242,8 +257,9 @@ def _data(parts: Sequence[Parts], source: Sequence[str], judged: int) -> Data:
         with_failures=sum(bool(p.of.failures) for p in parts),
         kinds=kinds_of(parts),
         sessions=dict(sorted(sessions.items())),
-        seen=sum(map(is_seen, source)),
-        left_out=len(source) - judged,
+        seen=sum(seen),
+        left_out=sum(seen) - sum(map(is_seen, judged)),
+        copies=len(source) - len(kept) - (sum(seen) - sum(map(is_seen, judged))),
         source=dict(sorted(ways.items())),
     )
 

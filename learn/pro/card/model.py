@@ -155,6 +155,20 @@ class Control(Part, frozen=True, kw_only=True):
     groups: tuple[str, ...] = ()
 
 
+class Judged(Part, frozen=True, kw_only=True):
+    """One episode, with what the head's alarms at 10 % false ones did in it."""
+
+    name: str
+    session: str
+    source: str  # how the head came to it
+    success: bool | None
+    kind: str  # of its first failure, "" without one
+    failure_t: float | None  # [s]
+    peak: float | None  # the largest risk in its fault-free part, None without one
+    alarm: Literal["caught", "missed", "false", "none", "not judged"]
+    delay: float | None  # of the alarm that caught the failure [s after it]
+
+
 State = Literal["usable", "not usable", "cannot judge"]
 
 
@@ -188,6 +202,7 @@ class Data(Part, frozen=True, kw_only=True):
     sessions: dict[str, int] = {}  # episodes by session
     seen: int = 0  # in training, among all that were given
     left_out: int = 0  # of those, not judged
+    copies: int = 0  # of episodes that are there already, not judged
     source: dict[str, int] = {}  # episodes by how the head came to them
 
 
@@ -206,6 +221,7 @@ class Card(Part, frozen=True, kw_only=True):
     reliability: tuple[Reliability, ...]
     order: Order
     controls: tuple[Control, ...]
+    episodes: tuple[Judged, ...] = ()
     notes: tuple[str, ...] = ()
 
     def to_json(self) -> bytes:

@@ -41,7 +41,7 @@ def page(card: Card) -> str:
     after += section("Are the probabilities right?", _calibration(card))
     after += section("Does the value rise?", _order(card))
     after += section("Controls", _controls(card.controls))
-    after += section("What was judged", _data(card))
+    after += section("What was judged", _data(card) + _episodes(card))
     return document(title, _head(title, card), Timeline(), after=after)
 
 
@@ -104,8 +104,8 @@ def _separation(risks: Sequence[Score]) -> str:
     plots += figures.around(risks[0].around)
     return _dim(
         "Each interval holds 95 % of 1000 draws of whole episodes. AUROC: how often a step near a "
-        "failure has the higher score than a fault-free one; 0.5 is chance. A clock is better where "
-        "episodes end at their failures, but not among steps at the same elapsed time."
+        "failure has the higher score than a fault-free one; 0.5 is chance. Where episodes end at "
+        "their failures a clock is better than that, but not at the same elapsed time."
     ) + table(head, rows) + plots  # fmt: skip
 
 
@@ -243,6 +243,30 @@ def _data(card: Card) -> str:
     ]  # fmt: skip
     notes = "".join(f"<li>{escape(n)}</li>" for n in card.notes)
     return table(["", ""], rows, "plain") + (f"<ul>{notes}</ul>" if notes else "")
+
+
+def _episodes(card: Card) -> str:
+    """A folded table of all episodes."""
+    head = ("episode", "session", "outcome", "failure", "at [s]", "largest risk before", "alarm",
+            "delay [s]", "head")  # fmt: skip
+    rows = [
+        (
+            e.name,
+            e.session or "-",
+            {True: "success", False: "failed", None: "-"}[e.success],
+            e.kind or "-",
+            _number(e.failure_t),
+            _number(e.peak),
+            e.alarm,
+            _number(e.delay),
+            e.source,
+        )
+        for e in card.episodes
+    ]
+    return (
+        "<details><summary>Each episode, with the alarms of the head at 10 % false ones</summary>"
+        f"{table(head, rows)}</details>"
+    )
 
 
 def _points(

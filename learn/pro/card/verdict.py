@@ -219,7 +219,7 @@ def _no_better(risk: Score, other: Score) -> str:
 def _missing(data: Data) -> str:
     if not data.episodes:
         return "there is no episode"
-    if data.seen and data.seen >= data.left_out + data.episodes:
+    if data.seen > data.left_out:
         return f"the head was trained on all {data.seen} of these episodes"
     if data.episodes < 2 * FEWEST:
         return f"{data.episodes} episodes, wanted at least {2 * FEWEST}"
