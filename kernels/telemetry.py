@@ -61,10 +61,11 @@ FIELDS: dict[str, tuple[int | str, str]] = {
     "speed": (0, "m/s"),  # |v| of the TCP, >= 0
     "spin": (0, "rad/s"),  # |w| of the TCP, >= 0
 }
-# field -> the field that it is derived from where it is not known itself
-DERIVED: dict[str, str] = {
-    "dq": "q", "dq_ref": "q_ref", "twist": "tcp", "speed": "twist", "spin": "twist",
-    "force_norm": "wrench", "torque_norm": "wrench",
+# field -> what it is taken from: the first of these that is known
+SOURCES: dict[str, tuple[str, ...]] = {
+    "dq": ("dq", "q"), "dq_ref": ("dq_ref", "q_ref"), "twist": ("twist", "tcp"),
+    "speed": ("twist", "tcp", "speed"), "spin": ("twist", "tcp", "spin"),
+    "force_norm": ("wrench", "force_norm"), "torque_norm": ("wrench", "torque_norm"),
 }  # fmt: skip
 
 

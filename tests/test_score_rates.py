@@ -104,6 +104,7 @@ class _Parts:
 
     notes: list[str] = []  # noqa: RUF012
     odd = 0
+    episode = ""
 
     def __init__(self, path: Path, parts: dict[str, tuple[Any, Any]]) -> None:
         self.path, self._parts = path, parts

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from headway.config import suggest
 from headway.errors import SpecMismatch
-from headway.kernels import spec
-from headway.kernels.telemetry import DERIVED
+from headway.kernels import spec, telemetry
+from headway.kernels.telemetry import SOURCES
 
 RATE_TOLERANCE = 0.01  # rates of ticks that differ by less are the same rate
 PROVED_S = 1.0  # after so long a group that a robot has was known at least once
@@ -57,9 +57,7 @@ class Given:
 def groups_of(fields: Collection[str], hz: float) -> tuple[str, ...]:
     """The mask bits that telemetry with these `fields` can have at ticks of `hz` [Hz], in the order
     of spec.MASKS. Fields that are derived from others count as there."""
-    have = set(fields)
-    while more := {field for field, source in DERIVED.items() if source in have} - have:
-        have |= more
+    have = {f for f in telemetry.FIELDS if not {f, *SOURCES.get(f, ())}.isdisjoint(fields)}
     groups = [mask for mask, wanted in spec.MASK_FIELDS.items() if have.issuperset(wanted)]
     rates = [mask for mask, least in spec.MASK_RATES.items() if hz >= least]
     return (*groups, *rates)

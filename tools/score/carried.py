@@ -17,11 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway.kernels import FLOATS, FeatureStream, spec
-from headway.kernels.derive import NORMS
-from headway.kernels.telemetry import DERIVED
+from headway.kernels.telemetry import SOURCES
 from headway.tools.score.grid import CUBIC, LINEAR
 
-_NORMS = tuple(norm for _, _, _, norm in NORMS)
 ENOUGH = 0.8  # of the ticks' rate: faster samples would show nothing more at the ticks
 
 
@@ -42,20 +40,11 @@ def too_slow(rates: Mapping[str, float], hz: float) -> dict[str, tuple[str, floa
         least = feature.rate_hz
         enough = least if hz < least else min(least, ENOUGH * hz)
         fields = [f for m in feature.needs for f in spec.MASK_FIELDS.get(m, ())]
-        for field in (_source(f, rates) for f in fields):
-            if field in CUBIC + LINEAR and rates.get(field, enough) < enough:
+        sources = [[s for s in SOURCES.get(f, (f,)) if s in rates] for f in fields]
+        for field in (found[0] for found in sources if found):
+            if field in CUBIC + LINEAR and rates[field] < enough:
                 out[feature.name] = field, enough
     return out
-
-
-def _source(field: str, rates: Mapping[str, float]) -> str:
-    """The field of the file that `field` comes from: itself, or what it is derived from. A norm is
-    that of its vector wherever the file has one."""
-    chain = [field]
-    while chain[-1] in DERIVED:
-        chain.append(DERIVED[chain[-1]])
-    order = [*chain[1:], field] if field in _NORMS else chain
-    return next((f for f in order if f in rates), field)
 
 
 def carried(rates: Mapping[str, float], hz: float, own_hz: float) -> NDArray[np.bool_]:
