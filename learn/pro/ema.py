@@ -27,6 +27,7 @@ FLOATS = NDArray[np.float32]
 TIMES_S = (0.25, 1.0, 4.0)  # time constants of the averages
 LIMIT = 6.0  # standardised inputs are clipped to +- this
 WIDTH = 96  # of the two hidden layers
+MEMBERS = 3  # perceptrons whose logits are averaged
 DROPOUT = 0.2
 BINS = 25  # of the distribution of time-to-go
 FLAGS = ("completion", "risk", "unstable")
@@ -91,7 +92,8 @@ def reader(features: NDArray[np.float32], names: NDArray[np.int64], hz: float) -
 
 
 class EmaHead(nn.Module):
-    """The network on inputs that are prepared by `reader`. `limit_s` is the longest time-to-go [s],
+    """The network on inputs that are prepared by `reader`: `MEMBERS` perceptrons, which learn from
+    batches of their own and whose logits are averaged. `limit_s` is the longest time-to-go [s],
     `typical_s` the median duration of a success [s]; `taught` names the `TARGETS` that it learns:
     the signals of others keep their neutral values."""
 
@@ -102,16 +104,16 @@ class EmaHead(nn.Module):
         self.reader, self.taught = reader, taught
         self.register_buffer("bins", torch.linspace(0.0, limit_s, BINS))
         self.register_buffer("typical", torch.tensor(float(typical_s)))
-        self.trunk = nn.Sequential(
-            nn.Linear(reader.width, WIDTH), nn.ReLU(), nn.Dropout(DROPOUT),
-            nn.Linear(WIDTH, WIDTH), nn.ReLU(), nn.Dropout(DROPOUT),
-        )  # fmt: skip
-        self.flags = nn.Linear(WIDTH, len(FLAGS))
-        self.to_go = nn.Linear(WIDTH, BINS)
+        self.first = _Layer(reader.width, WIDTH)
+        self.second = _Layer(WIDTH, WIDTH)
+        self.flags = _Layer(WIDTH, len(FLAGS))
+        self.to_go = _Layer(WIDTH, BINS)
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits of the flags (n, 3) and of time-to-go (n, BINS) from inputs (n, width)."""
-        x = self.trunk(inputs)
+        """Logits of the flags (MEMBERS, n, 3) and of time-to-go (MEMBERS, n, BINS) from inputs
+        (MEMBERS, n, width), or from (n, width) for all members."""
+        x = F.dropout(torch.relu(self.first(inputs)), DROPOUT, self.training)
+        x = F.dropout(torch.relu(self.second(x)), DROPOUT, self.training)
         return self.flags(x), self.to_go(x)
 
     @property
@@ -120,23 +122,36 @@ class EmaHead(nn.Module):
         return len(self.reader.features) * len(self.reader.gains) + 1
 
     @torch.no_grad()
-    def logits(self, features: NDArray[np.float32], mask: NDArray[np.float32]) -> FLOATS:
+    def logits(self, features: FLOATS, mask: FLOATS) -> FLOATS:
         """The logits of the flags (n, 3) for an episode's features (n, N_FEATURES) and mask
         (n, N_MASKS)."""
         inputs = torch.from_numpy(self.reader.prepare(features, mask))
-        found: FLOATS = self.eval()(inputs)[0].numpy()
+        found: FLOATS = self.eval()(inputs)[0].mean(dim=0).numpy()
         return found
 
     @torch.no_grad()
     def calibrate(self, slope: Sequence[float], shift: Sequence[float]) -> None:
         """Make each flag's logit slope * logit + shift."""
         factor = torch.tensor(slope)
-        self.flags.weight *= factor[:, None]
+        self.flags.weight *= factor
         self.flags.bias[:] = self.flags.bias * factor + torch.tensor(shift)
 
     def step(self) -> EmaStep:
         """The network for single steps, with a copy of the present weights."""
         return EmaStep(self)
+
+
+class _Layer(nn.Module):
+    """A linear layer for each member: (MEMBERS, n, inputs) -> (MEMBERS, n, outputs)."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        bound = inputs**-0.5  # as of torch.nn.Linear
+        self.weight = nn.Parameter(torch.empty(MEMBERS, inputs, outputs).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(MEMBERS, 1, outputs).uniform_(-bound, bound))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x @ self.weight + self.bias
 
 
 class EmaStep(nn.Module):
@@ -147,23 +162,21 @@ class EmaStep(nn.Module):
     def __init__(self, net: EmaHead) -> None:
         super().__init__()
         r = net.reader
-        n = len(r.features)
-        self.count, self.hidden = n, net.hidden
+        self.count, self.hidden = len(r.features), net.hidden
         said = [float(name in net.taught) for name in TARGETS]
         # Stability is 1 - unstable: the sign of that logit is turned.
         sign = torch.tensor([1.0, 1.0, -1.0])
         with torch.no_grad():
-            heads = torch.cat([net.to_go.weight, net.flags.weight * sign[:, None]])
-            bias = torch.cat([net.to_go.bias, net.flags.bias * sign])
             parts = {
                 "features_at": torch.from_numpy(r.features), "masks_at": torch.from_numpy(r.masks),
                 "mean": torch.from_numpy(r.mean), "gain": torch.from_numpy(r.gain),
                 "needs": torch.from_numpy(r.needs),
                 "spare": 1 - torch.from_numpy(r.needs).sum(dim=1),
-                "averages": torch.from_numpy(np.repeat(r.gains, n)),
-                "first": net.trunk[0].weight, "first_bias": net.trunk[0].bias,
-                "second": net.trunk[3].weight, "second_bias": net.trunk[3].bias,
-                "heads": heads, "heads_bias": bias,
+                "averages": torch.from_numpy(np.repeat(r.gains, self.count)),
+                "first": net.first.weight, "first_bias": net.first.bias,
+                "second": net.second.weight, "second_bias": net.second.bias,
+                "heads": torch.cat([net.to_go.weight, net.flags.weight * sign], dim=2),
+                "heads_bias": torch.cat([net.to_go.bias, net.flags.bias * sign], dim=2),
                 # For the means of time-to-go and of progress, which is 1 - time_to_go / typical.
                 "means": torch.stack([net.bins, 1 - net.bins / net.typical], dim=1),
                 "taught_flags": torch.tensor(said[:3]),
@@ -183,9 +196,9 @@ class EmaStep(nn.Module):
         many = torch.cat([z] * (len(self.averages) // self.count), dim=1)
         average = many + begun * (1.0 - self.averages) * (before - many)
         x = torch.cat([z, many - average, bits], dim=1)
-        x = torch.relu(F.linear(x, self.first, self.first_bias))
-        x = torch.relu(F.linear(x, self.second, self.second_bias))
-        logits, flags = F.linear(x, self.heads, self.heads_bias).split([BINS, 3], dim=1)
+        x = torch.relu(x @ self.first + self.first_bias)
+        x = torch.relu(x @ self.second + self.second_bias)
+        logits, flags = (x @ self.heads + self.heads_bias).mean(dim=0).split([BINS, 3], dim=1)
         times = torch.softmax(logits, dim=1) @ self.means * self.taught_time
         time_to_go, progress = times.split(1, dim=1)
         said = torch.sigmoid(flags) * self.taught_flags + self.neutral_flags

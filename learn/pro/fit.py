@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from headway.kernels import spec
-from headway.learn.pro.ema import FLAGS, EmaHead, reader
+from headway.learn.pro.ema import FLAGS, MEMBERS, EmaHead, reader
 from headway.learn.pro.examples import Example
 
 # What tells how long an episode has lasted, where the arm is, or how the task ended: a head that
@@ -113,20 +113,21 @@ def descend(
     optimiser = torch.optim.AdamW(net.parameters(), lr=how.lr, weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, how.lr, total_steps=how.steps)
     net.train()
+    each = (MEMBERS, BATCH - share)
     for k in range(how.steps):
-        at = torch.cat([
-            alarms[torch.randint(len(alarms), (share,), generator=generator)] if share else alarms,
-            others[torch.randint(len(others), (BATCH - share,), generator=generator)],
-        ])  # fmt: skip
-        x = data.inputs[at]
-        keep = torch.rand(len(at), len(groups), generator=generator) >= DROPPED
+        at = others[torch.randint(len(others), each, generator=generator)]
+        if share:
+            rare = torch.randint(len(alarms), (MEMBERS, share), generator=generator)
+            at = torch.cat([at, alarms[rare]], dim=1)
+        x = data.inputs[at]  # (MEMBERS, BATCH, width)
+        keep = torch.rand(*at.shape, len(groups), generator=generator) >= DROPPED
         dropped = ((~keep).float() @ groups) > 0
         noise = torch.randn(x.shape, generator=generator) * JITTER
-        noise[:, -len(net.reader.masks) :] = 0.0
+        noise[..., -len(net.reader.masks) :] = 0.0
         loss = _loss(net, (x + noise) * ~dropped, data.flags[at], data.to_go[at])
         optimiser.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(net.parameters(), MEMBERS * 1.0)
         optimiser.step()
         schedule.step()
         if progress is not None:
@@ -141,16 +142,17 @@ def _columns_of_groups(net: EmaHead) -> Tensor:
 
 
 def _loss(net: EmaHead, inputs: Tensor, flags: Tensor, to_go: Tensor) -> Tensor:
+    """The sum over the members, each of which learns by its own mean."""
     logits, times = net(inputs)
-    known = torch.isfinite(flags)
     loss = logits.sum() * 0.0
-    for i in range(flags.shape[1]):
-        k = known[:, i]
-        if k.any():
-            loss = loss + F.binary_cross_entropy_with_logits(logits[k, i], flags[k, i])
-    k = torch.isfinite(to_go)
-    if "time_to_go" in net.taught and k.any():
-        loss = loss + 0.3 * two_hot(times[k], to_go[k], net.bins)
+    for i in range(flags.shape[-1]):
+        known = torch.isfinite(flags[..., i])
+        if known.any():
+            x, y = logits[..., i][known], flags[..., i][known]
+            loss = loss + MEMBERS * F.binary_cross_entropy_with_logits(x, y)
+    known = torch.isfinite(to_go)
+    if "time_to_go" in net.taught and known.any():
+        loss = loss + MEMBERS * 0.3 * two_hot(times[known], to_go[known], net.bins)
     return loss
 
 

@@ -27,6 +27,8 @@ from headway.learn.pro.heads import check
 
 CROP_S, WARM_S = 8.0, 2.0  # a recurrent head learns from pieces so long, but not from their start
 PIECES = 16  # in a batch
+# Of `FLAGS` in an exported model: the logit of `unstable` has its sign turned there, as stability.
+SIGN = np.array([1.0, 1.0, -1.0], np.float32)
 Weights = dict[str, NDArray[Any]]
 Progress = Callable[[float], object]
 
@@ -102,10 +104,13 @@ def _ema(bundle: Bundle, w: Weights) -> EmaHead:
     typical = bins[-1] / (1.0 - w["means"][-1, 1])
     net = EmaHead(reader, float(bins[-1]), float(typical), info.taught or TARGETS)
     with torch.no_grad():
-        for layer, name in ((net.trunk[0], "first"), (net.trunk[3], "second")):
+        for layer, name in ((net.first, "first"), (net.second, "second")):
             _copy(layer.weight, w[name])
             _copy(layer.bias, w[f"{name}_bias"])
-        _copy_heads(net.to_go, net.flags, w)
+        for part, name in (("weight", "heads"), ("bias", "heads_bias")):
+            times, flags = w[name][..., :BINS], w[name][..., BINS:]
+            _copy(getattr(net.to_go, part), times)
+            _copy(getattr(net.flags, part), flags * SIGN)
     return net
 
 
@@ -137,17 +142,11 @@ def _recurrent(w: Weights) -> ProHead | Any:
         gru.weight_hh_l0[:] = torch.cat([gates[: 2 * n, n:], gates[3 * n :, n:]])
         gru.bias_ih_l0[:] = bias[: 3 * n]
         gru.bias_hh_l0[:] = torch.cat([torch.zeros(2 * n), bias[3 * n :]])
-        _copy_heads(net.to_go, net.binary, w)
+        _copy(net.to_go.weight, w["heads"][:BINS])
+        _copy(net.to_go.bias, w["heads_bias"][:BINS])
+        _copy(net.binary.weight, w["heads"][BINS:] * SIGN[:, None])
+        _copy(net.binary.bias, w["heads_bias"][BINS:] * SIGN)
     return Recurrent(net)
-
-
-def _copy_heads(to_go: torch.nn.Linear, flags: torch.nn.Linear, w: Weights) -> None:
-    """The last layer; the sign of `unstable` was turned when it was exported, as stability."""
-    sign = torch.tensor([1.0, 1.0, -1.0])
-    _copy(to_go.weight, w["heads"][:BINS])
-    _copy(to_go.bias, w["heads_bias"][:BINS])
-    flags.weight[:] = _tensor(w["heads"][BINS:]) * sign[:, None]
-    flags.bias[:] = _tensor(w["heads_bias"][BINS:]) * sign
 
 
 def _copy(into: Tensor, value: NDArray[Any]) -> None:
