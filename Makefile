@@ -116,8 +116,10 @@ models: $(VENV)/.test torch gl
 
 # LeRobot in an environment of its own (about 2 GB), an ACT policy for an SO-101 made there, and what
 # LeRobot answers with it: tests/test_peer_lerobot.py compares Headway with that. `runs/lerobot_act`
-# has it in a size for tests, and in the size that LeRobot trains.
+# has it in a size for tests, and in the size that LeRobot trains. tests/test_dataset_lerobot.py loads
+# data sets in that environment.
 LEROBOT_VENV ?= .venv-lerobot
+export LEROBOT_VENV
 PEER := examples/lerobot_act
 peers-lerobot: $(LEROBOT_VENV)/.lerobot
 	for size in small full; do \
@@ -126,10 +128,12 @@ peers-lerobot: $(LEROBOT_VENV)/.lerobot
 	    && $(LEROBOT_VENV)/bin/python $(PEER)/export.py $$out/checkpoint --out $$out || exit 1; \
 	done
 
+# The last torchvision that decodes videos, and PyAV as LeRobot wants it: with torchcodec, which LeRobot
+# would decode with, it takes FFmpeg of the system.
 $(LEROBOT_VENV)/.lerobot: $(PEER)/requirements.txt
 	$(PYTHON) -m venv $(LEROBOT_VENV)
 	$(LEROBOT_VENV)/bin/python $(PIP) --requirement $(PEER)/requirements.txt || $(PIP_FAILED)
-	$(LEROBOT_VENV)/bin/python $(PIP) --no-deps lerobot==0.4.4 || $(PIP_FAILED)
+	$(LEROBOT_VENV)/bin/python $(PIP) --no-deps lerobot==0.4.4 'torchvision==0.25.*' 'av<16' || $(PIP_FAILED)
 	@touch $@
 
 torch: $(VENV)/.learn

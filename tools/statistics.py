@@ -27,10 +27,13 @@ def wilson(successes: int, n: int, z: float = 1.959964) -> tuple[float, float]:
 def auroc(scores: ArrayLike, positive: ArrayLike) -> float:
     """Area under the ROC curve of `scores` (n,) for the labels `positive` (n,): the probability
     that a positive has a higher score than a negative, where ties count half (Mann-Whitney U). NaN
-    unless there are both."""
+    unless there are both, and where a score is NaN."""
     s, y = np.asarray(scores, float), np.asarray(positive, bool)
     up, down = s[y], s[~y]
     if not len(up) or not len(down):
         return math.nan
-    wins = (up[:, None] > down).sum() + 0.5 * (up[:, None] == down).sum()
-    return float(wins / (len(up) * len(down)))
+    if np.isnan(s).any():
+        return math.nan
+    down = np.sort(down)
+    below = np.searchsorted(down, up, side="left") + np.searchsorted(down, up, side="right")
+    return float(0.5 * below.sum() / (len(up) * len(down)))

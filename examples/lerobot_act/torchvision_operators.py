@@ -5,6 +5,8 @@ torchvision, which needs none of them."""
 
 from __future__ import annotations
 
+import sys
+
 import torch
 
 try:
@@ -13,4 +15,7 @@ except RuntimeError:
     _library = torch.library.Library("torchvision", "DEF")  # kept, or the declarations go with it
     _library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     _library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    # Modules that the failed import left behind would not become attributes of the next one.
+    for _name in [n for n in sys.modules if n.partition(".")[0] == "torchvision"]:
+        del sys.modules[_name]
     import torchvision  # noqa: F401

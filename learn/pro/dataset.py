@@ -29,9 +29,9 @@ from headway.errors import ConfigError, HeadwayError, RecordingError
 from headway.kernels import spec
 from headway.kernels.telemetry import Scale
 from headway.learn.pro.examples import Example, Moment
-from headway.tools.score.carried import carried
-from headway.tools.score.files import open_source, walk
-from headway.tools.score.grid import CUBIC, LINEAR
+from headway.tools.score import labelfile
+from headway.tools.score.carried import carried, rate_bits
+from headway.tools.score.files import episodes_of, open_source, walk
 from headway.tools.score.mapping import Mapping, load_mapping
 from headway.tools.score.telemetry import Rows, Telemetry, telemetry_of
 
@@ -77,13 +77,10 @@ class Log:
         """The labelled steps; `rows` (n,) replace the ticks that the features are computed from."""
         rows = self.rows() if rows is None else rows
         data = self.telemetry
-        # `batch` gives features after each `every` ticks; the loop's head runs at tick 0 first.
-        lead = np.repeat(rows[:1], self.every - 1)
-        features, mask = kernels.batch(
-            np.concatenate([lead, rows]), data.scale, data.hz, self.every
-        )
-        features[:, ~carried(data.rates, data.hz)] = 0.0
-        at = np.arange(len(features)) * self.every
+        features, mask = kernels.batch(rows, data.scale, data.hz, self.every)
+        features[:, ~carried(data.rates, data.hz, data.own_hz)] = 0.0
+        mask[:, spec.N_GROUPS :] = rate_bits(data.hz, data.own_hz)
+        at = (np.arange(len(features)) + 1) * self.every - 1
         t = at / data.hz
         norm = np.linalg.norm(rows["wrench"][at, :3], axis=1)
         force = np.where(np.isfinite(norm), norm, rows["force_norm"][at])
@@ -150,10 +147,12 @@ class Tells:
 def tells(mapping: Mapping) -> Tells:
     """What files with this `mapping` tell of how an episode went."""
     events = mapping.events
+    rows = list(labelfile.read(Path(mapping.labels.file)).rows.values()) if mapping.labels else []
     return Tells(
-        failures=events is not None and bool(events.failures),
-        retries=events is not None and bool(events.retries),
-        outcomes=mapping.outcome is not None,
+        failures=bool(events and events.failures) or any(r.failures for r in rows),
+        retries=bool(events and events.retries) or any(r.retries for r in rows),
+        outcomes=mapping.outcome is not None
+        or any(r.success is not None or r.outcome is not None for r in rows),
     )
 
 
@@ -194,20 +193,17 @@ def logs(paths: Sequence[Path], mapping: Mapping, hz: float | None = None) -> Lo
     telling = tells(mapping)
     if not (telling.failures or telling.retries or telling.outcomes):
         raise ConfigError(
-            "wanted a mapping that says how episodes went, found neither [outcome] nor [events] "
-            "with `failures` or `retries`: say which words mean what, see docs/score.md"
+            "wanted a mapping that says how episodes went, found no [outcome], no [events] with "
+            "`failures` or `retries`, and no [labels]: say which words mean what, see docs/score.md"
         )
     files, wrong = walk(paths)
     opened: list[tuple[Path, Telemetry]] = []
     for path in files:
-        try:
-            opened.append((path, telemetry_of(*open_source(path, mapping))))
-        except HeadwayError as e:
-            wrong.append(str(e) if str(path) in str(e) else f"{path}: {e}")
+        opened += [(path, data) for data in _opened(path, mapping, wrong)]
     if not opened:
         raise ConfigError("wanted episodes, found none that can be read: " + "; ".join(wrong[:3]))
-    own = [_own_rate(data) for _, data in opened]
-    head_hz = hz if hz is not None else min(FASTEST_HEAD_HZ, _round(min(own)))
+    own = [data.own_hz for _, data in opened]
+    head_hz = hz if hz is not None else min(FASTEST_HEAD_HZ, min(own))
     if head_hz < spec.LOWEST_HZ:
         raise ConfigError(
             f"wanted steps of at least {spec.LOWEST_HZ:g} Hz, found {head_hz:g} Hz: leave out the "
@@ -220,9 +216,12 @@ def logs(paths: Sequence[Path], mapping: Mapping, hz: float | None = None) -> Lo
         if abs(data.hz - tick_hz) > 1e-9:
             time = msgspec.structs.replace(mapping.time, rate_hz=tick_hz)
             at_rate = msgspec.structs.replace(mapping, time=time)
-            data = telemetry_of(*open_source(path, at_rate), head_hz)
+            data = telemetry_of(*open_source(path, at_rate, data.episode or None), head_hz)
         found.append(_log(path, data, every, mapping, telling))
     notes = _say_rates(own, head_hz)
+    if mapping.labels is not None:
+        episodes = [labelfile.Episode(path, data.episode) for path, data in opened]
+        notes += labelfile.read(Path(mapping.labels.file)).check(episodes)
     return Logs(_with_names(found), wrong, notes)
 
 
@@ -250,25 +249,31 @@ def _with_names(found: list[Log]) -> list[Log]:
     return out
 
 
-def _own_rate(data: Telemetry) -> float:
-    """The rate [Hz] of the fastest channel that moves."""
-    moving = [r for name, r in data.rates.items() if name in CUBIC + LINEAR]
-    return max(moving or data.rates.values())
+def _opened(path: Path, mapping: Mapping, wrong: list[str]) -> list[Telemetry]:
+    """The episodes of a file; why one cannot be read is added to `wrong`."""
+    out: list[Telemetry] = []
+    names: Sequence[str | None] = [None]
+    try:
+        names = episodes_of(path)
+    except HeadwayError as e:
+        wrong.append(_why(path, e))
+        return out
+    for name in names:
+        try:
+            out.append(telemetry_of(*open_source(path, mapping, name)))
+        except HeadwayError as e:  # noqa: PERF203 - the other episodes are read all the same
+            wrong.append(_why(path, e))
+    return out
 
 
-def _round(hz: float) -> float:
-    """A rate that stamps give as 19.98 or 200.4 Hz, as the one that is meant."""
-    for digits in (0, 1, 2):
-        near = round(hz, digits)
-        if near and abs(near - hz) <= 0.02 * hz:
-            return float(near)
-    return hz
+def _why(path: Path, e: HeadwayError) -> str:
+    return str(e) if str(path) in str(e) else f"{path}: {e}"
 
 
 def _say_rates(own: Sequence[float], head_hz: float) -> list[str]:
     low, high = min(own), max(own)
     if high <= 1.1 * low:
-        return [f"samples at {_round(low):g} Hz, steps of the head at {head_hz:g} Hz"]
+        return [f"samples at {low:g} Hz, steps of the head at {head_hz:g} Hz"]
     return [
         f"samples at {low:.3g} to {high:.3g} Hz, steps of the head at {head_hz:g} Hz: a head may "
         "tell files by their rate, so look at the card's control for sessions"

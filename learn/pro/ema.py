@@ -11,6 +11,7 @@ single steps for the robot, with the state as input and output.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +23,7 @@ from torch import Tensor, nn
 
 from headway.kernels import spec
 
+FLOATS = NDArray[np.float32]
 TIMES_S = (0.25, 1.0, 4.0)  # time constants of the averages
 LIMIT = 6.0  # standardised inputs are clipped to +- this
 WIDTH = 96  # of the two hidden layers
@@ -100,9 +102,6 @@ class EmaHead(nn.Module):
         self.reader, self.taught = reader, taught
         self.register_buffer("bins", torch.linspace(0.0, limit_s, BINS))
         self.register_buffer("typical", torch.tensor(float(typical_s)))
-        # The logit of a flag is multiplied by `slope`, and `shift` is added (Platt 1999).
-        self.register_buffer("slope", torch.ones(len(FLAGS)))
-        self.register_buffer("shift", torch.zeros(len(FLAGS)))
         self.trunk = nn.Sequential(
             nn.Linear(reader.width, WIDTH), nn.ReLU(), nn.Dropout(DROPOUT),
             nn.Linear(WIDTH, WIDTH), nn.ReLU(), nn.Dropout(DROPOUT),
@@ -111,10 +110,29 @@ class EmaHead(nn.Module):
         self.to_go = nn.Linear(WIDTH, BINS)
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits of the flags (n, 3) before slope and shift, and of time-to-go (n, BINS), from
-        inputs (n, width)."""
+        """Logits of the flags (n, 3) and of time-to-go (n, BINS) from inputs (n, width)."""
         x = self.trunk(inputs)
         return self.flags(x), self.to_go(x)
+
+    @property
+    def hidden(self) -> int:
+        """How many values the state has."""
+        return len(self.reader.features) * len(self.reader.gains) + 1
+
+    @torch.no_grad()
+    def logits(self, features: NDArray[np.float32], mask: NDArray[np.float32]) -> FLOATS:
+        """The logits of the flags (n, 3) for an episode's features (n, N_FEATURES) and mask
+        (n, N_MASKS)."""
+        inputs = torch.from_numpy(self.reader.prepare(features, mask))
+        found: FLOATS = self.eval()(inputs)[0].numpy()
+        return found
+
+    @torch.no_grad()
+    def calibrate(self, slope: Sequence[float], shift: Sequence[float]) -> None:
+        """Make each flag's logit slope * logit + shift."""
+        factor = torch.tensor(slope)
+        self.flags.weight *= factor[:, None]
+        self.flags.bias[:] = self.flags.bias * factor + torch.tensor(shift)
 
     def step(self) -> EmaStep:
         """The network for single steps, with a copy of the present weights."""
@@ -129,14 +147,14 @@ class EmaStep(nn.Module):
     def __init__(self, net: EmaHead) -> None:
         super().__init__()
         r = net.reader
-        n, k = len(r.features), len(r.gains)
-        self.count, self.hidden = n, n * k + 1
+        n = len(r.features)
+        self.count, self.hidden = n, net.hidden
         said = [float(name in net.taught) for name in TARGETS]
         # Stability is 1 - unstable: the sign of that logit is turned.
         sign = torch.tensor([1.0, 1.0, -1.0])
         with torch.no_grad():
-            heads = torch.cat([net.to_go.weight, net.flags.weight * (net.slope * sign)[:, None]])
-            bias = torch.cat([net.to_go.bias, (net.flags.bias * net.slope + net.shift) * sign])
+            heads = torch.cat([net.to_go.weight, net.flags.weight * sign[:, None]])
+            bias = torch.cat([net.to_go.bias, net.flags.bias * sign])
             parts = {
                 "features_at": torch.from_numpy(r.features), "masks_at": torch.from_numpy(r.masks),
                 "mean": torch.from_numpy(r.mean), "gain": torch.from_numpy(r.gain),

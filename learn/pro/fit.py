@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from headway.kernels import spec
-from headway.learn.pro.ema import FLAGS, TARGETS, EmaHead, reader
+from headway.learn.pro.ema import FLAGS, EmaHead, reader
 from headway.learn.pro.examples import Example
 
 # What tells how long an episode has lasted, where the arm is, or how the task ended: a head that
@@ -85,7 +85,7 @@ def fit(
         torch.manual_seed(how.seed)
         net = EmaHead(made, limit, float(np.median(durations or [1.0])), taught)
         data = gather(net, examples)
-        _descend(net, data, how, progress)
+        descend(net, data, how, progress)
     return net.eval()
 
 
@@ -101,7 +101,7 @@ def gather(net: EmaHead, examples: Sequence[Example]) -> Steps:
     )
 
 
-def _descend(
+def descend(
     net: EmaHead, data: Steps, how: Fit, progress: Callable[[float], object] | None
 ) -> None:
     generator = torch.Generator().manual_seed(how.seed)
@@ -163,14 +163,3 @@ def two_hot(logits: Tensor, target: Tensor, bins: Tensor) -> Tensor:
     log_p = torch.log_softmax(logits, dim=-1)
     picked = log_p.gather(1, low[:, None])[:, 0] * (1 - share)
     return -(picked + log_p.gather(1, low[:, None] + 1)[:, 0] * share).mean()
-
-
-@torch.no_grad()
-def logits_of(net: EmaHead, example: Example) -> NDArray[np.float32]:
-    """The logits of the flags (n, 3) before slope and shift."""
-    inputs = torch.from_numpy(net.reader.prepare(example.features, example.mask))
-    found: NDArray[np.float32] = net.eval()(inputs)[0].numpy()
-    return found
-
-
-__all__ = ["LEFT_OUT", "TARGETS", "Fit", "choose", "fit", "logits_of", "taught_by"]

@@ -1,9 +1,9 @@
 """The command line of Headway, `headway COMMAND`.
 
-Each function in `COMMANDS` is a command; its docstring is the command's help text; those of
-`headway pro` are in `headway.cli_pro`. Errors that
-Headway raises on purpose are printed as one line, and the exit code says which kind it was (see
-`headway.errors`). Modules that load slowly are imported only by the commands that need them.
+Each function in `COMMANDS` is a command; its docstring is the command's help text. Those of
+`GROUPS` have modules of their own. Errors that Headway raises on purpose are printed as one line,
+and the exit code says which kind it was (see `headway.errors`). Modules that load slowly are
+imported only by the commands that need them.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 import tyro
 
 from headway import __version__, output, shipped
+from headway.cli_dataset import DATASET_COMMANDS
 from headway.cli_pro import PRO_COMMANDS
 from headway.errors import ConfigError, HeadwayError, OutputError
 
@@ -295,6 +296,12 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "latency": latency,
 }
 
+# Commands that have commands of their own, by the first word, with a line of help.
+GROUPS: dict[str, tuple[str, dict[str, Callable[..., int]]]] = {
+    "pro": ("PRO heads for your own robot", PRO_COMMANDS),
+    "dataset": ("Recordings as a LeRobotDataset, and back", DATASET_COMMANDS),
+}
+
 
 def main(args: list[str] | None = None) -> int:
     """Run the command in `args` (default: the arguments of the process). Returns the exit code."""
@@ -321,7 +328,8 @@ def main(args: list[str] | None = None) -> int:
 def _help() -> str:
     lines = []
     said = {name: (command.__doc__ or "").splitlines()[0] for name, command in COMMANDS.items()}
-    said["pro"] = f"PRO heads for your own robot: headway pro {' | '.join(PRO_COMMANDS)}."
+    for group, (what, commands) in GROUPS.items():
+        said[group] = f"{what}: headway {group} {' | '.join(commands)}."
     for name, what in said.items():
         lines.append(
             textwrap.fill(what, 79, initial_indent=f"  {name:9}", subsequent_indent=" " * 11)
@@ -351,8 +359,9 @@ def _command(args: list[str]) -> int:
     try:
         _refuse_empty(args)
         commands, prog = COMMANDS, "headway"
-        if args[0] == "pro":
-            commands, prog, args = PRO_COMMANDS, "headway pro", args[1:] or ["--help"]
+        if args[0] in GROUPS:
+            commands, prog = GROUPS[args[0]][1], f"headway {args[0]}"
+            args = args[1:] or ["--help"]
         code: int = tyro.extras.subcommand_cli_from_dict(commands, prog=prog, args=args)
         return code
     except HeadwayError as e:

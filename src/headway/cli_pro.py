@@ -7,8 +7,52 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import tyro
+
+
+def train(
+    data: tyro.conf.Positional[tuple[Path, ...]],
+    map: Path,
+    out: Path,
+    init: Path | None = None,
+    compare: bool = False,
+    folds: int = 5,
+    split: Literal["auto", "session", "episode"] = "auto",
+    keep: tuple[str, ...] = (),
+    hz: float | None = None,
+    steps: int = 1500,
+    seed: int = 0,
+    overwrite: bool = False,
+    threads: int = 1,
+) -> int:
+    """Train a PRO head on logs of your own robot, with alarms calibrated on held-out episodes.
+
+    Args:
+        data: logs, or folders of them.
+        map: TOML file that says what each channel is, and how episodes went (docs/score.md).
+        out: folder of the bundle to write.
+        init: go on from the head of this bundle, instead of training a new one.
+        compare: print how training anew, going on, and the head to go on from compare.
+        folds: parts that the episodes are dealt into; each is judged by a head without it.
+        split: whole sessions to the folds, or episodes [sessions where the mapping tells them].
+        keep: features to read although they tell the time, the pose or the outcome.
+        hz: steps of the head a second [the slowest file's rate, at most 50].
+        steps: steps of the training.
+        seed: of all that is drawn at random.
+        overwrite: replace a bundle at --out.
+        threads: of PyTorch; for so small a network one is fastest.
+    """
+    from headway.errors import Missing
+
+    try:
+        from headway.learn.pro.train import Options, train_command
+    except ImportError as e:
+        raise Missing(f"training wants PyTorch: pip install 'headway[learn]' ({e})") from None
+
+    options = Options(out, init, compare, folds, split, keep, hz, steps, seed, overwrite, threads)
+    return train_command(data, map, options)
 
 
 def alarms(
@@ -34,4 +78,4 @@ def alarms(
     return alarms_command(bundle, calibration, recordings, out, alpha, overwrite)
 
 
-PRO_COMMANDS: dict[str, Callable[..., int]] = {"alarms": alarms}
+PRO_COMMANDS: dict[str, Callable[..., int]] = {"train": train, "alarms": alarms}

@@ -63,7 +63,7 @@ class LeRobotTable(Table):
         )
 
     def keys(self) -> list[str]:
-        about = [key for key in self._row if not key.startswith("data/")]
+        about = [key for key in self._row if not key.startswith(("data/", "videos/"))]
         return list(dict.fromkeys([*self.names, TASK, *about]))
 
     def unit(self, name: str) -> str | None:
@@ -183,9 +183,10 @@ class LeRobotTable(Table):
                     yield t_ns, self._set.tasks.get(value, "") if key == TASK else _word(value)
                 done += batch.num_rows
             return
-        inside = self._row.get("tasks" if key == TASK else key)
-        if inside is None:
+        about = "tasks" if key == TASK else key
+        if about not in self._row:
             self.require(key)
+        inside = self._row.get(about)  # None where nothing is known of this episode
         for value in inside if isinstance(inside, list) else [inside]:
             yield None, _word(value)
 

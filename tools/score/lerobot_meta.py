@@ -15,8 +15,8 @@ from headway.tools.score.extra import wanted_by
 
 INFO = Path("meta", "info.json")
 VERSIONS = (2, 3)
-# Columns of the table of episodes that are about files and statistics, not about the episode.
-_BOOKKEEPING = ("stats/", "videos/", "meta/")
+# Columns of the table of episodes that are about the table itself, and statistics.
+_BOOKKEEPING = ("stats/", "meta/")
 _DATA_PATH = {
     2: "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet",
     3: "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet",

@@ -65,6 +65,9 @@ class Pro(Struct, frozen=True, kw_only=True):
     robot: str = ""  # the name of the robot; "": any
     tick_hz: tuple[float, float] | None = None  # lowest and highest rate of the ticks [Hz]
     groups: tuple[str, ...] = ()  # the mask bits that were known in all recordings
+    # What it learned, of completion, risk, unstable and time_to_go; the signals of others keep
+    # their neutral values. Left out: all.
+    taught: tuple[str, ...] = ()
     # By output. The graph already applies these; they are stated for information only.
     temperature: dict[str, float] = msgspec.field(default_factory=dict)
     # Alarm levels by signal at which the metrics in `provenance` were counted, for information

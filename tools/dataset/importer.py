@@ -1,0 +1,128 @@
+"""`headway dataset import`: the episodes of a LeRobotDataset as recordings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from headway.errors import ConfigError, HeadwayError, RecordingError
+from headway.kernels.telemetry import FIELDS
+from headway.mcaplog import open_recording
+from headway.tools.dataset import layout
+from headway.tools.dataset.export import INCOMPLETE, progress_bar
+from headway.tools.dataset.packages import need
+from headway.tools.dataset.reader import Dataset, StoredEpisode
+from headway.tools.dataset.restore import identity, restore, topic_of
+from headway.tools.dataset.robot import Meaning, meaning_of
+
+
+def import_command(
+    folder: Path,
+    out: Path,
+    *,
+    joint_unit: str | None = None,
+    images: bool = True,
+    overwrite: bool = False,
+    console: Any = None,
+) -> int:
+    """Write every episode of the data set in `folder` as a recording to the folder `out`.
+    `joint_unit`: of the joints in a data set of others, None where it is not known; `images`: also
+    what the cameras saw; `overwrite`: replace recordings. It can be interrupted and started again:
+    recordings that are complete are kept.
+
+    Returns 0, or 1 when an episode was left out. Raises Missing without the packages, ConfigError,
+    and RecordingError for a folder that is no data set, or where no episode can be imported."""
+    console = console or Console()
+    need("pyarrow.parquet")
+    data = Dataset(folder)
+    if images and any(data.features[key].dtype == "video" for key in data.cameras.values()):
+        need("av")
+    meaning = meaning_of(data.features, joint_unit)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise RecordingError(
+            f"wanted a folder for recordings at {out}: {e.strerror}: choose another place"
+        ) from None
+    done, failed = 0, list[str]()
+    with progress_bar(console) as progress:
+        bar = progress.add_task("episodes", total=len(data.episodes))
+        for episode in data.episodes:
+            path = out / f"episode_{episode.index:06d}.mcap"
+            try:
+                if overwrite or not _is_there(path, data, episode):
+                    part = path.with_name(f".{path.name}.part")
+                    try:
+                        restore(data, episode, meaning, part, images=images)
+                        part.rename(path)
+                    finally:
+                        part.unlink(missing_ok=True)
+                done += 1
+            except ConfigError:
+                raise
+            except HeadwayError as e:
+                failed.append(f"episode {episode.index}: {e}")
+            progress.advance(bar)
+    for text in _notes(data, meaning, images):
+        console.print(f"[yellow]note[/yellow] {escape(text)}", soft_wrap=True)
+    for text in failed:
+        console.print(f"[red]not imported[/red] {escape(text)}", soft_wrap=True)
+    console.print(
+        f"{done} of {len(data.episodes)} episodes at {data.fps:g} Hz in {escape(str(out))}",
+        soft_wrap=True,
+        highlight=False,
+    )
+    return INCOMPLETE if failed else 0
+
+
+def _is_there(path: Path, data: Dataset, episode: StoredEpisode) -> bool:
+    """Whether the recording of `episode` is at `path`. Raises ConfigError for another one there."""
+    if not path.exists():
+        return False
+    try:
+        found = open_recording(path).metadata
+    except RecordingError:
+        found = {}
+    if identity(data, episode).items() <= found.items():
+        return True
+    raise ConfigError(
+        f"wanted room for episode {episode.index}, found another file at {path}: choose another "
+        "--out, or give --overwrite to replace it"
+    )
+
+
+def _notes(data: Dataset, meaning: Meaning, images: bool) -> list[str]:
+    """What recordings have, and what the data set does not know."""
+    notes = []
+    if meaning.joints:
+        known = {"q", "elapsed", *meaning.fields}
+        known |= {"q_ref"} if meaning.q_ref else set()
+        known |= {"width"} if meaning.width is not None else set()
+        lacking = [name for name in FIELDS if name not in {*known, "task"}]
+        notes.append(
+            f"/telemetry lacks, since the data set does: {', '.join(lacking) or 'nothing'}"
+        )
+    else:
+        state = data.features.get(layout.STATE)
+        names = ", ".join((state.names if state is not None else None) or ()) or "no names"
+        notes.append(
+            f"no /telemetry: `{layout.STATE}` ({names}) does not say in which unit joints are: "
+            "give --joint-unit, or score the topics by a mapping"
+        )
+    topics = [
+        topic_of(name)
+        for name, f in data.features.items()
+        if name not in meaning.used
+        and name not in layout.DEFAULTS
+        and f.dtype not in ("video", "image", "string")
+    ]
+    if topics:
+        notes.append(f"as they are in the data set: {', '.join(topics)}")
+    if words := [name for name, f in data.features.items() if f.dtype == "string"]:
+        notes.append(f"left out, since they are words: {', '.join(words)}")
+    if data.cameras and not images:
+        notes.append(f"left out by --no-images: {', '.join(data.cameras)}")
+    return notes
