@@ -127,7 +127,14 @@ def lerobot(
     return folder
 
 
-def ros(path: Path, kind: str = "bag", n: int = 200, first: int = 0, frame: str = "tool0") -> Path:
+def ros(
+    path: Path,
+    kind: str = "bag",
+    n: int = 200,
+    first: int = 0,
+    frame: str = "tool0",
+    joints: Sequence[str] = JOINTS,
+) -> Path:
     """A bag whose joint k rises from k by 0.1 rad a second, at 100 Hz, with a force on the tool,
     the tool's pose and words. `kind`: bag (ROS 1), db3 or mcap (a folder of rosbag2). The messages
     begin with number `first`."""
@@ -163,8 +170,8 @@ def ros(path: Path, kind: str = "bag", n: int = 200, first: int = 0, frame: str 
         for i in range(first, first + n):
             t = START + i * 10_000_000
             header = types["Header"](*seq, time(t // 10**9, t % 10**9), frame)
-            order = JOINTS if i % 2 else JOINTS[::-1]
-            q = np.array([JOINTS.index(j) + i * 0.001 for j in order])
+            order = list(joints) if i % 2 else list(joints)[::-1]
+            q = np.array([joints.index(j) + i * 0.001 for j in order])
             none = np.zeros(0)
             write("/joint_states", t, types["JointState"](header, order, q, none, none))
             wrench = types["Wrench"](vector(0.0, 0.0, float(i >= 50)), vector(0.0, 0.0, 0.0))

@@ -148,6 +148,13 @@ def test_types_of_messages_say_what_they_are(tmp_path: Path) -> None:
     assert "# [time]: the log's times are taken" in (tmp_path / "map.toml").read_text()
 
 
+def test_fingers_are_no_joints_of_the_arm(tmp_path: Path) -> None:
+    path = ros(tmp_path / "a.bag", joints=["joint1", "joint2", "panda_finger_joint1"])
+    _, _, found = mapped(path, tmp_path / "map.toml")
+    assert sorted(found.channels["q"].names or ()) == ["joint1", "joint2"]
+    assert "guess: all but what is no joint" in (tmp_path / "map.toml").read_text()
+
+
 def test_a_rate_that_a_file_says_is_taken(tmp_path: Path) -> None:
     import h5py
 

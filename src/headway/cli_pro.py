@@ -78,4 +78,27 @@ def alarms(
     return alarms_command(bundle, calibration, recordings, out, alpha, overwrite)
 
 
-PRO_COMMANDS: dict[str, Callable[..., int]] = {"train": train, "alarms": alarms}
+def card(
+    bundle: tyro.conf.Positional[Path],
+    data: tyro.conf.Positional[tuple[Path, ...]],
+    map: Path,
+    out: Path = Path("card"),
+    seed: int = 0,
+    overwrite: bool = False,
+) -> int:
+    """Judge a PRO head on recordings: what it is good for, beside baselines and controls.
+
+    Args:
+        bundle: bundle of the PRO head.
+        data: recordings of a robot, or folders of them.
+        map: TOML file that says what each channel and event is (examples in examples/score).
+        out: the page becomes OUT.html, the numbers OUT.json.
+        seed: of the draws behind the intervals, and of the folds of the baselines.
+        overwrite: replace existing files at --out.
+    """
+    from headway.learn.pro.card.command import card_command
+
+    return card_command(bundle, data, map, out, seed, overwrite)
+
+
+PRO_COMMANDS: dict[str, Callable[..., int]] = {"train": train, "card": card, "alarms": alarms}

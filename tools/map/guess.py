@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,8 +96,15 @@ def _joint_state(g: Group) -> Guess | None:
     other = bool(NOT_THE_ARM & set(g.words))
     guess = Guess(name, g, 20 if other else 0 if g.width > 2 else 10)
     if g.labels:
-        guess.lines["names"] = (list(g.labels), "")
+        arm = _of_the_arm(g.labels)
+        some = "guess: all but what is no joint of the arm" if len(arm) < len(g.labels) else ""
+        guess.lines["names"] = (arm or list(g.labels), some if arm else "")
     return guess
+
+
+def _of_the_arm(labels: Sequence[str]) -> list[str]:
+    """The names that are not those of a gripper's parts."""
+    return [n for n in labels if not HAND & set(re.split(r"[^a-z]+", n.lower()))]
 
 
 def _joints_by_name(g: Group) -> Guess | None:
@@ -127,16 +135,21 @@ def _joints_by_name(g: Group) -> Guess | None:
 
 def _lerobot(g: Group) -> Guess | None:
     """The features that every LeRobotDataset has, and the actions of other data sets."""
-    names = {"observation.state": ("q", 2), "action": ("q_ref", 4), "actions": ("q_ref", 5)}
-    if g.topic is not None or g.name not in names or g.width < 2:
+    names = {
+        "observation.state": ("q", 2),
+        "observation.velocity": ("dq", 2),
+        "action": ("q_ref", 4),
+        "actions": ("q_ref", 5),
+    }
+    if g.topic is not None or g.name not in names or g.width < 2 or g.unit is not None:
         return None
     name, rank = names[g.name]
     guess = Guess(name, g, rank)
-    arm = [n for n in g.labels or () if not HAND & set(n.lower().replace(".", "_").split("_"))]
-    if g.labels and len(arm) < len(g.labels):
+    arm = _of_the_arm(g.labels or ())
+    if g.labels and 0 < len(arm) < len(g.labels):
         guess.lines["names"] = (arm, "guess: all but what is no joint of the arm")
-    _angles(guess, "rad")
-    unit, why = guess.lines.get("unit", ("rad", "guess"))
+    _angles(guess, "rad/s" if name == "dq" else "rad")
+    unit, why = guess.lines["unit"]
     if unit == "deg":
         why += "; LeRobot's range of -100..100 is no angle, and wants `scale`"
     if name == "q_ref":
@@ -207,7 +220,7 @@ def _pose(g: Group) -> Guess | None:
         }[orientation]
     elif g.parts == "pos quat":
         layout = ("xyz quat xyzw", "guess: or xyz quat wxyz") if (TOOL - {"pose"}) & words else None
-    elif g.topic is None and TOOL & words and "pose" in " ".join(g.words):
+    elif TOOL & words and (g.width == 7 or "pose" in " ".join(g.words)):
         if g.width == 7:
             layout = ("xyz quat xyzw", "guess: or xyz quat wxyz")
         elif g.width == 6:

@@ -105,7 +105,9 @@ def survey(path: Path, progress: Progress = lambda _: None) -> Survey:
         entries, stampless = _of_bag(source, progress)
         stamp = next((s for s in STAMPS if any(s not in x for x in stampless.values())), "")
         lacking = tuple(t for t, missing in stampless.items() if stamp in missing) if stamp else ()
-        notes = [f"of each topic at most {MOST_MESSAGES} messages were looked at"]
+        own = ["Headway recorded this: `headway score` needs no mapping for it"]
+        notes = own * ("scale" in source.log.metadata)
+        notes += [f"of each topic at most {MOST_MESSAGES} messages were looked at"]
         return Survey(path, names[0], len(names), entries, time, stamp, lacking, notes)
     stamps = source.stamps.keys if isinstance(source, Table) else ()
     stamp = stamps[0] if stamps else ""

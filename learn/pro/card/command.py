@@ -1,0 +1,147 @@
+"""`headway pro card`: judge a PRO head on recordings, and write a page and a JSON file."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from headway import bundle as bundles
+from headway.bundle import Bundle
+from headway.edge.pro import risk
+from headway.errors import BundleError, ConfigError, OutputError
+from headway.learn.pro import dataset, heads
+from headway.learn.pro.card import baselines
+from headway.learn.pro.card.card import is_seen, make_card
+from headway.learn.pro.card.model import Card
+from headway.learn.pro.card.page import page
+from headway.learn.pro.card.separation import COMPARED
+
+UNKNOWN = "unknown"  # with this begins what `heads` says where the bundle names no episodes
+
+
+def card_command(
+    bundle: Path,
+    data: Sequence[Path],
+    map: Path,
+    out: Path,
+    seed: int = 0,
+    overwrite: bool = False,
+    console: Console | None = None,
+) -> int:
+    """Judge the head in the folder `bundle` on the recordings `data`, which the mapping file `map`
+    explains, and write `out`.html and `out`.json. Raises BundleError, ConfigError, RecordingError,
+    Missing, and OutputError where the files are there already or cannot be written."""
+    console = console or Console()
+    baselines.require()
+    if not data:
+        raise ConfigError("wanted recordings to judge the head on, found none: name files, folders")
+    made = bundles.load(bundle)
+    if made.manifest.pro is None:
+        raise BundleError(f"wanted a bundle of kind pro, found {made.manifest.kind}: {bundle}")
+    files = _files(out, overwrite)
+    progress = Progress(
+        TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn(),
+        console=console, transient=True,
+    )  # fmt: skip
+    with progress:
+        bar = progress.add_task("reading the recordings", total=1.0)
+
+        def show(share: float) -> None:
+            progress.update(bar, completed=share)
+
+        examples = dataset.load(list(data), map, made.manifest.pro.rate_hz, show)
+        progress.update(bar, description="running the head", completed=0.0)
+        signals, source = heads.held_out(made, examples)
+        progress.update(bar, description="judging", completed=0.0)
+        card = make_card(
+            examples,
+            signals,
+            name=made.manifest.name,
+            seed=seed,
+            threshold=threshold_of(made),
+            source=source,
+            fold_of=folds_of(source),
+            notes=_notes(source),
+            progress=show,
+        )
+    texts = (card.to_json(), page(card).encode("utf-8", "replace"))
+    for path, text in zip(files, texts, strict=True):
+        _write(path, text)
+    say(card, console)
+    console.print(f"wrote {escape(str(files[1]))} and {escape(str(files[0]))}", soft_wrap=True)
+    return 0
+
+
+def say(card: Card, console: Console) -> None:
+    """Print the verdict with its reasons."""
+    console.print(f"[bold]{escape(card.verdict.words)}[/bold]", soft_wrap=True)
+    for name, use in (("alarms", card.verdict.alarms), ("reward", card.verdict.reward)):
+        for reason in use.reasons:
+            console.print(f"  {name}: {escape(reason)}", soft_wrap=True, highlight=False)
+    for note in card.notes:
+        console.print(f"  [yellow]{escape(note)}[/yellow]", soft_wrap=True, highlight=False)
+
+
+def threshold_of(made: Bundle) -> float | None:
+    """The risk at which the bundle's own calibration gives an alarm to `COMPARED` of fault-free
+    episodes, else the threshold in its manifest. None where it has neither."""
+    path = risk.of_bundle(made)
+    if path is not None:
+        found = risk.load(path, made.manifest.files[made.manifest.onnx].sha256)
+        try:
+            return found.threshold(COMPARED)
+        except ConfigError:  # made from too few episodes for so small a share
+            pass
+    assert made.manifest.pro is not None
+    return made.manifest.pro.thresholds.get("risk")
+
+
+def folds_of(source: Sequence[str]) -> list[int] | None:
+    """The fold that each episode was held out of; None unless all have one."""
+    found = [re.fullmatch(r"held out by fold (\d+)", s) for s in source]
+    kept = [m for m, s in zip(found, source, strict=True) if not is_seen(s)]
+    if not kept or not all(kept):
+        return None
+    return [int(m[1]) if m else -1 for m in found]
+
+
+def _notes(source: Sequence[str]) -> list[str]:
+    n = sum(s.startswith(UNKNOWN) for s in source)
+    if not n:
+        return []
+    return [
+        f"the bundle does not say what it was trained on: if any of these {n} episodes were among "
+        "it, every number here is too good"
+    ]
+
+
+def _files(out: Path, overwrite: bool) -> tuple[Path, Path]:
+    """The paths of the JSON file and of the page."""
+    stem = out.with_suffix("") if out.suffix in (".html", ".json") else out
+    files = stem.with_name(stem.name + ".json"), stem.with_name(stem.name + ".html")
+    there = [f for f in files if f.exists()]
+    if there and not overwrite:
+        raise OutputError(
+            f"{there[0]} is there already: give another --out, or --overwrite to replace it"
+        )
+    return files
+
+
+def _write(path: Path, text: bytes) -> None:
+    """Write a file that appears only when it is complete."""
+    part = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(text)
+        os.replace(part, path)
+    except OSError as e:
+        part.unlink(missing_ok=True)
+        raise OutputError(
+            f"wanted to write {path}: {e.strerror}; give another path with --out"
+        ) from None

@@ -1,0 +1,217 @@
+"""How well a score tells steps near a failure from fault-free ones, and failures from successes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from headway.learn.pro.card.alarms import (
+    Raised,
+    alarms_of,
+    more_caught,
+    raised,
+    rate_threshold,
+)
+from headway.learn.pro.card.measures import Floats, Wins, draws, less, of_wins, wins
+from headway.learn.pro.card.model import Alarms, Around, At, Estimate, OfKind, Score
+from headway.learn.pro.card.parts import CLEAR_S, HALF_STEP, Parts, kinds_of
+
+LEADS_S = (0.25, 0.5, 1.0, 2.0, 4.0)  # before a failure
+# All leads are compared with the same fault-free steps, so that the curve shows the lead alone.
+FAR_S = max(LEADS_S) + CLEAR_S
+SHARES = (0.25, 0.5, 0.75, 1.0)  # of an episode
+ENDS_S = (0.5, 1.0, 2.0, 4.0)  # before the end of an episode
+FALSE_ALARMS = (0.05, 0.1, 0.2)  # shares of episodes that may have a false alarm
+SAME_TIME_S = 2.0  # short beside an episode, and long enough that steps meet others
+COMPARED = 0.1  # the one of these at which scores are compared
+AROUND_S, AROUND_STEP_S, AROUND_FEWEST = (-5.0, 1.0), 0.1, 3
+
+
+@dataclass(frozen=True)
+class Head:
+    """What baselines are compared with: the wins of the head's risk, and its alarms at COMPARED."""
+
+    wins: Wins
+    raised: Raised | None
+
+
+@dataclass
+class Judge:
+    """Judges scores of the same episodes in the same way. `weights` (B, E) are the draws of the
+    bootstrap, `threshold` that of the head's bundle."""
+
+    parts: Sequence[Parts]
+    rng: np.random.Generator
+    threshold: float | None = None
+    weights: Floats = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.weights = draws(len(self.parts), self.rng)
+        sessions = np.array([p.of.session for p in self.parts], dtype=object)
+        self.same = (sessions[:, None] == sessions[None, :]) & (sessions != "")[:, None]
+
+    def steps(self, scores: Sequence[Floats], kind: str | None = None) -> Wins:
+        """Positive steps, those of failures of the `kind` alone if one is given, against negative
+        ones."""
+        up = [
+            s[p.positive if kind is None else p.of_kind(kind)]
+            for p, s in zip(self.parts, scores, strict=True)
+        ]
+        return wins(up, [s[p.negative] for p, s in zip(self.parts, scores, strict=True)])
+
+    def score(
+        self,
+        name: str,
+        what: str,
+        scores: Sequence[Floats],
+        head: Head | None = None,
+        why: str = "",
+    ) -> Score:
+        """What the score `name` tells, given the `scores` (n,) of each episode, compared with the
+        `head`; None for the head itself. `why` says why it cannot be judged, if so."""
+        if why:
+            return Score(name=name, what=what, auroc=Estimate(why=why), why=why)
+        all_steps = self.steps(scores)
+        kinds = kinds_of(self.parts)
+        is_head = head is None
+        ahead_caught = None
+        mine = self.raised(scores)
+        if head is not None and head.raised is not None and mine is not None:
+            ahead_caught = more_caught(head.raised, mine, self.weights)
+        return Score(
+            name=name,
+            what=what,
+            auroc=of_wins(all_steps, self.weights),
+            ahead=None if head is None else less(head.wins, all_steps, self.weights),
+            ahead_caught=ahead_caught,
+            within_session=of_wins(all_steps.among(self.same), self.weights)
+            if self.same.any()
+            else None,
+            same_time=of_wins(self.at_same_time(scores), self.weights),
+            by_lead=self.by_lead(scores),
+            by_kind=tuple(
+                OfKind(kind=k, auroc=of_wins(self.steps(scores, k), self.weights)) for k in kinds
+            ),
+            by_share=self.outcomes(scores, SHARES, _at_share),
+            by_end=self.outcomes(scores, ENDS_S, _at_end),
+            alarms=self.alarms(scores, self.threshold if is_head else None),
+            around=around(self.parts, scores) if is_head else None,
+        )
+
+    def at_same_time(self, scores: Sequence[Floats]) -> Wins:
+        """Positive against negative steps of the same `SAME_TIME_S` since the start, so that a
+        clock tells nothing."""
+        n = len(self.parts)
+        found = Wins(np.zeros((n, n)), np.zeros((n, n)))
+        at = [(p.of.t / SAME_TIME_S).astype(int) for p in self.parts]
+        late = [a[p.positive] for a, p in zip(at, self.parts, strict=True)]
+        both = list(zip(self.parts, scores, at, strict=True))
+        for b in np.unique(np.concatenate([*late, np.zeros(0, int)])):
+            up = [s[p.positive & (a == b)] for p, s, a in both]
+            found = found.plus(wins(up, [s[p.negative & (a == b)] for p, s, a in both]))
+        return found
+
+    def head(self, risk: Sequence[Floats]) -> Head:
+        """The head, whose `risk` (n,) in each episode others are compared with."""
+        return Head(self.steps(risk), self.raised(risk))
+
+    def raised(self, scores: Sequence[Floats]) -> Raised | None:
+        """The alarms of `scores` at COMPARED; None where no episode is fault-free."""
+        at = rate_threshold(self.parts, scores, COMPARED)
+        return None if at is None else raised(self.parts, scores, at)
+
+    def by_lead(self, scores: Sequence[Floats]) -> tuple[At, ...]:
+        """The score so long before the first failure, against fault-free steps that are further
+        than `FAR_S` from it."""
+        calm = []
+        for p, s in zip(self.parts, scores, strict=True):
+            far = p.fault_free
+            if p.first is not None:
+                far = far & (p.of.t < p.first.t - FAR_S)
+            calm.append(s[far])
+        found = []
+        for lead in LEADS_S:
+            up = [
+                s[i : i + 1] if (i := _before(p, lead)) is not None else s[:0]
+                for p, s in zip(self.parts, scores, strict=True)
+            ]
+            found.append(At(at=lead, auroc=of_wins(wins(up, calm), self.weights)))
+        return tuple(found)
+
+    def outcomes(
+        self,
+        scores: Sequence[Floats],
+        points: Sequence[float],
+        place: Callable[[Parts, float], int | None],
+    ) -> tuple[At, ...]:
+        """Failed episodes against successes, by the score at the step that `place` gives for each
+        of `points`."""
+        if all(p.of.success is None for p in self.parts):
+            return ()
+        found = []
+        for x in points:
+            sides: dict[bool, list[Floats]] = {True: [], False: []}
+            for p, s in zip(self.parts, scores, strict=True):
+                i = place(p, x) if p.of.success is not None else None
+                at = s[:0] if i is None else s[i : i + 1]
+                for outcome, side in sides.items():
+                    side.append(at if p.of.success is outcome else s[:0])
+            w = wins(sides[False], sides[True])
+            found.append(At(at=x, auroc=of_wins(w, self.weights, "episodes with an outcome")))
+        return tuple(found)
+
+    def alarms(self, scores: Sequence[Floats], threshold: float | None) -> tuple[Alarms, ...]:
+        """Alarms at each of `FALSE_ALARMS`, and above `threshold` where one is given."""
+        at: list[tuple[float | None, float | None]] = [
+            (rate, rate_threshold(self.parts, scores, rate)) for rate in FALSE_ALARMS
+        ]
+        at.append((None, threshold))
+        return tuple(
+            alarms_of(raised(self.parts, scores, x), x, rate) for rate, x in at if x is not None
+        )
+
+
+def around(parts: Sequence[Parts], scores: Sequence[Floats]) -> Around | None:
+    """The quartiles of the scores around the first failures, where at least `AROUND_FEWEST`
+    episodes have one."""
+    low, high = AROUND_S
+    grid = np.arange(round(low / AROUND_STEP_S), round(high / AROUND_STEP_S) + 1) * AROUND_STEP_S
+    lines = []
+    for p, s in zip(parts, scores, strict=True):
+        if p.first is None or not p.n:
+            continue
+        t = p.first.t + grid
+        i = np.searchsorted(p.of.t, t + HALF_STEP, side="right") - 1
+        there = (i >= 0) & (t <= p.of.t[-1] + AROUND_STEP_S)
+        lines.append(np.where(there, s[np.maximum(i, 0)], np.nan))
+    table = np.array(lines).reshape(-1, len(grid))
+    often = np.isfinite(table).sum(axis=0) >= AROUND_FEWEST
+    if not often.any():
+        return None
+    q25, median, q75 = np.nanquantile(table[:, often], [0.25, 0.5, 0.75], axis=0)
+    return Around(
+        t=tuple(grid[often].tolist()),
+        q25=tuple(q25.tolist()),
+        median=tuple(median.tolist()),
+        q75=tuple(q75.tolist()),
+    )
+
+
+def _before(p: Parts, lead: float) -> int | None:
+    """The last step that is at least `lead` [s] before the first failure."""
+    if p.first is None:
+        return None
+    i = int(np.searchsorted(p.of.t, p.first.t - lead + HALF_STEP, side="right")) - 1
+    return i if i >= 0 else None
+
+
+def _at_share(p: Parts, share: float) -> int | None:
+    return max(0, math.ceil(share * p.end - 1e-9) - 1) if p.end else None
+
+
+def _at_end(p: Parts, back: float) -> int | None:
+    i = p.end - 1 - round(back * p.of.hz)
+    return i if i >= 0 and p.end else None
