@@ -61,6 +61,7 @@ from headway.edge.pro.risk import Calibration
 from headway.errors import ConfigError, SpecMismatch
 from headway.instructions import EmbeddingSpec
 from headway.tools.bundle import PolicyMap, TensorMap, bundle_command
+from headway.tools.score.steps import open_head
 from headway.types import ArmState, GripperState, Moment, Pose
 
 mujoco = pytest.importorskip("mujoco", reason="the cell's configuration is part of a run's")
@@ -133,6 +134,7 @@ class Machine(System):
 def exercise(tmp_path: Path) -> None:
     """Run everything that acts on a configuration, once."""
     policy, pro = make_policy(tmp_path / "policy"), make_pro(tmp_path / "pro")
+    assert "risk" in open_head(pro).learned  # as `headway score` asks of a head
     recording = runs(tmp_path, policy, pro)
     devices(recording)
     the_loop(tmp_path)

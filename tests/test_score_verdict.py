@@ -20,9 +20,10 @@ from score_files import npz
 
 from headway import bundle
 from headway.edge.pro.risk import Calibration
-from headway.errors import ConfigError, SpecMismatch
+from headway.errors import BundleError, ConfigError, SpecMismatch
 from headway.kernels import spec
 from headway.kernels.telemetry import FIELDS
+from headway.learn.pro import dataset
 from headway.tools.report import Entry, write_score_index
 from headway.tools.score.command import score_command
 from headway.tools.score.files import walk
@@ -176,14 +177,57 @@ def test_a_file_that_lacks_a_group_of_the_heads_training_says_so(
     )
 
 
-def trained(path: Path, **changes: Any) -> Head:
+def trained(path: Path, folds: bytes | None = None, **changes: Any) -> Head:
     """A head that says what it was trained on."""
     made = make_head(path)
     pro = made.manifest.pro
     assert pro is not None
     manifest = structs.replace(made.manifest, pro=structs.replace(pro, **changes))
     files: dict[str, bytes | Path] = {"pro.onnx": made.onnx.read_bytes()}
+    if folds is not None:
+        files["folds/folds.json"] = folds
     return open_head(bundle.save(made.path, manifest, files).path)
+
+
+def test_signals_that_a_head_was_not_taught_are_left_out(tmp_path: Path, map_file: Path) -> None:
+    head = trained(tmp_path / "head", taught=("completion", "unstable"))
+    out = tmp_path / "out"
+    console = Console(width=100, file=io.StringIO())
+    path = trial(tmp_path / "a.npz")
+    assert score_command([path], map_file, head.bundle.path, out, console=console) == 0
+    row = summary(out / "summary.csv")[0]
+    assert (row["progress"], row["risk_max"]) == ("", "")
+    assert row["completion"]
+    assert row["stability_min"]
+    assert row["verdict"] == "no threshold: head tiny was not taught what a risk is"
+    assert "head tiny was not taught progress, risk, time_to_go, reward" in console.file.getvalue()
+    labels = {s["label"] for s in Page(out / "a.html").panels["PRO"]["series"]}
+    assert labels == {"completion", "stability"}
+
+
+@pytest.mark.parametrize(("name", "seen"), [("a", True), ("b", False)])
+def test_an_episode_of_the_heads_training_is_said(
+    tmp_path: Path, map_file: Path, name: str, seen: bool
+) -> None:
+    folds = msgspec.json.encode({"folds": 1, "of": {name: {"fold": 0, "sha256": "0" * 64}}})
+    found = scored(tmp_path, map_file, trained(tmp_path / "head", folds))
+    assert any("was in the training of head tiny" in n for n in found.notes) == seen
+
+
+def test_folds_that_cannot_be_read_are_an_error(tmp_path: Path, map_file: Path) -> None:
+    with pytest.raises(BundleError, match=r"folds/folds.json: wanted the episodes of each fold"):
+        scored(tmp_path, map_file, trained(tmp_path / "head", b"{}"))
+
+
+def test_a_head_is_given_what_it_is_taught_with(tmp_path: Path, map_file: Path) -> None:
+    """Features and masks of training and of scoring are the same to the bit."""
+    path = trial(tmp_path / "a.npz", hz=50.0)
+    (example,) = dataset.load([path], map_file)
+    found = score_file(path, load_mapping(map_file), open_head(make_head(tmp_path / "head").path))
+    n = len(example)
+    assert (example.hz, found.telemetry.hz, found.every) == (50.0, 50.0, 1)
+    np.testing.assert_array_equal(found.features[:n], example.features)
+    np.testing.assert_array_equal(found.mask[:n], example.mask)
 
 
 def summary(path: Path) -> list[dict[str, str]]:

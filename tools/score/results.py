@@ -120,7 +120,8 @@ def _write_report(path: Path, scored: Scored, name: str, verdict: Verdict | None
             columns.setdefault(key, []).append(x if size == 1 else _extremes(x, size))
     whole = {key: np.concatenate(parts) for key, parts in columns.items()}
     t = whole.pop("t")
-    signals = {k: whole.pop(k) for k in SIGNALS if k in whole}
+    drawn = {k: whole.pop(k) for k in SIGNALS if k in whole}
+    signals = {k: x for k, x in drawn.items() if k in scored.learned}
     notes = scored.notes
     if size > 1:
         notes = [*notes, f"drawn from the least and the largest of every {size} ticks"]

@@ -95,6 +95,7 @@ class Scored:
     masked: dict[str, str]  # the mask bits that are never 1, and what would unmask each
     notes: list[str]
     given: Given  # whose telemetry it is, with the mask bits that came
+    learned: tuple[str, ...]  # the signals that the head learned; () without one
     odd: int = 0  # how many things in the file were left out because they could not be read
 
     def __len__(self) -> int:
@@ -172,10 +173,18 @@ def score_file(
         notes.append("no PRO head given: features only")
     else:
         made = head.bundle.manifest
-        notes.append(
-            f"signals of head {made.name}, trained on {made.provenance.data}, are shown for "
-            "inspection: they are not calibrated for another robot, rate or task"
-        )
+        whence = f"signals of head {made.name}, trained on {made.provenance.data}"
+        if not head.info.robot:
+            whence += ", are for inspection: not calibrated for another robot, rate or task"
+        notes.append(whence)
+        if lost := [s for s in SIGNALS if s not in head.learned]:
+            notes.append(f"head {made.name} was not taught {', '.join(lost)}: left out")
+        if (f"{path.stem}:{data.episode}" if data.episode else path.stem) in head.trained_on:
+            notes.append(
+                f"an episode of this name was in the training of head {made.name}: if it is this "
+                "one, signals and verdict flatter the head; `headway pro card` judges each episode "
+                "by a head that did not see it"
+            )
         if rate_matters:
             notes.append(_rate_note(head, data, every, signals))
     part = summary.present / max(summary.steps, 1)
@@ -195,8 +204,9 @@ def score_file(
     if some:
         notes.append(f"masked part of the time: {', '.join(some)}")
     return Scored(
-        path, data, every, store, signals, steps.kept, summary, masked, notes, whose, source.odd
-    )
+        path, data, every, store, signals, steps.kept, summary, masked, notes, whose,
+        () if head is None else head.learned, source.odd,
+    )  # fmt: skip
 
 
 def _steps_note(hz: float, every: int, head_hz: float) -> str:

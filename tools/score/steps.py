@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,6 +20,13 @@ from headway.kernels import feature_stream, spec
 from headway.tools.score.carried import Carried, carried, rate_bits
 from headway.tools.score.telemetry import Rows, Telemetry
 from headway.types import Vec
+
+FOLDS = "folds/folds.json"  # in a bundle: which episodes its heads were trained on
+# What a head has to be taught so that a signal says something, see bundle.Pro.taught.
+TEACHES = {
+    "progress": "time_to_go", "stability": "unstable", "completion": "completion", "risk": "risk",
+    "time_to_go": "time_to_go", "reward": "time_to_go",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -37,6 +46,26 @@ class Head:
     def hz(self) -> float:
         """How often the head wants to run."""
         return self.info.rate_hz
+
+    @property
+    def learned(self) -> tuple[str, ...]:
+        """The signals that it learned, of `SIGNALS`; the others keep their neutral values."""
+        taught = self.info.taught
+        return tuple(s for s in SIGNALS if not taught or TEACHES[s] in taught)
+
+    @cached_property
+    def trained_on(self) -> frozenset[str]:
+        """The names of the episodes that it was trained on, as far as its bundle lists them."""
+        if FOLDS not in self.bundle.manifest.files:
+            return frozenset()
+        try:
+            found = msgspec.json.decode((self.bundle.path / FOLDS).read_bytes())
+            return frozenset(found["of"])
+        except (OSError, msgspec.DecodeError, KeyError, TypeError) as e:
+            raise BundleError(
+                f"{self.bundle.path / FOLDS}: wanted the episodes of each fold, found {e}: train "
+                "the head again"
+            ) from None
 
 
 def open_head(path: Path, engine: str = "auto") -> Head:

@@ -72,12 +72,13 @@ def result_of(
         "left_out": scored.odd,
     }
     if scored.signal_store is not None and "progress" in seen.last:
-        row |= {
+        said = {
             "progress": seen.last["progress"],
             "completion": seen.last["completion"],
             "risk_max": seen.risk,
             "stability_min": seen.stability,
         }
+        row |= {k: v for k, v in said.items() if k.partition("_")[0] in scored.learned}
     if verdict is not None:
         row |= {
             "threshold": verdict.threshold.risk,
@@ -96,8 +97,9 @@ def _said(moments: Iterable[tuple[float, str]]) -> str:
 
 
 def trace(scored: Scored) -> list[float]:
-    """The largest risk of each of at most `POINTS` equal parts of a file; [] without a head."""
-    if scored.signal_store is None or not len(scored):
+    """The largest risk of each of at most `POINTS` equal parts of a file; [] without a head that
+    learned it."""
+    if scored.signal_store is None or "risk" not in scored.learned or not len(scored):
         return []
     n, column, at = len(scored), SIGNALS.index("risk"), 0
     out = np.zeros(min(n, POINTS))

@@ -55,6 +55,8 @@ class Verdict:
 def threshold_of(head: Head, alpha: float) -> Threshold:
     """The threshold of a head, where a share `alpha` of false alarms is allowed."""
     made = head.bundle
+    if "risk" not in head.learned:
+        return Threshold(None, f"head {made.manifest.name} was not taught what a risk is")
     path = risk.of_bundle(made)
     if path is None:
         counted = head.info.thresholds.get("risk")
