@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 import warnings
 from collections.abc import Sequence
@@ -33,12 +34,16 @@ def export(
     with torch.no_grad():
         truth = module(*inputs.values())
     truth = truth if isinstance(truth, tuple) else (truth,)
+    log = logging.getLogger("torch.onnx")
+    level = log.level
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's deprecation warnings about itself
+        log.setLevel(logging.ERROR)  # and that it would know torchvision's operators, were it here
         program = torch.onnx.export(
             module, tuple(inputs.values()), dynamo=True, opset_version=OPSET,
             input_names=list(inputs), output_names=list(outputs), verbose=False,
         )  # fmt: skip
+        log.setLevel(level)
     assert program is not None
     ins = tuple(_tensor(name, value) for name, value in inputs.items())
     outs = tuple(_tensor(name, value) for name, value in zip(outputs, truth, strict=True))

@@ -44,6 +44,10 @@ def robomimic(path: Path, lengths: tuple[int, ...] = (150, 100), **arrays: Any) 
             demo, n = data.create_group(f"demo_{k * 5}"), lengths[k]
             demo.attrs["success"] = k == 0
             demo["obs/force"] = np.full((n, 1), k + 1.0, arrays.get("dtype", np.float16))
+            demo["obs/robot0_eef_pos"] = np.linspace([0.5, 0.0, 0.3], [0.6, 0.1, 0.2], n)
+            demo["obs/robot0_eef_quat"] = np.tile([0.0, 1.0, 0.0, 0.0], (n, 1))
+            demo["obs/robot0_joint_pos"] = np.linspace(np.zeros(7), np.arange(7) / 5, n)
+            demo["obs/robot0_gripper_qpos"] = np.tile([0.02, -0.02], (n, 1))
             demo["obs/t"] = np.arange(n) / 50
             demo["rewards"] = np.zeros(n, bool)
         f["mask/train"] = np.array([b"demo_0"])
@@ -58,8 +62,8 @@ def lerobot(
     fps: float = 50.0,
     **more: Any,
 ) -> Path:
-    """A LeRobotDataset whose state k rises to k + 1 over each episode, and whose action is ahead of
-    it by 0.1. `more`: columns of all samples."""
+    """A LeRobotDataset whose state rises from 0 to 1, 2 and 60 over each episode, and whose action
+    is ahead of it by 0.1. `more`: columns of all samples."""
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -77,7 +81,7 @@ def lerobot(
     (folder / "meta" / "info.json").write_text(json.dumps(info))
     tables, episodes, done = [], [], 0
     for k, n in enumerate(lengths):
-        state = np.linspace(0, 1, n)[:, None] * (np.arange(len(MOTORS)) + 1.0)
+        state = np.linspace(0, 1, n)[:, None] * np.array([1.0, 2.0, 60.0])
         plain = {
             "observation.state": pa.array(list(state.astype(np.float32))),
             "action": pa.array(list((state + 0.1).astype(np.float32))),
@@ -123,7 +127,14 @@ def lerobot(
     return folder
 
 
-def ros(path: Path, kind: str = "bag", n: int = 200, first: int = 0, frame: str = "tool0") -> Path:
+def ros(
+    path: Path,
+    kind: str = "bag",
+    n: int = 200,
+    first: int = 0,
+    frame: str = "tool0",
+    joints: Sequence[str] = JOINTS,
+) -> Path:
     """A bag whose joint k rises from k by 0.1 rad a second, at 100 Hz, with a force on the tool,
     the tool's pose and words. `kind`: bag (ROS 1), db3 or mcap (a folder of rosbag2). The messages
     begin with number `first`."""
@@ -159,8 +170,8 @@ def ros(path: Path, kind: str = "bag", n: int = 200, first: int = 0, frame: str 
         for i in range(first, first + n):
             t = START + i * 10_000_000
             header = types["Header"](*seq, time(t // 10**9, t % 10**9), frame)
-            order = JOINTS if i % 2 else JOINTS[::-1]
-            q = np.array([JOINTS.index(j) + i * 0.001 for j in order])
+            order = list(joints) if i % 2 else list(joints)[::-1]
+            q = np.array([joints.index(j) + i * 0.001 for j in order])
             none = np.zeros(0)
             write("/joint_states", t, types["JointState"](header, order, q, none, none))
             wrench = types["Wrench"](vector(0.0, 0.0, float(i >= 50)), vector(0.0, 0.0, 0.0))

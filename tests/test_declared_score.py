@@ -34,6 +34,9 @@ hold_s = 0.3
 [channels.tcp]
 key = "tcp"
 layout = "xyz rpy"
+[channels.width]
+key = "w"
+time = "wt"
 [channels.wrench]
 key = "wrench"
 frame = "base"
@@ -106,13 +109,20 @@ def test_every_field_of_a_mapping_is_read(tmp_path: Path) -> None:
         q=np.zeros((n, 2)),
         tcp=np.zeros((n, 6)),
         wrench=np.ones((n, 6)),
+        w=np.ones(50),
+        wt=np.arange(50) / 25,
         starts=[0.5],
         label="good",
         at=[0.1],
         what=["slip"],
     )
     np.savez(
-        tmp_path / "less.npz", t=np.arange(n) / 200, tcp=np.zeros((n, 6)), wrench=np.ones((n, 6))
+        tmp_path / "less.npz",
+        t=np.arange(n) / 200,
+        tcp=np.zeros((n, 6)),
+        wrench=np.ones((n, 6)),
+        w=np.ones(50),
+        wt=np.arange(50) / 25,
     )
     with (tmp_path / "b.mcap").open("wb") as f:
         w = Writer(f)

@@ -178,7 +178,7 @@ def test_hostile_text_stays_text(tmp_path: Path) -> None:
     out = tmp_path / "s.html"
     write_score_report(
         out, title=HOSTILE, t_s=np.arange(3.0), signals={HOSTILE: np.ones(3)},
-        channels={HOSTILE + "2": np.ones((3, 2))}, masked=[HOSTILE], notes=[HOSTILE],
+        channels={HOSTILE + "2": np.ones((3, 2))}, masked={HOSTILE: [HOSTILE]}, notes=[HOSTILE],
         events=[(1.0, HOSTILE)],
     )  # fmt: skip
     page = Page(out)

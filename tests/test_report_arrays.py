@@ -62,7 +62,7 @@ def test_score_report(tmp_path: Path) -> None:
         t_s=t,
         signals={"progress": np.linspace(0, 1, n), "risk": np.zeros(n), "time_to_go": np.ones(n)},
         channels={"wrench": wrench, "q": np.zeros((n, 6)), "width": np.full(n, np.nan)},
-        masked=["gripper", "status"],
+        masked={"map channels.width": ["gripper", "status"]},
         notes=["200 Hz, resampled from 199.8 Hz"],
         events=[(t[100], "contact")],
     )
@@ -94,7 +94,7 @@ def test_score_report(tmp_path: Path) -> None:
 def test_score_report_of_arrays_that_do_not_fit(tmp_path: Path, t: Any, y: Any, found: str) -> None:
     with pytest.raises(ValueError, match=found):
         write_score_report(
-            tmp_path / "s.html", title="x", t_s=t, signals={"risk": y}, channels={}, masked=[],
+            tmp_path / "s.html", title="x", t_s=t, signals={"risk": y}, channels={}, masked={},
             notes=[], events=[],
         )  # fmt: skip
 
@@ -103,7 +103,7 @@ def test_score_report_of_arrays_that_do_not_fit(tmp_path: Path, t: Any, y: Any, 
 def test_score_report_of_almost_nothing(tmp_path: Path, n: int) -> None:
     out = write_score_report(
         tmp_path / "s.html", title="x", t_s=np.zeros(n), signals={"risk": np.full(n, 1e300)},
-        channels={"q": np.zeros((n, 6))}, masked=[], notes=[], events=[],
+        channels={"q": np.zeros((n, 6))}, masked={}, notes=[], events=[],
     )  # fmt: skip
     page = Page(out)
     assert len(page.data["panels"]) == 2 * n

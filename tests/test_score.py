@@ -278,6 +278,7 @@ def test_our_own_recording_needs_no_mapping(tmp_path: Path) -> None:
     path = tmp_path / "a.mcap"
     one = np.ones(6)
     facts = {"scale": Scale(-3 * one, 3 * one, 2 * one, 9 * one, stroke=0.1).to_json()}
+    facts |= {"robot": "ur5e", "task": "press"}
     topics = [Topic("/telemetry", dtype=dtype(6))]
     with Recorder(path, topics, lossless=True, metadata=facts) as log:
         for row in rows:
@@ -285,7 +286,8 @@ def test_our_own_recording_needs_no_mapping(tmp_path: Path) -> None:
     scored = score_file(path, None, None)
     np.testing.assert_array_equal(scored.telemetry.rows["q"], rows["q"])
     np.testing.assert_array_equal(scored.telemetry.rows["phase"], rows["phase"])
-    assert scored.masked == ["vacuum (vacuum)"]
+    assert list(scored.masked) == ["vacuum"]
+    assert (scored.given.robot, scored.given.task) == ("ur5e", "press")
     scale = scored.telemetry.scale  # the recording says whose limits these are
     assert (scale.dq_max == 2.0).all()
     assert scale.stroke == 0.1
@@ -341,7 +343,8 @@ def test_one_bad_file_does_not_stop_the_others(tmp_path: Path) -> None:
     assert "bad.npz" in text
     names = {p.name for p in out.iterdir()}
     stems = (f"{tmp_path.name}-good", "x-good")
-    assert names == {f"{s}{e}" for s in stems for e in (".features.npz", ".signals.csv", ".html")}
+    made = {f"{s}{e}" for s in stems for e in (".features.npz", ".signals.csv", ".html")}
+    assert names == made | {"index.html", "summary.csv"}
     with np.load(out / "x-good.features.npz") as d:
         assert d["features"].shape == (100, spec.N_FEATURES)
         assert d["mask"].shape == (100, spec.N_MASKS)

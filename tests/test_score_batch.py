@@ -132,7 +132,8 @@ def test_what_is_no_file_in_a_folder_is_said_and_the_rest_is_done(
     out = tmp_path / "out"
     code, said = run([logs], map_file, out)
     assert code == 1
-    assert sorted(p.name for p in out.iterdir()) == ["good.features.npz", "good.html"]
+    made = ["good.features.npz", "good.html", "summary.csv"]
+    assert sorted(p.name for p in out.iterdir()) == made
     wrong = [line for line in said.splitlines() if "not scored" in line]
     assert len(wrong) == 2
     assert "gone.csv: wanted a file, found a link to nowhere.csv, which is not there" in wrong[0]
@@ -164,16 +165,18 @@ def test_names_that_are_no_text_or_too_long_get_results(tmp_path: Path, map_file
     out = tmp_path / "out"
     code, said = run([odd, *long, wide], map_file, out)
     assert code == 0, said
-    names = {p.name.removesuffix(".html") for p in out.glob("*.html")}
+    names = {p.name.removesuffix(".html") for p in out.glob("*.html")} - {"index"}
     assert len(names) == 5
     assert "a\ufffdb" in names
     assert {p.name for p in out.iterdir()} == {
-        f"{n}{end}" for n in names for end in (".html", ".features.npz")
+        *(f"{n}{end}" for n in names for end in (".html", ".features.npz")),
+        "index.html",
+        "summary.csv",
     }
     code, said = run([odd, *long, wide], map_file, out)
     assert code == 0
     assert said.count("earlier results of") == 5
-    assert len(list(out.iterdir())) == 10
+    assert len(list(out.iterdir())) == 12
 
 
 def test_results_are_all_there_or_none(

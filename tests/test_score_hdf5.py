@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from score_files import mapping, rows_of
 from score_logs import aloha, robomimic
 
 from headway.errors import ConfigError, Missing, RecordingError
-from headway.tools.score import hdf5
+from headway.tools.score import hdf5, samples
 from headway.tools.score.command import score_command
 from headway.tools.score.files import episodes_of, open_source
 from headway.tools.score.mapping import Channel, Outcome, Session, Time
@@ -94,10 +95,39 @@ def test_numbers_that_are_none_and_empty_episodes(tmp_path: Path) -> None:
         rows_of(tmp_path / "c.h5", mapping(QPOS, time=AT_50))
     with h5py.File(tmp_path / "d.h5", "w") as f:
         f["gone"] = h5py.ExternalLink("nowhere.h5", "/x")
+        f["a/round"] = h5py.SoftLink("/")
         f["t"] = np.arange(100) / 50
         f["f"] = np.ones(100, ">i2")
     got = rows_of(tmp_path / "d.h5", mapping({"force_norm": Channel(key="f")}, time=Time()))
     assert got.rows["force_norm"].max() == 1.0
+
+
+def rates(path: Path) -> Path:
+    """A file with an array of stamps for each of two rates."""
+    with h5py.File(path, "w") as f:
+        f["joints/timestamp"] = np.arange(400) / 100
+        f["joints/qpos"] = np.linspace(np.zeros(6), np.ones(6), 400)
+        f["ft/timestamp"] = 0.5 + np.arange(800) / 400
+        f["ft/wrench"] = np.linspace(np.zeros(6), np.ones(6), 800)
+    return path
+
+
+def test_arrays_of_several_rates_have_their_own_stamps(tmp_path: Path) -> None:
+    path = rates(tmp_path / "a.h5")
+    wrench = Channel(key="ft/wrench", time="ft/timestamp", frame="tcp", force="on tool")
+    channels = {"q": Channel(key="joints/qpos"), "wrench": wrench}
+    got = rows_of(path, mapping(channels, time=Time(key="joints/timestamp", rate_hz=100.0)))
+    assert got.rates == {"q": 100.0, "wrench": 400.0}
+    forces = got.rows["wrench"][:, 2]
+    assert np.isnan(forces[:50]).all()
+    np.testing.assert_allclose(forces[60:240], np.arange(10, 190) * 4 / 799, atol=1e-9)
+    at = Time(key="joints/timestamp")
+    both = {**channels, "wrench": Channel(key="ft/wrench", frame="tcp", force="on tool")}
+    with pytest.raises(RecordingError, match="or name its own stamps by `time`"):
+        rows_of(path, mapping(both, time=at))
+    lost = {"force_norm": Channel(key="ft/wrench", time="ft/stamp", combine="norm")}
+    with pytest.raises(RecordingError, match="wanted the key `ft/stamp`"):
+        rows_of(path, mapping(lost, time=at))
 
 
 def test_damaged_files_are_refused(tmp_path: Path) -> None:
@@ -111,6 +141,23 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
         episodes_of(tmp_path / "b.h5")
     with pytest.raises(RecordingError, match="found none: check the path"):
         episodes_of(tmp_path / "c.h5")
+
+
+def test_long_datasets_are_read_in_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+    part = hdf5.Hdf5Table._part
+
+    def seen(self: Any, array: Any, key: str, at: Any) -> Any:
+        x = part(self, array, key, at)
+        sizes.append(len(x))
+        return x
+
+    monkeypatch.setattr(hdf5.Hdf5Table, "_part", seen)
+    path = aloha(tmp_path / "a.hdf5", 20_000)
+    got = rows_of(path, mapping(QPOS, time=AT_50))
+    assert got.n == 20_000
+    assert sum(sizes) == 20_000
+    assert max(sizes) == samples.BLOCK
 
 
 def test_without_its_package_the_way_to_get_it_is_said(

@@ -24,7 +24,7 @@ parquet = pytest.importorskip("pyarrow.parquet")
 ARM = {
     "q": Channel(key="observation.state", names=MOTORS[1::-1]),
     "q_ref": Channel(key="action", names=MOTORS[:2]),
-    "width": Channel(key="observation.state", names=["gripper.pos"], scale=0.01),
+    "width": Channel(key="observation.state", names=["gripper.pos"], scale=0.001),
 }
 AT_50 = Time(rate_hz=50.0)
 
@@ -50,7 +50,7 @@ def test_episodes_come_by_name_and_values_by_theirs(tmp_path: Path, major: int) 
         up = np.linspace(0, 1, n)
         np.testing.assert_allclose(got.rows["q"], up[:, None] * [2.0, 1.0], atol=1e-5)
         np.testing.assert_allclose(got.rows["q_ref"] - got.rows["q"], 0.1, atol=1e-5)
-        np.testing.assert_allclose(got.rows["width"], up * 0.03, atol=1e-6)
+        np.testing.assert_allclose(got.rows["width"], up * 0.06, atol=1e-6)
     with pytest.raises(ConfigError, match="wanted one episode, found 3"):
         rows_of(path, m)
 

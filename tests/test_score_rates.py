@@ -69,7 +69,7 @@ def test_what_a_rate_can_carry_does_not_depend_on_it(
     assert (np.abs(found - want)[:, band] < 0.1).all()  # [N] of a contact of 25 N
     assert (scored.features[:, ~scored.carried] == 0).all()
     said = " ".join(scored.notes)
-    there = {m for m in spec.MASK_FIELDS if not any(w.startswith(f"{m} (") for w in scored.masked)}
+    there = set(spec.MASK_FIELDS) - set(scored.masked)
     for i, (name, needs) in enumerate((f.name, f.needs) for f in spec.FEATURES):
         if not there.issuperset(m for m in needs if m in spec.MASK_FIELDS):
             continue
@@ -182,7 +182,7 @@ def test_ticks_before_all_channels_are_there_do_not_count(tmp_path: Path) -> Non
     assert scored.telemetry.ready == 120
     assert scored.summary.force == pytest.approx(0.1 * 3**0.5)
     assert scored.summary.onsets == 0
-    assert "q (q)" not in scored.masked
+    assert "q" not in scored.masked
 
 
 @pytest.mark.parametrize("leave_out", [(), ("dq", "twist")])
@@ -333,7 +333,7 @@ def test_a_magnitude_and_a_pad_at_20_hz_are_scored_at_20_hz(tmp_path: Path) -> N
     )
     scored = score_file(tmp_path / "a.npz", m, None)
     assert (scored.telemetry.hz, scored.every) == (20.0, 1)
-    assert {w.split()[0] for w in scored.masked} >= {"force", "q", "rate_50", "rate_400"}
+    assert set(scored.masked) >= {"force", "q", "rate_50", "rate_400"}
     known = [name in ("force_norm", "touch", "clock") for name in spec.MASKS]
     can = np.array(spec.feature_mask(known, 20.0))
     assert not scored.features[:, ~can].any()

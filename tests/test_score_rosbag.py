@@ -149,6 +149,18 @@ def test_of_a_damaged_bag_what_can_be_read_is_kept(tmp_path: Path) -> None:
     assert f"{1000 - n} of 1000 messages cannot be read since the bag is damaged" in text
 
 
+@pytest.mark.parametrize("kind", ["bag", "db3"])
+def test_an_empty_bag_is_refused(tmp_path: Path, kind: str) -> None:
+    from rosbags.rosbag1 import Writer as Writer1
+    from rosbags.rosbag2 import Writer as Writer2
+
+    path = tmp_path / f"a.{kind}" if kind == "bag" else tmp_path / "a"
+    with Writer1(path) if kind == "bag" else Writer2(path, version=8):
+        pass
+    with pytest.raises(RecordingError, match=str(path)):
+        rows_of(path, bag_map())
+
+
 def test_without_its_package_the_way_to_get_it_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -38,7 +38,7 @@ class MadeFrom(Protocol):
 
     @property
     def groups(self) -> tuple[str, ...]:
-        """The mask bits that were known in all of them."""
+        """The mask bits that were known in them, and that a run has to give."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ def check(what: str, made: MadeFrom, given: Given, then: str, task: str = "") ->
             f"{what} recordings with the group `{unknown[0]}`, which telemetry does not have: "
             f"{suggest(unknown[0], spec.MASKS)}"
         )
-    lacking = [mask for mask in made.groups if given.gives is not None and mask not in given.gives]
+    lacking = lacking_of(made, given)
     if (
         lacking
         or _differ(made.robot, given.robot)
@@ -81,6 +81,11 @@ def check(what: str, made: MadeFrom, given: Given, then: str, task: str = "") ->
         or not _within(given.hz, made.tick_hz)
     ):
         raise SpecMismatch(_message(what, made, given, then, task, lacking))
+
+
+def lacking_of(made: MadeFrom, given: Given) -> list[str]:
+    """The mask bits that were known in what something was made from, and that are not `given`."""
+    return [mask for mask in made.groups if given.gives is not None and mask not in given.gives]
 
 
 def _differ(a: str, b: str) -> bool:

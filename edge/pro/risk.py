@@ -81,7 +81,7 @@ class Calibration(Struct, frozen=True, kw_only=True):
     robot: str = ""
     task: str = ""
     tick_hz: tuple[float, float] | None = None  # lowest and highest rate of the ticks [Hz]
-    groups: tuple[str, ...] = ()  # the mask bits that were known in all episodes
+    groups: tuple[str, ...] = ()  # the mask bits that were known, and that a run has to give
 
     def __post_init__(self) -> None:
         check_rates("tick_hz", self.tick_hz)

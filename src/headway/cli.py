@@ -224,18 +224,33 @@ def score(
     map: Path | None = None,
     pro: Path | None = None,
     out: Path = Path("runs/score"),
+    alpha: float = 0.1,
 ) -> int:
-    """Compute PRO features and signals for telemetry of other robots (.npz, .csv, .mcap).
+    """Compute PRO features and signals for telemetry of other robots, of many formats.
 
     Args:
-        files: recordings, or folders of them.
+        files: recordings, data sets, or folders of them: CSV, .npz, HDF5, MCAP, ROS bags, LeRobot.
         map: TOML file that says what each channel is (examples in examples/score).
         pro: bundle of a PRO head; without one, only features are computed.
-        out: folder for the results.
+        out: folder for the results; its index.html leads to all of them.
+        alpha: false-alarm rate of the threshold, see `headway pro alarms`.
     """
     from headway.tools.score.command import score_command
 
-    return score_command(files, map, pro, out)
+    return score_command(files, map, pro, out, alpha)
+
+
+def map_(file: tyro.conf.Positional[Path], out: Path | None = None, overwrite: bool = False) -> int:
+    """List what is in a file of telemetry, and write a first mapping for `score`, to edit.
+
+    Args:
+        file: a recording, a data set, or a folder of recordings, of which the first is taken.
+        out: TOML file for the mapping; without one, print it.
+        overwrite: replace a mapping at --out.
+    """
+    from headway.tools.map.command import map_command
+
+    return map_command(file, out, overwrite)
 
 
 def report(recording: tyro.conf.Positional[Path], out: Path | None = None) -> int:
@@ -275,6 +290,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "serve": serve,
     "doctor": doctor,
     "replay": replay,
+    "map": map_,
     "score": score,
     "report": report,
     "latency": latency,

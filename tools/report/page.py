@@ -141,6 +141,24 @@ def document(
 """
 
 
+def still(title: str, body: str) -> str:
+    """A page without plots or scripts. `title` is plain text, `body` HTML made with the functions
+    above."""
+    csp = (
+        "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; "
+        "form-action 'none'"
+    )
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{csp}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>{escape(title)}</title>
+<style>{static("report.css")}</style></head>
+<body>{body}</body></html>
+"""
+
+
 def save(out: Path, text: str) -> Path:
     """Write the page `text` to `out` and return `out`. The file appears only when it is complete.
     Raises RecordingError."""

@@ -43,6 +43,8 @@ class Array(Protocol):
 class Arrays(Table):
     """A table of arrays that have a row a sample. They are read in blocks."""
 
+    has_own_times = True
+
     def __init__(self, path: Path, names: Sequence[str], time: Time) -> None:
         """Raises ConfigError where nothing says when a sample was, RecordingError for an empty
         file."""
@@ -68,25 +70,31 @@ class Arrays(Table):
     def unit(self, name: str) -> str | None:
         return units.of_name(name)
 
-    def read(self, keys: Sequence[str]) -> tuple[Sequence[str], Iterator[tuple[Times, Vec]]]:
+    def read(
+        self, keys: Sequence[str], time: str | None = None
+    ) -> tuple[Sequence[str], Iterator[tuple[Times, Vec]]]:
         arrays = {key: self._numbers(key) for key in keys}
-        n = len(self._t) if self._t is not None else arrays[keys[0]].shape[0]
-        first = self.stamps.keys[0] if self._t is not None else keys[0]
+        t = self._t if time is None else self.times(time, None)
+        n = len(t) if t is not None else arrays[keys[0]].shape[0]
+        first = time or (self.stamps.keys or keys)[0]
         for key, x in arrays.items():
             if x.shape[0] != n:
                 raise RecordingError(
                     f"{self.path}: wanted {n} samples of `{key}`, one for each of `{first}`, "
-                    f"found shape {x.shape}: check the key, or transpose it"
+                    f"found shape {x.shape}: check the key, transpose it, or name its own stamps "
+                    "by `time`"
                 )
         key_of = [
             k for k, x in arrays.items() for _ in range(x.shape[1] if len(x.shape) > 1 else 1)
         ]
-        return key_of, self._blocks(arrays, n)
+        return key_of, self._blocks(arrays, n, t)
 
-    def _blocks(self, arrays: dict[str, Array], n: int) -> Iterator[tuple[Times, Vec]]:
+    def _blocks(
+        self, arrays: dict[str, Array], n: int, times: Times | None
+    ) -> Iterator[tuple[Times, Vec]]:
         for lo in range(0, n, BLOCK):
             hi = min(lo + BLOCK, n)
-            t = self._t[lo:hi] if self._t is not None else self.stamps.regular(lo, hi)
+            t = times[lo:hi] if times is not None else self.stamps.regular(lo, hi)
             parts = [
                 self._part(x, key, slice(lo, hi)).astype(np.float64).reshape(hi - lo, -1)
                 for key, x in arrays.items()

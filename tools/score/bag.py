@@ -51,25 +51,25 @@ class Bag:
                 "leave it out, or name a stamp"
             )
         self._stamp, self._has_unit = time.key, time.unit is not None
-        self._recording = log
+        self.log = log
         self._default = default_topic
         self._notes: list[str] = []
         self._odd = 0
-        if not self._recording.topics:
+        if not self.log.topics:
             raise RecordingError(f"{path}: wanted messages, found an empty recording")
 
     @property
     def notes(self) -> list[str]:
-        return [*self._recording.notes, *self._notes]
+        return [*self.log.notes, *self._notes]
 
     @property
     def odd(self) -> int:
-        return self._odd + len(self._recording.damage) + self._recording.truncated
+        return self._odd + len(self.log.damage) + self.log.truncated
 
     def keys(self) -> list[str]:
         topic = self._default
-        if topic not in self._recording.topics or topic is None:
-            return list(self._recording.topics)
+        if topic not in self.log.topics or topic is None:
+            return list(self.log.topics)
         return messages.fields(next((m for _, m, _ in self._messages(topic)), None))
 
     def _topic(self, topic: str | None) -> str:
@@ -77,17 +77,21 @@ class Bag:
         topic = topic or self._default
         if topic is None:
             raise ConfigError(
-                f"{self.path}: a channel wants a key `topic`, one of "
-                f"{', '.join(self._recording.topics)}"
+                f"{self.path}: a channel wants a key `topic`, one of {', '.join(self.log.topics)}"
             )
-        if topic not in self._recording.topics:
-            raise no_key(self.path, topic, self._recording.topics, "topic")
+        if topic not in self.log.topics:
+            raise no_key(self.path, topic, self.log.topics, "topic")
         return topic
 
     def channels(self, wanted: Mapping[str, Channel]) -> dict[str, Raw]:
         out: dict[str, Raw] = {}
         by_topic: dict[str, dict[str, Channel]] = {}
         for name, channel in wanted.items():
+            if channel.time is not None:
+                raise ConfigError(
+                    f"{self.path}: [channels.{name}] `time` is for arrays (.npz, HDF5), found a "
+                    "log of messages: name a stamp in them by `time.key`"
+                )
             with if_there(name, channel.optional, self._notes):
                 by_topic.setdefault(self._topic(channel.topic), {})[name] = channel
         for topic, group in by_topic.items():
@@ -100,7 +104,7 @@ class Bag:
 
     def scale(self) -> Scale | None:
         """The limits of the arm, where Headway made the recording."""
-        text = self._recording.metadata.get("scale")
+        text = self.log.metadata.get("scale")
         return None if text is None else Scale.from_json(text, str(self.path))
 
     def _our_rows(
@@ -108,7 +112,7 @@ class Bag:
     ) -> dict[str, Raw | NoSuchKeyError] | None:
         """The channels of a topic that Headway recorded: its rows need no decoding one by one. None
         for other topics, and for what only messages can be asked."""
-        log = self._recording
+        log = self.log
         plain = all(len(c.keys) == 1 and not (c.where or c.names) for c in group.values())
         if not plain or self._stamp is not None:
             return None
@@ -175,7 +179,7 @@ class Bag:
         """The numbers of the publishers that a channel of the mapping means. Raises
         RecordingError for a topic of several schemas or publishers where the mapping does not
         choose."""
-        there = self._recording.channels(topic)
+        there = self.log.channels(topic)
         schemas = sorted({c.schema for c in there})
         if channel.schema is not None and channel.schema not in schemas:
             raise no_key(self.path, channel.schema, schemas, f"schema on {topic}")
@@ -202,7 +206,7 @@ class Bag:
         """Whether the publishers `numbers` of a topic were written at the same time. They are
         written one after the other where one program was started again."""
         spans: dict[int, tuple[int, int]] = {}
-        for m in self._recording.messages(topic):
+        for m in self.log.messages(topic):
             if m.channel not in numbers:
                 continue
             first, last = spans.get(m.channel, (m.t_ns, m.t_ns))
@@ -213,10 +217,10 @@ class Bag:
     def _messages(self, topic: str) -> Iterator[tuple[int, Any, int]]:
         """All messages that can be read: (time [ns], message, its publisher). Raises
         RecordingError where these are too few."""
-        there = self._recording.channels(topic)
-        decoders = {c.number: self._recording.decoder(c.number) for c in there}
+        there = self.log.channels(topic)
+        decoders = {c.number: self.log.decoder(c.number) for c in there}
         total, odd, example = 0, 0, ""
-        for m in self._recording.messages(topic):
+        for m in self.log.messages(topic):
             total += 1
             try:
                 message = decoders[m.channel](m.data)

@@ -7,12 +7,15 @@ import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from msgspec import structs
+
 from headway.errors import ConfigError, RecordingError
 from headway.mcaplog import open_recording
 from headway.tools.score import hdf5, lerobot, lerobot_meta, rosbag
 from headway.tools.score.arrays import ArrayTable
 from headway.tools.score.bag import Bag
 from headway.tools.score.labelfile import Episode as Episode
+from headway.tools.score.labelfile import is_labels
 from headway.tools.score.log import is_bag
 from headway.tools.score.mapping import Mapping, Time, plain_mapping
 from headway.tools.score.source import Source
@@ -22,6 +25,7 @@ SUFFIXES = (".npz", ".csv", ".tsv", ".txt", ".mcap", *hdf5.SUFFIXES, *rosbag.SUF
 WALKED = tuple(s for s in SUFFIXES if s != ".txt")  # in folders a .txt is usually a note
 LEROBOT, ROSBAG2 = "LeRobotDataset", "rosbag2"  # kinds of folders that are data sets
 RESULTS = (".features.npz", ".signals.csv")  # written by `headway score` itself
+SUMMARY, SUMMARY_BEGINS = "summary.csv", b"name,source,episode,session,"  # so is this
 
 KINDS = (
     (stat.S_ISDIR, "a folder"),
@@ -60,9 +64,13 @@ def open_source(
     name = there[0] if episode is None else episode
     time = mapping.time if mapping is not None else Time()
     source: Source
-    if kind in (".mcap", ROSBAG2, *rosbag.SUFFIXES):
-        log = open_recording(path) if kind == ".mcap" else rosbag.open_bag(path)
-        source = Bag(log, time, mapping.topic if mapping is not None else "/telemetry")
+    facts: dict[str, str] = {}  # what a recording of ours says of itself
+    topic = mapping.topic if mapping is not None else "/telemetry"
+    if kind == ".mcap":
+        recording = open_recording(path)
+        source, facts = Bag(recording, time, topic), recording.metadata
+    elif kind in (ROSBAG2, *rosbag.SUFFIXES):
+        source = Bag(rosbag.open_bag(path), time, topic)
     elif kind == ".npz":
         source = ArrayTable(path, time)
     elif kind in hdf5.SUFFIXES:
@@ -71,7 +79,10 @@ def open_source(
         source = lerobot.LeRobotTable(path, time, name)
     else:
         source = TextTable(path, time)
-    return source, mapping or plain_mapping(path, source.keys())
+    if mapping is None:
+        named = {key: facts.get(key, "") for key in ("robot", "task")}
+        mapping = structs.replace(plain_mapping(path, source.keys()), **named)
+    return source, mapping
 
 
 def data_set(path: Path) -> str | None:
@@ -119,7 +130,8 @@ def _require_regular(path: Path) -> None:
 
 def walk(files: Sequence[Path]) -> tuple[list[Path], list[str]]:
     """The files and data sets to score, where other folders are replaced by the telemetry in them
-    without what is hidden; and why folders, or things in them, cannot be scored."""
+    without what is hidden and without tables of labels; and why folders, or things in them, cannot
+    be scored."""
     out: list[Path] = []
     wrong: list[str] = []
     for path in files:
@@ -152,10 +164,21 @@ def _inside(folder: Path, wrong: list[str]) -> Iterator[Path]:
             path = Path(parent, name)
             if name.startswith(".") or path.suffix.lower() not in WALKED or name.endswith(RESULTS):
                 continue
+            if name == SUMMARY and path.is_file() and _begins(path, SUMMARY_BEGINS):
+                continue
             if path.is_symlink() and not os.path.exists(path):
                 wrong.append(
                     f"{path}: wanted a file, found a link to {os.readlink(path)}, which is not "
                     "there: mend or remove the link"
                 )
-            else:
+            elif not (path.suffix.lower() == ".csv" and path.is_file() and is_labels(path)):
                 yield path
+
+
+def _begins(path: Path, with_: bytes) -> bool:
+    """Whether a file that can be read begins with these bytes."""
+    try:
+        with path.open("rb") as f:
+            return f.read(len(with_)) == with_
+    except OSError:
+        return False

@@ -27,7 +27,6 @@ EPISODE = re.compile(
     r"(demo|episode|ep|traj|trajectory|rollout|trial|run|sample)[_-]?(\d+)", re.IGNORECASE
 )
 PARENTS = ("/", "/data")
-DEEPEST = 16  # groups inside each other that are looked into; links may go around in a circle
 
 
 def episodes(path: Path) -> list[str]:
@@ -87,7 +86,7 @@ class Hdf5Table(Arrays):
         names: list[str] = []
         self._attributes: dict[str, NDArray[Any]] = {}
         try:
-            names += _datasets(self._group, "", DEEPEST)
+            names += _datasets(self._group, "", (self._group,))
             for group in (self._group, self._group.parent, file):  # the nearest one counts
                 for key, value in group.attrs.items():
                     self._attributes.setdefault(f"@{key}", np.asarray(value))
@@ -126,11 +125,12 @@ class Hdf5Table(Arrays):
         return np.array(words, np.str_).reshape(x.shape)
 
 
-def _datasets(group: Any, way: str, deepest: int) -> Iterator[str]:
-    """The paths of the datasets in a group and in those inside it."""
+def _datasets(group: Any, way: str, around: tuple[Any, ...]) -> Iterator[str]:
+    """The paths of the datasets in `group`, whose own path is `way`, and in the groups inside it.
+    `around`: the groups that it is in, itself included, since links may lead back to one."""
     for name in group:
         item = group.get(name)  # None for a link that leads nowhere
         if hasattr(item, "dtype"):
             yield f"{way}{name}"
-        elif item is not None and hasattr(item, "keys") and deepest:
-            yield from _datasets(item, f"{way}{name}/", deepest - 1)
+        elif hasattr(item, "keys") and item not in around:
+            yield from _datasets(item, f"{way}{name}/", (*around, item))

@@ -94,6 +94,16 @@ class LabelFile:
         return [f"{self.path}: {len(lost)} of {len(self.rows)} names are no episode here: {few}"]
 
 
+def is_labels(path: Path) -> bool:
+    """Whether the file is a table of labels by its header, and so no telemetry."""
+    try:
+        with path.open(encoding="utf-8-sig") as f:
+            names = [n.strip() for n in re.split("[,;]", f.readline())]
+    except (OSError, UnicodeError):
+        return False
+    return "episode" in names and set(names) <= set(COLUMNS)
+
+
 def read(path: Path) -> LabelFile:
     """Read the table. Raises ConfigError for a file that is missing or is no such table, for
     columns that are not known, and for cells that cannot be read."""

@@ -72,7 +72,9 @@ class LeRobotTable(Table):
     def labels(self, key: str) -> tuple[str, ...] | None:
         return self._set.labels(key)
 
-    def read(self, keys: Sequence[str]) -> tuple[Sequence[str], Iterator[tuple[Times, Vec]]]:
+    def read(
+        self, keys: Sequence[str], time: str | None = None
+    ) -> tuple[Sequence[str], Iterator[tuple[Times, Vec]]]:
         blocks = self._numbers(keys)
         first = next(blocks, None)
         if first is None:

@@ -2,13 +2,13 @@
 
 A TOML file, strict as every configuration; examples in `examples/score`.
 
-    [time]               # of .npz and CSV; in MCAP a path such as "header.stamp", else the log's
+    [time]               # of tables; in logs a path such as "header.stamp", else the log's
     key = "t"            # column of stamps, or ["sec", "nanosec"]; or rate_hz alone, where samples
                          # are regular
     [channels.q]         # any field of kernels.telemetry.FIELDS
-    key = "joint_deg"    # column, or list of columns; in MCAP a dotted path into `topic`
+    key = "joint_deg"    # column, or list of columns; in logs a dotted path into `topic`
     unit = "deg"
-    names = ["a", "b"]   # in MCAP, of values that have names: which, in which order
+    names = ["a", "b"]   # of values that have names: which, in which order
     [channels.wrench]
     key = ["fx", "fy", "fz", "tx", "ty", "tz"]
     frame = "tcp"        # or "base"
@@ -71,6 +71,7 @@ class Channel(config.Struct, frozen=True):
 
     key: str | list[str]
     topic: str | None = None
+    time: str | None = None  # the array of its own stamps, where a file has several rates
     names: list[str] | None = None  # which values, in which order, where messages name them
     columns: list[int] | None = None  # which values, in which order, by their places from 0
     unit: str | list[str] | None = None  # None: SI, or as names say; two for tcp, twist and wrench
@@ -87,7 +88,7 @@ class Channel(config.Struct, frozen=True):
     force: Literal["on tool", "by tool"] | None = None
     tare_s: SecondsOrNone = 0.0  # the mean over the first seconds is taken out of the wrench
     # Which messages of the topic: those where fields have these values (path -> value), and where
-    # there are several, those of one schema or of one MCAP channel.
+    # there are several, those of one schema or of one publisher.
     where: dict[str, str | float | bool] = msgspec.field(default_factory=dict)
     schema: str | None = None
     publisher: int | None = None
@@ -126,7 +127,7 @@ class Limits(config.Struct, frozen=True):
 class Mapping(config.Struct, frozen=True):
     robot: str = ""
     task: str = ""
-    topic: str | None = None  # of MCAP channels that name none
+    topic: str | None = None  # of channels that name none, in logs of messages
     time: Time = Time()
     channels: dict[str, Channel] = msgspec.field(default_factory=dict)
     constants: dict[str, float] = msgspec.field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""What `headway score` writes for a file: its features, its signals and a report."""
+"""What `headway score` writes for each file: its features, its signals and a report."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ from headway.kernels import spec
 from headway.tools.score.files import Episode
 from headway.tools.score.samples import BLOCK
 from headway.tools.score.scoring import Scored
+from headway.tools.score.unmask import grouped
+from headway.tools.score.verdict import Verdict
 
 SHOWN = ("contact", "band.rms", "dq.rms")  # features drawn in the report
 CUT = "..."  # stands for the middle of a name that is too long
@@ -29,13 +31,14 @@ MOST = 255 - len("..features.npz.part")  # bytes of a name that file systems sti
 DRAWN = 50_000  # a report of more ticks than this is drawn from the extremes of several ticks each
 
 
-def write(scored: Scored, out: Path, name: str) -> list[Path]:
-    """Write features, signals and report to the folder `out`, and return their paths. Where one of
-    them cannot be written, none is. Raises RecordingError."""
+def write(scored: Scored, out: Path, name: str, verdict: Verdict | None = None) -> list[Path]:
+    """Write features, signals and report to the folder `out`, and return their paths; the report
+    shows the `verdict` of a head. Where one of them cannot be written, none is. Raises
+    RecordingError."""
     fills = {f"{name}.features.npz": _write_npz}
     if scored.signal_store is not None:
         fills[f"{name}.signals.csv"] = _write_signals
-    fills[f"{name}.html"] = partial(_write_report, name=name)
+    fills[f"{name}.html"] = partial(_write_report, name=name, verdict=verdict)
     parts = {out / file: out / f".{file}.part" for file in fills}
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -64,7 +67,7 @@ def _write_npz(path: Path, scored: Scored) -> None:
         "rate_hz": np.array(data.hz),
         "ready_s": np.array(data.ready / data.hz),
         "spec_hash": np.array(spec.spec_hash()),
-        "source": np.array(_identity(Episode(scored.path, scored.telemetry.episode))),
+        "source": np.array(identity(Episode(scored.path, scored.telemetry.episode))),
     }
     if data.success is not None:
         arrays["success"] = np.array(data.success)
@@ -105,7 +108,7 @@ def _write_signals(path: Path, scored: Scored) -> None:
             at += len(block)
 
 
-def _write_report(path: Path, scored: Scored, name: str) -> None:
+def _write_report(path: Path, scored: Scored, name: str, verdict: Verdict | None) -> None:
     from headway.tools.report import write_score_report
 
     columns: dict[str, list[NDArray[Any]]] = {}
@@ -121,17 +124,39 @@ def _write_report(path: Path, scored: Scored, name: str) -> None:
     notes = scored.notes
     if size > 1:
         notes = [*notes, f"drawn from the least and the largest of every {size} ticks"]
+    data = scored.telemetry
+    events = [*data.events, (data.end_s, "judged up to here")] if data.end_s else data.events
+    word = {True: "success", False: "failure", None: ""}[data.success]
+    facts = {
+        "outcome": word, "robot": scored.given.robot, "task": scored.given.task,
+        "session": data.session, "episode": data.episode,
+    }  # fmt: skip
     write_score_report(
         path,
         title=name,
         t_s=t,
         signals=signals,
         channels={k: x for k, x in whole.items() if _moves(x)},
-        masked=scored.masked,
+        masked=grouped(scored.masked),
         notes=notes,
-        events=scored.telemetry.events,
-        hz=scored.telemetry.hz,
+        events=events,
+        hz=data.hz,
+        failures=data.failures,
+        retries=data.retries,
+        facts={k: v for k, v in facts.items() if v},
+        verdict=None if verdict is None else _banner(verdict),
+        threshold=None if verdict is None else verdict.threshold.risk,
     )
+
+
+def _banner(verdict: Verdict) -> tuple[str, str, str]:
+    """The verdict as a banner of the report: kind, title, text."""
+    level, source = verdict.threshold.risk, verdict.threshold.source
+    if level is None:
+        return "warn", "No threshold:", source
+    if verdict.t is None:
+        return "info", "No alarm:", f"the risk stays below {level:.3f}; {source}"
+    return "bad", f"Alarm at {verdict.t:.1f} s:", f"the risk rises above {level:.3f}; {source}"
 
 
 def _drawn(scored: Scored) -> Iterator[dict[str, NDArray[Any]]]:
@@ -180,10 +205,11 @@ def names(files: Sequence[Episode], out: Path) -> tuple[list[str], dict[str, str
     found: list[str] = []
     replaced: dict[str, str] = {}
     for file in files:
-        mine = _identity(file)
+        mine = identity(file)
         for name in _choices(file):
             there = _source(out / f"{name}.features.npz")
-            if often[name] < 2 and name not in found and there in (None, mine):
+            free = often[name] < 2 and name not in found and name.casefold() != "index"
+            if free and there in (None, mine):  # index.html is the page about all of them
                 break
         found.append(name)
         if there == mine:
@@ -215,7 +241,7 @@ def _fit(name: str, end: str = "") -> str:
     return text + end
 
 
-def _identity(of: Episode) -> str:
+def identity(of: Episode) -> str:
     """The path of a file, and of an episode its name, as text. Bytes that are no text are written
     as escapes."""
     path = os.fsencode(of.path.resolve()).decode("utf-8", "backslashreplace")

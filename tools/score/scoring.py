@@ -10,15 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway.edge.pro import made_from
-from headway.edge.pro.operator import SIGNALS, TRAIN
+from headway.edge.pro.made_from import Given
+from headway.edge.pro.operator import SIGNALS
 from headway.kernels import spec
 from headway.tools.score.carried import rate_bits, said
 from headway.tools.score.files import open_source
 from headway.tools.score.mapping import Mapping
 from headway.tools.score.samples import Store
-from headway.tools.score.steps import Head, Steps, first_step, given
+from headway.tools.score.steps import Head, Steps, fields_of, first_step, given
 from headway.tools.score.steps import every as steps_every
 from headway.tools.score.telemetry import TICK_HZ, Rows, Telemetry, telemetry_of
+from headway.tools.score.unmask import unmask
 from headway.types import Vec
 
 FEATURE_HZ = 50.0  # how often features are computed where there is no head, and ticks allow it
@@ -90,8 +92,9 @@ class Scored:
     signal_store: Store | None  # (n, 6), in the order of `SIGNALS`; None without a head
     carried: NDArray[np.bool_]  # (209,) which features the file's rates can carry, others are 0
     summary: Summary
-    masked: list[str]  # the mask bits that are never 1
+    masked: dict[str, str]  # the mask bits that are never 1, and what would unmask each
     notes: list[str]
+    given: Given  # whose telemetry it is, with the mask bits that came
     odd: int = 0  # how many things in the file were left out because they could not be read
 
     def __len__(self) -> int:
@@ -176,23 +179,24 @@ def score_file(
         if rate_matters:
             notes.append(_rate_note(head, data, every, signals))
     part = summary.present / max(summary.steps, 1)
-    if head is not None:
-        came = tuple(m for m, s in zip(spec.MASKS, part, strict=True) if s > 0)
-        made_from.check(
-            f"bundle {head.bundle.path} was trained on",
-            head.info,
-            replace(whose, gives=came),
-            TRAIN,
+    came = tuple(m for m, s in zip(spec.MASKS, part, strict=True) if s > 0)
+    whose = replace(whose, gives=came)
+    if head is not None and (lacking := made_from.lacking_of(head.info, whose)):
+        notes.append(
+            f"check {', '.join(lacking)}: masked in this file, known where head "
+            f"{head.bundle.manifest.name} was trained: its signals may say nothing here"
         )
-    masked = [
-        f"{m} ({', '.join(spec.MASK_FIELDS.get(m, (f'ticks at {data.hz:g} Hz',)))})"
-        for m, s in zip(spec.MASKS, part, strict=True)
-        if s == 0
-    ]
+    masked = {
+        m: unmask(m, fields_of(data), mapping.channels, data.own_hz, data.hz)
+        for m in spec.MASKS
+        if m not in came
+    }
     some = [f"{m} {1 - s:.0%}" for m, s in zip(spec.MASKS, part, strict=True) if 0 < s < 0.995]
     if some:
         notes.append(f"masked part of the time: {', '.join(some)}")
-    return Scored(path, data, every, store, signals, steps.kept, summary, masked, notes, source.odd)
+    return Scored(
+        path, data, every, store, signals, steps.kept, summary, masked, notes, whose, source.odd
+    )
 
 
 def _steps_note(hz: float, every: int, head_hz: float) -> str:

@@ -38,8 +38,8 @@ class Raw:
 
 
 class Source(Protocol):
-    """An opened file. A `topic` is that of an MCAP file, None for the mapping's own; tables have no
-    topics."""
+    """An opened file. A `topic` is that of a log of messages, None for the mapping's own; tables
+    have no topics."""
 
     path: Path
 

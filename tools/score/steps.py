@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from headway import bundle as bundles
 from headway.bundle import Bundle
 from headway.edge.engines.engine import Engine, open_bundle
-from headway.edge.pro.made_from import Given, groups_of
+from headway.edge.pro.made_from import Given
 from headway.edge.pro.operator import SIGNALS, ProOperator, pro_dtype
 from headway.errors import BundleError
 from headway.kernels import feature_stream, spec
@@ -58,14 +58,16 @@ def first_step(tick: int, every: int) -> int:
     return -(-tick // every)
 
 
+def fields_of(data: Telemetry) -> set[str]:
+    """The telemetry fields that a file gives."""
+    phase = {"phase"} if data.phases is not None else set()
+    return {*data.channels, *data.constants, "elapsed", *phase}
+
+
 def given(data: Telemetry, robot: str, task: str, what: str) -> Given:
-    """What the telemetry `data` of a `robot` gives PRO; `what` names it in errors."""
-    fields = {*data.channels, *data.constants, "elapsed"}
-    if data.phases is not None:
-        fields |= {"phase"}
-    bits = dict(zip(spec.MASK_RATES, rate_bits(data.hz, data.own_hz), strict=True))
-    groups = tuple(m for m in groups_of(fields, data.hz) if bits.get(m, True))
-    return Given(robot, data.hz, groups, task, what)
+    """What the telemetry `data` of a `robot` gives PRO; `what` names it in errors. Which groups it
+    gives is looked at when all is done: channels of a file may begin late."""
+    return Given(robot, data.hz, None, task, what)
 
 
 class Steps:
@@ -85,7 +87,6 @@ class Steps:
             stream = feature_stream("auto", data.scale, data.joints, data.hz)
             self._stream = Carried(stream, self.kept, bits)
         else:
-            # Channels of a file may begin late, so what is known is looked at when all is done.
             pro = self._pro = ProOperator(
                 head.bundle, head.engine, data.scale, data.joints,
                 hz=data.hz, head_hz=head.hz, given=whose, watched=False,

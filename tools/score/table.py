@@ -64,11 +64,17 @@ class Stamps(NamedTuple):
         return times
 
 
+def _all_keys(channel: Channel) -> list[str]:
+    """The columns that a channel needs."""
+    return [*channel.keys, *([channel.time] if channel.time is not None else [])]
+
+
 class Table(ABC):
     """Columns with names. What is worth saying about the file is added to `notes`, and how many
     lines, cells and samples had to be left out to `odd`."""
 
     episode = ""
+    has_own_times = False  # whether columns may have stamps of their own
 
     def __init__(self, path: Path, names: Sequence[str], notes: Sequence[str], time: Time) -> None:
         """`names` of the columns; `time`: what the mapping says about the stamps. Raises
@@ -81,9 +87,12 @@ class Table(ABC):
         """The unit that a column carries. Raises RecordingError where that cannot be told."""
 
     @abstractmethod
-    def read(self, keys: Sequence[str]) -> tuple[Sequence[str], Iterator[tuple[Times, Vec]]]:
+    def read(
+        self, keys: Sequence[str], time: str | None = None
+    ) -> tuple[Sequence[str], Iterator[tuple[Times, Vec]]]:
         """The key of each column of values, since a key may have several columns, and block by
-        block the times (m,) [ns] and the values (m, k). Raises RecordingError, ConfigError."""
+        block the times (m,) [ns] and the values (m, k). `time`: the key of their own stamps; None:
+        those of the table. Raises RecordingError, ConfigError."""
 
     def keys(self) -> list[str]:
         return self.names
@@ -109,17 +118,23 @@ class Table(ABC):
 
     def channels(self, wanted: Mapping[str, Channel]) -> dict[str, Raw]:
         self._refuse_messages(wanted)
-        there = {n: c for n, c in wanted.items() if all(self.has(k) for k in c.keys)}
-        found = self._channels(there) if there else {}
+        by_time: dict[str | None, dict[str, Channel]] = {}
+        for name, channel in wanted.items():
+            if all(self.has(k) for k in _all_keys(channel)):
+                by_time.setdefault(channel.time, {})[name] = channel
+        found: dict[str, Raw] = {}
+        for time, there in by_time.items():
+            found |= self._channels(there, time)
         for name, channel in wanted.items():
             with if_there(name, channel.optional, self.notes):
-                for key in channel.keys:
+                for key in _all_keys(channel):
                     self.require(key)
-        return found
+        return {name: found[name] for name in wanted if name in found}
 
-    def _channels(self, wanted: Mapping[str, Channel]) -> dict[str, Raw]:
-        """Channels that are there, in one pass over the file."""
-        key_of, blocks = self.read(list(dict.fromkeys(k for c in wanted.values() for k in c.keys)))
+    def _channels(self, wanted: Mapping[str, Channel], time: str | None) -> dict[str, Raw]:
+        """Channels that are there and have their stamps in `time`, in one pass over the file."""
+        keys = list(dict.fromkeys(k for c in wanted.values() for k in c.keys))
+        key_of, blocks = self.read(keys, time)
         series = Series()
         for t, x in blocks:
             series.append(t, x)
@@ -161,8 +176,14 @@ class Table(ABC):
         return [whole[known.index(label)] for label in channel.names], tuple(channel.names)
 
     def _refuse_messages(self, wanted: Mapping[str, Channel]) -> None:
-        """Raises ConfigError for what chooses messages: a table has none."""
+        """Raises ConfigError for what chooses messages: a table has none; and for stamps of their
+        own where all columns have the same."""
         for name, c in wanted.items():
+            if c.time is not None and not self.has_own_times:
+                raise ConfigError(
+                    f"{self.path}: [channels.{name}] `time` is for arrays of different lengths "
+                    "(.npz, HDF5), found a table with one time for all columns: leave it out"
+                )
             given = {"topic": c.topic, "schema": c.schema, "publisher": c.publisher}
             for key, value in (given | {"where": c.where or None}).items():
                 if value is not None:

@@ -67,7 +67,9 @@ class TextTable(Table):
             )
         return self.dialect.units[self.names.index(name)]
 
-    def read(self, keys: Sequence[str]) -> tuple[Sequence[str], Iterator[tuple[Times, Vec]]]:
+    def read(
+        self, keys: Sequence[str], time: str | None = None
+    ) -> tuple[Sequence[str], Iterator[tuple[Times, Vec]]]:
         return keys, ((t, x) for t, x, _ in self._timed(keys))
 
     def _timed(
