@@ -223,7 +223,7 @@ def test_an_alarm_in_the_fault_free_part_is_false_and_the_failure_missed(example
     signals = rig.of(rig.perfect, examples)
     signals[1]["risk"] = np.ones(len(examples[1]))  # it failed
     at = alarms_at(score(made(examples, signals, threshold=0.5)), None)
-    assert (at.caught.count, at.false.count) == (19, 1)
+    assert (at.caught.count, at.at_failure.count, at.false.count) == (19, 20, 1)
 
 
 def test_exactly_the_stated_share_of_episodes_alarms_falsely(examples):

@@ -42,6 +42,7 @@ class Raised:
     calm: NDArray[np.bool_]  # (E,) has a fault-free part
     false: NDArray[np.bool_]  # (E,) an alarm in it
     failed: NDArray[np.bool_]  # (E,) has a failure whose steps are judged
+    hit: NDArray[np.bool_]  # (E,) an alarm at the failure, whatever came before
     delay: Floats  # (E,) of the alarm that catches it [s after the failure], NaN without one
     kinds: NDArray[np.object_]  # (E,) name of the failure, "" without one
 
@@ -55,17 +56,19 @@ def raised(parts: Sequence[Parts], scores: Sequence[Floats], threshold: float) -
     the fault-free part is a false one, and then the failure of that episode counts as missed: the
     robot stands already."""
     n = len(parts)
-    false, delay = np.zeros(n, bool), np.full(n, np.nan)
+    false, hit, delay = np.zeros(n, bool), np.zeros(n, bool), np.full(n, np.nan)
     for i, (p, s) in enumerate(zip(parts, scores, strict=True)):
         over = s > threshold  # false for NaN
         false[i] = (over & p.fault_free).any()
         hits = np.flatnonzero(over & p.window)
+        hit[i] = len(hits) > 0
         if p.first is not None and len(hits) and not false[i]:
             delay[i] = p.of.t[hits[0]] - p.first.t
     return Raised(
         calm=np.array([p.fault_free.any() for p in parts], bool),
         false=false,
         failed=np.array([p.window.any() for p in parts], bool),
+        hit=hit,
         delay=delay,
         kinds=np.array([label(p.first) if p.first else "" for p in parts], object),
     )
@@ -79,6 +82,7 @@ def alarms_of(found: Raised, threshold: float, asked: float | None) -> Alarms:
         threshold=threshold,
         false=share_of(int(found.false.sum()), int(found.calm.sum())),
         caught=share_of(int(found.caught.sum()), int(found.failed.sum())),
+        at_failure=share_of(int(found.hit.sum()), int(found.failed.sum())),
         delay=delay_of(found.delay[found.caught]),
         kinds=tuple(_caught(k, found.delay[found.failed & (found.kinds == k)]) for k in kinds),
     )

@@ -74,7 +74,8 @@ class Alarms(Part, frozen=True, kw_only=True):
     asked: float | None
     threshold: float
     false: Share  # episodes with an alarm in their fault-free part
-    caught: Share  # failures
+    caught: Share  # failures with an alarm, and none before
+    at_failure: Share  # failures with an alarm, whatever came before
     delay: Delay
     kinds: tuple[Caught, ...]
 

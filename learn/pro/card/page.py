@@ -120,14 +120,15 @@ def _alarms(risks: Sequence[Score]) -> str:
                     asked,
                     _share(a.false),
                     _share(a.caught),
+                    f"{a.at_failure.count} of {a.at_failure.of}",
                     _delay(a.delay),
                     f"{a.threshold:.3g}",
                 ]
             )
     if not rows:
         return _dim("No episode has a fault-free part, so no alarm can be called false.")
-    head = ["score", "false alarms asked", "false alarms", "failures caught", "delay [s]",
-            "threshold"]  # fmt: skip
+    head = ["score", "false alarms asked", "false alarms", "failures caught",
+            "alarm at the failure", "delay [s]", "threshold"]  # fmt: skip
     lines = [Line(s.name, _caught(s.alarms)) for s in risks]
     axes = Axes(
         (0.0, 1.1 * max(FALSE_ALARMS)),
@@ -137,9 +138,10 @@ def _alarms(risks: Sequence[Score]) -> str:
     )
     note = (
         "False: in the part of an episode until 1 s before its first failure, or in all of one "
-        "without. Caught: from 0.25 s before to 0.5 s after it, and no false alarm before. Delay: "
-        "median (quartiles), negative before the failure. The thresholds are set on these very "
-        "episodes; on others the share of false alarms varies around the one that was asked."
+        "without. Caught: from 0.25 s before to 0.5 s after it, and no false alarm before; an "
+        "alarm at the failure counts whatever came before. Delay of those caught: median "
+        "(quartiles), negative before the failure. The thresholds are set on these very episodes; "
+        "on others the share of false alarms varies around the one that was asked."
     )
     return _dim(note) + table(head, rows) + figures.lines("Alarms", lines, axes, FALSE_ALARMS)
 

@@ -103,9 +103,10 @@ def label(m: Moment) -> str:
 
 
 def kinds_of(parts: Sequence[Parts]) -> dict[str, int]:
-    """How many failures of each name there are, in the order of names."""
+    """How many failures of each name have steps that are judged, in the order of names."""
     found: dict[str, int] = {}
     for p in parts:
-        for m in p.of.failures:
-            found[label(m)] = found.get(label(m), 0) + 1
+        for k in np.unique(p.kinds[p.positive]):
+            name = label(p.of.failures[k]) if k >= 0 else UNNAMED
+            found[name] = found.get(name, 0) + 1
     return dict(sorted(found.items()))
