@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit, logit
 
-from headway.learn.pro.dataset import AFTER_S, BEFORE_S, CLEAR_S
+from headway.learn.pro.dataset import AFTER_S, CLEAR_S
 from headway.learn.pro.examples import Example
 from headway.tools.statistics import auroc
 
@@ -61,11 +61,10 @@ def _fitted(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, floa
 
 
 def fault_free(e: Example) -> NDArray[np.bool_]:
-    """Which steps (n,) of an episode are before anything went wrong: more than CLEAR_S before its
-    first failure; none where the episode ended badly and nothing says when."""
-    if e.failures:
-        return np.asarray(e.t < e.failures[0].t - CLEAR_S)
-    return np.full(len(e), e.success is not False)
+    """Which steps (n,) of an episode are known to be before anything went wrong: those labelled 0
+    more than CLEAR_S before its first failure, or in an episode without one all that are."""
+    calm = e.risk == 0
+    return np.asarray(calm & (e.t < e.failures[0].t - CLEAR_S) if e.failures else calm)
 
 
 def peaks(examples: Sequence[Example], risk: Sequence[NDArray[Any]]) -> list[float]:
@@ -94,7 +93,7 @@ def summary(examples: Sequence[Example], risk: Sequence[NDArray[Any]]) -> Summar
     delays = []
     for e, r in zip(examples, risk, strict=True):
         for f in e.failures[:1]:
-            at = (e.t >= f.t - BEFORE_S) & (e.t <= f.t + AFTER_S)
+            at = (e.risk == 1) & (e.t <= f.t + AFTER_S)
             over = e.t[at & (r > threshold)]
             n, of = caught.get(f.label, (0, 0))
             caught[f.label] = (n + bool(len(over)), of + 1)

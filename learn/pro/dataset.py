@@ -3,8 +3,8 @@
     examples = load([Path("runs")], Path("robot.toml"))
 
 Labels come from what the mapping says of the files, and from nothing else:
-- risk is 1 from `BEFORE_S` before to `AFTER_S` after a failure, 0 at more than `CLEAR_S` before the
-  first one and from `CALM_S` after one, and unknown in between. An episode with a bad outcome and
+- risk is 1 from `[events] before_s` before to `AFTER_S` after a failure, 0 at more than `CLEAR_S`
+  before that and from `CALM_S` after one, and unknown in between. An episode with a bad outcome and
   without a failure in its events failed at its end.
 - instability is 1 within `RETRY_S` before a retry.
 - completion is the outcome, time-to-go the time until the end of a success.
@@ -14,7 +14,6 @@ What the mapping does not tell is NaN: nothing is learned from it.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,11 +31,14 @@ from headway.learn.pro.examples import Example, Moment
 from headway.tools.score import labelfile
 from headway.tools.score.carried import carried, rate_bits
 from headway.tools.score.files import episodes_of, open_source, walk
+from headway.tools.score.identity import sha256_of
 from headway.tools.score.mapping import Mapping, load_mapping
+from headway.tools.score.meaning import BEFORE_S
 from headway.tools.score.telemetry import Rows, Telemetry, telemetry_of
 
-BEFORE_S, AFTER_S = 0.25, 0.5  # around a failure: the robot is to react now
-CLEAR_S = 1.0  # what comes earlier before a failure than this is taken as fault-free
+AFTER_S = 0.5  # so long after a failure its risk is still to be told
+# What comes earlier before a failure than this, and than `before_s` by half of it, is fault-free.
+CLEAR_S = 1.0
 CALM_S = 2.0  # and so is what comes later after one, where the episode goes on
 RETRY_S = 2.0  # how long before a retry the episode counts as unstable
 FASTEST_HEAD_HZ = 50.0  # steps a second: more would only repeat what the windows hold
@@ -57,6 +59,7 @@ class Log:
     robot: str
     task: str
     tells: Tells
+    before_s: float  # how long before a failure [s] its risk is to be told
 
     @property
     def scale(self) -> Scale:
@@ -118,11 +121,12 @@ class Log:
         failures = self._failures(end)
         if not failures and not self.tells.failures and self.telemetry.success is None:
             return np.full(len(t), np.nan)
+        clear = max(CLEAR_S, self.before_s + 0.5 * CLEAR_S)
         risk = np.zeros(len(t))
         for f, _ in failures:
-            risk[(t >= f - CLEAR_S) & (t < f + CALM_S)] = np.nan
+            risk[(t >= f - clear) & (t < f + CALM_S)] = np.nan
         for f, _ in failures:
-            risk[(t >= f - BEFORE_S) & (t <= f + AFTER_S)] = 1.0
+            risk[(t >= f - self.before_s) & (t <= f + AFTER_S)] = 1.0
         return risk
 
     def _unstable(self, t: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -187,7 +191,8 @@ def logs(paths: Sequence[Path], mapping: Mapping, hz: float | None = None) -> Lo
     """The episodes in the files and folders `paths`, in steps of `hz` [Hz].
 
     Without `hz` the steps are as many a second as the slowest file has samples, at most
-    `FASTEST_HEAD_HZ`. Ticks are at each file's own rate, rounded to a multiple of that. Files that
+    `FASTEST_HEAD_HZ`. Ticks are at each file's own rate, rounded to a multiple of that, or as the
+    mapping's `time.rate_hz` says. Files that
     cannot be read are left out and named in `wrong`. Raises ConfigError where nothing is left, and
     where the mapping tells nothing to learn."""
     telling = tells(mapping)
@@ -202,21 +207,20 @@ def logs(paths: Sequence[Path], mapping: Mapping, hz: float | None = None) -> Lo
         opened += [(path, data) for data in _opened(path, mapping, wrong)]
     if not opened:
         raise ConfigError("wanted episodes, found none that can be read: " + "; ".join(wrong[:3]))
-    own = [data.own_hz for _, data in opened]
-    head_hz = hz if hz is not None else min(FASTEST_HEAD_HZ, min(own))
-    if head_hz < spec.LOWEST_HZ:
-        raise ConfigError(
-            f"wanted steps of at least {spec.LOWEST_HZ:g} Hz, found {head_hz:g} Hz: leave out the "
-            "slowest files"
-        )
+    own, asked = [data.own_hz for _, data in opened], mapping.time.rate_hz
+    head_hz = hz if hz is not None else _head_rate(min(own), asked)
     found = []
-    for (path, data), rate in zip(opened, own, strict=True):
-        every = max(1, round(min(rate, FASTEST_TICK_HZ) / head_hz))
-        tick_hz = head_hz * every
-        if abs(data.hz - tick_hz) > 1e-9:
-            time = msgspec.structs.replace(mapping.time, rate_hz=tick_hz)
+    for path, data in opened:
+        every = max(1, round((asked or min(data.own_hz, FASTEST_TICK_HZ)) / head_hz))
+        if asked is None and abs(data.hz - head_hz * every) > 1e-9:
+            time = msgspec.structs.replace(mapping.time, rate_hz=head_hz * every)
             at_rate = msgspec.structs.replace(mapping, time=time)
             data = telemetry_of(*open_source(path, at_rate, data.episode or None), head_hz)
+        if abs(data.hz / every / head_hz - 1) > 0.01:
+            raise ConfigError(
+                f"wanted ticks that are a multiple of the head's {head_hz:g} Hz, found "
+                f"`time.rate_hz = {data.hz:g}` in the mapping: change it or --hz, or leave it out"
+            )
         found.append(_log(path, data, every, mapping, telling))
     notes = _say_rates(own, head_hz)
     if mapping.labels is not None:
@@ -225,17 +229,29 @@ def logs(paths: Sequence[Path], mapping: Mapping, hz: float | None = None) -> Lo
     return Logs(_with_names(found), wrong, notes)
 
 
+def _head_rate(slowest: float, asked: float | None) -> float:
+    """The steps a second of a head for files whose slowest has samples at `slowest` [Hz], where the
+    mapping has asked for ticks at `asked` [Hz] or nothing. Raises ConfigError."""
+    most = min(FASTEST_HEAD_HZ, slowest)
+    hz = most if asked is None else asked / max(1, round(asked / most))
+    if hz < spec.LOWEST_HZ:
+        raise ConfigError(
+            f"wanted steps of at least {spec.LOWEST_HZ:g} Hz, found {hz:g} Hz: leave out the "
+            "slowest files"
+        )
+    return hz
+
+
 def _log(path: Path, data: Telemetry, every: int, mapping: Mapping, telling: Tells) -> Log:
-    digest = hashlib.sha256(path.read_bytes()) if path.is_file() else hashlib.sha256()
-    digest.update(data.episode.encode())
     return Log(
         name=f"{path.stem}:{data.episode}" if data.episode else path.stem,
-        sha256=digest.hexdigest(),
+        sha256=sha256_of(path, data.episode),
         telemetry=data,
         every=every,
         robot=mapping.robot,
         task=mapping.task,
         tells=telling,
+        before_s=mapping.events.before_s if mapping.events is not None else BEFORE_S,
     )
 
 
@@ -282,9 +298,8 @@ def _say_rates(own: Sequence[float], head_hz: float) -> list[str]:
 
 def known_groups(examples: Sequence[Example]) -> tuple[str, ...]:
     """The mask bits of groups of telemetry, without those of rates, that are known in at least half
-    of the steps of at least half of `examples`."""
-    share: NDArray[Any] = np.array([e.mask.mean(axis=0) >= 0.5 for e in examples])
-    often = share.mean(axis=0) >= 0.5
+    of the steps of each of `examples`."""
+    often: NDArray[Any] = np.all([e.mask.mean(axis=0) >= 0.5 for e in examples], axis=0)
     return tuple(m for m in spec.MASK_FIELDS if often[spec.MASKS.index(m)])
 
 

@@ -172,7 +172,7 @@ class EmaStep(nn.Module):
                 "mean": torch.from_numpy(r.mean), "gain": torch.from_numpy(r.gain),
                 "needs": torch.from_numpy(r.needs),
                 "spare": 1 - torch.from_numpy(r.needs).sum(dim=1),
-                "averages": torch.from_numpy(np.repeat(r.gains, self.count)),
+                "decay": torch.from_numpy(np.repeat(1.0 - r.gains, self.count)),
                 "first": net.first.weight, "first_bias": net.first.bias,
                 "second": net.second.weight, "second_bias": net.second.bias,
                 "heads": torch.cat([net.to_go.weight, net.flags.weight * sign], dim=2),
@@ -193,8 +193,8 @@ class EmaStep(nn.Module):
         z = (torch.sign(x) * torch.log(1.0 + torch.abs(x)) - self.mean) * self.gain
         z = z.clamp(-LIMIT, LIMIT) * known
         before, begun = h.split([self.hidden - 1, 1], dim=1)
-        many = torch.cat([z] * (len(self.averages) // self.count), dim=1)
-        average = many + begun * (1.0 - self.averages) * (before - many)
+        many = torch.cat([z] * (len(self.decay) // self.count), dim=1)
+        average = many + begun * self.decay * (before - many)
         x = torch.cat([z, many - average, bits], dim=1)
         x = torch.relu(x @ self.first + self.first_bias)
         x = torch.relu(x @ self.second + self.second_bias)

@@ -17,7 +17,7 @@ from headway import bundle
 from headway.bundle import Manifest, Pro, Provenance
 from headway.edge.pro.operator import OUTPUTS
 from headway.edge.pro.risk import IN_BUNDLE, Calibration
-from headway.export.onnx import export
+from headway.export.onnx import export, with_weights
 from headway.kernels import spec
 from headway.learn.pro.heads import FOLDS, Folds, model_of
 
@@ -50,7 +50,13 @@ def save(
     """Write the bundle at `out`. `head` and `of_folds` are networks with `step()` and `hidden`;
     `peaks` the largest risks of the fault-free parts of episodes, each by the head that did not see
     it. Raises BundleError."""
-    model, ins, outs = _export(head)
+    inputs = {
+        "features": torch.zeros(1, spec.N_FEATURES) + 0.1,
+        "mask": torch.ones(1, spec.N_MASKS),
+        "h": torch.zeros(1, head.hidden) + 0.1,
+    }
+    names = [*OUTPUTS, "h_out"]
+    model, ins, outs = export(head.step(), inputs, names)
     manifest = Manifest(
         kind="pro",
         name=out.name,
@@ -86,18 +92,10 @@ def save(
         "pro.onnx": model,
         IN_BUNDLE: _json(calibration),
         FOLDS: _json(folds),
-        **{model_of(k): _export(net)[0] for k, net in enumerate(of_folds)},
     }
+    for k, net in enumerate(of_folds):
+        files[model_of(k)] = with_weights(model, net.step(), inputs, names)
     return bundle.save(out, manifest, files)
-
-
-def _export(head: Any) -> tuple[bytes, Any, Any]:
-    inputs = {
-        "features": torch.zeros(1, spec.N_FEATURES) + 0.1,
-        "mask": torch.ones(1, spec.N_MASKS),
-        "h": torch.zeros(1, head.hidden) + 0.1,
-    }
-    return export(head.step(), inputs, [*OUTPUTS, "h_out"])
 
 
 def _json(value: Any) -> bytes:

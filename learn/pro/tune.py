@@ -67,9 +67,14 @@ def opened(bundle: Bundle) -> EmaHead | Recurrent:
     """The network of the PRO head in `bundle`. Raises SpecMismatch for one of another spec, or
     whose model does not name the weights of a head of Headway's."""
     check(bundle, [])
-    weights = {i.name: numpy_helper.to_array(i) for i in onnx.load(bundle.onnx).graph.initializer}
+    graph = onnx.load(bundle.onnx).graph
+    weights = {i.name: np.array(numpy_helper.to_array(i)) for i in graph.initializer}
+    # Which features and mask bits it picks: the exporter has no names for what is no weight.
+    for node in graph.node:
+        if node.op_type == "Gather" and node.input[0] in ("features", "mask"):
+            weights[f"{node.input[0]}_at"] = weights[node.input[1]]
     try:
-        return _ema(bundle, weights) if "averages" in weights else _recurrent(weights)
+        return _ema(bundle, weights) if "decay" in weights else _recurrent(weights)
     except KeyError as e:
         raise SpecMismatch(
             f"{bundle.onnx}: wanted the weights of a head that Headway trained, found none named "
@@ -99,7 +104,8 @@ def _ema(bundle: Bundle, w: Weights) -> EmaHead:
     info = bundle.manifest.pro
     assert info is not None
     n = len(w["features_at"])
-    reader = Reader(w["features_at"], w["masks_at"], w["mean"], w["gain"], w["averages"][::n])
+    gains = (1.0 - w["decay"][::n]).astype(np.float32)
+    reader = Reader(w["features_at"], w["mask_at"], w["mean"], w["gain"], gains)
     bins = w["means"][:, 0]
     typical = bins[-1] / (1.0 - w["means"][-1, 1])
     net = EmaHead(reader, float(bins[-1]), float(typical), info.taught or TARGETS)
@@ -114,16 +120,11 @@ def _ema(bundle: Bundle, w: Weights) -> EmaHead:
     return net
 
 
-def _recurrent(w: Weights) -> ProHead | Any:
+def _recurrent(w: Weights) -> Recurrent:
     """The network of a recurrent head, also of one that was carried over from an earlier spec: its
     weights then belong to the features and mask bits that it picks."""
-    picked = {
-        kind: next((a for n, a in w.items() if n.startswith(f"{kind}_places_of_")), None)
-        for kind in ("features", "mask")
-    }
-    features, masks = picked["features"], picked["mask"]
-    if features is None or masks is None:
-        features, masks = np.arange(spec.N_FEATURES), np.arange(spec.N_MASKS)
+    features = w.get("features_at", np.arange(spec.N_FEATURES))
+    masks = w.get("mask_at", np.arange(spec.N_MASKS))
     bins = w["means"][:, 0]
     net = ProHead(float(bins[-1]), float(bins[-1] / (1.0 - w["means"][-1, 1])))
     n = HIDDEN
@@ -131,6 +132,10 @@ def _recurrent(w: Weights) -> ProHead | Any:
         net.mean[features] = _tensor(w["mean"])
         net.std[:] = torch.inf
         net.std[features] = 1.0 / _tensor(w["gain"])  # inf: it was constant in training
+        # A feature may be had from less now than when the head was trained, which it does not know.
+        needs = torch.zeros(len(features), spec.N_MASKS)
+        needs[:, masks] = _tensor(w["needs"])
+        net.needs[features] = needs
         embed = net.embed[0]
         embed.weight[:] = 0.0
         columns = np.concatenate([features, spec.N_FEATURES + masks])

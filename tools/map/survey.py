@@ -105,7 +105,10 @@ def survey(path: Path, progress: Progress = lambda _: None) -> Survey:
         entries, stampless = _of_bag(source, progress)
         stamp = next((s for s in STAMPS if any(s not in x for x in stampless.values())), "")
         lacking = tuple(t for t, missing in stampless.items() if stamp in missing) if stamp else ()
-        own = ["Headway recorded this: `headway score` needs no mapping for it"]
+        own = [
+            "Headway recorded this: `headway score` needs no mapping for it, and "
+            "examples/score/headway.toml is one to train PRO by"
+        ]
         notes = own * ("scale" in source.log.metadata)
         notes += [f"of each topic at most {MOST_MESSAGES} messages were looked at"]
         return Survey(path, names[0], len(names), entries, time, stamp, lacking, notes)

@@ -9,6 +9,8 @@ from typing import Literal
 from headway import config
 from headway.config import SecondsOrNone
 
+BEFORE_S = 0.25  # how long before a failure its risk is to be told, where the mapping does not say
+
 
 class Phase(config.Struct, frozen=True):
     """`starts` are the times at which the controller's phases 0, 1, ... began, in the unit of the
@@ -66,6 +68,8 @@ class Events(config.Struct, frozen=True):
     went wrong, what was begun anew, and what is neither although the controller reacted to it (a
     false alarm). Each is a word or a pattern such as `*_collision`, whatever its case; a word that
     several match counts as ignored before it counts as a retry, and as a retry before a failure.
+    From `before_s` [s] before a failure on PRO's risk is to tell it: little where sensors show it
+    only when it happens, more where it announces itself.
     From `end_after_s` [s] after the first failure or ignored event on, an episode tells what the
     controller did about it, and no longer what led to it: nothing from there on is learned or
     judged.
@@ -79,6 +83,7 @@ class Events(config.Struct, frozen=True):
     failures: tuple[str, ...] = ()
     retries: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
+    before_s: SecondsOrNone = BEFORE_S
     end_after_s: SecondsOrNone | None = None
 
     def kind_of(self, word: str) -> Literal["failure", "retry", "ignore", ""]:

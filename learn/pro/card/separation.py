@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from headway.learn.pro.card.alarms import (
     Raised,
@@ -47,6 +48,7 @@ class Judge:
     rng: np.random.Generator
     threshold: float | None = None
     weights: Floats = field(init=False)
+    same: NDArray[np.bool_] = field(init=False)  # (E, E) episodes of one session
 
     def __post_init__(self) -> None:
         self.weights = draws(len(self.parts), self.rng)

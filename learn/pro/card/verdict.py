@@ -89,7 +89,7 @@ def _alarms(
     caught = (
         f"{at.caught.count} of {at.caught.of} failures caught ({share:.0%}, "
         f"{at.caught.low:.0%}-{at.caught.high:.0%}) where {at.false.count} of {at.false.of} "
-        "episodes have a false alarm"
+        f"episodes have a false alarm; alarms at {at.at_failure.count} whatever came before"
     )
     if risk.auroc.value < AUROC_LEAST or (risk.auroc.low or 0) <= 0.5:
         against.append(f"AUROC of the risk {said(risk.auroc)}, wanted at least {AUROC_LEAST:g}")
@@ -281,6 +281,6 @@ def said(e: Estimate) -> str:
     if e.value is None:
         return "-"
     if e.low is None or e.high is None:
-        return f"{e.value:.2f}"
+        return f"{e.value:.3f}"
     between = "-" if e.low >= 0 else " to "
-    return f"{e.value:.2f} ({e.low:.2f}{between}{e.high:.2f})"
+    return f"{e.value:.3f} ({e.low:.3f}{between}{e.high:.3f})"
