@@ -81,13 +81,14 @@ def test_the_session_of_a_file(tmp_path):
     assert telemetry(path, session={"folder": True}).session == "monday"
     assert telemetry(path, session={"key": "day"}).session == "tuesday"
     assert telemetry(path, session={"pattern": "/(m[a-z]+)/a[.]"}).session == "monday"
+    assert telemetry(path, session={"key": "day", "pattern": "^(tue)"}).session == "tue"
 
 
 def test_a_session_that_cannot_be_found_is_an_error(tmp_path):
     path = episode(tmp_path, [], [], day=np.array(["", "nan"]))
     with pytest.raises(RecordingError, match="wanted a session in `day`, found no word"):
         telemetry(path, session={"key": "day"})
-    with pytest.raises(RecordingError, match=r"session.pattern \(\(\\d\+\)x\) finds"):
+    with pytest.raises(RecordingError, match=r"session.pattern \(\(\\d\+\)x\) finds the session"):
         telemetry(path, session={"pattern": r"(\d+)x"})
 
 
@@ -95,6 +96,10 @@ def test_a_session_that_cannot_be_found_is_an_error(tmp_path):
     ("given", "said"),
     [
         ("", "one of `key`, `folder = true` and `pattern`"),
+        (
+            "folder = true\nkey = 'a'\npattern = '(a)'",
+            "one of `key`, `folder = true` and `pattern`",
+        ),
         ("folder = true\nkey = 'a'", "one of `key`, `folder = true` and `pattern`"),
         ("pattern = '('", "is no regular expression"),
         ("pattern = 'a'", "wants one group in parentheses, found 0"),

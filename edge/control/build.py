@@ -86,7 +86,7 @@ class Built:
             pace = self.loop.pace
             if pace is not None and pace.note:
                 self.notes.append(pace.note)
-            if pro is not None and math.isnan(self.loop.task_index):
+            if pro is not None and pro.info.tasks and math.isnan(self.loop.task_index):
                 knows = ", ".join(pro.info.tasks)
                 self.notes.append(
                     f"PRO was not trained on the task {self.loop.task.name} (but on {knows}): to "
@@ -197,7 +197,12 @@ class Built:
         then = f"calibrate on this robot's recordings by {risk.CALIBRATE}"
         pro.hold_to(f"{path} was made from", made, then, task=made.task)
         risk.check_model(made, path, self.facts["pro_sha256"])
-        if self.facts.get("policy_sha256", "") != made.policy_sha256:
+        if made.policy_sha256 is None:
+            self.notes.append(
+                f"risk: {path} was calibrated on logs that do not say which policy drove: its "
+                "shares hold for that one"
+            )
+        elif self.facts.get("policy_sha256", "") != made.policy_sha256:
             self.notes.append(
                 f"risk: {path} was calibrated on episodes of another policy, so its shares say "
                 f"nothing sure about this one: {risk.CALIBRATE}"

@@ -72,7 +72,8 @@ class Calibration(Struct, frozen=True, kw_only=True):
     kind: Literal["risk"]
     pro: str  # name of PRO's bundle
     pro_sha256: str  # of its model
-    policy_sha256: str  # of the policy's model; "" for a policy without one
+    # Of the policy's model; "" for a policy without one, None where nothing says which it was.
+    policy_sha256: str | None
     peaks: tuple[Annotated[float, Meta(ge=0.0, le=1.0)], ...]
     episodes: Annotated[int, Meta(ge=0)]
     data: str

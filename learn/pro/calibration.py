@@ -80,7 +80,7 @@ class Summary:
     auroc: float  # of steps; NaN where a class is missing
     threshold: float  # that EARLY_ALARMS of the episodes cross while nothing went wrong
     caught: dict[str, tuple[int, int]]  # by kind of failure: above the threshold at it, of how many
-    delay_s: float  # median, from the failure to the first step above; below 0: before it
+    delay_s: float  # median of the first step above near a failure; below 0: before it
 
 
 def summary(examples: Sequence[Example], risk: Sequence[NDArray[Any]]) -> Summary:
@@ -98,8 +98,7 @@ def summary(examples: Sequence[Example], risk: Sequence[NDArray[Any]]) -> Summar
             n, of = caught.get(f.label, (0, 0))
             caught[f.label] = (n + bool(len(over)), of + 1)
             if len(over):
-                near = e.t[(e.t >= f.t - CLEAR_S) & (r > threshold)]
-                delays.append(float(near[0] - f.t))
+                delays.append(float(over[0] - f.t))
     return Summary(
         auroc(x[np.isfinite(y)], y[np.isfinite(y)] == 1),
         threshold,

@@ -23,7 +23,7 @@ LEFT_OUT = {
     "outcome": ("place_confirm", "barcode", "scale_match", "operator_age"),
 }
 POSITIVE = 0.25  # share of a batch that is drawn from steps with a risk: they are rare
-BATCH = 512
+BATCH = 256  # of each member
 JITTER = 0.1  # deviation of the noise on the inputs, which have a deviation of about 1
 DROPPED = 0.05  # how often a group of telemetry is masked in a step of the training
 WEIGHT_DECAY = 1e-2

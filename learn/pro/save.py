@@ -82,7 +82,7 @@ def save(
         ),
     )  # fmt: skip
     calibration = Calibration(
-        kind="risk", pro=out.name, pro_sha256=sha256(model).hexdigest(), policy_sha256="",
+        kind="risk", pro=out.name, pro_sha256=sha256(model).hexdigest(), policy_sha256=None,
         peaks=tuple(sorted(min(max(p, 0.0), 1.0) for p in peaks)), episodes=len(folds.of),
         data=f"held out in {folds.folds} folds: {facts.data}", date=date.today().isoformat(),
         of="fault-free parts", robot=facts.robot, task=facts.task, tick_hz=facts.tick_hz,

@@ -114,8 +114,6 @@ def train_command(
         how = Fit(options.steps, seed=options.seed)
         teach = _anew(names, how, data) if init is None else _tuned(init, how)
         nets = _Kept(options.out, key, data).teach(teach, progress)
-        if options.compare:
-            _compare(console, paths, mapping, data, nets, options, init, progress)
     *of_folds, head = nets
     logits = _held_out(of_folds, data)
     scale = calibration.platt(data.examples, logits)
@@ -129,6 +127,9 @@ def train_command(
         _facts(data, names, head, said, options),
     )  # fmt: skip
     shutil.rmtree(_Kept.folder(options.out), ignore_errors=True)
+    if options.compare:
+        with _progress(console) as progress:
+            _compare(console, paths, mapping, data, nets, options, init, progress)
     for text in found.wrong:
         console.print(f"[red]left out[/red] {escape(text)}", soft_wrap=True)
     console.print(f"wrote {escape(str(made.path))}; judge it: headway pro card {made.path} ...")

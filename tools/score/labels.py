@@ -146,19 +146,23 @@ def marked_by(
 def session_of(source: Source, s: Session) -> str:
     """The session that the file belongs to. Raises RecordingError where it says none,
     NoSuchKeyError."""
-    if s.key is not None:
-        for _, word in source.words(s.key, s.topic):
-            if word.strip().lower() not in ("", "nan"):
-                return word.strip()
-        raise RecordingError(f"{source.path}: wanted a session in `{s.key}`, found no word there")
     if s.folder:
         return source.path.resolve().parent.name
-    path = source.path.resolve().as_posix()
-    found = re.search(s.pattern or "", path)
+    where, text = "a path", source.path.resolve().as_posix()
+    if s.key is not None:
+        words = (word.strip() for _, word in source.words(s.key, s.topic))
+        where, text = f"`{s.key}`", next((w for w in words if w.lower() not in ("", "nan")), "")
+        if not text:
+            raise RecordingError(
+                f"{source.path}: wanted a session in `{s.key}`, found no word there"
+            )
+        if s.pattern is None:
+            return text
+    found = re.search(s.pattern or "", text)
     if found is None:
         raise RecordingError(
-            f"{source.path}: wanted a path in which session.pattern ({s.pattern}) finds the "
-            "session, found none: mend the pattern"
+            f"{source.path}: wanted {where} in which session.pattern ({s.pattern}) finds the "
+            f"session, found {text!r}: mend the pattern"
         )
     return found[1]
 

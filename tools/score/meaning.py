@@ -101,8 +101,8 @@ class Events(config.Struct, frozen=True):
 class Session(config.Struct, frozen=True):
     """Which episodes belong together, as those of one day, cell or operator: by the first word of
     `key`, by the name of the `folder` that the file lies in, or by what a regular expression with
-    one group finds in the file's path (`pattern`). A head is then judged on other sessions than it
-    was taught."""
+    one group finds in the file's path (`pattern`) or, beside `key`, in that word. A head is then
+    judged on other sessions than it was taught."""
 
     key: str | None = None
     topic: str | None = None
@@ -111,7 +111,7 @@ class Session(config.Struct, frozen=True):
 
     def __post_init__(self) -> None:
         given = [self.key is not None, self.folder, self.pattern is not None]
-        if sum(given) != 1:
+        if sum(given) != 1 and not (sum(given) == 2 and not self.folder):
             raise ValueError("[session] wants one of `key`, `folder = true` and `pattern`")
         if self.pattern is None:
             return
