@@ -1,4 +1,4 @@
-"""Every field of a mapping file of `headway score` is read by code that acts on it."""
+"""Every field of a mapping file is read by code that acts on it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from declared import Reads, check_all_read, nested
 from mcap.writer import Writer
 
 from headway import config
+from headway.learn.pro import dataset
 from headway.tools.score import mapping as score_mapping
 from headway.tools.score.command import score_command
 from headway.tools.score.mapping import Mapping, load_mapping
@@ -59,6 +60,7 @@ labels = "what"
 optional = true
 failures = ["slip"]
 end_after_s = 1.0
+before_s = 0.5
 [session]
 pattern = '([a-z]+)[.]npz'
 [labels]
@@ -140,6 +142,7 @@ def test_every_field_of_a_mapping_is_read(tmp_path: Path) -> None:
         files = [tmp_path / "a.npz", tmp_path / "less.npz"]
         assert score_command(files, tmp_path / "table.toml", None, tmp_path / "out") == 0
         score_file(tmp_path / "b.mcap", load_mapping(tmp_path / "bag.toml"), None)
+        dataset.load(files, tmp_path / "table.toml")  # for what labels for PRO follow from
     check_all_read(reads, {})
 
 

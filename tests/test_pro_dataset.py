@@ -66,9 +66,12 @@ def test_outcomes_teach_completion_and_the_time_to_go(tmp_path):
     # An episode that ended badly without a failure in its events failed at its end.
     assert [(f.label, f.t) for f in bad.failures] == [("failure", pytest.approx(7.95))]
     assert bad.risk[-1] == 1
-    assert bad.risk[0] == 0
+    assert not (bad.risk == 0).any()  # when that began is not known
     assert not (good.risk != 0).any()
     assert np.isnan(unknown.risk).all()
+    early = load(tmp_path, text + "[events]\nbefore_s = 2.0\n")[1]
+    assert early.risk[at(early, 6.2)] == 1
+    assert np.isnan(early.risk[at(early, 5.8)])
 
 
 def test_retries_teach_instability(tmp_path):

@@ -4,8 +4,8 @@
 
 Labels come from what the mapping says of the files, and from nothing else:
 - risk is 1 from `[events] before_s` before to `AFTER_S` after a failure, 0 at more than `CLEAR_S`
-  before that and from `CALM_S` after one, and unknown in between. An episode with a bad outcome and
-  without a failure in its events failed at its end.
+  before that and from `CALM_S` after one, and unknown in between. Of an episode with a bad outcome
+  and without a failure in its events nothing is known but that it failed at its end.
 - instability is 1 within `RETRY_S` before a retry.
 - completion is the outcome, time-to-go the time until the end of a success.
 - Steps from `[events] end_after_s` on are left out.
@@ -122,7 +122,8 @@ class Log:
         if not failures and not self.tells.failures and self.telemetry.success is None:
             return np.full(len(t), np.nan)
         clear = max(CLEAR_S, self.before_s + 0.5 * CLEAR_S)
-        risk = np.zeros(len(t))
+        when_known = bool(self.telemetry.failures) or self.telemetry.success is not False
+        risk = np.full(len(t), 0.0 if when_known else np.nan)
         for f, _ in failures:
             risk[(t >= f - clear) & (t < f + CALM_S)] = np.nan
         for f, _ in failures:

@@ -185,7 +185,8 @@ def _check_meaning(mapping: Mapping, where: str) -> None:
     if events is not None:
         both = events.times is not None and events.text is not None
         none = events.times is None and events.text is None
-        if both or (none and not labelled):
+        # An outcome tells of failures too: `before_s` alone says how early PRO is to tell of them.
+        if both or (none and not labelled and outcome is None):
             raise ConfigError(f"{where}: [events] wants either `times` or `text`")
         if none and (events.failures or events.retries or events.ignore or events.topic):
             raise ConfigError(

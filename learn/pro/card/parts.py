@@ -68,10 +68,13 @@ class Parts:
     @cached_property
     def window(self) -> NDArray[np.bool_]:
         """(n,) steps at which an alarm catches the first failure: from `BEFORE_S` before it to
-        `AFTER_S` after it, and before that where the labels already say that it is near."""
+        `AFTER_S` after it, and before that where the labels already say that it is near; all of an
+        episode that ended badly where nothing says when that began."""
         if self.first is None:
             return np.zeros(self.n, bool)
         t, at = self.of.t, self.first.t
+        if self.of.success is False and not self.negative.any():  # nothing says when it went wrong
+            return np.asarray(t <= at + AFTER_S + HALF_STEP)
         near = (t >= at - BEFORE_S - HALF_STEP) & (t <= at + AFTER_S + HALF_STEP)
         label = self.positive & (t <= at + HALF_STEP)
         label &= ~(np.cumsum((~self.positive & (t <= at))[::-1])[::-1] > 0)  # since the last 0

@@ -20,6 +20,8 @@ from headway.learn.pro.card.model import (
 from headway.tools.statistics import FEWEST
 
 ASKED = 0.1  # share of episodes with a false alarm at which alarms are judged
+# Alarms so much earlier than those of a clock are worth as much as more of them.
+EARLIER_S = 1.0
 # An alarm that misses every other failure does not spare anybody the watching.
 CAUGHT_LEAST = 0.5
 # Of two steps, one near a failure, a clearly useful score puts the right one first four times in
@@ -204,8 +206,13 @@ def _no_better(risk: Score, other: Score) -> str:
     more = other.ahead_caught
     if more is not None and more.value is not None:
         counts = f"{mine.caught.count} against {at.caught.count} of {at.caught.of} failures"
+        if other.name in LATE and _earlier(mine, at):
+            return ""  # a clock finds what runs out of time, but only then
         if other.name in LATE and (more.low or 0) <= 0:
-            return f"the risk does not clearly catch more than {other.name} alone: {counts}"
+            return (
+                f"the risk does not clearly catch more than {other.name} alone, nor "
+                f"{EARLIER_S:g} s earlier: {counts}"
+            )
         if more.value < 0:
             return f"the risk catches less than {other.name} alone: {counts}"
     if risk.auroc.value <= other.auroc.value:
@@ -214,6 +221,13 @@ def _no_better(risk: Score, other: Score) -> str:
             f"{said(risk.auroc)} against {said(other.auroc)}"
         )
     return ""
+
+
+def _earlier(mine: Alarms, other: Alarms) -> bool:
+    """Whether the median alarm of `mine` that catches a failure comes EARLIER_S before that of
+    `other`."""
+    a, b = mine.delay.median, other.delay.median
+    return a is not None and b is not None and a <= b - EARLIER_S
 
 
 def _missing(data: Data) -> str:
