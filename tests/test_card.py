@@ -33,7 +33,7 @@ def control(card, name):
 
 @pytest.fixture(scope="module")
 def examples():
-    return rig.episodes(40)
+    return rig.episodes(40, session="monday")
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +54,43 @@ def test_a_perfect_head_is_usable_for_both(best):
     assert best.order.error_s == pytest.approx(0.0, abs=1e-6)
     assert best.order.clock_error_s > 0.1
     assert [x.auroc.value for x in score(best, "PRO 1 - completion").by_share] == [1.0] * 4
+
+
+def of_outcome_alone(e):
+    """The episode as it is where nothing says when it failed: at its end, and unknown before."""
+    if e.success is not False:
+        return e
+    risk = np.full(len(e), np.nan, np.float32)
+    risk[e.t >= e.t[-1] - 0.25] = 1.0
+    return replace(e, risk=risk, failures=(Moment(float(e.t[-1]), "failure"),))
+
+
+def test_without_sessions_nothing_between_episodes_is_trusted(examples):
+    without = [replace(e, session="") for e in examples]
+    card = made(without, rig.of(rig.perfect, without))
+    assert card.verdict.alarms.state == "usable"  # within an episode the session is the same
+    assert card.verdict.reward.state == "not usable"
+    assert "which were recorded together" in card.verdict.reward.decided
+    ended = [of_outcome_alone(e) for e in without]
+    card = made(ended, rig.of(rig.perfect, ended))
+    assert card.data.calm_before == 0
+    assert card.verdict.alarms.state == "not usable"
+    assert "failures are told from other runs alone" in card.verdict.alarms.decided
+
+
+def test_an_alarm_long_before_a_bad_end_is_no_false_one(examples):
+    """Where an outcome alone says that an episode failed, it may have failed at any time."""
+    ended = [of_outcome_alone(e) for e in examples]
+    signals = rig.of(rig.perfect, ended)
+    for e, s in zip(ended, signals, strict=True):
+        s["risk"] = np.where((e.t >= 1.0) & (e.success is False), 0.9, 0.1)
+    card = made(ended, signals)
+    at = alarms_at(score(card), 0.1)
+    assert (at.caught.count, at.caught.of) == (20, 20)
+    assert at.false.of == 20  # successes alone have a fault-free part
+    lengths = [e.t[-1] for e in ended if e.success is False]
+    assert at.delay.median == pytest.approx(1.0 - np.median(lengths), abs=0.2)
+    assert card.verdict.alarms.state == "usable"
 
 
 def test_of_a_head_that_guesses_nothing_is_left(examples):

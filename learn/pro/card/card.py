@@ -255,6 +255,7 @@ def _data(parts: Sequence[Parts], source: Sequence[str], kept: Sequence[int]) ->
         failed=success.count(False),
         unknown=success.count(None),
         with_failures=sum(bool(p.of.failures) for p in parts),
+        calm_before=sum(bool(p.of.failures) and bool(p.fault_free.any()) for p in parts),
         kinds=kinds_of(parts),
         sessions=dict(sorted(sessions.items())),
         seen=sum(seen),

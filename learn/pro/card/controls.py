@@ -243,7 +243,8 @@ def shuffled_control(
         chance = estimate.low <= 0.5
         said = (
             f"AUROC {estimate.value:.2f}, {SHUFFLED_SHARE:.0%} interval {estimate.low:.2f} to "
-            f"{estimate.high:.2f}: " + ("no better than chance" if chance else "the judging itself leaks")
+            f"{estimate.high:.2f}: "
+            + ("no better than chance" if chance else "the judging itself leaks")
         )
     return Control(
         name="shuffled labels",

@@ -199,6 +199,7 @@ class Data(Part, frozen=True, kw_only=True):
     failed: int = 0  # by their outcome
     unknown: int = 0  # without an outcome
     with_failures: int = 0  # with at least one failure at a known time
+    calm_before: int = 0  # with a fault-free part before their failure
     kinds: dict[str, int] = {}  # failures by name
     sessions: dict[str, int] = {}  # episodes by session
     seen: int = 0  # in training, among all that were given

@@ -20,6 +20,10 @@ from headway.learn.pro.card.model import (
 from headway.tools.statistics import FEWEST
 
 ASKED = 0.1  # share of episodes with a false alarm at which alarms are judged
+UNKNOWN_DAY = (
+    "and nothing says which were recorded together, so the head may tell their day: give "
+    "[session] in the mapping"
+)
 # Alarms so much earlier than those of a clock are worth as much as more of them.
 EARLIER_S = 1.0
 # An alarm that misses every other failure does not spare anybody the watching.
@@ -87,6 +91,8 @@ def _alarms(
     if at.caught.of < FEWEST:
         why = f"{at.caught.of} failures to catch, wanted at least {FEWEST}"
         return _use(against, "cannot judge", why, [])
+    if not data.sessions and data.calm_before < FEWEST:
+        against.append(f"failures are told from other runs alone, {UNKNOWN_DAY}")
     share = at.caught.count / at.caught.of
     caught = (
         f"{at.caught.count} of {at.caught.of} failures caught ({share:.0%}, "
@@ -160,6 +166,8 @@ def _reward(
     if at is None or at.value is None or order.tau_successes.value is None:
         why = at.why if at is not None and at.why else "no completion and no time-to-go"
         return _use(against, "cannot judge", why, [])
+    if not data.sessions:
+        against.append(f"outcomes are told from other runs, {UNKNOWN_DAY}")
     where = f"at {OUTCOME_AT:.0%} of the episode"
     if at.value < OUTCOME_LEAST or (at.low or 0) <= 0.5:
         against.append(
