@@ -8,10 +8,10 @@ import pytest
 
 pytest.importorskip("torch", reason="learning needs PyTorch: make torch")
 
-from headway.learn.pro import train  # noqa: E402
-from headway.learn.pro.card import model  # noqa: E402
-from headway.learn.pro.card.command import card_command  # noqa: E402
-from headway.learn.pro.card.verdict import TREES, alarms_at  # noqa: E402
+from headway.learn.pro import train
+from headway.learn.pro.card import model
+from headway.learn.pro.card.command import card_command
+from headway.learn.pro.card.verdict import TREES, alarms_at
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA, MAPS = ROOT.parent / "shared/data", ROOT / "examples/score"
