@@ -12,10 +12,9 @@ from scipy.optimize import minimize
 from scipy.special import expit, logit
 
 from headway.learn.pro.dataset import AFTER_S, CLEAR_S
-from headway.learn.pro.examples import Example
+from headway.learn.pro.examples import FLAGS, Example
 from headway.tools.statistics import auroc
 
-FLAGS = ("completion", "risk", "unstable")
 EARLY_ALARMS = 0.1  # share of the episodes that may alarm before anything went wrong
 
 

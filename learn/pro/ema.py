@@ -22,6 +22,7 @@ from scipy.signal import lfilter
 from torch import Tensor, nn
 
 from headway.kernels import spec
+from headway.learn.pro.examples import FLAGS, TARGETS
 
 FLOATS = NDArray[np.float32]
 TIMES_S = (0.25, 1.0, 4.0)  # time constants of the averages
@@ -30,8 +31,6 @@ WIDTH = 96  # of the two hidden layers
 MEMBERS = 3  # perceptrons whose logits are averaged
 DROPOUT = 0.2
 BINS = 25  # of the distribution of time-to-go
-FLAGS = ("completion", "risk", "unstable")
-TARGETS = (*FLAGS, "time_to_go")
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+FLAGS = ("completion", "risk", "unstable")  # targets that are 0 or 1, by the names in `Example`
+TARGETS = (*FLAGS, "time_to_go")
+
 
 @dataclass(frozen=True)
 class Moment:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from headway.kernels import spec
-from headway.learn.pro.ema import FLAGS, MEMBERS, EmaHead, reader
-from headway.learn.pro.examples import Example
+from headway.learn.pro.ema import MEMBERS, EmaHead, reader
+from headway.learn.pro.examples import FLAGS, Example
 
 # What tells how long an episode has lasted, where the arm is, or how the task ended: a head that
 # reads it may know the outcome from the schedule, the layout of one cell or the operator.

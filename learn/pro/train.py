@@ -40,8 +40,8 @@ from headway.kernels import spec
 from headway.learn.pro import augment, calibration, dataset, fit, tune
 from headway.learn.pro.calibration import EARLY_ALARMS, Summary
 from headway.learn.pro.dataset import Log
-from headway.learn.pro.ema import TARGETS, EmaHead
-from headway.learn.pro.examples import Example
+from headway.learn.pro.ema import EmaHead
+from headway.learn.pro.examples import FLAGS, TARGETS, Example
 from headway.learn.pro.fit import Fit
 from headway.learn.pro.folds import Split, folds_by, split_in_words
 from headway.learn.pro.heads import Fold, Folds
@@ -119,7 +119,7 @@ def train_command(
     scale = calibration.platt(data.examples, logits)
     for net in nets:
         net.calibrate(scale.slope, scale.shift)
-    risk = [scale(a)[:, calibration.FLAGS.index("risk")] for a in logits]
+    risk = [scale(a)[:, FLAGS.index("risk")] for a in logits]
     said = calibration.summary(data.examples, risk)
     _say_summary(console, said, data)
     made = save(
@@ -359,7 +359,7 @@ def _compare(
         (what[0], nets[:-1], data), (what[1], more, again), (f"{name} as it is", as_is, at_its_rate)
     ):  # fmt: skip
         logits = _held_out(of_folds, on)
-        risk = [a[:, calibration.FLAGS.index("risk")] for a in logits]
+        risk = [a[:, FLAGS.index("risk")] for a in logits]
         said = calibration.summary(on.examples, risk)
         hits, of = (sum(c[i] for c in said.caught.values()) for i in (0, 1))
         table.add_row(label, f"{said.auroc:.3f}", f"{hits} of {of}", f"{said.delay_s:+.2f} s")

@@ -36,6 +36,7 @@ from headway.edge.pro.operator import OUTPUTS
 from headway.export.onnx import export
 from headway.kernels import spec
 from headway.learn.pro import recordings
+from headway.learn.pro.fit import two_hot
 from headway.learn.pro.head import HIDDEN, ProHead
 from headway.learn.pro.recordings import Labelled
 from headway.learn.pro.report import judge
@@ -122,7 +123,7 @@ def loss_of(net: ProHead, b: Batch, generator: torch.Generator) -> Tensor:
     logits, binary = net.sequence(b.features, b.mask * keep)
     flags = F.binary_cross_entropy_with_logits(binary[b.valid], b.labels[b.valid])
     good = b.valid & b.success[:, None]
-    to_go = _two_hot_loss(net, logits[good], b.to_go[good]) if good.any() else flags * 0
+    to_go = two_hot(logits[good], b.to_go[good], net.bins) if good.any() else flags * 0
     return 0.3 * to_go + flags + 0.2 * _ranking(net, logits, b, generator)
 
 
@@ -132,18 +133,6 @@ def _scales(features: NDArray[Any]) -> NDArray[Any]:
     so it must have no effect when it varies later."""
     still = features.max(axis=0) == features.min(axis=0)
     return np.where(still, np.inf, np.maximum(features.std(axis=0), 1e-3)).astype(np.float32)
-
-
-def _two_hot_loss(net: ProHead, logits: Tensor, target: Tensor) -> Tensor:
-    """Cross-entropy of logits (n, BINS) against the two bins next to `target` (n,) [s], weighted by
-    nearness."""
-    width = net.bins[1] - net.bins[0]
-    position = (target / width).clamp(0, len(net.bins) - 1.001)
-    low = position.floor().long()
-    share = position - low
-    log_p = torch.log_softmax(logits, dim=-1)
-    picked = log_p.gather(1, low[:, None])[:, 0] * (1 - share)
-    return -(picked + log_p.gather(1, low[:, None] + 1)[:, 0] * share).mean()
 
 
 def _ranking(net: ProHead, logits: Tensor, b: Batch, generator: torch.Generator) -> Tensor:

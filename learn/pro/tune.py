@@ -20,8 +20,8 @@ from headway.bundle import Bundle
 from headway.errors import SpecMismatch
 from headway.kernels import spec
 from headway.learn.pro import fit
-from headway.learn.pro.ema import BINS, FLAGS, TARGETS, EmaHead, Reader
-from headway.learn.pro.examples import Example
+from headway.learn.pro.ema import BINS, EmaHead, Reader
+from headway.learn.pro.examples import FLAGS, TARGETS, Example
 from headway.learn.pro.head import HIDDEN, ProHead
 from headway.learn.pro.heads import check
 
