@@ -153,6 +153,7 @@ def test_an_interrupted_training_goes_on(trained, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         run(trained.logs, trained.mapping, tmp_path / "head")
     assert not (tmp_path / "head").exists()
+    assert len(list(tmp_path.glob(".head.train/*.pt"))) == 2
     run(trained.logs, trained.mapping, tmp_path / "head")
     assert len(calls) == 3 + 2  # two of three folds were kept; the third and the whole are trained
     assert (tmp_path / "head/pro.onnx").read_bytes() == trained.bundle.onnx.read_bytes()
@@ -191,6 +192,17 @@ def test_what_is_there_is_not_replaced_unasked(trained, tmp_path):
 def test_options_that_cannot_be(trained, tmp_path, options, said):
     with pytest.raises(ConfigError, match=said):
         run(trained.logs, trained.mapping, tmp_path / "head", **options)
+
+
+def test_no_logs_at_all(trained, tmp_path):
+    with pytest.raises(ConfigError, match="wanted logs to learn from, found none"):
+        train.train_command([], trained.mapping, train.Options(tmp_path / "head"))
+
+
+def test_few_episodes_are_said_to_be_few(tmp_path):
+    logs, mapping = write_logs(tmp_path / "logs", 4)
+    _, text = run(logs, mapping, tmp_path / "head", steps=2, folds=2)
+    assert "4 episodes show little" in text
 
 
 def test_too_little_data(tmp_path):

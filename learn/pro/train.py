@@ -50,6 +50,7 @@ from headway.tools.score.mapping import load_mapping
 from headway.tools.statistics import wilson
 
 COPIES = 2  # of each episode, as other sessions would have recorded it
+FEW = 10  # fewer episodes can hardly be judged
 INCOMPLETE = 1  # exit code when files were left out
 
 
@@ -99,7 +100,7 @@ def train_command(
     a bundle. Returns 0, or 1 when files had to be left out. Raises ConfigError, RecordingError,
     BundleError, SpecMismatch: what was wanted, what was found, what to do."""
     console = console or Console()
-    _refuse(options)
+    _refuse(paths, options)
     torch.set_num_threads(options.threads)
     init = bundles.load(options.init) if options.init is not None else None
     mapping = load_mapping(map)
@@ -113,7 +114,11 @@ def train_command(
         _say_data(console, data, found, names, options)
         how = Fit(options.steps, seed=options.seed)
         teach = _anew(names, how, data) if init is None else _tuned(init, how)
-        nets = _Kept(options.out, key, data).teach(teach, progress)
+        try:
+            nets = _Kept(options.out, key, data).teach(teach, progress)
+        except KeyboardInterrupt:
+            console.print("interrupted: what is trained is kept, the same command goes on")
+            raise
     *of_folds, head = nets
     logits = _held_out(of_folds, data)
     scale = calibration.platt(data.examples, logits)
@@ -136,8 +141,10 @@ def train_command(
     return INCOMPLETE if found.wrong else 0
 
 
-def _refuse(options: Options) -> None:
-    """Raises ConfigError, BundleError for options that cannot be, before anything is computed."""
+def _refuse(paths: Sequence[Path], options: Options) -> None:
+    """Raises ConfigError, BundleError for what cannot be, before anything is computed."""
+    if not paths:
+        raise ConfigError("wanted logs to learn from, found none: name files or folders")
     if options.steps < 1:
         raise ConfigError(f"wanted --steps of at least 1, found {options.steps}")
     unknown = [n for n in options.keep if n not in spec.INDEX]
@@ -298,6 +305,11 @@ def _say_data(
     if untaught:
         lines.append(
             f"not taught, since the data shows nothing or one side of it: {', '.join(untaught)}"
+        )
+    if len(examples) < FEW:
+        lines.append(
+            f"{len(examples)} episodes show little: what is printed below may be chance, and a card "
+            f"wants at least {FEW}"
         )
     for line in lines:
         console.print(escape(line), soft_wrap=True)
