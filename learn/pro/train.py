@@ -308,8 +308,8 @@ def _say_data(
         )
     if len(examples) < FEW:
         lines.append(
-            f"{len(examples)} episodes show little: what is printed below may be chance, and a card "
-            f"wants at least {FEW}"
+            f"{len(examples)} episodes show little: what is printed below may be chance, and a "
+            f"card wants at least {FEW}"
         )
     for line in lines:
         console.print(escape(line), soft_wrap=True)
