@@ -6,6 +6,7 @@ Frames are H.264 in yuv420p, every second one a key frame, so that a frame anywh
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -75,7 +76,7 @@ class VideoWriter:
         """Append a frame. Raises OSError."""
         frame = self._av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
         frame.pts, frame.time_base = self.frames, Fraction(1, self.fps)
-        with self._as_os_error():
+        with self._as_os_error(), _own_scheduling():
             self._file.mux(self._stream.encode(frame))
         self.frames += 1
 
@@ -116,6 +117,17 @@ class VideoWriter:
             return False
         size = self.path.stat().st_size if self.path.exists() else 0  # the encoder may hold all
         return size >= VIDEO_MB << 20 or self.frames >= LONGEST_S * self.fps
+
+
+@contextlib.contextmanager
+def _own_scheduling() -> Iterator[None]:
+    """SVT-AV1 makes the thread that opens it a real-time one, where it may: put that back."""
+    before = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        if os.sched_getscheduler(0) != before[0]:
+            os.sched_setscheduler(0, *before)
 
 
 def frames_at(path: Path, times: Sequence[float], fps: float) -> Iterator[Image]:
