@@ -79,7 +79,7 @@ class ProOperator:
             raise SpecMismatch(
                 f"bundle {bundle.path} wants PRO spec {info.spec_hash[:12]}, kernels provide "
                 f"{spec.spec_hash()[:12]}: carry it over with `python -m headway.learn.pro.widen`, "
-                "or train it again with `make models`"
+                "or train it again (`headway pro train`; the shipped one: `make models`)"
             )
         self.given = given or Given("", hz)
         self._watches: list[Watch] = []
