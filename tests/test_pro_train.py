@@ -361,6 +361,26 @@ def test_changed_telemetry_is_another_session_of_the_same_episode(trained):
     assert not np.array_equal(first.features, changed.features)
 
 
+def test_more_than_fits_into_memory_is_drawn_from(trained, monkeypatch):
+    names = fit.choose(trained.examples)
+    net = tune.opened(trained.bundle)
+    whole = fit.gather(net, trained.examples)
+    monkeypatch.setattr(fit, "MOST_INPUTS", net.reader.width * 400)
+    some = fit.gather(net, trained.examples)
+    assert len(whole.inputs) == sum(len(e) for e in trained.examples)
+    risk = ema.FLAGS.index("risk")
+    positives = int((whole.flags[:, risk] == 1).sum())
+    assert int((some.flags[:, risk] == 1).sum()) == positives
+    assert 300 < len(some.inputs) - positives < 500
+    monkeypatch.setattr(train, "MOST_STEPS", 10)
+    logs = dataset.logs([trained.logs], load_mapping(trained.mapping)).logs
+    with train._progress(Console(file=StringIO())) as progress:
+        data = train._prepare(logs, train.Options(Path("x"), folds=2), progress)
+    assert data.copies == []
+    assert len(data.taught_without(0)) == 6
+    assert len(names) == len(net.reader.features)
+
+
 def test_probabilities_are_right_after_calibration(trained):
     rng = np.random.default_rng(0)
     examples, logits = [], []

@@ -72,7 +72,7 @@ class Log:
 
     def rows(self) -> Rows:
         """The ticks (n,) up to where the episode is learned and judged."""
-        rows = self.telemetry.rows
+        rows = np.concatenate(list(self.telemetry.blocks()))  # not kept: there may be many logs
         end = self.telemetry.end_s
         return rows if end is None else rows[: max(1, int(end * self.telemetry.hz) + 1)]
 

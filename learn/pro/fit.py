@@ -27,6 +27,7 @@ BATCH = 256  # of each member
 JITTER = 0.1  # deviation of the noise on the inputs, which have a deviation of about 1
 DROPPED = 0.05  # how often a group of telemetry is masked in a step of the training
 WEIGHT_DECAY = 1e-2
+MOST_INPUTS = 300_000_000  # numbers in memory at once, 4 bytes each
 
 
 @dataclass(frozen=True)
@@ -84,20 +85,28 @@ def fit(
     with torch.random.fork_rng():
         torch.manual_seed(how.seed)
         net = EmaHead(made, limit, float(np.median(durations or [1.0])), taught)
-        data = gather(net, examples)
+        data = gather(net, examples, how.seed)
         descend(net, data, how, progress)
     return net.eval()
 
 
-def gather(net: EmaHead, examples: Sequence[Example]) -> Steps:
-    """The steps of `examples`, prepared for `net`; targets that it is not taught are unknown."""
-    inputs = [net.reader.prepare(e.features, e.mask) for e in examples]
-    flags = [np.stack([getattr(e, n) for n in FLAGS], axis=1) for e in examples]
+def gather(net: EmaHead, examples: Sequence[Example], seed: int = 0) -> Steps:
+    """The steps of `examples`, prepared for `net`; targets that it is not taught are unknown. Where
+    they would not fit into memory, those with a risk and as many others as fit, drawn by `seed`."""
+    share = MOST_INPUTS / max(1, net.reader.width * sum(len(e) for e in examples))
+    rng = np.random.default_rng(seed)
+    inputs, flags, to_go = [], [], []
+    for e in examples:
+        kept = (e.risk == 1) | (rng.random(len(e)) < share)
+        inputs.append(net.reader.prepare(e.features, e.mask)[kept])
+        flags.append(np.stack([getattr(e, n) for n in FLAGS], axis=1)[kept])
+        to_go.append(e.time_to_go[kept])
     table = np.concatenate(flags).astype(np.float32)
     table[:, [n not in net.taught for n in FLAGS]] = np.nan
-    to_go = np.concatenate([e.time_to_go for e in examples]).astype(np.float32)
     return Steps(
-        torch.from_numpy(np.concatenate(inputs)), torch.from_numpy(table), torch.from_numpy(to_go)
+        torch.from_numpy(np.concatenate(inputs)),
+        torch.from_numpy(table),
+        torch.from_numpy(np.concatenate(to_go).astype(np.float32)),
     )
 
 

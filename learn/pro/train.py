@@ -50,6 +50,7 @@ from headway.tools.score.mapping import load_mapping
 from headway.tools.statistics import wilson
 
 COPIES = 2  # of each episode, as other sessions would have recorded it
+MOST_STEPS = 3_000_000  # of all episodes and copies; with more of them there are fewer copies
 FEW = 10  # fewer episodes can hardly be judged
 INCOMPLETE = 1  # exit code when files were left out
 
@@ -77,7 +78,7 @@ class Data:
 
     logs: list[Log]
     examples: list[Example]
-    copies: list[list[Example]]  # COPIES lists as long as `examples`
+    copies: list[list[Example]]  # at most COPIES lists as long as `examples`
     fold_of: list[int]
 
     @property
@@ -177,7 +178,9 @@ def _prepare(logs: list[Log], options: Options, progress: Progress) -> Data:
     alone."""
     bar = progress.add_task("features", total=len(logs))
     examples: list[Example] = []
-    copies: list[list[Example]] = [[] for _ in range(COPIES)]
+    steps = sum(log.telemetry.n // log.every for log in logs)
+    many = min(COPIES, max(0, MOST_STEPS // max(1, steps) - 1))
+    copies: list[list[Example]] = [[] for _ in range(many)]
     for i, log in enumerate(logs):
         rows = log.rows()
         examples.append(log.example(rows))

@@ -95,7 +95,7 @@ def tune(
         if isinstance(start, EmaHead):
             copy = EmaHead(start.reader, float(start.bins[-1]), float(start.typical), start.taught)
             copy.load_state_dict(start.state_dict())
-            fit.descend(copy, fit.gather(copy, examples), how, progress)
+            fit.descend(copy, fit.gather(copy, examples, how.seed), how, progress)
             return copy.eval()
         return Recurrent(_tuned(start.net, examples, how, progress))
 
