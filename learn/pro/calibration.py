@@ -81,6 +81,11 @@ class Summary:
     caught: dict[str, tuple[int, int]]  # by kind of failure: above the threshold at it, of how many
     delay_s: float  # median of the first step above near a failure; below 0: before it
 
+    @property
+    def delay(self) -> str:
+        """The delay in words."""
+        return f"{self.delay_s:+.2f} s" if np.isfinite(self.delay_s) else "-"
+
 
 def summary(examples: Sequence[Example], risk: Sequence[NDArray[Any]]) -> Summary:
     """How well `risk` (n,) of each example tells its failures."""

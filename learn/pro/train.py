@@ -327,7 +327,7 @@ def _say_summary(console: Any, said: Summary, data: Data) -> None:
     console.print(
         f"at a threshold that {EARLY_ALARMS:.0%} of the episodes cross while nothing went wrong "
         f"({said.threshold:.3f}), it is above it at {hits} of {of} failures = {hits / of:.1%} "
-        f"({low:.1%} to {high:.1%}), median delay {said.delay_s:+.2f} s",
+        f"({low:.1%} to {high:.1%}), median delay {said.delay}",
         soft_wrap=True,
     )
     for kind, (n, m) in sorted(said.caught.items()):
@@ -377,5 +377,5 @@ def _compare(
         risk = [a[:, FLAGS.index("risk")] for a in logits]
         said = calibration.summary(on.examples, risk)
         hits, of = (sum(c[i] for c in said.caught.values()) for i in (0, 1))
-        table.add_row(label, f"{said.auroc:.3f}", f"{hits} of {of}", f"{said.delay_s:+.2f} s")
+        table.add_row(label, f"{said.auroc:.3f}", f"{hits} of {of}", said.delay)
     console.print(table)
