@@ -264,6 +264,8 @@ def test_pictures_in_the_table_are_read(others, tmp_path):
 
 def test_videos_in_av1_are_written_and_read(tmp_path, monkeypatch):
     """LeRobot's own codec, and what is written where PyAV has no H.264."""
+    if "libsvtav1" not in pytest.importorskip("av").codecs_available:
+        pytest.skip("this PyAV comes without an AV1 encoder")
     monkeypatch.setattr("headway.tools.dataset.video.CODECS", ("libsvtav1",))
     shown = {"front": [(k * NS // 10, image(k, 64, 96)) for k in range(11)]}
     record(tmp_path / "in" / "a.mcap", shown=shown)
