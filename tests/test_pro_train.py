@@ -20,9 +20,9 @@ from headway.edge.pro import risk  # noqa: E402
 from headway.edge.pro.operator import OUTPUTS  # noqa: E402
 from headway.errors import BundleError, ConfigError, RecordingError, SpecMismatch  # noqa: E402
 from headway.kernels import spec  # noqa: E402
-from headway.learn.pro import augment, dataset, ema, fit, heads, train, tune  # noqa: E402
-from headway.learn.pro.calibration import fault_free, platt, summary  # noqa: E402
-from headway.learn.pro.folds import folds_by  # noqa: E402
+from headway.learn.pro import dataset, ema, fit, heads, train, tune  # noqa: E402
+from headway.learn.pro.calibration import platt, summary  # noqa: E402
+from headway.learn.pro.card.parts import Parts  # noqa: E402
 from headway.tools.score.mapping import load_mapping  # noqa: E402
 
 STEPS = 80
@@ -94,7 +94,9 @@ def test_thresholds_come_from_held_out_fault_free_parts(trained):
     assert made.of == "fault-free parts"
     assert made.robot == "bumper"
     found, _ = heads.held_out(trained.bundle, trained.examples)
-    peaks = [f["risk"][fault_free(e)].max() for f, e in zip(found, trained.examples, strict=True)]
+    peaks = [
+        f["risk"][Parts(e).fault_free].max() for f, e in zip(found, trained.examples, strict=True)
+    ]
     np.testing.assert_allclose(sorted(peaks), made.peaks, atol=1e-4)
     risk.load(
         trained.bundle.path / risk.IN_BUNDLE, trained.bundle.manifest.files["pro.onnx"].sha256
@@ -317,48 +319,6 @@ def test_the_averages_are_those_of_single_steps(trained):
     np.testing.assert_array_equal(inputs[:, -bits.shape[1] :], bits)
     assert inputs.shape[1] == net.reader.width
     assert len(ema.TIMES_S) == len(net.reader.gains)
-
-
-def test_folds_keep_sessions_together_and_classes_apart(tmp_path):
-    logs, mapping = write_logs(tmp_path / "logs", 9)
-    examples = dataset.load([logs], mapping)
-    of = folds_by(examples, 3, "auto", seed=0)
-    for k in range(3):
-        kinds = [bool(e.failures) for e, f in zip(examples, of, strict=True) if f == k]
-        assert sorted(kinds) == [False, True, True]
-    for i, path in enumerate(sorted(logs.iterdir())):
-        day = logs / f"day{i % 4}"
-        day.mkdir(exist_ok=True)
-        path.rename(day / path.name)
-    mapping.write_text(MAP + "[session]\nfolder = true\n")
-    examples = dataset.load([logs], mapping)
-    of = folds_by(examples, 3, "auto", seed=0)
-    by_session = {e.session: set() for e in examples}
-    for e, fold in zip(examples, of, strict=True):
-        by_session[e.session].add(fold)
-    assert len(by_session) == 4
-    assert all(len(found) == 1 for found in by_session.values())
-    assert set(of) == {0, 1, 2}
-    assert len(set(folds_by(examples, 9, "episode", seed=0))) == 9
-
-
-def test_changed_telemetry_is_another_session_of_the_same_episode(trained):
-    mapping = load_mapping(trained.mapping)
-    log = dataset.logs([trained.logs / "run_0.npz"], mapping).logs[0]
-    rows = log.rows()
-    a = augment.changed(rows, np.random.default_rng(1))
-    b = augment.changed(rows, np.random.default_rng(1))
-    c = augment.changed(rows, np.random.default_rng(2))
-    np.testing.assert_array_equal(a["force_norm"], b["force_norm"])
-    assert not np.array_equal(a["force_norm"], c["force_norm"])
-    assert (a["force_norm"] >= 0).all()
-    assert np.isnan(a["q"]).all()
-    ratio = np.median(c["speed"] / rows["speed"])
-    assert 0.7 < ratio < 1.4
-    first, changed = log.example(), log.example(a)
-    np.testing.assert_array_equal(first.risk, changed.risk)
-    np.testing.assert_array_equal(first.mask, changed.mask)
-    assert not np.array_equal(first.features, changed.features)
 
 
 def test_more_than_fits_into_memory_is_drawn_from(trained, monkeypatch):

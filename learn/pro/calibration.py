@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit, logit
 
-from headway.learn.pro.dataset import AFTER_S, CLEAR_S
+from headway.learn.pro.card.alarms import peaks_of
+from headway.learn.pro.card.parts import Parts
+from headway.learn.pro.dataset import AFTER_S
 from headway.learn.pro.examples import FLAGS, Example
 from headway.tools.statistics import auroc
 
@@ -59,17 +61,10 @@ def _fitted(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, floa
     return float(np.exp(found.x[0])), float(found.x[1])
 
 
-def fault_free(e: Example) -> NDArray[np.bool_]:
-    """Which steps (n,) of an episode are known to be before anything went wrong: those labelled 0
-    more than CLEAR_S before its first failure, or in an episode without one all that are."""
-    calm = e.risk == 0
-    return np.asarray(calm & (e.t < e.failures[0].t - CLEAR_S) if e.failures else calm)
-
-
 def peaks(examples: Sequence[Example], risk: Sequence[NDArray[Any]]) -> list[float]:
-    """The largest risk in the fault-free part of each example that has one, in their order."""
-    free = [r[fault_free(e)] for e, r in zip(examples, risk, strict=True)]
-    return [float(r.max()) for r in free if len(r)]
+    """The largest risk in the fault-free part of each example that has one, in their order; a card
+    judges by the same parts."""
+    return peaks_of([Parts(e) for e in examples], risk)
 
 
 @dataclass(frozen=True)
@@ -80,6 +75,11 @@ class Summary:
     threshold: float  # that EARLY_ALARMS of the episodes cross while nothing went wrong
     caught: dict[str, tuple[int, int]]  # by kind of failure: above the threshold at it, of how many
     delay_s: float  # median of the first step above near a failure; below 0: before it
+
+    @property
+    def hits(self) -> tuple[int, int]:
+        """How many failures it is above the threshold at, of how many."""
+        return sum(n for n, _ in self.caught.values()), sum(m for _, m in self.caught.values())
 
     @property
     def delay(self) -> str:

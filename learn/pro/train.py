@@ -259,7 +259,7 @@ def _facts(
 ) -> Facts:
     needed = {m for i in names for m in spec.FEATURES[i].needs}
     rates = [log.telemetry.hz for log in data.logs]
-    hits, of = (sum(c[i] for c in said.caught.values()) for i in (0, 1))
+    hits, of = said.hits
     metrics = {
         "episodes": float(len(data.examples)),
         "auroc_risk_held_out": said.auroc,
@@ -319,7 +319,7 @@ def _say_data(
 
 
 def _say_summary(console: Any, said: Summary, data: Data) -> None:
-    hits, of = (sum(c[i] for c in said.caught.values()) for i in (0, 1))
+    hits, of = said.hits
     console.print(f"held-out episodes: AUROC of risk by step {said.auroc:.3f}")
     if not of:
         return
@@ -351,13 +351,11 @@ def _compare(
     start = init or bundles.load(shipped.PRO)
     how = Fit(options.steps, seed=options.seed)
     others = replace(options, keep=())
+    logs = dataset.logs(paths, mapping, _rate_of(start) if init is None else options.hz).logs
+    again = replace(_prepare(logs, others, progress), fold_of=data.fold_of)
     if init is None:
-        logs = dataset.logs(paths, mapping, _rate_of(start)).logs
-        again = replace(_prepare(logs, others, progress), fold_of=data.fold_of)
         teach, what = _tuned(start, how), ("trained anew", "tuned")
     else:
-        logs = dataset.logs(paths, mapping, options.hz).logs
-        again = replace(_prepare(logs, others, progress), fold_of=data.fold_of)
         teach, what = _anew(fit.choose(again.examples), how, again), ("tuned", "trained anew")
     bar = progress.add_task(what[1], total=data.folds)
     more = []
@@ -376,6 +374,6 @@ def _compare(
         logits = _held_out(of_folds, on)
         risk = [a[:, FLAGS.index("risk")] for a in logits]
         said = calibration.summary(on.examples, risk)
-        hits, of = (sum(c[i] for c in said.caught.values()) for i in (0, 1))
+        hits, of = said.hits
         table.add_row(label, f"{said.auroc:.3f}", f"{hits} of {of}", said.delay)
     console.print(table)
