@@ -1,5 +1,5 @@
-"""The Protocols that every device implements (Camera, ForceTorqueSensor, Arm, Gripper, and World
-for surroundings that can be reset), and the functions that find and open a device.
+"""The Protocols that every device implements (Camera, ForceTorqueSensor, Arm, Gripper,
+OrderStation, and World for surroundings that can be reset), and the functions that find and open a device.
 
 A driver may block in `read`; the threads that this needs are all in `headway.drivers.latest`. The
 folder is the registry: `open_device("cameras", "sim", table, ctx)` loads `drivers/cameras/sim.py`,
@@ -25,6 +25,7 @@ from headway.types import (
     Health,
     Info,
     Limits,
+    OrderState,
     Sample,
     Sent,
     T_co,
@@ -114,6 +115,11 @@ class Gripper(Source[GripperState], Protocol):
 
     def stop(self) -> None:
         """Stop the jaws where they are."""
+
+
+class OrderStation(Source[OrderState], Protocol):
+    """The station that the robot works at: it hands out the lines of an order one after the other,
+    and its sensors confirm what has arrived."""
 
 
 class World(Protocol):

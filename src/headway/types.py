@@ -10,6 +10,7 @@ time that a frozen dataclass takes. `msgspec.structs.replace` makes a copy with 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -108,6 +109,23 @@ class Sent(msgspec.Struct, frozen=True):
 
     q: Vec  # (n,) [rad]
     t_ns: int  # on the run's clock [ns]
+
+
+@dataclass(frozen=True, slots=True)
+class OrderState:
+    """What the station says about the order that the robot works on. An order has `lines` lines,
+    one item each. `line` is the index of the one that is due, `lines` once all are closed, and
+    `instruction` what the robot is asked to do for it, "" once all are closed.
+
+    The station's sensors confirm what they see, with misses and false alarms. A confirm stays 1 for
+    about a second, so that whoever reads slowly sees it; NaN: the station has no such sensor."""
+
+    line: int
+    lines: int
+    instruction: str
+    place: float = math.nan  # something has arrived where the line's item belongs: 0 or 1
+    barcode: float = math.nan  # a barcode was read: 0 or 1
+    scale: float = math.nan  # the scale agrees with the line's article: 0 or 1
 
 
 @dataclass(frozen=True, slots=True)
