@@ -1,5 +1,6 @@
 """The Protocols that every device implements (Camera, ForceTorqueSensor, Arm, Gripper,
-OrderStation, and World for surroundings that can be reset), and the functions that find and open a device.
+OrderStation, and World for surroundings that can be reset), and the functions that find and open
+a device.
 
 A driver may block in `read`; the threads that this needs are all in `headway.drivers.latest`. The
 folder is the registry: `open_device("cameras", "sim", table, ctx)` loads `drivers/cameras/sim.py`,
@@ -159,7 +160,7 @@ class Context:
 
 def device_config(folder: str, table: dict[str, Any], where: str) -> tuple[ModuleType, Any]:
     """The module of the device that `table` describes, and its checked `Config`. `folder` is
-    "cameras", "ft", "arms", "grippers" or "worlds"; `where` names the table in errors.
+    "cameras", "ft", "arms", "grippers", "stations" or "worlds"; `where` names the table in errors.
 
     Raises ConfigError for a missing or unknown `kind`, an unknown key, or an unfit value.
     """

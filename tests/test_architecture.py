@@ -20,7 +20,7 @@ from headway.edge.control import tasks
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("benchmarks", "drivers", "edge", "export", "hil", "kernels", "learn", "tools")
 SHIPPED = ("configs", "models")  # data that the package comes with
-DEVICES = ("arms", "cameras", "ft", "grippers")
+DEVICES = ("arms", "cameras", "ft", "grippers", "stations")
 LINES = 400
 SOURCES = (".py", ".hpp", ".cpp", ".cu", ".cuh", ".css", ".js")
 TEXTS = (*SOURCES, ".md", ".toml", ".txt", ".cfg", ".json", ".html", ".yml", ".yaml", "")

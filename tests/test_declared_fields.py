@@ -39,6 +39,8 @@ from headway.clock import NS, VirtualClock
 from headway.config import Struct
 from headway.drivers import Context, open_device
 from headway.drivers.kinematics import Chain
+from headway.drivers.sim.order import Line, Rates, SimOrder
+from headway.drivers.sim.phrases import Command
 from headway.edge.control import tasks
 from headway.edge.control.settings import Settings
 from headway.edge.control.tasks import Common, Sensed, TaskAbout
@@ -66,7 +68,7 @@ from headway.types import ArmState, GripperState, Moment, Pose
 
 mujoco = pytest.importorskip("mujoco", reason="the cell's configuration is part of a run's")
 
-FOLDERS = ("arms", "ft", "grippers", "cameras", "sim.scenes")
+FOLDERS = ("arms", "ft", "grippers", "stations", "cameras", "sim.scenes")
 ROOTS = (
     Settings,
     Manifest,
@@ -138,6 +140,7 @@ def exercise(tmp_path: Path) -> None:
     recording = runs(tmp_path, policy, pro)
     devices(recording)
     the_loop(tmp_path)
+    an_order()
     the_guard()
     a_server(tmp_path)
     policies(tmp_path)
@@ -162,9 +165,12 @@ def runs(tmp_path: Path, policy: Path, pro: Path) -> Path:
     }
     sim = {"kind": "sim"}
     camera = {"kind": "sim", "name": "wrist", "width": 16, "height": 16}
-    table = null_table(cell={}, arm=sim, ft=sim, gripper=sim, camera=[camera], **with_models)
+    table = null_table(
+        cell={}, arm=sim, ft=sim, gripper=sim, station=sim, camera=[camera], **with_models
+    )
     assert run(written(tmp_path / "cell.toml", table), tmp_path / "cell") == 0
-    table = null_table(realtime=NO_REALTIME, **with_models)
+    station = {"kind": "null", "instruction": "put the red item in the tote"}
+    table = null_table(realtime=NO_REALTIME, station=station, **with_models)
     path = written(tmp_path / "null.toml", table)
     assert run(path, tmp_path / "null", "--realtime") in (0, 1)
     with pytest.raises(SpecMismatch, match="wanted a bundle of kind policy, found pro"):
@@ -182,7 +188,7 @@ def written(path: Path, table: dict[str, Any]) -> Path:
 def devices(recording: Path) -> None:
     """Those that play a recording back."""
     ctx = Context(VirtualClock(1))
-    for folder in ("arms", "ft", "grippers", "cameras"):
+    for folder in ("arms", "ft", "grippers", "stations", "cameras"):
         device = open_device(folder, "replay", {"path": str(recording)}, ctx)
         device.open(1.0)
         ctx.clock.sleep_until(ctx.clock.now() + NS // 10)
@@ -213,6 +219,16 @@ def the_loop(tmp_path: Path) -> None:
     rig = Rig(null_table(), Spoken())
     rig.worker.trouble = "it is started again"
     assert rig.run(tmp_path / "restart.mcap").ticks > 1
+
+
+def an_order() -> None:
+    """At a station that misses everything at first, and is then mistaken."""
+    for miss in (1.0, 0.0):
+        rates = Rates(place_miss=miss, scale_miss=miss, scale_false=1.0)
+        order = SimOrder([Line(Command("do it"), "do it")], rates, np.random.default_rng(0))
+        for i in range(100):
+            order.sense(0.1 * i, placed=True, weight_ok=False, scanned=True)
+    assert order.state.line == 1
 
 
 def the_guard() -> None:

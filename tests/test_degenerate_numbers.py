@@ -28,7 +28,7 @@ STRUCTS = [
     plugins.load("drivers.sim", "cell").CellConfig,
     *(
         plugins.load(f"drivers.{folder}", kind).Config
-        for folder in ("arms", "ft", "grippers", "cameras", "sim.scenes")
+        for folder in ("arms", "ft", "grippers", "stations", "cameras", "sim.scenes")
         for kind in plugins.kinds(f"drivers.{folder}")
     ),
 ]

@@ -126,7 +126,9 @@ class Cell:
             for _ in range(round(0.5 / cfg.timestep)):  # let the items settle
                 self._physics()
             self.q_ref[:] = d.qpos[:n]
-            self.t_ns = self.clock.now()
+            self.t_ns = self._start_ns = self.clock.now()
+            if self.scene.step is not None:
+                self.scene.step(self.model, d, 0.0)
             instruction: str = self.scene.instruction
             return instruction
 
@@ -190,6 +192,8 @@ class Cell:
                 self._physics()
                 self._protect()
                 self.t_ns += self.step_ns
+            if self.scene.step is not None:
+                self.scene.step(self.model, self.data, (self.t_ns - self._start_ns) / NS)
             if any(self._unstable.tolist()):
                 raise DeviceError(
                     "the simulated cell became unstable: use a smaller [cell] timestep"

@@ -11,6 +11,7 @@ from headway.clock import NS, Tick
 from headway.edge.control.events import EventKind
 from headway.edge.control.jaws import Jaws
 from headway.edge.control.log import NullLog
+from headway.edge.control.orders import OrderWatch
 from headway.edge.control.pace import Pace
 from headway.edge.control.planner import Planner
 from headway.edge.control.result import INTERRUPTED, Result, Trace, success_of
@@ -22,7 +23,7 @@ from headway.edge.guard.guard import Decision, Guard
 from headway.edge.guard.reasons import FINE, Finding, Reason
 from headway.edge.policy.policy import Worker
 from headway.errors import PolicyError, SpecMismatch
-from headway.types import ArmState, Signals, Vec, Wrench
+from headway.types import ArmState, OrderState, Signals, Vec, Wrench
 
 # The guard's reasons that no new chunk can cure: when only these come for `loop.fault_after_s`, the
 # episode ends as a fault.
@@ -79,7 +80,10 @@ class Episode:
         self.why = ""  # the fault that ends the episode; "": none
         self.felt = np.zeros(6)  # the wrench at the TCP (6,) [N, Nm], refilled by `contact`
         self._at_tcp = Wrench(self.felt[:3], self.felt[3:], "tcp")
+        self._orders = None if station.orders is None else OrderWatch(log)
         self._asked: str | None = None  # the instruction that the task asked for last
+        if self._orders is not None:
+            self._asked = instruction  # the station has said it already
         self._said: bool | None = None  # the operator's verdict
         self._peak = 0.0
         self._refused: dict[str, int] = {}  # commands by the name of the guard's reason
@@ -112,6 +116,16 @@ class Episode:
         self.force = math.hypot(*contact.force.tolist())
         self._peak = max(self._peak, self.force)
         return contact
+
+    def order(self, t_ns: int) -> OrderState | None:
+        """What the station says of the order at the tick at `t_ns` [ns]; None where it says
+        nothing. It goes into the row, and events tell what is new."""
+        if self._orders is None:
+            return None
+        order = self.senses.order()
+        self.row.confirms(order, self.operator)
+        self._orders.step(order, t_ns)
+        return order
 
     def finish(self, said: bool | None) -> None:
         """An operator ends the episode with the next tick. `said`: whether it is a success, None to

@@ -33,6 +33,13 @@ class EventKind(Enum):
     GOAL_REACHED = "goal_reached"
     # Anything else that a task reports, in its own words and numbers.
     TASK = "task"
+    # What the station says of the order. A line is due: `text` is what it asks for; `numbers`: line
+    # (its index), lines. The station has closed one: `numbers` likewise.
+    LINE_BEGUN = "line_begun"
+    LINE_CLOSED = "line_closed"
+    # A sensor of the station confirms something. `subject`: "place", "barcode", "scale" (the weight
+    # is right) or "scale mismatch"; `numbers`: line, lines.
+    CONFIRM = "confirm"
     # The policy is given another instruction while the episode runs: `text`.
     INSTRUCTION = "instruction"
     # The guard sent something other than the wanted command. `subject`: the name of its `Reason`;

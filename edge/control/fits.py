@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from headway.clock import NS
-from headway.edge.control.row import FILLED
+from headway.edge.control.row import FILLED, OF_STATION
 from headway.edge.control.settings import Settings
 from headway.edge.control.station import Station
 from headway.edge.control.tasks import Task
@@ -52,7 +52,8 @@ def given(station: Station, task: str, tasks: Sequence[str]) -> Given:
     if task not in tasks:
         lacking |= {"task"}
     hz = station.settings.loop.hz
-    return Given(station.model.name, hz, groups_of(set(FILLED) - lacking, hz), task)
+    fields = {*FILLED, *(OF_STATION if station.orders is not None else ())} - lacking
+    return Given(station.model.name, hz, groups_of(fields, hz), task)
 
 
 def notes(policy: About | None, station: Station) -> Iterator[str]:

@@ -194,6 +194,7 @@ class Loop:
             if watchdog is not None and not watchdog.beat():
                 e.why = "the watchdog process was killed or hangs: nobody watches the loop"
             state, wrench, grip = senses.read()
+            order = e.order(t_ns)
             stamps[1] = now()
             elapsed = (t_ns - start_ns) / NS
             contact = e.contact(wrench, state, t_ns)
@@ -203,7 +204,7 @@ class Loop:
             if self._finish is not None:
                 e.finish(*self._finish)
             ended = planner.player.ended
-            task.step(Sensed(t_ns, dt, elapsed, state, felt, grip, ended, e.operator))
+            task.step(Sensed(t_ns, dt, elapsed, state, felt, grip, ended, e.operator, order))
             e.follow_task(t_ns)
             jitter = senses.jitter.seconds
             row.fill(t_ns, elapsed, e.q_sent, dt, state, felt, grip, task, jitter)

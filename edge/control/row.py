@@ -14,12 +14,14 @@ from headway.compiled import Computed, Impl
 from headway.edge.control.tasks import Task
 from headway.edge.recording.tick import twin
 from headway.kernels import telemetry
-from headway.types import ArmState, GripperState, Vec
+from headway.types import ArmState, GripperState, OrderState, Vec
 
 _LAST = "comms_jitter"  # of the fields that every tick sets: the row's first ones
 # The fields that a loop can know; of those that are left, other robots' files may hold some.
 _NAMES = tuple(telemetry.FIELDS)
 FILLED = (*_NAMES[: _NAMES.index(_LAST) + 1], "task")
+# Those that it knows beside a station.
+OF_STATION = ("place_confirm", "barcode", "scale_match", "operator")
 _NO_GRIP = GripperState(math.nan, math.nan, math.nan)
 
 
@@ -77,6 +79,18 @@ class Row:
         self._cells = twin("Cells", PythonCells, impl)(rows.view(np.uint8), joints)
         self.computed_by: Computed = "python" if isinstance(self._cells, PythonCells) else "cpp"
         self._limit, self._protective_stop = limit_s, math.nan
+        self._order: OrderState | None = None  # that the row holds
+        self._operator = self.view["operator"]
+
+    def confirms(self, order: OrderState | None, operator: bool) -> None:
+        """Fill in what the station confirms; None: it says nothing at this tick. `operator`:
+        whether an operator has ended the episode. Only called where there is a station."""
+        if order is not self._order:
+            self._order, view = order, self.view
+            view["place_confirm"][...] = math.nan if order is None else order.place
+            view["barcode"][...] = math.nan if order is None else order.barcode
+            view["scale_match"][...] = math.nan if order is None else order.scale
+        self._operator[...] = operator
 
     def fill(
         self,

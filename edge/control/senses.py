@@ -11,7 +11,7 @@ from headway.edge.control.log import NullLog
 from headway.edge.control.station import Station
 from headway.edge.control.stuck import StuckSensor
 from headway.errors import DeviceError, Stale
-from headway.types import ArmState, Frame, GripperState, T_co, Wrench
+from headway.types import ArmState, Frame, GripperState, OrderState, T_co, Wrench
 
 
 class Senses:
@@ -23,6 +23,7 @@ class Senses:
         self._cfg = cfg = station.settings.loop
         self._max_age_ns = round(cfg.max_age_s * NS)
         self._frame_age_ns = round(cfg.camera_max_age_s * NS)
+        self._order_age_ns = round(cfg.station_max_age_s * NS)
         self._stuck = StuckSensor(cfg.ft_stuck_s)
         self.jitter = Jitter()  # of the arm's samples
         self.trouble = ""
@@ -43,6 +44,12 @@ class Senses:
             wrench = None
         grip = self._fresh(station.gripper, most) if station.gripper else None
         return state, wrench, grip
+
+    def order(self) -> OrderState | None:
+        """What the station says, None without a valid sample of at most `loop.station_max_age_s`,
+        and where there is no station."""
+        orders = self._station.orders
+        return None if orders is None else self._fresh(orders, self._order_age_ns)
 
     def frames(self, t_ns: int) -> dict[str, Frame]:
         """The cameras' images of at most `loop.camera_max_age_s`, by camera name. They are recorded

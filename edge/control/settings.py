@@ -35,6 +35,7 @@ class LoopConfig(config.Struct, frozen=True):
     # a wrench that stays the same in every bit for this long counts as missing; 0: never
     ft_stuck_s: SecondsOrNone = 0.0
     camera_max_age_s: Seconds = 0.25  # of camera images
+    station_max_age_s: Seconds = 0.5  # of what the station says
     # a chunk made from an observation older than this is not followed
     chunk_max_age_s: Seconds = 1.0
     grip_force: Annotated[float, Meta(gt=0.0, le=10_000.0)] = 15.0  # [N]
@@ -72,14 +73,16 @@ class ProConfig(config.Struct, frozen=True):
 
 
 class Settings(config.Struct, frozen=True):
-    """The whole configuration. The tables `arm`, `ft`, `gripper`, `camera`, `cell`, `task` and
-    `policy` have the key `kind` and the keys of the driver, world, task or policy of that kind."""
+    """The whole configuration. The tables `arm`, `ft`, `gripper`, `station`, `camera`, `cell`,
+    `task` and `policy` have the key `kind` and the keys of the driver, world, task or policy of
+    that kind."""
 
     arm: dict[str, Any]
     task: dict[str, Any]
     guard: GuardConfig
     ft: dict[str, Any] | None = None
     gripper: dict[str, Any] | None = None
+    station: dict[str, Any] | None = None
     camera: list[dict[str, Any]] = []  # noqa: RUF012 - msgspec copies defaults
     cell: dict[str, Any] | None = None
     tool: ToolConfig = ToolConfig()
@@ -162,6 +165,8 @@ def check_devices(settings: Settings, where: str) -> None:
         device_config("ft", settings.ft, f"{place}[ft]")
     if settings.gripper is not None:
         device_config("grippers", settings.gripper, f"{place}[gripper]")
+    if settings.station is not None:
+        device_config("stations", settings.station, f"{place}[station]")
     cameras(settings, place)
     policy(settings, place)
     task(settings, place)

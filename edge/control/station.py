@@ -8,23 +8,34 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from headway.clock import Clock, VirtualClock, WallClock
-from headway.drivers import Arm, Camera, Context, ForceTorqueSensor, Gripper, World, device_config
+from headway.clock import NS, Clock, VirtualClock, WallClock
+from headway.drivers import (
+    Arm,
+    Camera,
+    Context,
+    ForceTorqueSensor,
+    Gripper,
+    OrderStation,
+    World,
+    device_config,
+)
 from headway.drivers.latest import Latest
 from headway.drivers.lock import DeviceLock
 from headway.edge.control.payload import Payload
 from headway.edge.control.settings import Settings, cameras, world
 from headway.edge.motion.actions import Limb
+from headway.errors import Stale
 from headway.kernels.telemetry import Scale
-from headway.types import ArmState, Frame, GripperState, Wrench
+from headway.types import ArmState, Frame, GripperState, OrderState, Wrench
 
 
 class Station:
     """`with Station(settings, clock) as station:` opens all devices; nothing moves. `arm`, `ft`,
-    `gripper` and `cameras` give the newest samples, `arm_device` and `gripper_device` take
-    commands; a device that is not configured is None. `stroke` [m] is the gripper's, None without
-    one; `model` is the arm's, `chain` its kinematics, and `limb` what chunks are played on; `scale`
-    is what PRO's features are scaled by, and `seed` that of the episode which was set up last.
+    `gripper`, `orders` and `cameras` give the newest samples, `arm_device` and `gripper_device`
+    take commands; a device that is not configured is None. `stroke` [m] is the gripper's, None
+    without one; `model` is the arm's, `chain` its kinematics, and `limb` what chunks are played on;
+    `scale` is what PRO's features are scaled by, and `seed` that of the episode which was set up
+    last.
 
     A device with an address (`info.uri`) is locked against other processes while it is open. Raises
     ConfigError, DeviceError, and Busy for a device that another process holds.
@@ -47,6 +58,7 @@ class Station:
         self.ft: Latest[Wrench] | None = None
         self.gripper: Latest[GripperState] | None = None
         self.gripper_device: Gripper | None = None
+        self.orders: Latest[OrderState] | None = None
         self.cameras: dict[str, Latest[Frame]] = {}
         self.has_depth: dict[str, bool] = {}
         if settings.ft is not None:
@@ -55,6 +67,9 @@ class Station:
         if settings.gripper is not None:
             self.gripper_device = self._open("grippers", "gripper", settings.gripper)
             self.gripper = Latest(self.gripper_device, clock, "gripper")
+        if settings.station is not None:
+            orders: OrderStation = self._open("stations", "station", settings.station)
+            self.orders = Latest(orders, clock, "station")
         for name, (module, cfg) in cameras(settings).items():
             camera: Camera = module.connect(cfg, self.ctx)
             self.cameras[name] = Latest(camera, clock, f"camera {name}")
@@ -78,9 +93,9 @@ class Station:
 
     @property
     def sources(self) -> list[Latest[Any]]:
-        """All devices of this run, in the order in which they are opened: the arm, the F/T sensor
-        and the gripper if there are any, and the cameras."""
-        optional = [s for s in (self.ft, self.gripper) if s is not None]
+        """All devices of this run, in the order in which they are opened: the arm, the F/T sensor,
+        the gripper and the station if there are any, and the cameras."""
+        optional = [s for s in (self.ft, self.gripper, self.orders) if s is not None]
         return [self.arm, *optional, *self.cameras.values()]
 
     @property
@@ -119,7 +134,8 @@ class Station:
                 raise
 
     def reset(self, seed: int) -> str | None:
-        """Set up the episode of `seed`. Returns its instruction, None where there is none. In
+        """Set up the episode of `seed`. Returns its instruction, None where there is none: the
+        world's, else that of the line which the station says is due, else the configured one. In
         lock-step the clock restarts, so that an episode does not depend on those before it."""
         self.seed = seed
         if isinstance(self.clock, VirtualClock):
@@ -127,7 +143,14 @@ class Station:
             for source in self.sources:
                 source.restart()
         asked = self.world.reset(seed) if self.world is not None else ""
-        return asked or self.settings.instruction
+        return asked or self._due() or self.settings.instruction
+
+    def _due(self) -> str:
+        """What the station asks for now, "" where it says nothing."""
+        try:
+            return self.orders.latest(5 * NS).value.instruction if self.orders is not None else ""
+        except Stale:  # it may begin to speak with the episode
+            return ""
 
     def outcome(self) -> bool | None:
         """Whether the instruction was carried out, as the world tells; None where there is no world

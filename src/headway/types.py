@@ -126,6 +126,7 @@ class OrderState:
     place: float = math.nan  # something has arrived where the line's item belongs: 0 or 1
     barcode: float = math.nan  # a barcode was read: 0 or 1
     scale: float = math.nan  # the scale agrees with the line's article: 0 or 1
+    mismatch: bool = False  # the scale has found another weight, and still does
 
 
 @dataclass(frozen=True, slots=True)

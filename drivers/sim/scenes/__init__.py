@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from headway.drivers.sim.order import SimOrder
 
 
 @dataclass(frozen=True)
@@ -33,9 +36,15 @@ class Scene:
     """`xml`: MJCF of the bodies to put into the world. `instruction`: the task for the policy, ""
     for none. `outcome(model, data)`: whether the station's sensors report that it is carried out,
     for a MuJoCo model and its state; None where they cannot tell. `truth`: facts about the bodies,
-    for experts and analysis only; nothing that runs on the robot may read them."""
+    for experts and analysis only; nothing that runs on the robot may read them.
+
+    `step(model, data, t_s)` is called once per control tick, after the physics, `t_s` [s] after the
+    episode's start; it may change the model and its state (a latch, a friction), and tells `order`
+    what is true. `order`: that of the station, None in a scene without one."""
 
     xml: str
     instruction: str
     outcome: Callable[[Any, Any], bool | None]
     truth: dict[str, Any] = field(default_factory=dict)
+    step: Callable[[Any, Any, float], None] | None = None
+    order: SimOrder | None = None

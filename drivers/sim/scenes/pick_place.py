@@ -15,6 +15,8 @@ import numpy as np
 from msgspec import Meta
 
 from headway import config
+from headway.drivers.sim.order import Line, Rates, SimOrder
+from headway.drivers.sim.phrases import Command
 from headway.drivers.sim.scenes import Scene, Zone
 
 COLOURS = {
@@ -28,7 +30,8 @@ BIN = Zone((0.45, -0.17, 0.0), (0.13, 0.11, 0.03))
 TOTE = Zone((0.45, 0.20, 0.0), (0.11, 0.11, 0.04))
 TASK, PLACES = "pick_place", {"source": BIN, "target": TOTE}
 HOME = (0.42, -0.13, 0.30)
-
+_HELD = 0.06  # an item so near to the TCP may still be in the jaws [m]
+_SCALE = 0.02  # the scale's tolerance [kg]
 
 Items = Annotated[int, Meta(ge=1, le=len(COLOURS))]
 Mass = Annotated[float, Meta(gt=0.0, le=100.0)]
@@ -47,6 +50,7 @@ class Config(config.Struct, frozen=True):
     friction_max: Friction = 0.9
     # smallest distance between item centres [m]
     clutter: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.07
+    rates: Rates = Rates()  # of the station's sensors
 
     def __post_init__(self) -> None:
         for name in ("items", "mass", "friction"):
@@ -74,7 +78,50 @@ def build(cfg: Config, rng: np.random.Generator) -> Scene:
         inside = [_in_tote(data.body(f"item{i}").xpos) for i in range(n)]
         return bool(inside[0] and not any(inside[1:]))
 
-    return Scene(xml, f"put the {colours[0]} item in the tote", outcome, truth)
+    text = f"put the {colours[0]} item in the tote"
+    # Its generator is a child: the scene's own draws are the same with any order.
+    order = SimOrder([Line(Command(text), text)], cfg.rates, rng.spawn(1)[0])
+    watch = _Tote(order, [0], [facts["mass"] for facts in truth["items"]])
+    return Scene(xml, text, outcome, truth, watch.step, order)
+
+
+class _Tote:
+    """Tells `order` what lies in the tote. `wanted` are the items of its lines, `masses` [kg] those
+    of all items."""
+
+    def __init__(self, order: SimOrder, wanted: list[int], masses: list[float]) -> None:
+        self._order, self._wanted, self._masses = order, wanted, masses
+        self._line = 0
+        self._before: list[int] = []  # what lay there when the line became due
+        self._bodies: list[Any] = []
+        self._tcp: Any = None
+
+    def step(self, model: Any, data: Any, t_s: float) -> None:
+        """To be called once per control tick, see `Scene.step`."""
+        if self._tcp is None:
+            self._bodies = [data.body(f"item{i}").xpos for i in range(len(self._masses))]
+            self._tcp = data.site("tcp").xpos
+        tcp = self._tcp.tolist()
+        there = [
+            i
+            for i, body in enumerate(self._bodies)
+            if _in_tote(p := body.tolist()) and math.dist(p, tcp) > _HELD
+        ]
+        order = self._order
+        wants = sum(self._masses[i] for i in (*self._before, self._due))
+        weighs = sum(self._masses[i] for i in there)
+        order.sense(
+            t_s,
+            placed=any(i not in self._before for i in there),
+            weight_ok=abs(weighs - wants) < _SCALE,
+            scanned=False,
+        )
+        if order.line != self._line:
+            self._line, self._before = order.line, there
+
+    @property
+    def _due(self) -> int:
+        return self._wanted[min(self._line, len(self._wanted) - 1)]
 
 
 def _in_tote(p: Any) -> bool:

@@ -26,7 +26,7 @@ from headway.config import Positive
 from headway.drivers.kinematics import Chain
 from headway.edge.control.events import EventKind
 from headway.errors import ConfigError
-from headway.types import ArmState, GripperState, Pose, Vec
+from headway.types import ArmState, GripperState, OrderState, Pose, Vec
 
 FOLDER = "edge.control.tasks"
 MOST_PHASES = 8  # PRO's features have one bit for each
@@ -45,6 +45,7 @@ class Sensed(msgspec.Struct, frozen=True):
     grip: GripperState | None
     ended: bool = False  # the policy says that it is done
     operator: bool = False  # an operator has ended the episode; it ends with this tick
+    order: OrderState | None = None  # what the station says of the order
 
 
 Place = Annotated[float, Meta(ge=-10.0, le=10.0)]  # a coordinate within reach of any arm [m]
