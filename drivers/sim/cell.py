@@ -177,6 +177,7 @@ class Cell:
         self._unstable = d.warning.number[int(w.mjWARN_BADQPOS) : int(w.mjWARN_BADQACC) + 1]
         self._step = self.mujoco.mj_step
         self._jaw_step = FINGER_SPEED * self.cfg.timestep
+        self._stroke, self._jaw_ref = self.gripper.stroke, 0.0
 
     def sync(self) -> None:
         """Step the physics up to the clock's present time. Raises DeviceError when the simulation
@@ -239,13 +240,18 @@ class Cell:
         # The robot's controller knows its own mass and the tool's, not the payload's.
         self._applied[:] = self._bias
         # The jaws have a position servo. Its reference moves at a bounded speed, and its distance
-        # from the jaw times FINGER_KP stays below the force limit.
-        step = self._jaw_step
-        closed = (self.gripper.stroke - self.width_ref) / 2
-        reference, jaw = float(self._finger_ctrl[0]), float(self.finger[0])
-        reference += min(max(closed - reference, -step), step)
+        # from the jaw times FINGER_KP stays below the force limit. `min` and `max` would take
+        # longer than all the rest here.
+        step, reference, jaw = self._jaw_step, self._jaw_ref, self.finger.item(0)
+        way = (self._stroke - self.width_ref) / 2 - reference
+        reference += -step if way < -step else step if way > step else way
         lead = self.grip_limit / FINGER_KP
-        self._finger_ctrl[:] = min(max(reference, jaw - lead), jaw + lead)
+        if reference < jaw - lead:
+            reference = jaw - lead
+        elif reference > jaw + lead:
+            reference = jaw + lead
+        self._jaw_ref = reference
+        self._finger_ctrl.fill(reference)
         self._step(self.model, self.data)
         # MuJoCo's sensor has the opposite sign: ours is the force from outside on the tool.
         self._ft.append(-self._sensor)

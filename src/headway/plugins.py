@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import difflib
 import pkgutil
+import sys
+from functools import lru_cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
@@ -20,13 +22,13 @@ def kinds(folder: str) -> list[str]:
     included."""
     package = import_module(f"headway.{folder}")
     ours = {m.name for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_")}
-    return sorted(ours | {e.name for e in entry_points(group=_group(folder))})
+    return sorted(ours | {e.name for e in _entries(folder)})
 
 
 def load(folder: str, kind: str) -> ModuleType:
     """The module of `kind` in `folder`. Raises ConfigError, which names the valid kinds, or the
     entry point that does not load."""
-    for entry in entry_points(group=_group(folder)):
+    for entry in _entries(folder):
         if entry.name == kind:
             module = loaded(entry)
             if not isinstance(module, ModuleType):
@@ -52,6 +54,17 @@ def loaded(entry: EntryPoint) -> Any:
             f"from the package {package}, found that it does not load: {type(e).__name__}: {e}: "
             "mend that package, or install it again"
         ) from e
+
+
+def _entries(folder: str) -> tuple[EntryPoint, ...]:
+    return _entries_on(tuple(sys.path), _group(folder))
+
+
+@lru_cache(maxsize=256)
+def _entries_on(path: tuple[str, ...], group: str) -> tuple[EntryPoint, ...]:
+    """The entry points of `group` in the packages on the import path `path`. Looking through all
+    installed packages takes 10 ms and a run asks at each episode, so it is done once per path."""
+    return tuple(entry_points(group=group))
 
 
 def _group(folder: str) -> str:
