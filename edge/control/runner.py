@@ -1,4 +1,5 @@
-"""Runs an episode into a recording of its own: `record_episode`, once per episode."""
+"""Runs an episode into a recording of its own: `record_episode`, once per episode. `begin` is its
+first step, for episodes that are kept in another way."""
 
 from __future__ import annotations
 
@@ -17,6 +18,28 @@ from headway.edge.host.origin import origin
 from headway.edge.host.realtime import Setup
 from headway.edge.recording.tap import Feed
 from headway.errors import RecordingError
+
+
+def begin(loop: Loop, seed: int) -> tuple[str | None, dict[str, str]]:
+    """Set up the episode of `seed`, which `loop` then runs. Returns its instruction, None where
+    there is none, and the facts about it that every recording states. Raises what `Station.reset`
+    raises."""
+    station = loop.station
+    instruction = station.reset(seed)
+    if station.world is not None:
+        loop.guard.acknowledge()  # a stop in the episode before says nothing about a new scene
+    return instruction, {
+        "headway": headway.__version__,
+        "seed": str(seed),
+        "instruction": instruction or "",
+        "hz": repr(loop.cfg.hz),
+        "pro_hz": repr(loop.cfg.pro_hz),
+        "task": loop.task.name,
+        "task_kind": loop.task.kind,
+        "phases": json.dumps(loop.phases),
+        "start_ns": str(station.clock.now()),
+        "clock": "wall" if station.clock.realtime else "virtual",
+    }
 
 
 def record_episode(
@@ -41,22 +64,8 @@ def record_episode(
     raises.
     """
     station = loop.station
-    instruction = station.reset(seed)
-    if station.world is not None:
-        loop.guard.acknowledge()  # a stop in the episode before says nothing about a new scene
-    facts = {
-        "headway": headway.__version__,
-        "seed": str(seed),
-        "instruction": instruction or "",
-        "hz": repr(loop.cfg.hz),
-        "pro_hz": repr(loop.cfg.pro_hz),
-        "task": loop.task.name,
-        "task_kind": loop.task.kind,
-        "phases": json.dumps(loop.phases),
-        "start_ns": str(station.clock.now()),
-        "clock": "wall" if station.clock.realtime else "virtual",
-        **metadata,
-    }
+    instruction, known = begin(loop, seed)
+    facts = {**known, **metadata}
     realtime = station.clock.realtime
     if realtime:  # in lock-step only the record of `origin` depends on more than the seed
         facts |= environment.facts() | (setup.facts if setup else {})
