@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from headway.clock import VirtualClock
 from headway.edge.control.build import Built
-from headway.edge.control.events import Event
+from headway.edge.control.events import Event, EventKind
 from headway.edge.control.memory import MemoryLog
 from headway.edge.control.result import Result
 from headway.edge.control.runner import begin
@@ -262,7 +262,7 @@ def stacked(found: Sequence[NDArray[np.float32] | None]) -> NDArray[np.float32]:
 def lines_at(t_ns: NDArray[np.int64], events: Sequence[Event]) -> NDArray[np.int16]:
     """Which line of the order was due at the times `t_ns` (d,) [ns], by the events that say that a
     line has begun; 0 before the first of them."""
-    begun = [(e.t_ns, e.numbers.get("line")) for e in events if e.kind.value == "line_begun"]
+    begun = [(e.t_ns, e.numbers.get("line")) for e in events if e.kind is EventKind.LINE_BEGUN]
     out = np.zeros(len(t_ns), np.int16)
     for since, line in begun:
         out[t_ns >= since] = int(line or 0)

@@ -206,10 +206,8 @@ def test_a_run_without_a_policy_is_refused():
 def test_the_line_of_a_decision_is_the_one_that_was_due():
     def begun(t_ns, line):
         numbers = {"line": float(line), "lines": 3.0}
-        return Event(t_ns=t_ns, kind=Begun, level="info", text="", numbers=numbers)
-
-    class Begun:
-        value = "line_begun"
+        kind = EventKind.LINE_BEGUN
+        return Event(t_ns=t_ns, kind=kind, level="info", text="", numbers=numbers)
 
     events = [begun(10, 0), begun(50, 1), begun(90, 2)]
     other = Event(t_ns=60, kind=EventKind.ITEM_HELD, level="info", text="", numbers={"line": 9.0})
