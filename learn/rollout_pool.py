@@ -136,6 +136,9 @@ def _work(answers: Connection, settings: Settings, make: Callable[[Settings], Ru
     """The worker: one answer per seed, until there is None or the pipe ends. An error is the last
     answer."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends the workers
+    # Every core has a worker. Threads of the software renderer would only make them wait for each
+    # other; it reads this when it is first used.
+    os.environ.setdefault("LP_NUM_THREADS", "0")
     runner: Runs | None = None
     try:
         runner = make(settings)

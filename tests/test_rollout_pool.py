@@ -7,6 +7,7 @@ import signal
 from functools import partial
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -16,7 +17,7 @@ from headway.edge.control.result import Result
 from headway.edge.control.settings import Settings
 from headway.errors import DeviceError, PolicyError
 from headway.kernels import telemetry
-from headway.learn.rollout import Decisions, Rollout
+from headway.learn.rollout import Decisions, Rollout, Runner
 from headway.learn.rollout_pool import ATTEMPTS, rollouts
 
 SETTINGS = settings.load(shipped.CONFIG)
@@ -117,6 +118,21 @@ def test_closing_early_ends_the_workers(tmp_path: Path) -> None:
     made.close()  # type: ignore[attr-defined]
     with pytest.raises(ProcessLookupError):
         os.kill(int(first.facts["pid"]), 0)
+
+
+@pytest.mark.slow
+def test_the_real_loop_gives_the_same_in_a_worker() -> None:
+    pytest.importorskip("mujoco", reason="the cell needs mujoco: make test installs it")
+    loop = msgspec.structs.replace(SETTINGS.loop, hz=125.0, policy_hz=None, pro_hz=25.0)
+    driver = {"kind": "expert", "expert": "pick_place"}
+    chosen = msgspec.structs.replace(SETTINGS, pro=None, camera=(), policy=driver, loop=loop)
+    found = {r.seed: r for r in rollouts(chosen, (5, 6), 2)}
+    with Runner(chosen) as runner:
+        for seed in (6, 5):
+            here = runner.episode(seed)
+            assert here.rows.tobytes() == found[seed].rows.tobytes()
+            assert (here.result, here.events) == (found[seed].result, found[seed].events)
+            np.testing.assert_array_equal(here.decisions.t_ns, found[seed].decisions.t_ns)
 
 
 def test_no_seeds_start_no_process(tmp_path: Path) -> None:
