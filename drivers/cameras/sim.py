@@ -60,7 +60,9 @@ class SimCamera(SimDevice[Frame]):
         self._depth_buffer = np.empty(size, np.float32)
         rng = np.random.default_rng(0)
         # The noise is drawn once and shifted per frame: a draw per pixel costs more than rendering.
-        self._tile = rng.normal(0, cfg.rgb_noise, (*size, 3)).round().astype(np.int16)
+        # It is there twice, so that a shift is only another place to begin.
+        tile = rng.normal(0, cfg.rgb_noise, (cfg.height * cfg.width, 3)).round().astype(np.int16)
+        self._pixels, self._noise = len(tile), np.concatenate([tile, tile])
         focal = (
             cfg.height
             / 2
@@ -88,7 +90,7 @@ class SimCamera(SimDevice[Frame]):
                 self._model, self._data = cell.model, self._mj.MjData(cell.model)
             self._mj.mj_copyData(self._data, cell.model, cell.data)
             noisy = self.cfg.rgb_noise > 0
-            shift = int(cell.noise.integers(0, self._tile[..., 0].size)) if noisy else 0
+            shift = int(cell.noise.integers(0, self._pixels)) if noisy else 0
         if self._episode != episode:
             self._open_context()
             self._episode = episode
@@ -113,8 +115,9 @@ class SimCamera(SimDevice[Frame]):
         mj.mjr_readPixels(rgb, self._depth_buffer if cfg.depth else None, self._rect, self._context)
         rgb = rgb[::-1]  # OpenGL's rows start at the bottom
         if cfg.rgb_noise > 0:
-            noise = np.roll(self._tile.reshape(-1, 3), shift, axis=0).reshape(rgb.shape)
-            rgb = np.clip(rgb + noise, 0, 255).astype(np.uint8)
+            first = self._pixels - shift
+            noisy = rgb + self._noise[first : first + self._pixels].reshape(rgb.shape)
+            rgb = noisy.clip(0, 255, out=noisy).astype(np.uint8)
         depth = self._millimetres() if cfg.depth else None
         return Frame(np.ascontiguousarray(rgb), depth, self._K, cfg.name)
 
