@@ -187,8 +187,13 @@ class Runner:
         )
 
     def _tapped(self, policy: Policy) -> Policy:
-        self._tap = _Tap(policy if self._wrap is None else self._wrap(policy), self._images)
+        self._tap = _Tap(self.driver(policy), self._images)
         return self._tap
+
+    def driver(self, policy: Policy) -> Policy:
+        """The policy that drives, made of the one that the settings name: what `wrap` makes of it.
+        It is called once, when `station` is open. Subclasses may put somebody else beside it."""
+        return policy if self._wrap is None else self._wrap(policy)
 
     def _decisions(self, made: Sequence[_Made], events: Sequence[Event]) -> Decisions:
         t_ns = np.array([d.obs.t_ns for d in made], np.int64)
