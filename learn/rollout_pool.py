@@ -11,9 +11,10 @@ import multiprocessing
 import os
 import pickle
 import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol
 
@@ -92,7 +93,8 @@ class _Worker:
     def __init__(self, context: Any, settings: Settings, make: Callable[[Settings], Runs]) -> None:
         self.answers, theirs = context.Pipe()
         self._process = context.Process(target=_work, args=(theirs, settings, make), daemon=True)
-        self._process.start()
+        with _deaf_to_ctrl_c():
+            self._process.start()
         theirs.close()  # so that the end of the process is the end of the pipe
         self.seed: int | None = None
         self.attempt = 0
@@ -132,10 +134,25 @@ class _Worker:
             self._process.join()
 
 
+@contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """What starts in this block ignores Ctrl-C from its first moment, which is for this process
+    alone: it ends the workers. Only the main thread can see to that; a worker that another one
+    starts ignores it a second later."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def _work(answers: Connection, settings: Settings, make: Callable[[Settings], Runs]) -> None:
     """The worker: one answer per seed, until there is None or the pipe ends. An error is the last
     answer."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends the workers
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Every core has a worker. Threads of the software renderer would only make them wait for each
     # other; it reads this when it is first used.
     os.environ.setdefault("LP_NUM_THREADS", "0")

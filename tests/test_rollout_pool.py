@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -118,6 +120,39 @@ def test_closing_early_ends_the_workers(tmp_path: Path) -> None:
     made.close()  # type: ignore[attr-defined]
     with pytest.raises(ProcessLookupError):
         os.kill(int(first.facts["pid"]), 0)
+
+
+ENDLESS = """
+import sys
+from functools import partial
+from pathlib import Path
+from test_rollout_pool import SETTINGS, Runs
+from headway.learn.rollout_pool import rollouts
+
+if __name__ == "__main__":
+    for found in rollouts(SETTINGS, range(100_000), 2, partial(Runs, Path(sys.argv[1]))):
+        print(found.seed, flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_the_workers_without_a_word_of_theirs(tmp_path: Path) -> None:
+    script = tmp_path / "endless.py"
+    script.write_text(ENDLESS)
+    with subprocess.Popen(
+        [sys.executable, str(script), str(tmp_path)], start_new_session=True, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert process.stdout.readline().strip().isdigit()
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: all of them get it
+        _, said = process.communicate(timeout=60)
+    assert said.count("Traceback") == 1
+    assert said.rstrip().endswith("KeyboardInterrupt")
+    for path in tmp_path.glob("closed-*"):
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(path.name.partition("-")[2]), 0)
 
 
 @pytest.mark.slow
