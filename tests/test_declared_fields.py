@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from declared import Field, Reads, check_all_read, fields, nested
 from echo_policy import Echo, observation
+from flow_rig import flow_critic, flow_policy
 from loop_rig import Policy as Spoken
 from loop_rig import Rig
 from msgspec import structs
@@ -91,7 +92,7 @@ ROOTS = (
 _ARGUMENT = "an argument of the kind's open_policy, which the test below compares"
 _RECORD = "says how the model or the numbers came to be, for whoever looks at the file"
 DOCUMENTATION: dict[Field, str] = {
-    **{(bundle_kind.Config, name): _ARGUMENT for name in ("bundle", "engine")},
+    **{(bundle_kind.Config, f.name): _ARGUMENT for f in msgspec.structs.fields(bundle_kind.Config)},
     **{(remote.Config, name): _ARGUMENT for name in ("url", "max_bytes", "layout")},
     **{(python.Config, name): _ARGUMENT for name in ("target", "arguments")},
     **{(Provenance, f.name): _RECORD for f in msgspec.structs.fields(Provenance)},
@@ -273,6 +274,12 @@ def policies(tmp_path: Path) -> None:
     open_encoder(spec, folder, "p").encode("pick")
     bundle_command(everything(folder), folder / "map.toml", folder / "made")
     policy = open_bundle_policy(str(folder / "made"))
+    flow, critic = flow_policy(tmp_path / "flow", texts=True), flow_critic(tmp_path / "critic")
+    choosing = open_bundle_policy(str(flow), candidates=2, critic=str(critic))
+    assert choosing.infer(observation(instruction="up")).meta["candidates"] == 2
+    other = flow_policy(tmp_path / "other", noise={"eyes": "others"})
+    with pytest.raises(SpecMismatch, match=r"trained for the eyes .*\(flow\)"):
+        open_bundle_policy(str(other), critic=str(critic))
     obs = observation(size=4, state=np.zeros(2, np.float32), instruction="pick the cup")
     policy.infer(structs.replace(obs, history=(Moment(obs.images, obs.state),)))
     image = ImageKey(camera="wrist", key="image", height=2, width=2, fit="pad")
