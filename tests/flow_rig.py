@@ -12,18 +12,19 @@ import onnx.helper as h
 from msgspec import structs
 from null_robot import HORIZON, STATE, tcp_actions
 from onnx import numpy_helper
+from tokenizers import Tokenizer, models, pre_tokenizers
 
 from headway import bundle
 from headway.bundle import Critic, Image, Manifest, Noise, Policy, Provenance, StateInput, Tensor
-from headway.instructions import EmbeddingSpec, VocabularySpec
+from headway.instructions import EmbeddingSpec, TokensSpec
 
 SIZE = 16  # of its images [px]
 LATENT = HORIZON * 5
 EYES = "the eyes of the tests"
 FROM = Provenance(command="make test", seed=0, data="none", date="2026-01-01")
-TEXTS = ("up", "down", "sing")  # "sing" is nothing that the policy can carry out
-WORDS = {"up": (1.0, 0.0), "down": (0.0, 1.0), "sing": (0.0, 0.0)}
-REFUSAL = {"up": 0.1, "down": 0.2, "sing": 0.97}
+# The words that its text encoder knows: what each means, and the probability that it is refused.
+WORDS = {"[UNK]": (0.0, 0.0), "up": (1.0, 0.0), "down": (0.0, 1.0), "sing": (0.0, 0.0)}
+REFUSAL = {"[UNK]": 0.9, "up": 0.1, "down": 0.2, "sing": 0.97}
 SPEED = 0.002  # by which a chunk goes up or down at each row [m]
 _KINDS = {"float32": 1, "uint8": 2, "int64": 7}
 
@@ -111,11 +112,8 @@ def flow_policy(
     files: dict[str, bytes | Path] = {"p.onnx": graph(nodes, inputs, outputs, constants, rows)}
     instruction = None
     if texts:
-        files["text.onnx"] = text_encoder()
-        instruction = EmbeddingSpec(
-            encoder="text.onnx", output="embedding", refused="refused",
-            text=VocabularySpec(texts=TEXTS, input="index"),
-        )  # fmt: skip
+        files |= {"text.onnx": text_encoder(), "tokenizer.json": tokenizer()}
+        instruction = embedding()
     info = Policy(
         actions=tcp_actions(), rate_hz=10.0, instruction=instruction,
         images=(Image(camera="wrist", input="rgb", height=SIZE, width=SIZE),),
@@ -129,19 +127,36 @@ def flow_policy(
     return bundle.save(path, manifest, files).path
 
 
-def text_encoder() -> bytes:
-    """The embedding (1, 2) of one of TEXTS, and the probability that it is refused (1,)."""
+def embedding(**changes: Any) -> EmbeddingSpec:
+    """Of one word, which the encoder below may refuse."""
+    text = TokensSpec(tokenizer="tokenizer.json", length=1, pad_id=0, input="ids")
+    keys = {"encoder": "text.onnx", "output": "embedding", "refused": "refused", "text": text}
+    return EmbeddingSpec(**{**keys, **changes})
+
+
+def tokenizer() -> bytes:
+    """That splits a text into WORDS at blanks."""
+    made = Tokenizer(models.WordLevel({w: i for i, w in enumerate(WORDS)}, unk_token="[UNK]"))
+    made.pre_tokenizer = pre_tokenizers.Whitespace()
+    return bytes(made.to_str().encode())
+
+
+def text_encoder(odds: dict[str, float] | None = None) -> bytes:
+    """The `embedding` (1, 2) of one of WORDS, and the probability `refused` (1, 1) that it is
+    nothing which the policy can carry out."""
     nodes = [
-        h.make_node("Gather", ["words", "index"], ["embedding"]),
-        h.make_node("Gather", ["odds", "index"], ["refused"]),
+        h.make_node("Gather", ["words", "ids"], ["each"]),
+        h.make_node("ReduceSum", ["each", "tokens"], ["embedding"], keepdims=0),
+        h.make_node("Gather", ["odds", "ids"], ["refused"]),
     ]
     constants = {
-        "words": np.array([WORDS[t] for t in TEXTS], np.float32),
-        "odds": np.array([REFUSAL[t] for t in TEXTS], np.float32),
+        "words": np.array(list(WORDS.values()), np.float32),
+        "tokens": np.array([1], np.int64),
+        "odds": np.array(list((odds or REFUSAL).values()), np.float32),
     }
     return graph(
-        nodes, (Tensor(name="index", shape=(1,), dtype="int64"),),
-        (Tensor(name="embedding", shape=(1, 2)), Tensor(name="refused", shape=(1,))), constants,
+        nodes, (Tensor(name="ids", shape=(1, 1), dtype="int64"),),
+        (Tensor(name="embedding", shape=(1, 2)), Tensor(name="refused", shape=(1, 1))), constants,
     )  # fmt: skip
 
 

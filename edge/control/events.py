@@ -56,6 +56,9 @@ class EventKind(Enum):
     SENSOR = "sensor"
     # The policy failed, was too slow, or is being started again.
     POLICY = "policy"
+    # The policy takes its instruction for nothing that it can carry out: the arm stops, and holds
+    # until there is another one.
+    REFUSED = "refused"
     # The computer was throttled while the episode ran.
     MACHINE = "machine"
     # A fault was injected on request (`headway run --inject`). `subject`: its kind.

@@ -169,6 +169,8 @@ def serve(
     port: int = 8000,
     engine: str = "auto",
     max_clients: int = 4,
+    candidates: int = 1,
+    critic: Path | None = None,
 ) -> int:
     """Serve a policy to other computers: openpi's WebSocket protocol.
 
@@ -178,10 +180,12 @@ def serve(
         port: port to serve at; 0 takes a free one.
         engine: the engine that runs the model.
         max_clients: most clients at a time; further ones are refused.
+        candidates: chunks that a policy with noise makes at a time, for the critic to choose from.
+        critic: bundle folder of the critic.
     """
     from headway.tools.serve import serve_command
 
-    return serve_command(bundle, host, port, engine, max_clients)
+    return serve_command(bundle, host, port, engine, max_clients, candidates, critic)
 
 
 def doctor(

@@ -29,6 +29,7 @@ from headway.edge.control.station import Station
 from headway.edge.host import origin
 from headway.edge.host.realtime import realtime as realtime_setup
 from headway.edge.host.watchdog import Watchdog
+from headway.edge.policy.policy import About
 from headway.tools.run.inject import Faults, parse
 from headway.tools.run.operator import NOTE, Operator
 from headway.tools.run.options import RunOptions as RunOptions
@@ -36,6 +37,7 @@ from headway.tools.run.options import check, enough_files
 from headway.tools.run.panel import Panel
 from headway.tools.run.summary import (
     EpisodeSummary,
+    cost_line,
     episode_line,
     numbers_lines,
     separation,
@@ -115,8 +117,10 @@ def _run(config: Path, run: RunOptions, ending: Ending, console: Console) -> int
                             built.loop, seed, path, metadata=built.facts, overwrite=run.overwrite,
                             setup=setup, view=viewer.feed if viewer is not None else None,
                         )  # fmt: skip
-                    assert built.loop.current is not None
-                    done.append(EpisodeSummary(seed, result, built.loop.current.trace))
+                    episode = built.loop.current
+                    assert episode is not None
+                    cost_ms = episode.planner.cost_ms
+                    done.append(EpisodeSummary(seed, result, episode.trace, cost_ms))
                     progress.console.print(
                         episode_line(
                             seed, result, station.ft is not None, built.loop.pro is not None
@@ -134,7 +138,7 @@ def _run(config: Path, run: RunOptions, ending: Ending, console: Console) -> int
                         break
         finally:
             built.close()
-    _summary(console, done, out)
+    _summary(console, done, out, built.worker.about if built.worker is not None else None)
     if built.loop.stop_requested:
         by = f" by {ending.why}" if ending.why else ""
         console.print(f"interrupted{by}: what was recorded is complete and closed", soft_wrap=True)
@@ -175,7 +179,7 @@ def _viewer(options: ViewOptions, console: Console) -> Iterator[Viewer | None]:
     console.print(f"[dim]{viewer.report}[/dim]", soft_wrap=True)
 
 
-def _summary(console: Console, done: list[EpisodeSummary], out: Path) -> None:
+def _summary(console: Console, done: list[EpisodeSummary], out: Path, policy: About | None) -> None:
     line = success_line([e.result for e in done])
     if line:
         console.print(line)
@@ -184,5 +188,7 @@ def _summary(console: Console, done: list[EpisodeSummary], out: Path) -> None:
     table = separation(done)
     if table is not None:
         console.print(table)
+    if cost := cost_line(done, policy):
+        console.print(cost, markup=False, highlight=False, soft_wrap=True)
     if done:
         console.print(f"recordings in {out}")
