@@ -223,6 +223,25 @@ def replay(
     return replay_command(recording, shipped.PRO if pro is None else pro, against)
 
 
+def patch(
+    recording: tyro.conf.Positional[Path],
+    at: tuple[float, ...] = (),
+    text: str = "",
+    clear: bool = False,
+) -> int:
+    """Say where something failed in a recording; training takes it as a failure.
+
+    Args:
+        recording: MCAP file of a run, which is not changed: a file beside it keeps what is said.
+        at: when it failed, in seconds after the beginning; without it, print what is flagged.
+        text: what failed.
+        clear: remove what was flagged before.
+    """
+    from headway.tools.patch import patch_command
+
+    return patch_command(recording, at, text, clear)
+
+
 def score(
     files: tyro.conf.Positional[tuple[Path, ...]],
     map: Path | None = None,
@@ -294,6 +313,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "serve": serve,
     "doctor": doctor,
     "replay": replay,
+    "patch": patch,
     "map": map_,
     "score": score,
     "report": report,
