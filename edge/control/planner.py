@@ -42,7 +42,8 @@ class Planner:
     that is ready. `deadline.sample` then gives the joint reference. `player` holds the chunk.
     `failed`: how the policy failed last, "" after a chunk that was taken over; `last_failure`: the
     same for the whole episode, "" where it never failed. `refused`: whether the policy refuses the
-    instruction, so that the arm holds. `cost_ms`: the time that each chunk took the policy [ms]."""
+    instruction, so that the arm holds. `cost_ms`: the time that each chunk took the policy [ms],
+    without those that somebody else made."""
 
     def __init__(
         self,
@@ -86,6 +87,7 @@ class Planner:
         self.refused = False
         self.cost_ms: list[float] = []
         self._seed = self._number = 0  # of the episode, and of its next observation
+        self._corrected = False  # whether the chunk that runs is somebody else's than the policy's
 
     def begin(self, q: Vec, instruction: str | None) -> None:
         """Begin an episode with the arm at rest at `q` (n,) [rad]. `instruction`: what the policy
@@ -153,8 +155,10 @@ class Planner:
             self._fail(worker.trouble, "warning", tick.t_ns)
         if ready is None:
             return
-        own_ms = (ready.done_ns - ready.started_ns) / 1e6
-        self.cost_ms.append(ready.chunk.meta.get("cost_ms", own_ms))
+        meta = ready.chunk.meta
+        if meta.get("source", 0.0) == 0.0:
+            own_ms = (ready.done_ns - ready.started_ns) / 1e6
+            self.cost_ms.append(meta.get("cost_ms", own_ms))
         if not self._acceptable(ready, tick.t_ns):
             return
         if not player.adopt(ready.joints, tick.t_ns):
@@ -172,6 +176,16 @@ class Planner:
             )  # fmt: skip
         row.seam_jump, row.chunk_disagreement = player.seam_jump, player.disagreement
         self._log.chunk(tick.t_ns, ready)
+        self._say_source(ready, tick.t_ns)
+
+    def _say_source(self, ready: Ready, t_ns: int) -> None:
+        """Log who has made the chunk that is followed now, when that has changed."""
+        corrected = ready.chunk.meta.get("source", 0.0) == 1.0
+        if corrected != self._corrected:
+            self._corrected = corrected
+            text = "somebody corrects the policy" if corrected else "the policy steers again"
+            subject = "correction" if corrected else "policy"
+            self._log.event(t_ns, EventKind.TAKEOVER, "info", text, subject)
 
     def say_mode(self, t_ns: int) -> None:
         """Log that the mode of `deadline` has changed at `t_ns` [ns]."""

@@ -51,7 +51,8 @@ class Needs(msgspec.Struct, frozen=True):
 class Policy(Protocol):
     """Turns an observation into a chunk. `cameras` and `state_names` say what it wants to see,
     `actions` what the rows of its chunks mean, and `needs` has to be met before a run begins. A
-    policy that chooses among chunks may also have `candidates`, how many it makes at a time."""
+    policy that chooses among chunks may also have `candidates`, how many it makes at a time, and
+    one whose chunks have numbers to be recorded in their `meta` may name them in `recorded`."""
 
     name: str
     cameras: tuple[str, ...]
@@ -85,7 +86,8 @@ class Ready(msgspec.Struct, frozen=True):
 
 class About(msgspec.Struct, frozen=True):
     """Description of the policy behind a worker; the fields are those of `Policy`. `candidates`:
-    how many chunks it makes at a time, of which it answers one; 0 where it does not say."""
+    how many chunks it makes at a time, of which it answers one; 0 where it does not say.
+    `recorded`: the numbers in the `meta` of its chunks that a recording keeps."""
 
     name: str
     cameras: tuple[str, ...]
@@ -93,6 +95,7 @@ class About(msgspec.Struct, frozen=True):
     actions: ActionSpace
     needs: Needs = Needs()
     candidates: int = 0
+    recorded: tuple[str, ...] = ()
 
     @property
     def chunk_shape(self) -> tuple[int, int]:
@@ -140,7 +143,7 @@ def about(policy: Policy) -> About:
     """The description of `policy`, as a worker carries it."""
     return About(
         policy.name, policy.cameras, policy.state_names, policy.actions, policy.needs,
-        getattr(policy, "candidates", 0),
+        getattr(policy, "candidates", 0), getattr(policy, "recorded", ()),
     )  # fmt: skip
 
 

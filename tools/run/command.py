@@ -30,6 +30,7 @@ from headway.edge.host import origin
 from headway.edge.host.realtime import realtime as realtime_setup
 from headway.edge.host.watchdog import Watchdog
 from headway.edge.policy.policy import About
+from headway.errors import ConfigError
 from headway.tools.run.inject import Faults, parse
 from headway.tools.run.operator import NOTE, Operator
 from headway.tools.run.options import RunOptions as RunOptions
@@ -43,6 +44,8 @@ from headway.tools.run.summary import (
     separation,
     success_line,
 )
+from headway.tools.run.takeover import NOTE as NOTE_PATCH
+from headway.tools.run.takeover import Keys, Takeover, listening
 from headway.tools.view.viewer import Viewer, ViewOptions
 
 STOPPED = ("fault", "protective stop")
@@ -81,19 +84,33 @@ def _run(config: Path, run: RunOptions, ending: Ending, console: Console) -> int
         settings = settings_module.with_policy_server(settings, run.policy, run.policy_map)
     if run.instruction is not None:
         settings = settings_module.with_instruction(settings, run.instruction)
+    if run.patch and (settings.cell is None or settings.policy is None):
+        raise ConfigError(
+            f"--patch takes over from a policy in the simulated cell, {config} has no "
+            f"[{'cell' if settings.cell is None else 'policy'}]: on a robot, a policy of kind "
+            "teleop steers (docs/bring-your-own.md)"
+        )
     clock = WallClock() if run.realtime else VirtualClock(1)
     origin.place()  # runs git, which takes time: do it before anything moves
     station = Station(settings, clock)
     faults = Faults(tuple(map(parse, run.inject)), clock)
     faults.install(station)
     done: list[EpisodeSummary] = []
-    with _viewer(run.view, console) as viewer, station:
-        built = Built(settings, station, clock, require=run.require)
+    keys = Keys(partial(console.print, markup=False, soft_wrap=True)) if run.patch else None
+    with (
+        _viewer(run.view, console) as viewer,
+        nullcontext() if keys is None else listening(keys),
+        station,
+    ):
+        wrap = None if keys is None else partial(Takeover, keys=keys)
+        built = Built(settings, station, clock, require=run.require, wrap=wrap)
         try:
             for line in (*built.choices, *built.notes):
                 console.print(f"[dim]{escape(line)}[/dim]")
             for line in faults.notes(built.loop.task.limit_s):
                 console.print(f"[yellow]{escape(line)}[/yellow]", soft_wrap=True)
+            if keys is not None:
+                console.print(NOTE_PATCH, soft_wrap=True)
             if run.operator:
                 console.print(NOTE, soft_wrap=True)
                 Operator(built.loop, partial(console.print, markup=False, soft_wrap=True)).start()

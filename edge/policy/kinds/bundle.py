@@ -89,10 +89,11 @@ class BundlePolicy:
         }  # fmt: skip
         self.thought: Thought | None = None
         self.candidates = 0
+        self.recorded: tuple[str, ...] = ()  # of the meta of its chunks
         self._several: Candidates | None = None
         if info.noise is not None:
             self._several = several = Candidates(bundle, engine, judge, temperature)
-            self.candidates = several.count
+            self.candidates, self.recorded = several.count, ("score",)
             self.facts["candidates"] = str(several.count)
             self.detail += f", {several.detail}" if several.detail else ""
         if judge is not None:
