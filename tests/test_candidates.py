@@ -16,6 +16,7 @@ from headway import bundle, config
 from headway.drivers.model import load
 from headway.edge.control import settings as run_settings
 from headway.edge.motion.actions import Limb
+from headway.edge.policy.config import with_paths
 from headway.edge.policy.kinds.bundle import BundlePolicy, Config, open_policy
 from headway.edge.policy.policy import FrameShape, about
 from headway.edge.policy.remote.client import RemotePolicy
@@ -191,6 +192,15 @@ def test_several_candidates_want_a_critic(flow: Path) -> None:
     for bad in ({"candidates": 0}, {"temperature": -1.0}):
         with pytest.raises(ConfigError, match=next(iter(bad))):
             config.decode({"bundle": "x", **bad}, Config, "[policy]")
+
+
+def test_the_critics_folder_starts_where_the_file_lies(tmp_path: Path) -> None:
+    table = with_paths({"bundle": "flow", "critic": "../critic"}, tmp_path / "configs")
+    assert table == {
+        "bundle": str(tmp_path / "configs" / "flow"),
+        "critic": str(tmp_path / "configs" / "../critic"),
+    }
+    assert with_paths({"bundle": "flow"}, tmp_path) == {"bundle": str(tmp_path / "flow")}
 
 
 def test_a_critic_that_fails_is_a_failure_of_the_policy(tmp_path: Path, flow: Path) -> None:

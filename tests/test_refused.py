@@ -3,6 +3,9 @@ during an episode the arm stops and holds until there is another one."""
 
 from __future__ import annotations
 
+import os
+import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +35,8 @@ from headway.edge.policy.worker.source import PolicySource
 from headway.errors import PolicyError, Refused, SpecMismatch
 from headway.tools.recorded import events_of, result_of
 
+UR5E = load("ur5e")
+Q = np.array([0.0, -1.9, 1.9, -1.57, -1.57, 0.0])
 HZ = 500  # of the loop on null devices
 SING = "policy flow takes 'sing' for nothing that it can carry out (0.97): say it in other words"
 
@@ -196,24 +201,45 @@ def test_a_policy_that_then_gives_no_chunk_still_ends_as_a_fault(
     assert result.seconds == pytest.approx(0.8 + 0.2, abs=0.15)
 
 
-def test_the_policys_own_process_refuses_and_goes_on(flow: Path) -> None:
-    model = load("ur5e")
-    q = np.array([0.0, -1.9, 1.9, -1.57, -1.57, 0.0])
-    worker = ProcessWorker(
+def in_process(flow: Path) -> ProcessWorker:
+    """The policy in a process of its own."""
+    return ProcessWorker(
         PolicySource("headway.edge.policy.kinds.bundle:open_policy", {"bundle": str(flow)}),
-        Limb(model.chain, model.joints), {"wrist": FrameShape(16, 16, True)}, q,
+        Limb(UR5E.chain, UR5E.joints), {"wrist": FrameShape(16, 16, True)}, Q,
     )  # fmt: skip
+
+
+def test_the_policys_own_process_refuses_and_goes_on(flow: Path) -> None:
+    worker = in_process(flow)
     try:
         with pytest.raises(Refused, match="takes 'sing' for nothing"):
             worker.reset("sing")
         worker.reset("down")
-        at = {"base_q": q, "base": model.chain.pose(q)}
+        at = {"base_q": Q, "base": UR5E.chain.pose(Q)}
         down = worker.answer(observation(instruction="down", t_ns=1, **at))
         with pytest.raises(Refused, match="takes 'sing' for nothing"):
             worker.answer(observation(instruction="sing", t_ns=2, **at))
         up = worker.answer(observation(instruction="up", t_ns=3, **at))
         assert up.chunk.actions[-1, 2] > down.chunk.actions[-1, 2]
         assert worker.restarts == 0
+    finally:
+        worker.close()
+
+
+def test_a_policy_that_is_started_again_may_refuse_what_it_had_refused_before(
+    flow: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("headway.edge.policy.worker.process._BACKOFF_S", (0.0,))
+    worker = in_process(flow)
+    try:
+        with pytest.raises(Refused):
+            worker.reset("")
+        os.kill(worker.pid, signal.SIGKILL)
+        end = time.monotonic() + 30  # a bound on waiting for another process
+        while (worker.restarts == 0 or worker.trouble) and time.monotonic() < end:
+            os.sched_yield()
+        at = {"base_q": Q, "base": UR5E.chain.pose(Q)}
+        assert worker.answer(observation(instruction="up", **at)).chunk.actions[-1, 2] > 0.005
     finally:
         worker.close()
 
