@@ -17,8 +17,10 @@ import numpy as np
 import pytest
 from declared import Field, Reads, check_all_read, fields, nested
 from echo_policy import Echo, observation
+from flow_rig import flow_critic, flow_policy
 from loop_rig import Policy as Spoken
 from loop_rig import Rig
+from map_rig import everything, written
 from msgspec import structs
 from null_robot import (
     NO_REALTIME,
@@ -27,9 +29,7 @@ from null_robot import (
     make_policy,
     make_pro,
     null_table,
-    onnx_model,
     run,
-    toml,
 )
 from test_instructions import encoder, tokenizers, tokens
 
@@ -91,7 +91,7 @@ ROOTS = (
 _ARGUMENT = "an argument of the kind's open_policy, which the test below compares"
 _RECORD = "says how the model or the numbers came to be, for whoever looks at the file"
 DOCUMENTATION: dict[Field, str] = {
-    **{(bundle_kind.Config, name): _ARGUMENT for name in ("bundle", "engine")},
+    **{(bundle_kind.Config, f.name): _ARGUMENT for f in msgspec.structs.fields(bundle_kind.Config)},
     **{(remote.Config, name): _ARGUMENT for name in ("url", "max_bytes", "layout")},
     **{(python.Config, name): _ARGUMENT for name in ("target", "arguments")},
     **{(Provenance, f.name): _RECORD for f in msgspec.structs.fields(Provenance)},
@@ -178,11 +178,6 @@ def runs(tmp_path: Path, policy: Path, pro: Path) -> Path:
     with pytest.raises(SpecMismatch, match="was made for PRO model"):
         risk.load(tmp_path / "risk.json", "0" * 64)
     return tmp_path / "cell" / "episode_0.mcap"
-
-
-def written(path: Path, table: dict[str, Any]) -> Path:
-    path.write_text("".join(f"{k} = {toml(v)}\n" for k, v in table.items()))
-    return path
 
 
 def devices(recording: Path) -> None:
@@ -273,6 +268,12 @@ def policies(tmp_path: Path) -> None:
     open_encoder(spec, folder, "p").encode("pick")
     bundle_command(everything(folder), folder / "map.toml", folder / "made")
     policy = open_bundle_policy(str(folder / "made"))
+    flow, critic = flow_policy(tmp_path / "flow", texts=True), flow_critic(tmp_path / "critic")
+    choosing = open_bundle_policy(str(flow), candidates=2, critic=str(critic))
+    assert choosing.infer(observation(instruction="up")).meta["candidates"] == 2
+    other = flow_policy(tmp_path / "other", noise={"eyes": "others"})
+    with pytest.raises(SpecMismatch, match=r"trained for the eyes .*\(flow\)"):
+        open_bundle_policy(str(other), critic=str(critic))
     obs = observation(size=4, state=np.zeros(2, np.float32), instruction="pick the cup")
     policy.infer(structs.replace(obs, history=(Moment(obs.images, obs.state),)))
     image = ImageKey(camera="wrist", key="image", height=2, width=2, fit="pad")
@@ -285,56 +286,6 @@ def policies(tmp_path: Path) -> None:
     assert remote.patience_s(remote.Config(url="ws://x:1")) > 2.0
     world = open_device("worlds", "sim", {}, Context(VirtualClock(1)))
     assert expert.open_in_place(expert.Config(expert="pick_place"), world, ()).cameras == ()
-
-
-def everything(folder: Path) -> Path:
-    """A model and a mapping that uses every key."""
-    import onnx.helper as h
-
-    inputs = (
-        Tensor(name="rgb", shape=(1, 2, 3, 2, 2)),
-        Tensor(name="obs", shape=(1, 2, 2)),
-        Tensor(name="last", shape=(1, 1)),
-        Tensor(name="tokens", shape=(1, 6), dtype="int64"),
-        Tensor(name="mask", shape=(1, 6), dtype="int64"),
-        Tensor(name="types", shape=(1, 6), dtype="int64"),
-    )
-    outputs = (Tensor(name="act", shape=(1, 2)), Tensor(name="value", shape=(1, 1)))
-    nodes = [
-        h.make_node("ReduceSum", ["obs", "axis"], ["act"], keepdims=0),
-        h.make_node("Identity", ["last"], ["value"]),
-    ]
-    (folder / "m.onnx").write_bytes(
-        onnx_model(nodes, inputs, outputs, {"axis": np.array([1], np.int64)})
-    )
-    mapping = {
-        "name": "all", "rate_hz": 10.0, "output": "act", "ignored_outputs": ["value"],
-        "stride_s": 0.1, "origin": {"source": "nowhere", "licence": "MIT"}, "files": ["e.onnx"],
-        "actions": {
-            "names": ["a", "-"], "space": "joint", "mode": "absolute", "chunk": 1, "dt_s": 0.1,
-        },
-        "images": [
-            {
-                "camera": "wrist", "input": "rgb", "height": 2, "width": 2, "fit": "crop",
-                "filter": "area", "order": "bgr", "layout": "chw", "scale": 0.5, "mean": [1.0],
-                "std": [2.0], "steps": 2,
-            }
-        ],
-        "state": [
-            {"input": "obs", "names": ["q.a", "elapsed"], "steps": 2},
-            {
-                "input": "last", "names": ["action.a"], "units": [""], "scale": [2.0],
-                "offset": [1.0],
-            },
-        ],
-        "instruction": {
-            "kind": "tokens", "tokenizer": "ends.json", "length": 6, "mask_input": "mask",
-            "types_input": "types", "pad_id": 0, "truncate": True,
-        },
-        "tensors": {"act": {"shape": [1, 2], "low": [0.0], "high": [1.0], "between": [0.0, 1.0]}},
-    }  # fmt: skip
-    written(folder / "map.toml", mapping)
-    return folder / "m.onnx"
 
 
 def test_every_field_is_read(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from headway import bundle, units
 from headway.bundle.schema1 import RENAMED
 from headway.drivers.rotations import mat_to_quat, mat_to_rotvec, rotvec_to_mat
+from headway.edge.control.tasks import MOST_PHASES
 from headway.edge.policy.observation import StateVector, known_names, unit_of
 from headway.errors import SpecMismatch
 from headway.kernels import telemetry
@@ -31,7 +32,7 @@ def row_of(R=R):
     row["tcp"] = [0.4, -0.2, 0.3, *mat_to_quat(R)]
     row["twist"], row["wrench"] = np.arange(6) / 10, np.arange(6) - 3.0
     row["width"], row["width_ref"], row["grip_force"] = 0.02, 0.0, 12.0
-    row["elapsed"], row["retries"] = 7.5, 2
+    row["elapsed"], row["retries"], row["phase"] = 7.5, 2, 3
     return row
 
 
@@ -61,6 +62,7 @@ def filled(names, row=None, stroke=0.08, **beside):
         (("gripper.width", "gripper.width_ref", "gripper.force"), [0.02, 0, 12]),
         (("gripper.closed",), [0.75]),
         (("elapsed", "retried"), [7.5, 2 / 3]),
+        (tuple(f"phase.{k}" for k in range(MOST_PHASES)), [0, 0, 0, 1, 0, 0, 0, 0]),
         (("pro.progress", "pro.stability", "pro.completion", "pro.risk"), [0.1, 0.2, 0.3, 0.4]),
         (("pro.time_to_go", "tcp.x", "tcp.x"), [5, 0.4, 0.4]),
         ((), []),
@@ -93,6 +95,7 @@ def test_all_at_once_are_each_by_itself():
         ("tcp.pitch", {"row": telemetry.empty(3, 1)[0]}),
         ("tcp.yaw_cos", {"row": telemetry.empty(3, 1)[0]}),
         ("retried", {"row": telemetry.empty(3, 1)[0]}),
+        ("phase.0", {"row": telemetry.empty(3, 1)[0]}),
     ],
 )
 def test_what_is_not_known_is_nan(name, given):

@@ -14,7 +14,7 @@ from rich.markup import escape
 
 from headway import bundle, config
 from headway.actions import ActionSpace
-from headway.bundle import Image, Manifest, Policy, Provenance, StateInput, Tensor
+from headway.bundle import Image, Manifest, Noise, Policy, Provenance, StateInput, Tensor
 from headway.config import Hertz, Seconds
 from headway.drivers import model as models
 from headway.edge.engines.backends import ort
@@ -62,6 +62,7 @@ class PolicyMap(config.Struct, frozen=True, kw_only=True):
     images: tuple[Image, ...] = ()
     state: tuple[StateInput, ...] = ()
     instruction: InstructionSpec | None = None
+    noise: Noise | None = None
     stride_s: Seconds | None = None
     tensors: dict[str, TensorMap] = {}  # noqa: RUF012 - msgspec copies defaults
     files: tuple[str, ...] = ()

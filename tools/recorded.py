@@ -18,6 +18,7 @@ from headway.edge.control.result import Result, success_of
 from headway.edge.control.tasks.pick_place import PHASES
 from headway.errors import RecordingError
 from headway.mcaplog import LogLine, Recording
+from headway.tools.flags import as_events, flags_of
 
 _KINDS = [kind.value for kind in EventKind]
 _RESULT = "result "  # starts the line of version 0.1 that has the result as JSON
@@ -73,11 +74,19 @@ def phase_name(phases: tuple[str, ...], code: float) -> str:
 
 
 def events_of(recording: Recording) -> list[Event]:
-    """The events in the order of the file; none if none were recorded. Raises RecordingError for an
-    /event topic that another program wrote."""
+    """The events in the order of the file; none if none were recorded. Failures that a person has
+    flagged since (`headway.tools.flags`) are among them, in the order of time. Raises
+    RecordingError for an /event topic that another program wrote, and as `flags_of`."""
     if "/event" in recording.topics:
-        return [_typed(recording, _known(m), Event) for _, m in recording.decoded("/event")]
-    return [_from_log(line) for line in recording.logs() if not line.text.startswith(_RESULT)]
+        found = [_typed(recording, _known(m), Event) for _, m in recording.decoded("/event")]
+    else:
+        lines = recording.logs()
+        found = [_from_log(line) for line in lines if not line.text.startswith(_RESULT)]
+    flags = flags_of(recording.path)
+    if not flags:
+        return found
+    t0_ns = int(recording.rows("/telemetry")["t_ns"][0])
+    return sorted([*found, *as_events(flags, t0_ns)], key=lambda e: e.t_ns)
 
 
 def result_of(recording: Recording) -> Result | None:

@@ -12,21 +12,28 @@ from rich.console import Console
 from rich.markup import escape
 
 from headway import bundle as bundles
-from headway.edge.engines.engine import open_bundle
-from headway.edge.policy.kinds.bundle import BundlePolicy
+from headway.edge.policy.kinds.bundle import open_policy
 from headway.edge.policy.remote.layout import of_bundle
 from headway.edge.policy.remote.memory import keep_memory
 from headway.edge.policy.remote.server import PolicyServer
 
 
-def serve_command(bundle: Path, host: str, port: int, engine: str, max_clients: int) -> int:
+def serve_command(
+    bundle: Path,
+    host: str,
+    port: int,
+    engine: str,
+    max_clients: int,
+    candidates: int = 1,
+    critic: Path | None = None,
+) -> int:
     """Serve the policy in the folder `bundle` until SIGINT or SIGTERM; a second signal ends the
     process at once. `headway.cli.serve` explains the arguments. Returns the exit code. Raises
-    BundleError, and what the engine and the server raise when they cannot start."""
+    ConfigError and BundleError, and what the engine and the server raise when they cannot start."""
     console = Console()
     made = bundles.load(bundle)
     layout = of_bundle(made.manifest)
-    opened = open_bundle(made, engine)
+    policy = open_policy(str(bundle), engine, candidates, "" if critic is None else str(critic))
     ended, end = os.pipe()
     asked = False
 
@@ -41,14 +48,13 @@ def serve_command(bundle: Path, host: str, port: int, engine: str, max_clients: 
     numbers = (signal.SIGINT, signal.SIGTERM)
     before = {number: signal.signal(number, request) for number in numbers}
     try:
-        policy = BundlePolicy(made, opened)
         keep_memory()
         server = PolicyServer(
             policy, layout, host=host, port=port, max_clients=max_clients,
             say=lambda line: console.print(escape(line), highlight=False),
         )  # fmt: skip
         with server:
-            console.print(f"policy {policy.name} on {opened.kind} ({opened.device})")
+            console.print(f"policy {policy.name} on {policy.detail}")
             if not is_loopback(host):
                 console.print(
                     "[yellow]there is no authentication and no encryption: whoever reaches "
@@ -62,7 +68,7 @@ def serve_command(bundle: Path, host: str, port: int, engine: str, max_clients: 
             signal.signal(number, handler)
         os.close(ended)
         os.close(end)
-        opened.close()
+        policy.engine.close()
     console.print("stopped")
     return 0
 

@@ -58,7 +58,8 @@ class Built:
         the policy that drives of the one that the settings name; only in lock-step.
 
         Raises Missing where one of `require` does not; BundleError, SpecMismatch and ConfigError
-        for bundles, for a policy that does not fit the station or the settings, and for a guard
+        for bundles, for a policy that does not fit the station or the settings or refuses the
+        instruction, and for a guard
         that wants a wrench where there is no F/T sensor; PolicyError or DeviceError for a policy
         that does not start or answer; Stale for a silent camera or arm."""
         limits = station.arm_device.limits
@@ -135,6 +136,9 @@ class Built:
         note = check_instruction(worker.about, settings)
         if note:
             self.notes.append(note)
+        free = worker.about.needs.instructions is None
+        if free and settings.cell is None and settings.instruction is not None:
+            worker.reset(settings.instruction)  # only the policy itself can judge free text
         by = facts.get("policy_engine", cfg.kind)
         self.parts.append(Part("policy", by, (*self._engines, "remote", "python", by)))
         space = msgspec.json.encode(worker.about.actions).decode()

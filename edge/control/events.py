@@ -56,6 +56,15 @@ class EventKind(Enum):
     SENSOR = "sensor"
     # The policy failed, was too slow, or is being started again.
     POLICY = "policy"
+    # Somebody else takes over from the policy, or gives the arm back to it. `subject`: correction
+    # or policy.
+    TAKEOVER = "takeover"
+    # The policy takes its instruction for nothing that it can carry out: the arm stops, and holds
+    # until there is another one.
+    REFUSED = "refused"
+    # Something failed here, says a person who has watched the recording (`headway patch`). It is
+    # in no recording: `headway.tools.flags` keeps it beside it. `text`: what failed.
+    FLAGGED = "flagged"
     # The computer was throttled while the episode ran.
     MACHINE = "machine"
     # A fault was injected on request (`headway run --inject`). `subject`: its kind.

@@ -24,8 +24,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from time import monotonic_ns, perf_counter_ns
 from types import MappingProxyType, TracebackType
@@ -72,10 +73,13 @@ def command_dtype(joints: int) -> np.dtype[np.void]:
     )
 
 
-def chunk_dtype(horizon: int, width: int, stamped: bool = False) -> np.dtype[np.void]:
+def chunk_dtype(
+    horizon: int, width: int, stamped: bool = False, meta: Sequence[str] = ()
+) -> np.dtype[np.void]:
     """Layout of a row of /chunk, for chunks of `horizon` actions with `width` numbers each. `base`
     is the TCP pose that the actions are relative to: position [m] and quaternion wxyz in the base
-    frame. `residual`: see `motion.chunks.JointChunk`. `stamped`: with STAMP_COLUMNS."""
+    frame. `residual`: see `motion.chunks.JointChunk`. `stamped`: with STAMP_COLUMNS. `meta`: with
+    these numbers of the chunk's meta, NaN where a chunk lacks one."""
     return np.dtype(
         [
             ("t_ns", np.int64),
@@ -86,6 +90,7 @@ def chunk_dtype(horizon: int, width: int, stamped: bool = False) -> np.dtype[np.
             ("demonstration", np.int32),  # 0: a disturbance, not to be imitated
             ("actions", np.float32, (horizon, width)),
             ("label", np.float32, (horizon, width)),  # a teacher's actions; NaN without a teacher
+            *((name, np.float64) for name in meta),
             *((name, np.int64) for name in STAMP_COLUMNS if stamped),
         ]
     )
@@ -185,6 +190,7 @@ class EpisodeLog(NullLog):
         realtime: bool,
         max_ticks: int,
         metadata: Mapping[str, str],
+        meta: Sequence[str] = (),
         run: Mapping[str, str] | None = None,
         overwrite: bool = False,
         view: Callable[[], Feed | None] | None = None,
@@ -192,7 +198,8 @@ class EpisodeLog(NullLog):
         """`joints` of the arm. `cameras` to record: name -> whether it gives depth. `chunk_shape`:
         (actions, numbers per action), None without a policy. `pro`: None without PRO. `realtime`:
         record measured times too, and never wait for the disk. `max_ticks` of the episode: room for
-        their timing is kept in lock-step. For the rest, and the errors raised, see `Recorder`."""
+        their timing is kept in lock-step. `meta`: see `chunk_dtype`. For the rest, and the errors
+        raised, see `Recorder`."""
         super().__init__()
         self.path = path
         units = {name: unit for name, (_, unit) in telemetry.FIELDS.items()}
@@ -212,7 +219,7 @@ class EpisodeLog(NullLog):
             ),
         ]  # fmt: skip
         if chunk_shape is not None:
-            self._chunk = np.zeros((), chunk_dtype(*chunk_shape, stamped=realtime))
+            self._chunk = np.zeros((), chunk_dtype(*chunk_shape, realtime, meta))
             channels.append(Channel("/chunk", dtype=self._chunk.dtype))
         if pro is not None:
             channels.append(Channel("/pro", dtype=pro_dtype(), units={"time_to_go": "s"}))
@@ -227,7 +234,7 @@ class EpisodeLog(NullLog):
             channels.append(Channel("/timing", dtype=TIMING, units=UNITS))
         self._topics = {c.topic for c in channels}
         self._calibrated: set[str] = set()
-        self._realtime = realtime
+        self._realtime, self._meta = realtime, tuple(meta)
         self._timings = np.zeros(0 if realtime else max_ticks, TIMING)
         self._n = 0
         self.recorder = Recorder(
@@ -321,6 +328,8 @@ class EpisodeLog(NullLog):
         c["demonstration"] = ready.chunk.meta.get("demonstration", 1.0)
         c["actions"] = ready.chunk.actions
         c["label"] = np.nan if ready.chunk.label is None else ready.chunk.label
+        for name in self._meta:
+            c[name] = ready.chunk.meta.get(name, math.nan)
         if self._realtime:
             seen = self.audit.frame(ready.chunk.t0_ns, t_ns)
             frame = (-1, -1) if seen is None else (seen.t_ns, seen.arrival_ns)

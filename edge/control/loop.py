@@ -94,8 +94,9 @@ class Loop:
     def instruct(self, text: str) -> str:
         """Give the policy another instruction, `text`, from the next tick of the episode that runs.
         May be called from any thread. Returns "", or why the policy will not follow it: between
-        episodes, in a run without a policy, or for a text that the policy was not taught. What is
-        said during an episode is recorded in any case."""
+        episodes, in a run without a policy, or for a text that the policy was not taught. Of free
+        text only the policy itself finds out that it refuses it, when it is asked: the arm holds
+        then. What is said during an episode is recorded in any case."""
         if not self._running:
             return NO_EPISODE
         self._instructions.append(text)

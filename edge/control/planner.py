@@ -21,9 +21,10 @@ from headway.edge.policy.history import History
 from headway.edge.policy.instructions import index_of
 from headway.edge.policy.observation import StateVector
 from headway.edge.policy.policy import About, Ready, Worker
-from headway.errors import PolicyError, SpecMismatch
+from headway.errors import PolicyError, Refused, SpecMismatch
 from headway.types import Moment, Observation, Pose, Signals, Vec
 
+_SEEDS = 1 << 63  # a seed is passed on as a number of 64 bits with a sign
 IK_TOLERANCE = 2e-3  # [m] or [rad]: a worse waypoint counts as an inverse-kinematics failure
 
 
@@ -40,7 +41,9 @@ class Planner:
     """Call `step` once per tick: it submits an observation when one is due, and takes over a chunk
     that is ready. `deadline.sample` then gives the joint reference. `player` holds the chunk.
     `failed`: how the policy failed last, "" after a chunk that was taken over; `last_failure`: the
-    same for the whole episode, "" where it never failed."""
+    same for the whole episode, "" where it never failed. `refused`: whether the policy refuses the
+    instruction, so that the arm holds. `cost_ms`: the time that each chunk took the policy [ms],
+    without those that somebody else made."""
 
     def __init__(
         self,
@@ -81,27 +84,39 @@ class Planner:
         self._chunk_reason = Reason.OK
         self.failed = self.last_failure = ""
         self._late = False  # whether a chunk that came too late has been said
+        self.refused = False
+        self.cost_ms: list[float] = []
+        self._seed = self._number = 0  # of the episode, and of its next observation
+        self._corrected = False  # whether the chunk that runs is somebody else's than the policy's
 
     def begin(self, q: Vec, instruction: str | None) -> None:
         """Begin an episode with the arm at rest at `q` (n,) [rad]. `instruction`: what the policy
         is asked to do, None where there is none. Raises what `Worker.reset` raises."""
         self.deadline.reset(q)
         self.instruction = instruction or ""
-        if self._worker is not None:
+        self._seed, self._number = self._station.seed % _SEEDS, 0
+        if self._worker is None:
+            return
+        try:
             self._worker.reset(self.instruction)
+        except Refused:
+            if instruction is not None:
+                raise
+            self.refused = True  # nobody has said yet what to do
 
     def instruct(self, text: str) -> None:
         """Ask the policy for `text` from its next observation on. Raises SpecMismatch, and changes
         nothing, for a text that the policy says it was not taught. A policy that finds this out
-        only when it is asked fails then, and the arm stops."""
+        only when it is asked refuses it then, and the arm stops."""
         if self._worker is not None:
             check_known(self._worker.about, text)
-        self.instruction = text
+        self.instruction, self.refused = text, False
 
     @property
     def idle(self) -> bool:
-        """Whether there is a policy, but no chunk of it to follow."""
-        return self._worker is not None and self.deadline.mode is not Mode.FOLLOW
+        """Whether there is a policy that should give chunks, but none of it to follow."""
+        following = self.deadline.mode is Mode.FOLLOW
+        return self._worker is not None and not following and not self.refused
 
     @property
     def restarting(self) -> bool:
@@ -130,17 +145,26 @@ class Planner:
                 if tick.index % self._every == self._phase and seen is not None:
                     worker.submit(self._observation(tick.t_ns, seen, past))
             ready = worker.take(tick.t_ns)
+        except Refused as e:
+            self._refuse(str(e), tick.t_ns)
+            return
         except PolicyError as e:  # the chunk that runs is played to its end, then the arm stops
             self._fail(f"the policy failed: {e}", "error", tick.t_ns)
             return
         if worker.trouble:
             self._fail(worker.trouble, "warning", tick.t_ns)
-        if ready is None or not self._acceptable(ready, tick.t_ns):
+        if ready is None:
+            return
+        meta = ready.chunk.meta
+        if meta.get("source", 0.0) == 0.0:
+            own_ms = (ready.done_ns - ready.started_ns) / 1e6
+            self.cost_ms.append(meta.get("cost_ms", own_ms))
+        if not self._acceptable(ready, tick.t_ns):
             return
         if not player.adopt(ready.joints, tick.t_ns):
             self._too_late(ready.joints, tick.t_ns)
             return
-        self.failed = ""
+        self.failed, self.refused = "", False
         row.ik_failure = ready.joints.residual > IK_TOLERANCE
         if row.ik_failure:
             self._log.once(
@@ -152,6 +176,16 @@ class Planner:
             )  # fmt: skip
         row.seam_jump, row.chunk_disagreement = player.seam_jump, player.disagreement
         self._log.chunk(tick.t_ns, ready)
+        self._say_source(ready, tick.t_ns)
+
+    def _say_source(self, ready: Ready, t_ns: int) -> None:
+        """Log who has made the chunk that is followed now, when that has changed."""
+        corrected = ready.chunk.meta.get("source", 0.0) == 1.0
+        if corrected != self._corrected:
+            self._corrected = corrected
+            text = "somebody corrects the policy" if corrected else "the policy steers again"
+            subject = "correction" if corrected else "policy"
+            self._log.event(t_ns, EventKind.TAKEOVER, "info", text, subject)
 
     def say_mode(self, t_ns: int) -> None:
         """Log that the mode of `deadline` has changed at `t_ns` [ns]."""
@@ -180,10 +214,17 @@ class Planner:
         self._fail(what, "error", t_ns)
         return False
 
-    def _fail(self, why: str, level: Level, t_ns: int) -> None:
+    def _fail(self, why: str, level: Level, t_ns: int, kind: EventKind = EventKind.POLICY) -> None:
         if self.failed != why:
             self.failed = self.last_failure = why
-            self._log.event(t_ns, EventKind.POLICY, level, why)
+            self._log.event(t_ns, kind, level, why)
+
+    def _refuse(self, why: str, t_ns: int) -> None:
+        """The policy refuses its instruction: nothing of what it was doing before is finished. It
+        is asked again at the usual pace, so the arm moves on as soon as it answers with a chunk."""
+        self.refused = True
+        self.deadline.drop("the policy refuses its instruction")
+        self._fail(why, "warning", t_ns, EventKind.REFUSED)
 
     def _too_late(self, chunk: JointChunk, t_ns: int) -> None:
         """Take note of a chunk whose last waypoint is in the past. An event says so once per
@@ -224,4 +265,8 @@ class Planner:
         self.player.mark(t_ns)
         base_q = self.player.raw.copy()
         base = self._station.chain.pose(base_q)
-        return Observation(t_ns, seen.images, seen.state, self.instruction, base_q, base, past)
+        self._number += 1
+        return Observation(
+            t_ns, seen.images, seen.state, self.instruction, base_q, base, past,
+            self._seed, self._number - 1,
+        )  # fmt: skip

@@ -80,6 +80,7 @@ def record_episode(
         joints=station.joints,
         cameras=station.has_depth if images else {},
         chunk_shape=loop.worker.about.chunk_shape if loop.worker else None,
+        meta=loop.worker.about.recorded if loop.worker else (),
         pro=loop.pro,
         realtime=realtime,
         max_ticks=round(loop.task.limit_s * loop.cfg.hz) + 2,

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -194,8 +195,36 @@ def _choose(kind: str) -> tuple[str, str]:
     return name, "; ".join([f"{name}: best that can run here", *notes])
 
 
-def open_bundle(bundle: Bundle, kind: str = "auto") -> Engine:
+def open_bundle(bundle: Bundle, kind: str = "auto", candidates: int = 1) -> Engine:
     """Open the model of `bundle` with the backend `kind`. The model must have the inputs and
-    outputs that the bundle's manifest declares. Raises what `open_engine` raises."""
+    outputs that the bundle's manifest declares; those that hold a row per chunk get `candidates`
+    rows, for policies with noise and critics. Raises what `open_engine` raises, and SpecMismatch
+    for several candidates of a bundle that cannot have them."""
     m = bundle.manifest
-    return open_engine(kind, bundle.onnx, inputs=m.inputs, outputs=m.outputs)
+    rows: tuple[str, ...] = ()
+    if m.policy is not None and m.policy.noise is not None:
+        noise = m.policy.noise
+        rows = (noise.input, noise.latent, m.policy.output)
+    elif m.critic is not None:
+        rows = (m.critic.latent, m.critic.score)
+    if candidates == 1:
+        return open_engine(kind, bundle.onnx, inputs=m.inputs, outputs=m.outputs)
+    if not rows:
+        raise SpecMismatch(
+            f"{m.name} makes no chunks from noise, so it cannot make {candidates} to choose from: "
+            "set candidates = 1"
+        )
+    inputs, outputs = (
+        [
+            msgspec.structs.replace(t, shape=(candidates, *t.shape[1:])) if t.name in rows else t
+            for t in tensors
+        ]
+        for tensors in (m.inputs, m.outputs)
+    )
+    try:
+        return open_engine(kind, bundle.onnx, inputs=inputs, outputs=outputs)
+    except BundleError as e:
+        raise SpecMismatch(
+            f"{m.name} does not run with {candidates} chunks at a time: {e}; a model that does "
+            f"leaves the first dimension of {', '.join(rows)} open"
+        ) from None

@@ -162,6 +162,11 @@ class ChunkPlayer:
             self._offset[:] = q - self._raw_at(self._chunk, now)
             self._offset_t0 = t_ns
 
+    def drop(self) -> None:
+        """Forget the chunk that runs. The jaws stay as it said last."""
+        self._chunk = None
+        self._older.clear()
+
     def mark(self, t_ns: int) -> None:
         """Note that an observation was made at `t_ns` [ns], from which a chunk may come."""
         self._clock.mark(t_ns)

@@ -106,6 +106,12 @@ class Deadline:
             return
         self.mode, self._k = Mode.STOP, 0
 
+    def drop(self, why: str) -> None:
+        """Follow the running chunk no longer, from the next `sample` on: a moving arm is stopped.
+        `why` in words."""
+        self._player.drop()
+        self.why = why
+
     def sent(self, q: Vec) -> None:
         """Take note that the command `q` (n,) [rad] was sent to the arm, at every tick."""
         oldest = self._sent.pop()

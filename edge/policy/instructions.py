@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from headway.bundle import Tensor
 from headway.edge.engines.engine import TensorSpec, open_engine
-from headway.errors import BundleError, Missing, SpecMismatch
+from headway.errors import BundleError, Missing, Refused, SpecMismatch
 from headway.instructions import EmbeddingSpec, InstructionSpec, TokensSpec, VocabularySpec
 
 Arrays = dict[str, NDArray[Any]]  # by input name
@@ -34,7 +34,8 @@ class Encoder(Protocol):
 
     def encode(self, text: str) -> Arrays:
         """The tensors of `text`, by input name; they are read-only, and kept for the same text.
-        Raises SpecMismatch for a text that the policy was not taught or that does not fit."""
+        Raises SpecMismatch for a text that the policy was not taught, Refused for one that does not
+        fit, or that the encoder takes for nothing that the policy can carry out."""
 
     def close(self) -> None:
         """Free what the encoder holds. Idempotent."""
@@ -145,11 +146,11 @@ class Tokens(_Kept):
         found = self._tokenizer.encode(text + spec.suffix, add_special_tokens=spec.special)
         n = len(found.ids)
         if n == 0:
-            raise SpecMismatch(
+            raise Refused(
                 f"policy {self._policy} wants an instruction, found {text!r}, which has no tokens"
             )
         if n > spec.length:
-            raise SpecMismatch(
+            raise Refused(
                 f"policy {self._policy} takes {spec.length} tokens, found {n} in {text!r}: shorten "
                 "the instruction"
             )
@@ -192,7 +193,7 @@ class Embedding(_Kept):
         super().__init__()
         text, path = spec.text, folder / spec.encoder
         self.texts: tuple[str, ...] | None = text.texts
-        self._spec = spec
+        self._spec, self._policy = spec, policy
         self._tokens: Tokens | None = None
         self._inner: Vocabulary | Tokens
         if isinstance(text, TokensSpec):
@@ -206,10 +207,24 @@ class Embedding(_Kept):
         self._engine = open_engine(engine, path, inputs=inputs)
         try:
             self._answer = self._engine.bind(spec.output)
+            self._refused = self._probability(path)
             self.tensors: Mapping[str, TensorSpec] = self._shapes(path)
         except SpecMismatch:
             self._engine.close()
             raise
+
+    def _probability(self, path: Path) -> NDArray[Any] | None:
+        """The buffer of the probability that a text is refused, None where the encoder refuses
+        none. Raises SpecMismatch for an output that is not one number."""
+        if self._spec.refused is None:
+            return None
+        found = self._engine.bind(self._spec.refused)
+        if found.size != 1 or not np.issubdtype(found.dtype, np.floating):
+            raise SpecMismatch(
+                f"{path}: wanted its output `{self._spec.refused}` as one float, the probability "
+                f"that a text is refused, found {found.dtype} {found.shape}"
+            )
+        return found.reshape(-1)
 
     def _shapes(self, path: Path) -> dict[str, TensorSpec]:
         """Shapes and dtypes of what is given. Raises SpecMismatch for an answer that is none."""
@@ -238,6 +253,13 @@ class Embedding(_Kept):
         for name, value in self._inner.encode(text).items():
             self._engine.write(name, value)
         self._engine.run()
+        if self._refused is not None:
+            p = float(self._refused[0])
+            if not p <= self._spec.refuse_above:  # NaN is refused, too
+                raise Refused(
+                    f"policy {self._policy} takes {text!r} for nothing that it can carry out "
+                    f"({p:.2f}): say it in other words, or ask for something else"
+                )
         answer = self._answer.copy()
         if self._tokens is None:
             return {self._spec.input: answer}

@@ -19,6 +19,7 @@ the loop fills them in from what it knows at that tick.
 | `gripper.force` | grip force | N |
 | `gripper.closed` | 1 - width / stroke | 1 |
 | `gripper.vacuum` | vacuum of a suction cup, 0..1 | 1 |
+| `phase.0` to `phase.7` | 1 for the task's phase, as the controller knows it, 0 for others | 1 |
 | `elapsed` | time since the episode began | s |
 | `retried` | failed attempts, of at most three: 0, 1/3, 2/3, 1 | 1 |
 | `pro.progress .stability .completion .risk` | signals of the PRO head | 1 |
@@ -103,8 +104,14 @@ def _field(name: str, unit: str, field: str) -> _Group:
     return _Group((name,), (unit,), (field,), lambda plain: (plain[field],))
 
 
+def _one_hot(phase: float) -> list[float]:
+    """1 for the phase with the index `phase`, 0 for the others; NaN where it is not known."""
+    return [math.nan if phase != phase else float(k == phase) for k in range(_PHASES)]
+
+
 _LINEAR, _ANGULAR = ("vx", "vy", "vz"), ("wx", "wy", "wz")
 _FORCE, _TORQUE = ("fx", "fy", "fz"), ("tx", "ty", "tz")
+_PHASES = 8  # PRO's features have one bit for each, too
 _SIGNALS = ("progress", "stability", "completion", "risk", "time_to_go")
 _GROUPS: tuple[_Group, ...] = (
     *(_pose_group(prefix, *form) for prefix in ("tcp", "goal") for form in _FORMS),
@@ -128,6 +135,10 @@ _GROUPS: tuple[_Group, ...] = (
         lambda plain: (1.0 - plain["width"] / plain["stroke"],),
     ),
     _field("gripper.vacuum", "1", "vacuum"),
+    _Group(
+        tuple(f"phase.{k}" for k in range(_PHASES)), ("1",) * _PHASES, ("phase",),
+        lambda plain: _one_hot(plain["phase"]),
+    ),
     _field("elapsed", "s", "elapsed"),
     _Group(("retried",), ("1",), ("retries",), lambda plain: (min(plain["retries"], 3.0) / 3.0,)),
     _Group(
@@ -180,7 +191,7 @@ def _unknown(name: str, joints: Sequence[str] | None) -> SpecMismatch:
         hint = config.suggest(rest, same, f"{prefix}.")
     else:
         all_names = (*(f"{p}.JOINT" for p in _OF_JOINTS), *known)
-        near = difflib.get_close_matches(name, all_names, n=3, cutoff=0.4)
+        near = difflib.get_close_matches(name, all_names, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(f'`{n}`' for n in near)}? " if near else ""
         hint += f"{PAGE} says which there are"
     return SpecMismatch(

@@ -50,7 +50,9 @@ class Needs(msgspec.Struct, frozen=True):
 
 class Policy(Protocol):
     """Turns an observation into a chunk. `cameras` and `state_names` say what it wants to see,
-    `actions` what the rows of its chunks mean, and `needs` has to be met before a run begins."""
+    `actions` what the rows of its chunks mean, and `needs` has to be met before a run begins. A
+    policy that chooses among chunks may also have `candidates`, how many it makes at a time, and
+    one whose chunks have numbers to be recorded in their `meta` may name them in `recorded`."""
 
     name: str
     cameras: tuple[str, ...]
@@ -59,14 +61,16 @@ class Policy(Protocol):
     needs: Needs
 
     def check_instruction(self, text: str) -> None:
-        """Raises SpecMismatch for an instruction that the policy does not know. A policy that takes
-        no instruction accepts any text."""
+        """Raises SpecMismatch for an instruction that the policy does not know, Refused for one
+        that it takes for nothing that it can carry out. A policy that takes no instruction accepts
+        any text."""
 
     def reset(self) -> None:
         """Begin an episode: forget what was kept from the one before."""
 
     def infer(self, obs: Observation) -> Chunk:
-        """The chunk for `obs`, with actions relative to `obs.base`. May raise anything."""
+        """The chunk for `obs`, with actions relative to `obs.base`. May raise anything. After
+        Refused, the arm stops and holds until there is another instruction."""
 
 
 class Ready(msgspec.Struct, frozen=True):
@@ -81,13 +85,17 @@ class Ready(msgspec.Struct, frozen=True):
 
 
 class About(msgspec.Struct, frozen=True):
-    """Description of the policy behind a worker; the fields are those of `Policy`."""
+    """Description of the policy behind a worker; the fields are those of `Policy`. `candidates`:
+    how many chunks it makes at a time, of which it answers one; 0 where it does not say.
+    `recorded`: the numbers in the `meta` of its chunks that a recording keeps."""
 
     name: str
     cameras: tuple[str, ...]
     state_names: tuple[str, ...]
     actions: ActionSpace
     needs: Needs = Needs()
+    candidates: int = 0
+    recorded: tuple[str, ...] = ()
 
     @property
     def chunk_shape(self) -> tuple[int, int]:
@@ -124,8 +132,8 @@ class Worker(Protocol):
 
     def take(self, now_ns: int) -> Ready | None:
         """The newest chunk that is ready at `now_ns` [ns], None without a new one. Raises
-        PolicyError once for an inference that failed, and at every call when the policy is gone for
-        good."""
+        PolicyError once for an inference that failed, Refused where it was for its instruction, and
+        PolicyError at every call when the policy is gone for good."""
 
     def close(self) -> None:
         """End the policy's process, if the worker has started one."""
@@ -133,7 +141,10 @@ class Worker(Protocol):
 
 def about(policy: Policy) -> About:
     """The description of `policy`, as a worker carries it."""
-    return About(policy.name, policy.cameras, policy.state_names, policy.actions, policy.needs)
+    return About(
+        policy.name, policy.cameras, policy.state_names, policy.actions, policy.needs,
+        getattr(policy, "candidates", 0), getattr(policy, "recorded", ()),
+    )  # fmt: skip
 
 
 def check_cameras(
@@ -196,7 +207,7 @@ def infer(policy: Policy, limb: Limb, obs: Observation, submitted_ns: int) -> Re
     try:
         chunk = policy.infer(obs)
         joints = to_joints(chunk, policy.actions, limb, obs.base_q)
-    except PolicyError:  # of a policy that has a process or an operator behind it
+    except PolicyError:  # of a policy behind a process, or that refuses its instruction
         raise
     except Exception as e:
         raise PolicyError(f"{type(e).__name__}: {e}{place_of(e)}") from e

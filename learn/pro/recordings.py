@@ -119,13 +119,14 @@ def sequence(
 
 
 def failures_of(events: Sequence[Event]) -> tuple[list[float], list[float]]:
-    """Times [s] of the failure events, which are retries and stops of the guard for force; and the
-    times [s] of the retries alone."""
+    """Times [s] of the failure events, which are retries, stops of the guard for force, and what a
+    person has flagged as a failure; and the times [s] of the retries alone."""
     retries = [e.t_ns / NS for e in events if e.kind in RETRIES]
     forces = [
         e.t_ns / NS for e in events if e.kind is EventKind.GUARD and e.subject == Reason.FORCE.name
     ]
-    return sorted(retries + forces), retries
+    flagged = [e.t_ns / NS for e in events if e.kind is EventKind.FLAGGED]
+    return sorted(retries + forces + flagged), retries
 
 
 def hard_contacts(rows: NDArray[np.void]) -> list[float]:

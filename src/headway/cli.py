@@ -18,6 +18,7 @@ import tyro
 from headway import __version__, output, shipped
 from headway.cli_dataset import DATASET_COMMANDS
 from headway.cli_pro import PRO_COMMANDS
+from headway.cli_recordings import RECORDING_COMMANDS
 from headway.errors import ConfigError, HeadwayError, OutputError
 
 HELP = """\
@@ -61,6 +62,7 @@ def run(
     instruction: str | None = None,
     inject: tuple[str, ...] = (),
     operator: bool = False,
+    patch: bool = False,
 ) -> int:
     """Run episodes with the configured policy, PRO and guard, and record them.
 
@@ -86,6 +88,7 @@ def run(
         instruction: what the policy is asked to do, instead of the configured instruction.
         inject: faults, KIND@SECONDS or KIND@SECONDS:FOR, e.g. policy_hang@5s ft_stall@2:0.3.
         operator: read lines from the terminal that end an episode or are new instructions.
+        patch: take the arm over from the policy by keys of the terminal, and give it back.
     """
     from headway.tools.run.command import RunOptions, run_command
     from headway.tools.view.viewer import ViewOptions
@@ -111,6 +114,7 @@ def run(
             instruction,
             inject,
             operator,
+            patch,
         ),
     )
 
@@ -169,6 +173,8 @@ def serve(
     port: int = 8000,
     engine: str = "auto",
     max_clients: int = 4,
+    candidates: int = 1,
+    critic: Path | None = None,
 ) -> int:
     """Serve a policy to other computers: openpi's WebSocket protocol.
 
@@ -178,10 +184,12 @@ def serve(
         port: port to serve at; 0 takes a free one.
         engine: the engine that runs the model.
         max_clients: most clients at a time; further ones are refused.
+        candidates: chunks that a policy with noise makes at a time, for the critic to choose from.
+        critic: bundle folder of the critic.
     """
     from headway.tools.serve import serve_command
 
-    return serve_command(bundle, host, port, engine, max_clients)
+    return serve_command(bundle, host, port, engine, max_clients, candidates, critic)
 
 
 def doctor(
@@ -202,21 +210,6 @@ def doctor(
     from headway.tools.doctor.doctor import doctor_command
 
     return doctor_command(json)
-
-
-def replay(
-    recording: tyro.conf.Positional[Path], pro: Path | None = None, against: Path | None = None
-) -> int:
-    """Recompute PRO from a recording and say whether it equals what was recorded.
-
-    Args:
-        recording: MCAP file of a run with PRO.
-        pro: bundle of the PRO head that it was recorded with [the one shipped with Headway].
-        against: instead, compare with this recording, except for when and where each was made.
-    """
-    from headway.tools.replay.replay import replay_command
-
-    return replay_command(recording, shipped.PRO if pro is None else pro, against)
 
 
 def score(
@@ -253,35 +246,6 @@ def map_(file: tyro.conf.Positional[Path], out: Path | None = None, overwrite: b
     return map_command(file, out, overwrite)
 
 
-def report(recording: tyro.conf.Positional[Path], out: Path | None = None) -> int:
-    """Write one self-contained HTML page about a recording.
-
-    Args:
-        recording: MCAP file.
-        out: file for the page [beside the recording].
-    """
-    from headway.tools.report import report_command
-
-    return report_command(recording, out)
-
-
-def latency(
-    recordings: tyro.conf.Positional[tuple[Path, ...]],
-    late_us: float | None = None,
-    json: bool = False,
-) -> int:
-    """Show the timing of runs: stages of a tick, delays of chunks, late ticks and their causes.
-
-    Args:
-        recordings: MCAP files.
-        late_us: list ticks that began later than this many microseconds [a tenth of the period].
-        json: print JSON, for programs.
-    """
-    from headway.tools.latency.command import latency_command
-
-    return latency_command(recordings, late_us, json)
-
-
 COMMANDS: dict[str, Callable[..., int]] = {
     "run": run,
     "init": init,
@@ -289,11 +253,9 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "robot": robot,
     "serve": serve,
     "doctor": doctor,
-    "replay": replay,
     "map": map_,
     "score": score,
-    "report": report,
-    "latency": latency,
+    **RECORDING_COMMANDS,
 }
 
 # Commands that have commands of their own, by the first word, with a line of help.

@@ -12,6 +12,8 @@ HeadwayError
 │   ├── BadMessage         a message from another program that is malformed, too large or unsafe
 │   └── Missing            a package or system library that the device needs
 ├── PolicyError            a policy that did not answer, or whose worker is gone
+│   └── Refused            an instruction that a policy takes for nothing that it can carry out;
+│                          also a SpecMismatch, as other instructions that it was not taught
 ├── CommandRejected        a command that the guard did not let through
 └── OutputError            output that cannot be written: a full disk, a closed terminal
 
@@ -81,6 +83,13 @@ class PolicyError(HeadwayError):
     """A policy that failed or did not answer, or whose process is gone."""
 
     exit_code = 7
+
+
+class Refused(SpecMismatch, PolicyError):
+    """An instruction that a policy takes for nothing that it can carry out. When a run begins with
+    it, the run is refused; during an episode the arm holds until there is another one."""
+
+    exit_code = SpecMismatch.exit_code
 
 
 class CommandRejected(HeadwayError):

@@ -90,7 +90,11 @@ class EmbeddingSpec(Struct, frozen=True, kw_only=True, tag_field="kind", tag="em
     `text` says how the text becomes the encoder's inputs. `pool`: "none" passes the answer on as it
     is; "mean" makes the mean (1, e) over the tokens of an answer (1, length, e), without padding.
     `mask_input`: an input of the policy's model that is given the mask of the tokens, (1, length),
-    as `text` describes it."""
+    as `text` describes it.
+
+    `refused`: a further output of the encoder, with one number: the probability that the text is
+    nothing which the policy can carry out. Above `refuse_above` the text is refused. None: the
+    encoder takes every text."""
 
     encoder: Name
     output: Name
@@ -98,8 +102,12 @@ class EmbeddingSpec(Struct, frozen=True, kw_only=True, tag_field="kind", tag="em
     input: Name = "instruction"
     pool: Literal["none", "mean"] = "none"
     mask_input: Name | None = None
+    refused: Name | None = None
+    refuse_above: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.5
 
     def __post_init__(self) -> None:
+        if self.refused == self.output:
+            raise ValueError(f"embedding: output and refused are both {self.output!r}")
         masked = self.pool == "mean" or self.mask_input is not None
         if masked and isinstance(self.text, VocabularySpec):
             raise ValueError('embedding: pool = "mean" and mask_input want a text of kind tokens')

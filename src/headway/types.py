@@ -180,7 +180,11 @@ class Observation(msgspec.Struct, frozen=True):
     policy asks for by name, and the `instruction` as text, "" where there is none. `base_q` (n,)
     [rad] and `base` are the joints and TCP pose commanded at `t_ns` [ns], which the policy's
     actions may be relative to. `history` has what was seen before, the oldest moment first, for
-    policies that want several steps."""
+    policies that want several steps.
+
+    `seed` (>= 0) of the episode, and `number`, how many observations of it the policy was given
+    before, are for policies that draw random numbers: whoever draws them from both alone decides
+    the same again in a run that is repeated, whatever came between."""
 
     t_ns: int
     images: dict[str, Frame]
@@ -189,6 +193,8 @@ class Observation(msgspec.Struct, frozen=True):
     base_q: Vec
     base: Pose
     history: tuple[Moment, ...] = ()
+    seed: int = 0
+    number: int = 0
 
 
 class Chunk(msgspec.Struct, frozen=True):

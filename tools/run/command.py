@@ -29,6 +29,8 @@ from headway.edge.control.station import Station
 from headway.edge.host import origin
 from headway.edge.host.realtime import realtime as realtime_setup
 from headway.edge.host.watchdog import Watchdog
+from headway.edge.policy.policy import About
+from headway.errors import ConfigError
 from headway.tools.run.inject import Faults, parse
 from headway.tools.run.operator import NOTE, Operator
 from headway.tools.run.options import RunOptions as RunOptions
@@ -36,11 +38,14 @@ from headway.tools.run.options import check, enough_files
 from headway.tools.run.panel import Panel
 from headway.tools.run.summary import (
     EpisodeSummary,
+    cost_line,
     episode_line,
     numbers_lines,
     separation,
     success_line,
 )
+from headway.tools.run.takeover import NOTE as NOTE_PATCH
+from headway.tools.run.takeover import Keys, Takeover, listening
 from headway.tools.view.viewer import Viewer, ViewOptions
 
 STOPPED = ("fault", "protective stop")
@@ -79,19 +84,33 @@ def _run(config: Path, run: RunOptions, ending: Ending, console: Console) -> int
         settings = settings_module.with_policy_server(settings, run.policy, run.policy_map)
     if run.instruction is not None:
         settings = settings_module.with_instruction(settings, run.instruction)
+    if run.patch and (settings.cell is None or settings.policy is None):
+        raise ConfigError(
+            f"--patch takes over from a policy in the simulated cell, {config} has no "
+            f"[{'cell' if settings.cell is None else 'policy'}]: on a robot, a policy of kind "
+            "teleop steers (docs/bring-your-own.md)"
+        )
     clock = WallClock() if run.realtime else VirtualClock(1)
     origin.place()  # runs git, which takes time: do it before anything moves
     station = Station(settings, clock)
     faults = Faults(tuple(map(parse, run.inject)), clock)
     faults.install(station)
     done: list[EpisodeSummary] = []
-    with _viewer(run.view, console) as viewer, station:
-        built = Built(settings, station, clock, require=run.require)
+    keys = Keys(partial(console.print, markup=False, soft_wrap=True)) if run.patch else None
+    with (
+        _viewer(run.view, console) as viewer,
+        nullcontext() if keys is None else listening(keys),
+        station,
+    ):
+        wrap = None if keys is None else partial(Takeover, keys=keys)
+        built = Built(settings, station, clock, require=run.require, wrap=wrap)
         try:
             for line in (*built.choices, *built.notes):
                 console.print(f"[dim]{escape(line)}[/dim]")
             for line in faults.notes(built.loop.task.limit_s):
                 console.print(f"[yellow]{escape(line)}[/yellow]", soft_wrap=True)
+            if keys is not None:
+                console.print(NOTE_PATCH, soft_wrap=True)
             if run.operator:
                 console.print(NOTE, soft_wrap=True)
                 Operator(built.loop, partial(console.print, markup=False, soft_wrap=True)).start()
@@ -115,8 +134,10 @@ def _run(config: Path, run: RunOptions, ending: Ending, console: Console) -> int
                             built.loop, seed, path, metadata=built.facts, overwrite=run.overwrite,
                             setup=setup, view=viewer.feed if viewer is not None else None,
                         )  # fmt: skip
-                    assert built.loop.current is not None
-                    done.append(EpisodeSummary(seed, result, built.loop.current.trace))
+                    episode = built.loop.current
+                    assert episode is not None
+                    cost_ms = episode.planner.cost_ms
+                    done.append(EpisodeSummary(seed, result, episode.trace, cost_ms))
                     progress.console.print(
                         episode_line(
                             seed, result, station.ft is not None, built.loop.pro is not None
@@ -134,7 +155,7 @@ def _run(config: Path, run: RunOptions, ending: Ending, console: Console) -> int
                         break
         finally:
             built.close()
-    _summary(console, done, out)
+    _summary(console, done, out, built.worker.about if built.worker is not None else None)
     if built.loop.stop_requested:
         by = f" by {ending.why}" if ending.why else ""
         console.print(f"interrupted{by}: what was recorded is complete and closed", soft_wrap=True)
@@ -175,7 +196,7 @@ def _viewer(options: ViewOptions, console: Console) -> Iterator[Viewer | None]:
     console.print(f"[dim]{viewer.report}[/dim]", soft_wrap=True)
 
 
-def _summary(console: Console, done: list[EpisodeSummary], out: Path) -> None:
+def _summary(console: Console, done: list[EpisodeSummary], out: Path, policy: About | None) -> None:
     line = success_line([e.result for e in done])
     if line:
         console.print(line)
@@ -184,5 +205,7 @@ def _summary(console: Console, done: list[EpisodeSummary], out: Path) -> None:
     table = separation(done)
     if table is not None:
         console.print(table)
+    if cost := cost_line(done, policy):
+        console.print(cost, markup=False, highlight=False, soft_wrap=True)
     if done:
         console.print(f"recordings in {out}")

@@ -36,6 +36,7 @@ class RunOptions:
     instruction: str | None = None  # instead of the configured one
     inject: tuple[str, ...] = ()  # faults, see headway.tools.run.inject
     operator: bool = False  # see headway.tools.run.operator
+    patch: bool = False  # see headway.tools.run.takeover
 
 
 def check(run: RunOptions, out: Path) -> None:
@@ -49,6 +50,10 @@ def check(run: RunOptions, out: Path) -> None:
         raise ConfigError(
             f"wanted --seed of at least 0, found {run.seed}: the scenes are numbered from 0 on"
         )
+    if run.patch and (run.realtime or run.operator):
+        other = "--realtime" if run.realtime else "--operator"
+        why = "keeps the wall clock's pace by itself" if run.realtime else "reads the keyboard, too"
+        raise ConfigError(f"wanted --patch without {other}, since it {why}: leave one of them out")
     check_view(run.view)
     if run.policy is not None:
         _check_url(run.policy)

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from headway.edge.control.result import Result, Trace, success_of
+from headway.edge.policy.policy import About
 from headway.tools.statistics import FEWEST, auroc, wilson
 
 LEAD_S = 2.0  # how long before the end of an episode signals are compared [s]
@@ -18,11 +19,13 @@ LEAD_S = 2.0  # how long before the end of an episode signals are compared [s]
 
 @dataclass(frozen=True)
 class EpisodeSummary:
-    """An episode after its end: its result, and the PRO signals over time."""
+    """An episode after its end: its result, the PRO signals over time, and the time that each chunk
+    took the policy [ms]."""
 
     seed: int  # of its scene
     result: Result
     trace: Trace
+    cost_ms: Sequence[float] = ()
 
 
 def episode_line(seed: int, r: Result, has_ft: bool, has_pro: bool) -> str:
@@ -57,6 +60,18 @@ def success_line(results: Sequence[Result]) -> str:
     return (
         f"success {good}/{len(known)} = {good / len(known):.1%}, "
         f"95 % Wilson interval {low:.1%} to {high:.1%}"
+    )
+
+
+def cost_line(episodes: Sequence[EpisodeSummary], about: About | None) -> str:
+    """What a chunk cost the policy `about`, over all `episodes`; "" without a chunk."""
+    cost = [ms for e in episodes for ms in e.cost_ms]
+    if not cost or about is None:
+        return ""
+    several = f" of {about.candidates} candidates" if about.candidates > 1 else ""
+    return (
+        f"policy {about.name}: {np.median(cost):.2f} ms a chunk{several} (median), at most "
+        f"{max(cost):.2f} ms, n = {len(cost)}"
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from headway.clock import NS
 from headway.errors import ConfigError, RecordingError
+from headway.tools.flags import flags_of
 from headway.tools.score import labelfile
 from headway.tools.score.labelfile import NO, YES, Episode, Label
 from headway.tools.score.mapping import Events, Mapping, Outcome, Phase, Session
@@ -68,14 +70,18 @@ def meaning_of(
 
 
 def _label_of(source: Source, mapping: Mapping, notes: list[str]) -> Label:
-    """What the table of labels says about the episode."""
-    if mapping.labels is None:
-        return Label()
-    table = labelfile.read(Path(mapping.labels.file))
-    label = table.of(Episode(source.path, source.episode))
-    if label is None:
-        notes.append(f"labels: {table.path} has no row for this episode")
-    return label or Label()
+    """What the table of labels says about the episode, and the failures that a person has flagged
+    in a recording of Headway's."""
+    label: Label | None = None
+    if mapping.labels is not None:
+        table = labelfile.read(Path(mapping.labels.file))
+        label = table.of(Episode(source.path, source.episode))
+        if label is None:
+            notes.append(f"labels: {table.path} has no row for this episode")
+    label = label or Label()
+    flags = flags_of(source.path) if source.path.suffix == ".mcap" else ()
+    flagged = tuple((f.t_s, f.words) for f in flags)
+    return replace(label, failures=(*label.failures, *flagged)) if flagged else label
 
 
 def phases_of(

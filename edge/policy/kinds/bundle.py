@@ -1,8 +1,13 @@
-"""A policy from a bundle: observation -> engine inputs -> action chunk."""
+"""A policy from a bundle: observation -> engine inputs -> action chunk.
+
+A policy that makes its chunks from noise may make several `candidates` at a time, of which a critic
+takes one (`headway.edge.policy.candidates`).
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
+from time import perf_counter_ns
 from typing import Annotated
 
 import numpy as np
@@ -13,29 +18,43 @@ from headway.bundle import Bundle, load
 from headway.clock import NS
 from headway.edge.engines.engine import Engine, open_bundle
 from headway.edge.policy.bundle_inputs import loop_names, make_inputs
+from headway.edge.policy.candidates import Candidates, Judge, Thought, open_judge
 from headway.edge.policy.instructions import Encoder, open_encoder
 from headway.edge.policy.policy import ImageNeed, Needs
 from headway.edge.policy.previous import Previous
-from headway.errors import SpecMismatch
+from headway.errors import ConfigError, SpecMismatch
 from headway.types import Chunk, Observation
 
 
 class Config(config.Struct, frozen=True):
     """Keys of `[policy]` for the kind `bundle`: the folder of the bundle, and the engine that runs
-    its model."""
+    its model. For a policy with noise also: how many `candidates` it makes at a time; the folder of
+    the bundle of the `critic` that takes one of them, "" for none; and the `temperature` of that,
+    0 for the best one (see `Candidates`), above it to collect data for learning."""
 
     bundle: Annotated[str, Meta(min_length=1)]
     engine: str = "auto"
+    candidates: Annotated[int, Meta(ge=1, le=1024)] = 1
+    critic: str = ""
+    temperature: Annotated[float, Meta(ge=0.0, le=100.0)] = 0.0
 
 
-PATHS = ("bundle",)  # keys that are paths, relative to the configuration file
+PATHS = ("bundle", "critic")  # keys that are paths, relative to the configuration file
 
 
 class BundlePolicy:
-    """The policy of `bundle`, whose model runs in `engine`. Raises SpecMismatch for a bundle of
-    another kind, and for inputs that the loop cannot fill."""
+    """The policy of `bundle`, whose model runs in `engine`, which `judge` and `temperature` make a
+    choice for (see `Candidates`). `thought` is what came before the newest chunk, None for a policy
+    without noise; `candidates` how many chunks it makes at a time, 0 without noise. Raises
+    SpecMismatch for a bundle of another kind, and for inputs that the loop cannot fill."""
 
-    def __init__(self, bundle: Bundle, engine: Engine) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        engine: Engine,
+        judge: Judge | None = None,
+        temperature: float = 0.0,
+    ) -> None:
         manifest = bundle.manifest
         info = manifest.policy
         if info is None:
@@ -68,42 +87,93 @@ class BundlePolicy:
         self.facts = {
             "policy_sha256": manifest.files[manifest.onnx].sha256, "policy_engine": engine.kind,
         }  # fmt: skip
+        self.thought: Thought | None = None
+        self.candidates = 0
+        self.recorded: tuple[str, ...] = ()  # of the meta of its chunks
+        self._several: Candidates | None = None
+        if info.noise is not None:
+            self._several = several = Candidates(bundle, engine, judge, temperature)
+            self.candidates, self.recorded = several.count, ("score",)
+            self.facts["candidates"] = str(several.count)
+            self.detail += f", {several.detail}" if several.detail else ""
+        if judge is not None:
+            self.facts |= {
+                "critic": judge.name, "critic_sha256": judge.sha256,
+                "temperature": f"{temperature:g}",
+            }  # fmt: skip
         self._dt_ns = round(info.actions.dt_s * NS)
         self._inputs = make_inputs(bundle, engine, self._encoder)
         answer = next(t for t in manifest.outputs if t.name == info.output)
         rows, columns = info.actions.chunk, len(info.actions.names)
-        self._answer = engine.bind(info.output).reshape(-1, columns)[:rows]
+        # one chunk after the other
+        answers = engine.bind(info.output).reshape(max(self.candidates, 1), -1, columns)
+        self._answers = answers[:, :rows]
         self._gain, self._shift = answer.affine
         self._normalised = answer.normalised
         self._previous = Previous(info.actions)
 
     def check_instruction(self, text: str) -> None:
         """Raises SpecMismatch for an instruction that the policy was not taught, or that does not
-        fit its encoder. A policy without an instruction accepts any text."""
+        fit its encoder, Refused for one that its encoder refuses. A policy without an instruction
+        accepts any text."""
         if self._encoder is not None:
             self._encoder.encode(text)
 
     def reset(self) -> None:
         """Begin an episode: its previous action is 0."""
         self._previous.reset()
+        self.thought = None
 
     def infer(self, obs: Observation) -> Chunk:
         """The chunk for `obs`: what the model answers, with the tensor's mean and std taken back
-        and scale and offset of the action space applied. Raises SpecMismatch for images and
-        instructions that do not fit, BundleError where the model fails."""
+        and scale and offset of the action space applied. Of a policy with noise, its `meta` has the
+        number of `candidates`, the critic's `score` of the chunk (without a critic: no score), and
+        `cost_ms`, the time that all of this took.
+
+        Raises SpecMismatch for images and instructions that do not fit, Refused for an instruction
+        that the encoder refuses, BundleError where the model fails, PolicyError where the critic
+        does."""
+        begun = perf_counter_ns()
         previous = self._previous.at(obs.t_ns)
         for each in self._inputs:
             each.fill(obs, previous)
+        several, chosen = self._several, 0
+        if several is not None:
+            several.draw(obs)
         self.engine.run()
-        rows = self._answer.astype(np.float64)
+        meta: dict[str, float] = {}
+        if several is not None:
+            self.thought = thought = several.choose()
+            chosen = thought.chosen
+            score = float(thought.scores[chosen])
+            meta = {"candidates": float(several.count)}
+            if score == score:
+                meta["score"] = score
+        rows = self._answers[chosen].astype(np.float64)
         if self._normalised:
             rows = rows * self._gain + self._shift
         self._previous.answered(obs.t_ns, rows)
-        return Chunk(obs.t_ns, self._dt_ns, self.actions.to_si(rows), obs.base)
+        actions = self.actions.to_si(rows)
+        if several is not None:
+            meta["cost_ms"] = (perf_counter_ns() - begun) / 1e6
+        return Chunk(obs.t_ns, self._dt_ns, actions, obs.base, meta=meta)
 
 
-def open_policy(bundle: str, engine: str = "auto") -> BundlePolicy:
-    """Open the policy of the bundle in the folder `bundle`, with an engine of the kind `engine`.
-    Raises BundleError, SpecMismatch, and what `engines.engine.open_engine` raises."""
+def open_policy(
+    bundle: str,
+    engine: str = "auto",
+    candidates: int = 1,
+    critic: str = "",
+    temperature: float = 0.0,
+) -> BundlePolicy:
+    """Open the policy of the bundle in the folder `bundle`, with an engine of the kind `engine`;
+    the other arguments are the keys of `Config`. Raises ConfigError for several candidates without
+    a critic, BundleError, SpecMismatch, and what `engines.engine.open_engine` raises."""
+    if candidates > 1 and not critic:
+        raise ConfigError(
+            f"[policy] candidates = {candidates} wants a critic that takes one of them, found "
+            "none: set `critic` to the folder of its bundle, or leave `candidates` out"
+        )
     made = load(Path(bundle))
-    return BundlePolicy(made, open_bundle(made, engine))
+    judge = open_judge(load(Path(critic)), made, engine, candidates) if critic else None
+    return BundlePolicy(made, open_bundle(made, engine, candidates), judge, temperature)

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from headway.clock import NS
 from headway.edge.policy.instructions import index_of
 from headway.edge.policy.previous import Previous
-from headway.edge.policy.remote import MAX_BYTES
+from headway.edge.policy.remote import MAX_BYTES, REFUSED
 from headway.edge.policy.remote.codec import TEXT, Encoder, decode
 from headway.edge.policy.remote.layout import Layout, from_metadata
 from headway.edge.policy.remote.request import Message, printable, rows
 from headway.edge.policy.remote.websocket import Gone, InvalidURI, WebSocket, connect
-from headway.errors import BadMessage, ConfigError, DeviceError, SpecMismatch
+from headway.errors import BadMessage, ConfigError, DeviceError, Refused, SpecMismatch
 from headway.types import Chunk, Observation
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0  # before the next try after a failure [s]
@@ -102,8 +102,9 @@ class RemotePolicy:
 
     def infer(self, obs: Observation) -> Chunk:
         """The server's chunk for `obs`. Raises SpecMismatch for an observation that does not fit
-        the layout, and for a server that has changed its policy; DeviceError, or its kind
-        BadMessage, for whatever else goes wrong with the server."""
+        the layout, and for a server that has changed its policy; Refused for an instruction that
+        its policy refuses; DeviceError, or its kind BadMessage, for whatever else goes wrong with
+        the server."""
         self.check_instruction(obs.instruction)
         message = self._message.of(obs, self._previous.at(obs.t_ns))
         with self._lock:
@@ -129,7 +130,8 @@ class RemotePolicy:
             websocket.abort()
 
     def _ask(self, message: bytes) -> NDArray[Any]:
-        """The rows of the answer to `message`. Raises DeviceError."""
+        """The rows of the answer to `message`. Raises DeviceError, and Refused for an instruction
+        that the server's policy refuses."""
         websocket = self._connected()
         begun = time.monotonic()
         try:
@@ -147,6 +149,8 @@ class RemotePolicy:
             raise self._failed(f"{self.url} closed the connection: {e}") from None
         except BadMessage as e:
             raise self._failed(f"{self.url}: {e}", BadMessage) from None
+        if answer.startswith(REFUSED):
+            raise Refused(printable(answer.removeprefix(REFUSED))[:_SHOWN])
         # openpi sends a traceback; its last line says what it was.
         lines = [line for line in answer.splitlines() if line.strip()] or ["it does not say which"]
         raise self._failed(f"{self.url} answered with an error: {lines[-1][:_SHOWN]}")

@@ -107,6 +107,9 @@ class Layout(config.Struct, frozen=True, kw_only=True):
     """What a policy server wants and answers. `actions` says what the rows of its answer mean,
     which it sends under the key `answer`. `prompt`: the key of the instruction, None where the
     server wants none. `instructions`: those that the policy was taught, () for free text.
+    `draw`: the key of two whole numbers for a policy that makes its chunks from noise, the seed of
+    the episode and the number of the observation in it (see `Observation`), None where it wants
+    none; in a message without them both are 0.
     `rate_hz`: inferences per second that the policy is made for, None for any. The policy's `name`
     and the `sha256` of its model are for messages and recordings."""
 
@@ -116,6 +119,7 @@ class Layout(config.Struct, frozen=True, kw_only=True):
     state: tuple[StateKey, ...] = ()
     prompt: str | None = "prompt"
     instructions: tuple[str, ...] = ()
+    draw: str | None = None
     rate_hz: Hertz | None = None
     name: str = "remote"
     sha256: str = ""
@@ -190,6 +194,7 @@ def of_bundle(manifest: Manifest) -> Layout:
         state=(StateKey(key="observation/state", names=names),) if names else (),
         prompt="prompt" if info.instruction is not None else None,
         instructions=_texts(info.instruction),
+        draw="observation/draw" if info.noise is not None else None,
         rate_hz=info.rate_hz,
         actions=structs.replace(info.actions, units=None, scale=None, offset=None),
     )  # fmt: skip

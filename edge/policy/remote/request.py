@@ -25,7 +25,7 @@ class Message:
     """Makes the message of an observation, for a server with this `layout`."""
 
     def __init__(self, layout: Layout) -> None:
-        self._prompt = layout.prompt
+        self._prompt, self._draw = layout.prompt, layout.draw
         self._images = [_ImagePart(image) for image in layout.images]
         self._parts = [_StatePart(part, layout) for part in layout.state]
 
@@ -40,6 +40,8 @@ class Message:
             _put(message, part.key, part.values(obs.state, previous))
         if self._prompt is not None:
             _put(message, self._prompt, obs.instruction)
+        if self._draw is not None:
+            _put(message, self._draw, np.array([obs.seed, obs.number], np.int64))
         return message
 
 
@@ -122,7 +124,22 @@ def to_observation(message: Any, layout: Layout, t_ns: int = 0) -> Observation:
                 f"wanted an instruction that {layout.name} was taught, found {text[:80]!r}: it "
                 f"knows {known}{', ...' if len(taught) > 8 else ''}"
             )
-    return Observation(t_ns, images, vector, text, np.zeros(0), _NOWHERE)
+    seed, number = _drawn(message, layout.draw)
+    return Observation(t_ns, images, vector, text, np.zeros(0), _NOWHERE, seed=seed, number=number)
+
+
+def _drawn(message: dict[Any, Any], key: str | None) -> tuple[int, int]:
+    """The seed and the number of the observation, 0 where the client sends none under `key`: one of
+    openpi's does not know that there are such."""
+    if key is None or key.split(".")[0] not in message:
+        return 0, 0
+    found = _array(message, key)
+    if found.shape != (2,) or found.dtype.kind not in "iu" or not (found >= 0).all():
+        raise BadMessage(
+            f"wanted `{key}` as 2 whole numbers >= 0, found {found.dtype} {found.shape}"
+        )
+    seed, number = found.tolist()
+    return seed, number
 
 
 def rows(answer: Any, layout: Layout) -> NDArray[Any]:

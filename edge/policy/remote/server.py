@@ -18,12 +18,12 @@ from collections.abc import Callable
 from typing import Any
 
 from headway.edge.policy.policy import Policy
-from headway.edge.policy.remote import MAX_BYTES
+from headway.edge.policy.remote import MAX_BYTES, REFUSED
 from headway.edge.policy.remote.codec import Encoder, decode
 from headway.edge.policy.remote.layout import Layout, to_metadata
 from headway.edge.policy.remote.request import printable, to_observation
 from headway.edge.policy.remote.websocket import Gone, Stopped, WebSocket, accept
-from headway.errors import BadMessage, Busy, ConfigError, HeadwayError
+from headway.errors import BadMessage, Busy, ConfigError, HeadwayError, Refused
 
 SLOW_S = 10.0  # [s]
 GRACE_S = 2.0  # [s] for clients to leave and inferences to end when the server stops
@@ -173,7 +173,11 @@ class PolicyServer:
             if isinstance(data, str):
                 raise BadMessage("wanted an observation in a binary frame, found text")
             begun = time.perf_counter()
-            websocket.send(encode(self._answer(data, last)), self._slow_s)
+            try:
+                answer: str | bytes = encode(self._answer(data, last))
+            except Refused as e:  # nothing is wrong with the client: it may ask for something else
+                answer = f"{REFUSED}{e}"
+            websocket.send(answer, self._slow_s)
             last = time.perf_counter() - begun
 
     def _answer(self, data: bytes | bytearray, last: float | None) -> dict[str, Any]:

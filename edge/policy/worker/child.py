@@ -29,7 +29,7 @@ from headway.edge.policy.policy import About, FrameShape, Policy, about, infer, 
 from headway.edge.policy.worker import protocol
 from headway.edge.policy.worker.exchange import say
 from headway.edge.policy.worker.tensors import Tensors
-from headway.errors import HeadwayError, PolicyError
+from headway.errors import HeadwayError, PolicyError, Refused
 from headway.types import Pose
 
 _PR_SET_PDEATHSIG = 1
@@ -76,7 +76,9 @@ class Child:
                 self.cameras, state, q, Pose(R.pos, R.quat), text, self.about.needs.steps
             )
             begun = time.monotonic_ns()
-            infer(self.policy, self.limb, obs, begun)
+            # A policy of free text may refuse "". Its engine has run its model once already.
+            with contextlib.suppress(Refused):
+                infer(self.policy, self.limb, obs, begun)
             took.append(time.monotonic_ns() - begun)
         self.sock.send(protocol.pack(protocol.READY, {"warm_up_ns": took}))
 

@@ -13,7 +13,7 @@ from time import monotonic_ns
 from headway.edge.policy.policy import Ready
 from headway.edge.policy.worker import protocol
 from headway.edge.policy.worker.tensors import Tensors
-from headway.errors import PolicyError
+from headway.errors import PolicyError, Refused
 from headway.types import Observation
 
 SLOTS = 4  # observations, and chunks, that the shared memory holds at a time
@@ -67,7 +67,8 @@ class Exchange:
 
     def get(self, now_ns: int, sock: socket.socket) -> Ready | None:
         """The newest chunk, None without a new one; `now_ns` [ns] is the tick's time. Raises
-        PolicyError for an inference that failed after the newest chunk."""
+        PolicyError for an inference that failed after the newest chunk, Refused where it was for
+        its instruction."""
         news = self.said.news
         if news == self._news:
             return None
@@ -89,7 +90,8 @@ class Exchange:
                     content = protocol.unpack(message)
                     if content["episode"] == self.episode:
                         self.asked_ns = None
-                        failure = PolicyError(content["text"])
+                        refused = content["error"] == Refused.__name__
+                        failure = (Refused if refused else PolicyError)(content["text"])
         self._news = news
         if failure is not None:
             raise failure

@@ -35,7 +35,7 @@ from headway.edge.policy.worker.child import raised
 from headway.edge.policy.worker.exchange import SLOTS, Exchange
 from headway.edge.policy.worker.source import PolicySource
 from headway.edge.policy.worker.tensors import Tensors
-from headway.errors import PolicyError
+from headway.errors import PolicyError, Refused
 from headway.types import Observation, Vec
 
 _BACKOFF_S = (0.1, 0.3, 1.0, 3.0)  # before the first, second, ... restart [s]
@@ -181,7 +181,9 @@ class ProcessWorker:
         self._exchange.forget()
         if self._instruction is not None:
             sock.send(self._reset_message())
-            self._answer(sock, protocol.ANSWER)
+            # The policy was told it before, and said so then: it may be asked for something else.
+            with contextlib.suppress(Refused):
+                self._answer(sock, protocol.ANSWER)
 
     def _allocate(self, found: About) -> None:
         check_cameras(found, self._frames, self._frames)

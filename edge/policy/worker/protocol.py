@@ -6,6 +6,7 @@ through shared memory, `Tensors`.
 from __future__ import annotations
 
 import json
+import math
 import struct
 from collections.abc import Mapping
 from typing import Any, get_args
@@ -25,6 +26,8 @@ LONGEST = 1 << 16  # bytes of a message
 LONGEST_INSTRUCTION = 4096  # bytes
 
 GRIP_KINDS = get_args(GripKind)
+# What is passed on of a chunk's `meta`; other names stay in the policy's process.
+META = ("candidates", "score", "cost_ms", "demonstration", "operator", "source")
 # NEW and CHUNK: kind, slot, episode, number of the observation or chunk, and for CHUNK the number
 # of the observation that it answers.
 SLOT = struct.Struct("<cxHIQQ")
@@ -50,6 +53,8 @@ def observation_fields(
     fields: dict[str, tuple[str, tuple[int, ...]]] = {
         "t_ns": ("<i8", ()),
         "submitted_ns": ("<i8", ()),
+        "seed": ("<i8", ()),
+        "number": ("<i8", ()),
         "instruction": ("u1", (LONGEST_INSTRUCTION,)),
         "instruction_bytes": ("<i8", ()),
         "state": ("<f4", (steps, state)),
@@ -78,6 +83,7 @@ def chunk_fields(space: ActionSpace, joints: int) -> Fields:
         "grip_kind": ("<i8", ()),  # index in GRIP_KINDS
         "ends_at": ("<i8", ()),  # -1: none
         "residual": ("<f8", ()),
+        "meta": ("<f8", (len(META),)),  # NaN: it is not there
     }
 
 
@@ -90,6 +96,7 @@ def put_observation(out: dict[str, Any], obs: Observation) -> None:
             f"wanted an instruction of at most {LONGEST_INSTRUCTION} bytes, found {len(text)}"
         )
     out["t_ns"][...], out["instruction_bytes"][...] = obs.t_ns, len(text)
+    out["seed"][...], out["number"][...] = obs.seed, obs.number
     out["instruction"][: len(text)] = np.frombuffer(text, np.uint8)
     out["base_q"][:] = obs.base_q
     out["base"][:3], out["base"][3:] = obs.base.pos, obs.base.quat
@@ -141,6 +148,7 @@ def get_observation(found: dict[str, Any], cameras: Mapping[str, FrameShape]) ->
     return Observation(
         int(found["t_ns"]), now.images, now.state, text.decode(errors="replace"),
         found["base_q"].copy(), Pose(base[:3], base[3:]), tuple(history),
+        int(found["seed"]), int(found["number"]),
     )  # fmt: skip
 
 
@@ -156,13 +164,15 @@ def put_ready(out: dict[str, Any], ready: Ready) -> None:
     out["grip_kind"][...] = GRIP_KINDS.index(joints.grip_kind)
     out["ends_at"][...] = -1 if joints.ends_at is None else joints.ends_at
     out["residual"][...] = joints.residual
+    out["meta"][:] = [chunk.meta.get(name, math.nan) for name in META]
 
 
 def get_ready(found: dict[str, Any]) -> Ready:
     """A copy of the chunk in the arrays `found`."""
     t0, dt, *stamps = found["times"].tolist()
     base = found["base"].copy()
-    chunk = Chunk(t0, dt, found["actions"].copy(), Pose(base[:3], base[3:]))
+    meta = {k: x for k, x in zip(META, found["meta"].tolist(), strict=True) if x == x}
+    chunk = Chunk(t0, dt, found["actions"].copy(), Pose(base[:3], base[3:]), meta=meta)
     force, ends_at = found["grip_force"].copy(), int(found["ends_at"])
     joints = JointChunk(
         t0, dt, found["q"].copy(), found["grip"].copy(), float(found["residual"]),

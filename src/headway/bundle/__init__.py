@@ -4,10 +4,19 @@
 """
 
 from headway.bundle.folder import MANIFEST, Bundle, load, save
-from headway.bundle.manifest import SCHEMA, File, Manifest, Policy, Pro, Provenance
+from headway.bundle.manifest import (
+    SCHEMA,
+    Critic,
+    File,
+    Manifest,
+    Noise,
+    Policy,
+    Pro,
+    Provenance,
+)
 from headway.bundle.tensors import DTYPES, Image, StateInput, Tensor
 
 __all__ = [
-    "DTYPES", "MANIFEST", "SCHEMA", "Bundle", "File", "Image", "Manifest", "Policy",
-    "Pro", "Provenance", "StateInput", "Tensor", "load", "save",
+    "DTYPES", "MANIFEST", "SCHEMA", "Bundle", "Critic", "File", "Image", "Manifest", "Noise",
+    "Policy", "Pro", "Provenance", "StateInput", "Tensor", "load", "save",
 ]  # fmt: skip

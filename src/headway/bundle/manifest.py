@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import msgspec
@@ -16,12 +17,32 @@ from headway.instructions import InstructionSpec
 SCHEMA = 2
 
 
+class Noise(Struct, frozen=True, kw_only=True):
+    """What a policy that makes its chunks from noise has beside an ordinary one: an input `input`
+    (1, a) of standard normal numbers, and two outputs. `code` (1, c) is all that the part which
+    makes chunks is given; `latent` (1, a) is the chunk in that part's own units.
+
+    The manifest states the shapes of one chunk. A model that leaves the first dimension of `input`,
+    `latent` and the answer open makes several chunks in one pass (`policy.candidates` of a run).
+
+    `eyes` is a fingerprint of the part of the model that makes the code, of the exporter's choice.
+    Policies with the same one give the same codes, so a critic of one judges the other. "": the
+    SHA-256 of the whole model.
+    """
+
+    input: str = "noise"
+    code: str = "code"
+    latent: str = "latent"
+    eyes: str = ""
+
+
 class Policy(Struct, frozen=True, kw_only=True):
     """What fills the inputs of a policy's model, and what its answer means.
 
     `actions` says what the rows of the tensor `output` are; the model's other outputs have to be
     named in `ignored_outputs`. `instruction` says how the text of the
-    instruction becomes a tensor; None: the policy takes no instruction. `stride_s` is the time
+    instruction becomes a tensor; None: the policy takes no instruction. `noise`: what a policy that
+    makes its chunks from noise has beside that; None: it has none. `stride_s` is the time
     between the moments of inputs with several `steps`. `rate_hz`: inferences per second.
     """
 
@@ -31,6 +52,7 @@ class Policy(Struct, frozen=True, kw_only=True):
     images: tuple[Image, ...] = ()
     state: tuple[StateInput, ...] = ()
     instruction: InstructionSpec | None = None
+    noise: Noise | None = None
     stride_s: Seconds | None = None
     ignored_outputs: tuple[str, ...] = ()
 
@@ -83,6 +105,23 @@ class Pro(Struct, frozen=True, kw_only=True):
         check_rates("pro.tick_hz", self.tick_hz)
 
 
+class Critic(Struct, frozen=True, kw_only=True):
+    """A critic judges the chunks that a policy could play. Its inputs are the policy's `code`
+    (1, c) and `latent` (1, a), see `Noise`; its output `score` (1,) says how much better than usual
+    a chunk ends, and the chunk with the highest one is played. As for `Noise`, the model leaves the
+    first dimension of `latent` and `score` open.
+
+    `eyes` is what `Manifest.eyes` of the policies says that it judges: beside others it is
+    refused. `policy` is the name of the one that it was trained for, for messages.
+    """
+
+    eyes: Annotated[str, Meta(min_length=1)]
+    code: str = "code"
+    latent: str = "latent"
+    score: str = "score"
+    policy: str = ""
+
+
 def check_rates(key: str, rates: tuple[float, float] | None) -> None:
     """Raises ValueError for a lowest and a highest rate [Hz] that cannot be; `key` names them."""
     if rates is not None and not 0.0 < rates[0] <= rates[1]:
@@ -109,7 +148,7 @@ class File(Struct, frozen=True, kw_only=True):
 class Manifest(Struct, frozen=True, kw_only=True):
     """The content of bundle.json. `save` fills in `files`, by relative path."""
 
-    kind: Literal["policy", "pro"]
+    kind: Literal["policy", "pro", "critic"]
     name: str
     onnx: str  # relative path of the model
     inputs: tuple[Tensor, ...]
@@ -117,13 +156,15 @@ class Manifest(Struct, frozen=True, kw_only=True):
     provenance: Provenance
     policy: Policy | None = None
     pro: Pro | None = None
+    critic: Critic | None = None
     schema: int = SCHEMA
     files: dict[str, File] = msgspec.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        has = {"policy": self.policy is not None, "pro": self.pro is not None}
+        sections = {"policy": self.policy, "pro": self.pro, "critic": self.critic}
+        has = {name: section is not None for name, section in sections.items()}
         if has != {k: k == self.kind for k in has}:
-            found = ", ".join(k for k, there in has.items() if there) or "neither"
+            found = ", ".join(k for k, there in has.items() if there) or "none"
             raise ValueError(
                 f"a bundle of kind {self.kind} wants the section `{self.kind}` alone, found {found}"
             )
@@ -132,6 +173,15 @@ class Manifest(Struct, frozen=True, kw_only=True):
             raise ValueError(f"wanted inputs and outputs with distinct names, found {names}")
         if self.policy is not None:
             self._check_policy(self.policy)
+        if self.critic is not None:
+            self._check_critic(self.critic)
+
+    @property
+    def eyes(self) -> str:
+        """What the codes of a policy that has them were made by: `Noise.eyes`, or the SHA-256 of
+        the model; "" for every other bundle."""
+        noise = self.policy.noise if self.policy is not None else None
+        return "" if noise is None else noise.eyes or self.files[self.onnx].sha256
 
     def _check_policy(self, policy: Policy) -> None:
         """Raises ValueError for a policy whose inputs and output do not fit the tensors."""
@@ -160,25 +210,89 @@ class Manifest(Struct, frozen=True, kw_only=True):
                     f"{', '.join(inputs)}"
                 )
             filled[name] = "policy.instruction"
+        noise = policy.noise
+        if noise is not None:
+            if noise.input not in inputs or noise.input in filled:
+                raise ValueError(
+                    f"policy.noise: wanted an input `{noise.input}` of its own, the model's are "
+                    f"{', '.join(inputs)}"
+                )
+            filled[noise.input] = "policy.noise"
         idle = [name for name in inputs if name not in filled]
         if idle:
             raise ValueError(
-                f"nobody fills the input `{idle[0]}`: name it in policy.images, policy.state or "
-                "policy.instruction, or export the model without it"
+                f"nobody fills the input `{idle[0]}`: name it in policy.images, policy.state, "
+                "policy.instruction or policy.noise, or export the model without it"
             )
-        outputs = [t.name for t in self.outputs]
-        for name in (policy.output, *policy.ignored_outputs):
+        outputs = {t.name: t for t in self.outputs}
+        thought = () if noise is None else (noise.code, noise.latent)
+        read = (policy.output, *thought, *policy.ignored_outputs)
+        for name in read:
             if name not in outputs:
                 raise ValueError(
                     f"policy: no output is named `{name}`: the model's are {', '.join(outputs)}"
                 )
-        _check_answer(next(t for t in self.outputs if t.name == policy.output), policy.actions)
-        unread = [n for n in outputs if n not in (policy.output, *policy.ignored_outputs)]
+        _check_answer(outputs[policy.output], policy.actions)
+        if noise is not None:
+            if len(set(read)) < len(read):
+                raise ValueError(
+                    "policy.noise: wanted policy.output, code, latent and ignored_outputs as "
+                    f"different outputs, found {', '.join(read)}"
+                )
+            _check_noise(noise, inputs[noise.input], outputs)
+            rows = outputs[policy.output].shape
+            if len(rows) != 3 or rows[0] != 1:
+                raise ValueError(
+                    f"output `{policy.output}`: a policy with noise wants (1, h, d), one chunk in "
+                    f"its first dimension, found {rows}"
+                )
+        unread = [n for n in outputs if n not in read]
         if unread:
             raise ValueError(
                 f"nobody reads the output `{unread[0]}`: list it in policy.ignored_outputs, or "
                 "export the model without it"
             )
+
+    def _check_critic(self, critic: Critic) -> None:
+        """Raises ValueError for a critic with other tensors than its section names, or others than
+        a critic has."""
+        for what, tensors, names in (
+            ("inputs", self.inputs, (critic.code, critic.latent)),
+            ("outputs", self.outputs, (critic.score,)),
+        ):
+            found = {t.name: t for t in tensors}
+            if sorted(found) != sorted(names):
+                raise ValueError(
+                    f"critic: wanted the {what} {', '.join(names)} alone, the model's are "
+                    f"{', '.join(found)}"
+                )
+            for name in names:
+                _check_plain(found[name], 1 if name == critic.score else 2)
+
+
+def _check_noise(noise: Noise, given: Tensor, outputs: Mapping[str, Tensor]) -> None:
+    """Raises ValueError for tensors that do not fit each other or the section `noise`; `given` is
+    the input."""
+    for tensor in (given, outputs[noise.code], outputs[noise.latent]):
+        _check_plain(tensor, 2)
+    latent = outputs[noise.latent]
+    if latent.shape != given.shape:
+        raise ValueError(
+            f"output `{latent.name}`: wanted {given.shape} as the input `{given.name}`, found "
+            f"{latent.shape}"
+        )
+
+
+def _check_plain(tensor: Tensor, axes: int) -> None:
+    """Raises ValueError for a tensor that is not one row of float32 as the graph has them, with
+    this many `axes`."""
+    fits = len(tensor.shape) == axes and tensor.shape[0] == 1 and tensor.dtype == "float32"
+    if not fits or tensor.normalised or tensor.unit:
+        wanted = "(1, n)" if axes == 2 else "(1,)"
+        raise ValueError(
+            f"tensor `{tensor.name}`: wanted float32 {wanted} without a unit, mean and std, found "
+            f"{tensor.dtype} {tensor.shape} {tensor.unit}"
+        )
 
 
 def _check_answer(tensor: Tensor, space: ActionSpace) -> None:
