@@ -230,6 +230,9 @@ class _Tap:
         self.actions, self.needs = policy.actions, policy.needs
         self.made: list[_Made] = []
 
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._policy, name)  # what not every policy has, such as `candidates`
+
     def clear(self) -> None:
         self.made = []
 
@@ -246,10 +249,8 @@ class _Tap:
         if thought is not None:  # copies: a policy may use its arrays again
             code = np.array(thought.code, np.float32).reshape(-1)
             latent = np.array(thought.latent[thought.chosen], np.float32).reshape(-1)
-        if not self._images:
-            obs = Observation(
-                obs.t_ns, {}, obs.state, obs.instruction, obs.base_q, obs.base, ()
-            )  # frames are large
+        if not self._images:  # frames are large
+            obs = msgspec.structs.replace(obs, images={}, history=())
         self.made.append(_Made(obs, chunk, code, latent))
         return chunk
 

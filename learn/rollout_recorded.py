@@ -70,7 +70,6 @@ def of_recording(
         latents.append(None if to_latent is None else to_latent(chunk.actions).reshape(-1))
         pairs.append((obs, chunk))
     t_ns = np.array([obs.t_ns for obs, _ in pairs], np.int64)
-    by = DEMONSTRATION if facts.get("policy_kind") in _DEMONSTRATORS else POLICY
     return Rollout(
         workflow=facts.get("task", ""),
         seed=int(facts.get("seed", "0")),
@@ -78,7 +77,7 @@ def of_recording(
         events=tuple(events),
         rows=rows,
         decisions=Decisions(
-            t_ns, stacked(codes), stacked(latents), np.full(len(pairs), by, np.int8),
+            t_ns, stacked(codes), stacked(latents), _sources(recording, t_ns),
             lines_at(t_ns, events), seen_of(pairs) if images else None,
         ),
         facts=facts,
@@ -143,6 +142,20 @@ def _frames(recording: Recording, name: str) -> dict[int, Frame]:
         return {}
     k = recording.calibration(f"{topic}/calibration").intrinsics
     return {t: Frame(rgb, depth.get(t), k, name) for t, rgb in found}
+
+
+def _sources(recording: Recording, t_ns: NDArray[np.int64]) -> NDArray[np.int8]:
+    """Who made the chunks of the observations at `t_ns` (d,) [ns]. Where nothing else is said, they
+    are of the policy that the recording names."""
+    by = DEMONSTRATION if recording.metadata.get("policy_kind") in _DEMONSTRATORS else POLICY
+    out = np.full(len(t_ns), by, np.int8)
+    chunks = recording.rows("/chunk") if len(t_ns) else np.zeros(0, [("t0_ns", np.int64)])
+    if "source" in (chunks.dtype.names or ()):
+        said = dict(zip(chunks["t0_ns"].tolist(), chunks["source"].tolist(), strict=True))
+        for i, t in enumerate(t_ns.tolist()):
+            if said[t] == said[t]:
+                out[i] = int(said[t])
+    return out
 
 
 def _instruction(recording: Recording, events: Sequence[Event], t_ns: int) -> str:

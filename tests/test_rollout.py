@@ -78,7 +78,7 @@ def test_a_rollout_is_what_a_recording_holds(tmp_path, made):
     path = tmp_path / "5.mcap"
     clock, chosen = VirtualClock(1), settings()
     with Station(chosen, clock) as station:
-        built = Built(chosen, station, clock)
+        built = Built(chosen, station, clock, wrap=Thinking)
         record_episode(built.loop, 5, path, metadata=built.facts)
     recording = open_recording(path)
     assert made[0].rows.tobytes() == recording.rows("/telemetry").tobytes()
@@ -117,6 +117,15 @@ def test_who_made_a_chunk_decides_whose_latent_it_has():
     assert d.seen.rgb == {}
     np.testing.assert_array_equal(d.seen.state, d.code)
     assert set(d.seen.instruction) == {facts["instruction"]}
+
+
+def test_the_runner_hides_nothing_of_the_policy():
+    class Several(Thinking):
+        candidates, recorded = 8, ("score",)
+
+    with r.Runner(settings(), wrap=Several) as runner:
+        about = runner.built.worker.about
+    assert (about.candidates, about.recorded) == (8, ("score",))
 
 
 def test_without_thoughts_codes_are_empty():

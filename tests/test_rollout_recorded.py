@@ -64,6 +64,22 @@ def test_a_recording_is_the_rollout_of_its_seed(both):
 
 
 @needs_gl
+def test_a_recording_that_says_who_steered_is_believed(tmp_path):
+    class Said(Thinking):
+        recorded = ("source",)
+
+    chosen = settings(camera=run_settings.load(shipped.CONFIG).camera)
+    clock = VirtualClock(1)
+    with Station(chosen, clock) as station:
+        built = Built(chosen, station, clock, wrap=Said)
+        path = tmp_path / "5.mcap"
+        record_episode(built.loop, 5, path, metadata=built.facts)
+        found = of_recording(path, built.worker.policy).decisions
+    assert found.source.tolist() == [r.DEMONSTRATION] * 2 + [r.ORACLE] * (len(found) - 2)
+    assert found.latent.shape == (len(found), 0)
+
+
+@needs_gl
 def test_a_policy_that_wants_something_else_is_refused(both):
     policy, path, _ = both
 
