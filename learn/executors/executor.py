@@ -1,0 +1,129 @@
+"""The interface of executors: each runs calls, as many at a time as it has slots, and tells what
+becomes of them. A call may be lost with its process or computer; whoever started it decides whether
+to start it again."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from headway.errors import HeadwayError, OutputError, PolicyError
+from headway.learn import files
+
+I = TypeVar("I")  # noqa: E741
+T = TypeVar("T")
+Tell = Callable[[Any], None]
+Call = Callable[[Tell], Any]
+"""What is run: it can be pickled, is given a function to tell of its progress, and returns a value
+that can be pickled."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """A call tells of its progress."""
+
+    key: str
+    note: Any
+
+
+@dataclass(frozen=True)
+class Done:
+    """A call returned `value`."""
+
+    key: str
+    value: Any
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A call raised: `error` as one line, `trace` for whoever mends it; `full`: because a disk is
+    full."""
+
+    key: str
+    error: str
+    trace: str
+    full: bool = False
+
+
+@dataclass(frozen=True)
+class Lost:
+    """A call ended without a word: its process was killed, or its computer is gone."""
+
+    key: str
+    why: str
+
+
+News = Told | Done | Failed | Lost
+
+
+class Executor(Protocol):
+    """Runs calls. Leaving `with executor:` stops whatever still runs, also after an exception."""
+
+    slots: int  # calls that run at a time
+
+    def __enter__(self) -> Executor: ...
+
+    def __exit__(self, *exc: object) -> None: ...
+
+    def start(self, key: str, call: Call, log: str = "") -> None:
+        """Start `call`, as `key` in the news. What it prints goes to the end of the file `log`, as
+        far as the executor can do that."""
+
+    def wait(self, timeout_s: float) -> list[News]:
+        """What has happened since the last call, in its order; waits up to `timeout_s` for
+        something to happen."""
+
+
+def failure(key: str, error: BaseException, trace: str) -> Failed:
+    """What is told of an exception."""
+    plain = isinstance(error, HeadwayError)
+    said = str(error) if plain else f"{type(error).__name__}: {error}"
+    return Failed(key, said, trace, files.is_full(error))
+
+
+@dataclass(frozen=True)
+class _On:
+    """A function with its item, as a call."""
+
+    function: Callable[[Any], Any]
+    item: Any
+
+    def __call__(self, tell: Tell) -> Any:
+        return self.function(self.item)
+
+
+def scatter(
+    executor: Executor, function: Callable[[I], T], items: Sequence[I], losses: int = 3
+) -> Iterator[tuple[int, T]]:
+    """Run `function` on every one of `items` and yield the index and the value of each, as they
+    come: rollouts of some seeds, labels of some recordings. A lost call is started again, up to
+    `losses` times, so that each index comes exactly once. `function`, items and values can be
+    pickled. Raises PolicyError when a call fails or is lost too often, OutputError for a full disk.
+    """
+    waiting = deque(range(len(items)))
+    lost = [0] * len(items)
+    running: set[int] = set()
+    while waiting or running:
+        while waiting and len(running) < executor.slots:
+            i = waiting.popleft()
+            executor.start(str(i), _On(function, items[i]))
+            running.add(i)
+        for news in executor.wait(1.0):
+            i = int(news.key)
+            if isinstance(news, Told):
+                continue
+            running.discard(i)
+            if isinstance(news, Done):
+                yield i, news.value
+            elif isinstance(news, Failed):
+                kind = OutputError if news.full else PolicyError
+                raise kind(f"part {i} of {len(items)} failed: {news.error}\n{news.trace}".rstrip())
+            else:
+                lost[i] += 1
+                if lost[i] > losses:
+                    raise PolicyError(
+                        f"part {i} of {len(items)} was lost {lost[i]} times, last: {news.why}"
+                    )
+                waiting.append(i)

@@ -1,0 +1,76 @@
+"""Files that are there whole or not at all, and folders that one process has for itself."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from headway.errors import Busy, OutputError
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` to `path`: after a crash at any moment the old file or the new one is there.
+    Raises OutputError where it cannot be written."""
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as e:
+        with suppress(OSError):
+            part.unlink()
+        raise OutputError(f"cannot write {path}: {advice(e)}") from e
+
+
+def advice(e: OSError) -> str:
+    """What is wrong and what to do about it."""
+    if e.errno in FULL:
+        return "the disk is full: make room, then start the same command again: it goes on"
+    return f"{e.strerror or e}: mend that, then start the same command again"
+
+
+def is_full(e: BaseException | None) -> bool:
+    """Whether `e`, or what caused it, is a full disk."""
+    while e is not None:
+        if isinstance(e, OSError) and e.errno in FULL:
+            return True
+        e = e.__cause__ or e.__context__
+    return False
+
+
+@contextmanager
+def alone(folder: Path, what: str) -> Iterator[None]:
+    """Have `folder` for this process, by an advisory lock on a file in it, which ends with the
+    process however that ends. Raises Busy, with who has it, or OutputError. `what` says in the
+    message what the folder is."""
+    path = folder / "lock"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as e:
+        raise OutputError(f"cannot use the folder {folder}: {advice(e)}") from e
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            who = os.pread(fd, 200, 0).decode(errors="replace").strip() or "another process"
+            raise Busy(
+                f"wanted {what} {folder} alone, found that {who} works there: wait for its end, "
+                "stop it, or name another folder"
+            ) from None
+        with suppress(OSError):  # a full disk: the lock holds all the same
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(fd)
