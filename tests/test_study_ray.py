@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -79,8 +80,9 @@ def test_units_and_parts_run_there_and_lost_ones_go_on(tmp_path):
         assert "raise_it" in failed.trace
 
 
-def test_a_node_that_is_lost_takes_no_result_with_it(tmp_path):
+def test_a_node_that_is_lost_takes_no_result_with_it(tmp_path, monkeypatch):
     """Two nodes on this computer; the one that works is killed."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(p for p in sys.path if p))
     from ray.cluster_utils import Cluster
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})

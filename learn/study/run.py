@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from headway.errors import OutputError
-from headway.learn.executors.executor import Done, Executor, Failed, Lost, Tell, Told
 from headway.learn import files
+from headway.learn.executors.executor import Done, Executor, Failed, Lost, Tell, Told
 from headway.learn.study import results
 from headway.learn.study.units import Progress, Unit, UnitResult, check, load_runner
 
