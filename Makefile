@@ -13,7 +13,7 @@ PIP_FAILED = $(PYTHON) scripts/prerequisites.py --pip-failed
 SOURCES := pyproject.toml CMakeLists.txt $(wildcard kernels/cpp/* kernels/cuda/*.[ch]* kernels/cuda/params.py kernels/spec.py drivers/cpp/* edge/*/cpp/*)
 
 .PHONY: run test test-slow test-nvcc test-hardware test-pythons test-lowest test-wheel fuzz lint bench
-.PHONY: gpu cuda docs models peers-lerobot torch gl clean
+.PHONY: gpu cuda docs models study study-smoke peers-lerobot torch gl clean
 
 run: $(VENV)/.run gl
 	$(PY) -m headway run --episodes 3 --seed 5 --out runs/first --overwrite --report
@@ -113,6 +113,16 @@ models: $(VENV)/.test torch gl
 	$(PY) -m headway.learn.pro --rollouts runs/rollouts runs/disturbed --out models/pick_place_pro
 	$(PY) -m headway run --episodes 130 --seed 3000000 --out runs/calibration --overwrite || [ $$? -eq 1 ]
 	$(PY) -m headway pro alarms models/pick_place_pro --recordings runs/calibration --overwrite
+
+# The study of three systems, registered in configs/study: the better part of a day on two cores. It
+# goes on from where it was, so it may be stopped at any time; the page says how far it has come.
+study: $(VENV)/.test torch gl
+	$(PY) -m headway study
+	$(PY) -m headway study --page
+
+# Its machinery with next to no data, in minutes.
+study-smoke: $(VENV)/.test torch gl
+	$(PY) -m headway study --smoke
 
 # LeRobot in an environment of its own (about 2 GB), an ACT policy for an SO-101 made there, and what
 # LeRobot answers with it: tests/test_peer_lerobot.py compares Headway with that. `runs/lerobot_act`

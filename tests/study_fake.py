@@ -64,13 +64,13 @@ class Fake:
             if not mark.exists():
                 with (folder / "worked.txt").open("a") as file:
                     file.write(f"{r}\n")
-                self._trouble(unit, folder, r)
+                self._trouble(unit, folder, r, progress)
                 mark.write_text(json.dumps({"round": r}))
             share = (r + 1) / (unit.rounds + 1)
             progress(Progress(round=r, doing="test", share=share, robot_s=r * unit.robot_s))
         return result(unit)
 
-    def _trouble(self, unit, folder, r):
+    def _trouble(self, unit, folder, r, progress):
         for at, (what, name, when) in enumerate(unit.settings.get("trouble", ())):
             if (name, when) != (unit.name, r):
                 continue
@@ -81,6 +81,7 @@ class Fake:
             if what == "kill":
                 os.kill(os.getpid(), signal.SIGKILL)
             if what == "hang":  # until it is stopped from outside
+                progress(Progress(round=r, doing="waiting", share=0.5))
                 signal.pause()
             if what == "full":
                 raise OSError(28, "No space left on device")
@@ -97,7 +98,6 @@ rounds = 2
 robot_s = 900.0
 slack_s = 60.0
 frozen = ["cell.toml"]
-{more}
 [seeds]
 units = [1, 2, 3]
 development = [101]
@@ -136,9 +136,12 @@ priority = 2
 """
 
 
-def write_plan(folder: Path, seeds=2, more="", learn=""):
-    """A small plan in `folder`, with the file that it freezes."""
+def write_plan(folder: Path, seeds=2, learn="", few=False):
+    """A small plan in `folder`, with the file that it freezes; `few`: with three units."""
     (folder / "cell.toml").write_text("difficulty = 3\n")
     path = folder / "plan.toml"
-    path.write_text(PLAN.format(seeds=seeds, more=more, learn=learn))
+    text = PLAN
+    if few:
+        seeds, text = 1, text[: text.rindex("[[arms]]")].replace(', "shoebox"]', "]")
+    path.write_text(text.format(seeds=seeds, learn=learn))
     return path

@@ -115,8 +115,10 @@ class Waits:
         mark.write_text("")
         tell("here")
         signal.pause()
+        return "never"
 
 
-def test_where_no_cluster_is_that_is_said():
-    with pytest.raises(DeviceError, match="wanted a Ray cluster at 127.0.0.1:1:"):
-        on_ray.connect("127.0.0.1:1")
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "nowhere", "a:b"])
+def test_where_no_cluster_is_that_is_said(address):
+    with pytest.raises(DeviceError, match=f"wanted a Ray cluster at {address} .*found none"):
+        on_ray.connect(address)

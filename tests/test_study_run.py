@@ -13,9 +13,9 @@ import pytest
 from study_fake import write_plan
 
 from headway.errors import Busy, OutputError, PolicyError, RecordingError
+from headway.learn import files
 from headway.learn.executors import processes
 from headway.learn.executors.executor import Done, Lost, scatter
-from headway.learn import files
 from headway.learn.study import plan, results
 from headway.learn.study.run import LOSSES, Progress, Show, State, run
 

@@ -10,6 +10,7 @@ a lost task is told of, as a lost process is.
 from __future__ import annotations
 
 import os
+import socket
 import sys
 import time
 import traceback
@@ -20,6 +21,7 @@ from headway.learn.executors.executor import Call, Done, Executor, Failed, Lost,
 
 LOCAL = "local"
 STEP_S = 0.2  # how often news of progress are fetched [s]
+REACH_S = 5.0  # to reach the cluster [s]
 
 
 def connect(address: str = LOCAL, slots: int | None = None) -> Executor:
@@ -39,6 +41,8 @@ class _Ray:
     def __init__(self, ray: Any, address: str, slots: int | None) -> None:
         self._ray = ray
         local = address == LOCAL
+        if not local:
+            _reach(address)
         paths = {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
         try:
             ray.init(
@@ -102,6 +106,18 @@ class _Ray:
             return failure(key, e, str(e))
         except self._ray.exceptions.RayError as e:
             return Lost(key, f"{type(e).__name__}: {str(e).splitlines()[0] if str(e) else ''}")
+
+
+def _reach(address: str) -> None:
+    """Raises DeviceError where nobody listens at `address`: Ray would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=REACH_S).close()
+    except (OSError, ValueError, OverflowError) as e:
+        raise DeviceError(
+            f"wanted a Ray cluster at {address} (HOST:PORT or ray://HOST:PORT), found none: {e}: "
+            "start one there with `ray start --head`, or mend the address"
+        ) from None
 
 
 class _Mail:

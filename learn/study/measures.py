@@ -31,6 +31,11 @@ class Measure(NamedTuple):
     bottom: Callable[[Order], float]
     meaning: str
 
+    @property
+    def is_share(self) -> bool:
+        """Whether it is between 0 and 1."""
+        return self.better == "higher"
+
     def rounds(self, plan: Plan) -> tuple[int, ...]:
         """The rounds after which it is measured."""
         return plan.measured.primary_rounds if self.when == "primary" else (plan.rounds,)
@@ -42,12 +47,14 @@ PRIMARY = Measure(
     "share of test orders that were right at the audit, mean over the primary rounds",
 )  # fmt: skip
 
+FINAL = Measure(
+    "final", "final success", "", MAIN, "final", "higher",
+    lambda o: float(o.success), lambda o: 1.0,
+    "the same after the last round alone",
+)  # fmt: skip
+
 SECONDARY = (
-    Measure(
-        "final", "final success", "", MAIN, "final", "higher",
-        lambda o: float(o.success), lambda o: 1.0,
-        "the same after the last round alone",
-    ),
+    FINAL,
     Measure(
         "recovery", "recovery after the first failure", "", MAIN, "final", "higher",
         lambda o: float(o.success and o.failed > 0), lambda o: float(o.failed > 0),

@@ -72,6 +72,7 @@ class Measured(Struct, frozen=True):
     primary_rounds: tuple[AtLeastOne, ...]  # whose mean success is the primary measure
     compare: tuple[tuple[str, str], ...]  # arms, the first less the second
     level: dict[str, Share]  # by workflow, the success of which the time is measured
+    expected: dict[str, str] = field(default_factory=dict)  # what was claimed, by measure
     hold_rounds: AtLeastOne = 2  # tested rounds in a row that have to be at the level
     draws: AtLeastOne = 4000  # of the bootstrap
     seed: Count = 0  # of these draws

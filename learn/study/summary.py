@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from headway.learn.study import bootstrap, measures
-from headway.learn.study.bootstrap import Estimate, Floats
+from headway.learn.study.bootstrap import NO_BOUNDS, SHARE, Drawn, Estimate, Floats
 from headway.learn.study.measures import MEASURES, PRIMARY, Measure, Reached
 from headway.learn.study.plan import MAIN, Plan
 from headway.learn.study.units import UnitResult
@@ -107,8 +107,8 @@ def _workflow(plan: Plan, name: str, results: Results) -> Workflow:
     return Workflow(name, level, arms, versus)
 
 
-# By arm and measure, the numbers of its units (S,) and the draws of their mean's parts (B, S).
-_Drawn = dict[tuple[str, str], tuple[Floats, Floats]]
+# By arm and measure, the numbers of its units (S,) and their draws.
+_Drawn = dict[tuple[str, str], tuple[Floats, Drawn]]
 
 
 def _drawn(
@@ -130,7 +130,7 @@ def _drawn(
         rng = np.random.default_rng(plan.measured.seed)
         draws = bootstrap.draw(parts, plan.measured.draws, rng)
         for i, (arm, own) in enumerate(zip(arms, bootstrap.values(parts), strict=True)):
-            made[arm, name] = own, draws[..., i]
+            made[arm, name] = own, draws.arm(i)
     return made
 
 
@@ -141,11 +141,14 @@ def _arm(
     last = [o for f in found for o in f.orders if (o.suite, o.round) == (MAIN, plan.rounds)]
     right = sum(o.success for o in last)
     times = _times(plan, workflow, found)
-    numbers = {m.name: _estimate(drawn, name, m.name) for m in MEASURES}
+    numbers = {
+        m.name: _estimate(drawn, name, m.name, SHARE if m.is_share else (0.0, np.inf))
+        for m in MEASURES
+    }
     curve = tuple(
         (r, float(np.mean([measures.robot_minutes(f)[r] for f in found])), e)
         for r in range(plan.rounds + 1)
-        if (e := _estimate(drawn, name, f"{CURVE}{r}")).n
+        if (e := _estimate(drawn, name, f"{CURVE}{r}", SHARE)).n
     )
     kept = [r.accepted for f in found for r in f.rounds]
     return Arm(
@@ -177,9 +180,8 @@ def _versus(
     for m in MEASURES:
         if (a, m.name) in drawn:
             (own_a, draws_a), (own_b, draws_b) = drawn[a, m.name], drawn[b, m.name]
-            numbers[m.name] = bootstrap.difference(
-                np.stack((own_a, own_b)), np.stack((draws_a, draws_b), axis=-1)
-            )
+            bounds = (-1.0, 1.0) if m.is_share else NO_BOUNDS
+            numbers[m.name] = bootstrap.estimate(own_a - own_b, draws_a.less(draws_b), bounds)
     of = {arm: [results[arm, workflow, s] for s in seeds] for arm in (a, b)}
     times = {arm: _times(plan, workflow, found) for arm, found in of.items()}
     minutes = {arm: measures.restricted(t) for arm, t in times.items()}
@@ -200,10 +202,10 @@ def _sooner(a: Reached, b: Reached, tell: float) -> int:
     return int(np.sign(apart)) if abs(apart) > tell else 0
 
 
-def _estimate(drawn: _Drawn, arm: str, name: str) -> Estimate:
+def _estimate(drawn: _Drawn, arm: str, name: str, bounds: tuple[float, float]) -> Estimate:
     if (arm, name) not in drawn:
         return Estimate(np.nan, np.nan, np.nan, 0)
-    return bootstrap.estimate(*drawn[arm, name], least=0.0)
+    return bootstrap.estimate(*drawn[arm, name], bounds)
 
 
 def _times(plan: Plan, workflow: str, found: Sequence[UnitResult]) -> tuple[Reached, ...]:

@@ -19,6 +19,7 @@ from headway import __version__, output, shipped
 from headway.cli_dataset import DATASET_COMMANDS
 from headway.cli_pro import PRO_COMMANDS
 from headway.cli_recordings import RECORDING_COMMANDS
+from headway.cli_study import study
 from headway.errors import ConfigError, HeadwayError, OutputError
 
 HELP = """\
@@ -256,6 +257,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "map": map_,
     "score": score,
     **RECORDING_COMMANDS,
+    "study": study,
 }
 
 # Commands that have commands of their own, by the first word, with a line of help.

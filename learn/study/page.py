@@ -1,0 +1,266 @@
+"""The page of a study: tables and pictures in Markdown, made from the results that there are.
+
+A page that is there already keeps its own text: only what is between the marks is made anew.
+
+    <!-- generated: study -->
+    ...
+    <!-- end -->
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from headway.errors import ConfigError
+from headway.learn.files import write_text
+from headway.learn.study import measures, plots
+from headway.learn.study.bootstrap import Estimate
+from headway.learn.study.measures import FINAL, MEASURES, PRIMARY, SECONDARY, Measure
+from headway.learn.study.summary import Arm, Summary, Versus, Workflow
+
+BEGIN, END = "<!-- generated: study -->", "<!-- end -->"
+MARKED = re.compile(f"{BEGIN}\n.*?{END}", re.DOTALL)
+OTHER = {
+    "minutes": "robot minutes to the level",
+    "operator_s": "operator seconds",
+}
+PICTURES = {
+    "curves": "Order success against robot time, with 95 % bands; dotted: the level set "
+    "beforehand; hollow marks: fewer test orders",
+    "recovery": "Share of orders with a failure that were right in the end",
+    "attempts": "Failed attempts per item after the last round",
+    "differences": "Differences in the primary measure, with 95 % intervals",
+}
+
+
+def write_page(summary: Summary, page: Path, smoke: bool = False) -> list[Path]:
+    """Write the page and its pictures (in `img` beside it) and return their paths. Raises
+    ConfigError for a page without marks, OutputError, and Missing without matplotlib."""
+    text = _whole(summary)
+    if page.exists():
+        text = page.read_text(encoding="utf-8")
+        if not MARKED.search(text):
+            raise ConfigError(
+                f"wanted a page with the lines {BEGIN} and {END} at {page}, found none: add them "
+                "where the results should be, or name another file with --out"
+            )
+    pictures = plots.draw(summary, page.parent / "img")
+    made = "\n".join(_lines(summary, page, pictures, smoke))
+    write_text(page, MARKED.sub(lambda _: f"{BEGIN}\n{made}\n{END}", text))
+    return [page, *pictures]
+
+
+def _whole(summary: Summary) -> str:
+    return f"# The study {summary.plan.name}\n\n{BEGIN}\n{END}\n"
+
+
+def _lines(summary: Summary, page: Path, pictures: list[Path], smoke: bool) -> Iterator[str]:
+    yield from _head(summary, smoke)
+    for picture in pictures:
+        name = picture.stem.removeprefix("study-")
+        yield f"![{PICTURES[name]}]({os.path.relpath(picture, page.parent)})"
+        yield f"*{PICTURES[name]}.*"
+        yield ""
+    for workflow in summary.workflows:
+        yield from _workflow(summary, workflow)
+    yield from _expected(summary)
+    yield from _meanings(summary)
+    yield from _missing(summary)
+
+
+def _head(summary: Summary, smoke: bool) -> Iterator[str]:
+    plan = summary.plan
+    if smoke:
+        yield "**A trial of the machinery, with next to no data: these numbers mean nothing.**"
+        yield ""
+    if summary.done < summary.total:
+        yield (
+            f"**Partial: {summary.done} of {summary.total} units are finished.** Every number says "
+            "from how many seeds it is; the list of what is missing is at the end."
+        )
+    else:
+        yield f"All {summary.total} units are finished."
+    orders = ", ".join(
+        f"{s}: {'/'.join(map(str, suite.orders))}" for s, suite in plan.suites.items()
+    )
+    yield ""
+    yield (
+        f"Registration `{summary.registration}`. {plan.rounds} rounds of {plan.robot_s:g} s of "
+        "robot time for every arm; test orders by round, the same for all arms of a seed: "
+        f"{orders}."
+    )
+    yield ""
+
+
+def _workflow(summary: Summary, workflow: Workflow) -> Iterator[str]:
+    yield f"## {workflow.name}"
+    yield ""
+    for versus in workflow.versus:
+        e = versus.numbers[PRIMARY.name]
+        yield f"- {sentence(versus)}: {_number(PRIMARY, e, '+')}, n = {e.n}."
+    yield ""
+    first = (PRIMARY, FINAL)
+    level = f"minutes to {workflow.level:g}, by seed (median)"
+    yield from _table(
+        ("arm", "seeds", *(m.title for m in first), level, "operator s", "rounds kept"),
+        (_arm(arm) for arm in workflow.arms),
+        (_versus(v) for v in workflow.versus),
+    )
+    rest = [m for m in MEASURES if m not in first]
+    yield from _table(
+        ("arm", *(m.title + (f" [{m.unit}]" if m.unit else "") for m in rest)),
+        ([a.name, *(_number(m, a.numbers[m.name]) for m in rest)] for a in workflow.arms),
+        ([f"{v.first} - {v.second}", *(_difference(m, v) for m in rest)] for v in workflow.versus),
+    )
+    seeds = summary.plan.seeds.units
+    yield from _table(
+        (f"{PRIMARY.title}, by seed", *map(str, seeds)),
+        ([a.name, *_by_seed(a, seeds)] for a in workflow.arms),
+    )
+
+
+def _table(head: Sequence[str], *rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    yield _row(*head)
+    yield _row(*["---"] * len(head))
+    for some in rows:
+        yield from (_row(*cells) for cells in some)
+    yield ""
+
+
+def _arm(arm: Arm) -> list[str]:
+    seeds = f"{len(arm.seeds)} of {arm.planned}"
+    if not arm.seeds:
+        return [arm.name, seeds, *[""] * 5]
+    right, n = arm.final
+    low, high = arm.wilson
+    final = _number(FINAL, arm.numbers[FINAL.name])
+    return [
+        arm.name,
+        seeds,
+        _number(PRIMARY, arm.numbers[PRIMARY.name]),
+        f"{final}; {right}/{n}, Wilson [{low:.3f}, {high:.3f}]",
+        f"{' '.join(map(str, arm.times))} ({measures.median(arm.times)})",
+        _estimate(arm.operator_s, ".0f"),
+        f"{arm.accepted:.0%}",
+    ]
+
+
+def _versus(v: Versus) -> list[str]:
+    sooner, later, neither = v.faster
+    return [
+        f"{v.first} - {v.second}",
+        str(v.numbers[PRIMARY.name].n),
+        _difference(PRIMARY, v),
+        _difference(FINAL, v),
+        f"sooner {sooner}, later {later}, neither {neither}; "
+        f"{_estimate(v.numbers['minutes'], '+.0f')}",
+        _estimate(v.numbers["operator_s"], "+.0f"),
+        "",
+    ]
+
+
+def _by_seed(arm: Arm, seeds: Sequence[int]) -> list[str]:
+    values = dict(zip(arm.seeds, arm.by_seed, strict=True))
+    return [f"{values[s]:.3f}" if s in values else "" for s in seeds]
+
+
+def _difference(measure: Measure, v: Versus) -> str:
+    return _number(measure, v.numbers[measure.name], "+") if measure.name in v.numbers else ""
+
+
+def sentence(versus: Versus) -> str:
+    """What the primary measure says about two arms."""
+    e = versus.numbers[PRIMARY.name]
+    if not math.isfinite(e.low):
+        return f"one seed says nothing about {versus.first} and {versus.second}"
+    if e.low > 0.0:
+        return f"{versus.first} is ahead of {versus.second}"
+    if e.high < 0.0:
+        return f"{versus.first} is behind {versus.second}"
+    return f"{versus.first} and {versus.second} are not told apart by {e.n} seeds"
+
+
+def _expected(summary: Summary) -> Iterator[str]:
+    expected = summary.plan.measured.expected
+    if not expected:
+        return
+    titles = {m.name: m.title for m in MEASURES} | OTHER
+    main = plots.main_arms(summary)
+    yield "## Beside what was expected"
+    yield ""
+    yield _row("measure", "expected", *(w.name for w in summary.workflows))
+    yield _row(*["---"] * (len(summary.workflows) + 2))
+    for name, words in expected.items():
+        found = []
+        for workflow in summary.workflows:
+            arms = (a for a in workflow.arms if a.name in main and a.seeds)
+            found.append(", ".join(f"{a.name} {_short(a, name)}" for a in arms))
+        yield _row(titles.get(name, name), words, *found)
+    yield ""
+
+
+def _short(arm: Arm, name: str) -> str:
+    if name == "minutes":
+        return str(measures.median(arm.times))
+    if name == "operator_s":
+        return f"{arm.operator_s.value:.0f}"
+    return f"{arm.numbers[name].value:.2f}" if name in arm.numbers else "?"
+
+
+def _meanings(summary: Summary) -> Iterator[str]:
+    plan = summary.plan
+    rounds = " and ".join(map(str, plan.measured.primary_rounds))
+    yield "## What the numbers are"
+    yield ""
+    yield f"- **{PRIMARY.title}** (primary, fixed beforehand): {PRIMARY.meaning} ({rounds})."
+    for m in SECONDARY:
+        yield f"- {m.title}: {m.meaning}."
+    yield (
+        f"- minutes to the level: robot time after which success was at the level in "
+        f"{plan.measured.hold_rounds} tested rounds in a row, at the first of them; `>=` where "
+        "that never was: the true time is that or more. Differences count such times up to the end."
+    )
+    yield "- operator s: seconds in which the scripted oracle acted, all rounds; it is no person."
+    yield "- rounds kept: share of the rounds whose policy the gate accepted."
+    yield (
+        "- intervals: 95 %, from draws of seeds and then of test orders with replacement, the same "
+        "for all arms, scaled to the width of a t interval for "
+        "so many seeds (`learn/study/bootstrap.py`). They are not adjusted "
+        "for the number of comparisons. Wilson intervals take all orders as independent, which "
+        "they are not: orders of one seed share a policy."
+    )
+    yield ""
+
+
+def _missing(summary: Summary) -> Iterator[str]:
+    gaps = [
+        f"{arm.name} on {w.name}: {len(arm.seeds)} of {arm.planned} seeds"
+        for w in summary.workflows
+        for arm in w.arms
+        if len(arm.seeds) < arm.planned
+    ]
+    if gaps:
+        yield "## What is missing"
+        yield ""
+        yield from (f"- {gap}" for gap in gaps)
+        yield ""
+
+
+def _number(measure: Measure, e: Estimate, sign: str = "") -> str:
+    return _estimate(e, f"{sign}.{1 if measure.unit else 3}f")
+
+
+def _estimate(e: Estimate, form: str) -> str:
+    if not math.isfinite(e.value):
+        return "none"
+    if not math.isfinite(e.low):
+        return f"{e.value:{form}}"
+    return f"{e.value:{form}} [{e.low:{form}}, {e.high:{form}}]"
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"

@@ -1,0 +1,36 @@
+"""The command `headway study`: compare ways to learn from execution, as planned beforehand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import tyro
+
+
+def study(
+    plan: tyro.conf.Positional[Path | None] = None,
+    smoke: bool = False,
+    register: bool = False,
+    page: bool = False,
+    ray: str | None = None,
+    workers: int | None = None,
+    results: Path | None = None,
+    work: Path | None = None,
+    out: Path | None = None,
+) -> int:
+    """Run a registered study, unit by unit; started again, it goes on where it was.
+
+    Args:
+        plan: TOML file of the plan [configs/study/plan.toml; with --smoke, smoke.toml beside it].
+        smoke: try the machinery with a small plan that need not be registered.
+        register: instead, write down what the plan fixes, before the study runs.
+        page: instead, write the page and its plots from the results that there are.
+        ray: run on the Ray cluster at HOST:PORT; local starts one on this computer.
+        workers: units at a time [one per core].
+        results: folder of the results, a file per finished unit [benchmarks/results/study].
+        work: folder for units that are not finished [runs/study].
+        out: with --page, the file to write [docs/study.md].
+    """
+    from headway.learn.study.command import Options, study_command
+
+    return study_command(plan, Options(smoke, register, page, ray, workers, results, work, out))
