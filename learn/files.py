@@ -6,9 +6,10 @@ import errno
 import fcntl
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from headway.errors import Busy, OutputError
 
@@ -16,13 +17,18 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` to `path`: after a crash at any moment the old file or the new one is there.
-    Raises OutputError where it cannot be written."""
+    """Write `text` to `path` in UTF-8, as `write_bytes` does."""
+    write_bytes(path, lambda file: file.write(text.encode()))
+
+
+def write_bytes(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Have `write` fill the file `path`: after a crash at any moment the old file or the new one is
+    there, whole. Raises OutputError where it cannot be written."""
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        with part.open("wb") as file:
+            write(file)
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
