@@ -256,7 +256,7 @@ def _number(measure: Measure, e: Estimate, sign: str = "") -> str:
 
 def _estimate(e: Estimate, form: str) -> str:
     if not math.isfinite(e.value):
-        return "none"
+        return ""
     if not math.isfinite(e.low):
         return f"{e.value:{form}}"
     return f"{e.value:{form}} [{e.low:{form}}, {e.high:{form}}]"

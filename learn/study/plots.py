@@ -46,7 +46,7 @@ def draw(summary: Summary, folder: Path) -> list[Path]:
             width = 2.0 + (2.7 if columns > 2 else 3.2) * columns
             figure, axes = plt.subplots(
                 1, columns, figsize=(width, _height(name, summary)), squeeze=False, dpi=120,
-                sharey=name in ("curves", "recovery"),
+                sharey=name in ("curves", "recovery"), sharex=name in ("curves", "differences"),
             )  # fmt: skip
             fill(summary, list(axes[0]))
             figure.tight_layout()
@@ -101,7 +101,7 @@ def _curves(summary: Summary, axes: list[Any]) -> None:
             ax.fill_between(x, low, high, color=colour, alpha=0.15, lw=0)
         ax.axhline(workflow.level, color="#444444", lw=0.8, ls=":")
         ax.set(xlabel="robot time [min]", ylim=(0, 1), title=workflow.name)
-        _legend(ax)
+        _legend(ax, "lower right")
     axes[0].set_ylabel("order success")
 
 
@@ -166,9 +166,9 @@ def _chosen(summary: Summary, workflow: Workflow) -> Sequence[Arm]:
     return [arm for arm in workflow.arms if arm.name in main and arm.seeds]
 
 
-def _legend(ax: Any) -> None:
+def _legend(ax: Any, where: str = "lower left") -> None:
     if ax.get_legend_handles_labels()[0]:
-        ax.legend(frameon=False, fontsize=8)
+        ax.legend(frameon=False, fontsize=8, loc=where)
 
 
 def _or(value: float, other: float) -> float:

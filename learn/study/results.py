@@ -158,8 +158,8 @@ def _round(r: Round) -> dict[str, object]:
         "kind": "round",
         "round": r.round,
         "success": _number(r.success),
-        "robot_s": _number(r.robot_s),
-        "operator_s": _number(r.operator_s),
+        "robot_s": f"{r.robot_s:.3f}",
+        "operator_s": f"{r.operator_s:.3f}",
         "episodes": r.episodes,
         "interventions": r.interventions,
         "accepted": int(r.accepted),
@@ -178,7 +178,7 @@ def _order(o: Order) -> dict[str, object]:
         "failed": o.failed,
         "injected": int(o.injected),
         "peak_n": _number(o.peak_n),
-        "seconds": _number(o.seconds),
+        "seconds": f"{o.seconds:.3f}",
     }
 
 
