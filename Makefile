@@ -117,7 +117,7 @@ models: $(VENV)/.test torch gl
 # The study of three systems, registered in configs/study: the better part of a day on two cores. It
 # goes on from where it was, so it may be stopped at any time; the page says how far it has come.
 study: $(VENV)/.test torch gl
-	$(PY) -m headway study
+	nice $(PY) -m headway study || [ $$? -eq 1 ]
 	$(PY) -m headway study --page
 
 # Its machinery with next to no data, in minutes.

@@ -112,15 +112,24 @@ class TestCommand:
         with pytest.raises(ConfigError, match="study_fake:fike"):
             go(path)
 
+    def test_without_ray_that_is_said(self, here, monkeypatch):
+        path = registered(here, few=True)
+        monkeypatch.setitem(sys.modules, "ray", None)
+        monkeypatch.delenv("RAY_USAGE_STATS_ENABLED", raising=False)
+        with pytest.raises(Missing, match=r"headway\[ray\]"):
+            go(path, ray="local")
+        assert os.environ.pop("RAY_USAGE_STATS_ENABLED") == "0"
+
     def test_smoke_needs_no_registration_and_says_that_it_means_nothing(self, here):
         path = write_plan(here, few=True)
         code, _ = go(path, smoke=True, workers=2)
         assert code == 0
         (folder,) = (here / "runs/study-smoke").iterdir()
         assert "these numbers mean nothing" in (folder / "study.md").read_text()
-        (here / "cell.toml").write_text("other\n")
-        go(path, smoke=True, workers=2)
-        assert len(list((here / "runs/study-smoke").iterdir())) == 2
+        made = plan.load(path)
+        assert folder.name == registration.now(made, here).sha256[:12]
+        (here / "cell.toml").write_text("other\n")  # another trial, with a folder of its own
+        assert folder.name != registration.now(made, here).sha256[:12]
 
 
 def start(path, folder, *more):

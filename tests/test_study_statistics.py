@@ -32,7 +32,16 @@ def compared(parts, rng, draws=300):
 
 
 class TestBootstrap:
-    @pytest.mark.parametrize(("seeds", "spread"), [(8, 0.0), (8, 0.13), (3, 0.0), (3, 0.13)])
+    @pytest.mark.parametrize(
+        ("seeds", "spread"),
+        [
+            (3, 0.13),
+            *(
+                pytest.param(n, x, marks=pytest.mark.slow)
+                for n, x in ((8, 0.0), (8, 0.13), (3, 0.0))
+            ),
+        ],
+    )
     def test_intervals_hold_the_truth_at_least_as_often_as_they_say(self, seeds, spread):
         rng = np.random.default_rng(5)
         held, widths = 0, []

@@ -64,7 +64,7 @@ def summary(state: State) -> str:
     words = f"{len(state.done)} of {state.total} units finished"
     if state.failed:
         words += f", {len(state.failed)} failed"
-    left = state.left_s
+    left = state.left_s if state.running else None
     return words if left is None else f"{words}, about {_time(left)} to go"
 
 
