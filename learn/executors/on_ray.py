@@ -29,6 +29,7 @@ def connect(address: str = LOCAL, slots: int | None = None) -> Executor:
     for "local", on one that is started on this computer. `slots`: calls at a time [the cluster's
     cores]. Raises Missing without Ray, DeviceError where there is no cluster."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # before the import: it would phone home
+    # Tasks that want no accelerator leave the variables that hide or show them alone.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
         import ray
