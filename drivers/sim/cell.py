@@ -118,6 +118,9 @@ class Cell:
                 [cfg.force_noise] * 3 + [cfg.torque_noise] * 3
             )
             self.ft_bias = rng.normal(0, 1, 6) * ([cfg.force_bias] * 3 + [cfg.torque_bias] * 3)
+            self.noise_factor: float = getattr(self.scene_cfg, "noise", 1.0)
+            self._ft_sigma *= self.noise_factor
+            self.ft_bias *= self.noise_factor
             self._ft = deque([np.zeros(6)], maxlen=1 + round(cfg.ft_delay_s / cfg.timestep))
             self.protective_stop = False
             self._load = 0.0  # force at the wrist, averaged over about 10 ms [N]

@@ -1,8 +1,9 @@
-"""A scripted expert for pick-and-place, which computes chunks from noisy poses of the target.
+"""A scripted expert for pick-and-place, which computes chunks from noisy poses of the items.
 
-It has almost no memory: its next actions follow from the TCP, the jaws and the target, so that a
-policy which sees only the present can imitate it. After closing on nothing or losing the item, it
-rises, looks again and retries.
+It has almost no memory: its next actions follow from the TCP, the jaws, the line that is due and
+the items, so that a policy which sees only the present can imitate it, and it can take over from
+any state. After closing on nothing or losing the item, it rises, looks again and retries. It picks
+up what lies beside the bin, and takes out of the tote what does not belong there.
 
 `disturb` adds short random pushes while the jaws are open, and in a quarter of the episodes a first
 look that is wrong by centimetres, so that demonstrations also show how to recover (after DART,
@@ -13,6 +14,7 @@ Laskey et al. 2017). The pushes and the approach after a wrong look are marked w
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +23,8 @@ from headway.clock import NS
 from headway.drivers import World
 from headway.drivers.kinematics import mat_to_rotvec, quat_to_mat, tool_down
 from headway.drivers.sim.cell import Cell
-from headway.drivers.sim.scenes.pick_place import BIN, INSTRUCTIONS, TOTE
+from headway.drivers.sim.scenes import Zone
+from headway.drivers.sim.scenes.pick_place import BIN, TOTE
 from headway.edge.policy.policy import Needs
 from headway.errors import ConfigError
 from headway.learn.state_names import CLONING_STATE
@@ -40,13 +43,13 @@ _UP = np.array([0.0, 0.0, 0.03])  # first motion after a failed attempt, base fr
 
 
 class Expert:
-    """The expert as a policy, for the simulated cell only, because it is told where the target
-    is."""
+    """The expert as a policy, for the simulated cell only, because it is told where the items
+    are."""
 
     name = "scripted expert"
     state_names = CLONING_STATE  # of which it reads the jaws and the force
     actions = ACTIONS
-    needs = Needs(NS / DT_NS, instructions=INSTRUCTIONS)
+    needs = Needs()  # it may be asked at any rate, for any text
     detail = "the loop's process"
     facts = {"policy_engine": "script"}  # noqa: RUF012 - never changed
 
@@ -67,6 +70,8 @@ class Expert:
         self._rising = False
         self._push: tuple[int, Vec] = (0, np.zeros(3))
         self._attempt = 0
+        self._items: list[dict[str, Any]] = self.cell.scene.truth["items"]
+        self._before: int | None = 0  # the item that it moved last
         self._look()
         self._bad_look = self.disturb > 0 and self.rng.random() < 0.25
         if self._bad_look:
@@ -83,15 +88,36 @@ class Expert:
         self._attempt += not self._bad_look
         self._rising, self._bad_look = True, False
 
-    def _target(self) -> tuple[Vec, float]:
-        """Perceived centre of the target (3,) [m] in the base frame, and the yaw [rad] at which the
+    def _positions(self) -> list[Vec]:
+        """Where the items are (3,) [m], base frame."""
+        cell = self.cell
+        with cell.lock:
+            return [cell.data.body(f"item{i}").xpos.copy() for i in range(len(self._items))]
+
+    def _job(self, p: Vec, where: list[Vec]) -> int | None:
+        """The item to be moved next, None where there is none: one that does not belong in the
+        tote, else the first one that the order wants there and that is not. `p` (3,) [m] is where
+        the TCP is, `where` the items are."""
+        ordered = self._ordered()
+        for i, at in enumerate(where):
+            if i not in ordered and _in_tote(at):
+                return i
+        return next((i for i in ordered if not _in_tote(where[i])), None)
+
+    def _ordered(self) -> list[int]:
+        """The items of the lines up to the one that is due."""
+        order, wanted = self.cell.scene.order, self.cell.scene.truth["wanted"]
+        due = len(wanted) if order is None else order.state.line + 1
+        return [i for i in wanted[:due] if i is not None]
+
+    def _seen(self, item: int) -> tuple[Vec, float]:
+        """Perceived centre of `item` (3,) [m] in the base frame, and the yaw [rad] at which the
         jaws close across its narrow side."""
         cell = self.cell
         with cell.lock:
-            body = cell.data.body(cell.scene.truth["target"])
+            body = cell.data.body(f"item{item}")
             p, R = body.xpos.copy(), body.xmat.reshape(3, 3).copy()
-            geom = cell.model.geom(int(cell.model.body(body.id).geomadr[0]))
-            half = _half_sizes(cell, geom)
+        half = self._items[item]["half"]
         upright = int(np.argmax(np.abs(R[2])))
         flat = [i for i in range(3) if i != upright]
         narrow = min(flat, key=lambda i: half[i])
@@ -141,22 +167,30 @@ class Expert:
         """Goal position (3,) [m] and yaw [rad] in the base frame, whether to close the jaws, and
         speed [m/s]. `p` (3,) [m] and `yaw` [rad] are of the TCP, `s` is the state by name."""
         shut = s["gripper.width_ref"] < self.cell.gripper.stroke / 2
-        over_tote = TOTE.holds(p[0], p[1], 0.03)
+        where = self._positions()
         if shut:
             if s["gripper.width"] < _EMPTY:  # closed on nothing, or lost the item
                 self._give_up_attempt()
                 return p + _UP, yaw, False, self.speed
             if s["gripper.force"] < _HOLD_FORCE:
                 return p, yaw, True, self.speed  # still closing
-            return self._carry(p, yaw, over_tote)
-        if over_tote and p[2] < 0.24 and not self._rising:
-            return np.array([p[0], p[1], 0.27]), yaw, False, self.speed  # placed: retreat
-        target, fit = self._target()
+            held = min(range(len(where)), key=lambda i: math.dist(where[i], p))
+            return self._carry(p, yaw, TOTE if held in self._ordered() else BIN)
         if self._rising:
             if p[2] > 0.15:
                 self._rising = False
                 self._look()
             return np.array([p[0], p[1], 0.18]), yaw, False, self.speed
+        job = self._job(p, where)
+        if job is None:  # all is where it belongs: retreat, and wait for what the station says
+            return np.array([p[0], p[1], 0.27]), yaw, False, self.speed
+        if job != self._before:
+            self._before, self._attempt = job, 0
+            self._look()
+        target, fit = self._seen(job)
+        off = math.hypot(p[0] - target[0], p[1] - target[1])
+        if off > 0.07 and p[2] < 0.16 and not BIN.holds(p[0], p[1]):
+            return np.array([p[0], p[1], 0.24]), yaw, False, self.speed  # over the walls
         return self._approach(p, yaw, s, target, fit)
 
     def _approach(
@@ -178,14 +212,16 @@ class Expert:
         speed = self.speed if p[2] > 0.09 else 0.10
         return np.array([target[0], target[1], z]), fit, False, speed
 
-    def _carry(self, p: Vec, yaw: float, over_tote: bool) -> tuple[Vec, float, bool, float]:
-        if over_tote and abs(p[0] - TOTE.centre[0]) < 0.05 and abs(p[1] - TOTE.centre[1]) < 0.05:
+    def _carry(self, p: Vec, yaw: float, to: Zone) -> tuple[Vec, float, bool, float]:
+        """Carry what the jaws hold to the zone `to`, and let go of it there."""
+        x, y, _ = to.centre
+        if abs(p[0] - x) < 0.05 and abs(p[1] - y) < 0.05:
             if p[2] < 0.125:
                 return p, yaw, False, self.speed
             return np.array([p[0], p[1], 0.11]), yaw, True, 0.2
         if p[2] < 0.17:
             return np.array([p[0], p[1], 0.22]), yaw, True, self.speed
-        return np.array([TOTE.centre[0], TOTE.centre[1], 0.21]), 0.0, True, self.speed
+        return np.array([x, y, 0.21]), 0.0, True, self.speed
 
 
 def connect(world: World, *, disturb: float = 0.0, cameras: tuple[str, ...] = ()) -> Expert:
@@ -200,17 +236,11 @@ def connect(world: World, *, disturb: float = 0.0, cameras: tuple[str, ...] = ()
     return Expert(world, disturb=disturb, cameras=cameras)
 
 
+def _in_tote(p: Vec) -> bool:
+    """Whether the point `p` (3,) [m] in the base frame is in the tote, as the station sees it."""
+    return TOTE.holds(p[0], p[1]) and bool(p[2] < 0.10)
+
+
 def _direction(rng: np.random.Generator) -> Vec:
     angle = rng.uniform(0, 2 * math.pi)
     return np.array([math.cos(angle), math.sin(angle)])
-
-
-def _half_sizes(cell: Cell, geom: object) -> Vec:
-    """Half extents (3,) [m] of `geom` along the axes of its body."""
-    mj = cell.mujoco
-    size, kind = geom.size, int(geom.type[0])  # type: ignore[attr-defined]
-    if kind == mj.mjtGeom.mjGEOM_CYLINDER:
-        return np.array([size[0], size[0], size[1]])
-    if kind == mj.mjtGeom.mjGEOM_CAPSULE:  # its axis is the body's x
-        return np.array([size[1] + size[0], size[0], size[0]])
-    return np.array(size)

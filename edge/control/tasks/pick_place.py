@@ -1,6 +1,10 @@
 """Which phase of a pick-and-place task the robot is in, judged by its own sensors: the gripper, the
 TCP position and the configured zones, never by the pose of an object. The phase and the retries go
 into PRO's status features; `done` ends the episode.
+
+Without a station the episode is one pick. With one it is an order: its lines are worked on one
+after the other, each with the instruction that the station gives, until the station has closed all
+of them.
 """
 
 from __future__ import annotations
@@ -17,7 +21,7 @@ from headway.drivers import Asked
 from headway.edge.control.events import EventKind
 from headway.edge.control.tasks import Place, Sensed, TaskAbout
 from headway.errors import ConfigError
-from headway.types import Pose
+from headway.types import OrderState, Pose
 
 
 class Phase(IntEnum):
@@ -48,8 +52,8 @@ class Zone(config.Struct, frozen=True):
 
 
 class Config(config.Struct, frozen=True):
-    """The keys of `[task]` for this kind, beyond those that all kinds have: one pick from `source`
-    to `target`."""
+    """The keys of `[task]` for this kind, beyond those that all kinds have: picks from `source` to
+    `target`."""
 
     source: Zone
     target: Zone
@@ -91,8 +95,9 @@ def make(cfg: Config, about: TaskAbout) -> PickPlace:
 
 
 class PickPlace:
-    """The task in one episode. `holding`: whether the jaws hold an item. Whether the right item is
-    at the target only the world can tell: `outcome` is None."""
+    """The task in one episode. `holding`: whether the jaws hold an item. `instruction`: what the
+    station asks for, None without one. Whether the right items are at the target only the world
+    can tell: `outcome` is None."""
 
     phases = PHASES
 
@@ -105,6 +110,8 @@ class PickPlace:
         self.done = self.holding = False
         self.outcome: bool | None = None
         self.goal: Pose | None = None
+        self.instruction: str | None = None
+        self._order: OrderState | None = None  # what the station said last
         self._was_closing = self._closed_on_nothing = False
         self._still_s = self._last_width = 0.0
 
@@ -114,8 +121,10 @@ class PickPlace:
         return self.phase == Phase.RECOVER
 
     def step(self, sensed: Sensed) -> None:
-        """See `headway.edge.control.tasks.Task`. Nothing changes without samples of both arm and
-        gripper, or with a value that is not finite."""
+        """See `headway.edge.control.tasks.Task`. But for what the station says, nothing changes
+        without samples of both arm and gripper, or with a value that is not finite."""
+        if sensed.order is not None and sensed.order is not self._order:
+            self._follow(sensed.order)
         state, grip, dt = sensed.state, sensed.grip, sensed.dt
         if state is None or grip is None:
             return
@@ -139,6 +148,22 @@ class PickPlace:
         else:
             self._while_open(x, y, z, width)
         self._was_closing = closing
+
+    def _follow(self, order: OrderState) -> None:
+        """Take in what the station says anew. What lies at the target and weighs wrong has to be
+        put right, which is a retry; a line that is due begins with the approach, unless the robot
+        has begun already."""
+        last, self._order = self._order, order
+        if order.mismatch and not (last is not None and last.mismatch):
+            self.retries += 1
+        if order.line >= order.lines > 0:
+            if not self.done:
+                self.done = True
+                self._happened(EventKind.TASK_DONE, "the order is complete", {})
+            return
+        self.instruction = order.instruction
+        if last is not None and order.line != last.line and self.phase == Phase.RETREAT:
+            self.phase = Phase.APPROACH
 
     def _while_closed(self, x: float, y: float, z: float, width: float, settled: bool) -> None:
         c = self.cfg
@@ -176,7 +201,9 @@ class PickPlace:
                 self._say(EventKind.RELEASED_ELSEWHERE, text, x, y, z, width)
             self.holding = False
         if self.phase == Phase.RETREAT:
-            if z > c.done_z and not self.done:
+            if z > c.done_z and self._order is not None:
+                self.phase = Phase.APPROACH  # the station says when all is done
+            elif z > c.done_z and not self.done:
                 self.done = True
                 self._say(EventKind.TASK_DONE, "done", x, y, z, width)
             return
