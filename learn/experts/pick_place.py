@@ -27,6 +27,7 @@ from headway.drivers.sim.scenes import Zone
 from headway.drivers.sim.scenes.pick_place import BIN, TOTE
 from headway.edge.policy.policy import Needs
 from headway.errors import ConfigError
+from headway.learn.experts._grasps import Solid, grasp, solid
 from headway.learn.state_names import CLONING_STATE
 from headway.types import Chunk, Observation, Vec
 
@@ -39,6 +40,8 @@ ACTIONS = ActionSpace(
 _STEP = 0.1  # time between waypoints [s]
 _HOLD_FORCE = 6.0  # grip force at which the jaws hold something [N]
 _EMPTY = 0.004  # opening below which closed jaws hold nothing [m]
+_LOW, _LOW_SPEED = 0.09, 0.08  # below this height [m] the open jaws descend slowly [m/s]
+_RELEASE_Z = 0.08  # of the TCP [m]
 _UP = np.array([0.0, 0.0, 0.03])  # first motion after a failed attempt, base frame [m]
 
 
@@ -78,11 +81,9 @@ class Expert:
             self._noise[:2] = self.rng.uniform(0.015, 0.035) * _direction(self.rng)
 
     def _look(self) -> None:
-        """Draw new errors of perception, as an ordinary detector has them. After a failed attempt
-        the jaws turn as well, so that they come down beside what was in the way."""
+        """Draw new errors of perception, as an ordinary detector has them."""
         self._noise = self.rng.normal(0, 0.0025, 3)
-        turn = (0.0, 0.5, -0.5, 1.0, -1.0)[self._attempt % 5]
-        self._yaw_noise = self.rng.normal(0, 0.06) + turn
+        self._yaw_noise = self.rng.normal(0, 0.06)
 
     def _give_up_attempt(self) -> None:
         self._attempt += not self._bad_look
@@ -111,21 +112,23 @@ class Expert:
         return [i for i in wanted[:due] if i is not None]
 
     def _seen(self, item: int) -> tuple[Vec, float]:
-        """Perceived centre of `item` (3,) [m] in the base frame, and the yaw [rad] at which the
-        jaws close across its narrow side."""
+        """Where the TCP has to be to close the jaws around `item` (3,) [m], base frame, as far as
+        it is perceived, and the yaw [rad]: the fingers come down beside the walls and the other
+        items, across the item's narrow side."""
         cell = self.cell
         with cell.lock:
-            body = cell.data.body(f"item{item}")
-            p, R = body.xpos.copy(), body.xmat.reshape(3, 3).copy()
-        half = self._items[item]["half"]
-        upright = int(np.argmax(np.abs(R[2])))
-        flat = [i for i in range(3) if i != upright]
-        narrow = min(flat, key=lambda i: half[i])
-        yaw = self._yaw_noise
-        if abs(half[flat[0]] - half[flat[1]]) > 0.002:  # a round item fits at any yaw
-            # The jaws close along the tool's y.
-            yaw += math.atan2(R[1, narrow], R[0, narrow]) + math.pi / 2
-        return p + self._noise, (yaw + math.pi / 2) % math.pi - math.pi / 2
+            poses = [
+                (body.xpos.copy(), body.xmat.reshape(3, 3).copy())
+                for body in (cell.data.body(f"item{i}") for i in range(len(self._items)))
+            ]
+        solids = [
+            solid(p, R, facts["half"]) for (p, R), facts in zip(poses, self._items, strict=True)
+        ]
+        others = [s for i, s in enumerate(solids) if i != item] + _WALLS
+        x, y, yaw = grasp(solids[item], others, skip=self._attempt % 4)
+        yaw += self._yaw_noise
+        seen: Vec = np.array([x, y, poses[item][0][2]]) + self._noise
+        return seen, (yaw + math.pi / 2) % math.pi - math.pi / 2
 
     def infer(self, obs: Observation) -> Chunk:
         base = obs.base
@@ -148,7 +151,9 @@ class Expert:
             if not pushing:
                 delta = goal - p
                 distance = float(np.linalg.norm(delta))
-                pace = min(speed, 0.03 + 2.5 * distance) * _STEP
+                # Slowly down to where something may be below the fingers.
+                most = _LOW_SPEED if goal[2] < p[2] < _LOW and not close else speed
+                pace = min(most, 0.03 + 2.5 * distance) * _STEP
                 p = p + delta * min(1.0, pace / max(distance, 1e-9))
                 turn = (goal_yaw - yaw + math.pi / 2) % math.pi - math.pi / 2
                 yaw += max(-0.07, min(0.07, 0.35 * turn))
@@ -175,7 +180,8 @@ class Expert:
             if s["gripper.force"] < _HOLD_FORCE:
                 return p, yaw, True, self.speed  # still closing
             held = min(range(len(where)), key=lambda i: math.dist(where[i], p))
-            return self._carry(p, yaw, TOTE if held in self._ordered() else BIN)
+            others = [at for i, at in enumerate(where) if i != held]
+            return self._carry(p, yaw, TOTE if held in self._ordered() else BIN, others)
         if self._rising:
             if p[2] > 0.15:
                 self._rising = False
@@ -209,19 +215,23 @@ class Expert:
             return p + _UP, yaw, False, self.speed
         if (p[2] < grasp_z + 0.005 and off < 0.014) or pushed:
             return p.copy(), yaw, True, self.speed
-        speed = self.speed if p[2] > 0.09 else 0.10
-        return np.array([target[0], target[1], z]), fit, False, speed
+        return np.array([target[0], target[1], z]), fit, False, self.speed
 
-    def _carry(self, p: Vec, yaw: float, to: Zone) -> tuple[Vec, float, bool, float]:
-        """Carry what the jaws hold to the zone `to`, and let go of it there."""
-        x, y, _ = to.centre
-        if abs(p[0] - x) < 0.05 and abs(p[1] - y) < 0.05:
-            if p[2] < 0.125:
+    def _carry(
+        self, p: Vec, yaw: float, to: Zone, others: list[Vec]
+    ) -> tuple[Vec, float, bool, float]:
+        """Carry what the jaws hold to the zone `to`, and let go of it there, away from `others`."""
+        x, y = _free_place(to, others)
+        off = math.hypot(p[0] - x, p[1] - y)
+        if off < 0.015:
+            if p[2] < _RELEASE_Z + 0.012:
                 return p, yaw, False, self.speed
-            return np.array([p[0], p[1], 0.11]), yaw, True, 0.2
+            return np.array([x, y, _RELEASE_Z]), yaw, True, 0.2
+        # By at most 0.6 rad: the shorter way round would change its mind at a quarter turn.
+        straight = yaw - max(-0.6, min(0.6, yaw))
         if p[2] < 0.17:
             return np.array([p[0], p[1], 0.22]), yaw, True, self.speed
-        return np.array([x, y, 0.21]), 0.0, True, self.speed
+        return np.array([x, y, 0.21]), straight, True, self.speed
 
 
 def connect(world: World, *, disturb: float = 0.0, cameras: tuple[str, ...] = ()) -> Expert:
@@ -239,6 +249,26 @@ def connect(world: World, *, disturb: float = 0.0, cameras: tuple[str, ...] = ()
 def _in_tote(p: Vec) -> bool:
     """Whether the point `p` (3,) [m] in the base frame is in the tote, as the station sees it."""
     return TOTE.holds(p[0], p[1]) and bool(p[2] < 0.10)
+
+
+def _free_place(zone: Zone, items: list[Vec]) -> tuple[float, float]:
+    """The place (x, y) [m] in `zone` that is farthest from the `items`."""
+    (cx, cy, _), (hx, hy, _) = zone.centre, zone.half
+    places = [(cx + a * (hx - 0.055), cy + b * (hy - 0.065)) for a, b in _PLACES]
+    return max(places, key=lambda at: min([math.dist(at, i[:2]) for i in items], default=0.0))
+
+
+def _walls(zone: Zone) -> list[Solid]:
+    """The walls around `zone`, seen from above."""
+    (cx, cy, _), (hx, hy, _) = zone.centre, zone.half
+    return [
+        *(Solid(cx + a * hx, cy, (0.004, hy)) for a in (1, -1)),
+        *(Solid(cx, cy + a * hy, (hx, 0.004)) for a in (1, -1)),
+    ]
+
+
+_WALLS = [*_walls(BIN), *_walls(TOTE)]
+_PLACES = ((0, 0), (-1, -1), (1, 1), (-1, 1), (1, -1))  # in a zone, as shares of its half size
 
 
 def _direction(rng: np.random.Generator) -> Vec:
