@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import msgspec
+
 from headway import plugins
 from headway.drivers import Asked, Context
 from headway.drivers.model import load
@@ -18,6 +22,16 @@ def asked(cfg: CellConfig, where: str) -> Asked:
     scene = plugins.load("drivers.sim.scenes", cfg.scene)
     places = {name: (x, y) for name, zone in scene.PLACES.items() for x, y, _ in (zone.centre,)}
     return Asked(f"scene {cfg.scene}", scene.TASK, places, scene.INSTRUCTIONS)
+
+
+def asking(table: dict[str, Any], text: str) -> dict[str, Any] | None:
+    """The section [cell] that `table` holds, with orders of one line that asks for `text`; None
+    where its scene cannot be told what to ask for. Raises ConfigError for an unknown scene."""
+    kind = table.get("scene", CellConfig().scene)
+    scene = plugins.load("drivers.sim.scenes", kind)
+    if "instruction" not in {f.name for f in msgspec.structs.fields(scene.Config)}:
+        return None
+    return {**table, "scene_config": {**table.get("scene_config", {}), "instruction": text}}
 
 
 def connect(cfg: CellConfig, ctx: Context) -> Cell:

@@ -121,8 +121,17 @@ def with_policy_server(settings: Settings, url: str, mapping: Path | None = None
 
 
 def with_instruction(settings: Settings, text: str) -> Settings:
-    """`settings` with the instruction `text`. Raises ConfigError where the world gives its own."""
-    settings = structs.replace(settings, instruction=text)
+    """`settings` with the instruction `text`: a world that can be told what to ask for asks for it.
+    Raises ConfigError where the world gives its own."""
+    asked = None
+    if settings.cell is not None:
+        module, _ = device_config("worlds", {"kind": "sim", **settings.cell}, "[cell]")
+        asking = getattr(module, "asking", None)
+        asked = None if asking is None else asking(settings.cell, text)
+    if asked is not None:
+        settings = structs.replace(settings, cell=asked)
+    else:
+        settings = structs.replace(settings, instruction=text)
     world(settings)
     return settings
 

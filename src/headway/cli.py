@@ -43,6 +43,7 @@ BROKEN_PIPE = 128 + 13  # the exit code that a shell reports for a program ended
 
 def run(
     config: Path | None = None,
+    workflow: str | None = None,
     episodes: int = 3,
     seed: int = 0,
     out: Path | None = None,
@@ -69,6 +70,7 @@ def run(
 
     Args:
         config: run configuration (TOML) [the simulated cell that Headway comes with].
+        workflow: name of a workflow, such as pick_place, instead of --config.
         episodes: number of episodes.
         seed: seed of the first episode's scene; it grows by one per episode.
         out: folder for the recordings [runs/NAME-SEED].
@@ -86,7 +88,8 @@ def run(
         require: fail unless these implementations are in use, e.g. ort, cpp, numpy.
         policy: ws://HOST:PORT of a policy server to use instead of the configured policy.
         policy_map: TOML file that says which keys that server wants and what its actions mean.
-        instruction: what the policy is asked to do, instead of the configured instruction.
+        instruction: what the robot is asked to do, instead of the configured instruction; in a
+            simulated cell the order is then one line with this text.
         inject: faults, KIND@SECONDS or KIND@SECONDS:FOR, e.g. policy_hang@5s ft_stall@2:0.3.
         operator: read lines from the terminal that end an episode or are new instructions.
         patch: take the arm over from the policy by keys of the terminal, and give it back.
@@ -94,6 +97,16 @@ def run(
     from headway.tools.run.command import RunOptions, run_command
     from headway.tools.view.viewer import ViewOptions
 
+    if workflow is not None:
+        if config is not None:
+            raise ConfigError(
+                f"wanted one configuration, found --config {config} and --workflow {workflow}: "
+                "leave one of them out"
+            )
+        from headway.workflows import config_of
+
+        config = config_of(workflow)
+        print(f"workflow {workflow}: {config}")
     options = ViewOptions(view, view_host, view_port, view_hz, rerun, rerun_connect, rerun_save)
     if config is None:
         config = shipped.CONFIG
