@@ -20,33 +20,42 @@ _SHIFTS = (0.0, 0.007, -0.007, 0.014, -0.014, 0.02, -0.02)  # [m]
 
 @dataclass(frozen=True)
 class Solid:
-    """A box seen from above: its centre (x, y) [m], half its size along its own two axes [m], and
-    the direction `yaw` [rad] of the first one."""
+    """A box seen from above: its centre (x, y) [m], half its size along its own two axes [m], the
+    direction `yaw` [rad] of the first one, and the radius of its corners [m]."""
 
     x: float
     y: float
     half: tuple[float, float]
     yaw: float = 0.0
+    corner: float = 0.0
 
     def depth(self, x: float, y: float) -> float:
         """By how much the point (x, y) [m] lies inside; negative: how far it is away [m]."""
         c, s = math.cos(self.yaw), math.sin(self.yaw)
         dx, dy = x - self.x, y - self.y
-        a = abs(c * dx + s * dy) - self.half[0]
-        b = abs(c * dy - s * dx) - self.half[1]
+        r = self.corner
+        a = abs(c * dx + s * dy) - self.half[0] + r
+        b = abs(c * dy - s * dx) - self.half[1] + r
         if a > 0.0 or b > 0.0:
-            return -math.hypot(max(a, 0.0), max(b, 0.0))
-        return -max(a, b)
+            return r - math.hypot(max(a, 0.0), max(b, 0.0))
+        return r - max(a, b)
+
+    def extent(self, yaw: float) -> float:
+        """Half of what it measures along the direction `yaw` [m]."""
+        r, turn = self.corner, yaw - self.yaw
+        a, b = (h - r for h in self.half)
+        return r + a * abs(math.cos(turn)) + b * abs(math.sin(turn))
 
 
-def solid(p: Vec, R: Vec, half: Sequence[float]) -> Solid:
+def solid(p: Vec, R: Vec, half: Sequence[float], rounded: bool = False) -> Solid:
     """A body at `p` (3,) [m] with the rotation `R` (3, 3) and half extents `half` (3,) [m] along
-    its axes, seen from above; the axis that is nearest to the vertical is left out."""
+    its axes, seen from above; the axis that is nearest to the vertical is left out. `rounded`: its
+    ends are half circles."""
     upright = int(np.argmax(np.abs(R[2])))
     a, b = (i for i in range(3) if i != upright)
-    return Solid(
-        float(p[0]), float(p[1]), (float(half[a]), float(half[b])), math.atan2(R[1, a], R[0, a])
-    )
+    size = float(half[a]), float(half[b])
+    yaw = math.atan2(R[1, a], R[0, a])
+    return Solid(float(p[0]), float(p[1]), size, yaw, min(size) if rounded else 0.0)
 
 
 def grasp(item: Solid, others: Sequence[Solid], skip: int = 0) -> tuple[float, float, float]:
@@ -61,10 +70,8 @@ def grasp(item: Solid, others: Sequence[Solid], skip: int = 0) -> tuple[float, f
     for turn in _TURNS:
         yaw = along + turn
         cx, cy = math.cos(yaw), math.sin(yaw)
-        # what the item measures along the jaws when it is turned against them
-        size = item.half[narrow] if is_round else _extent(item, narrow, turn)
         cost = 0.0 if is_round else (0.02 * abs(turn) + (1.0 if abs(turn) > 0.6 else 0.0))
-        free = _STROKE / 2 - size
+        free = _STROKE / 2 - (item.half[narrow] if is_round else item.extent(yaw))
         for shift in _SHIFTS:
             if abs(shift) > max(0.0, free - 0.005):
                 continue
@@ -74,12 +81,7 @@ def grasp(item: Solid, others: Sequence[Solid], skip: int = 0) -> tuple[float, f
             found.append((cost + 0.3 * abs(shift) + 40.0 * hit + 60.0 * tight, x, y, yaw))
     found.sort()
     _, x, y, yaw = found[min(skip, len(found) - 1)]
-    return x, y, (yaw - math.pi / 2 + math.pi / 2) % math.pi - math.pi / 2
-
-
-def _extent(item: Solid, narrow: int, turn: float) -> float:
-    """Half of what a turned box measures along the jaws [m]."""
-    return item.half[narrow] * abs(math.cos(turn)) + item.half[1 - narrow] * abs(math.sin(turn))
+    return x, y, yaw % math.pi - math.pi / 2
 
 
 def _below(x: float, y: float, yaw: float, others: Sequence[Solid]) -> float:

@@ -122,7 +122,8 @@ class Expert:
                 for body in (cell.data.body(f"item{i}") for i in range(len(self._items)))
             ]
         solids = [
-            solid(p, R, facts["half"]) for (p, R), facts in zip(poses, self._items, strict=True)
+            solid(p, R, facts["half"], facts["kind"] in _ROUNDED)
+            for (p, R), facts in zip(poses, self._items, strict=True)
         ]
         others = [s for i, s in enumerate(solids) if i != item] + _WALLS
         x, y, yaw = grasp(solids[item], others, skip=self._attempt % 4)
@@ -259,15 +260,18 @@ def _free_place(zone: Zone, items: list[Vec]) -> tuple[float, float]:
 
 
 def _walls(zone: Zone) -> list[Solid]:
-    """The walls around `zone`, seen from above."""
+    """The walls around `zone`, seen from above: thicker than they are, since a finger that comes
+    down outside cannot close around what is inside."""
     (cx, cy, _), (hx, hy, _) = zone.centre, zone.half
+    thick = 0.02
     return [
-        *(Solid(cx + a * hx, cy, (0.004, hy)) for a in (1, -1)),
-        *(Solid(cx, cy + a * hy, (hx, 0.004)) for a in (1, -1)),
+        *(Solid(cx + a * (hx - 0.004 + thick), cy, (thick, hy)) for a in (1, -1)),
+        *(Solid(cx, cy + a * (hy - 0.004 + thick), (hx, thick)) for a in (1, -1)),
     ]
 
 
 _WALLS = [*_walls(BIN), *_walls(TOTE)]
+_ROUNDED = ("capsule", "cylinder", "ellipsoid")  # lying or standing
 _PLACES = ((0, 0), (-1, -1), (1, 1), (-1, 1), (1, -1))  # in a zone, as shares of its half size
 
 

@@ -68,6 +68,8 @@ class Config(config.Struct, frozen=True):
     friction_max: Friction = 0.9
     # smallest distance between item centres [m]
     clutter: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.07
+    # smallest distance of an item's centre from the bin's walls [m]
+    wall: Annotated[float, Meta(ge=0.03, le=0.1)] = 0.045
     novel: bool = False  # shapes, sizes and shades that are kept for tests
     phrasing: Split = "plain"  # the sentences that the station says
     # Free text: the order is one line with it. The audit judges it where it is one of the sentences
@@ -183,7 +185,7 @@ def _places(cfg: Config, rng: np.random.Generator, n: int) -> list[tuple[float, 
     places: list[tuple[float, float]] = []
     distance = cfg.clutter
     for attempt in range(10_000):
-        x, y = cx + rng.uniform(-1, 1) * (hx - 0.045), cy + rng.uniform(-1, 1) * (hy - 0.045)
+        x, y = cx + rng.uniform(-1, 1) * (hx - cfg.wall), cy + rng.uniform(-1, 1) * (hy - cfg.wall)
         if all(math.hypot(x - a, y - b) > distance for a, b in places):
             places.append((x, y))
             if len(places) == n:
