@@ -125,7 +125,9 @@ class Expert:
             solid(p, R, facts["half"], facts["kind"] in _ROUNDED)
             for (p, R), facts in zip(poses, self._items, strict=True)
         ]
-        others = [s for i, s in enumerate(solids) if i != item] + _WALLS
+        at = poses[item][0]
+        others = [s for i, s in enumerate(solids) if i != item]
+        others += [wall for zone in (BIN, TOTE) for wall in _walls(zone, at)]
         x, y, yaw = grasp(solids[item], others, skip=self._attempt % 4)
         yaw += self._yaw_noise
         seen: Vec = np.array([x, y, poses[item][0][2]]) + self._noise
@@ -259,18 +261,21 @@ def _free_place(zone: Zone, items: list[Vec]) -> tuple[float, float]:
     return max(places, key=lambda at: min([math.dist(at, i[:2]) for i in items], default=0.0))
 
 
-def _walls(zone: Zone) -> list[Solid]:
-    """The walls around `zone`, seen from above: thicker than they are, since a finger that comes
-    down outside cannot close around what is inside."""
+def _walls(zone: Zone, item: Vec) -> list[Solid]:
+    """What the walls around `zone` keep the fingers from that close around something at `item`
+    (3,) [m]: fingers on the other side of a wall cannot. So for an item inside it is all beyond
+    the walls, for one outside all of the zone."""
     (cx, cy, _), (hx, hy, _) = zone.centre, zone.half
-    thick = 0.02
+    if not zone.holds(item[0], item[1]):
+        return [Solid(cx, cy, (hx + _WALL, hy + _WALL))]
+    beyond = 0.02
     return [
-        *(Solid(cx + a * (hx - 0.004 + thick), cy, (thick, hy)) for a in (1, -1)),
-        *(Solid(cx, cy + a * (hy - 0.004 + thick), (hx, thick)) for a in (1, -1)),
+        *(Solid(cx + a * (hx - _WALL + beyond), cy, (beyond, hy)) for a in (1, -1)),
+        *(Solid(cx, cy + a * (hy - _WALL + beyond), (hx, beyond)) for a in (1, -1)),
     ]
 
 
-_WALLS = [*_walls(BIN), *_walls(TOTE)]
+_WALL = 0.004  # half the thickness of a wall [m]
 _ROUNDED = ("capsule", "cylinder", "ellipsoid")  # lying or standing
 _PLACES = ((0, 0), (-1, -1), (1, 1), (-1, 1), (1, -1))  # in a zone, as shares of its half size
 
