@@ -29,16 +29,16 @@ class Solid:
     yaw: float = 0.0
     corner: float = 0.0
 
-    def depth(self, x: float, y: float) -> float:
-        """By how much the point (x, y) [m] lies inside; negative: how far it is away [m]."""
-        c, s = math.cos(self.yaw), math.sin(self.yaw)
+    def depth(self, x: Vec, y: Vec) -> Vec:
+        """By how much the points (x, y) [m], arrays of one shape, lie inside; negative: how far
+        they are away [m]."""
+        c, s, r = math.cos(self.yaw), math.sin(self.yaw), self.corner
         dx, dy = x - self.x, y - self.y
-        r = self.corner
-        a = abs(c * dx + s * dy) - self.half[0] + r
-        b = abs(c * dy - s * dx) - self.half[1] + r
-        if a > 0.0 or b > 0.0:
-            return r - math.hypot(max(a, 0.0), max(b, 0.0))
-        return r - max(a, b)
+        a = np.abs(c * dx + s * dy) - self.half[0] + r
+        b = np.abs(c * dy - s * dx) - self.half[1] + r
+        outside = np.hypot(np.maximum(a, 0.0), np.maximum(b, 0.0))
+        inside = np.minimum(np.maximum(a, b), 0.0)
+        return r - outside - inside
 
     def extent(self, yaw: float) -> float:
         """Half of what it measures along the direction `yaw` [m]."""
@@ -58,39 +58,45 @@ def solid(p: Vec, R: Vec, half: Sequence[float], rounded: bool = False) -> Solid
     return Solid(float(p[0]), float(p[1]), size, yaw, min(size) if rounded else 0.0)
 
 
-def grasp(item: Solid, others: Sequence[Solid], skip: int = 0) -> tuple[float, float, float]:
+def grasp(
+    item: Solid, others: Sequence[Solid], walls: Sequence[Solid], skip: int = 0
+) -> tuple[float, float, float]:
     """TCP position (x, y) [m] and yaw [rad] at which the open jaws come down around `item` with the
-    least of `others` (items, walls) below the fingers, and close across its narrow side as well as
-    that allows. `skip`: how many good ones to leave out, for another attempt."""
+    least of `others` and of `walls` below the fingers, and of `others` between them, and close
+    across its narrow side as well as that allows. `skip`: how many good ones to leave out, for
+    another attempt."""
     narrow = 0 if item.half[0] <= item.half[1] else 1
     is_round = abs(item.half[0] - item.half[1]) < 0.002
     # The jaws close along the tool's y, which points along the narrow side.
     along = item.yaw + (0.0 if narrow == 0 else math.pi / 2)
-    found: list[tuple[float, float, float, float]] = []
-    for turn in _TURNS:
-        yaw = along + turn
-        cx, cy = math.cos(yaw), math.sin(yaw)
-        cost = 0.0 if is_round else (0.02 * abs(turn) + (1.0 if abs(turn) > 0.6 else 0.0))
-        free = _STROKE / 2 - (item.half[narrow] if is_round else item.extent(yaw))
-        for shift in _SHIFTS:
-            if abs(shift) > max(0.0, free - 0.005):
-                continue
-            x, y = item.x + shift * cx, item.y + shift * cy
-            hit = sum(_below(x + k * _SIDE * cx, y + k * _SIDE * cy, yaw, others) for k in (1, -1))
-            tight = max(0.0, 0.006 - free)
-            found.append((cost + 0.3 * abs(shift) + 40.0 * hit + 60.0 * tight, x, y, yaw))
-    found.sort()
-    _, x, y, yaw = found[min(skip, len(found) - 1)]
-    return x, y, yaw % math.pi - math.pi / 2
+    turns, shifts = (v.ravel() for v in np.meshgrid(_TURNS, _SHIFTS, indexing="ij"))
+    yaws = along + turns
+    size = [item.half[narrow] if is_round else item.extent(yaw) for yaw in yaws.tolist()]
+    free = _STROKE / 2 - np.array(size)
+    cost = np.zeros(len(yaws)) if is_round else 0.02 * np.abs(turns) + (np.abs(turns) > 0.6)
+    cost += 0.3 * np.abs(shifts) + 60.0 * np.maximum(0.0, 0.006 - free)
+    cost += 10.0 * (np.abs(shifts) > np.maximum(0.0, free - 0.005))
+    x, y = item.x + shifts * np.cos(yaws), item.y + shifts * np.sin(yaws)
+    cost += 40.0 * _hits(x, y, yaws, _FINGERS, [*others, *walls], _ROOM)
+    cost += 20.0 * _hits(x, y, yaws, _BETWEEN, others, 0.0)
+    best = np.argsort(cost, kind="stable")[min(skip, len(cost) - 1)]
+    return float(x[best]), float(y[best]), float(yaws[best]) % math.pi - math.pi / 2
 
 
-def _below(x: float, y: float, yaw: float, others: Sequence[Solid]) -> float:
-    """How deep a finger at (x, y), which closes along `yaw`, stands in `others` [m]."""
-    c, s = math.cos(yaw), math.sin(yaw)
-    worst = 0.0
-    for a in (-_ACROSS, 0.0, _ACROSS):
-        for b in (-_ALONG, _ALONG):
-            px, py = x + b * c - a * s, y + b * s + a * c
-            for other in others:
-                worst = max(worst, other.depth(px, py) + _ROOM)
+def _hits(x: Vec, y: Vec, yaw: Vec, points: Vec, solids: Sequence[Solid], room: float) -> Vec:
+    """How deep (n,) [m] the worst of `points` (p, 2), along and across the jaws of a gripper at
+    (x, y) (n,) which close along `yaw` (n,), comes to what is within `room` [m] of `solids`."""
+    c, s = np.cos(yaw)[:, None], np.sin(yaw)[:, None]
+    px = x[:, None] + points[:, 0] * c - points[:, 1] * s
+    py = y[:, None] + points[:, 0] * s + points[:, 1] * c
+    worst: Vec = np.zeros(len(x))
+    for each in solids:
+        np.maximum(worst, each.depth(px, py).max(1) + room, out=worst)
     return worst
+
+
+_SIDES = (-_ACROSS, 0.0, _ACROSS)
+_FINGERS = np.array(
+    [(k * _SIDE + b, a) for k in (1, -1) for a in _SIDES for b in (-_ALONG, 0.0, _ALONG)]
+)
+_BETWEEN = np.array([(k * b, a) for k in (1, -1) for a in _SIDES for b in (0.014, 0.026, 0.038)])

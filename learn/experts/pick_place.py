@@ -42,6 +42,7 @@ _HOLD_FORCE = 6.0  # grip force at which the jaws hold something [N]
 _EMPTY = 0.004  # opening below which closed jaws hold nothing [m]
 _LOW, _LOW_SPEED = 0.09, 0.08  # below this height [m] the open jaws descend slowly [m/s]
 _RELEASE_Z = 0.08  # of the TCP [m]
+_PATIENCE, _FAR = 3, 0.09  # attempts before a neighbour so near [m] is moved away
 _UP = np.array([0.0, 0.0, 0.03])  # first motion after a failed attempt, base frame [m]
 
 
@@ -75,6 +76,7 @@ class Expert:
         self._attempt = 0
         self._items: list[dict[str, Any]] = self.cell.scene.truth["items"]
         self._before: int | None = 0  # the item that it moved last
+        self._way: int | None = None  # a neighbour that is in the way
         self._look()
         self._bad_look = self.disturb > 0 and self.rng.random() < 0.25
         if self._bad_look:
@@ -95,10 +97,25 @@ class Expert:
         with cell.lock:
             return [cell.data.body(f"item{i}").xpos.copy() for i in range(len(self._items))]
 
-    def _job(self, p: Vec, where: list[Vec]) -> int | None:
+    def _clear(self, job: int, where: list[Vec]) -> int:
+        """The item to be moved for the sake of `job`: itself, or its nearest neighbour after some
+        attempts in vain, until that is out of the way."""
+
+        def apart(i: int) -> float:
+            return math.dist(where[i][:2], where[job][:2])
+
+        way = self._way
+        if way is not None and (way == job or apart(way) > _FAR or self._attempt >= _PATIENCE):
+            self._way, self._attempt = None, 0
+        elif way is None and self._attempt >= _PATIENCE:
+            near = min((i for i in range(len(where)) if i != job), key=apart, default=job)
+            self._way = near if near != job and apart(near) < _FAR else None
+        return job if self._way is None else self._way
+
+    def _job(self, where: list[Vec]) -> int | None:
         """The item to be moved next, None where there is none: one that does not belong in the
-        tote, else the first one that the order wants there and that is not. `p` (3,) [m] is where
-        the TCP is, `where` the items are."""
+        tote, else the first one that the order wants there and that is not. `where` are the items
+        (3,) [m]."""
         ordered = self._ordered()
         for i, at in enumerate(where):
             if i not in ordered and _in_tote(at):
@@ -127,8 +144,8 @@ class Expert:
         ]
         at = poses[item][0]
         others = [s for i, s in enumerate(solids) if i != item]
-        others += [wall for zone in (BIN, TOTE) for wall in _walls(zone, at)]
-        x, y, yaw = grasp(solids[item], others, skip=self._attempt % 4)
+        walls = [wall for zone in (BIN, TOTE) for wall in _walls(zone, at)]
+        x, y, yaw = grasp(solids[item], others, walls, skip=self._attempt % 4)
         yaw += self._yaw_noise
         seen: Vec = np.array([x, y, poses[item][0][2]]) + self._noise
         return seen, (yaw + math.pi / 2) % math.pi - math.pi / 2
@@ -190,7 +207,9 @@ class Expert:
                 self._rising = False
                 self._look()
             return np.array([p[0], p[1], 0.18]), yaw, False, self.speed
-        job = self._job(p, where)
+        job = self._job(where)
+        if job is not None:
+            job = self._clear(job, where)
         if job is None:  # all is where it belongs: retreat, and wait for what the station says
             return np.array([p[0], p[1], 0.27]), yaw, False, self.speed
         if job != self._before:
