@@ -11,7 +11,6 @@ from workflow_rig import episode, put, settings_of
 
 from headway.clock import VirtualClock
 from headway.drivers.sim.cell import Cell, CellConfig
-from headway.drivers.sim.phrases import meant
 from headway.drivers.sim.scenes import pick_place
 from headway.drivers.sim.scenes.pick_place import BIN, TOTE
 from headway.edge.control.events import EventKind
@@ -138,15 +137,6 @@ def test_the_audit_wants_what_was_ordered_and_nothing_else():
     assert world.outcome() is False
 
 
-@pytest.mark.parametrize("split", ["train", "held_out"])
-def test_the_station_speaks_in_the_sentences_of_the_split(split):
-    world = cell(lines_min=4, lines_max=4, phrasing=split)
-    for seed in range(5):
-        world.reset(seed)
-        for line in world.scene.order.lines:
-            assert line.text in line.command.texts(split)
-
-
 def test_novel_items_are_of_shapes_that_others_are_not():
     usual, novel = cell(), cell(novel=True)
     shapes: list[set[str]] = [set(), set()]
@@ -175,8 +165,3 @@ class TestFreeText:
     def test_it_may_not_be_empty(self):
         with pytest.raises(ConfigError, match="instruction"):
             cell(instruction="")
-
-
-def test_what_is_no_command_is_never_taken_for_one():
-    for text in (*pick_place.NOT_COMMANDS_TRAIN, *pick_place.NOT_COMMANDS_HELD_OUT):
-        assert meant(text, pick_place.COMMANDS) is None
