@@ -31,6 +31,7 @@ from null_robot import (
     null_table,
     run,
 )
+from order_rig import an_order, scenes
 from test_instructions import encoder, tokenizers, tokens
 
 from headway import bundle, config, plugins
@@ -39,8 +40,6 @@ from headway.clock import NS, VirtualClock
 from headway.config import Struct
 from headway.drivers import Context, open_device
 from headway.drivers.kinematics import Chain
-from headway.drivers.sim.order import Line, Rates, SimOrder
-from headway.drivers.sim.phrases import Command
 from headway.edge.control import tasks
 from headway.edge.control.settings import Settings
 from headway.edge.control.tasks import Common, Sensed, TaskAbout
@@ -139,6 +138,7 @@ def exercise(tmp_path: Path) -> None:
     assert "risk" in open_head(pro).learned  # as `headway score` asks of a head
     recording = runs(tmp_path, policy, pro)
     devices(recording)
+    scenes()
     the_loop(tmp_path)
     an_order()
     the_guard()
@@ -214,16 +214,6 @@ def the_loop(tmp_path: Path) -> None:
     rig = Rig(null_table(), Spoken())
     rig.worker.trouble = "it is started again"
     assert rig.run(tmp_path / "restart.mcap").ticks > 1
-
-
-def an_order() -> None:
-    """At a station that misses everything at first, and is then mistaken."""
-    for miss in (1.0, 0.0):
-        rates = Rates(place_miss=miss, scale_miss=miss, scale_false=1.0)
-        order = SimOrder([Line(Command("do it"), "do it")], rates, np.random.default_rng(0))
-        for i in range(100):
-            order.sense(0.1 * i, placed=True, weight_ok=False, scanned=True)
-    assert order.state.line == 1
 
 
 def the_guard() -> None:

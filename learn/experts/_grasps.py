@@ -73,12 +73,12 @@ def grasp(
     yaws = along + turns
     size = [item.half[narrow] if is_round else item.extent(yaw) for yaw in yaws.tolist()]
     free = _STROKE / 2 - np.array(size)
-    cost = np.zeros(len(yaws)) if is_round else 0.02 * np.abs(turns) + (np.abs(turns) > 0.6)
+    cost = np.zeros(len(yaws)) if is_round else 0.05 * np.abs(turns) + 0.3 * (np.abs(turns) > 0.6)
     cost += 0.3 * np.abs(shifts) + 60.0 * np.maximum(0.0, 0.006 - free)
     cost += 10.0 * (np.abs(shifts) > np.maximum(0.0, free - 0.005))
     x, y = item.x + shifts * np.cos(yaws), item.y + shifts * np.sin(yaws)
-    cost += 40.0 * _hits(x, y, yaws, _FINGERS, [*others, *walls], _ROOM)
-    cost += 20.0 * _hits(x, y, yaws, _BETWEEN, others, 0.0)
+    cost += 80.0 * _hits(x, y, yaws, _FINGERS, [*others, *walls], _ROOM)
+    cost += 60.0 * _hits(x, y, yaws, _BETWEEN, others, 0.0)
     best = np.argsort(cost, kind="stable")[min(skip, len(cost) - 1)]
     return float(x[best]), float(y[best]), float(yaws[best]) % math.pi - math.pi / 2
 
