@@ -345,3 +345,19 @@ def test_zones_know_their_margins():
     assert zone.holds(1.05, 2.15)
     assert not zone.holds(1.05, 2.15, margin=0.06)
     assert not zone.holds(1.2, 2.0)
+
+
+def test_encoders_with_wrong_zeros_let_the_arm_stand_elsewhere_than_it_believes():
+    exact, off = Bench(), Bench(joint_offset=0.002)
+    np.testing.assert_array_equal(exact.cell.offset, np.zeros(6))
+    assert 0.0005 < np.abs(off.cell.offset).max() < 0.01
+    off.wait(0.1)
+    believed, real = off.arm.read(0.0).value.q, off.cell.q.copy()
+    np.testing.assert_allclose(believed, real - off.cell.offset, atol=2e-4)
+    np.testing.assert_allclose(believed, exact.cell.q, atol=1e-3)  # it went home by its encoders
+    off.cell.hold()
+    off.wait(0.2)
+    np.testing.assert_allclose(off.cell.q, real, atol=2e-4)  # and stays there
+    noisy = Bench(joint_offset=0.002, scene_config={"noise": 3.0})
+    np.testing.assert_allclose(noisy.cell.offset, 3.0 * off.cell.offset)
+    np.testing.assert_allclose(noisy.cell.ft_bias, 3.0 * off.cell.ft_bias)

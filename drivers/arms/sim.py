@@ -36,6 +36,7 @@ class SimArm(SimSource[ArmState]):
         q = cell.noise.standard_normal(self.model.n)
         q *= cell.cfg.joint_noise * cell.noise_factor
         q += cell.q
+        q -= cell.offset
         dq = cell.dq.copy()
         # As a robot controller does, compute the TCP from the measured joints and the kinematics.
         tcp, twist = self.chain.motion(q, dq)

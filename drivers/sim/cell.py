@@ -52,6 +52,8 @@ class CellConfig(config.Struct, frozen=True):
     torque_bias: Noise = 0.05  # [Nm]
     ft_delay_s: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.004
     joint_noise: Annotated[float, Meta(ge=0.0, le=1.0)] = 2e-5  # encoder noise [rad]
+    # Error of each encoder's zero, 1 sigma [rad]: the arm stands elsewhere than it believes.
+    joint_offset: Annotated[float, Meta(ge=0.0, le=0.1)] = 0.0
     wrist_fovy: Annotated[float, Meta(ge=1.0, le=170.0)] = 75.0  # [deg]
     # The robot's own protective stop: largest force at the wrist beyond the tool's weight, averaged
     # over about 10 ms [N]. It is far above the force that the guard allows.
@@ -68,7 +70,8 @@ def scene_config(cfg: CellConfig, where: str) -> Any:
 class Cell:
     """The world of the section `cfg`, on the run's `clock`. Devices of one process share it and
     hold `lock` while they use it. `arm` is the arm with its gripper, `robot` its model up to the
-    TCP, `seed` that of the present scene. Raises ConfigError for a robot or a scene that does not
+    TCP, `seed` that of the present scene; `offset` (n,) [rad] is by how much each joint stands
+    elsewhere than its encoder says. Raises ConfigError for a robot or a scene that does not
     fit, Missing without MuJoCo."""
 
     def __init__(self, cfg: CellConfig, clock: Clock) -> None:
@@ -107,8 +110,11 @@ class Cell:
             home = self._home(spread)
             d = self.data
             n = self.robot.n
-            d.qpos[:n] = home
-            d.ctrl[:n] = home
+            # A factor on the noise of sensors and of execution that the scene may have.
+            self.noise_factor: float = getattr(self.scene_cfg, "noise", 1.0)
+            self.offset = np.random.default_rng([seed, 2]).normal(0.0, 1.0, n)
+            self.offset *= cfg.joint_offset * self.noise_factor
+            d.qpos[:n] = d.ctrl[:n] = home + self.offset
             self.q_ref = home.copy()
             self._targets: deque[tuple[int, Vec]] = deque()
             self._passed = (0, home)  # the last target that the reference passed
@@ -118,7 +124,6 @@ class Cell:
                 [cfg.force_noise] * 3 + [cfg.torque_noise] * 3
             )
             self.ft_bias = rng.normal(0, 1, 6) * ([cfg.force_bias] * 3 + [cfg.torque_bias] * 3)
-            self.noise_factor: float = getattr(self.scene_cfg, "noise", 1.0)
             self._ft_sigma *= self.noise_factor
             self.ft_bias *= self.noise_factor
             self._ft = deque([np.zeros(6)], maxlen=1 + round(cfg.ft_delay_s / cfg.timestep))
@@ -128,7 +133,7 @@ class Cell:
             mj.mj_forward(self.model, d)
             for _ in range(round(0.5 / cfg.timestep)):  # let the items settle
                 self._physics()
-            self.q_ref[:] = d.qpos[:n]
+            self.q_ref[:] = d.qpos[:n] - self.offset
             self.t_ns = self._start_ns = self.clock.now()
             if self.scene.step is not None:
                 self.scene.step(self.model, d, 0.0)
@@ -221,7 +226,7 @@ class Cell:
     def hold(self) -> None:
         """Set the servo's reference to where the arm is, and drop the commands not yet reached."""
         self._targets.clear()
-        self.q_ref[:] = self.q
+        self.q_ref[:] = self.q - self.offset
 
     def _interpolate(self, t_ns: int) -> None:
         """Move the reference along the commands to its value at `t_ns` [ns]."""
@@ -239,7 +244,7 @@ class Cell:
         if self._targets:
             self._interpolate(self.t_ns + self.step_ns)
         if not self.protective_stop:
-            self._ctrl[:] = self.q_ref
+            np.add(self.q_ref, self.offset, out=self._ctrl)
         # The robot's controller knows its own mass and the tool's, not the payload's.
         self._applied[:] = self._bias
         # The jaws have a position servo. Its reference moves at a bounded speed, and its distance
@@ -266,7 +271,8 @@ class Cell:
         if self._load > self._load_max and not self.protective_stop:
             self.protective_stop = True
             self._targets.clear()
-            self.q_ref[:] = self._ctrl[:] = self.q
+            self._ctrl[:] = self.q
+            self.q_ref[:] = self.q - self.offset
 
     def wrench(self) -> Vec:
         """The reading of the F/T sensor (6,), force [N] then torque [Nm] on the tool in the sensor

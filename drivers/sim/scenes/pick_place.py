@@ -75,7 +75,7 @@ class Config(config.Struct, frozen=True):
     # Free text: the order is one line with it. The audit judges it where it is one of the sentences
     # of a command, and cannot otherwise.
     instruction: Annotated[str, Meta(min_length=1)] | None = None
-    noise: Annotated[float, Meta(ge=0.0, le=10.0)] = 1.0  # factor on the noise of force and joints
+    noise: Annotated[float, Meta(ge=0.0, le=10.0)] = 1.0  # factor on errors of force and joints
     rates: Rates = Rates()  # of the station's sensors
 
     def __post_init__(self) -> None:
