@@ -83,6 +83,7 @@ class SimOrder:
         # when the place sensor fired for this line, and the scale has not objected
         self._arrived_s: float | None = None
         self._state = OrderState(0, len(self.lines), self._text())
+        self._told: tuple[int | bool | None, ...] = ()
 
     @property
     def state(self) -> OrderState:
@@ -132,15 +133,19 @@ class SimOrder:
         return line.then[self.step - 1].text if self.step else line.text
 
     def _tell(self, t_s: float, scale: bool, scanner: bool) -> None:
-        now = OrderState(
-            self.line, len(self.lines), self._text(),
-            place=float(t_s < self._place.until_s),
-            barcode=float(t_s < self._barcode.until_s) if scanner else math.nan,
-            scale=float(t_s < self._scale.until_s) if scale else math.nan,
-            mismatch=self._scale.objects,
+        told = (
+            self.line, self.step, t_s < self._place.until_s,
+            t_s < self._barcode.until_s if scanner else None,
+            t_s < self._scale.until_s if scale else None,
+            self._scale.objects,
         )  # fmt: skip
-        if now != self._state:  # the same object while nothing changes
-            self._state = now
+        if told == self._told:  # the state is the same object while nothing changes
+            return
+        self._told = told
+        place, barcode, scales = (math.nan if x is None else float(x) for x in told[2:5])
+        self._state = OrderState(
+            self.line, len(self.lines), self._text(), place, barcode, scales, self._scale.objects
+        )
 
 
 class _Sensor:
