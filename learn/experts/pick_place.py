@@ -42,6 +42,7 @@ _HOLD_FORCE = 6.0  # grip force at which the jaws hold something [N]
 _EMPTY = 0.004  # opening below which closed jaws hold nothing [m]
 _LOW, _LOW_SPEED = 0.09, 0.08  # below this height [m] the open jaws descend slowly [m/s]
 _RELEASE_Z = 0.08  # of the TCP [m]
+_TURN = 0.045  # about the vertical, at most, between waypoints [rad]
 _PATIENCE, _FAR = 3, 0.09  # attempts before a neighbour so near [m] is moved away
 _UP = np.array([0.0, 0.0, 0.03])  # first motion after a failed attempt, base frame [m]
 
@@ -176,7 +177,7 @@ class Expert:
                 pace = min(most, 0.03 + 2.5 * distance) * _STEP
                 p = p + delta * min(1.0, pace / max(distance, 1e-9))
                 turn = (goal_yaw - yaw + math.pi / 2) % math.pi - math.pi / 2
-                yaw += max(-0.07, min(0.07, 0.35 * turn))
+                yaw += max(-_TURN, min(_TURN, 0.35 * turn))
             else:
                 p = np.clip(p + push * _STEP, (0.25, -0.32, 0.06), (0.6, 0.34, 0.36))
             R = R0.T @ tool_down(yaw)
