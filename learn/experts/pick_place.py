@@ -202,7 +202,11 @@ class Expert:
                 return p, yaw, True, self.speed  # still closing
             held = min(range(len(where)), key=lambda i: math.dist(where[i], p))
             others = [at for i, at in enumerate(where) if i != held]
-            return self._carry(p, yaw, TOTE if held in self._ordered() else BIN, others)
+            if held in self._ordered():
+                return self._carry(p, yaw, _free_place(TOTE, others))
+            job = self._job(where)
+            keep_off = None if job is None or job == held else where[job]
+            return self._carry(p, yaw, _free_place(BIN, others, keep_off))
         if self._rising:
             if p[2] > 0.15:
                 self._rising = False
@@ -240,11 +244,9 @@ class Expert:
             return p.copy(), yaw, True, self.speed
         return np.array([target[0], target[1], z]), fit, False, self.speed
 
-    def _carry(
-        self, p: Vec, yaw: float, to: Zone, others: list[Vec]
-    ) -> tuple[Vec, float, bool, float]:
-        """Carry what the jaws hold to the zone `to`, and let go of it there, away from `others`."""
-        x, y = _free_place(to, others)
+    def _carry(self, p: Vec, yaw: float, to: tuple[float, float]) -> tuple[Vec, float, bool, float]:
+        """Carry what the jaws hold to the place `to` (x, y) [m], and let go of it there."""
+        x, y = to
         off = math.hypot(p[0] - x, p[1] - y)
         if off < 0.015:
             if p[2] < _RELEASE_Z + 0.012:
@@ -274,10 +276,13 @@ def _in_tote(p: Vec) -> bool:
     return TOTE.holds(p[0], p[1]) and bool(p[2] < 0.10)
 
 
-def _free_place(zone: Zone, items: list[Vec]) -> tuple[float, float]:
-    """The place (x, y) [m] in `zone` that is farthest from the `items`."""
+def _free_place(zone: Zone, items: list[Vec], off: Vec | None = None) -> tuple[float, float]:
+    """The place (x, y) [m] in `zone` that is farthest from the `items`, and well `off` that one."""
     (cx, cy, _), (hx, hy, _) = zone.centre, zone.half
     places = [(cx + a * (hx - 0.055), cy + b * (hy - 0.065)) for a, b in _PLACES]
+    if off is not None:
+        away = [at for at in places if math.dist(at, off[:2]) > _FAR + 0.01]
+        places = away or places
     return max(places, key=lambda at: min([math.dist(at, i[:2]) for i in items], default=0.0))
 
 
