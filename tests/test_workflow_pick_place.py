@@ -93,6 +93,21 @@ def test_an_item_beside_the_bin_or_on_its_edge_is_picked_up(quat):
     assert result.success
 
 
+@pytest.mark.parametrize("at", [(0.3, -0.3), (0.62, 0.02), (0.31, 0.02), (0.6, 0.31)])
+def test_the_whole_table_within_the_rim_is_in_reach(at):
+    moved = []
+
+    def hand(world, t_s):
+        if t_s > 0.5 and not moved:
+            moved.append(t_s)
+            put(world, "item0", (*at, 0.045))
+
+    one = {**TWO, "lines_min": 1, "lines_max": 1}
+    result, _, _ = episode(settings_of("pick_place", 20.0, **one), 3_000_001, hand)
+    assert moved
+    assert result.success
+
+
 def test_an_item_that_is_lost_over_the_table_is_fetched_again():
     lost = []
 

@@ -24,7 +24,7 @@ from headway.drivers import World
 from headway.drivers.kinematics import mat_to_rotvec, quat_to_mat, tool_down
 from headway.drivers.sim.cell import Cell
 from headway.drivers.sim.scenes import Zone
-from headway.drivers.sim.scenes.pick_place import BIN, TOTE
+from headway.drivers.sim.scenes.pick_place import BIN, RIM, TOTE
 from headway.edge.policy.policy import Needs
 from headway.errors import ConfigError
 from headway.learn.experts._grasps import Solid, grasp, solid
@@ -145,7 +145,7 @@ class Expert:
         ]
         at = poses[item][0]
         others = [s for i, s in enumerate(solids) if i != item]
-        walls = [wall for zone in (BIN, TOTE) for wall in _walls(zone, at)]
+        walls = [wall for zone in (BIN, TOTE, RIM) for wall in _walls(zone, at)]
         x, y, yaw = grasp(solids[item], others, walls, skip=self._attempt % 4)
         yaw += self._yaw_noise
         seen: Vec = np.array([x, y, poses[item][0][2]]) + self._noise

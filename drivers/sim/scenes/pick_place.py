@@ -42,6 +42,7 @@ NOT_COMMANDS_HELD_OUT = words.NOT_COMMANDS_HELD_OUT
 INSTRUCTIONS = tuple(command.plain for command in COMMANDS)
 BIN = Zone((0.45, -0.17, 0.0), (0.13, 0.11, 0.03))
 TOTE = Zone((0.45, 0.20, 0.0), (0.11, 0.11, 0.04))
+RIM = Zone((0.46, 0.01, 0.0), (0.19, 0.34, 0.012))  # of the table, where it has one
 TASK, PLACES = "pick_place", {"source": BIN, "target": TOTE}
 HOME = (0.42, -0.13, 0.30)
 _HELD = 0.06  # an item so near to the TCP may still be in the jaws [m]
@@ -70,6 +71,7 @@ class Config(config.Struct, frozen=True):
     clutter: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.07
     # smallest distance of an item's centre from the bin's walls [m]
     wall: Annotated[float, Meta(ge=0.03, le=0.1)] = 0.045
+    rim: bool = False  # around the table, so that nothing rolls out of reach
     novel: bool = False  # shapes, sizes and shades that are kept for tests
     phrasing: Split = "plain"  # the sentences that the station says
     # Free text: the order is one line with it. The audit judges it where it is one of the sentences
@@ -108,6 +110,8 @@ def build(cfg: Config, rng: np.random.Generator) -> Scene:
     ]
     paints += [("grey", GREYS[i]) for i in range(cfg.clutter_items)]
     xml = _tray("bin", BIN, ".50 .52 .55 1") + _tray("tote", TOTE, ".36 .38 .42 1")
+    if cfg.rim:
+        xml += _walls("rim", RIM, ".78 .77 .74 1")
     items: list[dict[str, Any]] = []
     places = _places(cfg, rng, len(paints))
     for i, (paint, (x, y)) in enumerate(zip(paints, places, strict=True)):
@@ -255,7 +259,15 @@ def _novel(kind: str, half_w: float, half_l: float) -> tuple[str, float, float]:
     return kind, half_w, half_l * 1.15
 
 
-def _tray(name: str, zone: Zone, rgba: str, thick: float = 0.004) -> str:
+def _tray(name: str, zone: Zone, rgba: str) -> str:
+    (x, y, _), (hx, hy, _) = zone.centre, zone.half
+    floor = (
+        f'<geom class="fixture" type="box" size="{hx} {hy} .002" pos="{x} {y} .002" rgba="{rgba}"/>'
+    )
+    return floor + _walls(name, zone, rgba)
+
+
+def _walls(name: str, zone: Zone, rgba: str, thick: float = 0.004) -> str:
     (x, y, _), (hx, hy, hz) = zone.centre, zone.half
     walls = [
         (hx, 0, thick, hy + thick),
@@ -263,10 +275,7 @@ def _tray(name: str, zone: Zone, rgba: str, thick: float = 0.004) -> str:
         (0, hy, hx, thick),
         (0, -hy, hx, thick),
     ]
-    floor = (
-        f'<geom class="fixture" type="box" size="{hx} {hy} .002" pos="{x} {y} .002" rgba="{rgba}"/>'
-    )
-    return floor + "".join(
+    return "".join(
         f'<geom class="fixture" name="{name}{i}" type="box" size="{sx} {sy} {hz}"'
         f' pos="{x + dx} {y + dy} {hz}" rgba="{rgba}"/>'
         for i, (dx, dy, sx, sy) in enumerate(walls)
