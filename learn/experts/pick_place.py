@@ -24,7 +24,7 @@ from headway.drivers import World
 from headway.drivers.kinematics import mat_to_rotvec, quat_to_mat, tool_down
 from headway.drivers.sim.cell import Cell
 from headway.drivers.sim.scenes import Zone
-from headway.drivers.sim.scenes.pick_place import BIN, RIM, TOTE
+from headway.drivers.sim.scenes.pick_place import BIN, LOW_WALL, RIM, TOTE
 from headway.edge.policy.policy import Needs
 from headway.errors import ConfigError
 from headway.learn.experts._grasps import Solid, grasp, solid
@@ -75,6 +75,7 @@ class Expert:
         self._rising = False
         self._push: tuple[int, Vec] = (0, np.zeros(3))
         self._attempt = 0
+        self._bin_height: float = self.cell.scene.truth["bin_height"]
         self._items: list[dict[str, Any]] = self.cell.scene.truth["items"]
         self._before: int | None = 0  # the item that it moved last
         self._way: int | None = None  # a neighbour that is in the way
@@ -145,7 +146,8 @@ class Expert:
         ]
         at = poses[item][0]
         others = [s for i, s in enumerate(solids) if i != item]
-        walls = [wall for zone in (BIN, TOTE, RIM) for wall in _walls(zone, at)]
+        high = (TOTE, RIM, BIN) if self._bin_height > LOW_WALL else (TOTE, RIM)
+        walls = [wall for zone in high for wall in _walls(zone, at)]
         x, y, yaw = grasp(solids[item], others, walls, skip=self._attempt % 4)
         yaw += self._yaw_noise
         seen: Vec = np.array([x, y, poses[item][0][2]]) + self._noise

@@ -45,6 +45,7 @@ TOTE = Zone((0.45, 0.20, 0.0), (0.11, 0.11, 0.04))
 RIM = Zone((0.46, 0.01, 0.0), (0.19, 0.34, 0.012))  # of the table, where it has one
 TASK, PLACES = "pick_place", {"source": BIN, "target": TOTE}
 HOME = (0.42, -0.13, 0.30)
+LOW_WALL = 0.01  # [m]
 _HELD = 0.06  # an item so near to the TCP may still be in the jaws [m]
 _SCALE = 0.02  # the scale's tolerance [kg]
 
@@ -71,6 +72,9 @@ class Config(config.Struct, frozen=True):
     clutter: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.07
     # smallest distance of an item's centre from the bin's walls [m]
     wall: Annotated[float, Meta(ge=0.03, le=0.1)] = 0.045
+    # Height of the bin's walls [m]. Fingers reach over those of at most LOW_WALL, which hold what
+    # lies still; in a corner of higher ones some items leave the fingers no room.
+    bin_height: Annotated[float, Meta(ge=0.004, le=0.1)] = 2 * BIN.half[2]
     rim: bool = False  # around the table, so that nothing rolls out of reach
     novel: bool = False  # shapes, sizes and shades that are kept for tests
     phrasing: Split = "plain"  # the sentences that the station says
@@ -90,8 +94,8 @@ class Config(config.Struct, frozen=True):
 def build(cfg: Config, rng: np.random.Generator) -> Scene:
     """The scene of one episode. `rng` draws which items lie in the bin, where, and how they are
     made; the first ones are those of the order. `truth` has facts about each of the "items", the
-    index of the item that is "wanted" by each line (None where nobody can tell), and the name of
-    the MuJoCo body that is the "target" of the first one."""
+    index of the item that is "wanted" by each line (None where nobody can tell), the name of the
+    MuJoCo body that is the "target" of the first one, and the "bin_height" [m]."""
     n = int(rng.integers(cfg.items_min, cfg.items_max + 1))
     lines = 1
     if cfg.lines_max > 1 and cfg.instruction is None:
@@ -109,7 +113,8 @@ def build(cfg: Config, rng: np.random.Generator) -> Scene:
         (c, (SHADES if cfg.novel else COLOURS)[c]) for c in colours[:n]
     ]
     paints += [("grey", GREYS[i]) for i in range(cfg.clutter_items)]
-    xml = _tray("bin", BIN, ".50 .52 .55 1") + _tray("tote", TOTE, ".36 .38 .42 1")
+    shape = Zone(BIN.centre, (*BIN.half[:2], cfg.bin_height / 2))
+    xml = _tray("bin", shape, ".50 .52 .55 1") + _tray("tote", TOTE, ".36 .38 .42 1")
     if cfg.rim:
         xml += _walls("rim", RIM, ".78 .77 .74 1")
     items: list[dict[str, Any]] = []
@@ -127,7 +132,7 @@ def build(cfg: Config, rng: np.random.Generator) -> Scene:
         made = [Line(command, command.say(cfg.phrasing, own)) for command in commands]
     order = SimOrder(made, cfg.rates, own)
     tote = _Tote(order, wanted, [facts["mass"] for facts in items])
-    truth = {"items": items, "wanted": wanted, "target": "item0"}
+    truth = {"items": items, "wanted": wanted, "target": "item0", "bin_height": cfg.bin_height}
     return Scene(xml, made[0].text, tote.audit, truth, tote.step, order)
 
 
