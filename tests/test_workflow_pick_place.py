@@ -163,6 +163,27 @@ def test_novel_items_are_of_shapes_that_others_are_not():
     assert not shapes[0] & shapes[1]
 
 
+def test_what_rolls_comes_to_rest():
+    speeds = []
+    for rolling in (0.0, 0.002):
+        world = cell(rim=True, rolling=rolling, items_min=1, items_max=1)
+        seed = next(s for s in range(20) if kind_of(world, s) == "capsule")
+        world.reset(seed)
+        put(world, "item0", (0.45, 0.01, world.scene.truth["items"][0]["half_height"] + 0.001))
+        body = world.model.body("item0")
+        v = int(world.model.jnt_dofadr[int(body.jntadr[0])])
+        world.data.qvel[v + 1] = 0.15  # across its axis
+        for _ in range(500):
+            world.mujoco.mj_step(world.model, world.data)
+        speeds.append(float(np.abs(world.data.qvel[v : v + 3]).max()))
+    assert speeds[0] > 0.01 > 0.001 > speeds[1]
+
+
+def kind_of(world, seed):
+    world.reset(seed)
+    return world.scene.truth["items"][0]["kind"]
+
+
 class TestFreeText:
     def test_what_a_sentence_means_is_there_and_is_judged(self):
         text = pick_place.COMMANDS[2].held_out[0]

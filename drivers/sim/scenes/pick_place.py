@@ -68,6 +68,8 @@ class Config(config.Struct, frozen=True):
     mass_max: Mass = 0.9
     friction_min: Friction = 0.10
     friction_max: Friction = 0.9
+    # coefficient of the friction that stops what rolls [m]; 0: nothing does
+    rolling: Annotated[float, Meta(ge=0.0, le=0.1)] = 0.0
     # smallest distance between item centres [m]
     clutter: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.07
     # smallest distance of an item's centre from the bin's walls [m]
@@ -243,10 +245,11 @@ def _item(
         f'<body name="item{i}" pos="{x:.4f} {y:.4f} {0.006 + max(half_h, half_w):.4f}"'
         f' euler="0 0 {yaw:.4f}"><freejoint/>'
     )
+    condim, rolling = (6, cfg.rolling) if cfg.rolling > 0 else (4, 0.0005)  # 4 leaves rolling out
     for shape in shapes:
         xml += (
-            f'<geom {shape} mass="{mass / len(shapes):.4f}" friction="{friction:.3f} .01 .0005"'
-            f' priority="1" condim="4" solref=".01 1" rgba="{r:.3f} {g:.3f} {b:.3f} 1"/>'
+            f'<geom {shape} mass="{mass / len(shapes):.4f}" friction="{friction:.3f} .01 {rolling}"'
+            f' priority="1" condim="{condim}" solref=".01 1" rgba="{r:.3f} {g:.3f} {b:.3f} 1"/>'
         )
     facts = {
         "kind": kind, "colour": colour, "mass": mass, "friction": friction, "half": half,
