@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from headway.learn.networks import CameraModel
 
 PIXELS = 48  # the image is thinned out to so many rows and columns
-PER_MAP = 10  # numbers that a map tells
+PER_MAP = 11  # numbers that a map tells
 _AROUND = (5, 13)  # sizes of the squares whose mean colour and height a pixel sees [px]
 
 
@@ -75,8 +75,9 @@ class Eyes(nn.Module):
         `rgb` (b, h, w, 3) 0..255 and `depth` (b, h, w) [mm] of the camera, or thinned out to PIXELS
         rows and columns; `state` (b, s) in SI units; `embedding` (b, e)."""
         s = rgb.shape[1] // PIXELS
-        colour = rgb[:, ::s, ::s].permute(0, 3, 1, 2).float() / 127.5 - 1.0
-        metres = depth[:, ::s, ::s].unsqueeze(1).float() / 1000.0
+        # Floats first: TensorRT can neither slice uint8 nor read uint16.
+        colour = rgb.float()[:, ::s, ::s].permute(0, 3, 1, 2) / 127.5 - 1.0
+        metres = depth.float()[:, ::s, ::s].unsqueeze(1) / 1000.0
         points = self.origin + metres * self.rays
         base = self._in_base(points, state)
         near = torch.cat([colour, base[:, 2:] * 5.0], dim=1)

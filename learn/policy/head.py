@@ -93,7 +93,7 @@ class FlowHead(nn.Module):
     def velocity(self, given: Tensor, x: Tensor, t: Tensor) -> Tensor:
         """The velocity (n, a) at `x` (n, a) and time `t` (n or 1, 1); `given` (n or 1, width)."""
         turns = t * self.rates
-        wave = torch.cat([torch.sin(turns), torch.cos(turns)], dim=1).expand(len(x), -1)
+        wave = torch.cat([torch.sin(turns), torch.cos(turns)], dim=1).expand(x.shape[0], -1)
         h = F.silu(given + self.moved(torch.cat([x, wave], dim=1)))
         h = h + F.silu(self.first(h))
         h = h + F.silu(self.second(h))
@@ -118,7 +118,7 @@ def flow_loss(
     given = head.condition(code).repeat(draws, 1)
     goal = latent.repeat(draws, 1)
     start = torch.randn_like(goal)
-    t = torch.rand(len(goal), 1, dtype=goal.dtype, device=goal.device)
+    t = torch.rand(goal.shape[0], 1, dtype=goal.dtype, device=goal.device)
     found = head.velocity(given, (1.0 - t) * start + t * goal, t)
     each = (found - (goal - start)).square().mean(dim=1)
     if weight is None:

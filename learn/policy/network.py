@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from headway.learn.networks import CameraModel
 from headway.learn.policy.eyes import Eyes
 from headway.learn.policy.head import COLUMNS, FlowHead, Latents
-from headway.learn.policy.text import TextEncoder
+from headway.learn.policy.text import LENGTH, TextEncoder
 
 _POSE = ("tcp.x", "tcp.y", "tcp.z", "tcp.yaw_sin", "tcp.yaw_cos")
 
@@ -53,6 +53,11 @@ class FlowPolicy(nn.Module):
         code = self.encode(rgb, depth, state, embedding)
         drawn = self.head.sample(code, noise)
         return self.latents.to_actions(drawn), code, self.latents.snapped(drawn)
+
+    @property
+    def shapes(self) -> tuple[int, int, int, int]:
+        """Pixels of the square image, words of a text, and the lengths of embedding and noise."""
+        return self.eyes.size, LENGTH, self.text.size, self.head.latent
 
     def eyes_hash(self) -> str:
         """A hash of all that makes the code and the meaning of the latent: everything but the head.
