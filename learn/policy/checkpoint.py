@@ -15,9 +15,7 @@ from tokenizers import Tokenizer
 from headway.learn.policy.text import TextEncoder
 
 
-def save(
-    path: Path, args: str, parts: dict[str, Any], rng: np.random.Generator, step: int
-) -> None:
+def save(path: Path, args: str, parts: dict[str, Any], rng: np.random.Generator, step: int) -> None:
     """Write the state of `parts` (modules, optimisers, schedules) by name, of `rng` and of torch's
     generator after `step` steps of the training with the arguments `args`."""
     saved = {name: part.state_dict() for name, part in parts.items()}

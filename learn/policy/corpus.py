@@ -36,18 +36,31 @@ _NEGATIONS = (
 
 
 @dataclass(frozen=True)
-class Corpus:
-    """The commands of each scene, and sentences that mean none: those to learn from, and those that
-    are kept for tests."""
+class Spoken:
+    """What is said in a scene: its `commands`, and sentences that are none of them, those to learn
+    from and those that are kept for tests."""
 
-    scenes: tuple[tuple[Command, ...], ...]
+    name: str
+    commands: tuple[Command, ...]
     refused: tuple[str, ...]
     refused_held_out: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """What is said in all scenes that a policy works in."""
+
+    scenes: tuple[Spoken, ...]
 
     @cached_property
     def commands(self) -> tuple[Command, ...]:
         """The commands of all scenes; their places number the classes of the text encoder."""
-        return tuple(command for scene in self.scenes for command in scene)
+        return tuple(command for scene in self.scenes for command in scene.commands)
+
+    @cached_property
+    def refused(self) -> tuple[str, ...]:
+        """The sentences of all scenes that are no command, to learn from."""
+        return tuple(text for scene in self.scenes for text in scene.refused)
 
     def sentences(self) -> list[str]:
         """Everything that is learned from as it stands, and the words around it."""
@@ -74,7 +87,7 @@ class Corpus:
         found: set[str] = set()
         for scene in self.scenes:
             gaps: dict[tuple[str, ...], dict[str, int]] = {}
-            for i, command in enumerate(scene):
+            for i, command in enumerate(scene.commands):
                 for text in command.texts("train"):
                     said = plain_words(text)
                     for k, word in enumerate(said):
@@ -88,19 +101,18 @@ class Corpus:
 def corpus_of(scenes: Sequence[str]) -> Corpus:
     """The corpus of the scenes with these names. Raises ConfigError for an unknown scene, one
     without sentences, and two scenes in which a sentence means different things."""
-    commands, refused, held_out = [], [], []
+    spoken = []
     for name in scenes:
         module = plugins.load("drivers.sim.scenes", name)
         try:
-            commands.append(tuple(module.COMMANDS))
-            refused += module.NOT_COMMANDS_TRAIN
-            held_out += module.NOT_COMMANDS_HELD_OUT
+            refused, held_out = module.NOT_COMMANDS_TRAIN, module.NOT_COMMANDS_HELD_OUT
+            spoken.append(Spoken(name, tuple(module.COMMANDS), tuple(refused), tuple(held_out)))
         except AttributeError as e:
             raise ConfigError(
-                f"the scene {name} has no sentences to learn from ({e}): name scenes with COMMANDS, "
-                "NOT_COMMANDS_TRAIN and NOT_COMMANDS_HELD_OUT"
+                f"the scene {name} has no sentences to learn from ({e}): name scenes with "
+                "COMMANDS, NOT_COMMANDS_TRAIN and NOT_COMMANDS_HELD_OUT"
             ) from None
-    corpus = Corpus(tuple(commands), tuple(refused), tuple(held_out))
+    corpus = Corpus(tuple(spoken))
     for i, command in enumerate(corpus.commands):
         for text in (*command.texts("train"), *command.held_out):
             first = corpus.index(text)

@@ -2,8 +2,8 @@
 
 Trained by flow matching (Lipman et al. 2023): on the straight way from noise x0 to a chunk x1, at
 x = (1 - t) x0 + t x1, the head learns the velocity x1 - x0. A chunk is drawn by following the
-velocity from t = 0 to 1 in STEPS Euler steps. Chunks are in latent units (`Latents`), in which every
-number is about 1 in size.
+velocity from t = 0 to 1 in STEPS Euler steps. Chunks are in latent units (`Latents`), in which
+every number is about 1 in size.
 """
 
 from __future__ import annotations

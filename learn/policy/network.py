@@ -37,11 +37,18 @@ class FlowPolicy(nn.Module):
         self.register_buffer("state_std", torch.ones(s))
         self.head = FlowHead(self.eyes.outputs + text.size + s, horizon * COLUMNS)
 
-    def encode(self, rgb: Tensor, depth: Tensor, state: Tensor, embedding: Tensor) -> Tensor:
+    def encode(
+        self,
+        rgb: Tensor,
+        depth: Tensor,
+        state: Tensor,
+        embedding: Tensor,
+        grid: tuple[int, int, int] = (1, 0, 0),
+    ) -> Tensor:
         """The code (b, c), everything that the head is given: what the eyes see, the embedding of
         the instruction, and the normalised state. Arguments as in `Eyes.forward`. The first two
         numbers are x and y of the target in the TCP frame [dm]."""
-        seen = self.eyes(rgb, depth, state, embedding)
+        seen = self.eyes(rgb, depth, state, embedding, grid)
         normal = ((state - self.state_mean) / self.state_std).clamp(-5.0, 5.0)
         return torch.cat([seen, embedding, normal], dim=1)
 

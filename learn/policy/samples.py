@@ -26,9 +26,9 @@ from headway.tools.recorded import events_of, result_of
 
 @dataclass(frozen=True)
 class Samples:
-    """n decisions with what the expert did: as `learn.dataset.Samples`, except that `command` is the
-    number of the command in the corpus, and `grasp` (x, y [m], yaw [rad]) is NaN where the jaws do
-    not close for the same instruction. `folder` numbers the folder of the recording."""
+    """n decisions with what the expert did: as `learn.dataset.Samples`, except that `command` is
+    the number of the command in the corpus, and `grasp` (x, y [m], yaw [rad]) is NaN where the jaws
+    do not close for the same instruction. `folder` numbers the folder of the recording."""
 
     rgb: NDArray[np.uint8]  # (n, PIXELS, PIXELS, 3)
     depth: NDArray[np.uint16]  # (n, PIXELS, PIXELS) [mm]
@@ -59,11 +59,9 @@ class Source:
 
 def instructions_of(recording: Recording) -> list[tuple[int, str]]:
     """When [ns] the policy was given which instruction, the first one at 0."""
-    given = [(0, recording.metadata.get("instruction", ""))]
-    for event in events_of(recording):
-        if event.kind is EventKind.INSTRUCTION:
-            given.append((event.t_ns, event.text))
-    return given
+    told = [e for e in events_of(recording) if e.kind is EventKind.INSTRUCTION]
+    first = recording.metadata.get("instruction", "")
+    return [(0, first), *((event.t_ns, event.text) for event in told)]
 
 
 def read(recording: Recording, source: Source, episode: int, folder: int) -> Samples:
@@ -133,9 +131,7 @@ def load(
 
 def join(parts: Sequence[Samples]) -> Samples:
     """The samples of `parts` in one."""
-    return Samples(
-        *(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Samples))
-    )
+    return Samples(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Samples)))
 
 
 def taken(samples: Samples, where: NDArray[np.bool_] | NDArray[np.int64]) -> Samples:

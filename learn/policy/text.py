@@ -91,7 +91,13 @@ class TextEncoder(nn.Module):
     sharpness: Tensor
 
     def __init__(
-        self, by: Tokenizer, commands: int, *, size: int = 24, width: int = 64, dropout: float = 0.15
+        self,
+        by: Tokenizer,
+        commands: int,
+        *,
+        size: int = 24,
+        width: int = 64,
+        dropout: float = 0.15,
     ) -> None:
         super().__init__()
         self.size = size
@@ -133,4 +139,3 @@ class TextEncoder(nn.Module):
         logits, refused = self.judge(tokens, mask)
         known = nn.functional.normalize(self.prototypes, dim=1) * self.size**0.5
         return torch.softmax(logits, dim=1) @ known, torch.sigmoid(refused)
-

@@ -40,6 +40,7 @@ from headway.learn.state_names import POLICY_STATE
 
 ARM = with_gripper("ur5e")  # of the demonstrations
 IMAGE = 96  # square image of the wrist camera [px]
+FINE = 0.1
 _DRAWS = 4  # random times and noises per sample and step
 
 
@@ -149,23 +150,28 @@ class Training:
         )
 
     def step(self) -> float:
-        """Take one step and return its loss."""
-        loss = self.loss(self.rng.choice(self.train_idx, self.args.batch, p=self.weights))
+        """Take one step and return its loss. Until the last `FINE` of the steps the eyes look at
+        every second row and column, from where chance has it: a quarter of the work."""
+        fine = self.schedule.last_epoch >= (1.0 - FINE) * self.args.steps
+        row, column = self.rng.integers(2, size=2).tolist()
+        idx = self.rng.choice(self.train_idx, self.args.batch, p=self.weights)
+        loss = self.loss(idx, (1, 0, 0) if fine else (2, row, column))
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
         self.optimiser.step()
         self.schedule.step()
         self.average.update_parameters(self.net)
         return float(loss.item())
 
-    def loss(self, idx: NDArray[np.int64]) -> Tensor:
-        """The loss of the samples `idx`: flow matching, and where the first map looks."""
+    def loss(self, idx: NDArray[np.int64], grid: tuple[int, int, int]) -> Tensor:
+        """The loss of the samples `idx`: flow matching, and where the first map looks. `grid` as in
+        `Eyes.forward`."""
         rgb, depth, state, said = self.batch(idx)
         # Light and exposure differ between cells, so brightness and colour balance vary per sample.
         gain = torch.from_numpy(self.rng.uniform(0.8, 1.2, (len(idx), 1, 1, 3)).astype(np.float32))
         rgb = (rgb.float() * gain).clamp(0, 255)
-        code = self.net.encode(rgb, depth, state, said)
+        code = self.net.encode(rgb, depth, state, said, grid)
         latent = self.net.latents.to_latent(torch.from_numpy(self.data.actions[idx]))
         flow = flow_loss(self.net.head, code, latent, draws=_DRAWS)
         grasp = torch.from_numpy(self.data.grasp[idx])
@@ -209,9 +215,7 @@ def evaluate(training: Training, net: FlowPolicy, idx: NDArray[np.int64], steps:
         seen.append((code[far, :2] / 10.0 - grasp[far]).abs().mean(dim=1))
     net.train()
     mean = [float(torch.cat(x).mean()) for x in (moved, right, seen)]
-    return Report(
-        steps, len(data), float(np.mean(flows)), mean[0] * 1000, mean[1], mean[2] * 1000
-    )
+    return Report(steps, len(data), float(np.mean(flows)), mean[0] * 1000, mean[1], mean[2] * 1000)
 
 
 def train(args: Args, corpus: Corpus, data: Samples) -> tuple[Training, FlowPolicy, Report]:

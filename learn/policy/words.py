@@ -4,7 +4,8 @@ shown.
 
 The table `words.npz` holds the words, with a space between them, and their vectors (n, SIZE) int8
 in units of 1 / UNIT: the first principal components of the input embeddings of all-MiniLM-L6-v2
-(Apache-2.0; Reimers & Gurevych 2019), for all whole words of its vocabulary. It is made again, from a folder with that model, by
+(Apache-2.0; Reimers & Gurevych 2019), for all whole words of its vocabulary. It is made again, from
+a folder with that model, by
 
     python -m headway.learn.policy.words --folder FOLDER
 """
@@ -32,8 +33,9 @@ def table() -> dict[str, NDArray[np.int8]]:
 
 
 def vectors_of(words: list[str]) -> NDArray[np.int8]:
-    """Vectors (n, SIZE) of `words`, in units of 1 / UNIT. One that the table does not have is put together from the
-    longest words in it, or else drawn at random, always the same for the same word."""
+    """Vectors (n, SIZE) of `words`, in units of 1 / UNIT. One that the table does not have is put
+    together from the longest words in it, or else drawn at random, always the same for the same
+    word."""
     return np.stack([_vector(word) for word in words])
 
 
