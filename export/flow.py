@@ -14,7 +14,6 @@ import torch
 from headway import bundle
 from headway.actions import ActionSpace
 from headway.bundle import Image, Manifest, Noise, Policy, Provenance, StateInput
-from headway.errors import BundleError
 from headway.export.onnx import check, export, with_weights
 from headway.instructions import EmbeddingSpec, TokensSpec
 
@@ -140,14 +139,3 @@ def _samples(net: FlowNet, candidates: int) -> Iterator[tuple[str, torch.Tensor]
     yield "state", torch.from_numpy(state)
     for name, rows, columns in (("instruction", 1, embedding), ("noise", candidates, noise)):
         yield name, torch.from_numpy(rng.normal(0, 1, (rows, columns)).astype(np.float32))
-
-
-def same_eyes(first: Path, second: Path) -> None:
-    """Raises BundleError where the policies in the two folders have different eyes, so that their
-    codes cannot be compared."""
-    a, b = (bundle.load(path).manifest.eyes for path in (first, second))
-    if a != b:
-        raise BundleError(
-            f"wanted two policies with the same eyes, found {first} ({a[:12]}) and {second} "
-            f"({b[:12]}): train both heads from one cloned policy"
-        )

@@ -104,7 +104,7 @@ def test_a_scene_without_sentences_is_refused(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_an_encoder_learns_to_understand_and_to_refuse() -> None:
-    net, by = train_text(CORPUS, steps=220, batch=24, lr=4e-3)
+    net, by = train_text(CORPUS, steps=160, batch=24, lr=4e-3)
     with torch.no_grad():
         for i, command in enumerate(CORPUS.commands):
             logits, _ = net.judge(*tokens(by, (*command.texts("train"), *command.held_out)))
