@@ -10,6 +10,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="learning needs PyTorch: make torch")
 pytest.importorskip("tokenizers", reason="the policy's text encoder needs the package tokenizers")
+onnx = pytest.importorskip("onnx", reason="exporting needs onnx: make torch")
 pytest.importorskip("onnxscript", reason="exporting needs onnxscript: make torch")
 
 from headway import bundle  # noqa: E402
@@ -84,6 +85,16 @@ def test_the_bundle_answers_as_the_network(
     assert set(np.unique(actions[..., 6])) <= {0.0, 1.0}
     assert not actions[..., 3:5].any()
     engine.close()
+
+
+def test_all_weights_of_the_head_are_in_the_model_by_name(
+    trained: tuple[FlowPolicy, str], exported: Path
+) -> None:
+    graph = onnx.load(str(exported / "policy.onnx")).graph
+    found = {i.name: tuple(i.dims) for i in graph.initializer}
+    for part in ("head", "latents"):
+        for name, value in getattr(trained[0], part).state_dict().items():
+            assert found[f"{part}.{name}"] == tuple(value.shape)
 
 
 def test_the_runtime_opens_it_and_it_stays_small(exported: Path) -> None:

@@ -78,7 +78,9 @@ class FlowHead(nn.Module):
     def __init__(self, code: int, latent: int, *, width: int = 256, jitter: float = 0.02) -> None:
         super().__init__()
         self.latent, self.jitter = latent, jitter
-        self.register_buffer("rates", torch.tensor([1.0, 2.0, 4.0]) * math.pi)
+        # Not a weight: the exporter computes the waves of the fixed times beforehand.
+        rates = torch.tensor([1.0, 2.0, 4.0]) * math.pi
+        self.register_buffer("rates", rates, persistent=False)
         self.given, self.moved = nn.Linear(code, width), nn.Linear(latent + 6, width)
         self.first, self.second = nn.Linear(width, width), nn.Linear(width, width)
         self.out = nn.Linear(width, latent)
