@@ -42,9 +42,10 @@ class TakingTurns:
     def __init__(self, policy: Policy, expert: Expert, policy_share: float) -> None:
         self.policy, self.expert, self.share = policy, expert, policy_share
         self.cameras = policy.cameras
-        self.state_names = expert.state_names
+        self.state_names = tuple(dict.fromkeys((*expert.state_names, *policy.state_names)))
         self.actions, self.needs = policy.actions, policy.needs
-        self._pick = [expert.state_names.index(n) for n in policy.state_names]
+        self._pick = [self.state_names.index(n) for n in policy.state_names]
+        self._show = [self.state_names.index(n) for n in expert.state_names]
         self.reset()
 
     def check_instruction(self, text: str) -> None:
@@ -63,7 +64,7 @@ class TakingTurns:
             self._policy_drives = bool(self._rng.random() < self.share)
             self._left = int(self._rng.integers(8, 25))
         self._left -= 1
-        taught = self.expert.infer(obs)
+        taught = self.expert.infer(structs.replace(obs, state=obs.state[self._show]))
         if not self._policy_drives:
             return structs.replace(taught, label=taught.actions)
         driven = self.policy.infer(structs.replace(obs, state=obs.state[self._pick]))
