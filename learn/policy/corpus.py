@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 
@@ -32,6 +33,17 @@ _NEGATIONS = (
     "it is forbidden to", "without", "not", "please don't", "don't you dare to", "cancel",
     "instead of", "refrain from", "forget about", "unless told otherwise do not", "nobody should",
     "stop before you", "abort", "skip", "ignore", "leave it, do not", "it is wrong to",
+)  # fmt: skip
+# Other deeds than any command of a scene, as far as its sentences do not have them.
+_DEEDS = (
+    "leave", "keep", "hide", "forget", "clean", "count", "describe", "paint", "break", "cut", "eat",
+    "buy", "sell", "measure", "weigh", "watch", "guard", "photograph", "wash", "burn", "shake",
+    "throw away", "tell me about", "look at", "wait for", "ask for", "lose", "bend", "fold", "draw",
+    "protect", "avoid", "reject", "return", "exchange", "repair", "hit", "kick", "fill", "empty",
+)  # fmt: skip
+_EXCEPT = (
+    "everything except", "all except", "nothing of", "any item other than", "neither", "no",
+    "everything apart from", "not", "all but", "none of", "something instead of", "less of",
 )  # fmt: skip
 
 
@@ -139,6 +151,12 @@ class Sayer:
         self._all_words = sorted({w for text in corpus.sentences() for w in plain_words(text)})
         self._english = list(english.table())
         self._telling = sorted(corpus.telling)
+        every = [plain_words(text) for texts in self._texts for text in texts]
+        known = {word for said in every for word in said}
+        # What is named after a colour or the like: the things that there are.
+        after = [b for said in every for a, b in pairwise(said) if a in corpus.telling]
+        self._things = frozenset(w for w in after if after.count(w) > len(every) / 100)
+        self._deeds = [deed for deed in _DEEDS if not known & set(deed.split())]
         self._alike = self._neighbours()
 
     def _neighbours(self) -> dict[str, list[str]]:
@@ -174,7 +192,7 @@ class Sayer:
 
     def _varied(self, word: str) -> str:
         kind = self.rng.random()
-        if kind < 0.6:
+        if kind < 0.6 or word in self._things:
             return self._pick(self._alike[word])
         return _misspelt(word, self.rng) if kind < 0.75 else _UNKNOWN
 
@@ -182,18 +200,29 @@ class Sayer:
         """A sentence that is no command."""
         rng = self.rng
         kind = rng.random()
-        if kind < 0.43 and self.corpus.refused:
+        if kind < 0.40 and self.corpus.refused:
             said = plain_words(self._pick(self.corpus.refused))
             if rng.random() < 0.3:
                 said.insert(0, self._pick(_BEFORE))
             return " ".join(said)
         command = self._pick(self._pick(self._texts))
         said = plain_words(command)
-        if kind < 0.68:  # a negation
+        if kind < 0.60:  # a negation
             said = [self._pick(_NEGATIONS), *said]
             return " ".join([self._pick(_BEFORE), *said] if rng.random() < 0.2 else said)
+        if kind < 0.66 and "the" in said:  # an exception
+            at = said.index("the")
+            return " ".join([*said[:at], self._pick(_EXCEPT), *said[at:]])
+        if kind < 0.72 and said[0] not in ("the", "a", *self.corpus.telling):  # another deed
+            return " ".join([self._pick(self._deeds), *said[1:]])
+        things = [i for i, word in enumerate(said) if word in self._things]
+        if kind < 0.79 and things:  # a thing that is not there
+            other = _UNKNOWN if rng.random() < 0.2 else self._pick(self._english)
+            said[int(rng.choice(things))] = other
+            text = " ".join(said)
+            return text if self.corpus.index(text) is None else _UNKNOWN
         telling = [i for i, word in enumerate(said) if word in self.corpus.telling]
-        if kind < 0.88 and telling:
+        if kind < 0.90 and telling:
             return self._otherwise(said, telling)
         if kind < 0.94:  # a fragment without what tells
             kept = [w for w in said if w not in self.corpus.telling]
