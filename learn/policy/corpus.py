@@ -24,9 +24,17 @@ _UNKNOWN = "xqz"  # a word that no tokenizer knows
 _BEFORE = (
     "please", "robot", "now", "ok", "next", "kindly", "hey robot", "could you", "would you please",
     "can you", "i want you to", "i need you to", "go ahead and", "you should", "let us", "then",
-    "it is time to", "your task is to", "i would like you to", "just",
+    "it is time to", "your task is to", "i would like you to", "just", "be so kind as to",
+    "see to it that you", "the next thing to do is", "i would appreciate it if you could", "try to",
+    "your job now is to", "we need you to", "would it be possible to", "after that", "quickly",
+    "carefully", "first", "the customer wants you to", "remember to", "start to", "continue and",
+    "do this", "here is what i want", "as soon as you can", "it would be good to", "how about you",
 )  # fmt: skip
-_AFTER = ("please", "now", "for me", "next", "thanks", "thank you", "right away", "if you can")
+_AFTER = (
+    "please", "now", "for me", "next", "thanks", "thank you", "right away", "if you can", "first",
+    "carefully", "as the next step", "at once", "when you are ready", "today", "again",
+)  # fmt: skip
+_PLACING = frozenset(("in", "into", "to", "from", "at", "on", "onto", "over", "out", "of", "with"))
 _NEGATIONS = (
     "do not", "don't", "never", "please do not", "you must not", "no longer", "stop, do not",
     "under no circumstances", "refuse to", "avoid to", "you should not", "i don't want you to",
@@ -156,8 +164,8 @@ class Sayer:
         # What is named after a colour or the like: the things that there are.
         after = [b for said in every for a, b in pairwise(said) if a in corpus.telling]
         self._things = frozenset(w for w in after if after.count(w) > len(every) / 100)
-        self._deeds = [deed for deed in _DEEDS if not known & set(deed.split())]
         self._alike = self._neighbours()
+        self._deeds = [deed for deed in _DEEDS if not known & set(deed.split())]
 
     def _neighbours(self) -> dict[str, list[str]]:
         """For words of the commands that tell none from another: other words like them, which are
@@ -170,7 +178,8 @@ class Sayer:
         for word in sorted(said - self.corpus.telling):
             vector = english.vectors_of([word])[0].astype(np.float32)
             close = matrix @ (vector / np.linalg.norm(vector))
-            near = [self._english[i] for i in np.argsort(-close)[:8] if close[i] > 0.6]
+            least = 0.65 if word in self._things else 0.5
+            near = [self._english[i] for i in np.argsort(-close)[:12] if close[i] > least]
             found[word] = [w for w in near if w not in avoided and w not in said] or [word]
         return found
 
@@ -179,22 +188,26 @@ class Sayer:
         rng, telling = self.rng, self.corpus.telling
         said = plain_words(self._pick(self._texts[index]))
         free = [i for i, word in enumerate(said) if word not in telling]
-        for i in free if rng.random() < 0.5 else ():
-            if rng.random() < 0.15:
+        for i in free if rng.random() < 0.7 else ():
+            if rng.random() < 0.25:
                 said[i] = self._varied(said[i])
+        turns = [i for i in range(2, len(said) - 1) if said[i] in _PLACING]
+        if turns and rng.random() < 0.2:  # "in the tote put the red item"
+            at = int(rng.choice(turns))
+            said, free = [*said[at:], *said[:at]], []
         if rng.random() < 0.3 and len(free) > 1:
             said[int(rng.choice(free))] = ""
-        if rng.random() < 0.25:
+        if rng.random() < 0.35:
             said.insert(0, self._pick(_BEFORE))
-        if rng.random() < 0.15:
+        if rng.random() < 0.2:
             said.append(self._pick(_AFTER))
         return " ".join(word for word in said if word)
 
     def _varied(self, word: str) -> str:
         kind = self.rng.random()
-        if kind < 0.6 or word in self._things:
+        if kind < 0.7 or word in self._things:
             return self._pick(self._alike[word])
-        return _misspelt(word, self.rng) if kind < 0.75 else _UNKNOWN
+        return _misspelt(word, self.rng) if kind < 0.8 else _UNKNOWN
 
     def refused(self) -> str:
         """A sentence that is no command."""
