@@ -15,6 +15,7 @@ import torch
 
 from headway.bundle import Tensor
 from headway.edge.engines.backends import ort
+from headway.edge.engines.engine import TensorSpec
 from headway.errors import BundleError
 
 OPSET = 20
@@ -25,12 +26,17 @@ def export(
     module: torch.nn.Module,
     inputs: dict[str, torch.Tensor],
     outputs: Sequence[str],
+    several: Sequence[str] = (),
 ) -> tuple[bytes, tuple[Tensor, ...], tuple[Tensor, ...]]:
     """The ONNX model as bytes, and the tensors of its inputs and outputs. `inputs` are samples by
-    name, in the order of the module's arguments; `outputs` are the names of its results. Raises
+    name, in the order of the module's arguments; `outputs` are the names of its results. The model
+    leaves the first dimension of the inputs `several`, of which the samples have two rows, and of
+    the outputs that have as many rows as those, open: the tensors state one row of them. Raises
     BundleError when the results of ONNX Runtime for `inputs` differ from the module's by more than
     TOLERANCE."""
     module = module.eval()
+    rows = torch.export.Dim("rows", min=1, max=1024)
+    shapes = tuple({0: rows} if name in several else None for name in inputs)
     with torch.no_grad():
         truth = module(*inputs.values())
     truth = truth if isinstance(truth, tuple) else (truth,)
@@ -42,16 +48,20 @@ def export(
         program = torch.onnx.export(
             module, tuple(inputs.values()), dynamo=True, opset_version=OPSET,
             input_names=list(inputs), output_names=list(outputs), verbose=False,
+            dynamic_shapes=shapes if several else None,
         )  # fmt: skip
         log.setLevel(level)
     assert program is not None
-    ins = tuple(_tensor(name, value) for name, value in inputs.items())
-    outs = tuple(_tensor(name, value) for name, value in zip(outputs, truth, strict=True))
+    many = len(inputs[several[0]]) if several else 0
+    ins = tuple(_tensor(n, v[:1] if n in several else v) for n, v in inputs.items())
+    outs = tuple(
+        _tensor(n, v[:1] if len(v) == many else v) for n, v in zip(outputs, truth, strict=True)
+    )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         program.save(str(path))
         model = bare(path.read_bytes())
-    _check(model, module, inputs, outputs)
+    check(model, module, inputs, outputs)
     return model, ins, outs
 
 
@@ -71,34 +81,42 @@ def with_weights(
             value = np.ascontiguousarray(weights[initializer.name])
             initializer.CopyFrom(onnx.numpy_helper.from_array(value, initializer.name))
     made = bytes(whole.SerializeToString())
-    _check(made, module.eval(), inputs, outputs)
+    check(made, module.eval(), inputs, outputs)
     return made
 
 
-def _check(
+def check(
     model: bytes,
     module: torch.nn.Module,
     inputs: dict[str, torch.Tensor],
     outputs: Sequence[str],
-) -> None:
-    """Raises BundleError where `model` and `module` differ on `inputs` by more than TOLERANCE."""
+) -> float:
+    """The largest difference between what `model` and `module` answer to `inputs`. Raises
+    BundleError where it is more than TOLERANCE."""
+    largest = 0.0
     with torch.no_grad():
         truth = module(*inputs.values())
     truth = truth if isinstance(truth, tuple) else (truth,)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         path.write_bytes(model)
-        engine = ort.open_engine(path, {}, {})
+        shapes = {
+            name: TensorSpec(tuple(value.shape), str(value.numpy().dtype))
+            for name, value in inputs.items()
+        }
+        engine = ort.open_engine(path, shapes, {})
         for name, value in inputs.items():
             engine.write(name, value.numpy())
         engine.run()
         for name, value in zip(outputs, truth, strict=True):
             gap = float(np.abs(engine.bind(name) - value.numpy()).max())
+            largest = max(largest, gap)
             if not gap <= TOLERANCE:
                 raise BundleError(
                     f"wanted the exported `{name}` within {TOLERANCE} of PyTorch's, found {gap}"
                 )
         engine.close()
+    return largest
 
 
 def bare(model: bytes) -> bytes:

@@ -1,9 +1,11 @@
 """Record demonstrations of the scripted expert, with the same control loop as every run.
 
     python -m headway.learn.collect --out runs/demos --episodes 500
+    python -m headway.learn.collect --out runs/shoebox --episodes 200 \\
+        --config configs/workflows/shoebox.toml
 
-It can be interrupted and started again: complete recordings are kept. `--workers` processes share
-the episodes.
+The expert is the one that is called as the cell's scene. It can be interrupted and started again:
+complete recordings are kept. `--workers` processes share the episodes.
 """
 
 from __future__ import annotations
@@ -12,18 +14,21 @@ import multiprocessing
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from rich.progress import Progress
 
-from headway import shipped
+from headway import plugins, shipped
 from headway.clock import VirtualClock
+from headway.drivers import World
+from headway.drivers.sim.cell import Cell
 from headway.edge.control import settings
 from headway.edge.control.loop import Loop
 from headway.edge.control.result import Result
 from headway.edge.control.runner import record_episode
 from headway.edge.control.station import Station
-from headway.edge.policy.policy import InlineWorker
-from headway.learn.experts.pick_place import connect
+from headway.edge.policy.policy import InlineWorker, Policy
+from headway.errors import ConfigError
 from headway.tools.run.summary import success_line
 
 # Training data have other seeds than `headway run`, which counts from 0.
@@ -78,13 +83,32 @@ def record_seeds(
     return results
 
 
+class Expert(Policy, Protocol):
+    """A scripted expert, which looks into its `cell`."""
+
+    cell: Cell
+
+
+def expert_of(world: World | None, *, disturb: float, cameras: tuple[str, ...]) -> Expert:
+    """The scripted expert for the scene of `world`, which has the same name; `disturb` and
+    `cameras` as in its `connect`. Raises ConfigError for a world that is no simulated cell, or for
+    whose scene there is no expert."""
+    if not isinstance(world, Cell):
+        raise ConfigError(
+            "demonstrations want a simulated cell, which an expert can look into, found none: add "
+            "a section [cell]"
+        )
+    module = plugins.load("learn.experts", world.cfg.scene)
+    made: Expert = module.connect(world, disturb=disturb, cameras=cameras)
+    return made
+
+
 def run(config: Path, out: Path, disturb: float, seeds: Sequence[int]) -> list[Result]:
     """Record the demonstrations of `seeds` into the folder `out` and return their results;
     `disturb` as in `Expert`."""
     clock = VirtualClock(1)
     with Station(settings.load(config), clock) as station:
-        assert station.world is not None
-        expert = connect(station.world, disturb=disturb, cameras=("wrist",))
+        expert = expert_of(station.world, disturb=disturb, cameras=("wrist",))
         loop = Loop(station, InlineWorker(expert, station.limb, LATENCY_S), None)
         return record_seeds(loop, seeds, out, metadata={"policy": expert.name})
 

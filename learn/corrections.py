@@ -3,6 +3,8 @@ what it would have done (DAgger, Ross, Gordon & Bagnell 2011). They teach a poli
 its own mistakes.
 
     python -m headway.learn.corrections --out runs/corrections --episodes 200
+    python -m headway.learn.corrections --out runs/shoebox_corrections \\
+        --config configs/workflows/shoebox.toml --policy models/policy
 
 Policy and expert take turns of 8 to 24 chunks, so that the episodes reach the later parts of the
 task even if the policy is still poor. Chunks of the expert's turns are labelled, too.
@@ -25,8 +27,7 @@ from headway.edge.control.build import Built
 from headway.edge.control.result import Result
 from headway.edge.control.station import Station
 from headway.edge.policy.policy import Policy
-from headway.learn.collect import record_seeds, share
-from headway.learn.experts.pick_place import Expert, connect
+from headway.learn.collect import Expert, expert_of, record_seeds, share
 from headway.types import Chunk, Observation
 
 CORRECTION_SEEDS = 1_500_000
@@ -41,9 +42,10 @@ class TakingTurns:
     def __init__(self, policy: Policy, expert: Expert, policy_share: float) -> None:
         self.policy, self.expert, self.share = policy, expert, policy_share
         self.cameras = policy.cameras
-        self.state_names = expert.state_names
+        self.state_names = tuple(dict.fromkeys((*expert.state_names, *policy.state_names)))
         self.actions, self.needs = policy.actions, policy.needs
-        self._pick = [expert.state_names.index(n) for n in policy.state_names]
+        self._pick = [self.state_names.index(n) for n in policy.state_names]
+        self._show = [self.state_names.index(n) for n in expert.state_names]
         self.reset()
 
     def check_instruction(self, text: str) -> None:
@@ -62,24 +64,29 @@ class TakingTurns:
             self._policy_drives = bool(self._rng.random() < self.share)
             self._left = int(self._rng.integers(8, 25))
         self._left -= 1
-        taught = self.expert.infer(obs)
+        taught = self.expert.infer(structs.replace(obs, state=obs.state[self._show]))
         if not self._policy_drives:
             return structs.replace(taught, label=taught.actions)
         driven = self.policy.infer(structs.replace(obs, state=obs.state[self._pick]))
         return structs.replace(driven, label=taught.actions)
 
 
-def run(config: Path, out: Path, policy_share: float, seeds: Sequence[int]) -> list[Result]:
-    """Record the episodes of `seeds` into the folder `out` and return their results;
-    `policy_share` (0..1) as in `TakingTurns`."""
+def run(
+    config: Path, out: Path, policy: Path | None, policy_share: float, seeds: Sequence[int]
+) -> list[Result]:
+    """Record the episodes of `seeds` into the folder `out` and return their results; `policy` is
+    the bundle of the policy, None for the one of `config`, and `policy_share` (0..1) as in
+    `TakingTurns`."""
     clock = VirtualClock(1)
     chosen = msgspec.structs.replace(settings.load(config), pro=None)
+    if policy is not None:
+        table = {"kind": "bundle", "bundle": str(policy.resolve())}
+        chosen = msgspec.structs.replace(chosen, policy=table)
     with Station(chosen, clock) as station:
-        world = station.world
-        assert world is not None
 
         def take_turns(policy: Policy) -> Policy:
-            return TakingTurns(policy, connect(world, cameras=policy.cameras), policy_share)
+            expert = expert_of(station.world, disturb=0.0, cameras=policy.cameras)
+            return TakingTurns(policy, expert, policy_share)
 
         built = Built(chosen, station, clock, wrap=take_turns)
         return record_seeds(built.loop, seeds, out, metadata=built.facts)
@@ -88,13 +95,14 @@ def run(config: Path, out: Path, policy_share: float, seeds: Sequence[int]) -> l
 def main(
     out: Path = Path("runs/corrections"),
     config: Path = shipped.CONFIG,
+    policy: Path | None = None,
     episodes: int = 200,
     workers: int = 2,
     policy_share: float = 0.7,
     first_seed: int = CORRECTION_SEEDS,
 ) -> None:
     """Record episodes in which policy and scripted expert take turns."""
-    record = partial(run, config, out, policy_share)
+    record = partial(run, config, out, policy, policy_share)
     share(record, out, first_seed, episodes, workers, "corrections")
 
 

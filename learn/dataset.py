@@ -39,6 +39,7 @@ class Samples:
     actions: NDArray[np.float32]  # (n, horizon, 7)
     grasp: NDArray[np.float32]  # (n, 3)
     episode: NDArray[np.int64]  # (n,)
+    t_ns: NDArray[np.int64]  # (n,) on the recording's clock [ns]
 
     def __len__(self) -> int:
         return len(self.state)
@@ -82,11 +83,11 @@ def episode_samples(
     closed = rows["width_ref"] < stroke / 2
     closings = np.flatnonzero(closed[1:] & ~closed[:-1]) + 1
     good = chunks["demonstration"] > 0
-    taught = _taught(chunks)
+    labelled = taught(chunks)
     keep = []
     for i, chunk in enumerate(chunks):
         ahead = chunks["t0_ns"] <= chunk["t0_ns"] + horizon * chunk["dt_ns"]
-        if (taught[i] or good[i:][ahead[i:]].all()) and int(chunk["t0_ns"]) in rgb:
+        if (labelled[i] or good[i:][ahead[i:]].all()) and int(chunk["t0_ns"]) in rgb:
             keep.append(i)
     n = len(keep)
     shape = next(iter(rgb.values())).shape if rgb else (0, 0, 3)
@@ -98,19 +99,20 @@ def episode_samples(
         np.zeros((n, horizon, 7), np.float32),
         np.full((n, 3), np.nan, np.float32),
         np.full(n, index, np.int64),
+        np.zeros(n, np.int64),
     )
     for j, i in enumerate(keep):
         chunk = chunks[i]
         t0, step = int(chunk["t0_ns"]), int(chunk["dt_ns"])
         base = Pose(chunk["base"][:3], chunk["base"][3:])
         R0 = quat_to_mat(base.quat)
-        out.rgb[j], out.depth[j] = rgb[t0], depth[t0]
+        out.rgb[j], out.depth[j], out.t_ns[j] = rgb[t0], depth[t0], t0
         vector.fill(rows[at(t0)], out.state[j], base=base)
         for k in range(horizon):
             later = at(t0 + (k + 1) * step + delay_ns)
             out.actions[j, k, :6] = _relative(chain, command["sent"][later], R0, base.pos)
             out.actions[j, k, 6] = closed[at(t0 + (k + 1) * step)]
-        if taught[i]:
+        if labelled[i]:
             out.actions[j] = chunk["label"]
             continue
         following = closings[closings > at(t0)]
@@ -137,7 +139,7 @@ def join(parts: Sequence[Samples]) -> Samples:
     return Samples(*(np.concatenate([getattr(p, f) for p in moved]) for f in fields))
 
 
-def _taught(chunks: Rows) -> NDArray[np.bool_]:
+def taught(chunks: Rows) -> NDArray[np.bool_]:
     """Which chunks (n,) have a teacher's label."""
     if "label" not in (chunks.dtype.names or ()):
         return np.zeros(len(chunks), bool)
@@ -171,7 +173,7 @@ def load(
     for index, path in enumerate(sorted(folder.glob("*.mcap"))[:limit]):
         recording = open_recording(path, strict=True)
         result = result_of(recording)
-        if not ((result and result.success) or _taught(recording.rows("/chunk")).any()):
+        if not ((result and result.success) or taught(recording.rows("/chunk")).any()):
             continue
         parts.append(
             episode_samples(

@@ -10,3 +10,9 @@ CLONING_STATE: tuple[str, ...] = (
     "retried",
     "wrench.fx", "wrench.fy", "wrench.fz",
 )  # fmt: skip
+# The policy for all workflows also sees in which phase its task is, by the robot's own sensors.
+POLICY_STATE: tuple[str, ...] = (
+    *CLONING_STATE,
+    "wrench.tx", "wrench.ty", "wrench.tz",
+    *(f"phase.{i}" for i in range(8)),
+)  # fmt: skip

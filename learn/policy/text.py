@@ -1,0 +1,141 @@
+"""The text encoder: a sentence -> an embedding of the command that it means, and the probability
+that it means none.
+
+A sentence is compared with one learned prototype per command, and its embedding is the mean of the
+prototypes, weighted by a softmax of the similarities. So two sentences that are understood alike
+have nearly the same embedding, and whoever is given it cannot tell how the command was put. What
+means none of the commands is for the second output to say: the nearest command is no answer to
+"do not put the red item in the tote".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
+from torch import Tensor, nn
+
+from headway.learn.policy import words as english
+
+LENGTH = 24  # most words of a sentence; a longer one is refused by the loop
+PAD, UNKNOWN = "[PAD]", "[UNK]"
+
+
+def tokenizer(sentences: Iterable[str]) -> Tokenizer:
+    """A tokenizer whose tokens are the words of `sentences` and of the table of `words`, in lower
+    case and without punctuation. "don't" is two words, "do not". Id 0 fills up, id 1 stands for
+    every other word."""
+    made = Tokenizer(models.WordLevel({PAD: 0, UNKNOWN: 1}, unk_token=UNKNOWN))
+    made.normalizer = normalizers.Sequence(
+        [
+            normalizers.NFKD(),
+            normalizers.StripAccents(),
+            normalizers.Lowercase(),
+            normalizers.Replace(Regex(r"n['\u2019]t\b"), " not"),
+            normalizers.Replace(Regex(r"[^a-z0-9]+"), " "),
+        ]
+    )
+    made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    known = {word for text in sentences for word in words(made, text)}
+    new = sorted(known - english.table().keys())
+    vocabulary = {word: i for i, word in enumerate([PAD, UNKNOWN, *new, *english.table()])}
+    made.model = models.WordLevel(vocabulary, unk_token=UNKNOWN)
+    made.enable_padding(pad_id=0, pad_token=PAD, length=LENGTH)
+    return made
+
+
+def words(by: Tokenizer, text: str) -> list[str]:
+    """The words of `text` as the tokenizer `by` splits it, whether it knows them or not."""
+    normal = by.normalizer.normalize_str(text)
+    return [word for word, _ in by.pre_tokenizer.pre_tokenize_str(normal)]
+
+
+def tokens(by: Tokenizer, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+    """Ids and mask (n, LENGTH) int64 of `texts`. Words after the LENGTH-th are left out, which only
+    happens in training: the loop refuses such a text."""
+    found = by.encode_batch(list(texts))
+    ids = torch.tensor([f.ids[:LENGTH] for f in found], dtype=torch.int64)
+    mask = torch.tensor([f.attention_mask[:LENGTH] for f in found], dtype=torch.int64)
+    return ids, mask
+
+
+class _Layer(nn.Module):
+    """A pre-norm layer of self-attention and a small network for each word."""
+
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.before, self.between = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.wide, self.narrow = nn.Linear(width, 2 * width), nn.Linear(2 * width, width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, hidden: Tensor) -> Tensor:
+        """`x` (b, n, width); `hidden` (b, 1, 1, n), added to the scores: -1e4 for no word."""
+        b, n, width = x.shape
+        q, k, v = self.qkv(self.before(x)).reshape(b, n, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        scores = q @ k.transpose(2, 3) / (width // self.heads) ** 0.5 + hidden
+        mixed = (torch.softmax(scores, dim=3) @ v).transpose(1, 2).reshape(b, n, width)
+        x = x + self.dropout(self.out(mixed))
+        return x + self.dropout(self.narrow(torch.relu(self.wide(self.between(x)))))
+
+
+class TextEncoder(nn.Module):
+    """The encoder for the tokens of `by`, and as many commands as there are prototypes. `size` is
+    the length e of the embedding, `width` that of what is computed for each word. The vectors of
+    the words are given and do not change (`headway.learn.policy.words`), so that words which are in
+    no sentence that it learns from are understood as well."""
+
+    vectors: Tensor
+    sharpness: Tensor
+
+    def __init__(
+        self,
+        by: Tokenizer,
+        commands: int,
+        *,
+        size: int = 24,
+        width: int = 64,
+        dropout: float = 0.15,
+    ) -> None:
+        super().__init__()
+        self.size = size
+        ids = sorted(by.get_vocab().items(), key=lambda item: item[1])
+        vectors = torch.from_numpy(english.vectors_of([word for word, _ in ids]))
+        vectors[:2] = 0
+        self.register_buffer("vectors", vectors)
+        self.word = nn.Linear(english.SIZE, width)
+        self.place = nn.Parameter(torch.randn(LENGTH, width) * 0.1)
+        self.layers = nn.ModuleList([_Layer(width, 4, dropout) for _ in range(2)])
+        self.attend = nn.Linear(width, 4)
+        self.meaning = nn.Linear(4 * width, size)
+        self.nonsense = nn.Sequential(
+            nn.Linear(4 * width, 32), nn.ReLU(), nn.Dropout(dropout), nn.Linear(32, 1)
+        )
+        self.prototypes = nn.Parameter(torch.randn(commands, size))
+        self.register_buffer("sharpness", torch.tensor(16.0))
+
+    def judge(self, tokens: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (b, commands) of which command is meant, and the logit (b,) that none is.
+        Arguments as in `forward`."""
+        there = mask.to(torch.float32)
+        hidden = (there - 1.0) * 1e4
+        vectors = self.vectors[tokens].to(torch.float32) * (english.SIZE**0.5 / english.UNIT)
+        if self.training:  # so that it does not cling to these very words
+            vectors = vectors + 0.25 * torch.randn_like(vectors)
+        x = self.word(vectors) + self.place[: tokens.shape[1]]
+        for layer in self.layers:
+            x = layer(x, hidden[:, None, None, :])
+        weights = torch.softmax(self.attend(x) + hidden.unsqueeze(2), dim=1)  # (b, n, 4)
+        pooled = (weights.transpose(1, 2) @ x).flatten(1)
+        meant = nn.functional.normalize(self.meaning(pooled), dim=1)
+        known = nn.functional.normalize(self.prototypes, dim=1)
+        return self.sharpness * meant @ known.T, self.nonsense(pooled).squeeze(1)
+
+    def forward(self, tokens: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """The embedding (b, size), whose numbers are about 1 in size, and the probability (b,) that
+        this is nothing to carry out. `tokens` and `mask` (b, n) are those of `tokens`."""
+        logits, refused = self.judge(tokens, mask)
+        known = nn.functional.normalize(self.prototypes, dim=1) * self.size**0.5
+        return torch.softmax(logits, dim=1) @ known, torch.sigmoid(refused)

@@ -1,0 +1,64 @@
+"""Train the text encoder alone, from the sentences of the corpus: quick, and the same for every
+robot. The policy is trained with its embeddings afterwards."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from headway.learn.policy.corpus import Corpus, Sayer
+from headway.learn.policy.text import TextEncoder, tokenizer, tokens
+
+
+def train_text(
+    corpus: Corpus, *, steps: int = 2500, batch: int = 64, lr: float = 2e-3, seed: int = 0
+) -> tuple[TextEncoder, Tokenizer]:
+    """The encoder and the tokenizer for `corpus`, after `steps` of `batch` commands and as many
+    sentences that are none. The encoder has the moving average of the weights."""
+    torch.manual_seed(seed)
+    by = tokenizer(corpus.sentences())
+    net = TextEncoder(by, len(corpus.commands))
+    sayer = Sayer(corpus, np.random.default_rng(seed))
+    optimiser = torch.optim.AdamW(net.parameters(), lr, weight_decay=0.02)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, lr, total_steps=steps, pct_start=0.1)
+    average = torch.optim.swa_utils.AveragedModel(
+        net, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.99)
+    )
+    truth = torch.cat([torch.full((batch,), 0.02), torch.full((batch,), 0.98)])
+    net.train()
+    for _ in range(steps):
+        meant = sayer.rng.integers(len(corpus.commands), size=batch)
+        texts = [*(sayer.command(int(i)) for i in meant), *(sayer.refused() for _ in range(batch))]
+        ids, mask = tokens(by, texts)
+        longest = int(mask.sum(dim=1).max())
+        logits, refused = net.judge(ids[:, :longest], mask[:, :longest])
+        loss = F.cross_entropy(logits[:batch], torch.from_numpy(meant), label_smoothing=0.02)
+        loss = loss + F.binary_cross_entropy_with_logits(refused, truth)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        optimiser.step()
+        schedule.step()
+        average.update_parameters(net)
+    made: TextEncoder = average.module
+    return made.eval(), by
+
+
+@torch.no_grad()
+def embeddings(
+    net: TextEncoder, by: Tokenizer, corpus: Corpus, *, draws: int = 32, seed: int = 1
+) -> Tensor:
+    """Embeddings (commands, m, e) of each command's sentences, as written down and `draws` varied
+    ones. Commands with fewer sentences have some of them twice."""
+    sayer = Sayer(corpus, np.random.default_rng(seed))
+    said = [
+        [*c.texts("train"), *(sayer.command(i) for _ in range(draws))]
+        for i, c in enumerate(corpus.commands)
+    ]
+    most = max(len(texts) for texts in said)
+    full = [[texts[k % len(texts)] for k in range(most)] for texts in said]
+    rows = [net(*tokens(by, texts))[0] for texts in full]
+    return torch.stack(rows)

@@ -1,0 +1,119 @@
+"""The text encoder of the policy: words, sentences and their variations, what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="learning needs PyTorch: make torch")
+pytest.importorskip("tokenizers", reason="the text encoder needs the package tokenizers")
+
+from headway.drivers.sim.phrases import Command, filled  # noqa: E402
+from headway.errors import ConfigError  # noqa: E402
+from headway.learn.policy import words  # noqa: E402
+from headway.learn.policy.corpus import Corpus, Sayer, Spoken, corpus_of, plain_words  # noqa: E402
+from headway.learn.policy.text import LENGTH, tokenizer, tokens  # noqa: E402
+from headway.learn.policy.text import words as split  # noqa: E402
+from headway.learn.policy.text_training import embeddings, train_text  # noqa: E402
+
+COLOURS = ("red", "blue")
+TRAIN = ("put the {c} {n} in the tote", "move the {c} {n} to the tote", "pick the {c} {n}")
+HELD_OUT = ("place the {c} item in the tote", "push the {c} item into the tote")
+NOT = filled(("do not put the {c} item in the tote", "leave the {c} item alone"), c=COLOURS)
+
+
+def spoken() -> Spoken:
+    commands = tuple(
+        Command(
+            f"put the {c} item in the tote",
+            filled(TRAIN, c=[c], n=["item", "part"])[1:],
+            filled(HELD_OUT, c=[c]),
+        )
+        for c in COLOURS
+    )
+    return Spoken("toy", commands, (*NOT, "sing a song"), ("never move the red item",))
+
+
+CORPUS = Corpus((spoken(),))
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_words_are_split_without_case_accents_and_punctuation() -> None:
+    by = tokenizer(["put the red item"])
+    assert split(by, "Don't put THE r\u00e9d item, please!") == [
+        "do", "not", "put", "the", "red", "item", "please",
+    ]  # fmt: skip
+    ids, mask = tokens(by, ["put the xqzzy item", "red"])
+    assert ids.shape == (2, LENGTH)
+    assert ids[0, 2] == by.token_to_id("[UNK]")
+    assert mask.sum(dim=1).tolist() == [4, 1]
+
+
+def test_like_words_have_like_vectors() -> None:
+    def alike(a: str, b: str) -> float:
+        x, y = words.vectors_of([a, b]).astype(float)
+        return float(x @ y / np.linalg.norm(x) / np.linalg.norm(y))
+
+    assert alike("shove", "push") > alike("shove", "red") + 0.2
+    assert alike("purple", "pink") > alike("purple", "push") + 0.2
+    # put together from the words in it, and else the same every time
+    assert alike("shoebox", "box") > 0.5
+    assert (words.vectors_of(["xqzzy"]) == words.vectors_of(["xqzzy"])).all()
+
+
+def test_the_words_that_tell_commands_apart_are_found() -> None:
+    assert CORPUS.telling == {"red", "blue"}
+
+
+def test_a_varied_command_keeps_the_words_that_tell_it() -> None:
+    sayer = Sayer(CORPUS, np.random.default_rng(0))
+    texts = [sayer.command(1) for _ in range(300)]
+    assert all("blue" in plain_words(text) and "red" not in plain_words(text) for text in texts)
+    assert len(set(texts)) > 100
+
+
+def test_what_is_to_be_refused_is_never_a_command() -> None:
+    sayer = Sayer(CORPUS, np.random.default_rng(0))
+    texts = [sayer.refused() for _ in range(500)]
+    assert [t for t in texts if CORPUS.index(t) is not None] == []
+    assert any("not" in t.split() or "never" in t.split() for t in texts)
+    assert all(t.strip() for t in texts)
+
+
+def test_sentences_belong_to_their_command_in_any_case() -> None:
+    assert CORPUS.index("Pick the BLUE part.") == 1
+    assert CORPUS.index("push the red item into the tote") == 0  # held out, yet written down
+    assert CORPUS.index("push the red item") is None
+
+
+def test_a_scene_without_sentences_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    from headway.drivers.sim.scenes import pick_place
+
+    monkeypatch.delattr(pick_place, "NOT_COMMANDS_TRAIN", raising=False)
+    with pytest.raises(ConfigError, match="pick_place has no sentences"):
+        corpus_of(["pick_place"])
+
+
+def test_an_encoder_learns_to_understand_and_to_refuse() -> None:
+    net, by = train_text(CORPUS, steps=160, batch=24, lr=4e-3)
+    with torch.no_grad():
+        for i, command in enumerate(CORPUS.commands):
+            logits, _ = net.judge(*tokens(by, (*command.texts("train"), *command.held_out)))
+            assert (logits.argmax(dim=1) == i).all()
+        _, taken = net(*tokens(by, CORPUS.commands[0].texts("train")))
+        _, refused = net(*tokens(by, CORPUS.refused))
+    assert taken.max() < 0.5
+    assert refused.min() > 0.5
+    said = embeddings(net, by, CORPUS, draws=8)
+    own = (said - said.mean(dim=1, keepdim=True)).norm(dim=2).mean()
+    assert said.shape[0] == 2
+    assert own < 0.3 * (said[0].mean(dim=0) - said[1].mean(dim=0)).norm()
