@@ -28,7 +28,7 @@ from headway.drivers.sim.scenes.pick_place import BIN, LOW_WALL, RIM, TOTE
 from headway.edge.policy.policy import Needs
 from headway.errors import ConfigError
 from headway.learn.experts._grasps import Solid, grasp, solid
-from headway.learn.state_names import CLONING_STATE
+from headway.learn.state_names import POLICY_STATE
 from headway.types import Chunk, Observation, Vec
 
 HORIZON, DT_NS = 6, 100_000_000
@@ -52,7 +52,7 @@ class Expert:
     are."""
 
     name = "scripted expert"
-    state_names = CLONING_STATE  # of which it reads the jaws and the force
+    state_names = POLICY_STATE  # of which it reads the jaws and the force
     actions = ACTIONS
     needs = Needs()  # it may be asked at any rate, for any text
     detail = "the loop's process"
