@@ -316,5 +316,5 @@ class Cell:
  {self.arm.body_xml(c.wrist_fovy)}
  {self.scene.xml}
 </worldbody>
-{self.arm.actuators_xml()}
+{self.arm.actuators_xml()}{self.scene.sections}
 </mujoco>"""

@@ -26,6 +26,11 @@ class EventKind(Enum):
     RELEASED_AT_TARGET = "released_at_target"
     RELEASED_ELSEWHERE = "released_elsewhere"
     TASK_DONE = "task_done"
+    # Boxes with latches: a click was felt; a press ended without one; the latch has caught again,
+    # since nobody lifted the lid in time.
+    CLICKED = "clicked"
+    PRESSED_IN_VAIN = "pressed_in_vain"
+    LATCHED = "latched"
     # Where the TCP should be, as drawn for this episode. `numbers`: x, y, z [m] and, where the
     # orientation matters, roll, pitch, yaw [rad], in the base frame.
     GOAL = "goal"
@@ -77,10 +82,14 @@ class EventKind(Enum):
     OTHER = "other"
 
 
-# The events that count as a retry of the task: the item was lost, missed or put down elsewhere.
+# The events that count as a retry of the task: the item was lost, missed or put down elsewhere, or
+# the latch of a box did not give way, or no longer does.
 RETRIES = frozenset(
-    (EventKind.ITEM_LOST, EventKind.CLOSED_ON_NOTHING, EventKind.RELEASED_ELSEWHERE)
-)
+    (
+        EventKind.ITEM_LOST, EventKind.CLOSED_ON_NOTHING, EventKind.RELEASED_ELSEWHERE,
+        EventKind.PRESSED_IN_VAIN, EventKind.LATCHED,
+    )
+)  # fmt: skip
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):

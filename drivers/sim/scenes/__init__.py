@@ -33,10 +33,11 @@ class Zone:
 
 @dataclass(frozen=True)
 class Scene:
-    """`xml`: MJCF of the bodies to put into the world. `instruction`: the task for the policy, ""
-    for none. `outcome(model, data)`: whether the station's sensors report that it is carried out,
-    for a MuJoCo model and its state; None where they cannot tell. `truth`: facts about the bodies,
-    for experts and analysis only; nothing that runs on the robot may read them.
+    """`xml`: MJCF of the bodies to put into the world; `sections`: MJCF of what belongs beside it,
+    such as equalities. `instruction`: the task for the policy, "" for none. `outcome(model, data)`:
+    whether the station's sensors report that it is carried out, for a MuJoCo model and its state;
+    None where they cannot tell. `truth`: facts about the bodies, for experts and analysis only;
+    nothing that runs on the robot may read them.
 
     `step(model, data, t_s)` is called once per control tick, after the physics, `t_s` [s] after the
     episode's start; it may change the model and its state (a latch, a friction), and tells `order`
@@ -48,3 +49,4 @@ class Scene:
     truth: dict[str, Any] = field(default_factory=dict)
     step: Callable[[Any, Any, float], None] | None = None
     order: SimOrder | None = None
+    sections: str = ""

@@ -1,0 +1,307 @@
+"""A scripted expert that opens latched boxes, which computes chunks from noisy poses of the due box
+and its lid.
+
+It has almost no memory: its next actions follow from the TCP, the jaws, the latch and the lid, so
+that a policy which sees only the present can imitate it, and so that it can take over from any
+state. After a press without a click, a fin that it missed or lost, or a lid that fell shut, it
+rises, looks again and retries; it waits for a jammed latch.
+
+`disturb` adds short random pushes while nothing is held. In a quarter of the episodes the first
+look is wrong by centimetres, and at a quarter of the boxes the wrong pad is pressed first, so that
+demonstrations also show how to recover (after DART, Laskey et al. 2017). The pushes and what comes
+of a wrong look are marked with `meta["demonstration"] = 0`, so that a policy imitates only the
+recovery.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from headway.clock import NS
+from headway.drivers import World
+from headway.drivers.kinematics import Mat3, mat_to_rotvec, quat_to_mat, tool_down
+from headway.drivers.sim.cell import Cell
+from headway.drivers.sim.lidded_box import BROKEN_AWAY, LEDGE_TRAVEL, OPEN, LiddedBox
+from headway.drivers.sim.scenes.shoebox import Boxes
+from headway.edge.policy.policy import Needs
+from headway.errors import ConfigError
+from headway.learn.experts.pick_place import ACTIONS, DT_NS, HORIZON
+from headway.learn.state_names import CLONING_STATE
+from headway.types import Chunk, Observation, Vec
+
+_STEP = DT_NS / NS  # time between waypoints [s]
+_HOLD_FORCE = 6.0  # grip force at which the jaws hold something [N]
+_EMPTY = 0.004  # opening below which closed jaws hold nothing [m]
+_WIDE = 0.05  # opening from which the jaws fit over a fin [m]
+_TRAVEL_Z = 0.175  # at this height the tool passes over all boxes with shut lids [m]
+_TIPS = 0.005  # the fingertips are this much below the TCP [m]
+_RIM = 0.060  # TCP above the rim of a box: the fingertips are above the fin [m]
+_LIFT = 0.14  # speed while a fin is held [m/s]
+_PRESS = 0.065  # speed on a pad [m/s]
+_FARTHEST = 1.95  # lid angle up to which it goes [rad]
+_UP = np.array([0.0, 0.0, 0.03])  # first motion after a failed attempt, base frame [m]
+_LET_GO = 1.68  # lid angle at which the jaws let go [rad]
+_ENOUGH_S = 2.5  # the latch is pressed again when it stays released for less than this [s]
+_TOUCH = 5.0  # a push that is no noise of the sensor [N]
+_TOO_MUCH = 22.0  # a push that has reached the end of a pad, or what is none [N]
+
+# Where the TCP goes from a place (3,) [m], base frame; the yaw [rad] there, whether to close the
+# jaws, and the speed [m/s].
+Plan = tuple[Callable[[Vec], Vec], float, bool, float]
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """The due box as it is perceived: its frame (`R`, `origin` [m]) in the base frame, the lid's
+    `angle` [rad], and for how long its latch stays released and jammed [s]."""
+
+    box: LiddedBox
+    R: Mat3
+    origin: Vec
+    angle: float
+    released_s: float
+    jammed_s: float
+
+    def at(self, point: tuple[float, float, float]) -> Vec:
+        """A `point` of the box's frame [m] in the base frame (3,) [m]."""
+        return np.asarray(self.R @ np.array(point) + self.origin)
+
+    def ahead(self, p: Vec) -> Vec:
+        """A goal for the jaws at `p` (3,) [m], base frame, that hold the fin: on the way to it they
+        turn the lid and keep their distance from the hinge, so that they neither slide on the fin
+        nor pull the box along. `p` itself once the lid is `_FARTHEST` open."""
+        x, _, z = (self.R.T @ (p - self.origin)).tolist()
+        hinge, rim = self.box.depth / 2, self.box.height
+        x0, _, z0 = self.box.pinch(0.0)
+        now, shut = (math.atan2(h - rim, hinge - a) for a, h in ((x, z), (x0, z0)))
+        if now > shut + _FARTHEST:
+            return p
+        radius = math.hypot(hinge - x, z - rim)
+        then = now + _LIFT * _STEP / radius  # at the next waypoint
+        step = (hinge - radius * math.cos(then) - x, 0.0, rim + radius * math.sin(then) - z)
+        return np.asarray(p + self.R @ (5.0 * np.array(step)))
+
+    @property
+    def yaw(self) -> float:
+        return math.atan2(self.R[1, 0], self.R[0, 0])
+
+
+class Expert:
+    """The expert as a policy, for the simulated cell only, because it is told where the boxes are."""
+
+    name = "scripted expert"
+    state_names = CLONING_STATE  # of which it reads the jaws and the force
+    actions = ACTIONS
+    needs = Needs()
+    detail = "the loop's process"
+    facts = {"policy_engine": "script"}  # noqa: RUF012 - never changed
+
+    def __init__(self, cell: Cell, *, disturb: float = 0.0, cameras: tuple[str, ...] = ()) -> None:
+        """`cell` gives the poses of the boxes, and the seed of all random numbers of an episode.
+        `disturb` (0..1) is the probability per decision that a push begins. `cameras` are those
+        whose images the observations shall have."""
+        self.cell, self.cameras, self.disturb = cell, cameras, disturb
+        self.reset()
+
+    def check_instruction(self, text: str) -> None:
+        """Accepts any text; it holds still for one that names no box."""
+
+    def reset(self) -> None:
+        """Begin an episode, whose random numbers follow from the seed of the cell's scene."""
+        self.rng = np.random.default_rng([self.cell.seed, 7])
+        self.speed = self.rng.uniform(0.24, 0.32)  # [m/s]
+        self._rising = False
+        self._push: tuple[int, Vec] = (0, np.zeros(3))
+        self._box: int | None = None  # the one that was due last
+        self._wrong_side = False  # whether the wrong pad is pressed
+        self._look()
+        self._bad_look = self.disturb > 0 and self.rng.random() < 0.25
+        if self._bad_look:
+            angle = self.rng.uniform(0.0, 2.0 * math.pi)
+            far = self.rng.uniform(0.015, 0.03)
+            self._noise[:2] = far * math.cos(angle), far * math.sin(angle)
+
+    def _look(self) -> None:
+        """Draw new errors of perception, as an ordinary detector has them."""
+        self._noise = self.rng.normal(0.0, (0.0025, 0.0025, 0.0015))
+        self._yaw_noise = float(self.rng.normal(0.0, 0.03))
+
+    def _give_up_attempt(self) -> None:
+        self._rising, self._bad_look, self._wrong_side = True, False, False
+
+    def _see(self) -> _Seen | None:
+        """The box that the station asks for; None where it asks for none that is there."""
+        cell = self.cell
+        with cell.lock:
+            boxes: Boxes = cell.scene.truth["boxes"]
+            latch = boxes.named(boxes.order.state.instruction)
+            if latch is None:
+                return None
+            body = cell.data.body(f"box{latch.i}")
+            p, R = body.xpos.copy(), body.xmat.reshape(3, 3).copy()
+            angle = latch.angle + float(self.rng.normal(0.0, 0.01))
+            until = latch.released_s(boxes.t_s), latch.jammed_s(boxes.t_s)
+        if latch.i != self._box:
+            self._box = latch.i
+            self._wrong_side = self.disturb > 0 and self.rng.random() < 0.25
+        turn = tool_down(self._yaw_noise) @ tool_down(0.0)  # about the vertical
+        return _Seen(latch.box, turn @ R, p + self._noise, angle, *until)
+
+    def infer(self, obs: Observation) -> Chunk:
+        base = obs.base
+        R0, p0 = quat_to_mat(base.quat), base.pos
+        yaw = math.atan2(R0[1, 0], R0[0, 0])
+        left, push = self._push
+        state = dict(zip(self.state_names, (float(v) for v in obs.state), strict=True))
+        p, actions = p0.copy(), []
+        path, goal_yaw, close, speed = self._decide(p, yaw, state)
+        demo, pushing = float(not (self._bad_look or self._wrong_side)), False
+        if left > 0 or (
+            self.disturb and self._may_push(p, state) and self.rng.random() < self.disturb
+        ):
+            if left == 0:
+                left = int(self.rng.integers(3, 6))
+                push = self.rng.normal(0, 1, 3) * [0.10, 0.10, 0.05]
+            self._push = (left - 1, push)
+            demo, pushing = 0.0, True
+        for _ in range(HORIZON):
+            if not pushing:
+                delta = path(p) - p
+                distance = float(np.linalg.norm(delta))
+                pace = min(speed, 0.03 + 2.5 * distance) * _STEP
+                p = p + delta * min(1.0, pace / max(distance, 1e-9))
+                turn = (goal_yaw - yaw + math.pi / 2) % math.pi - math.pi / 2
+                yaw += max(-0.07, min(0.07, 0.35 * turn))
+            else:
+                p = np.clip(p + push * _STEP, (0.25, -0.36, 0.15), (0.55, 0.36, 0.42))
+            R = R0.T @ tool_down(yaw)
+            actions.append([*(R0.T @ (p - p0)), *mat_to_rotvec(R), float(close)])
+        return Chunk(
+            obs.t_ns, DT_NS, np.array(actions, np.float32), base, meta={"demonstration": demo}
+        )
+
+    def _may_push(self, p: Vec, s: dict[str, float]) -> bool:
+        return p[2] > _TRAVEL_Z and p[0] < 0.45 and not self._shut(s)
+
+    def _shut(self, s: dict[str, float]) -> bool:
+        return s["gripper.width_ref"] < self.cell.gripper.stroke / 2
+
+    def _decide(self, p: Vec, yaw: float, s: dict[str, float]) -> Plan:
+        """What to do next. `p` (3,) [m] and `yaw` [rad] are of the TCP in the base frame, `s` is
+        the state by name."""
+        shut = self._shut(s)
+        held = shut and _EMPTY < s["gripper.width"] < _WIDE and s["gripper.force"] > _HOLD_FORCE
+        seen = self._see()
+        if seen is None:
+            return _to(p), yaw, False, self.speed
+        fin = seen.at(seen.box.pinch(seen.angle))
+        if held:
+            if np.linalg.norm(p - fin) > 0.05:  # that is something else
+                return _to(p), yaw, False, self.speed
+            return self._lift(seen)
+        if seen.angle > OPEN + 0.03:
+            return self._retreat(p, yaw, fin)
+        if seen.angle > BROKEN_AWAY:  # the lid is falling, or leans on the jaws
+            return _to(np.array([p[0], p[1], max(p[2], fin[2] + 0.05)])), yaw, False, self.speed
+        if self._rising:
+            if p[2] > _TRAVEL_Z - 0.01:
+                self._rising = False
+                self._look()
+            # Jaws that open beside a box would push it.
+            return _to(np.array([p[0], p[1], _TRAVEL_Z + 0.01])), yaw, shut, self.speed
+        if seen.released_s > (0.5 if p[2] < fin[2] + 0.01 else _ENOUGH_S):
+            return self._reach(p, yaw, s, seen, fin)
+        return self._press(p, yaw, s, seen, fin)
+
+    def _lift(self, seen: _Seen) -> Plan:
+        """Along the lid's arc, until it falls open by itself."""
+        speed = _LIFT if seen.angle > BROKEN_AWAY else 0.5 * _LIFT
+        return seen.ahead, seen.yaw, seen.angle < _LET_GO, speed
+
+    def _retreat(self, p: Vec, yaw: float, fin: Vec) -> Plan:
+        """From an open lid: up, then back to where the camera sees all boxes."""
+        if p[2] < fin[2] + 0.035 and math.hypot(p[0] - fin[0], p[1] - fin[1]) < 0.08:
+            return _to(np.array([p[0], p[1], fin[2] + 0.06])), yaw, False, self.speed
+        return _to(np.array([0.37, p[1], max(0.28, min(p[2], 0.34))])), yaw, False, self.speed
+
+    def _reach(self, p: Vec, yaw: float, s: dict[str, float], seen: _Seen, fin: Vec) -> Plan:
+        """Over the fin, down with open jaws, and close them."""
+        rim = float(seen.origin[2]) + seen.box.height
+        clear = rim + _RIM
+        off = math.hypot(p[0] - fin[0], p[1] - fin[1])
+        low = p[2] < fin[2] + 0.02 and off < 0.03
+        if self._shut(s):
+            if not low:  # they have pressed a pad
+                above = np.array([p[0], p[1], clear + 0.01])
+                return _to(above), yaw, bool(p[2] < rim + 0.03), self.speed
+            if s["gripper.width"] < _EMPTY:
+                self._give_up_attempt()
+                return _to(p + _UP), yaw, False, self.speed
+            return _to(p), yaw, True, self.speed  # still closing
+        wide = s["gripper.width"] > _WIDE
+        turn = (seen.yaw - yaw + math.pi / 2) % math.pi - math.pi / 2
+        if abs(s["wrench.fz"]) > 12.0 and fin[2] + 0.008 < p[2] < clear:  # a finger stands on it
+            self._give_up_attempt()
+            return _to(p + _UP), yaw, False, self.speed
+        if p[2] < fin[2] + 0.002 and off < 0.012:
+            return _to(p), yaw, True, self.speed
+        ready = off < 0.007 and abs(turn) < 0.12
+        if wide and (ready or (p[2] < clear - 0.01 and off < 0.012)):
+            # In two steps, so that fingers that come down on something do not press on it much.
+            height = fin[2] + (0.010 if p[2] > fin[2] + 0.014 else 0.0)
+            return _to(np.array([fin[0], fin[1], height])), seen.yaw, False, 0.12
+        return self._over(p, fin, off, clear), seen.yaw, False, self.speed
+
+    def _press(self, p: Vec, yaw: float, s: dict[str, float], seen: _Seen, fin: Vec) -> Plan:
+        """Over the pad of the latch with closed jaws, and down until it clicks."""
+        side = -seen.box.side if self._wrong_side else seen.box.side
+        ledge = seen.at(seen.box.ledge(side))
+        rim = float(seen.origin[2]) + seen.box.height
+        off = math.hypot(p[0] - ledge[0], p[1] - ledge[1])
+        depth = float(ledge[2]) + _TIPS - LEDGE_TRAVEL - 0.003
+        if p[2] < rim + _RIM and math.hypot(p[0] - fin[0], p[1] - fin[1]) < 0.03:
+            above = np.array([p[0], p[1], rim + _RIM + 0.01])  # not closing on the fin
+            return _to(above), yaw, False, self.speed
+        closed = s["gripper.width"] < 2 * _EMPTY
+        down = off < 0.006 or (p[2] < rim + 0.02 and off < 0.012)
+        if down and closed and (self._wrong_side or seen.jammed_s == 0.0):
+            push, above = -s["wrench.fz"], p[2] > ledge[2] + _TIPS + 0.007
+            if push > _TOO_MUCH or p[2] < depth + 0.001 or (push > _TOUCH and above):
+                self._give_up_attempt()
+                return _to(p + _UP), yaw, True, self.speed
+            return _to(np.array([ledge[0], ledge[1], depth])), seen.yaw, True, _PRESS
+        close = bool(p[0] < 0.43)  # not on the fin of a lid that stands open
+        return self._over(p, ledge, off, rim + 0.04), seen.yaw, close, self.speed
+
+    @staticmethod
+    def _over(p: Vec, target: Vec, off: float, clear: float) -> Callable[[Vec], Vec]:
+        """To above `target`, which is `off` [m] from `p` seen from above. The tool goes sideways
+        above all boxes, or at the height `clear` [m] when it is near."""
+        if off > 0.012 and p[2] < clear - 0.01:
+            return _to(np.array([p[0], p[1], clear + 0.01]))
+        if p[0] > 0.44 and abs(p[1] - target[1]) > 0.05:  # not through lids that stand open
+            return _to(np.array([0.37, p[1], max(p[2], 0.25)]))
+        height = clear if off < 0.04 else _TRAVEL_Z
+        if off > 0.04 and p[2] < _TRAVEL_Z - 0.02:
+            return _to(np.array([p[0], p[1], _TRAVEL_Z]))
+        return _to(np.array([target[0], target[1], height]))
+
+
+def _to(goal: Vec) -> Callable[[Vec], Vec]:
+    return lambda p: goal
+
+
+def connect(world: World, *, disturb: float = 0.0, cameras: tuple[str, ...] = ()) -> Expert:
+    """The expert in `world`; `disturb` and `cameras` as in `Expert`. Raises ConfigError for a world
+    that is not the simulated cell with the scene that the expert knows."""
+    if not isinstance(world, Cell) or world.cfg.scene != "shoebox":
+        found = f"the scene {world.cfg.scene}" if isinstance(world, Cell) else type(world).__name__
+        raise ConfigError(
+            f"the expert shoebox wants the simulated cell with the scene shoebox, found {found}: "
+            "choose another expert, or another [cell]"
+        )
+    return Expert(world, disturb=disturb, cameras=cameras)
