@@ -12,7 +12,8 @@ of a policy points down, a camera at the wrist sees a ledge's colour from above,
 spring-loaded mount gives way in that direction only, so that pressing too far stays harmless.
 
 A box has its own frame: x from the robot to the hinge, y to its left, z up, the origin in the
-middle of its floor. It stands on the table, where a push moves it against friction.
+middle of its floor. It stands on a mat of foam, where a push moves it against friction, and which
+gives way under a hard push from above: a tool that comes down beside its goal has time to stop.
 """
 
 from __future__ import annotations
@@ -29,11 +30,12 @@ LEDGE_DOWN = 0.018  # how far its upper face is below the box's rim [m]
 LID_THICK = 0.006  # [m]
 FIN_HALF = (0.017, 0.004, 0.019)  # half size of the fin [m]
 PINCH_UP = 0.019  # where the jaws should pinch the fin, above the lid's upper face [m]
+MAT = 0.03  # how thick the mat is that the boxes stand on [m]
 BROKEN_AWAY = 0.06  # lid angle above which the lid no longer sticks [rad]
 SHUT = 0.02  # lid angle below which the latch can catch the lid [rad]
 OPEN = math.pi / 2  # a lid that is further open than this stays open [rad]
 LID_STOP = 2.05  # lid angle at which the hinge ends [rad]
-FREE_FRICTION = 0.0015  # of a lid that has broken away [Nm]
+FREE_FRICTION = 0.0003  # of a lid that has broken away [Nm]
 AFTER_CLICK = 0.4  # share of a pad's force that is left after its click
 LEDGE_RGBA = (0.30, 0.30, 0.33)
 FIN_RGBA = (0.70, 0.53, 0.34)
@@ -86,9 +88,11 @@ class LiddedBox:
         w, h, d = self.width / 2, self.height / 2, self.depth / 2
         ledges = "".join(self._ledge_xml(i, side) for side in (1, -1))
         return f"""
-<body name="box{i}" pos="{x:.4f} {y:.4f} .0005" euler="0 0 {self.turn:.4f}">
- <joint name="box{i}x" type="slide" axis="1 0 0" frictionloss="14" damping="20"/>
- <joint name="box{i}y" type="slide" axis="0 1 0" frictionloss="14" damping="20"/>
+<body name="box{i}" pos="{x:.4f} {y:.4f} {MAT + 0.0005}" euler="0 0 {self.turn:.4f}">
+ <joint name="box{i}x" type="slide" axis="1 0 0" range="-.08 .08" frictionloss="22" damping="20"/>
+ <joint name="box{i}y" type="slide" axis="0 1 0" range="-.08 .08" frictionloss="22" damping="20"/>
+ <joint name="box{i}z" type="slide" axis="0 0 1" range="{-MAT} 0" stiffness="1000" springref=".036"
+  damping="80"/>
  <geom name="box{i}" type="box" size="{d:.4f} {w:.4f} {h:.4f}" pos="0 0 {h:.4f}" mass=".8"
   friction=".5 .01 .001" rgba="{rgba}"/>
  <geom class="visual" type="box" size="{d - 0.006:.4f} {w - 0.006:.4f} .0004"
@@ -121,6 +125,15 @@ class LiddedBox:
     def latch_xml(self, i: int) -> str:
         """MJCF of the latch of the box with the number `i`: for the section `equality`."""
         return f'<joint name="latch{i}" joint1="lid{i}" polycoef="0 0 0 0 0" solref=".006 1"/>'
+
+
+def mat_xml(x: float, half: tuple[float, float]) -> str:
+    """MJCF of the mat, for the world's body: its middle is at `x`, 0 in the base frame, and `half`
+    its half size along x and y [m]."""
+    return (
+        f'<geom class="visual" type="box" size="{half[0]} {half[1]} {MAT / 2}"'
+        f' pos="{x} 0 {MAT / 2}" rgba=".62 .64 .66 1"/>'
+    )
 
 
 def pad(i: int, side: int) -> str:

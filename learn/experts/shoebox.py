@@ -91,7 +91,7 @@ class _Seen:
 
 
 class Expert:
-    """The expert as a policy, for the simulated cell only, because it is told where the boxes are."""
+    """The expert as a policy, for the simulated cell only: it is told where the boxes are."""
 
     name = "scripted expert"
     state_names = CLONING_STATE  # of which it reads the jaws and the force

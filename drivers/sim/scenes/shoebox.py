@@ -22,7 +22,7 @@ import numpy as np
 from msgspec import Meta
 
 from headway import config
-from headway.drivers.sim.lidded_box import OPEN, Latch, LiddedBox
+from headway.drivers.sim.lidded_box import OPEN, Latch, LiddedBox, mat_xml
 from headway.drivers.sim.order import Line, Rates, SimOrder
 from headway.drivers.sim.phrases import Command, Split, filled, meant
 from headway.drivers.sim.scenes import Scene, Zone
@@ -94,7 +94,8 @@ INSTRUCTIONS = tuple(c.plain for c in COMMANDS)
 TASK = "shoebox"
 PLACES: dict[str, Zone] = {}
 HOME = (0.38, 0.0, 0.40)
-MOVED = 0.05  # a box further from its place than this was pushed away [m]
+MAT = (0.41, (0.125, 0.40))  # middle and half size of the mat that the boxes stand on [m]
+MOVED = 0.06  # a box further from its place than this was pushed away [m]
 
 Force = Annotated[float, Meta(gt=0.0, le=100.0)]  # [N]
 Friction = Annotated[float, Meta(gt=0.0, le=10.0)]
@@ -205,7 +206,7 @@ def build(cfg: Config, rng: np.random.Generator) -> Scene:
     boxes = Boxes(
         latches, tuple(by_colour[c] for c in colours), due, SimOrder(order, cfg.rates, rng)
     )
-    xml = "".join(latch.box.xml(latch.i) for latch in latches) + _clutter(cfg, rng)
+    xml = mat_xml(*MAT) + "".join(latch.box.xml(latch.i) for latch in latches) + _clutter(cfg, rng)
     latched = "".join(latch.box.latch_xml(latch.i) for latch in latches)
     return Scene(
         xml, order[0].text, boxes.outcome, {"boxes": boxes},
@@ -220,12 +221,12 @@ def _rows(n: int, rng: np.random.Generator) -> list[float]:
 
 
 def _box(cfg: Config, rng: np.random.Generator, colour: str, y: float) -> LiddedBox:
-    depth, width, height = rng.uniform((0.135, 0.112, 0.075), (0.165, 0.136, 0.100))
+    depth, width, height = rng.uniform((0.135, 0.112, 0.055), (0.165, 0.136, 0.080))
     shade = np.array(COLOURS[colour]) * rng.uniform(0.9, 1.08) + rng.normal(0, 0.015, 3)
     if cfg.novel:  # flatter, longer boxes or taller, shorter ones; darker or paler shades
         flat = rng.random() < 0.5
         depth = rng.uniform(0.166, 0.178) if flat else rng.uniform(0.122, 0.134)
-        height = rng.uniform(0.064, 0.074) if flat else rng.uniform(0.101, 0.110)
+        height = rng.uniform(0.046, 0.054) if flat else rng.uniform(0.081, 0.088)
         shade = 0.72 * shade if rng.random() < 0.5 else 0.75 * shade + 0.22
     # The rim of the front is as far from the robot for all boxes, so that all can be reached.
     x = 0.335 + depth / 2 + rng.uniform(-0.015, 0.02)
