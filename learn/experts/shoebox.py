@@ -25,7 +25,7 @@ from headway.clock import NS
 from headway.drivers import World
 from headway.drivers.kinematics import Mat3, mat_to_rotvec, quat_to_mat, tool_down
 from headway.drivers.sim.cell import Cell
-from headway.drivers.sim.lidded_box import BROKEN_AWAY, LEDGE_TRAVEL, OPEN, LiddedBox
+from headway.drivers.sim.lidded_box import BROKEN_AWAY, LEDGE_TRAVEL, OPEN, Latch, LiddedBox
 from headway.drivers.sim.scenes.shoebox import Boxes
 from headway.edge.policy.policy import Needs
 from headway.errors import ConfigError
@@ -86,7 +86,13 @@ class _Seen:
         return np.asarray(p + self.R @ (5.0 * np.array(step)))
 
     @property
+    def fin(self) -> Vec:
+        """Where the jaws should pinch the fin (3,) [m], base frame."""
+        return self.at(self.box.pinch(self.angle))
+
+    @property
     def yaw(self) -> float:
+        """At which the jaws close across the fin [rad]."""
         return math.atan2(self.R[1, 0], self.R[0, 0])
 
 
@@ -133,23 +139,31 @@ class Expert:
     def _give_up_attempt(self) -> None:
         self._rising, self._bad_look, self._wrong_side = True, False, False
 
-    def _see(self) -> _Seen | None:
-        """The box that the station asks for; None where it asks for none that is there."""
+    def _due(self) -> Latch | None:
+        """The latch of the box that the station asks for; None where it asks for none."""
+        boxes: Boxes = self.cell.scene.truth["boxes"]
+        latch = boxes.named(boxes.order.state.instruction)
+        if latch is not None and latch.i != self._box:
+            self._box = latch.i
+            self._wrong_side = self.disturb > 0 and self.rng.random() < 0.25
+        return latch
+
+    def _see(self, latch: Latch) -> _Seen:
+        """The box of `latch` as it is perceived."""
         cell = self.cell
         with cell.lock:
-            boxes: Boxes = cell.scene.truth["boxes"]
-            latch = boxes.named(boxes.order.state.instruction)
-            if latch is None:
-                return None
+            t_s: float = cell.scene.truth["boxes"].t_s
             body = cell.data.body(f"box{latch.i}")
             p, R = body.xpos.copy(), body.xmat.reshape(3, 3).copy()
             angle = latch.angle + float(self.rng.normal(0.0, 0.01))
-            until = latch.released_s(boxes.t_s), latch.jammed_s(boxes.t_s)
-        if latch.i != self._box:
-            self._box = latch.i
-            self._wrong_side = self.disturb > 0 and self.rng.random() < 0.25
         turn = tool_down(self._yaw_noise) @ tool_down(0.0)  # about the vertical
+        until = latch.released_s(t_s), latch.jammed_s(t_s)
         return _Seen(latch.box, turn @ R, p + self._noise, angle, *until)
+
+    def _open(self) -> list[_Seen]:
+        """The boxes whose lids stand open."""
+        boxes: Boxes = self.cell.scene.truth["boxes"]
+        return [self._see(latch) for latch in boxes.latches if latch.angle > OPEN + 0.03]
 
     def infer(self, obs: Observation) -> Chunk:
         base = obs.base
@@ -195,41 +209,39 @@ class Expert:
         the state by name."""
         shut = self._shut(s)
         held = shut and _EMPTY < s["gripper.width"] < _WIDE and s["gripper.force"] > _HOLD_FORCE
-        seen = self._see()
-        if seen is None:
-            return _to(p), yaw, False, self.speed
-        fin = seen.at(seen.box.pinch(seen.angle))
-        if held:
-            if np.linalg.norm(p - fin) > 0.05:  # that is something else
-                return _to(p), yaw, False, self.speed
+        latch = self._due()
+        seen = None if latch is None else self._see(latch)
+        if held and seen is not None and math.dist(p, seen.fin) < 0.05:
             return self._lift(seen)
-        if seen.angle > OPEN + 0.03:
-            return self._retreat(p, yaw, fin)
+        for other in self._open():
+            fin = other.fin
+            if math.hypot(p[0] - fin[0], p[1] - fin[1]) < 0.08 and p[2] < fin[2] + 0.035:
+                return _to(np.array([p[0], p[1], fin[2] + 0.06])), yaw, False, self.speed
+        if held or seen is None:  # that is something else
+            return _to(p), yaw, False, self.speed
+        if seen.angle > OPEN + 0.03:  # back to where the camera sees all boxes
+            return _to(np.array([0.37, p[1], max(0.28, min(p[2], 0.34))])), yaw, False, self.speed
         if seen.angle > BROKEN_AWAY:  # the lid is falling, or leans on the jaws
-            return _to(np.array([p[0], p[1], max(p[2], fin[2] + 0.05)])), yaw, False, self.speed
+            up = np.array([p[0], p[1], max(p[2], seen.fin[2] + 0.05)])
+            return _to(up), yaw, False, self.speed
         if self._rising:
             if p[2] > _TRAVEL_Z - 0.01:
                 self._rising = False
                 self._look()
             # Jaws that open beside a box would push it.
             return _to(np.array([p[0], p[1], _TRAVEL_Z + 0.01])), yaw, shut, self.speed
-        if seen.released_s > (0.5 if p[2] < fin[2] + 0.01 else _ENOUGH_S):
-            return self._reach(p, yaw, s, seen, fin)
-        return self._press(p, yaw, s, seen, fin)
+        if seen.released_s > (0.5 if p[2] < seen.fin[2] + 0.01 else _ENOUGH_S):
+            return self._reach(p, yaw, s, seen)
+        return self._press(p, yaw, s, seen)
 
     def _lift(self, seen: _Seen) -> Plan:
         """Along the lid's arc, until it falls open by itself."""
         speed = _LIFT if seen.angle > BROKEN_AWAY else 0.5 * _LIFT
         return seen.ahead, seen.yaw, seen.angle < _LET_GO, speed
 
-    def _retreat(self, p: Vec, yaw: float, fin: Vec) -> Plan:
-        """From an open lid: up, then back to where the camera sees all boxes."""
-        if p[2] < fin[2] + 0.035 and math.hypot(p[0] - fin[0], p[1] - fin[1]) < 0.08:
-            return _to(np.array([p[0], p[1], fin[2] + 0.06])), yaw, False, self.speed
-        return _to(np.array([0.37, p[1], max(0.28, min(p[2], 0.34))])), yaw, False, self.speed
-
-    def _reach(self, p: Vec, yaw: float, s: dict[str, float], seen: _Seen, fin: Vec) -> Plan:
+    def _reach(self, p: Vec, yaw: float, s: dict[str, float], seen: _Seen) -> Plan:
         """Over the fin, down with open jaws, and close them."""
+        fin = seen.fin
         rim = float(seen.origin[2]) + seen.box.height
         clear = rim + _RIM
         off = math.hypot(p[0] - fin[0], p[1] - fin[1])
@@ -256,8 +268,9 @@ class Expert:
             return _to(np.array([fin[0], fin[1], height])), seen.yaw, False, 0.12
         return self._over(p, fin, off, clear), seen.yaw, False, self.speed
 
-    def _press(self, p: Vec, yaw: float, s: dict[str, float], seen: _Seen, fin: Vec) -> Plan:
+    def _press(self, p: Vec, yaw: float, s: dict[str, float], seen: _Seen) -> Plan:
         """Over the pad of the latch with closed jaws, and down until it clicks."""
+        fin = seen.fin
         side = -seen.box.side if self._wrong_side else seen.box.side
         ledge = seen.at(seen.box.ledge(side))
         rim = float(seen.origin[2]) + seen.box.height

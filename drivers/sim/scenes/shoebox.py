@@ -6,9 +6,11 @@ the latch for a while. Then the lid is lifted by its fin (see `drivers.sim.lidde
 
 An episode can fail for physical reasons, drawn anew each time: a lid that sticks, a fin that slips
 out of the jaws and drops the lid, a latch that catches again because the lid was not lifted in
-time. All of that can be tried again. An order succeeds when the lids of all boxes that it names are
-open, no other lid is, and no box was pushed away: a real station would learn that from switches at
-the lids and from the mat that the boxes stand on.
+time. All of that can be tried again. An order succeeds when at the end the lids of all boxes that
+it names are open, no other lid is, and no box was pushed away. Meanwhile the station judges by its
+sensors, see `drivers.sim.order`: a light barrier behind the boxes fires when another lid stands
+open (`place`), and load cells under the mat tell by where the weight is whether the lids of just
+the lines so far are open (`scale`). Its barcode scanner has nothing to read here.
 """
 
 from __future__ import annotations
@@ -95,6 +97,7 @@ TASK = "shoebox"
 PLACES: dict[str, Zone] = {}
 HOME = (0.38, 0.0, 0.40)
 MAT = (0.41, (0.125, 0.40))  # middle and half size of the mat that the boxes stand on [m]
+SEEN_OPEN = 1.83  # lid angle from which the station's sensors see a lid as open [rad]
 MOVED = 0.06  # a box further from its place than this was pushed away [m]
 
 Force = Annotated[float, Meta(gt=0.0, le=100.0)]  # [N]
@@ -116,7 +119,7 @@ class Config(config.Struct, frozen=True):
     # which sentences are said: Headway's own, those for training, or those held out for tests
     phrasing: Split = "plain"
     # the whole order is this one text, whatever it means; None: an order is drawn
-    instruction: str | None = None
+    instruction: Annotated[str, Meta(min_length=1)] | None = None
     novel: bool = False  # sizes and shades that the boxes otherwise do not have
     clutter_items: Annotated[int, Meta(ge=0, le=8)] = 0  # things of other colours on the table
     press_min: Force = 8.0  # at the click of the right pad
@@ -130,8 +133,8 @@ class Config(config.Struct, frozen=True):
     open_s: Seconds = 8.0  # for how long the latch stays released when the lid is not lifted
     jam_s: Seconds = 3.0  # for how long the wrong pad jams the latch
     turn: Annotated[float, Meta(ge=0.0, le=0.3)] = 0.12  # largest angle of a box to the table [rad]
-    # of the switches at the lids; nothing here objects to a false alarm, as a scale would
-    rates: Rates = Rates(place_false=0.05)
+    noise: Annotated[float, Meta(ge=0.0, le=10.0)] = 1.0  # factor on the noise of force and joints
+    rates: Rates = Rates()  # of the station's sensors
 
     def __post_init__(self) -> None:
         for name in ("boxes", "lines", "press", "breakaway", "friction", "damping"):
@@ -151,16 +154,20 @@ class Boxes:
     due: tuple[int | None, ...]
     order: SimOrder
     t_s: float = 0.0  # of the last step [s]
+    _line: int = 0
+    _before: frozenset[int] = frozenset()  # the lids that were open when the line became due
 
     def step(self, model: Any, data: Any, t_s: float) -> None:
         """See `Scene.step`."""
         self.t_s = t_s
         for latch in self.latches:
             latch.step(model, data, t_s)
-        line = self.order.state.line
-        box = self.due[line] if line < len(self.due) else None
-        placed = box is not None and self.latches[box].angle > OPEN
-        self.order.sense(t_s, placed=placed, weight_ok=None, scanned=None)
+        there = frozenset(latch.i for latch in self.latches if latch.angle > SEEN_OPEN)
+        due, order = self.due[: self._line + 1], self.order
+        weight_ok = None if None in due else there == frozenset(due)
+        order.sense(t_s, placed=bool(there - self._before), weight_ok=weight_ok, scanned=False)
+        if order.line != self._line:
+            self._line, self._before = order.line, there
 
     def named(self, text: str) -> Latch | None:
         """The latch of the box that the instruction `text` asks for; None where none is meant."""

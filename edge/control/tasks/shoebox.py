@@ -99,7 +99,7 @@ class Shoebox:
         self.outcome: bool | None = None
         self.goal: Pose | None = None
         self.instruction: str | None = None
-        self._line = 0
+        self._order: OrderState | None = None  # what the station said last
         self._confirmed = False  # the station closed the line while the jaws still held the fin
         self._now = 0.0  # [s]
         self._at = (0.0, 0.0, 0.0, 0.0)  # x, y, z of the TCP and the width of the jaws [m]
@@ -123,8 +123,11 @@ class Shoebox:
         return self._clicked_s is not None
 
     def step(self, sensed: Sensed) -> None:
-        """See `headway.edge.control.tasks.Task`. Nothing changes without samples of both arm and
-        gripper, or with a value that is not finite; without a wrench no press is felt."""
+        """See `headway.edge.control.tasks.Task`. But for what the station says, nothing changes
+        without samples of both arm and gripper, or with a value that is not finite; without a
+        wrench no press is felt."""
+        if sensed.order is not None and sensed.order is not self._order:
+            self._follow(sensed.order)
         state, grip = sensed.state, sensed.grip
         if state is None or grip is None:
             return
@@ -133,7 +136,6 @@ class Shoebox:
         if not math.isfinite(x + y + z + width + width_ref):
             return
         self._now, self._at = sensed.elapsed, (x, y, z, width)
-        self._follow(sensed.order)
         if self.done:
             return
         closing = width_ref < self.cfg.open_fraction * self._stroke
@@ -147,18 +149,20 @@ class Shoebox:
             self._while_open()
         self._was_closing = closing
 
-    def _follow(self, order: OrderState | None) -> None:
-        """Take in what the station says; another line begins with an approach."""
-        if order is None:
+    def _follow(self, order: OrderState) -> None:
+        """Take in what the station says anew. Another line begins with an approach; a lid that was
+        opened and should not have been is a failed attempt."""
+        last, self._order = self._order, order
+        if order.line >= order.lines > 0:
+            self._end("the order is complete")
             return
         self.instruction = order.instruction
-        if order.line != self._line:
-            self._line, self._clicked_s = order.line, None
-            self._confirmed = self.holding
+        if last is not None and order.line != last.line:
+            self._clicked_s, self._confirmed = None, self.holding
             if not self.holding:
                 self.phase = Phase.APPROACH
-        if order.line == order.lines:
-            self._end()
+        elif order.mismatch and self.phase == Phase.RELEASE:
+            self._fail(EventKind.RELEASED_ELSEWHERE, "the station objects to the lid")
 
     def _settled(self, width: float, closing: bool, dt: float) -> bool:
         """Whether the jaws have finished closing."""
@@ -235,8 +239,8 @@ class Shoebox:
         elif self.phase == Phase.GRIP:
             self.phase = Phase.REACH if self._released else Phase.APPROACH
         if self.phase == Phase.RELEASE:
-            if self._line == 0 and self.instruction is None and self._at[2] > c.done_z:
-                self._end()  # there is no station
+            if self._order is None and self._at[2] > c.done_z:
+                self._end("done")
             elif self._now - self._let_go_s > c.confirm_s:
                 self._fail(EventKind.RELEASED_ELSEWHERE, "nobody confirms that the lid is open")
         self._rise()
@@ -273,10 +277,10 @@ class Shoebox:
         self.phase = Phase.RECOVER
         self._say(kind, text)
 
-    def _end(self) -> None:
+    def _end(self, text: str) -> None:
         if not self.done:
             self.done = True
-            self._say(EventKind.TASK_DONE, "done")
+            self._say(EventKind.TASK_DONE, text)
 
     def _say(self, kind: EventKind, text: str) -> None:
         x, y, z, width = self._at
