@@ -74,10 +74,10 @@ class LiddedBox:
         y = side * (self.width / 2 + LEDGE_OUT)
         return (self.front + LEDGE_BACK, y, self.height - LEDGE_DOWN)
 
-    def pinch(self, angle: float) -> tuple[float, float, float]:
-        """Where the jaws should pinch the fin when the lid is open by `angle` [rad], box frame
-        [m]."""
-        x, z = FIN_HALF[0] - self.depth, LID_THICK + PINCH_UP
+    def pinch(self, angle: float, up: float = PINCH_UP) -> tuple[float, float, float]:
+        """Where the jaws should pinch the fin when the lid is open by `angle` [rad], box frame [m];
+        `up` [m] above the lid's upper face."""
+        x, z = FIN_HALF[0] - self.depth, LID_THICK + up
         c, s = math.cos(angle), math.sin(angle)
         return (self.depth / 2 + c * x + s * z, 0.0, self.height + c * z - s * x)
 

@@ -38,13 +38,18 @@ _HOLD_FORCE = 6.0  # grip force at which the jaws hold something [N]
 _EMPTY = 0.004  # opening below which closed jaws hold nothing [m]
 _WIDE = 0.05  # opening from which the jaws fit over a fin [m]
 _TRAVEL_Z = 0.175  # at this height the tool passes over all boxes with shut lids [m]
+_LIDS_X = 0.43  # lids that stand open are further away than this, base frame [m]
+_OVER_LIDS_Z = 0.28  # above this the tool passes over them [m]
 _TIPS = 0.005  # the fingertips are this much below the TCP [m]
 _RIM = 0.060  # TCP above the rim of a box: the fingertips are above the fin [m]
 _LIFT = 0.14  # speed while a fin is held [m/s]
 _PRESS = 0.065  # speed on a pad [m/s]
 _FARTHEST = 1.95  # lid angle up to which it goes [rad]
 _UP = np.array([0.0, 0.0, 0.03])  # first motion after a failed attempt, base frame [m]
-_LET_GO = 1.68  # lid angle at which the jaws let go [rad]
+_LET_GO = 1.68  # lid angle at which the jaws let go of a lid that shall fall open [rad]
+_BALANCED = 1.75  # a lid below this may stand for ever instead of falling open
+_PATIENCE = 6  # decisions after which it does not fall
+_LET_FALL = 1.2  # and of one that shall fall shut
 _ENOUGH_S = 2.5  # the latch is pressed again when it stays released for less than this [s]
 _TOUCH = 5.0  # a push that is no noise of the sensor [N]
 _TOO_MUCH = 22.0  # a push that has reached the end of a pad, or what is none [N]
@@ -70,18 +75,18 @@ class _Seen:
         """A `point` of the box's frame [m] in the base frame (3,) [m]."""
         return np.asarray(self.R @ np.array(point) + self.origin)
 
-    def ahead(self, p: Vec) -> Vec:
+    def ahead(self, p: Vec, way: float) -> Vec:
         """A goal for the jaws at `p` (3,) [m], base frame, that hold the fin: on the way to it they
-        turn the lid and keep their distance from the hinge, so that they neither slide on the fin
-        nor pull the box along. `p` itself once the lid is `_FARTHEST` open."""
+        open the lid further (`way` 1) or shut it (-1), and keep their distance from the hinge, so
+        that they neither slide on the fin nor pull the box along."""
         x, _, z = (self.R.T @ (p - self.origin)).tolist()
         hinge, rim = self.box.depth / 2, self.box.height
         x0, _, z0 = self.box.pinch(0.0)
         now, shut = (math.atan2(h - rim, hinge - a) for a, h in ((x, z), (x0, z0)))
-        if now > shut + _FARTHEST:
+        if now * way > shut + _FARTHEST:
             return p
         radius = math.hypot(hinge - x, z - rim)
-        then = now + _LIFT * _STEP / radius  # at the next waypoint
+        then = now + way * _LIFT * _STEP / radius  # at the next waypoint
         step = (hinge - radius * math.cos(then) - x, 0.0, rim + radius * math.sin(then) - z)
         return np.asarray(p + self.R @ (5.0 * np.array(step)))
 
@@ -122,6 +127,7 @@ class Expert:
         self.speed = self.rng.uniform(0.24, 0.32)  # [m/s]
         self._rising = False
         self._push: tuple[int, Vec] = (0, np.zeros(3))
+        self._standing = 0  # for how many decisions the due lid has been half open
         self._box: int | None = None  # the one that was due last
         self._wrong_side = False  # whether the wrong pad is pressed
         self._look()
@@ -140,9 +146,14 @@ class Expert:
         self._rising, self._bad_look, self._wrong_side = True, False, False
 
     def _due(self) -> Latch | None:
-        """The latch of the box that the station asks for; None where it asks for none."""
+        """The latch of the box that the station asks for, or of one that it asked for before and
+        that is shut all the same once this one is open; None where it asks for none."""
         boxes: Boxes = self.cell.scene.truth["boxes"]
-        latch = boxes.named(boxes.order.state.instruction)
+        state = boxes.order.state
+        latch = boxes.named(state.instruction)
+        if latch is not None and latch.angle > OPEN:
+            before = (boxes.latches[i] for i in boxes.due[: state.line] if i is not None)
+            latch = next((x for x in before if x.angle < OPEN), latch)
         if latch is not None and latch.i != self._box:
             self._box = latch.i
             self._wrong_side = self.disturb > 0 and self.rng.random() < 0.25
@@ -160,10 +171,17 @@ class Expert:
         until = latch.released_s(t_s), latch.jammed_s(t_s)
         return _Seen(latch.box, turn @ R, p + self._noise, angle, *until)
 
-    def _open(self) -> list[_Seen]:
-        """The boxes whose lids stand open."""
+    def _wrongly_open(self) -> Latch | None:
+        """The latch of a box that stands open and that no line so far asks for."""
         boxes: Boxes = self.cell.scene.truth["boxes"]
-        return [self._see(latch) for latch in boxes.latches if latch.angle > OPEN + 0.03]
+        asked = boxes.due[: boxes.order.state.line + 1]
+        others = (x for x in boxes.latches if x.i not in asked and x.angle > _LET_FALL - 0.05)
+        return None if None in asked else next(others, None)
+
+    def _open(self) -> list[_Seen]:
+        """The boxes whose lids stand open or are falling."""
+        boxes: Boxes = self.cell.scene.truth["boxes"]
+        return [self._see(latch) for latch in boxes.latches if latch.angle > BROKEN_AWAY]
 
     def infer(self, obs: Observation) -> Chunk:
         base = obs.base
@@ -209,41 +227,57 @@ class Expert:
         the state by name."""
         shut = self._shut(s)
         held = shut and _EMPTY < s["gripper.width"] < _WIDE and s["gripper.force"] > _HOLD_FORCE
-        latch = self._due()
+        wrong = self._wrongly_open()
+        latch = self._due() if wrong is None else wrong
         seen = None if latch is None else self._see(latch)
         if held and seen is not None and math.dist(p, seen.fin) < 0.05:
-            return self._lift(seen)
+            return self._turn(seen, wrong is not None)
+        half_open = seen is not None and BROKEN_AWAY < seen.angle < _BALANCED
+        self._standing = self._standing + 1 if half_open else 0
+        by_hand = wrong is not None or self._standing > _PATIENCE  # this lid has to be moved
         for other in self._open():
             fin = other.fin
+            if by_hand and seen is not None and other.box is seen.box:
+                continue
             if math.hypot(p[0] - fin[0], p[1] - fin[1]) < 0.08 and p[2] < fin[2] + 0.035:
                 return _to(np.array([p[0], p[1], fin[2] + 0.06])), yaw, False, self.speed
         if held or seen is None:  # that is something else
             return _to(p), yaw, False, self.speed
+        if self._rising:
+            return self._rise(p, yaw, shut)
+        if by_hand:
+            return self._reach(p, yaw, s, seen)
         if seen.angle > OPEN + 0.03:  # back to where the camera sees all boxes
             return _to(np.array([0.37, p[1], max(0.28, min(p[2], 0.34))])), yaw, False, self.speed
         if seen.angle > BROKEN_AWAY:  # the lid is falling, or leans on the jaws
             up = np.array([p[0], p[1], max(p[2], seen.fin[2] + 0.05)])
             return _to(up), yaw, False, self.speed
-        if self._rising:
-            if p[2] > _TRAVEL_Z - 0.01:
-                self._rising = False
-                self._look()
-            # Jaws that open beside a box would push it.
-            return _to(np.array([p[0], p[1], _TRAVEL_Z + 0.01])), yaw, shut, self.speed
         if seen.released_s > (0.5 if p[2] < seen.fin[2] + 0.01 else _ENOUGH_S):
             return self._reach(p, yaw, s, seen)
         return self._press(p, yaw, s, seen)
 
-    def _lift(self, seen: _Seen) -> Plan:
-        """Along the lid's arc, until it falls open by itself."""
+    def _rise(self, p: Vec, yaw: float, shut: bool) -> Plan:
+        """Up after a failed attempt, then look again."""
+        top = _TRAVEL_Z if p[0] < _LIDS_X else _OVER_LIDS_Z
+        if p[2] > top - 0.01:
+            self._rising = False
+            self._look()
+        # Jaws that open beside a box would push it.
+        return _to(np.array([p[0], p[1], max(p[2], top + 0.01)])), yaw, shut, self.speed
+
+    def _turn(self, seen: _Seen, shut: bool) -> Plan:
+        """Along the lid's arc, until it falls open by itself, or `shut`."""
         speed = _LIFT if seen.angle > BROKEN_AWAY else 0.5 * _LIFT
-        return seen.ahead, seen.yaw, seen.angle < _LET_GO, speed
+        way = -1.0 if shut else 1.0
+        hold = seen.angle > _LET_FALL if shut else seen.angle < _LET_GO
+        return (lambda p: seen.ahead(p, way)), seen.yaw, hold, speed
 
     def _reach(self, p: Vec, yaw: float, s: dict[str, float], seen: _Seen) -> Plan:
         """Over the fin, down with open jaws, and close them."""
-        fin = seen.fin
+        # An open lid leans over the fin: there the jaws have less room.
+        fin = seen.fin if seen.angle < BROKEN_AWAY else seen.at(seen.box.pinch(seen.angle, 0.027))
         rim = float(seen.origin[2]) + seen.box.height
-        clear = rim + _RIM
+        clear = rim + _RIM if seen.angle < BROKEN_AWAY else _OVER_LIDS_Z
         off = math.hypot(p[0] - fin[0], p[1] - fin[1])
         low = p[2] < fin[2] + 0.02 and off < 0.03
         if self._shut(s):
@@ -287,7 +321,7 @@ class Expert:
                 self._give_up_attempt()
                 return _to(p + _UP), yaw, True, self.speed
             return _to(np.array([ledge[0], ledge[1], depth])), seen.yaw, True, _PRESS
-        close = bool(p[0] < 0.43)  # not on the fin of a lid that stands open
+        close = bool(p[0] < _LIDS_X)  # not on the fin of a lid that stands open
         return self._over(p, ledge, off, rim + 0.04), seen.yaw, close, self.speed
 
     @staticmethod
@@ -296,11 +330,13 @@ class Expert:
         above all boxes, or at the height `clear` [m] when it is near."""
         if off > 0.012 and p[2] < clear - 0.01:
             return _to(np.array([p[0], p[1], clear + 0.01]))
-        if p[0] > 0.44 and abs(p[1] - target[1]) > 0.05:  # not through lids that stand open
+        if (
+            p[0] > _LIDS_X and abs(p[1] - target[1]) > 0.05 and clear < _TRAVEL_Z
+        ):  # not through lids that stand open
             return _to(np.array([0.37, p[1], max(p[2], 0.25)]))
-        height = clear if off < 0.04 else _TRAVEL_Z
-        if off > 0.04 and p[2] < _TRAVEL_Z - 0.02:
-            return _to(np.array([p[0], p[1], _TRAVEL_Z]))
+        height = clear if off < 0.04 else max(clear, _TRAVEL_Z)
+        if off > 0.04 and p[2] < height - 0.02:
+            return _to(np.array([p[0], p[1], height]))
         return _to(np.array([target[0], target[1], height]))
 
 

@@ -98,7 +98,7 @@ PLACES: dict[str, Zone] = {}
 HOME = (0.38, 0.0, 0.40)
 MAT = (0.41, (0.125, 0.40))  # middle and half size of the mat that the boxes stand on [m]
 SEEN_OPEN = 1.83  # lid angle from which the station's sensors see a lid as open [rad]
-MOVED = 0.06  # a box further from its place than this was pushed away [m]
+MOVED = 0.075  # a box further from its place than this was pushed away [m]
 
 Force = Annotated[float, Meta(gt=0.0, le=100.0)]  # [N]
 Friction = Annotated[float, Meta(gt=0.0, le=10.0)]
