@@ -33,6 +33,7 @@ from headway.tools.recorded import events_of
 NAMES = workflows.names()
 # Seeds of episodes that the expert does at once.
 SEEDS = {"pick_place": 3_000_001}
+MOST_LINES = {"shoebox": 3}  # where it is not 4: there is room for so many boxes
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -55,7 +56,7 @@ def test_every_scene_of_a_workflow_has_orders_and_free_text(name):
     assert isinstance(cfg.rates, Rates)
     assert not cfg.novel
     assert (cfg.phrasing, cfg.instruction, cfg.noise) == ("plain", None, 1.0)
-    for lines in (2, 4):
+    for lines in (2, MOST_LINES.get(name, 4)):
         options = {"lines_min": lines, "lines_max": lines, "phrasing": "held_out"}
         cell = Cell(CellConfig(scene=name, scene_config=options), VirtualClock(1))
         order = cell.scene.order

@@ -32,9 +32,11 @@ FIN_HALF = (0.017, 0.004, 0.019)  # half size of the fin [m]
 PINCH_UP = 0.019  # where the jaws should pinch the fin, above the lid's upper face [m]
 MAT = 0.03  # how thick the mat is that the boxes stand on [m]
 BROKEN_AWAY = 0.06  # lid angle above which the lid no longer sticks [rad]
+STICKS = 0.005  # lid angle below which it sticks again [rad]
 SHUT = 0.02  # lid angle below which the latch can catch the lid [rad]
 OPEN = math.pi / 2  # a lid that is further open than this stays open [rad]
 LID_STOP = 2.05  # lid angle at which the hinge ends [rad]
+_NO_CREEP = 'solimpfriction=".995 .995 .001" solreffriction=".004 1"'  # under less than friction
 FREE_FRICTION = 0.0003  # of a lid that has broken away [Nm]
 AFTER_CLICK = 0.4  # share of a pad's force that is left after its click
 LEDGE_RGBA = (0.30, 0.30, 0.33)
@@ -89,8 +91,8 @@ class LiddedBox:
         ledges = "".join(self._ledge_xml(i, side) for side in (1, -1))
         return f"""
 <body name="box{i}" pos="{x:.4f} {y:.4f} {MAT + 0.0005}" euler="0 0 {self.turn:.4f}">
- <joint name="box{i}x" type="slide" axis="1 0 0" range="-.08 .08" frictionloss="22" damping="20"/>
- <joint name="box{i}y" type="slide" axis="0 1 0" range="-.08 .08" frictionloss="22" damping="20"/>
+ <joint name="box{i}x" type="slide" axis="1 0 0" range="-.08 .08" frictionloss="22" {_NO_CREEP}/>
+ <joint name="box{i}y" type="slide" axis="0 1 0" range="-.08 .08" frictionloss="22" {_NO_CREEP}/>
  <joint name="box{i}z" type="slide" axis="0 0 1" range="{-MAT} 0" stiffness="1000" springref=".036"
   damping="80"/>
  <geom name="box{i}" type="box" size="{d:.4f} {w:.4f} {h:.4f}" pos="0 0 {h:.4f}" mass=".8"
@@ -99,7 +101,7 @@ class LiddedBox:
   pos="0 0 {self.height + 0.0002:.4f}" rgba="{dark}"/>
  <body name="lid{i}" pos="{d:.4f} 0 {self.height:.4f}">
   <joint name="lid{i}" axis="0 1 0" range="0 {LID_STOP}" damping="{self.damping:.4f}"
-   frictionloss="{self.breakaway:.4f}" armature=".0005"/>
+   frictionloss="{self.breakaway:.4f}" armature=".0005" {_NO_CREEP}/>
   <geom name="lid{i}" type="box" size="{d + 0.002:.4f} {w + 0.003:.4f} {LID_THICK / 2 - 0.0003}"
    pos="{-d:.4f} 0 {LID_THICK / 2 + 0.0003}" mass="{self.lid_mass:.4f}" friction=".5 .01 .001"
    rgba="{rgba}"/>
@@ -116,7 +118,7 @@ class LiddedBox:
         name = pad(i, side)
         return f"""
  <body name="{name}" pos="{x:.4f} {y:.4f} {z - LEDGE_HALF[2]:.4f}">
-  <joint name="{name}" type="slide" axis="0 0 -1" range="0 {LEDGE_TRAVEL}" damping="6"
+  <joint name="{name}" type="slide" axis="0 0 -1" range="0 {LEDGE_TRAVEL}" damping="12"
    armature=".05" stiffness="{self.press / CLICK_TRAVEL:.1f}"/>
   <geom name="{name}" type="box" size="{LEDGE_HALF[0]} {LEDGE_HALF[1]} {LEDGE_HALF[2]}" mass=".02"
    friction=".6 .01 .001" rgba="{rgba}"/>
@@ -160,6 +162,7 @@ class Latch:
     _jammed_until: float = -1.0
     _clicked: bool = False  # the pad of the latch is down since it clicked
     _down: bool = False  # the other pad is down
+    _sticks: bool = True  # the lid does
     _at: _Addresses | None = field(default=None, repr=False)
 
     def released_s(self, t_s: float) -> float:
@@ -188,8 +191,12 @@ class Latch:
             self._jammed_until, self._released_until = t_s + self.jam_s, -1.0
         elif wrong < 0.25 * CLICK_TRAVEL:
             self._down = False
-        stuck = self.angle < BROKEN_AWAY
-        model.dof_frictionloss[at.lid_dof] = self.box.breakaway if stuck else FREE_FRICTION
+        if self.angle > BROKEN_AWAY:
+            self._sticks = False
+        elif self.angle < STICKS:
+            self._sticks = True
+        friction = self.box.breakaway if self._sticks else FREE_FRICTION
+        model.dof_frictionloss[at.lid_dof] = friction
         data.eq_active[at.latch] = self.angle < SHUT and t_s >= self._released_until
 
     def _right(self, model: Any, travel: float, t_s: float) -> None:
