@@ -113,7 +113,7 @@ class Config(config.Struct, frozen=True):
 
     boxes_min: Count = 2
     boxes_max: Count = 3
-    # boxes to open; at most as many as there are
+    # boxes to open; there are at least as many
     lines_min: Count = 2
     lines_max: Count = 3
     # which sentences are said: Headway's own, those for training, or those held out for tests
@@ -193,7 +193,8 @@ def build(cfg: Config, rng: np.random.Generator) -> Scene:
     asked = None if cfg.instruction is None else meant(cfg.instruction, COMMANDS)
     colours = [str(c) for c in rng.permutation(list(COLOURS))]
     n = int(rng.integers(cfg.boxes_min, cfg.boxes_max + 1))
-    lines = min(n, int(rng.integers(cfg.lines_min, cfg.lines_max + 1)))
+    lines = int(rng.integers(cfg.lines_min, cfg.lines_max + 1))
+    n = max(n, lines)
     by_colour = dict(zip(COLOURS, COMMANDS, strict=True))
     if asked is not None:  # the box that is meant stands there, at any of the places
         wanted = next(c for c, command in by_colour.items() if command is asked)
