@@ -30,7 +30,7 @@ from headway.drivers.sim.scenes.shoebox import Boxes
 from headway.edge.policy.policy import Needs
 from headway.errors import ConfigError
 from headway.learn.experts.pick_place import ACTIONS, DT_NS, HORIZON
-from headway.learn.state_names import CLONING_STATE
+from headway.learn.state_names import POLICY_STATE
 from headway.types import Chunk, Observation, Vec
 
 _STEP = DT_NS / NS  # time between waypoints [s]
@@ -105,7 +105,7 @@ class Expert:
     """The expert as a policy, for the simulated cell only: it is told where the boxes are."""
 
     name = "scripted expert"
-    state_names = CLONING_STATE  # of which it reads the jaws and the force
+    state_names = POLICY_STATE  # of which it reads the jaws and the force
     actions = ACTIONS
     needs = Needs()
     detail = "the loop's process"
