@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import msgspec
 import numpy as np
+from workflow_rig import episode, settings_of
 
-from headway import plugins
+from headway import plugins, workflows
 from headway.clock import VirtualClock
 from headway.drivers.sim.cell import Cell, CellConfig
 from headway.drivers.sim.order import Line, Rates, SimOrder
@@ -23,7 +24,10 @@ def an_order() -> None:
 
 
 def scenes() -> None:
-    """Each scene with an order of several lines, where it has orders."""
+    """Each scene with an order of several lines, where it has orders, and an order of each workflow
+    with its expert."""
+    for name in workflows.names():
+        episode(settings_of(name), 3_000_000)
     for kind in plugins.kinds("drivers.sim.scenes"):
         fields = msgspec.structs.fields(plugins.load("drivers.sim.scenes", kind).Config)
         several = "lines_max" in {f.name for f in fields}

@@ -25,6 +25,10 @@ class EventKind(Enum):
     CLOSED_ON_NOTHING = "closed_on_nothing"
     RELEASED_AT_TARGET = "released_at_target"
     RELEASED_ELSEWHERE = "released_elsewhere"
+    # An item was held at the scanner for long enough, but its barcode was not read; an item was put
+    # down where it belongs, but the station did not close its line.
+    NOT_READ = "not_read"
+    NOT_CONFIRMED = "not_confirmed"
     TASK_DONE = "task_done"
     # Boxes with latches: a click was felt; a press ended without one; the latch has caught again,
     # since nobody lifted the lid in time.
@@ -83,11 +87,12 @@ class EventKind(Enum):
 
 
 # The events that count as a retry of the task: the item was lost, missed or put down elsewhere, or
-# the latch of a box did not give way, or no longer does.
+# the latch of a box did not give way, or no longer does, or the station did not see what it should.
 RETRIES = frozenset(
     (
         EventKind.ITEM_LOST, EventKind.CLOSED_ON_NOTHING, EventKind.RELEASED_ELSEWHERE,
         EventKind.PRESSED_IN_VAIN, EventKind.LATCHED,
+        EventKind.NOT_READ, EventKind.NOT_CONFIRMED,
     )
 )  # fmt: skip
 

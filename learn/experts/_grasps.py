@@ -83,6 +83,12 @@ def grasp(
     return float(x[best]), float(y[best]), float(yaws[best]) % math.pi - math.pi / 2
 
 
+def blocked(x: Vec, y: Vec, yaw: Vec, solids: Sequence[Solid]) -> Vec:
+    """How deep (n,) [m] the fingers of open jaws at (x, y) (n,) [m], which close along `yaw` (n,)
+    [rad], come down on the worst of `solids`, or into the room that is wanted beside a finger."""
+    return _hits(x, y, yaw, _FINGERS, solids, _ROOM)
+
+
 def _hits(x: Vec, y: Vec, yaw: Vec, points: Vec, solids: Sequence[Solid], room: float) -> Vec:
     """How deep (n,) [m] the worst of `points` (p, 2), along and across the jaws of a gripper at
     (x, y) (n,) which close along `yaw` (n,), comes to what is within `room` [m] of `solids`."""
