@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import numpy as np
+from shoebox_rig import Robot
 from workflow_rig import episode, settings_of
 
 from headway import plugins, workflows
@@ -33,3 +34,17 @@ def scenes() -> None:
         several = "lines_max" in {f.name for f in fields}
         lines = {"lines_min": 2, "lines_max": 3} if several else {}
         Cell(CellConfig(scene=kind, scene_config=lines), VirtualClock(1))
+
+
+def shoeboxes() -> None:
+    """The task of the shoeboxes where a press finds no latch, and without a station."""
+    robot = Robot()
+    robot.grip(True)
+    robot.press(12.0, clicks=False)
+    robot.leave()
+    robot.go(*robot.at[:2], 0.3)
+    alone = Robot(order=None).pinched()
+    alone.lift(1.7)
+    alone.grip(False)
+    alone.go(0.5, 0.0, 0.25)
+    assert alone.task.done

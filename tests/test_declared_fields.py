@@ -31,7 +31,7 @@ from null_robot import (
     null_table,
     run,
 )
-from order_rig import an_order, scenes
+from order_rig import an_order, scenes, shoeboxes
 from test_instructions import encoder, tokenizers, tokens
 
 from headway import bundle, config, plugins
@@ -141,6 +141,7 @@ def exercise(tmp_path: Path) -> None:
     scenes()
     the_loop(tmp_path)
     an_order()
+    shoeboxes()
     the_guard()
     a_server(tmp_path)
     policies(tmp_path)
