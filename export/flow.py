@@ -18,8 +18,12 @@ from headway.export.onnx import check, export, with_weights
 from headway.instructions import EmbeddingSpec, TokensSpec
 
 MODEL, ENCODER, TOKENIZER = "policy.onnx", "text.onnx", "tokenizer.json"
-REFUSE_ABOVE = 0.5
+# Where about as many of the commands are refused as other sentences are taken, when both are put in
+# ways that were left out of the training.
+REFUSE_ABOVE = 0.9
 _OUTPUTS = ("actions", "code", "latent")
+# Sharp attention on the noise images of the check magnifies what rounding differs by.
+_TOLERANCE = 1e-3
 _COUNTS = (1, 4)  # numbers of candidates for which the exported model is checked
 
 
@@ -73,13 +77,15 @@ def save_flow_policy(
     first = dict(_samples(net, 2))
     old = None if like is None else bundle.load(like)
     if old is not None and old.manifest.eyes == net.eyes_hash():
-        model = with_weights(old.onnx.read_bytes(), module, first, _OUTPUTS)
+        model = with_weights(old.onnx.read_bytes(), module, first, _OUTPUTS, _TOLERANCE)
         ins, outs = old.manifest.inputs, old.manifest.outputs
         encoder = (old.path / ENCODER).read_bytes()
     else:
-        model, ins, outs = export(module, first, _OUTPUTS, several=("noise",))
+        model, ins, outs = export(module, first, _OUTPUTS, several=("noise",), tolerance=_TOLERANCE)
         encoder = _encoder(net)
-    largest = max(check(model, module, dict(_samples(net, n)), _OUTPUTS) for n in _COUNTS)
+    largest = max(
+        check(model, module, dict(_samples(net, n)), _OUTPUTS, _TOLERANCE) for n in _COUNTS
+    )
     print(f"{MODEL}: ONNX Runtime differs from PyTorch by at most {largest:.1e} (N = 1 and 4)")
     size, length, _, _ = net.shapes
     manifest = Manifest(

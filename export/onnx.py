@@ -27,13 +27,14 @@ def export(
     inputs: dict[str, torch.Tensor],
     outputs: Sequence[str],
     several: Sequence[str] = (),
+    tolerance: float = TOLERANCE,
 ) -> tuple[bytes, tuple[Tensor, ...], tuple[Tensor, ...]]:
     """The ONNX model as bytes, and the tensors of its inputs and outputs. `inputs` are samples by
     name, in the order of the module's arguments; `outputs` are the names of its results. The model
     leaves the first dimension of the inputs `several`, of which the samples have two rows, and of
     the outputs that have as many rows as those, open: the tensors state one row of them. Raises
     BundleError when the results of ONNX Runtime for `inputs` differ from the module's by more than
-    TOLERANCE."""
+    `tolerance`."""
     module = module.eval()
     rows = torch.export.Dim("rows", min=1, max=1024)
     shapes = tuple({0: rows} if name in several else None for name in inputs)
@@ -61,7 +62,7 @@ def export(
         path = Path(folder) / "model.onnx"
         program.save(str(path))
         model = bare(path.read_bytes())
-    check(model, module, inputs, outputs)
+    check(model, module, inputs, outputs, tolerance)
     return model, ins, outs
 
 
@@ -70,6 +71,7 @@ def with_weights(
     module: torch.nn.Module,
     inputs: dict[str, torch.Tensor],
     outputs: Sequence[str],
+    tolerance: float = TOLERANCE,
 ) -> bytes:
     """The ONNX `model`, which was exported from a module of the same kind and shapes, with the
     weights of `module`: much faster than exporting that one too. Raises BundleError as `export`
@@ -81,7 +83,7 @@ def with_weights(
             value = np.ascontiguousarray(weights[initializer.name])
             initializer.CopyFrom(onnx.numpy_helper.from_array(value, initializer.name))
     made = bytes(whole.SerializeToString())
-    check(made, module.eval(), inputs, outputs)
+    check(made, module.eval(), inputs, outputs, tolerance)
     return made
 
 
@@ -90,9 +92,10 @@ def check(
     module: torch.nn.Module,
     inputs: dict[str, torch.Tensor],
     outputs: Sequence[str],
+    tolerance: float = TOLERANCE,
 ) -> float:
     """The largest difference between what `model` and `module` answer to `inputs`. Raises
-    BundleError where it is more than TOLERANCE."""
+    BundleError where it is more than `tolerance`."""
     largest = 0.0
     with torch.no_grad():
         truth = module(*inputs.values())
@@ -111,9 +114,9 @@ def check(
         for name, value in zip(outputs, truth, strict=True):
             gap = float(np.abs(engine.bind(name) - value.numpy()).max())
             largest = max(largest, gap)
-            if not gap <= TOLERANCE:
+            if not gap <= tolerance:
                 raise BundleError(
-                    f"wanted the exported `{name}` within {TOLERANCE} of PyTorch's, found {gap}"
+                    f"wanted the exported `{name}` within {tolerance} of PyTorch's, found {gap}"
                 )
         engine.close()
     return largest

@@ -33,6 +33,15 @@ class CameraModel:
             forward[:, None, None] + right[:, None, None] * u + down[:, None, None] * v
         )  # fmt: skip
 
+    def sees(self, points: Tensor) -> Tensor:
+        """Which of `points` (n, 3) [m] in the TCP frame lie in the image, if nothing hides them."""
+        right, down = torch.tensor(self.right), torch.tensor(self.down)
+        away = points - torch.tensor(self.position)
+        depth = away @ torch.linalg.cross(right, down)
+        half = self.size / 2 / self.focal
+        u, v = away @ right / depth, away @ down / depth
+        return (depth > 0.0) & (u.abs() < half) & (v.abs() < half)
+
 
 class Attention(nn.Module):
     """Finds where in space the object of the instruction is. Every pixel becomes a point in 3D by

@@ -51,8 +51,18 @@ def test_half_closed_jaws_are_snapped() -> None:
     latent[..., 4] = torch.tensor([0.2, -0.2, 3.0, -3.0, 0.9, -0.1])
     actions = latents.to_actions(latent.flatten(1))
     assert actions[0, :, 6].tolist() == [1, 0, 1, 0, 1, 0]
+    assert (latents.snapped(latent.flatten(1)).reshape(HORIZON, 5)[:, 4].abs() == 1).all()
     snapped = latents.snapped(latent.flatten(1))
     torch.testing.assert_close(latents.to_latent(actions), snapped)
+
+
+def test_no_movement_is_larger_than_what_was_shown() -> None:
+    latents, actions = Latents(HORIZON), chunks(50)
+    latents.fit(actions)
+    wild = latents.to_actions(torch.randn(200, HORIZON * COLUMNS) * 10.0)
+    for moved, shown in ((wild[..., :3], actions[..., :3]), (wild[..., 5], actions[..., 5])):
+        assert moved.max() <= shown.max() + 1e-6
+        assert moved.min() >= shown.min() - 1e-6
 
 
 def test_the_head_draws_both_of_two_ways() -> None:

@@ -22,12 +22,15 @@ _FINE = (0.01, 0.01, 0.01, 0.05)  # below this a movement counts as small [m, m,
 class Latents(nn.Module):
     """Between chunks in SI units (n, h, 7), as `learn.experts` make them, and latent numbers
     (n, h * 5), of which `mean` and `std` (h, 5) are those of asinh(movement / _FINE): a millimetre
-    counts for more in a small movement than in a large one. The tool points down, so that rx = ry =
-    0; the jaws' latent is 1 for closed and -1 for open, and everything in between is snapped to one
-    of them."""
+    counts for more in a small movement than in a large one. None is larger than those that it was
+    fitted to: `low` and `high` (h, 5) in units of `std`. The tool points down, so that rx = ry = 0;
+    the jaws' latent is 1 for closed and -1 for open, and everything in between is snapped to one of
+    them."""
 
     mean: Tensor
     std: Tensor
+    low: Tensor
+    high: Tensor
     fine: Tensor
 
     def __init__(self, horizon: int) -> None:
@@ -36,12 +39,16 @@ class Latents(nn.Module):
         self.register_buffer("fine", torch.tensor(_FINE))
         self.register_buffer("mean", torch.zeros(horizon, COLUMNS))
         self.register_buffer("std", torch.ones(horizon, COLUMNS))
+        self.register_buffer("low", torch.full((horizon, COLUMNS), -5.0))
+        self.register_buffer("high", torch.full((horizon, COLUMNS), 5.0))
 
     def fit(self, actions: Tensor) -> None:
-        """Take mean and std from the chunks `actions` (n, h, 7)."""
+        """Take mean, std and range from the chunks `actions` (n, h, 7)."""
         bent = self._bent(actions)
         self.mean[:, :4] = bent.mean(0)
         self.std[:, :4] = bent.std(0).clamp(min=0.05)
+        normal = (bent - self.mean[:, :4]) / self.std[:, :4]
+        self.low[:, :4], self.high[:, :4] = normal.amin(0), normal.amax(0)
 
     def _bent(self, actions: Tensor) -> Tensor:
         moved = torch.cat([actions[..., :3], actions[..., 5:6]], dim=-1)
@@ -53,16 +60,21 @@ class Latents(nn.Module):
         bent = torch.cat([self._bent(actions), jaws], dim=-1)
         return ((bent - self.mean) / self.std).flatten(1)
 
-    def snapped(self, latent: Tensor) -> Tensor:
-        """`latent` (n, h * 5) with the jaws' numbers as exactly 1 or -1: what is really played."""
+    def _within(self, latent: Tensor) -> Tensor:
         rows = latent.reshape(-1, self.horizon, COLUMNS)
+        return torch.minimum(torch.maximum(rows, self.low), self.high)
+
+    def snapped(self, latent: Tensor) -> Tensor:
+        """`latent` (n, h * 5) within the range, and the jaws' numbers as exactly 1 or -1: what is
+        really played."""
+        rows = self._within(latent)
         jaws = torch.where(rows[..., 4:] > 0.0, 1.0, -1.0)
         return torch.cat([rows[..., :4], jaws], dim=-1).flatten(1)
 
     def to_actions(self, latent: Tensor) -> Tensor:
         """Actions (n, h, 7) [m, rad, 0 or 1] of `latent` (n, h * 5)."""
-        bent = latent.reshape(-1, self.horizon, COLUMNS) * self.std + self.mean
-        moved = torch.sinh(bent[..., :4].clamp(-5.0, 5.0)) * self.fine
+        bent = self._within(latent) * self.std + self.mean
+        moved = torch.sinh(bent[..., :4]) * self.fine
         jaws = (bent[..., 4:] > 0.0).to(moved.dtype)
         none = torch.zeros_like(moved[..., :2])
         return torch.cat([moved[..., :3], none, moved[..., 3:], jaws], dim=-1)

@@ -35,7 +35,7 @@ class FlowPolicy(nn.Module):
         s = len(self.state_names)
         self.register_buffer("state_mean", torch.zeros(s))
         self.register_buffer("state_std", torch.ones(s))
-        self.head = FlowHead(self.eyes.outputs + text.size + s, horizon * COLUMNS)
+        self.head = FlowHead(self.eyes.outputs + text.size + s + 2, horizon * COLUMNS)
 
     def encode(
         self,
@@ -46,11 +46,15 @@ class FlowPolicy(nn.Module):
         grid: tuple[int, int, int] = (1, 0, 0),
     ) -> Tensor:
         """The code (b, c), everything that the head is given: what the eyes see, the embedding of
-        the instruction, and the normalised state. Arguments as in `Eyes.forward`. The first two
+        the instruction, the normalised state, and where the TCP is in its own axes [2 dm]: the way
+        to any place of the base frame in the axes of an action is a linear function of that and of
+        the yaw. Arguments as in `Eyes.forward`. The first two
         numbers are x and y of the target in the TCP frame [dm]."""
         seen = self.eyes(rgb, depth, state, embedding, grid)
         normal = ((state - self.state_mean) / self.state_std).clamp(-5.0, 5.0)
-        return torch.cat([seen, embedding, normal], dim=1)
+        x, y, _, sine, cosine = (state[:, i : i + 1] for i in self.eyes.pose_at)
+        here = torch.cat([cosine * x + sine * y, sine * x - cosine * y], dim=1)
+        return torch.cat([seen, embedding, normal, here * 5.0], dim=1)
 
     def forward(
         self, rgb: Tensor, depth: Tensor, state: Tensor, embedding: Tensor, noise: Tensor

@@ -23,12 +23,16 @@ from headway.learn.policy.eyes import PIXELS
 from headway.mcaplog import Recording, open_recording
 from headway.tools.recorded import events_of, result_of
 
+# Commanded minus measured TCP in the base frame [m], and what turns that into the TCP frame.
+_LEAD = ("lead.x", "lead.y", "tcp.yaw_sin", "tcp.yaw_cos")
+
 
 @dataclass(frozen=True)
 class Samples:
     """n decisions with what the expert did: as `learn.dataset.Samples`, except that `command` is
-    the number of the command in the corpus, and `grasp` (x, y [m], yaw [rad]) is NaN where the jaws
-    do not close for the same instruction. `folder` numbers the folder of the recording."""
+    the number of the command in the corpus, and `grasp` (x, y [m], yaw [rad]) is in the frame of
+    the measured TCP, and NaN where the jaws do not close for the same instruction. `folder` numbers
+    the folder of the recording."""
 
     rgb: NDArray[np.uint8]  # (n, PIXELS, PIXELS, 3)
     depth: NDArray[np.uint16]  # (n, PIXELS, PIXELS) [mm]
@@ -69,9 +73,11 @@ def read(recording: Recording, source: Source, episode: int, folder: int) -> Sam
     Raises RecordingError for images that the eyes cannot thin out, and what
     `dataset.episode_samples` raises."""
     found = dataset.episode_samples(
-        recording, source.chain, camera=source.camera, state_names=source.state_names,
-        instruction=0, horizon=source.horizon, stroke=source.stroke, index=episode,
+        recording, source.chain, camera=source.camera,
+        state_names=(*source.state_names, *_LEAD), instruction=0, horizon=source.horizon,
+        stroke=source.stroke, index=episode,
     )  # fmt: skip
+    state, lead = np.split(found.state, [len(source.state_names)], axis=1)
     given = instructions_of(recording)
     times = [t for t, _ in given]
     at = np.array([bisect_right(times, t) - 1 for t in found.t_ns.tolist()], int)
@@ -85,6 +91,9 @@ def read(recording: Recording, source: Source, episode: int, folder: int) -> Sam
     following = np.searchsorted(closings, found.t_ns, side="right")
     known = np.append(closings, np.iinfo(np.int64).max)[following] < ends
     grasp = np.where(known[:, None], found.grasp, np.nan).astype(np.float32)
+    # The camera is on the tool, which lags behind the commanded pose.
+    x, y, sine, cosine = lead.T
+    grasp[:, :2] += np.stack([cosine * x + sine * y, sine * x - cosine * y], axis=1)
     n, height, width = found.depth.shape
     if n and (height % PIXELS or height != width):
         raise RecordingError(
@@ -96,7 +105,7 @@ def read(recording: Recording, source: Source, episode: int, folder: int) -> Sam
     return Samples(
         np.ascontiguousarray(found.rgb[keep, ::step, ::step]),
         np.ascontiguousarray(found.depth[keep, ::step, ::step]),
-        found.state[keep], command[keep], found.actions[keep], grasp[keep],
+        state[keep], command[keep], found.actions[keep], grasp[keep],
         found.episode[keep], np.full(int(keep.sum()), folder, np.int64), found.t_ns[keep],
     )  # fmt: skip
 
