@@ -184,6 +184,8 @@ def _is_failure(e: Event) -> bool:
         return e.subject == Reason.FORCE.name
     if e.kind is EventKind.FAULT:
         return e.subject in WRONG_ENDS
+    if e.kind is EventKind.FLAGGED:  # by a person who looked at the recording
+        return True
     return e.kind is EventKind.CONFIRM and e.subject == MISMATCH
 
 

@@ -1,7 +1,12 @@
 """The value that "1.5" learns from: the probability that the order ends well, from its outcome
 alone. It is given all that PRO is given, and more, so that the comparison is fair: the same
-features at the same rate in a network of the same kind, what the policy's eyes saw (the code of the
-newest decision), how many lines the station has closed, and the time.
+features of the telemetry, what the policy's eyes saw, how many lines the station has closed, and
+the time.
+
+There is one label an episode, so a network on hundreds of numbers learns episodes by heart. A
+recurrent one like PRO's did: its log loss on episodes that it had not seen was worse than that of a
+constant. Several small networks, each of which stops where it tells the episodes best that it was
+not taught, did best of what was tried.
 """
 
 from __future__ import annotations
@@ -11,86 +16,100 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from numpy.typing import NDArray
 
-from headway.learn.execution.lessons import Lesson, Singles
-from headway.learn.execution.process import FOLDS, fold_of, standardisation
-from headway.learn.execution.recurrent import Schedule, Track, answers, fit
-from headway.learn.pro.head import HIDDEN, ProHead
+from headway.config import Struct
+from headway.learn.execution.descent import Descent
+from headway.learn.execution.lessons import Lesson, Singles, episode_of
+from headway.learn.execution.process import FOLDS, fold_of
+from headway.learn.execution.regression import Members
 
-DROPOUT = 0.2  # there is one label an episode, so it would learn episodes by heart
-
-
-class OutcomeHead(nn.Module):
-    """Logits (b, t, 1) of success from features, mask and what lies `beside` them (b, t, k)."""
-
-    def __init__(self, beside: Singles, mean: Singles, std: Singles) -> None:
-        """`beside` (n, k): all of it in the training data; `mean` and `std` of the features."""
-        super().__init__()
-        self.features = ProHead(1.0, 1.0)  # for what it does to its inputs
-        self.features.mean[:] = torch.from_numpy(mean)
-        self.features.std[:] = torch.from_numpy(std)
-        for p in self.features.parameters():
-            p.requires_grad_(False)
-        still = beside.max(axis=0) == beside.min(axis=0)
-        gain = np.where(still, 0.0, 1.0 / np.maximum(beside.std(axis=0), 1e-3))
-        self.register_buffer("shift", torch.from_numpy(beside.mean(axis=0)))
-        self.register_buffer("gain", torch.from_numpy(gain.astype(np.float32)))
-        width = len(mean) + self.features.needs.shape[1] + beside.shape[1]
-        self.embed = nn.Sequential(nn.Linear(width, HIDDEN), nn.ReLU(), nn.Dropout(DROPOUT))
-        self.gru = nn.GRU(HIDDEN, HIDDEN, batch_first=True)
-        self.out = nn.Sequential(nn.Dropout(DROPOUT), nn.Linear(HIDDEN, 1))
-
-    def forward(self, features: Tensor, mask: Tensor, beside: Tensor) -> Tensor:
-        near = ((beside - self.shift) * self.gain).clamp(-5.0, 5.0)
-        x = self.embed(torch.cat([self.features.inputs(features, mask), near], dim=-1))
-        return self.out(self.gru(x)[0])
+LOOK = 10  # steps between two looks at the episodes that are held out
 
 
-def cross_fitted(lessons: Sequence[Lesson], how: Schedule, seed: int) -> list[Singles]:
-    """The probability (n,) of success at every step of each lesson, by a network that was taught by
-    the other fold. An order without an outcome teaches nothing."""
-    parts = [(x.features, x.mask, _beside(x)) for x in lessons]
-    fold = fold_of(len(lessons))
-    out: dict[int, Singles] = {}
+class OutcomeFit(Struct, frozen=True):
+    """How to teach the value: `members` networks, each of which is not taught one of as many parts
+    of the episodes."""
+
+    members: int = 5
+    steps: int = 250
+    batch: int = 256
+    width: int = 32
+    dropout: float = 0.5
+    lr: float = 1e-3
+    weight_decay: float = 0.1
+
+
+def cross_fitted(lessons: Sequence[Lesson], how: OutcomeFit, seed: int) -> list[Singles]:
+    """The probability (D,) of success at every decision of each lesson, by networks that were
+    taught the other fold. An order without an outcome teaches nothing; without a fold of orders
+    that went well and others that did not, it is the share of those that did."""
+    x = np.concatenate([_inputs(lesson) for lesson in lessons])
+    episode = episode_of(lessons)
+    outcome = np.array([np.nan if e.success is None else float(e.success) for e in lessons])
+    out = np.full(len(x), np.nan, np.float32)
     for k in range(FOLDS):
-        taught = [i for i in np.flatnonzero(fold != k) if lessons[i].success is not None]
-        mine = np.flatnonzero(fold == k).tolist()
-        net = _taught([lessons[i] for i in taught], [parts[i] for i in taught], how, seed + k)
-        said = answers(net, [parts[i] for i in mine], lambda net, *x: torch.sigmoid(net(*x)))
-        out.update((i, a[:, 0]) for i, a in zip(mine, said, strict=True))
-    return [out[i] for i in range(len(lessons))]
+        mine = np.isin(episode, np.flatnonzero(fold_of(len(lessons)) == k))
+        taught = np.flatnonzero((fold_of(len(lessons)) != k) & np.isfinite(outcome))
+        good = outcome[taught]
+        if len(good) < 2 * how.members or good.min() == good.max():
+            # One more of each kind, so that nothing is certain after a few orders (Laplace).
+            out[mine] = (good.sum() + 1.0) / (len(good) + 2.0)
+            continue
+        out[mine] = _told(x, episode, outcome, taught, mine, how, seed * FOLDS + k)
+    parts: list[Singles] = np.split(out, np.cumsum([len(e.at) for e in lessons])[:-1])
+    return parts
 
 
-def _taught(
-    lessons: Sequence[Lesson],
-    parts: Sequence[tuple[Singles, Singles, Singles]],
-    how: Schedule,
+def _told(
+    x: Singles,
+    episode: NDArray[np.int64],
+    outcome: NDArray[np.float64],
+    taught: NDArray[np.int64],
+    mine: NDArray[np.bool_],
+    how: OutcomeFit,
     seed: int,
-) -> OutcomeHead:
-    tracks = [
-        Track(p, np.full((len(x.t), 1), float(bool(x.success)), np.float32), np.zeros(0, np.int64))
-        for x, p in zip(lessons, parts, strict=True)
+) -> Singles:
+    """What networks that are taught the episodes `taught` say of the decisions `mine`."""
+    order = np.random.default_rng([seed, 23]).permutation(taught)
+    parts = [order[m :: how.members] for m in range(how.members)]
+    held = [torch.from_numpy(np.flatnonzero(np.isin(episode, p))) for p in parts]
+    rows = [
+        torch.from_numpy(np.flatnonzero(np.isin(episode, np.setdiff1d(taught, p)))) for p in parts
     ]
+    X, Y = torch.from_numpy(x), torch.from_numpy(outcome[episode].astype(np.float32))
+    asked = X[torch.from_numpy(np.flatnonzero(mine))]
+    best = [np.inf] * how.members
+    said = [torch.zeros(len(asked))] * how.members
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        mean, std = standardisation(lessons, not_read=())
-        net = OutcomeHead(np.concatenate([p[2] for p in parts]), mean, std)
-        fit(net, tracks, _loss, lessons[0].hz, how, seed)
-    return net
+        every = np.flatnonzero(np.isin(episode, taught))
+        net = Members(X[torch.from_numpy(every)], how.members, how.width, how.dropout)
+        descent = Descent(net, how.steps, how.lr, how.weight_decay, most=10.0 * how.members)
+        for step in range(how.steps):
+            if step % LOOK == 0:
+                net.eval()
+                with torch.no_grad():
+                    for m in range(how.members):
+                        loss = F.binary_cross_entropy_with_logits(net(X[held[m]])[m], Y[held[m]])
+                        if float(loss) < best[m]:
+                            best[m], said[m] = float(loss), net(asked)[m]
+                net.train()
+            at = torch.stack([r[torch.randint(len(r), (how.batch,))] for r in rows])
+            each = F.binary_cross_entropy_with_logits(net(X[at]), Y[at], reduction="none")
+            descent.step(each.mean(dim=1).sum())
+    found: Singles = torch.sigmoid(torch.stack(said).mean(dim=0)).numpy()
+    return found
 
 
-def _loss(net: OutcomeHead, parts: tuple[Tensor, ...], y: Tensor) -> Tensor:
-    known = torch.isfinite(y)
-    return F.binary_cross_entropy_with_logits(net(*parts)[known], y[known])
-
-
-def _beside(x: Lesson) -> Singles:
-    """(n, c + 3): the code of the newest decision, the shares of lines that are closed and that are
-    left, and the share of the time that has passed."""
-    newest = np.maximum(0, np.searchsorted(x.at, x.t + 1e-9, side="right") - 1)
-    closed = x.closed_by(x.t)
+def _inputs(x: Lesson) -> Singles:
+    """(D, k): the features of the telemetry, squeezed, and their mask; the code; the share of lines
+    that are closed, and how many are left; and the share of the time that has passed."""
+    features = x.features[x.step]
+    squeezed = np.sign(features) * np.log1p(np.abs(features))
+    closed = x.closed_by(x.at)
     more = np.stack(
-        [closed / x.happened.lines, (x.happened.lines - closed) / 4.0, x.t / x.limit_s], axis=1
+        [closed / x.happened.lines, x.happened.lines - closed, x.at / x.limit_s], axis=1
     )
-    return np.concatenate([x.code[newest], more.astype(np.float32)], axis=1)
+    parts = [squeezed, x.mask[x.step], x.code, more]
+    return np.concatenate([p.astype(np.float32) for p in parts], axis=1)

@@ -30,9 +30,10 @@ class Members(nn.Module):
     """`members` perceptrons with two hidden layers, which share nothing but how their inputs are
     standardised: (n, inputs) or (members, n, inputs) -> (members, n)."""
 
-    def __init__(self, x: Tensor, members: int, width: int) -> None:
+    def __init__(self, x: Tensor, members: int, width: int, dropout: float = DROPOUT) -> None:
         """`x` (n, inputs): the training data, by which inputs are standardised."""
         super().__init__()
+        self.dropout = dropout
         self.register_buffer("mean", x.mean(dim=0))
         std = x.std(dim=0)
         # What hardly moves in training must not be blown up when it moves later.
@@ -44,8 +45,8 @@ class Members(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = ((x - self.mean) * self.gain).clamp(-CLIP, CLIP)
         first, second, out = self.layers
-        x = F.dropout(F.silu(first(x)), DROPOUT, self.training)
-        x = F.dropout(F.silu(second(x)), DROPOUT, self.training)
+        x = F.dropout(F.silu(first(x)), self.dropout, self.training)
+        x = F.dropout(F.silu(second(x)), self.dropout, self.training)
         return out(x)[..., 0]
 
 

@@ -14,6 +14,7 @@ from headway.errors import ConfigError
 from headway.learn.execution.critic import CriticFit
 from headway.learn.execution.extraction import HeadFit, Mix
 from headway.learn.execution.gate import Gate
+from headway.learn.execution.outcome import OutcomeFit
 from headway.learn.execution.recurrent import Schedule
 from headway.learn.execution.regression import Regression
 from headway.learn.execution.values import Credit, Worth
@@ -77,7 +78,7 @@ class Learning(Struct, frozen=True, kw_only=True):
     mix: Mix = Mix()
     worth: Worth = Worth()
     process: Schedule = Schedule()
-    outcome: Schedule = Schedule()
+    outcome: OutcomeFit = OutcomeFit()
     baseline: Regression = Regression()
     critic: CriticFit = CriticFit()
     gate: Gate = Gate()
@@ -102,7 +103,18 @@ def learning(name: str, settings: dict[str, Any], where: str) -> Learning:
             f"{where}: the arm {name!r} wants `credit`, or the name of one that is known: "
             f"{config.suggest(name, tuple(ARMS))}"
         )
-    try:
-        return msgspec.convert({**rest, "arm": own}, Learning, strict=True)
-    except msgspec.ValidationError as e:
-        raise ConfigError(f"{where}: settings of the arm {name!r}: {e}") from None
+    usual = msgspec.to_builtins(Learning(base="", arm=ARMS["1.6"]))
+    del usual["base"]
+    made: Learning = config.decode(
+        _over(usual, {**rest, "arm": own}), Learning, f"{where}: settings of the arm {name!r}"
+    )
+    return made
+
+
+def _over(usual: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """`given` over `usual`, table by table: what is not given of a table keeps its usual value."""
+    out = dict(usual)
+    for key, value in given.items():
+        both = isinstance(value, dict) and isinstance(usual.get(key), dict)
+        out[key] = _over(usual[key], value) if both else value
+    return out

@@ -82,9 +82,12 @@ class Learner:
                 f"unit {unit.name} wants at least {how.demonstrations.orders} seeds a round, found "
                 f"{unit.train_count} for {unit.rounds + 1}: enlarge `seeds.per_unit`"
             )
+        # Where the policy lies does not matter, `eyes` says which one it is; nor whether episodes
+        # are kept.
+        alike = msgspec.structs.replace(how, base="", keep=False)
         made_of = {
-            "unit": msgspec.json.encode(unit).decode(),
-            "settings": msgspec.json.encode(how).decode(),
+            "unit": msgspec.json.encode(msgspec.structs.replace(unit, settings={})).decode(),
+            "settings": msgspec.json.encode(alike).decode(),
             "eyes": base.eyes,
             **site.made_of,
         }
@@ -124,7 +127,7 @@ class Learner:
         path = self._place(r) / "made.json"
         seconds = self.unit.robot_s
         driver = self._driver(before) if arm.learns else self._demonstrator()
-        new = self._collect(r, "episodes", driver, _until((1.0 - tried) * seconds))
+        new = self._collect(r, "rollouts", driver, _until((1.0 - tried) * seconds))
         if not path.exists():
             self._improve(r, head, [*lessons, *new])
         fresh = Made(f"round-{r}/policy", f"round-{r}/critic" if self._deliberates else "", True)

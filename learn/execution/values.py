@@ -28,6 +28,7 @@ from headway.config import Struct
 from headway.errors import ConfigError
 from headway.learn.execution import outcome, process
 from headway.learn.execution.lessons import Floats, Lesson, Singles, episode_of, of_all
+from headway.learn.execution.outcome import OutcomeFit
 from headway.learn.execution.process import Head, Signals
 from headway.learn.execution.recurrent import Schedule
 from headway.learn.execution.regression import Regression, cross_fitted
@@ -72,7 +73,7 @@ class How(Protocol):
     @property
     def process(self) -> Schedule: ...
     @property
-    def outcome(self) -> Schedule: ...
+    def outcome(self) -> OutcomeFit: ...
     @property
     def baseline(self) -> Regression: ...
 
@@ -156,10 +157,10 @@ def final(x: Lesson, phi: Floats, price: Costs) -> float:
 
 
 def with_outcome(lessons: Sequence[Lesson], value: Sequence[Singles], worth: Worth) -> list[Floats]:
-    """The gains (D,) by the probability of success `value` (n,) at the steps of each lesson."""
+    """The gains (D,) by the probability of success `value` (D,) at the decisions of each lesson."""
     out = []
     for x, v in zip(lessons, value, strict=True):
-        phi = v[x.step].astype(np.float64)
+        phi = v.astype(np.float64)
         end = float(x.success) if x.success is not None else float(phi[-1])
         out.append(gains(phi, end, np.zeros(len(phi)), steps(x, worth)))
     return out
