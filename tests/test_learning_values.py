@@ -208,6 +208,7 @@ def test_a_lesson_is_kept_as_it_is(made, tmp_path):
 
 
 def test_settings_of_an_arm_are_checked():
+    assert learning("B0", {"base": "x"}, "plan").arm == ARMS["B0"]
     how = learning("1.5", {"base": "x", "candidates": 4, "worth": {"risk": 0.0}}, "plan")
     assert (how.arm.credit, how.arm.candidates, how.worth.risk) == ("outcome", 4, 0.0)
     assert learning("1.6", {"base": "x", "oracle": False}, "plan").arm.oracle is False

@@ -17,7 +17,7 @@ from headway.learn.execution.gate import Gate
 from headway.learn.execution.outcome import OutcomeFit
 from headway.learn.execution.recurrent import Schedule
 from headway.learn.execution.regression import Regression
-from headway.learn.execution.values import Credit, Worth
+from headway.learn.execution.values import Worth
 from headway.learn.oracle import OracleConfig
 
 AtLeastOne = Annotated[int, Meta(ge=1)]
@@ -39,7 +39,7 @@ class Arm(Struct, frozen=True):
     over. `candidates`: chunks that the critic chooses from, while collecting and at tests; 1: the
     plain policy."""
 
-    credit: Credit | Literal["demonstrations"]
+    credit: Literal["demonstrations", "pro", "outcome", "attempts", "clock", "shuffled"]
     oracle: bool = True
     candidates: AtLeastOne = 4
 
