@@ -18,7 +18,7 @@ from headway import bundle
 from headway.bundle import Bundle, Manifest, Provenance
 from headway.edge.engines.engine import open_bundle
 from headway.errors import SpecMismatch
-from headway.export.onnx import export
+from headway.export.onnx import export, with_weights
 from headway.learn.execution.critic import Critic
 from headway.learn.execution.extraction import HeadLoss
 from headway.learn.policy.head import FlowHead, Latents, flow_loss
@@ -26,6 +26,7 @@ from headway.learn.policy.head import FlowHead, Latents, flow_loss
 HEAD, LATENTS = "head.", "latents."  # the names of these weights in the model begin so
 TOLERANCE = 1e-3  # of what the model answers with another head, and the head by itself
 CRITIC = "critic.onnx"
+Exported = tuple[bytes, tuple[bundle.Tensor, ...], tuple[bundle.Tensor, ...]]
 
 
 class Base(Protocol):
@@ -70,6 +71,8 @@ class FlowBase:
         self._latents = Latents(info.actions.chunk)
         self._latents.load_state_dict(self._part(LATENTS, self._latents))
         self._part(HEAD, self.head(0))  # the model's head is one of these
+        # A critic's graph with the sizes of its weights, once one was exported.
+        self._graph: tuple[tuple[Any, ...], Exported] | None = None
 
     def _part(self, prefix: str, module: nn.Module) -> dict[str, Any]:
         """The weights of `module` in the model, where their names begin with `prefix`. Raises
@@ -156,7 +159,12 @@ class FlowBase:
             return torch.from_numpy(rng.normal(0, 1, (rows, width)).astype(np.float32))
 
         inputs = {"code": sample(1, self._code), "latent": sample(2, self._latent)}
-        model, ins, outs = export(critic, inputs, ["score"], several=("latent",))
+        if self._graph is None or self._graph[0] != _sizes(critic):
+            self._graph = _sizes(critic), export(critic, inputs, ["score"], several=("latent",))
+            model, ins, outs = self._graph[1]
+        else:  # much quicker than another export
+            first, ins, outs = self._graph[1]
+            model = with_weights(first, critic, inputs, ["score"])
         manifest = Manifest(
             kind="critic",
             name=out.name,
@@ -169,6 +177,11 @@ class FlowBase:
             critic=bundle.Critic(eyes=self.eyes, policy=self._bundle.manifest.name),
         )
         bundle.save(out, manifest, {CRITIC: model})
+
+
+def _sizes(critic: Critic) -> tuple[Any, ...]:
+    """What decides about the graph of a critic: the sizes of its weights, and its doubt."""
+    return (critic.doubt, *(tuple(v.shape) for v in critic.state_dict().values()))
 
 
 def _weights(model: bytes) -> dict[str, NDArray[Any]]:
