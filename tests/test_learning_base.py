@@ -29,6 +29,7 @@ from headway.learn.state_names import POLICY_STATE  # noqa: E402
 from headway.learn.study.units import Test, Unit, check  # noqa: E402
 
 torch.set_num_threads(1)
+pytestmark = pytest.mark.slow  # exporting a policy takes ten seconds
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +107,6 @@ def test_a_policy_without_noise_is_refused():
         FlowBase(shipped.CONFIG.parent.parent / "models" / "pick_place_policy")
 
 
-@pytest.mark.slow
 def test_a_unit_runs_in_the_simulated_cell(folder, tmp_path):
     quick = {"steps": 5}
     unit = Unit(

@@ -30,7 +30,7 @@ HOW = Learning(
 )  # fmt: skip
 
 
-def unit(arm="1.6", rounds=2, robot_s=40.0):
+def unit(arm="attempts", rounds=2, robot_s=40.0):
     tests = [Test(round=r, suite="main", first=9000, orders=3) for r in (0, rounds)]
     return Unit(
         arm=arm, workflow="made_up", seed=3, rounds=rounds, robot_s=robot_s, slack_s=20.0,
@@ -38,7 +38,7 @@ def unit(arm="1.6", rounds=2, robot_s=40.0):
     )  # fmt: skip
 
 
-def learner(folder, arm="1.6", how=HOW, site=None, of=None, told=None):
+def learner(folder, arm="attempts", how=HOW, site=None, of=None, told=None):
     how = msgspec.structs.replace(how, arm=ARMS[arm])
     site = site or FakeSite()
     made = Learner(
@@ -47,7 +47,9 @@ def learner(folder, arm="1.6", how=HOW, site=None, of=None, told=None):
     return made, site
 
 
-@pytest.mark.parametrize("arm", ["B0", "1.5", "1.6", "attempts"])
+@pytest.mark.parametrize(
+    "arm", ["B0", "1.5", pytest.param("1.6", marks=pytest.mark.slow), "attempts"]
+)
 def test_an_arm_learns_and_is_tested_as_the_unit_says(arm, tmp_path):
     notes = []
     made, site = learner(tmp_path, arm, told=notes.append)
@@ -129,13 +131,13 @@ def test_a_torn_line_of_tests_is_run_again(tmp_path):
 
 def test_the_gate_gives_part_of_a_round_to_the_new_policy(tmp_path):
     how = msgspec.structs.replace(HOW, gate=Gate(share=0.4))
-    made, site = learner(tmp_path, "1.6", how)
+    made, site = learner(tmp_path, how=how)
     found = made.result()
     check(made.unit, found)
     seeds = [seed for who, seed in site.ran if who == "oracle"]
     assert len(seeds) == len(set(seeds))
     never = msgspec.structs.replace(HOW, gate=Gate(share=0.4, tolerance=-100.0))
-    made, site = learner(tmp_path / "never", "1.6", never)
+    made, site = learner(tmp_path / "never", how=never)
     found = made.result()
     assert [r.accepted for r in found.rounds] == [False, False]
     assert (tmp_path / "never" / "clone").exists()

@@ -22,7 +22,7 @@ from headway.config import Struct
 from headway.learn.execution.descent import Descent
 
 HELD = 7  # of so many episodes, one is held out
-LOOKS = 12  # how often the held-out episodes are looked at
+LOOKS = 6  # how often the held-out episodes are looked at
 MOST_HELD = 24  # of the held-out episodes, look at so many
 AT_ONCE = 64  # episodes in one pass when signals are computed
 
