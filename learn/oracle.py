@@ -21,10 +21,9 @@ from headway.clock import NS
 from headway.config import Positive, Seconds, SecondsOrNone
 from headway.edge.policy.policy import Policy
 from headway.errors import ConfigError
-from headway.learn.rollout import DEMONSTRATION, ORACLE, Thought
+from headway.learn.rollout import DEMONSTRATION, ORACLE, PUSHED, Thought
 from headway.types import Chunk, Observation
 
-PUSHED = 3  # `source` of a chunk by which a demonstration was pushed off its way, on purpose
 _PHASES = tuple(f"phase.{k}" for k in range(8))
 _CONFIRMS = ("station.place", "station.barcode", "station.scale")
 _FORCES = ("wrench.fx", "wrench.fy", "wrench.fz")

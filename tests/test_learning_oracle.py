@@ -14,8 +14,8 @@ from headway.edge.policy.policy import Needs
 from headway.errors import ConfigError
 from headway.kernels import telemetry
 from headway.learn.inject import OPEN_S, Injector
-from headway.learn.oracle import PUSHED, WATCHED, Demonstrator, Oracle, OracleConfig
-from headway.learn.rollout import DEMONSTRATION, ORACLE, Decisions, Rollout
+from headway.learn.oracle import WATCHED, Demonstrator, Oracle, OracleConfig
+from headway.learn.rollout import DEMONSTRATION, ORACLE, PUSHED, Decisions, Rollout
 from headway.types import Chunk, Observation, Pose
 
 SPACE = ActionSpace(
