@@ -11,13 +11,21 @@ pytest.importorskip("tokenizers", reason="wants headway[text]")
 pytest.importorskip("onnxscript", reason="wants headway[learn]")
 
 from headway import bundle  # noqa: E402
+from headway.clock import VirtualClock  # noqa: E402
+from headway.edge.control import settings  # noqa: E402
+from headway.edge.control.build import Built  # noqa: E402
+from headway.edge.control.runner import record_episode  # noqa: E402
+from headway.edge.control.station import Station  # noqa: E402
 from headway.edge.engines.engine import open_bundle  # noqa: E402
 from headway.edge.policy.kinds.bundle import open_policy  # noqa: E402
-from headway.errors import SpecMismatch  # noqa: E402
+from headway.errors import ConfigError, HeadwayError, SpecMismatch  # noqa: E402
 from headway.export.flow import save_flow_policy  # noqa: E402
+from headway.learn.execution import recorded  # noqa: E402
 from headway.learn.execution.base import FlowBase  # noqa: E402
+from headway.learn.execution.command import learn_command  # noqa: E402
 from headway.learn.execution.critic import Critic  # noqa: E402
 from headway.learn.execution.regression import Members  # noqa: E402
+from headway.learn.execution.settings import learning  # noqa: E402
 from headway.learn.execution.unit import run_unit  # noqa: E402
 from headway.learn.experts.pick_place import ACTIONS, HORIZON  # noqa: E402
 from headway.learn.policy.corpus import corpus_of  # noqa: E402
@@ -25,8 +33,10 @@ from headway.learn.policy.head import COLUMNS  # noqa: E402
 from headway.learn.policy.network import FlowPolicy  # noqa: E402
 from headway.learn.policy.text_training import train_text  # noqa: E402
 from headway.learn.policy.train import camera  # noqa: E402
+from headway.learn.rollout import DEMONSTRATION, PUSHED  # noqa: E402
 from headway.learn.state_names import POLICY_STATE  # noqa: E402
 from headway.learn.study.units import Test, Unit, check  # noqa: E402
+from headway.workflows import config_of  # noqa: E402
 
 torch.set_num_threads(1)
 pytestmark = pytest.mark.slow  # exporting a policy takes ten seconds
@@ -51,6 +61,20 @@ def folder(tmp_path_factory):
     )
     files = {n: (out / n).read_bytes() for n in made.manifest.files}
     return bundle.save(out, manifest, files).path
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory):
+    """A recorded demonstration that was pushed off its way often, and a file that is none."""
+    out = tmp_path_factory.mktemp("recordings")
+    chosen = settings.load(config_of("pick_place"))
+    chosen = msgspec.structs.replace(chosen, policy={**chosen.policy, "disturb": 0.3})
+    clock = VirtualClock(1)
+    with Station(chosen, clock) as station:
+        built = Built(chosen, station, clock)
+        record_episode(built.loop, 4, out / "a.mcap", metadata=built.facts)
+    (out / "b.mcap").write_bytes(b"junk")
+    return out
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +122,51 @@ def test_a_critic_chooses_among_the_candidates_of_its_policy(base, tmp_path):
     with torch.no_grad():
         np.testing.assert_allclose(engine.bind("score"), critic(c, chunks).numpy(), atol=1e-4)
     engine.close()
+
+
+def test_recordings_are_learned_from(base, recordings, tmp_path):
+    paths = recorded.files_in([recordings])
+    found = recorded.look(paths, base, tmp_path / "kept", lambda doing, share: None)
+    assert [p.name for p in paths] == ["a.mcap", "b.mcap"]
+    assert len(found.left_out) == 1
+    assert "b.mcap" in found.left_out[0]
+    (lesson,) = found.lessons
+    assert lesson.demonstration
+    assert set(lesson.source.tolist()) == {DEMONSTRATION, PUSHED}
+    assert np.isfinite(lesson.code).all()
+    assert np.isfinite(lesson.latent).all()
+    (kept,) = (tmp_path / "kept").iterdir()
+    before = kept.stat().st_mtime_ns
+    again = recorded.look(paths[:1], base, tmp_path / "kept", lambda doing, share: None)
+    assert kept.stat().st_mtime_ns == before
+    assert np.array_equal(again.lessons[0].features, lesson.features)
+    quick = {"base": "x", "clone": {"steps": 3}, "head": {"steps": 3}}
+    how = learning("B0", quick, "test")
+    recorded.improve([lesson], base, how, tmp_path / "out", 0, lambda doing, share: None)
+    assert FlowBase(tmp_path / "out" / "policy").eyes == base.eyes
+    own = learning("1.6", quick, "test")
+    with pytest.raises(ConfigError, match="take the arm B0"):
+        recorded.improve([lesson], base, own, tmp_path / "own", 0, lambda doing, share: None)
+    with pytest.raises(ConfigError, match="found none"):
+        recorded.files_in([tmp_path / "nowhere"])
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('base = "b"\nout = "o"', "found neither"),
+        ('base = "b"\nout = "o"\nworkflow = "x"\nrecordings = ["r"]', "found both"),
+        ('base = "b"\nout = "o"\nworkflow = "x"\nrunds = 3', "rounds"),
+        ('base = "b"\nout = "o"\nworkflow = "x"\ntests = [1]', "wants 6 numbers"),
+        ('base = "b"\nout = "o"\nworkflow = "x"\narm = "1.7"', "known"),
+        ('base = "nowhere"\nout = "o"\nrecordings = ["r"]', "nowhere"),
+    ],
+)
+def test_a_file_that_does_not_fit_is_refused(text, said, tmp_path):
+    path = tmp_path / "learn.toml"
+    path.write_text(text)
+    with pytest.raises(HeadwayError, match=said):
+        learn_command(path)
 
 
 def test_a_policy_without_noise_is_refused():
