@@ -39,14 +39,17 @@ def test_targets_say_what_came_afterwards(made):
     for x in lessons:
         y = targets(x)
         closed = x.happened.closed
+        patience = x.limit_s / x.happened.lines
         for i in (0, len(x.t) // 3, len(x.t) - 1):
             later = closed[closed > x.t[i]]
-            if len(later):
+            if len(later) and later[0] - x.t[i] <= patience:
                 assert y.to_close[i] == pytest.approx(later[0] - x.t[i], abs=1e-3)
                 assert y.closes[i] == 1.0
             else:
                 assert np.isnan(y.to_close[i])
-                assert y.closes[i] == 0.0 or len(closed) == x.happened.lines
+                over = len(closed) == x.happened.lines and not len(later)
+                unseen = not x.success and not len(later) and x.t[i] + patience > x.end_s
+                assert np.isnan(y.closes[i]) if over or unseen else y.closes[i] == 0.0
             failures = x.happened.failures - x.t[i]
             assert y.risk[i] == ((failures >= 0) & (failures <= RISK_S)).any()
             retries = x.happened.retries - x.t[i]
@@ -60,12 +63,20 @@ def test_decisions_are_judged_by_nothing_that_comes_after_them(made):
         assert (x.at[known] - x.t[x.step][known] < 1 / rig.PRO_HZ).all()
 
 
-def test_an_interruption_teaches_nothing_about_what_would_have_come(made):
+def test_an_episode_that_is_cut_teaches_nothing_about_what_would_have_come(made):
     x = next(x for x in made[0] if len(x.happened.closed) == 2)
     cut = replace(x, end="interrupted", happened=replace(x.happened, closed=x.happened.closed[:1]))
-    y = targets(cut)
-    assert np.isnan(y.closes[cut.t > cut.happened.closed[0]]).all()
-    assert (y.closes[cut.t < cut.happened.closed[0]] == 1.0).all()
+    patience = cut.limit_s / cut.happened.lines
+    for end in ("interrupted", "time limit"):
+        y = targets(replace(cut, end=end, success=None))
+        after = cut.t > cut.happened.closed[0]
+        seen = cut.t + patience <= cut.end_s
+        assert np.isnan(y.closes[after & ~seen]).all()
+        assert (y.closes[after & seen] == 0.0).all()
+        before = ~after & (cut.happened.closed[0] - cut.t <= patience)
+        assert (y.closes[before] == 1.0).all()
+    fault = targets(replace(cut, end="fault", success=False))
+    assert (fault.closes[cut.t > cut.happened.closed[0]] == 0.0).all()
 
 
 def test_without_a_station_the_whole_task_is_one_line():

@@ -2,8 +2,8 @@
 one arm alone, from the features of the product's kernels.
 
 Its signals mean, for the line of the order that is due: `completion`, the probability p that the
-station closes it before the episode ends; `time_to_go`, the time tau [s] until then if it does;
-`risk` and 1 - `stability` as in `targets`. What an episode is judged by comes from a network that
+station closes it in time; `time_to_go`, the time tau [s] until then if it does; `risk` and 1 -
+`stability` as in `targets`. What an episode is judged by comes from a network that
 was not taught by it (two folds of episodes).
 """
 

@@ -1,7 +1,8 @@
 """What PRO learns to tell at each step of its head, from what happened afterwards.
 
-- `to_close`: the time [s] until the station closes the line that is due, known where it does;
-- `closes`: whether it does at all before the episode ends;
+- `closes`: whether the station closes the line that is due within the time that the limit leaves
+  for a line, whatever the clock of the order says: not known where the limit ends the order before;
+- `to_close`: the time [s] until then, known where it does;
 - `risk`: whether a failure event of the telemetry comes within RISK_S;
 - `unstable`: whether a retry or a recovery comes, or goes on, within UNSTABLE_S.
 
@@ -14,9 +15,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from headway.edge.control.result import INTERRUPTED
 from headway.learn.execution.lessons import Floats, Lesson, Singles
 
 RISK_S, UNSTABLE_S = 1.0, 2.0
+CUT = (INTERRUPTED, "time limit")  # ends that say nothing about what would have come
 
 
 @dataclass(frozen=True)
@@ -35,15 +38,16 @@ def targets(lesson: Lesson) -> Targets:
     done = lesson.closed_by(t)
     comes = done < len(closed)
     following = closed[np.minimum(done, max(0, len(closed) - 1))] if len(closed) else t
-    over = done >= lesson.happened.lines  # the arm retreats, no line is due any more
-    closes = np.where(over, np.nan, comes.astype(np.float64))
-    if not lesson.known_end:
-        closes[~comes] = np.nan
+    patience_s = lesson.limit_s / lesson.happened.lines
+    soon = comes & (following - t <= patience_s)
+    cut = lesson.end in CUT and not lesson.success
+    known = soon | comes | (t + patience_s <= lesson.end_s) | (not cut)
+    known &= done < lesson.happened.lines  # afterwards the arm retreats, no line is due any more
     unstable = _within(t, lesson.happened.retries, UNSTABLE_S)
     unstable |= _within(t, t[lesson.recovering], UNSTABLE_S)
     return Targets(
-        to_close=np.where(comes, following - t, np.nan).astype(np.float32),
-        closes=closes.astype(np.float32),
+        to_close=np.where(soon, following - t, np.nan).astype(np.float32),
+        closes=np.where(known, soon, np.nan).astype(np.float32),
         risk=_within(t, lesson.happened.failures, RISK_S).astype(np.float32),
         unstable=unstable.astype(np.float32),
     )
