@@ -39,7 +39,9 @@ from headway.errors import ConfigError, RecordingError
 from headway.types import Chunk, Observation
 
 # Who made a chunk (`Decisions.source`). A chunk says it by the number `source` of its `meta`.
-POLICY, ORACLE, DEMONSTRATION = 0, 1, 2  # ORACLE: a scripted oracle or a person who takes over
+# ORACLE: a scripted oracle or a person who takes over. PUSHED: a demonstration is pushed off its
+# way, on purpose; nobody should do that again.
+POLICY, ORACLE, DEMONSTRATION, PUSHED = 0, 1, 2, 3
 VERSION = 1  # of the files of `save`
 _COLLECT_EVERY = 20  # episodes
 _NO_DECISIONS: dict[str, NDArray[Any]] = {
@@ -84,7 +86,7 @@ class Decisions:
     t_ns: NDArray[np.int64]  # (d,) tick of the observation
     code: NDArray[np.float32]  # (d, c) what the head was given
     latent: NDArray[np.float32]  # (d, a) the chunk that was played, in the head's units
-    source: NDArray[np.int8]  # (d,) POLICY, ORACLE or DEMONSTRATION
+    source: NDArray[np.int8]  # (d,) POLICY, ORACLE, DEMONSTRATION or PUSHED
     line: NDArray[np.int16]  # (d,) line of the order that was due; 0 where there is no station
     seen: Seen | None = None  # only where it was asked for
 

@@ -19,6 +19,7 @@ from headway.kernels.telemetry import of_recording as rows_of
 from headway.learn.rollout import (
     DEMONSTRATION,
     POLICY,
+    PUSHED,
     Decisions,
     Rollout,
     Thought,
@@ -150,7 +151,11 @@ def _sources(recording: Recording, t_ns: NDArray[np.int64]) -> NDArray[np.int8]:
     by = DEMONSTRATION if recording.metadata.get("policy_kind") in _DEMONSTRATORS else POLICY
     out = np.full(len(t_ns), by, np.int8)
     chunks = recording.rows("/chunk") if len(t_ns) else np.zeros(0, [("t0_ns", np.int64)])
-    if "source" in (chunks.dtype.names or ()):
+    names = chunks.dtype.names or ()
+    if by == DEMONSTRATION and "demonstration" in names:
+        pushed = chunks["t0_ns"][chunks["demonstration"] == 0]
+        out[np.isin(t_ns, pushed)] = PUSHED
+    if "source" in names:
         said = dict(zip(chunks["t0_ns"].tolist(), chunks["source"].tolist(), strict=True))
         for i, t in enumerate(t_ns.tolist()):
             if said[t] == said[t]:

@@ -44,13 +44,16 @@ def platt(examples: Sequence[Example], logits: Sequence[NDArray[Any]]) -> Platt:
         y, x = y[known], x[known]
         a, b = 1.0, 0.0
         if (y == 0).any() and (y == 1).any():
-            a, b = _fitted(x.astype(np.float64), y.astype(np.float64))
+            a, b = sigmoid(x.astype(np.float64), y.astype(np.float64))
         slope.append(a)
         shift.append(b)
     return Platt(tuple(slope), tuple(shift))
 
 
-def _fitted(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float]:
+def sigmoid(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float]:
+    """Slope and shift with which sigmoid(slope * x + shift) tells `y` (n,) of 0 and 1, both of
+    which are there, from the logits `x` (n,)."""
+
     def loss(p: NDArray[np.float64]) -> float:
         z = np.exp(p[0]) * x + p[1]
         return float(np.mean(np.logaddexp(0.0, z) - y * z))

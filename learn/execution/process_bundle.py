@@ -1,0 +1,108 @@
+"""PRO's head of a unit as a bundle that runs on the robot, like those of `headway pro train`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from headway.kernels import spec
+from headway.learn.execution import process
+from headway.learn.execution.lessons import Lesson
+from headway.learn.execution.process import NOT_READ, Head, Signals
+from headway.learn.execution.recurrent import Schedule
+from headway.learn.execution.targets import targets
+from headway.learn.pro import calibration, dataset
+from headway.learn.pro.examples import TARGETS, Example, Moment
+from headway.learn.pro.heads import Fold, Folds
+from headway.learn.pro.save import Facts, save
+from headway.learn.pro.tune import Recurrent
+from headway.tools.statistics import auroc
+
+
+def save_head(
+    out: Path,
+    lessons: Sequence[Lesson],
+    of_folds: Sequence[Head],
+    how: Schedule,
+    seed: int,
+    note: str,
+) -> None:
+    """Teach a head by all `lessons` and write it to the folder `out`, with those `of_folds` beside
+    it and a calibration of its risk by what they say of lessons that they did not see. `note` says
+    where it comes from. The outputs `completion` and `time_to_go` are about the line that is due,
+    see `process`. Raises BundleError."""
+    if out.exists():
+        return
+    slope, shift = of_folds[0].slope, of_folds[0].shift
+    made = [_calibrated(Head(process.teach(lessons, how, seed + 500).net, slope, shift))]
+    made += [_calibrated(h) for h in of_folds]
+    signals = process.held_out(lessons, of_folds)
+    examples = [example(x) for x in lessons]
+    risk = [s.risk for s in signals]
+    said = calibration.summary(examples, risk)
+    fold = process.fold_of(len(lessons)).tolist()
+    hits, of = said.hits
+    rates = [x.tick_hz for x in lessons]
+    metrics = {
+        "episodes": float(len(lessons)),
+        "auroc_risk_held_out": said.auroc,
+        "auroc_closes_held_out": _auroc(lessons, signals),
+        "caught_at_10_percent_early": hits / of if of else float("nan"),
+    }
+    needed = {
+        m for n in spec.NAMES if n not in NOT_READ for m in spec.FEATURES[spec.INDEX[n]].needs
+    }
+    facts = Facts(
+        command=note,
+        data=f"{len(lessons)} episodes of one unit of a study ({note}); completion and time_to_go "
+        "are about the line of the order that is due",
+        seed=seed,
+        rate_hz=lessons[0].hz,
+        tick_hz=(min(rates), max(rates)),
+        robot=lessons[0].robot,
+        task=lessons[0].name.partition(":")[0],
+        groups=tuple(m for m in dataset.known_groups(examples) if m in needed),
+        taught=TARGETS,
+        metrics={k: v for k, v in metrics.items() if np.isfinite(v)},
+        thresholds={"risk": said.threshold} if np.isfinite(said.threshold) else {},
+    )
+    folds = Folds(process.FOLDS, {e.name: Fold(k) for e, k in zip(examples, fold, strict=True)})
+    save(out, made[0], made[1:], folds, calibration.peaks(examples, risk), facts)
+
+
+def example(x: Lesson) -> Example:
+    """The lesson as an episode that heads are judged by. `completion` and `time_to_go` are about
+    the line that is due."""
+    y = targets(x)
+    return Example(
+        name=x.name,
+        session="",
+        hz=x.hz,
+        t=x.t,
+        features=x.features,
+        mask=x.mask,
+        success=x.success,
+        failures=tuple(Moment(float(t), "failure") for t in x.happened.failures),
+        retries=tuple(Moment(float(t), "retry") for t in x.happened.retries),
+        time_to_go=y.to_close,
+        completion=y.closes,
+        risk=y.risk,
+        unstable=y.unstable,
+        force=x.force,
+        task=x.name.partition(":")[0],
+    )
+
+
+def _calibrated(head: Head) -> Recurrent:
+    made = Recurrent(head.net)
+    made.calibrate(head.slope, head.shift)
+    return made
+
+
+def _auroc(lessons: Sequence[Lesson], signals: Sequence[Signals]) -> float:
+    y = np.concatenate([targets(x).closes for x in lessons])
+    p = np.concatenate([s.closes for s in signals])
+    known = np.isfinite(y)
+    return auroc(p[known], y[known] == 1)

@@ -1,0 +1,120 @@
+"""Everything that decides how a unit learns, as plain settings: those of a study's plan, of a
+`headway learn` file, and their defaults."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, field
+
+from headway import config
+from headway.config import NotNegative, Struct
+from headway.errors import ConfigError
+from headway.learn.execution.critic import CriticFit
+from headway.learn.execution.extraction import HeadFit, Mix
+from headway.learn.execution.gate import Gate
+from headway.learn.execution.outcome import OutcomeFit
+from headway.learn.execution.recurrent import Schedule
+from headway.learn.execution.regression import Regression
+from headway.learn.execution.values import Worth
+from headway.learn.oracle import OracleConfig
+
+AtLeastOne = Annotated[int, Meta(ge=1)]
+
+
+class Demonstrations(Struct, frozen=True):
+    """The demonstrations that a unit begins with: so many `orders`, in which the expert is pushed
+    off its way with the probability `disturb` per decision."""
+
+    orders: AtLeastOne = 20
+    disturb: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.04
+
+
+class Arm(Struct, frozen=True):
+    """What tells the systems apart that are compared; everything else is the same for all.
+
+    `credit` says what tells what a decision was worth; with "demonstrations" nothing does, and each
+    round has fresh demonstrations instead of rollouts. `oracle`: whether the scripted oracle takes
+    over. `candidates`: chunks that the critic chooses from, while collecting and at tests; 1: the
+    plain policy."""
+
+    credit: Literal["demonstrations", "pro", "outcome", "attempts", "clock", "shuffled"]
+    oracle: bool = True
+    candidates: AtLeastOne = 4
+
+    @property
+    def learns(self) -> bool:
+        """Whether it learns from its own executions."""
+        return self.credit != "demonstrations"
+
+
+ARMS: dict[str, Arm] = {
+    "B0": Arm("demonstrations", oracle=False, candidates=1),
+    "1.5": Arm("outcome", candidates=2),
+    "1.6": Arm("pro"),
+    # Controls.
+    "1.6-alone": Arm("pro", oracle=False),
+    "1.5-alone": Arm("outcome", oracle=False, candidates=2),
+    "1.6-n1": Arm("pro", candidates=1),
+    "1.5-n4": Arm("outcome"),
+    "attempts": Arm("attempts"),
+    "clock": Arm("clock"),
+    "shuffled": Arm("shuffled"),
+}
+
+
+class Learning(Struct, frozen=True, kw_only=True):
+    """How a unit learns. `base` is the folder of the policy whose eyes and text are frozen.
+
+    `temperature` is that of the choice among candidates while collecting; at tests the best one is
+    taken. `keep`: keep the episodes of a unit that is finished."""
+
+    base: str
+    arm: Arm
+    demonstrations: Demonstrations = Demonstrations()
+    clone: HeadFit = HeadFit(steps=1500, lr=2e-3)
+    head: HeadFit = HeadFit()
+    mix: Mix = Mix()
+    worth: Worth = Worth()
+    process: Schedule = Schedule()
+    outcome: OutcomeFit = OutcomeFit()
+    baseline: Regression = Regression()
+    critic: CriticFit = CriticFit()
+    gate: Gate = Gate()
+    oracle: OracleConfig = OracleConfig()
+    temperature: NotNegative = 0.3
+    keep: bool = False
+    workflow: dict[str, Any] = field(default_factory=dict)  # over the workflow's own settings
+
+
+def learning(name: str, settings: dict[str, Any], where: str) -> Learning:
+    """The settings of the arm `name`: `settings` over the defaults. The keys of `Arm` may stand
+    among them, over those of the arm that has the name. `where` names their place in errors. Raises
+    ConfigError."""
+    own = {k: settings[k] for k in Arm.__struct_fields__ if k in settings and k != "oracle"}
+    rest = {k: v for k, v in settings.items() if k not in own}
+    if isinstance(rest.get("oracle"), bool):  # a table has the oracle's own settings
+        own["oracle"] = rest.pop("oracle")
+    if name in ARMS:
+        own = msgspec.to_builtins(ARMS[name]) | own
+    elif "credit" not in own:
+        raise ConfigError(
+            f"{where}: the arm {name!r} wants `credit`, or the name of one that is known: "
+            f"{config.suggest(name, tuple(ARMS))}"
+        )
+    usual = msgspec.to_builtins(Learning(base="", arm=ARMS["1.6"]))
+    del usual["base"]
+    made: Learning = config.decode(
+        _over(usual, {**rest, "arm": own}), Learning, f"{where}: settings of the arm {name!r}"
+    )
+    return made
+
+
+def _over(usual: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """`given` over `usual`, table by table: what is not given of a table keeps its usual value."""
+    out = dict(usual)
+    for key, value in given.items():
+        both = isinstance(value, dict) and isinstance(usual.get(key), dict)
+        out[key] = _over(usual[key], value) if both else value
+    return out

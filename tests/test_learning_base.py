@@ -1,0 +1,200 @@
+"""The policy that units start from, and a whole unit in the simulated cell."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="wants headway[learn]")
+pytest.importorskip("tokenizers", reason="wants headway[text]")
+pytest.importorskip("onnxscript", reason="wants headway[learn]")
+
+from headway import bundle  # noqa: E402
+from headway.clock import VirtualClock  # noqa: E402
+from headway.edge.control import settings  # noqa: E402
+from headway.edge.control.build import Built  # noqa: E402
+from headway.edge.control.runner import record_episode  # noqa: E402
+from headway.edge.control.station import Station  # noqa: E402
+from headway.edge.engines.engine import open_bundle  # noqa: E402
+from headway.edge.policy.kinds.bundle import open_policy  # noqa: E402
+from headway.errors import ConfigError, HeadwayError, SpecMismatch  # noqa: E402
+from headway.export.flow import save_flow_policy  # noqa: E402
+from headway.learn.execution import recorded  # noqa: E402
+from headway.learn.execution.base import FlowBase  # noqa: E402
+from headway.learn.execution.command import learn_command  # noqa: E402
+from headway.learn.execution.critic import Critic  # noqa: E402
+from headway.learn.execution.regression import Members  # noqa: E402
+from headway.learn.execution.settings import learning  # noqa: E402
+from headway.learn.execution.unit import run_unit  # noqa: E402
+from headway.learn.experts.pick_place import ACTIONS, HORIZON  # noqa: E402
+from headway.learn.policy.corpus import corpus_of  # noqa: E402
+from headway.learn.policy.head import COLUMNS  # noqa: E402
+from headway.learn.policy.network import FlowPolicy  # noqa: E402
+from headway.learn.policy.text_training import train_text  # noqa: E402
+from headway.learn.policy.train import camera  # noqa: E402
+from headway.learn.rollout import DEMONSTRATION, PUSHED  # noqa: E402
+from headway.learn.state_names import POLICY_STATE  # noqa: E402
+from headway.learn.study.units import Test, Unit, check  # noqa: E402
+from headway.workflows import config_of  # noqa: E402
+
+torch.set_num_threads(1)
+pytestmark = pytest.mark.slow  # exporting a policy takes ten seconds
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A policy that has learned next to nothing, and refuses no text."""
+    torch.manual_seed(0)
+    text, by = train_text(corpus_of(("pick_place",)), steps=40, batch=16, lr=4e-3)
+    net = FlowPolicy(camera(), POLICY_STATE, text, HORIZON).eval()
+    out = tmp_path_factory.mktemp("base") / "policy"
+    save_flow_policy(
+        net, by.to_str(), out, actions=ACTIONS, seed=0, metrics={}, data="none", command="make test"
+    )
+    made = bundle.load(out)
+    policy = made.manifest.policy
+    assert policy is not None
+    said = msgspec.structs.replace(policy.instruction, refuse_above=1.0)
+    manifest = msgspec.structs.replace(
+        made.manifest, files={}, policy=msgspec.structs.replace(policy, instruction=said)
+    )
+    files = {n: (out / n).read_bytes() for n in made.manifest.files}
+    return bundle.save(out, manifest, files).path
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory):
+    """A recorded demonstration that was pushed off its way often, and a file that is none."""
+    out = tmp_path_factory.mktemp("recordings")
+    chosen = settings.load(config_of("pick_place"))
+    chosen = msgspec.structs.replace(chosen, policy={**chosen.policy, "disturb": 0.3})
+    clock = VirtualClock(1)
+    with Station(chosen, clock) as station:
+        built = Built(chosen, station, clock)
+        record_episode(built.loop, 4, out / "a.mcap", metadata=built.facts)
+    (out / "b.mcap").write_bytes(b"junk")
+    return out
+
+
+@pytest.fixture(scope="module")
+def base(folder):
+    return FlowBase(folder)
+
+
+def test_another_head_is_the_same_policy_with_other_weights(base, tmp_path):
+    head = base.head(7)
+    base.save(head, tmp_path / "other", "made up")
+    base.save(base.head(8), tmp_path / "third", "made up")
+    old, new = bundle.load(base.folder).manifest, bundle.load(tmp_path / "other").manifest
+    assert new.eyes == old.eyes == base.eyes
+    assert {n for n in old.files if old.files[n] != new.files[n]} == {"policy.onnx"}
+    assert "made up" in new.provenance.data
+    again = FlowBase(tmp_path / "other")
+    same = base.head(7).state_dict()
+    assert all(torch.equal(v, same[n]) for n, v in head.state_dict().items())
+    assert again.eyes == base.eyes
+
+
+def test_latents_are_the_policys_own(base):
+    engine = open_bundle(bundle.load(base.folder))
+    rng = np.random.default_rng(0)
+    engine.bind("noise")[...] = rng.standard_normal((1, HORIZON * COLUMNS)).astype(np.float32)
+    engine.run()
+    latent, actions = engine.bind("latent")[0].copy(), engine.bind("actions")[0].copy()
+    engine.close()
+    np.testing.assert_allclose(base.to_latent(actions), latent, atol=2e-3)
+
+
+def test_a_critic_chooses_among_the_candidates_of_its_policy(base, tmp_path):
+    manifest = bundle.load(base.folder).manifest
+    code = next(t.shape[1] for t in manifest.outputs if t.name == "code")
+    x = torch.randn(64, code + HORIZON * COLUMNS)
+    critic = Critic(Members(x, 3, 16).eval(), 0.5).eval()
+    base.save_critic(critic, tmp_path / "first", "made up")
+    base.save_critic(critic, tmp_path / "critic", "made up")  # into the graph of the first one
+    policy = open_policy(str(base.folder), candidates=4, critic=str(tmp_path / "critic"))
+    assert policy.candidates == 4
+    engine = open_bundle(bundle.load(tmp_path / "critic"), candidates=4)
+    c, chunks = torch.randn(1, code), torch.randn(4, HORIZON * COLUMNS)
+    engine.bind("code")[...], engine.bind("latent")[...] = c.numpy(), chunks.numpy()
+    engine.run()
+    with torch.no_grad():
+        np.testing.assert_allclose(engine.bind("score"), critic(c, chunks).numpy(), atol=1e-4)
+    engine.close()
+
+
+def test_recordings_are_learned_from(base, recordings, tmp_path):
+    paths = recorded.files_in([recordings])
+    found = recorded.look(paths, base, tmp_path / "kept", lambda doing, share: None)
+    assert [p.name for p in paths] == ["a.mcap", "b.mcap"]
+    assert len(found.left_out) == 1
+    assert "b.mcap" in found.left_out[0]
+    (lesson,) = found.lessons
+    assert lesson.demonstration
+    assert set(lesson.source.tolist()) == {DEMONSTRATION, PUSHED}
+    assert np.isfinite(lesson.code).all()
+    assert np.isfinite(lesson.latent).all()
+    (kept,) = (tmp_path / "kept").iterdir()
+    before = kept.stat().st_mtime_ns
+    again = recorded.look(paths[:1], base, tmp_path / "kept", lambda doing, share: None)
+    assert kept.stat().st_mtime_ns == before
+    assert np.array_equal(again.lessons[0].features, lesson.features)
+    quick = {"base": "x", "clone": {"steps": 3}, "head": {"steps": 3}}
+    how = learning("B0", quick, "test")
+    recorded.improve([lesson], base, how, tmp_path / "out", 0, lambda doing, share: None)
+    assert FlowBase(tmp_path / "out" / "policy").eyes == base.eyes
+    own = learning("1.6", quick, "test")
+    with pytest.raises(ConfigError, match="take the arm B0"):
+        recorded.improve([lesson], base, own, tmp_path / "own", 0, lambda doing, share: None)
+    with pytest.raises(ConfigError, match="found none"):
+        recorded.files_in([tmp_path / "nowhere"])
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('base = "b"\nout = "o"', "found neither"),
+        ('base = "b"\nout = "o"\nworkflow = "x"\nrecordings = ["r"]', "found both"),
+        ('base = "b"\nout = "o"\nworkflow = "x"\nrunds = 3', "rounds"),
+        ('base = "b"\nout = "o"\nworkflow = "x"\ntests = [1]', "wants 6 numbers"),
+        ('base = "b"\nout = "o"\nworkflow = "x"\narm = "1.7"', "known"),
+        ('base = "nowhere"\nout = "o"\nrecordings = ["r"]', "nowhere"),
+    ],
+)
+def test_a_file_that_does_not_fit_is_refused(text, said, tmp_path):
+    path = tmp_path / "learn.toml"
+    path.write_text(text)
+    with pytest.raises(HeadwayError, match=said):
+        learn_command(path)
+
+
+def test_a_policy_without_noise_is_refused():
+    from headway import shipped
+
+    with pytest.raises(SpecMismatch, match="from noise"):
+        FlowBase(shipped.CONFIG.parent.parent / "models" / "pick_place_policy")
+
+
+def test_a_unit_runs_in_the_simulated_cell(folder, tmp_path):
+    quick = {"steps": 5}
+    unit = Unit(
+        arm="1.6", workflow="pick_place", seed=1, rounds=1, robot_s=50.0, slack_s=60.0,
+        train_first=10_000_000, train_count=1000,
+        tests=(
+            Test(round=0, suite="main", first=20_000_000, orders=1),
+            Test(round=1, suite="main", first=20_000_000, orders=1),
+            Test(
+                round=1, suite="injected", first=20_005_000, orders=1, settings={"inject": True}
+            ),
+        ),
+        settings={
+            "base": str(folder), "demonstrations": {"orders": 3}, "process": quick,
+            "clone": quick, "head": quick, "critic": {"fit": quick}, "baseline": quick,
+        },
+    )  # fmt: skip
+    found = run_unit(unit, tmp_path / "unit", lambda note: None)
+    check(unit, found)
+    assert found.rounds[0].interventions >= 0
+    assert bundle.load(tmp_path / "unit" / "pro").manifest.kind == "pro"
+    assert run_unit(unit, tmp_path / "unit", lambda note: None) == found

@@ -1,0 +1,149 @@
+"""Whole units on made-up executions: what they do, and that they can be killed at any moment."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+pytest.importorskip("torch", reason="wants headway[learn]")
+
+import torch
+from learning_fakes import FakeBase, FakeSite, Killed
+
+from headway.errors import ConfigError
+from headway.learn.execution.critic import CriticFit
+from headway.learn.execution.extraction import HeadFit
+from headway.learn.execution.gate import Gate
+from headway.learn.execution.outcome import OutcomeFit
+from headway.learn.execution.recurrent import Schedule
+from headway.learn.execution.regression import Regression
+from headway.learn.execution.settings import ARMS, Demonstrations, Learning
+from headway.learn.execution.unit import Learner
+from headway.learn.study.units import Test, Unit, check
+
+torch.set_num_threads(1)
+SHORT = Regression(steps=10, width=16)
+HOW = Learning(
+    base="", arm=ARMS["1.6"], demonstrations=Demonstrations(orders=4),
+    process=Schedule(steps=6, pieces=4), outcome=OutcomeFit(steps=20, members=2), baseline=SHORT,
+    critic=CriticFit(fit=SHORT), clone=HeadFit(steps=30), head=HeadFit(steps=30),
+)  # fmt: skip
+
+
+def unit(arm="attempts", rounds=2, robot_s=40.0):
+    tests = [Test(round=r, suite="main", first=9000, orders=3) for r in (0, rounds)]
+    return Unit(
+        arm=arm, workflow="made_up", seed=3, rounds=rounds, robot_s=robot_s, slack_s=20.0,
+        train_first=100, train_count=3000, tests=tuple(tests),
+    )  # fmt: skip
+
+
+def learner(folder, arm="attempts", how=HOW, site=None, of=None, told=None):
+    how = msgspec.structs.replace(how, arm=ARMS[arm])
+    site = site or FakeSite()
+    made = Learner(
+        of or unit(arm), folder, (told or (lambda note: None)), how, FakeBase(folder / "base"), site
+    )
+    return made, site
+
+
+@pytest.mark.parametrize(
+    "arm", ["B0", "1.5", pytest.param("1.6", marks=pytest.mark.slow), "attempts"]
+)
+def test_an_arm_learns_and_is_tested_as_the_unit_says(arm, tmp_path):
+    notes = []
+    made, site = learner(tmp_path, arm, told=notes.append)
+    found = made.result()
+    check(unit(arm), found)
+    drivers = [who for who, _ in site.ran]
+    assert drivers[:7] == ["demonstrator"] * 4 + ["policy"] * 3
+    during = "demonstrator" if arm == "B0" else "oracle"
+    assert set(drivers[7:-3]) == {during}
+    assert all(r.robot_s >= 40.0 for r in found.rounds)
+    seeds = [seed for who, seed in site.ran if who == during]
+    assert len(seeds) == len(set(seeds))
+    if arm == "B0":
+        assert all(r.operator_s == 0 for r in found.rounds)
+        assert made.base.saved == [
+            f"{made.unit.name}, {n}" for n in ("clone", "round 1", "round 2")
+        ]
+    else:
+        assert all(r.operator_s <= 40.0 * HOW.oracle.share + 10 for r in found.rounds)
+        assert (tmp_path / "round-2" / "critic").exists()
+        assert not (tmp_path / "round-1" / "policy").exists()  # nothing asks for it any more
+    assert (tmp_path / "pro").exists() == (arm == "1.6")
+    assert [n.share for n in notes] == sorted(n.share for n in notes)
+    assert not list(tmp_path.glob("round-*/episodes"))
+
+
+def test_a_unit_that_is_killed_at_any_moment_ends_as_if_it_had_not_been(tmp_path):
+    made, site = learner(tmp_path / "whole", "1.5")
+    wanted, whole = made.result(), list(site.ran)
+    ran = []
+    for stop in range(1, len(whole) + 5):
+        made, site = learner(tmp_path / "killed", "1.5", site=FakeSite(stop % 4 or 1))
+        try:
+            found = made.result()
+        except Killed:
+            ran += site.ran
+            continue
+        ran += site.ran
+        break
+    assert found == wanted
+    assert ran == whole  # each episode once, in the same order
+    again, site = learner(tmp_path / "killed", "1.5")
+    assert again.result() == wanted
+    assert site.ran == []
+
+
+def test_the_oracle_has_what_is_left_of_the_rounds_budget(tmp_path):
+    made, site = learner(tmp_path)
+    made.result()
+    left = [x for x, (who, _) in zip(site.left, site.ran, strict=True) if who == "oracle"]
+    most = 40.0 * HOW.oracle.share
+    assert left[0] == pytest.approx(most)
+    assert all(0.0 <= x <= most for x in left)
+    assert min(left) < most
+
+
+def test_a_unit_that_was_begun_with_something_else_is_not_gone_on_with(tmp_path):
+    made, _ = learner(tmp_path, site=FakeSite(5))
+    with pytest.raises(Killed):
+        made.result()
+    other = msgspec.structs.replace(HOW, temperature=0.5)
+    with pytest.raises(ConfigError, match="other settings"):
+        learner(tmp_path, how=other)
+    with pytest.raises(ConfigError, match="other unit"):
+        learner(tmp_path, of=unit(robot_s=50.0))
+
+
+def test_a_torn_line_of_tests_is_run_again(tmp_path):
+    made, site = learner(tmp_path, site=FakeSite(6))  # two test orders are done
+    with pytest.raises(Killed):
+        made.result()
+    path = tmp_path / "tests" / "0-main.jsonl"
+    data = path.read_bytes()
+    path.write_bytes(data[:-9])
+    made, site = learner(tmp_path)
+    check(made.unit, made.result())
+    assert [seed for _, seed in site.ran][:2] == [9001, 9002]
+
+
+def test_the_gate_gives_part_of_a_round_to_the_new_policy(tmp_path):
+    how = msgspec.structs.replace(HOW, gate=Gate(share=0.4))
+    made, site = learner(tmp_path, how=how)
+    found = made.result()
+    check(made.unit, found)
+    seeds = [seed for who, seed in site.ran if who == "oracle"]
+    assert len(seeds) == len(set(seeds))
+    never = msgspec.structs.replace(HOW, gate=Gate(share=0.4, tolerance=-100.0))
+    made, site = learner(tmp_path / "never", how=never)
+    found = made.result()
+    assert [r.accepted for r in found.rounds] == [False, False]
+    assert (tmp_path / "never" / "clone").exists()
+
+
+def test_too_few_seeds_are_an_error_before_anything_runs(tmp_path):
+    few = msgspec.structs.replace(unit(), train_count=9)
+    with pytest.raises(ConfigError, match=r"seeds\.per_unit"):
+        learner(tmp_path, of=few)

@@ -1,0 +1,231 @@
+"""What decisions were worth, on executions whose truth is known."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="wants headway[learn]")
+
+import learning_rig as rig
+import torch
+
+from headway.errors import ConfigError, RecordingError
+from headway.learn.execution import critic, extraction, gate, outcome, process, store, values
+from headway.learn.execution.lessons import happened
+from headway.learn.execution.outcome import OutcomeFit
+from headway.learn.execution.recurrent import Schedule
+from headway.learn.execution.regression import Regression
+from headway.learn.execution.settings import ARMS, Learning, learning
+from headway.learn.execution.targets import RISK_S, UNSTABLE_S, targets
+from headway.learn.rollout import DEMONSTRATION, ORACLE, POLICY
+from headway.tools.statistics import auroc
+
+QUICK = Schedule(steps=40, pieces=12, lr=1e-2)
+HOW = Learning(base="", arm=ARMS["1.6"], process=QUICK, baseline=Regression(steps=60))
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def made():
+    """Lessons, and which of their decisions were good."""
+    return rig.lessons(24)
+
+
+def test_targets_say_what_came_afterwards(made):
+    lessons, _ = made
+    for x in lessons:
+        y = targets(x)
+        closed = x.happened.closed
+        patience = x.limit_s / x.happened.lines
+        for i in (0, len(x.t) // 3, len(x.t) - 1):
+            later = closed[closed > x.t[i]]
+            if len(later) and later[0] - x.t[i] <= patience:
+                assert y.to_close[i] == pytest.approx(later[0] - x.t[i], abs=1e-3)
+                assert y.closes[i] == 1.0
+            else:
+                assert np.isnan(y.to_close[i])
+                over = len(closed) == x.happened.lines and not len(later)
+                unseen = not x.success and not len(later) and x.t[i] + patience > x.end_s
+                assert np.isnan(y.closes[i]) if over or unseen else y.closes[i] == 0.0
+            failures = x.happened.failures - x.t[i]
+            assert y.risk[i] == ((failures >= 0) & (failures <= RISK_S)).any()
+            retries = x.happened.retries - x.t[i]
+            assert y.unstable[i] == ((retries >= 0) & (retries <= UNSTABLE_S)).any()
+
+
+def test_decisions_are_judged_by_nothing_that_comes_after_them(made):
+    for x in made[0]:
+        known = x.step > 0  # before the first step of the head there is nothing else
+        assert (x.t[x.step][known] <= x.at[known] + 1e-9).all()
+        assert (x.at[known] - x.t[x.step][known] < 1 / rig.PRO_HZ).all()
+
+
+def test_an_episode_that_is_cut_teaches_nothing_about_what_would_have_come(made):
+    x = next(x for x in made[0] if len(x.happened.closed) == 2)
+    cut = replace(x, end="interrupted", happened=replace(x.happened, closed=x.happened.closed[:1]))
+    patience = cut.limit_s / cut.happened.lines
+    for end in ("interrupted", "time limit"):
+        y = targets(replace(cut, end=end, success=None))
+        after = cut.t > cut.happened.closed[0]
+        seen = cut.t + patience <= cut.end_s
+        assert np.isnan(y.closes[after & ~seen]).all()
+        assert (y.closes[after & seen] == 0.0).all()
+        before = ~after & (cut.happened.closed[0] - cut.t <= patience)
+        assert (y.closes[before] == 1.0).all()
+    fault = targets(replace(cut, end="fault", success=False))
+    assert (fault.closes[cut.t > cut.happened.closed[0]] == 0.0).all()
+
+
+def test_without_a_station_the_whole_task_is_one_line():
+    good, bad = happened((), 0, 9.0, True), happened((), 0, 9.0, False)
+    assert (good.lines, good.closed.tolist()) == (1, [9.0])
+    assert (bad.lines, bad.closed.tolist()) == (1, [])
+
+
+def test_gains_telescope():
+    rng = np.random.default_rng(0)
+    phi, none = rng.normal(0, 1, 50), np.zeros(50)
+    assert values.gains(phi, 3.0, none, 1).sum() == pytest.approx(3.0 - phi[0])
+    seven = values.gains(phi, 3.0, none, 7)
+    assert seven[0] == pytest.approx(phi[7] - phi[0])
+    assert seven[-1] == pytest.approx(3.0 - phi[-1])
+    paid = values.gains(np.zeros(50), 0.0, np.ones(50), 7)
+    assert paid[0] == -7.0
+    assert paid[-3:].tolist() == [-3.0, -2.0, -1.0]
+
+
+def test_a_potential_does_not_pay_for_dawdling(made):
+    """With perfect signals, waiting earns exactly what it costs."""
+    x = made[0][0]
+    price = values.Costs(10.0, 5.0)
+    at = np.arange(len(x.at))
+    waits = process.Signals(*(np.full(len(at), v, np.float32) for v in (4.0, 1.0, 0.0, 0.0)))
+    phi = values.potential(x, waits, price)
+    still = x.closed_by(x.at) == 0
+    assert np.ptp(phi[still]) == 0.0
+
+
+def test_pro_ranks_good_decisions_above_bad_ones_and_shuffling_destroys_it(made):
+    lessons, good = made
+    judged = values.judge(lessons, "pro", HOW, 0)
+    assert len(judged.heads) == process.FOLDS
+    assert auroc(judged.advantage, good) > 0.57
+    gain = np.random.default_rng(3).permutation(judged.advantage)
+    shuffled = values.advantages(lessons, gain, HOW.baseline, 0)
+    assert abs(auroc(shuffled, good) - 0.5) < 0.05
+
+
+def test_a_clock_pays_nothing_for_good_decisions(made):
+    lessons, good = made
+    judged = values.judge(lessons, "clock", HOW, 0)
+    assert judged.heads == ()
+    assert abs(auroc(judged.advantage, good) - 0.5) < 0.05
+
+
+def test_credit_for_attempts_is_that_of_the_attempt_that_closed_the_line(made):
+    for x in made[0]:
+        gain = values.attempts(x)
+        for closed in x.happened.closed:
+            before = x.happened.failures[x.happened.failures < closed]
+            begins = max([*before, *x.happened.closed[x.happened.closed < closed], -np.inf])
+            inside = (x.at >= begins) & (x.at < closed)
+            assert (gain[inside] == 1.0).all()
+        after = x.at >= (x.happened.closed[-1] if len(x.happened.closed) else -np.inf)
+        assert (gain[after] == 0.0).all()
+
+
+def test_the_outcome_is_told_by_what_comes_before_it():
+    lessons, _ = rig.lessons(24, first=900, skill=0.56)
+    value = outcome.cross_fitted(lessons, OutcomeFit(steps=100), 0)
+    assert [len(v) for v in value] == [len(x.at) for x in lessons]
+    assert all(((v > 0) & (v < 1)).all() for v in value)
+    late = [float(v[-3:].mean()) for v in value]
+    assert auroc(late, [bool(x.success) for x in lessons]) > 0.7
+
+
+def test_too_few_episodes_are_refused(made):
+    with pytest.raises(ConfigError, match="at least 4 episodes"):
+        values.judge(made[0][:3], "outcome", HOW, 0)
+
+
+def test_the_mix_holds_the_policy_to_demonstrations():
+    shown = [rig.taught(rig.demonstration(900 + i)[0]) for i in range(3)]
+    shown.append(rig.taught(rig.rollout(7, 0.5, DEMONSTRATION)[0]))  # it runs out of time
+    own, _ = rig.lessons(6, help_from=0.7)
+    lessons = [*shown, *own]
+    source = extraction.of_all(lessons, "source")
+    advantage = np.random.default_rng(0).normal(0, 1, len(source)).astype(np.float32)
+    mix = extraction.Mix()
+    w = extraction.weights(lessons, advantage, mix)
+    assert set(w[source == DEMONSTRATION].tolist()) == {0.0, 1.0}  # 0: after the last line
+    assert (w[source == ORACLE] == 1.5).all()
+    best = w[source == POLICY] > 0
+    assert best.mean() == pytest.approx(mix.top, abs=0.01)
+    assert w[source == POLICY].sum() <= mix.most * w.sum() + 1e-3
+    assert advantage[source == POLICY][best].min() >= advantage[source == POLICY][~best].max()
+    alone = extraction.weights(lessons, None, mix)
+    assert (alone[source == POLICY] == 0.0).all()
+    with pytest.raises(ConfigError, match="found none"):
+        extraction.weights(rig.lessons(1)[0], None, mix)
+
+
+def test_a_critic_ranks_chunks_and_doubts_where_its_members_differ(made):
+    lessons, good = made
+    taught = critic.teach(
+        lessons, np.where(good, 1.0, -1.0).astype(np.float32),
+        critic.CriticFit(fit=Regression(steps=300, width=64, weight_decay=1e-2)), 0,
+    )  # fmt: skip
+    rng = np.random.default_rng(5)
+    right = 0
+    for _ in range(100):
+        code = rng.normal(0, 1, (1, rig.CODE)).astype(np.float32)
+        chunk = rng.normal(0, 1, (2, rig.LATENT)).astype(np.float32)
+        chunk[:, 0] = np.array([1.0, -1.0]) * np.sign(code[0, 0])
+        with torch.no_grad():
+            score = taught(torch.from_numpy(code), torch.from_numpy(chunk))
+        right += int(score[0] > score[1])
+    assert right > 75
+    with torch.no_grad():
+        said = taught.members(torch.cat([torch.from_numpy(code), torch.from_numpy(chunk[:1])], 1))
+    wanted = said.mean() - 0.5 * said.std(unbiased=False)
+    assert float(score[0]) == pytest.approx(float(wanted), abs=1e-5)
+
+
+def test_a_policy_that_closes_fewer_lines_does_not_pass_the_gate(made):
+    lessons, _ = made
+    worse, _ = rig.lessons(8, first=500, skill=0.5)
+    cfg = gate.Gate(share=0.3)
+    assert not gate.kept(worse, lessons, cfg)
+    assert gate.kept(lessons, worse, cfg)
+    assert gate.kept(lessons[:8], lessons[8:], cfg)
+    assert gate.kept([], lessons, cfg)
+
+
+def test_a_lesson_is_kept_as_it_is(made, tmp_path):
+    x = made[0][0]
+    store.save_lesson(tmp_path / "a.npz", x)
+    back = store.load_lesson(tmp_path / "a.npz")
+    for name in ("t", "features", "mask", "at", "step", "code", "latent", "source"):
+        assert np.array_equal(getattr(back, name), getattr(x, name), equal_nan=True)
+    assert back.happened.closed.tolist() == x.happened.closed.tolist()
+    assert (back.name, back.success, back.end_s) == (x.name, x.success, x.end_s)
+    data = (tmp_path / "a.npz").read_bytes()
+    (tmp_path / "a.npz").write_bytes(data[: len(data) // 2])
+    with pytest.raises(RecordingError, match="remove the file"):
+        store.load_lesson(tmp_path / "a.npz")
+
+
+def test_settings_of_an_arm_are_checked():
+    assert learning("B0", {"base": "x"}, "plan").arm == ARMS["B0"]
+    how = learning("1.5", {"base": "x", "candidates": 4, "worth": {"risk": 0.0}}, "plan")
+    assert (how.arm.credit, how.arm.candidates, how.worth.risk) == ("outcome", 4, 0.0)
+    assert learning("1.6", {"base": "x", "oracle": False}, "plan").arm.oracle is False
+    assert learning("1.6", {"base": "x", "oracle": {"share": 0.2}}, "plan").oracle.share == 0.2
+    assert learning("1.5", {"base": "x", "clone": {"steps": 7}}, "plan").clone.lr == 2e-3
+    with pytest.raises(ConfigError, match="horizon"):
+        learning("1.6", {"base": "x", "worth": {"horizn_s": 1.0}}, "plan")
+    with pytest.raises(ConfigError, match=r"did you mean `1\.6`|1\.6"):
+        learning("1.7", {"base": "x"}, "plan")
