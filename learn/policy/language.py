@@ -3,9 +3,9 @@
     python -m headway.learn.policy.language --bundle models/policy
 
 prints, on text alone, how many of each scene's sentences are taken for the command that they mean,
-and how many sentences that are no command are refused; for sentences that were trained on and for
-those that were held out. What is refused never moves the robot; what is taken for another command
-does, so both are counted.
+and how many sentences that are no command are refused; for sentences that were trained on, for
+those that were held out, and for those of `unseen_sentences.toml`. What is refused never moves the
+robot; what is taken for another command does, so both are counted.
 
 For rollouts: run a workflow with `scene_config.phrasing` "train" and "held_out" on the same seeds
 and `compare` the results; and run it with the policy `Misled`, which is told something else than
@@ -23,6 +23,7 @@ from msgspec import structs
 from numpy.typing import NDArray
 
 from headway.bundle import load
+from headway.config import read_toml
 from headway.drivers.sim.phrases import Command
 from headway.edge.control.result import Result, success_of
 from headway.edge.policy.instructions import Encoder, open_encoder
@@ -31,6 +32,8 @@ from headway.errors import Refused, SpecMismatch
 from headway.learn.policy.corpus import Corpus, Spoken, corpus_of
 from headway.tools.statistics import wilson
 from headway.types import Chunk, Observation
+
+UNSEEN = Path(__file__).with_name("unseen_sentences.toml")
 
 
 @dataclass(frozen=True)
@@ -100,28 +103,49 @@ class Listener:
         self._encoder.close()
 
 
+@dataclass(frozen=True)
+class Said:
+    """Sentences of a scene: `commands` with what they mean, and `nothing`, which are no command."""
+
+    commands: tuple[tuple[str, Command], ...]
+    nothing: tuple[str, ...]
+
+
+def said(scene: Spoken) -> dict[str, Said]:
+    """The sentences of `scene` by split: those that were trained on, those that were held out, and
+    "unseen", those of UNSEEN, whose author had seen none of the others."""
+    found = {
+        "train": Said(
+            tuple((text, c) for c in scene.commands for text in c.texts("train")), scene.refused
+        ),
+        "held_out": Said(
+            tuple((text, c) for c in scene.commands for text in c.held_out),
+            scene.refused_held_out,
+        ),
+    }
+    theirs = read_toml(UNSEEN).get(scene.name)
+    if theirs is not None:
+        plain = {command.plain: command for command in scene.commands}
+        found["unseen"] = Said(
+            tuple((t, plain[meant]) for meant, texts in theirs["commands"].items() for t in texts),
+            tuple(theirs["not_commands"]),
+        )
+    return found
+
+
 def understood(listener: Listener, scene: Spoken) -> Understood:
     """What the policy of `listener` makes of all sentences of `scene`, whose commands are among
     those that it tells apart."""
     commands, refused, wrong = {}, {}, []
-    for split in ("train", "held_out"):
-        said = [
-            (text, command)
-            for command in scene.commands
-            for text in (command.texts("train") if split == "train" else command.held_out)
-        ]
-        heard = [listener.hear(text) for text, _ in said]
-        right = sum(h == command for h, (_, command) in zip(heard, said, strict=True))
-        commands[split] = Count(len(said), right, heard.count(None))
-        wrong += [
-            (text, h.plain if h else "")
-            for h, (text, command) in zip(heard, said, strict=True)
-            if h != command
-        ]
-        nothing = [t for t in (scene.refused, scene.refused_held_out)[split == "held_out"] if t]
-        heard = [listener.hear(text) for text in nothing]
-        refused[split] = Count(len(nothing), heard.count(None), heard.count(None))
-        wrong += [(text, h.plain) for h, text in zip(heard, nothing, strict=True) if h]
+    for split, sentences in said(scene).items():
+        taken = [(text, command, listener.hear(text)) for text, command in sentences.commands]
+        right = sum(heard == command for _, command, heard in taken)
+        commands[split] = Count(len(taken), right, sum(heard is None for *_, heard in taken))
+        wrong += [(text, h.plain if h else "") for text, command, h in taken if h != command]
+        others = [(text, listener.hear(text)) for text in sentences.nothing if text]
+        silent = sum(heard is None for _, heard in others)
+        refused[split] = Count(len(others), silent, silent)
+        wrong += [(text, heard.plain) for text, heard in others if heard]
     return Understood(commands, refused, tuple(wrong))
 
 
@@ -194,7 +218,7 @@ def main(
     for scene in corpus.scenes:
         found = understood(listener, scene)
         print(scene.name)
-        for split in ("train", "held_out"):
+        for split in found.commands:
             print(f"  {split:8}  commands     {found.commands[split]}")
             print(f"  {split:8}  no commands  {found.refused[split]}")
         for text, heard in found.wrong if wrong else ():
