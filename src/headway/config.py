@@ -76,6 +76,15 @@ def read_toml(path: Path | str) -> dict[str, Any]:
         raise ConfigError(f"{path} is not valid TOML: {e}") from None
 
 
+def parse_toml(text: str, where: str) -> dict[str, Any]:
+    """Parse `text` as TOML; `where` names its source in errors. Raises ConfigError."""
+    try:
+        table: dict[str, Any] = tomllib.loads(text)
+        return table
+    except tomllib.TOMLDecodeError as e:
+        raise ConfigError(f"{where} is not valid TOML: {e}") from None
+
+
 def _encoding(e: UnicodeDecodeError) -> str:
     """The end of an error message: what was found instead of UTF-8, and what to do next."""
     if e.object.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
