@@ -27,7 +27,7 @@ from headway.types import Chunk, Observation
 _PHASES = tuple(f"phase.{k}" for k in range(8))
 _CONFIRMS = ("station.place", "station.barcode", "station.scale")
 _FORCES = ("wrench.fx", "wrench.fy", "wrench.fz")
-WATCHED = ("retries", *_PHASES, *_CONFIRMS, *_FORCES)
+WATCHED = ("retries", "recovering", *_PHASES, *_CONFIRMS, *_FORCES)
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]
 
 
@@ -177,6 +177,8 @@ class Oracle(_Beside):
         self._confirmed = tuple(0.0 if c != c else c for c in confirmed)
         self._instruction = instruction
         phase = next((k for k, n in enumerate(_PHASES) if seen[n] == 1.0), -1)
+        if seen["recovering"] == 1.0:  # the phases begin anew; how often is told by `retries`
+            phase = self._phase = -1
         if new or other:
             self._failed, self._phase, self._since = seen["retries"], phase, t
         elif phase > self._phase:

@@ -119,6 +119,16 @@ def test_it_takes_over_where_nothing_goes_on_and_not_while_phases_do():
     assert ORACLE not in drive(station(), 40, **goes_on)
 
 
+def test_after_a_recovery_the_phases_of_another_attempt_are_progress():
+    def seen(phases):
+        names = {f"phase__{n}": (lambda k, n=n: float(phases(k) == n)) for n in range(8)}
+        return {**names, "recovering": lambda k: float(phases(k) == 7)}
+
+    again = [*[0] * 6, *[1] * 6, *[7] * 6, *[0] * 6, *[1] * 6, *[2] * 6]  # 1.2 s each
+    assert ORACLE not in drive(station(), 36, **seen(again.__getitem__))
+    assert ORACLE in drive(station(), 36, **seen(lambda k: 7))
+
+
 def test_it_takes_over_at_a_large_force_and_watches_without_a_station():
     hard = {"wrench__fz": lambda k: 50.0 if k == 3 else 0.0, "phase__1": 1.0}
     assert ORACLE in drive(station(), 8, **hard, station__place=float("nan"))

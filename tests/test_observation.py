@@ -32,7 +32,7 @@ def row_of(R=R):
     row["tcp"] = [0.4, -0.2, 0.3, *mat_to_quat(R)]
     row["twist"], row["wrench"] = np.arange(6) / 10, np.arange(6) - 3.0
     row["width"], row["width_ref"], row["grip_force"] = 0.02, 0.0, 12.0
-    row["elapsed"], row["retries"], row["phase"] = 7.5, 2, 3
+    row["elapsed"], row["retries"], row["recovery"], row["phase"] = 7.5, 2, 1, 3
     row["place_confirm"], row["barcode"], row["scale_match"] = 1, 0, 1
     return row
 
@@ -62,7 +62,7 @@ def filled(names, row=None, stroke=0.08, **beside):
         (("wrench.fx", "wrench.fz", "wrench.tx", "wrench.tz"), [-3, -1, 0, 2]),
         (("gripper.width", "gripper.width_ref", "gripper.force"), [0.02, 0, 12]),
         (("gripper.closed",), [0.75]),
-        (("elapsed", "retried", "retries"), [7.5, 2 / 3, 2]),
+        (("elapsed", "retried", "retries", "recovering"), [7.5, 2 / 3, 2, 1]),
         (("station.place", "station.barcode", "station.scale"), [1, 0, 1]),
         (tuple(f"phase.{k}" for k in range(MOST_PHASES)), [0, 0, 0, 1, 0, 0, 0, 0]),
         (("pro.progress", "pro.stability", "pro.completion", "pro.risk"), [0.1, 0.2, 0.3, 0.4]),

@@ -23,6 +23,7 @@ the loop fills them in from what it knows at that tick.
 | `elapsed` | time since the episode began | s |
 | `retried` | failed attempts, of at most three: 0, 1/3, 2/3, 1 | 1 |
 | `retries` | failed attempts so far | 1 |
+| `recovering` | whether the robot gets ready to try again: 0 or 1 | 1 |
 | `station.place .barcode .scale` | whether a sensor of the station confirms: 0 or 1 | 1 |
 | `pro.progress .stability .completion .risk` | signals of the PRO head | 1 |
 | `pro.time_to_go` | as PRO expects it | s |
@@ -144,6 +145,7 @@ _GROUPS: tuple[_Group, ...] = (
     _field("elapsed", "s", "elapsed"),
     _Group(("retried",), ("1",), ("retries",), lambda plain: (min(plain["retries"], 3.0) / 3.0,)),
     _field("retries", "1", "retries"),
+    _field("recovering", "1", "recovery"),
     _field("station.place", "1", "place_confirm"),
     _field("station.barcode", "1", "barcode"),
     _field("station.scale", "1", "scale_match"),
