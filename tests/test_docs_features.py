@@ -121,7 +121,7 @@ def recording(end, hz=500, seconds=6.0):
     pro["t_ns"] = rows["t_ns"][::10]
     lines = [LogLine(2 * 10**9, "info", "item held"), LogLine(2_740_000_000, "info", end)]
     return SimpleNamespace(
-        path=end,
+        path=Path(end),
         topics=("/telemetry", "/pro", "/log"),
         metadata={"seed": "3"},
         logs=lambda: lines,

@@ -43,7 +43,7 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def trained() -> tuple[FlowPolicy, str]:
     """A policy that understands text, with eyes and a head of chance; and its tokenizer."""
-    text, by = train_text(Corpus((SPOKEN,)), steps=80, batch=16, lr=4e-3)
+    text, by = train_text(Corpus((SPOKEN,)), steps=240, batch=16, lr=4e-3)
     return FlowPolicy(camera(), POLICY_STATE, text, HORIZON).eval(), by.to_str()
 
 

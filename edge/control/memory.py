@@ -17,6 +17,10 @@ class MemoryLog(NullLog):
     same that a recording of it would hold. It may be used for many episodes, one after the other:
     `clear` begins the next one."""
 
+    # Of NullLog, which makes them.
+    events: list[Event]
+    _said: set[str]
+
     def __init__(self, joints: int, max_ticks: int) -> None:
         """For an arm with `joints` joints, and episodes of at most `max_ticks` ticks, for which
         room is made now."""
@@ -29,7 +33,7 @@ class MemoryLog(NullLog):
 
     def clear(self) -> None:
         """Forget the episode. What `rows`, `events` and `chunks` gave before stays as it is."""
-        self.events: list[Event] = []
+        self.events = []
         self.chunks = []
         self._said = set()
         self._end = 0

@@ -41,11 +41,16 @@ class Expert(Scripted):
     """The expert as a policy."""
 
     needs = Needs()
+    bad_look: bool  # see `Scripted`
+    # `reset`, which the base class calls when it is made, sets these.
+    _rising: bool
+    _leaving: bool
+    _blocked: int  # how often a finger stood on something
+    _since: float | None  # when it began to wait for the station [s]
 
     def reset(self) -> None:
         self._rising = self._leaving = False
-        self._blocked = 0  # how often a finger stood on something
-        self._since: float | None = None  # when it began to wait for the station [s]
+        self._blocked, self._since = 0, None
         super().reset()
 
     def may_push(self, p: Vec, close: bool) -> bool:
