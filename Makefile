@@ -13,7 +13,7 @@ PIP_FAILED = $(PYTHON) scripts/prerequisites.py --pip-failed
 SOURCES := pyproject.toml CMakeLists.txt $(wildcard kernels/cpp/* kernels/cuda/*.[ch]* kernels/cuda/params.py kernels/spec.py drivers/cpp/* edge/*/cpp/*)
 
 .PHONY: run test test-slow test-nvcc test-hardware test-pythons test-lowest test-wheel fuzz lint bench
-.PHONY: gpu cuda docs models study study-smoke peers-lerobot torch gl clean
+.PHONY: gpu cuda docs models models-workflows study study-smoke peers-lerobot torch gl clean
 
 run: $(VENV)/.run gl
 	$(PY) -m headway run --episodes 3 --seed 5 --out runs/first --overwrite --report
@@ -113,6 +113,17 @@ models: $(VENV)/.test torch gl
 	$(PY) -m headway.learn.pro --rollouts runs/rollouts runs/disturbed --out models/pick_place_pro
 	$(PY) -m headway run --episodes 130 --seed 3000000 --out runs/calibration --overwrite || [ $$? -eq 1 ]
 	$(PY) -m headway pro alarms models/pick_place_pro --recordings runs/calibration --overwrite
+
+# The one policy of all workflows, cloned from the scripted experts: about an hour on two cores. Its
+# eyes and its text encoder stay as they are in all learning from execution.
+WORKFLOWS := pick_place shoebox returns
+models-workflows: $(VENV)/.test torch gl
+	for w in $(WORKFLOWS); do \
+	  $(PY) -m headway.learn.collect --config configs/workflows/$$w.toml --out runs/$$w --episodes 200 || exit 1; \
+	done
+	$(PY) -m headway.learn.policy.train --demos $(addprefix runs/,$(WORKFLOWS)) --scenes $(WORKFLOWS) \
+	  --out models/workflows --work runs/workflows_train
+	$(PY) -m headway.learn.policy.language --bundle models/workflows
 
 # The study of three systems, registered in configs/study: the better part of a day on two cores. It
 # goes on from where it was, so it may be stopped at any time; the page says how far it has come.
