@@ -1,8 +1,7 @@
 """Record demonstrations of the scripted expert, with the same control loop as every run.
 
     python -m headway.learn.collect --out runs/demos --episodes 500
-    python -m headway.learn.collect --out runs/shoebox --episodes 200 \\
-        --config configs/workflows/shoebox.toml
+    python -m headway.learn.collect --out runs/shoebox --episodes 200 --workflow shoebox
 
 The expert is the one that is called as the cell's scene. It can be interrupted and started again:
 complete recordings are kept. `--workers` processes share the episodes.
@@ -30,6 +29,7 @@ from headway.edge.control.station import Station
 from headway.edge.policy.policy import InlineWorker, Policy
 from headway.errors import ConfigError
 from headway.tools.run.summary import success_line
+from headway.workflows import config_of
 
 # Training data have other seeds than `headway run`, which counts from 0.
 DEMO_SEEDS = 1_000_000
@@ -119,8 +119,12 @@ def main(
     episodes: int = 500,
     workers: int = 2,
     disturb: float = 0.04,
+    workflow: str | None = None,
 ) -> None:
-    """Collect demonstrations of the scripted expert."""
+    """Collect demonstrations of the scripted expert, with the run configuration at `config`, or
+    with that of `workflow`. Raises ConfigError for a workflow that there is not."""
+    if workflow is not None:
+        config = config_of(workflow)
     record = partial(run, config, out, disturb)
     share(record, out, DEMO_SEEDS, episodes, workers, "demonstrations")
 

@@ -30,7 +30,7 @@ from headway.edge.control.events import EventKind
 from headway.edge.control.tasks import MOST_PHASES
 from headway.tools.recorded import events_of
 
-NAMES = workflows.names()
+NAMES = sorted(p.stem for p in workflows.FOLDER.glob("*.toml"))  # not those of other packages
 # Seeds of episodes that the expert does at once.
 SEEDS = {"pick_place": 3_000_001}
 MOST_LINES = {"shoebox": 3}  # where it is not 4: there is room for so many boxes

@@ -27,7 +27,8 @@ from headway.workflows import config_of
 EXPERTS = "learn.experts"
 # What decides how a unit goes, beside its settings and the policy: files of the package.
 _CODE = ("learn/execution", "learn/oracle.py", "learn/inject.py", "learn/rollout.py")
-_OF_WORKFLOW = ("drivers/sim/scenes/{}.py", "edge/control/tasks/{}.py", "learn/experts/{}.py")
+# Kinds of the workflow's name in these folders decide as well, those of other packages too.
+_OF_WORKFLOW = ("drivers.sim.scenes", "edge.control.tasks", EXPERTS)
 
 
 class SimSite:
@@ -52,10 +53,14 @@ class SimSite:
         for name in _CODE:
             path = root / name
             files += sorted(path.glob("*.py")) if path.is_dir() else [path]
-        scene = [root / n.format(self.name) for n in _OF_WORKFLOW]
+        modules = [
+            plugins.load(folder, self.name)
+            for folder in _OF_WORKFLOW
+            if self.name in plugins.kinds(folder)
+        ]
         return {
             "workflow's configuration": _hash([self._path]),
-            "workflow's code": _hash([p for p in scene if p.is_file()]),
+            "workflow's code": _hash([Path(m.__file__) for m in modules if m.__file__]),
             "code": _hash(files),
         }
 
