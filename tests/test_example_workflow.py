@@ -102,3 +102,17 @@ def test_a_study_notices_that_its_code_has_changed(package, tmp_path, monkeypatc
     monkeypatch.setattr(plugins.load("edge.control.tasks", NAME), "__file__", str(changed))
     differ = [name for name in before if before[name] != site.made_of[name]]
     assert differ == ["workflow's code"]
+
+
+@pytest.mark.parametrize("name", ["Config", "build", "HOME", "TASK", "PLACES", "INSTRUCTIONS"])
+def test_what_a_scene_lacks_is_named_before_anything_moves(name, package, monkeypatch):
+    monkeypatch.delattr(plugins.load("drivers.sim.scenes", NAME), name)
+    with pytest.raises(ConfigError, match=f"wants `{name}` in its module my_workflow.scene"):
+        run_settings.world(settings_of(NAME), "[cell]")
+
+
+def test_what_an_expert_lacks_is_named(package, monkeypatch):
+    settings = settings_of(NAME)
+    monkeypatch.delattr(plugins.load("learn.experts", NAME), "connect")
+    with pytest.raises(ConfigError, match="wants `connect` in its module my_workflow.expert"):
+        episode(settings, 0)

@@ -12,14 +12,16 @@ from headway.drivers.model import load
 from headway.drivers.sim.cell import Cell, CellConfig, scene_config
 
 Config = CellConfig
+_SCENE = ("Config", "build", "HOME", "TASK", "PLACES", "INSTRUCTIONS")  # what its module has
 
 
 def asked(cfg: CellConfig, where: str) -> Asked:
     """What the scene of `cfg` expects of a run; `where` names the section in errors. Raises
-    ConfigError for an unknown scene or robot, or for keys of `scene_config` that do not fit."""
+    ConfigError for an unknown scene or robot, a module that is no scene, or for keys of
+    `scene_config` that do not fit."""
+    scene = plugins.load("drivers.sim.scenes", cfg.scene, _SCENE)
     scene_config(cfg, where)
     load(cfg.robot)
-    scene = plugins.load("drivers.sim.scenes", cfg.scene)
     places = {name: (x, y) for name, zone in scene.PLACES.items() for x, y, _ in (zone.centre,)}
     return Asked(f"scene {cfg.scene}", scene.TASK, places, scene.INSTRUCTIONS)
 

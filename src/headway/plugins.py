@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import pkgutil
 import sys
+from collections.abc import Sequence
 from functools import lru_cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
@@ -25,9 +26,21 @@ def kinds(folder: str) -> list[str]:
     return sorted(ours | {e.name for e in _entries(folder)})
 
 
-def load(folder: str, kind: str) -> ModuleType:
-    """The module of `kind` in `folder`. Raises ConfigError, which names the valid kinds, or the
-    entry point that does not load."""
+def load(folder: str, kind: str, wants: Sequence[str] = ()) -> ModuleType:
+    """The module of `kind` in `folder`, which has the names that are in `wants`. Raises
+    ConfigError, which names the valid kinds, the entry point that does not load, or the first name
+    that the module does not have."""
+    module = _module(folder, kind)
+    for name in wants:
+        if not hasattr(module, name):
+            raise ConfigError(
+                f"the kind {kind} of {folder} wants `{name}` in its module {module.__name__}, "
+                f"found none: see headway.{folder}"
+            )
+    return module
+
+
+def _module(folder: str, kind: str) -> ModuleType:
     for entry in _entries(folder):
         if entry.name == kind:
             module = loaded(entry)

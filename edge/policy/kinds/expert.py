@@ -33,6 +33,6 @@ def open_in_place(cfg: Config, world: World | None, cameras: tuple[str, ...]) ->
             "a policy of kind expert wants a simulated world to look into, found none: add a "
             "section [cell], or choose another policy"
         )
-    module: Any = plugins.load(FOLDER, cfg.expert)
+    module: Any = plugins.load(FOLDER, cfg.expert, ("connect",))
     made: Policy = module.connect(world, disturb=cfg.disturb, cameras=cameras)
     return made
