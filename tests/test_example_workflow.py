@@ -54,20 +54,21 @@ def test_all_parts_are_found_by_one_name(package):
 
 
 def test_the_expert_does_an_order_of_two_lines(package):
-    result, log, station = episode(settings_of(NAME), 3_000_000)
+    result, log, station = episode(settings_of(NAME, lines_max=2), 3_000_000)
     assert (result.end, result.success) == ("done", True)
     assert len(log.of(EventKind.LINE_CLOSED)) == 2
     panel = station.world.scene.truth["panel"]
     assert panel.lit == set(panel.due)
     rows = np.array(log.rows)
-    assert rows["place_confirm"].max() == 1.0
-    assert np.isnan(rows["scale_match"]).all()  # this station has no scale
+    assert rows["place_confirm"].max() == rows["scale_match"].max() == 1.0
+    for column in ("place_confirm", "barcode", "scale_match", "operator"):
+        assert np.isfinite(rows[column]).all(), column  # else PRO is given nothing of the station
     assert set(rows["phase"].tolist()) == {0.0, 1.0, 2.0}
 
 
 def test_a_line_that_a_false_alarm_closes_is_found_by_the_audit(package):
-    rates = {"place_false": 60.0, "place_miss": 1.0, "grace_s": 0.1}
-    result, log, station = episode(settings_of(NAME, rates=rates), 3_000_000)
+    rates = {"place_false": 60.0, "scale_miss": 1.0, "grace_s": 0.1}
+    result, log, station = episode(settings_of(NAME, lines_max=2, rates=rates), 3_000_000)
     assert len(log.of(EventKind.LINE_CLOSED)) == 2
     assert station.world.scene.truth["panel"].lit != set(station.world.scene.truth["panel"].due)
     assert (result.end, result.success) == ("done", False)
@@ -107,12 +108,12 @@ def test_a_study_notices_that_its_code_has_changed(package, tmp_path, monkeypatc
 @pytest.mark.parametrize("name", ["Config", "build", "HOME", "TASK", "PLACES", "INSTRUCTIONS"])
 def test_what_a_scene_lacks_is_named_before_anything_moves(name, package, monkeypatch):
     monkeypatch.delattr(plugins.load("drivers.sim.scenes", NAME), name)
-    with pytest.raises(ConfigError, match=f"wants `{name}` in its module my_workflow.scene"):
+    with pytest.raises(ConfigError, match=rf"wants `{name}` in its module my_workflow\.scene"):
         run_settings.world(settings_of(NAME), "[cell]")
 
 
 def test_what_an_expert_lacks_is_named(package, monkeypatch):
     settings = settings_of(NAME)
     monkeypatch.delattr(plugins.load("learn.experts", NAME), "connect")
-    with pytest.raises(ConfigError, match="wants `connect` in its module my_workflow.expert"):
+    with pytest.raises(ConfigError, match=r"wants `connect` in its module my_workflow\.expert"):
         episode(settings, 0)

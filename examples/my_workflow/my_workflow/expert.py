@@ -49,11 +49,11 @@ class Expert(Scripted):
         return Aim(np.array([*goal[:2], p[2] - 0.02]), 0.0, True, PRESS)
 
     def _target(self):
-        """Where the button is (x, y) [m] that has to be pressed now, None while there is none: a
-        lamp that should not be on, or that of the due line."""
+        """Where the button is (x, y) [m] that has to be pressed now, None while there is none: of
+        a lamp that should not be on, or of one of the lines so far that is not on."""
         panel = self.cell.scene.truth["panel"]
         wrong = panel.lit - set(panel.due)
-        due = panel.due[panel.order.line : panel.order.line + 1]
+        due = panel.due[: panel.order.line + 1]
         for colour in (*sorted(wrong), *due):
             if colour in wrong or (colour is not None and colour not in panel.lit):
                 return panel.places[colour]

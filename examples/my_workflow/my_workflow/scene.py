@@ -1,7 +1,8 @@
 """A scene: three buttons on a panel. Pressing one turns its lamp on, pressing it again off.
 
-An order names two or three of them. The panel's own switches are all that the station has: they
-confirm that the lamp of the due line is on. A scale or a scanner there is not.
+An order names two or three of them. The station has two sensors that notice: the panel's switches
+say that another lamp is on (`place`), and a camera above it says whether just the lamps of the
+lines so far are on (`scale`). Its scanner has nothing to read.
 """
 
 from dataclasses import dataclass, field
@@ -69,6 +70,8 @@ class Panel:
     order: SimOrder
     lit: set[str] = field(default_factory=set)
     down: set[str] = field(default_factory=set)
+    _line: int = 0
+    _before: set[str] = field(default_factory=set)  # the lamps that were on when it became due
 
     def step(self, model, data, t_s):
         """After every control tick: what the buttons do, and what the station is to notice."""
@@ -80,9 +83,11 @@ class Panel:
                 model.geom(colour).rgba[:3] *= 1.6 if colour in self.lit else 1 / 1.6  # it glows
             elif travel < UP_AGAIN:
                 self.down.discard(colour)
-        line = self.order.line
-        there = line < len(self.due) and self.due[line] in self.lit
-        self.order.sense(t_s, placed=there, weight_ok=None, scanned=None)
+        due = self.due[: self._line + 1]
+        agrees = None if None in due else self.lit == set(due)
+        self.order.sense(t_s, placed=bool(self.lit - self._before), weight_ok=agrees, scanned=False)
+        if self.order.line != self._line:
+            self._line, self._before = self.order.line, set(self.lit)
 
     def outcome(self, model, data):
         """The audit: the lamps of all lines are on, and no others."""
