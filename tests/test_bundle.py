@@ -204,7 +204,7 @@ def test_save_does_not_replace_what_is_no_bundle(tmp_path: Path) -> None:
     assert (tmp_path / "home" / "precious").read_text() == "x"
 
 
-@pytest.mark.parametrize("name", ["pick_place_policy", "pick_place_pro"])
+@pytest.mark.parametrize("name", ["pick_place_policy", "pick_place_pro", "workflows"])
 def test_shipped_models_are_whole_and_name_no_place_on_a_machine(name: str) -> None:
     made = bundle.load(Path(__file__).parents[1] / "models" / name)
     for file in made.manifest.files:
