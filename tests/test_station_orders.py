@@ -20,7 +20,8 @@ from headway.edge.control.orders import OrderWatch
 from headway.edge.control.settings import Settings
 from headway.edge.control.station import Station
 from headway.edge.control.tasks import Sensed, TaskAbout
-from headway.edge.control.tasks.pick_place import Config, Phase, Zone, make
+from headway.edge.control.tasks._cells import Zone
+from headway.edge.control.tasks.pick_place import Config, Phase, make
 from headway.errors import ConfigError, DeviceError
 from headway.mcaplog import open_recording
 from headway.types import ArmState, GripperState, OrderState, Pose

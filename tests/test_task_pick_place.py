@@ -8,7 +8,8 @@ from msgspec import structs
 
 from headway.edge.control.events import EventKind
 from headway.edge.control.tasks import Sensed, TaskAbout
-from headway.edge.control.tasks.pick_place import Config, Phase, Zone, make
+from headway.edge.control.tasks._cells import Zone
+from headway.edge.control.tasks.pick_place import Config, Phase, make
 from headway.errors import ConfigError
 from headway.types import ArmState, GripperState, Pose
 

@@ -12,7 +12,7 @@ from msgspec import structs
 
 from headway.edge.control.events import RETRIES, EventKind
 from headway.edge.control.tasks import MOST_PHASES, Sensed, TaskAbout
-from headway.edge.control.tasks.pick_place import Zone
+from headway.edge.control.tasks._cells import Zone
 from headway.edge.control.tasks.returns import PHASES, Config, Phase, make
 from headway.errors import ConfigError
 from headway.types import ArmState, GripperState, OrderState, Pose

@@ -8,7 +8,6 @@ import json
 import os
 import zipfile
 import zlib
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -44,18 +43,7 @@ class _Facts(msgspec.Struct, frozen=True):
 
 def write(path: Path, data: bytes) -> None:
     """Write `data` to `path`, whole or not at all. Raises OutputError."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError as e:
-        with suppress(OSError):
-            part.unlink()
-        raise OutputError(f"cannot write {path}: {files.advice(e)}") from e
+    files.write_bytes(path, lambda file: file.write(data))
 
 
 def save_lesson(path: Path, lesson: Lesson) -> None:

@@ -16,11 +16,10 @@ from typing import Annotated
 from msgspec import Meta
 
 from headway import config
-from headway.config import Fraction, NotNegative, Positive
-from headway.drivers import Asked
+from headway.config import Fraction, NotNegative
 from headway.edge.control.events import EventKind
 from headway.edge.control.tasks import Place, Sensed, TaskAbout
-from headway.errors import ConfigError
+from headway.edge.control.tasks._cells import Zone, check_world, stroke_of
 from headway.types import OrderState, Pose
 
 
@@ -40,17 +39,6 @@ class Phase(IntEnum):
 PHASES = tuple(phase.name.lower() for phase in Phase)
 
 
-class Zone(config.Struct, frozen=True):
-    """A rectangle on the table, in the base frame: its centre (x, y) and half its size [m]."""
-
-    centre: tuple[Place, Place]
-    half: tuple[Positive, Positive]
-
-    def holds(self, x: float, y: float) -> bool:
-        """Whether the point (`x`, `y`) [m] in the base frame lies in the rectangle."""
-        return abs(x - self.centre[0]) < self.half[0] and abs(y - self.centre[1]) < self.half[1]
-
-
 class Config(config.Struct, frozen=True):
     """The keys of `[task]` for this kind, beyond those that all kinds have: picks from `source` to
     `target`."""
@@ -67,31 +55,12 @@ class Config(config.Struct, frozen=True):
     open_fraction: Fraction = 0.5  # a commanded width below this share of the stroke means "close"
 
 
-def check(cfg: Config, name: str, asked: Asked, where: str) -> None:
-    """Check that the task `name` is the one that a world asks for, and that its zones hold the
-    world's places. `where` names the section in errors. Raises ConfigError."""
-    if asked.task is not None and name != asked.task:
-        raise ConfigError(
-            f"{where}: `name` wants {asked.task!r}, the task of the cell's {asked.name}, found "
-            f"{name!r}"
-        )
-    for key, (x, y) in asked.places.items():
-        zone: Zone = getattr(cfg, key)
-        if not zone.holds(x, y):
-            raise ConfigError(
-                f"{where}: `{key}` wants a zone that holds ({x:g}, {y:g}), where the cell's "
-                f"{asked.name} has it, found centre {zone.centre} and half {zone.half}"
-            )
+check = check_world
 
 
 def make(cfg: Config, about: TaskAbout) -> PickPlace:
     """The task for one episode. Raises ConfigError for a robot without a gripper."""
-    if about.stroke is None:
-        raise ConfigError(
-            "a task of the kind pick_place wants a gripper, found no [gripper]: add the section, "
-            'or set kind = "open_ended" in [task]'
-        )
-    return PickPlace(cfg, about, about.stroke)
+    return PickPlace(cfg, about, stroke_of(about, "pick_place"))
 
 
 class PickPlace:

@@ -18,11 +18,9 @@ from msgspec import Meta
 
 from headway import config
 from headway.config import Fraction, NotNegative
-from headway.drivers import Asked
 from headway.edge.control.events import EventKind
 from headway.edge.control.tasks import Place, Sensed, TaskAbout
-from headway.edge.control.tasks.pick_place import Zone
-from headway.errors import ConfigError
+from headway.edge.control.tasks._cells import Zone, check_world, stroke_of
 from headway.types import OrderState, Pose
 
 
@@ -64,31 +62,12 @@ class Config(config.Struct, frozen=True):
     unconfirmed_s: Waits = 5.0  # an item put down for longer has to be put down again
 
 
-def check(cfg: Config, name: str, asked: Asked, where: str) -> None:
-    """Check that the task `name` is the one that a world asks for, and that its zones hold the
-    world's places. `where` names the section in errors. Raises ConfigError."""
-    if asked.task is not None and name != asked.task:
-        raise ConfigError(
-            f"{where}: `name` wants {asked.task!r}, the task of the cell's {asked.name}, found "
-            f"{name!r}"
-        )
-    for key, (x, y) in asked.places.items():
-        zone: Zone = getattr(cfg, key)
-        if not zone.holds(x, y):
-            raise ConfigError(
-                f"{where}: `{key}` wants a zone that holds ({x:g}, {y:g}), where the cell's "
-                f"{asked.name} has it, found centre {zone.centre} and half {zone.half}"
-            )
+check = check_world
 
 
 def make(cfg: Config, about: TaskAbout) -> Returns:
     """The task for one episode. Raises ConfigError for a robot without a gripper."""
-    if about.stroke is None:
-        raise ConfigError(
-            "a task of the kind returns wants a gripper, found no [gripper]: add the section, or "
-            'set kind = "open_ended" in [task]'
-        )
-    return Returns(cfg, about, about.stroke)
+    return Returns(cfg, about, stroke_of(about, "returns"))
 
 
 class Returns:

@@ -19,10 +19,9 @@ from msgspec import Meta
 
 from headway import config
 from headway.config import Fraction, NotNegative, Positive, Seconds
-from headway.drivers import Asked
 from headway.edge.control.events import EventKind
 from headway.edge.control.tasks import Place, Sensed, TaskAbout
-from headway.errors import ConfigError
+from headway.edge.control.tasks._cells import check_world, stroke_of
 from headway.types import OrderState, Pose
 
 
@@ -63,24 +62,12 @@ class Config(config.Struct, frozen=True):
     open_fraction: Fraction = 0.5  # a commanded width below this share of the stroke means "close"
 
 
-def check(cfg: Config, name: str, asked: Asked, where: str) -> None:
-    """Check that the task `name` is the one that a world asks for. `where` names the section in
-    errors. Raises ConfigError."""
-    if asked.task is not None and name != asked.task:
-        raise ConfigError(
-            f"{where}: `name` wants {asked.task!r}, the task of the cell's {asked.name}, found "
-            f"{name!r}"
-        )
+check = check_world
 
 
 def make(cfg: Config, about: TaskAbout) -> Shoebox:
     """The task for one episode. Raises ConfigError for a robot without a gripper."""
-    if about.stroke is None:
-        raise ConfigError(
-            "a task of the kind shoebox wants a gripper, found no [gripper]: add the section, "
-            'or set kind = "open_ended" in [task]'
-        )
-    return Shoebox(cfg, about, about.stroke)
+    return Shoebox(cfg, about, stroke_of(about, "shoebox"))
 
 
 class Shoebox:
