@@ -27,8 +27,8 @@ _AROUND = (5, 13)  # sizes of the squares whose mean colour and height a pixel s
 class Eyes(nn.Module):
     """`embedding` is the length of the instruction's embedding, `pose_at` says where in the state
     x, y, z [m] and sine and cosine of the yaw of the TCP are, and `first` and `second` count the
-    maps of the two looks. The first map of the first look is trained to lie where the demonstration
-    later closed the jaws."""
+    maps of the two looks. The first two maps of the first look are trained to lie where the
+    demonstration later grasped, and where it pressed."""
 
     rays: Tensor
     origin: Tensor

@@ -20,19 +20,17 @@ from headway.errors import RecordingError
 from headway.learn import dataset
 from headway.learn.policy.corpus import Corpus
 from headway.learn.policy.eyes import PIXELS
+from headway.learn.policy.touches import next_places, touches
 from headway.mcaplog import Recording, open_recording
 from headway.tools.recorded import events_of, result_of
-
-# Commanded minus measured TCP in the base frame [m], and what turns that into the TCP frame.
-_LEAD = ("lead.x", "lead.y", "tcp.yaw_sin", "tcp.yaw_cos")
 
 
 @dataclass(frozen=True)
 class Samples:
     """n decisions with what the expert did: as `learn.dataset.Samples`, except that `command` is
-    the number of the command in the corpus, and `grasp` (x, y [m], yaw [rad]) is in the frame of
-    the measured TCP, and NaN where the jaws do not close for the same instruction. `folder` numbers
-    the folder of the recording."""
+    the number of the command in the corpus, and `grasp` and `press` (x, y, z [m]) are where the
+    tool touches something next for the same instruction, see `touches`, in the frame of the
+    measured TCP; NaN where it does not. `folder` numbers the folder of the recording."""
 
     rgb: NDArray[np.uint8]  # (n, PIXELS, PIXELS, 3)
     depth: NDArray[np.uint16]  # (n, PIXELS, PIXELS) [mm]
@@ -40,6 +38,7 @@ class Samples:
     command: NDArray[np.int64]  # (n,)
     actions: NDArray[np.float32]  # (n, horizon, 7)
     grasp: NDArray[np.float32]  # (n, 3)
+    press: NDArray[np.float32]  # (n, 3)
     episode: NDArray[np.int64]  # (n,)
     folder: NDArray[np.int64]  # (n,)
     t_ns: NDArray[np.int64]  # (n,)
@@ -74,26 +73,23 @@ def read(recording: Recording, source: Source, episode: int, folder: int) -> Sam
     `dataset.episode_samples` raises."""
     found = dataset.episode_samples(
         recording, source.chain, camera=source.camera,
-        state_names=(*source.state_names, *_LEAD), instruction=0, horizon=source.horizon,
+        state_names=source.state_names, instruction=0, horizon=source.horizon,
         stroke=source.stroke, index=episode,
     )  # fmt: skip
-    state, lead = np.split(found.state, [len(source.state_names)], axis=1)
     given = instructions_of(recording)
     times = [t for t, _ in given]
     at = np.array([bisect_right(times, t) - 1 for t in found.t_ns.tolist()], int)
     numbers = [source.corpus.index(text) for _, text in given]
     command = np.array([-1 if n is None else n for n in numbers], np.int64)[at]
-    # A closing belongs to the instruction at which it happens.
-    rows = recording.rows("/telemetry")
-    closed = rows["width_ref"] < source.stroke / 2
-    closings = rows["t_ns"][1:][closed[1:] & ~closed[:-1]]
+    # A touch belongs to the instruction at which it happens.
+    rows, sent = recording.rows("/telemetry"), recording.rows("/command")["sent"]
     ends = np.array([*times[1:], np.iinfo(np.int64).max])[at]
-    following = np.searchsorted(closings, found.t_ns, side="right")
-    known = np.append(closings, np.iinfo(np.int64).max)[following] < ends
-    grasp = np.where(known[:, None], found.grasp, np.nan).astype(np.float32)
-    # The camera is on the tool, which lags behind the commanded pose.
-    x, y, sine, cosine = lead.T
-    grasp[:, :2] += np.stack([cosine * x + sine * y, sine * x - cosine * y], axis=1)
+    ticks = np.clip(np.searchsorted(rows["t_ns"], found.t_ns, side="right") - 1, 0, len(rows) - 1)
+    touched = touches(rows, source.stroke)
+    grasp, press = (
+        next_places(rows, sent, ticks, ends, events, touched.holds, source.chain)
+        for events in (touched.grasps, touched.presses)
+    )
     n, height, width = found.depth.shape
     if n and (height % PIXELS or height != width):
         raise RecordingError(
@@ -105,7 +101,7 @@ def read(recording: Recording, source: Source, episode: int, folder: int) -> Sam
     return Samples(
         np.ascontiguousarray(found.rgb[keep, ::step, ::step]),
         np.ascontiguousarray(found.depth[keep, ::step, ::step]),
-        state[keep], command[keep], found.actions[keep], grasp[keep],
+        found.state[keep], command[keep], found.actions[keep], grasp[keep], press[keep],
         found.episode[keep], np.full(int(keep.sum()), folder, np.int64), found.t_ns[keep],
     )  # fmt: skip
 

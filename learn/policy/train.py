@@ -5,10 +5,10 @@
 
 First the text encoder learns from the sentences of the scenes (`text_training`), then eyes and head
 from the recordings. The sentence of a sample is replaced by others of the same command. An
-auxiliary loss draws the first attention map to the point at which the demonstration later closed
-the jaws, which comes from telemetry and not from an object pose. Interrupted training resumes from
-its checkpoint. At the end the codes and latents of all samples lie in `codes.npz` beside the
-checkpoint: what is needed to train the head alone.
+auxiliary loss draws the first attention map to the point of the next grasp and the second one to
+that of the next press, which come from telemetry and not from an object pose (`touches`).
+Interrupted training resumes from its checkpoint. At the end the codes and latents of all samples
+lie in `codes.npz` beside the checkpoint: what is needed to train the head alone.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from headway.learn.experts.pick_place import ACTIONS, HORIZON
 from headway.learn.networks import CameraModel, wrist_camera
 from headway.learn.policy import checkpoint, samples
 from headway.learn.policy.corpus import Corpus, corpus_of
+from headway.learn.policy.eyes import PER_MAP
 from headway.learn.policy.head import flow_loss
 from headway.learn.policy.network import FlowPolicy
 from headway.learn.policy.samples import Samples, Source
@@ -41,7 +42,6 @@ from headway.learn.state_names import POLICY_STATE
 ARM = with_gripper("ur5e")  # of the demonstrations
 IMAGE = 96  # square image of the wrist camera [px]
 FINE = 0.1
-_ITEM = 0.03  # height of what is grasped, roughly [m]
 _DRAWS = 4  # random times and noises per sample and step
 
 
@@ -73,7 +73,9 @@ class Report:
     flow: float  # flow-matching loss
     position_mm: float  # mean absolute error of the second waypoint, which is played last
     grip: float  # share of waypoints with the right jaw command
-    grasp_mm: float  # mean error of the attended point where it is in sight and 2 cm or more away
+    # mean errors of the attended points where they are in sight and 2 cm or more away
+    grasp_mm: float
+    press_mm: float
 
 
 def camera() -> CameraModel:
@@ -133,12 +135,12 @@ class Training:
         self.rng = np.random.default_rng(args.seed)
 
     def _targets(self) -> Tensor:
-        """x and y [m] (n, 2) of where the jaws will close, in the TCP frame; NaN where they do not,
-        or where the camera does not see it: what is out of sight cannot be looked at."""
-        grasp = torch.from_numpy(self.data.grasp[:, :2])
-        height = torch.from_numpy(self.data.state[:, [POLICY_STATE.index("tcp.z")]])
-        seen = camera().sees(torch.cat([grasp, height - _ITEM], dim=1))
-        return torch.where(seen.unsqueeze(1), grasp, torch.nan)
+        """x and y [m] (n, 2, 2) of the next grasp and of the next press, in the TCP frame; NaN
+        where there is none, or where the camera does not see it: what is out of sight cannot be
+        looked at."""
+        both = [torch.from_numpy(each) for each in (self.data.grasp, self.data.press)]
+        in_sight = [torch.where(camera().sees(each)[:, None], each, torch.nan) for each in both]
+        return torch.stack(in_sight, dim=1)[..., :2]
 
     @property
     def parts(self) -> dict[str, Any]:
@@ -175,8 +177,8 @@ class Training:
         return float(loss.item())
 
     def loss(self, idx: NDArray[np.int64], grid: tuple[int, int, int]) -> Tensor:
-        """The loss of the samples `idx`: flow matching, and where the first map looks. `grid` as in
-        `Eyes.forward`."""
+        """The loss of the samples `idx`: flow matching, and where the first two maps look. `grid`
+        as in `Eyes.forward`."""
         rgb, depth, state, said = self.batch(idx)
         # Light and exposure differ between cells, so brightness and colour balance vary per sample.
         gain = torch.from_numpy(self.rng.uniform(0.8, 1.2, (len(idx), 1, 1, 3)).astype(np.float32))
@@ -185,11 +187,17 @@ class Training:
         latent = self.net.latents.to_latent(torch.from_numpy(self.data.actions[idx]))
         flow = flow_loss(self.net.head, code, latent, draws=_DRAWS)
         target = self.target[torch.from_numpy(idx)]
-        known = ~target.isnan().any(dim=1)
-        # The attended point (in dm) against where the jaws closed; a gap of 1 is 5 cm.
-        gap = 2.0 * (code[known, :2] - target[known] * 10.0)
+        known = ~target.isnan().any(dim=2)
+        # The attended points (in dm) against where the tool touches; a gap of 1 is 5 cm.
+        gap = 2.0 * (attended(code)[known] - target[known] * 10.0)
         seen = F.smooth_l1_loss(gap, torch.zeros_like(gap), beta=0.2) if known.any() else gap.sum()
         return flow + 2.0 * seen
+
+
+def attended(code: Tensor) -> Tensor:
+    """x and y [dm] (b, 2, 2) of what the first two maps of `code` (b, c) attend to, in the TCP
+    frame: the next grasp, and the next press."""
+    return torch.stack([code[:, :2], code[:, PER_MAP : PER_MAP + 2]], dim=1)
 
 
 def _weights(data: Samples, idx: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -221,11 +229,15 @@ def evaluate(training: Training, net: FlowPolicy, idx: NDArray[np.int64], steps:
         moved.append((found[:, 1, :3] - truth[:, 1, :3]).abs().mean(dim=1))
         right.append((found[..., 6] == (truth[..., 6] > 0.5)).float().mean(dim=1))
         target = training.target[torch.from_numpy(part)]
-        far = target.nan_to_num().norm(dim=1) > 0.02
-        seen.append((code[far, :2] / 10.0 - target[far]).abs().mean(dim=1))
+        far = target.nan_to_num().norm(dim=2) > 0.02
+        error = (attended(code) / 10.0 - target).abs().mean(dim=2)
+        seen.append(torch.where(far, error, torch.nan))
     net.train()
-    mean = [float(torch.cat(x).mean()) for x in (moved, right, seen)]
-    return Report(steps, len(data), float(np.mean(flows)), mean[0] * 1000, mean[1], mean[2] * 1000)
+    position, grip = (float(torch.cat(x).mean()) for x in (moved, right))
+    grasp, press = torch.cat(seen).nanmean(dim=0).tolist()
+    return Report(
+        steps, len(data), float(np.mean(flows)), position * 1000, grip, grasp * 1000, press * 1000
+    )
 
 
 def train(args: Args, corpus: Corpus, data: Samples) -> tuple[Training, FlowPolicy, Report]:
@@ -275,7 +287,7 @@ def main(args: Args) -> None:
     np.savez_compressed(args.work / "codes.npz", **codes(training, net))
     path = save_flow_policy(
         net, training.tokenizer.to_str(), args.out, actions=ACTIONS, seed=args.seed,
-        metrics={k: float(v) for k, v in asdict(report).items()},
+        metrics={k: float(v) for k, v in asdict(report).items() if v == v},
         data=f"{report.samples} decisions of scripted demonstrations of {', '.join(args.scenes)}",
         command="python -m headway.learn.policy.train",
     )  # fmt: skip
