@@ -27,8 +27,8 @@ from headway.drivers.sim.cell import CellConfig
 from headway.drivers.sim.gripper import WRIST_TILT
 from headway.drivers.sim.scenes.pick_place import INSTRUCTIONS
 from headway.learn import dataset
-from headway.learn.experts.pick_place import ACTIONS, HORIZON
 from headway.learn.networks import ChunkPolicy, wrist_camera
+from headway.learn.scripted import ACTIONS, HORIZON
 from headway.learn.state_names import CLONING_STATE
 
 ARM = with_gripper("ur5e")  # of the demonstrations

@@ -19,10 +19,11 @@ from headway.drivers.sim.scenes.pick_place import INSTRUCTIONS  # noqa: E402
 from headway.edge.engines.engine import open_engine  # noqa: E402
 from headway.kernels import spec  # noqa: E402
 from headway.learn import behaviour_cloning, collect, dataset  # noqa: E402
-from headway.learn.experts.pick_place import HORIZON, Expert  # noqa: E402
+from headway.learn.experts.pick_place import Expert  # noqa: E402
 from headway.learn.pro import training as pro  # noqa: E402
 from headway.learn.pro.head import HIDDEN, ProHead  # noqa: E402
 from headway.learn.pro.recordings import Labelled  # noqa: E402
+from headway.learn.scripted import HORIZON  # noqa: E402
 from headway.learn.state_names import CLONING_STATE  # noqa: E402
 from headway.mcaplog import open_recording  # noqa: E402
 
@@ -194,6 +195,6 @@ def test_expert_is_a_function_of_its_seed() -> None:
     cell.reset(5)
     a, b = Expert(cell, disturb=0.1), Expert(cell, disturb=0.1)
     assert a.speed == b.speed
-    assert np.array_equal(a._noise, b._noise)
+    assert np.array_equal(a.noise, b.noise)
     cell.reset(6)
     assert Expert(cell).speed != a.speed

@@ -27,13 +27,13 @@ from headway.learn.execution.critic import Critic  # noqa: E402
 from headway.learn.execution.regression import Members  # noqa: E402
 from headway.learn.execution.settings import learning  # noqa: E402
 from headway.learn.execution.unit import run_unit  # noqa: E402
-from headway.learn.experts.pick_place import ACTIONS, HORIZON  # noqa: E402
 from headway.learn.policy.corpus import corpus_of  # noqa: E402
 from headway.learn.policy.head import COLUMNS  # noqa: E402
 from headway.learn.policy.network import FlowPolicy  # noqa: E402
 from headway.learn.policy.text_training import train_text  # noqa: E402
 from headway.learn.policy.train import camera  # noqa: E402
 from headway.learn.rollout import DEMONSTRATION, PUSHED  # noqa: E402
+from headway.learn.scripted import ACTIONS, HORIZON  # noqa: E402
 from headway.learn.state_names import POLICY_STATE  # noqa: E402
 from headway.learn.study.units import Test, Unit, check  # noqa: E402
 from headway.workflows import config_of  # noqa: E402

@@ -19,12 +19,12 @@ from headway.edge.engines.engine import open_bundle  # noqa: E402
 from headway.edge.policy.kinds.bundle import open_policy  # noqa: E402
 from headway.errors import Refused  # noqa: E402
 from headway.export.flow import save_flow_policy  # noqa: E402
-from headway.learn.experts.pick_place import ACTIONS, HORIZON  # noqa: E402
 from headway.learn.policy.corpus import Corpus, Spoken  # noqa: E402
 from headway.learn.policy.language import Listener, understood  # noqa: E402
 from headway.learn.policy.network import FlowPolicy  # noqa: E402
 from headway.learn.policy.text_training import train_text  # noqa: E402
 from headway.learn.policy.train import camera  # noqa: E402
+from headway.learn.scripted import ACTIONS, HORIZON  # noqa: E402
 from headway.learn.state_names import POLICY_STATE  # noqa: E402
 
 RED = Command("put the red item in the tote", ("pick the red item",), ("fetch the red item",))

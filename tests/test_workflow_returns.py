@@ -16,7 +16,7 @@ from headway.drivers.sim.scenes import returns
 from headway.drivers.sim.scenes.returns import ARTICLES, BIN, COMMANDS, TOTES, meaning
 from headway.edge.control.events import EventKind
 from headway.errors import ConfigError
-from headway.learn.experts._scripted import nearest
+from headway.learn.scripted import nearest
 
 SURE = {
     "place_miss": 0.0, "place_false": 0.0, "scale_miss": 0.0, "scale_false": 0.0,

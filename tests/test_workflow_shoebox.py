@@ -115,7 +115,7 @@ def test_the_expert_is_a_function_of_its_seed_and_presses_a_wrong_pad_where_it_i
         state = dict.fromkeys(Expert.state_names, 0.0) | {"gripper.width_ref": 0.085}
         values = np.array([*state.values()], np.float32)
         chunk = expert.infer(Observation(0, {}, values, "", np.zeros(6), pose, ()))
-        return chunk.meta["demonstration"], expert._wrong_side or expert._bad_look
+        return chunk.meta["demonstration"], expert._wrong_side or expert.bad_look
 
     cell = Cell(CellConfig(scene="shoebox", scene_config=ONE), VirtualClock(1))
     found = set()

@@ -4,11 +4,6 @@ It has almost no memory: its next actions follow from the TCP, the jaws, the lin
 the items, so that a policy which sees only the present can imitate it, and it can take over from
 any state. After closing on nothing or losing the item, it rises, looks again and retries. It picks
 up what lies beside the bin, and takes out of the tote what does not belong there.
-
-`disturb` adds short random pushes while the jaws are open, and in a quarter of the episodes a first
-look that is wrong by centimetres, so that demonstrations also show how to recover (after DART,
-Laskey et al. 2017). The pushes and the approach after a wrong look are marked with
-`meta["demonstration"] = 0`, so that a policy imitates only the recovery.
 """
 
 from __future__ import annotations
@@ -18,26 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from headway.actions import ActionSpace
-from headway.clock import NS
 from headway.drivers import World
-from headway.drivers.kinematics import mat_to_rotvec, quat_to_mat, tool_down
-from headway.drivers.sim.cell import Cell
 from headway.drivers.sim.scenes import Zone
 from headway.drivers.sim.scenes.pick_place import BIN, LOW_WALL, RIM, TOTE
-from headway.edge.policy.policy import Needs
-from headway.errors import ConfigError
 from headway.learn.experts._grasps import Solid, grasp, solid
-from headway.learn.state_names import POLICY_STATE
-from headway.types import Chunk, Observation, Vec
+from headway.learn.scripted import Aim, Scripted, cell_with, direction, half_turn
+from headway.types import Vec
 
-HORIZON, DT_NS = 6, 100_000_000
-# Motion of the TCP relative to its pose at the chunk's start, in the axes of that pose, and grip.
-ACTIONS = ActionSpace(
-    names=("x", "y", "z", "rx", "ry", "rz", "grip"), space="tcp", mode="chunk", rotation="rotvec",
-    axes="tcp", grip="binary", chunk=HORIZON, dt_s=DT_NS / NS,
-)  # fmt: skip
-_STEP = 0.1  # time between waypoints [s]
 _HOLD_FORCE = 6.0  # grip force at which the jaws hold something [N]
 _EMPTY = 0.004  # opening below which closed jaws hold nothing [m]
 _LOW, _LOW_SPEED = 0.09, 0.08  # below this height [m] the open jaws descend slowly [m/s]
@@ -47,51 +29,35 @@ _PATIENCE, _FAR = 3, 0.09  # attempts before a neighbour so near [m] is moved aw
 _UP = np.array([0.0, 0.0, 0.03])  # first motion after a failed attempt, base frame [m]
 
 
-class Expert:
+class Expert(Scripted):
     """The expert as a policy, for the simulated cell only, because it is told where the items
     are."""
 
-    name = "scripted expert"
-    state_names = POLICY_STATE  # of which it reads the jaws and the force
-    actions = ACTIONS
-    needs = Needs()  # it may be asked at any rate, for any text
-    detail = "the loop's process"
-    facts = {"policy_engine": "script"}  # noqa: RUF012 - never changed
-
-    def __init__(self, cell: Cell, *, disturb: float = 0.0, cameras: tuple[str, ...] = ()) -> None:
-        """`cell` gives the pose of the target, and the seed of all random numbers of an episode.
-        `disturb` (0..1) is the probability per decision that a push begins. `cameras` are those
-        whose images the observations shall have."""
-        self.cell, self.cameras, self.disturb = cell, cameras, disturb
-        self.reset()
-
-    def check_instruction(self, text: str) -> None:
-        """Accepts any text: the cell knows what is to be picked."""
+    pushes = (3, 6)
+    bounds = ((0.25, -0.32, 0.06), (0.6, 0.34, 0.36))
+    bad_look: bool  # see `Scripted`
+    # `reset`, which the base class calls when it is made, sets these.
+    _rising: bool
+    _attempt: int
+    _bin_height: float
+    _items: list[dict[str, Any]]
+    _before: int | None  # the item that it moved last
+    _way: int | None  # a neighbour that is in the way
 
     def reset(self) -> None:
-        """Begin an episode, whose random numbers follow from the seed of the cell's scene."""
-        self.rng = np.random.default_rng([self.cell.seed, 7])
-        self.speed = self.rng.uniform(0.22, 0.32)  # [m/s]
-        self._rising = False
-        self._push: tuple[int, Vec] = (0, np.zeros(3))
-        self._attempt = 0
-        self._bin_height: float = self.cell.scene.truth["bin_height"]
-        self._items: list[dict[str, Any]] = self.cell.scene.truth["items"]
-        self._before: int | None = 0  # the item that it moved last
-        self._way: int | None = None  # a neighbour that is in the way
-        self._look()
-        self._bad_look = self.disturb > 0 and self.rng.random() < 0.25
-        if self._bad_look:
-            self._noise[:2] = self.rng.uniform(0.015, 0.035) * _direction(self.rng)
+        self._rising, self._attempt = False, 0
+        self._bin_height = self.cell.scene.truth["bin_height"]
+        self._items = self.cell.scene.truth["items"]
+        self._before, self._way = 0, None
+        super().reset()
 
-    def _look(self) -> None:
-        """Draw new errors of perception, as an ordinary detector has them."""
-        self._noise = self.rng.normal(0, 0.0025, 3)
-        self._yaw_noise = self.rng.normal(0, 0.06)
+    def wrong_look(self) -> Vec:
+        far = self.rng.uniform(0.015, 0.035)
+        return far * direction(self.rng)
 
     def _give_up_attempt(self) -> None:
-        self._attempt += not self._bad_look
-        self._rising, self._bad_look = True, False
+        self._attempt += not self.bad_look
+        self._rising, self.bad_look = True, False
 
     def _positions(self) -> list[Vec]:
         """Where the items are (3,) [m], base frame."""
@@ -149,59 +115,29 @@ class Expert:
         high = (TOTE, RIM, BIN) if self._bin_height > LOW_WALL else (TOTE, RIM)
         walls = [wall for zone in high for wall in _walls(zone, at)]
         x, y, yaw = grasp(solids[item], others, walls, skip=self._attempt % 4)
-        yaw += self._yaw_noise
-        seen: Vec = np.array([x, y, poses[item][0][2]]) + self._noise
+        yaw += self.yaw_noise
+        seen: Vec = np.array([x, y, poses[item][0][2]]) + self.noise
         return seen, (yaw + math.pi / 2) % math.pi - math.pi / 2
 
-    def infer(self, obs: Observation) -> Chunk:
-        base = obs.base
-        R0, p0 = quat_to_mat(base.quat), base.pos
-        yaw = math.atan2(R0[1, 0], R0[0, 0])
-        left, push = self._push
-        state = dict(zip(self.state_names, (float(v) for v in obs.state), strict=True))
-        p, actions = p0.copy(), []
-        goal, goal_yaw, close, speed = self._decide(p, yaw, state)
-        demo, pushing = float(not self._bad_look), False
-        if left > 0 or (
-            self.disturb and self._may_push(p, close) and self.rng.random() < self.disturb
-        ):
-            if left == 0:
-                left = int(self.rng.integers(3, 6))
-                push = self.rng.normal(0, 1, 3) * [0.10, 0.10, 0.05]
-            self._push = (left - 1, push)
-            demo, pushing = 0.0, True
-        for _ in range(HORIZON):
-            if not pushing:
-                delta = goal - p
-                distance = float(np.linalg.norm(delta))
-                # Slowly down to where something may be below the fingers.
-                most = _LOW_SPEED if goal[2] < p[2] < _LOW and not close else speed
-                pace = min(most, 0.03 + 2.5 * distance) * _STEP
-                p = p + delta * min(1.0, pace / max(distance, 1e-9))
-                turn = (goal_yaw - yaw + math.pi / 2) % math.pi - math.pi / 2
-                yaw += max(-_TURN, min(_TURN, 0.35 * turn))
-            else:
-                p = np.clip(p + push * _STEP, (0.25, -0.32, 0.06), (0.6, 0.34, 0.36))
-            R = R0.T @ tool_down(yaw)
-            actions.append([*(R0.T @ (p - p0)), *mat_to_rotvec(R), float(close)])
-        return Chunk(
-            obs.t_ns, DT_NS, np.array(actions, np.float32), base, meta={"demonstration": demo}
-        )
+    def fastest(self, p: Vec, goal: Vec, aim: Aim) -> float:
+        # Slowly down to where something may be below the fingers.
+        return _LOW_SPEED if goal[2] < p[2] < _LOW and not aim.close else aim.speed
 
-    def _may_push(self, p: Vec, close: bool) -> bool:
-        return not close and BIN.holds(p[0], p[1], -0.03) and p[2] > 0.07
+    def turned(self, p: Vec, yaw: float, wanted: float) -> float:
+        return yaw + max(-_TURN, min(_TURN, 0.35 * half_turn(wanted - yaw)))
 
-    def _decide(self, p: Vec, yaw: float, s: dict[str, float]) -> tuple[Vec, float, bool, float]:
-        """Goal position (3,) [m] and yaw [rad] in the base frame, whether to close the jaws, and
-        speed [m/s]. `p` (3,) [m] and `yaw` [rad] are of the TCP, `s` is the state by name."""
-        shut = s["gripper.width_ref"] < self.cell.gripper.stroke / 2
+    def may_push(self, p: Vec, close: bool, state: dict[str, float]) -> bool:
+        return not close and BIN.holds(p[0], p[1], -0.03) and bool(p[2] > 0.07)
+
+    def decide(self, p: Vec, yaw: float, state: dict[str, float], t_s: float) -> Aim:
+        shut = state["gripper.width_ref"] < self.cell.gripper.stroke / 2
         where = self._positions()
         if shut:
-            if s["gripper.width"] < _EMPTY:  # closed on nothing, or lost the item
+            if state["gripper.width"] < _EMPTY:  # closed on nothing, or lost the item
                 self._give_up_attempt()
-                return p + _UP, yaw, False, self.speed
-            if s["gripper.force"] < _HOLD_FORCE:
-                return p, yaw, True, self.speed  # still closing
+                return Aim(p + _UP, yaw, False, self.speed)
+            if state["gripper.force"] < _HOLD_FORCE:
+                return Aim(p, yaw, True, self.speed)  # still closing
             held = min(range(len(where)), key=lambda i: math.dist(where[i], p))
             others = [at for i, at in enumerate(where) if i != held]
             if held in self._ordered():
@@ -212,25 +148,23 @@ class Expert:
         if self._rising:
             if p[2] > 0.15:
                 self._rising = False
-                self._look()
-            return np.array([p[0], p[1], 0.18]), yaw, False, self.speed
+                self.look()
+            return Aim(np.array([p[0], p[1], 0.18]), yaw, False, self.speed)
         job = self._job(where)
         if job is not None:
             job = self._clear(job, where)
         if job is None:  # all is where it belongs: retreat, and wait for what the station says
-            return np.array([p[0], p[1], 0.27]), yaw, False, self.speed
+            return Aim(np.array([p[0], p[1], 0.27]), yaw, False, self.speed)
         if job != self._before:
             self._before, self._attempt = job, 0
-            self._look()
+            self.look()
         target, fit = self._seen(job)
         off = math.hypot(p[0] - target[0], p[1] - target[1])
         if off > 0.07 and p[2] < 0.16 and not BIN.holds(p[0], p[1]):
-            return np.array([p[0], p[1], 0.24]), yaw, False, self.speed  # over the walls
-        return self._approach(p, yaw, s, target, fit)
+            return Aim(np.array([p[0], p[1], 0.24]), yaw, False, self.speed)  # over the walls
+        return self._approach(p, yaw, state, target, fit)
 
-    def _approach(
-        self, p: Vec, yaw: float, s: dict[str, float], target: Vec, fit: float
-    ) -> tuple[Vec, float, bool, float]:
+    def _approach(self, p: Vec, yaw: float, s: dict[str, float], target: Vec, fit: float) -> Aim:
         off = math.hypot(p[0] - target[0], p[1] - target[1])
         turn = (fit - yaw + math.pi / 2) % math.pi - math.pi / 2
         grasp_z = max(0.015, target[2] - 0.003)
@@ -241,36 +175,30 @@ class Expert:
         pushed = abs(s["wrench.fz"]) > 10.0 and p[2] < 0.12
         if pushed and p[2] > grasp_z + 0.012:
             self._give_up_attempt()
-            return p + _UP, yaw, False, self.speed
+            return Aim(p + _UP, yaw, False, self.speed)
         if (p[2] < grasp_z + 0.005 and off < 0.014) or pushed:
-            return p.copy(), yaw, True, self.speed
-        return np.array([target[0], target[1], z]), fit, False, self.speed
+            return Aim(p.copy(), yaw, True, self.speed)
+        return Aim(np.array([target[0], target[1], z]), fit, False, self.speed)
 
-    def _carry(self, p: Vec, yaw: float, to: tuple[float, float]) -> tuple[Vec, float, bool, float]:
+    def _carry(self, p: Vec, yaw: float, to: tuple[float, float]) -> Aim:
         """Carry what the jaws hold to the place `to` (x, y) [m], and let go of it there."""
         x, y = to
         off = math.hypot(p[0] - x, p[1] - y)
         if off < 0.015:
             if p[2] < _RELEASE_Z + 0.012:
-                return p, yaw, False, self.speed
-            return np.array([x, y, _RELEASE_Z]), yaw, True, 0.2
+                return Aim(p, yaw, False, self.speed)
+            return Aim(np.array([x, y, _RELEASE_Z]), yaw, True, 0.2)
         # By at most 0.6 rad: the shorter way round would change its mind at a quarter turn.
         straight = yaw - max(-0.6, min(0.6, yaw))
         if p[2] < 0.17:
-            return np.array([p[0], p[1], 0.22]), yaw, True, self.speed
-        return np.array([x, y, 0.21]), straight, True, self.speed
+            return Aim(np.array([p[0], p[1], 0.22]), yaw, True, self.speed)
+        return Aim(np.array([x, y, 0.21]), straight, True, self.speed)
 
 
 def connect(world: World, *, disturb: float = 0.0, cameras: tuple[str, ...] = ()) -> Expert:
     """The expert in `world`; `disturb` and `cameras` as in `Expert`. Raises ConfigError for a world
     that is not the simulated cell with the scene that the expert knows."""
-    if not isinstance(world, Cell) or world.cfg.scene != "pick_place":
-        found = f"the scene {world.cfg.scene}" if isinstance(world, Cell) else type(world).__name__
-        raise ConfigError(
-            f"the expert pick_place wants the simulated cell with the scene pick_place, found "
-            f"{found}: choose another expert, or another [cell]"
-        )
-    return Expert(world, disturb=disturb, cameras=cameras)
+    return Expert(cell_with(world, "pick_place"), disturb=disturb, cameras=cameras)
 
 
 def _in_tote(p: Vec) -> bool:
@@ -305,8 +233,3 @@ def _walls(zone: Zone, item: Vec) -> list[Solid]:
 _WALL = 0.004  # half the thickness of a wall [m]
 _ROUNDED = ("capsule", "cylinder", "ellipsoid")  # lying or standing
 _PLACES = ((0, 0), (-1, -1), (1, 1), (-1, 1), (1, -1))  # in a zone, as shares of its half size
-
-
-def _direction(rng: np.random.Generator) -> Vec:
-    angle = rng.uniform(0, 2 * math.pi)
-    return np.array([math.cos(angle), math.sin(angle)])

@@ -13,13 +13,10 @@ import math
 import numpy as np
 
 from headway.drivers import World
-from headway.drivers.sim.cell import Cell
 from headway.drivers.sim.returned_items import Loose
 from headway.drivers.sim.scenes.returns import BIN, SCAN, TOTES, Made, in_tote, meaning
-from headway.edge.policy.policy import Needs
-from headway.errors import ConfigError
 from headway.learn.experts._grasps import Solid, blocked, solid
-from headway.learn.experts._scripted import Aim, Scripted, half_turn
+from headway.learn.scripted import Aim, Scripted, cell_with, half_turn
 from headway.types import Vec
 
 _HOLD_FORCE = 6.0  # grip force at which the jaws hold something [N]
@@ -40,7 +37,6 @@ _AWAY_Z = 0.325  # so high the scanner no longer sees what the jaws hold [m]
 class Expert(Scripted):
     """The expert as a policy."""
 
-    needs = Needs()
     bad_look: bool  # see `Scripted`
     # `reset`, which the base class calls when it is made, sets these.
     _rising: bool
@@ -53,7 +49,7 @@ class Expert(Scripted):
         self._blocked, self._since = 0, None
         super().reset()
 
-    def may_push(self, p: Vec, close: bool) -> bool:
+    def may_push(self, p: Vec, close: bool, state: dict[str, float]) -> bool:
         return not close and BIN.holds(p[0], p[1], -0.03) and bool(p[2] > 0.07)
 
     def decide(self, p: Vec, yaw: float, state: dict[str, float], t_s: float) -> Aim:
@@ -271,10 +267,4 @@ class Expert(Scripted):
 def connect(world: World, *, disturb: float = 0.0, cameras: tuple[str, ...] = ()) -> Expert:
     """The expert in `world`; `disturb` and `cameras` as in `Scripted`. Raises ConfigError for a
     world that is not the simulated cell with the scene that the expert knows."""
-    if not isinstance(world, Cell) or world.cfg.scene != "returns":
-        found = f"the scene {world.cfg.scene}" if isinstance(world, Cell) else type(world).__name__
-        raise ConfigError(
-            f"the expert returns wants the simulated cell with the scene returns, found {found}: "
-            "choose another expert, or another [cell]"
-        )
-    return Expert(world, disturb=disturb, cameras=cameras)
+    return Expert(cell_with(world, "returns"), disturb=disturb, cameras=cameras)

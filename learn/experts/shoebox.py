@@ -16,24 +16,20 @@ recovery.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from headway.clock import NS
 from headway.drivers import World
-from headway.drivers.kinematics import Mat3, mat_to_rotvec, quat_to_mat, tool_down
-from headway.drivers.sim.cell import Cell
+from headway.drivers.kinematics import Mat3, tool_down
 from headway.drivers.sim.lidded_box import BROKEN_AWAY, LEDGE_TRAVEL, OPEN, Latch, LiddedBox
 from headway.drivers.sim.scenes.shoebox import Boxes
-from headway.edge.policy.policy import Needs
-from headway.errors import ConfigError
-from headway.learn.experts.pick_place import ACTIONS, DT_NS, HORIZON
-from headway.learn.state_names import POLICY_STATE
-from headway.types import Chunk, Observation, Vec
+from headway.learn.scripted import DT_NS, Aim, Scripted, cell_with, direction, half_turn
+from headway.types import Vec
 
 _STEP = DT_NS / NS  # time between waypoints [s]
+_TURN = 0.07  # about the vertical, at most, between waypoints [rad]
 _HOLD_FORCE = 6.0  # grip force at which the jaws hold something [N]
 _EMPTY = 0.004  # opening below which closed jaws hold nothing [m]
 _WIDE = 0.05  # opening from which the jaws fit over a fin [m]
@@ -53,10 +49,6 @@ _LET_FALL = 1.2  # and of one that shall fall shut
 _ENOUGH_S = 2.5  # the latch is pressed again when it stays released for less than this [s]
 _TOUCH = 5.0  # a push that is no noise of the sensor [N]
 _TOO_MUCH = 22.0  # a push that has reached the end of a pad, or what is none [N]
-
-# Where the TCP goes from a place (3,) [m], base frame; the yaw [rad] there, whether to close the
-# jaws, and the speed [m/s].
-Plan = tuple[Callable[[Vec], Vec], float, bool, float]
 
 
 @dataclass(frozen=True)
@@ -101,49 +93,35 @@ class _Seen:
         return math.atan2(self.R[1, 0], self.R[0, 0])
 
 
-class Expert:
+class Expert(Scripted):
     """The expert as a policy, for the simulated cell only: it is told where the boxes are."""
 
-    name = "scripted expert"
-    state_names = POLICY_STATE  # of which it reads the jaws and the force
-    actions = ACTIONS
-    needs = Needs()
-    detail = "the loop's process"
-    facts = {"policy_engine": "script"}  # noqa: RUF012 - never changed
-
-    def __init__(self, cell: Cell, *, disturb: float = 0.0, cameras: tuple[str, ...] = ()) -> None:
-        """`cell` gives the poses of the boxes, and the seed of all random numbers of an episode.
-        `disturb` (0..1) is the probability per decision that a push begins. `cameras` are those
-        whose images the observations shall have."""
-        self.cell, self.cameras, self.disturb = cell, cameras, disturb
-        self.reset()
-
-    def check_instruction(self, text: str) -> None:
-        """Accepts any text; it holds still for one that names no box."""
+    speeds = (0.24, 0.32)
+    sight = (0.0025, 0.0025, 0.0015)
+    yaw_sight = 0.03
+    pushes = (3, 6)
+    bounds = ((0.25, -0.36, 0.15), (0.55, 0.36, 0.42))
+    bad_look: bool  # see `Scripted`
+    # `reset`, which the base class calls when it is made, sets these.
+    _rising: bool
+    _standing: int  # for how many decisions the due lid has been half open
+    _box: int | None  # the one that was due last
+    _wrong_side: bool  # whether the wrong pad is pressed
 
     def reset(self) -> None:
-        """Begin an episode, whose random numbers follow from the seed of the cell's scene."""
-        self.rng = np.random.default_rng([self.cell.seed, 7])
-        self.speed = self.rng.uniform(0.24, 0.32)  # [m/s]
-        self._rising = False
-        self._push: tuple[int, Vec] = (0, np.zeros(3))
-        self._standing = 0  # for how many decisions the due lid has been half open
-        self._box: int | None = None  # the one that was due last
-        self._wrong_side = False  # whether the wrong pad is pressed
-        self._look()
-        self._bad_look = self.disturb > 0 and self.rng.random() < 0.25
-        if self._bad_look:
-            angle = self.rng.uniform(0.0, 2.0 * math.pi)
-            far = self.rng.uniform(0.015, 0.03)
-            self._noise[:2] = far * math.cos(angle), far * math.sin(angle)
+        self._rising, self._standing = False, 0
+        self._box, self._wrong_side = None, False
+        super().reset()
 
-    def _look(self) -> None:
-        """Draw new errors of perception, as an ordinary detector has them."""
-        self._noise = self.rng.normal(0.0, (0.0025, 0.0025, 0.0015))
-        self._yaw_noise = float(self.rng.normal(0.0, 0.03))
+    def wrong_look(self) -> Vec:
+        return direction(self.rng) * self.rng.uniform(0.015, 0.03)
+
+    @property
+    def astray(self) -> bool:
+        return bool(self.bad_look or self._wrong_side)
 
     def _give_up_attempt(self) -> None:
-        self._rising, self._bad_look, self._wrong_side = True, False, False
+        self._rising, self.bad_look, self._wrong_side = True, False, False
 
     def _due(self) -> Latch | None:
         """The latch of the box that the station asks for, or of one that it asked for before and
@@ -167,9 +145,9 @@ class Expert:
             body = cell.data.body(f"box{latch.i}")
             p, R = body.xpos.copy(), body.xmat.reshape(3, 3).copy()
             angle = latch.angle + float(self.rng.normal(0.0, 0.01))
-        turn = tool_down(self._yaw_noise) @ tool_down(0.0)  # about the vertical
+        turn = tool_down(self.yaw_noise) @ tool_down(0.0)  # about the vertical
         until = latch.released_s(t_s), latch.jammed_s(t_s)
-        return _Seen(latch.box, turn @ R, p + self._noise, angle, *until)
+        return _Seen(latch.box, turn @ R, p + self.noise, angle, *until)
 
     def _wrongly_open(self) -> Latch | None:
         """The latch of a box that stands open and that no line so far asks for."""
@@ -183,50 +161,25 @@ class Expert:
         boxes: Boxes = self.cell.scene.truth["boxes"]
         return [self._see(latch) for latch in boxes.latches if latch.angle > BROKEN_AWAY]
 
-    def infer(self, obs: Observation) -> Chunk:
-        base = obs.base
-        R0, p0 = quat_to_mat(base.quat), base.pos
-        yaw = math.atan2(R0[1, 0], R0[0, 0])
-        left, push = self._push
-        state = dict(zip(self.state_names, (float(v) for v in obs.state), strict=True))
-        p, actions = p0.copy(), []
-        path, goal_yaw, close, speed = self._decide(p, yaw, state)
-        demo, pushing = float(not (self._bad_look or self._wrong_side)), False
-        if left > 0 or (
-            self.disturb and self._may_push(p, state) and self.rng.random() < self.disturb
-        ):
-            if left == 0:
-                left = int(self.rng.integers(3, 6))
-                push = self.rng.normal(0, 1, 3) * [0.10, 0.10, 0.05]
-            self._push = (left - 1, push)
-            demo, pushing = 0.0, True
-        for _ in range(HORIZON):
-            if not pushing:
-                delta = path(p) - p
-                distance = float(np.linalg.norm(delta))
-                pace = min(speed, 0.03 + 2.5 * distance) * _STEP
-                p = p + delta * min(1.0, pace / max(distance, 1e-9))
-                turn = (goal_yaw - yaw + math.pi / 2) % math.pi - math.pi / 2
-                yaw += max(-0.07, min(0.07, 0.35 * turn))
-            else:
-                p = np.clip(p + push * _STEP, (0.25, -0.36, 0.15), (0.55, 0.36, 0.42))
-            R = R0.T @ tool_down(yaw)
-            actions.append([*(R0.T @ (p - p0)), *mat_to_rotvec(R), float(close)])
-        return Chunk(
-            obs.t_ns, DT_NS, np.array(actions, np.float32), base, meta={"demonstration": demo}
-        )
+    def fastest(self, p: Vec, goal: Vec, aim: Aim) -> float:
+        return aim.speed
 
-    def _may_push(self, p: Vec, s: dict[str, float]) -> bool:
-        return p[2] > _TRAVEL_Z and p[0] < 0.45 and not self._shut(s)
+    def turned(self, p: Vec, yaw: float, wanted: float) -> float:
+        return yaw + max(-_TURN, min(_TURN, 0.35 * half_turn(wanted - yaw)))
+
+    def may_push(self, p: Vec, close: bool, state: dict[str, float]) -> bool:
+        return p[2] > _TRAVEL_Z and p[0] < 0.45 and not self._shut(state)
 
     def _shut(self, s: dict[str, float]) -> bool:
         return s["gripper.width_ref"] < self.cell.gripper.stroke / 2
 
-    def _decide(self, p: Vec, yaw: float, s: dict[str, float]) -> Plan:
-        """What to do next. `p` (3,) [m] and `yaw` [rad] are of the TCP in the base frame, `s` is
-        the state by name."""
-        shut = self._shut(s)
-        held = shut and _EMPTY < s["gripper.width"] < _WIDE and s["gripper.force"] > _HOLD_FORCE
+    def decide(self, p: Vec, yaw: float, state: dict[str, float], t_s: float) -> Aim:
+        shut = self._shut(state)
+        held = (
+            shut
+            and _EMPTY < state["gripper.width"] < _WIDE
+            and state["gripper.force"] > _HOLD_FORCE
+        )
         wrong = self._wrongly_open()
         latch = self._due() if wrong is None else wrong
         seen = None if latch is None else self._see(latch)
@@ -240,39 +193,39 @@ class Expert:
             if by_hand and seen is not None and other.box is seen.box:
                 continue
             if math.hypot(p[0] - fin[0], p[1] - fin[1]) < 0.08 and p[2] < fin[2] + 0.035:
-                return _to(np.array([p[0], p[1], fin[2] + 0.06])), yaw, False, self.speed
+                return Aim(np.array([p[0], p[1], fin[2] + 0.06]), yaw, False, self.speed)
         if held or seen is None:  # that is something else
-            return _to(p), yaw, False, self.speed
+            return Aim(p, yaw, False, self.speed)
         if self._rising:
             return self._rise(p, yaw, shut)
         if by_hand:
-            return self._reach(p, yaw, s, seen)
+            return self._reach(p, yaw, state, seen)
         if seen.angle > OPEN + 0.03:  # back to where the camera sees all boxes
-            return _to(np.array([0.37, p[1], max(0.28, min(p[2], 0.34))])), yaw, False, self.speed
+            return Aim(np.array([0.37, p[1], max(0.28, min(p[2], 0.34))]), yaw, False, self.speed)
         if seen.angle > BROKEN_AWAY:  # the lid is falling, or leans on the jaws
             up = np.array([p[0], p[1], max(p[2], seen.fin[2] + 0.05)])
-            return _to(up), yaw, False, self.speed
+            return Aim(up, yaw, False, self.speed)
         if seen.released_s > (0.5 if p[2] < seen.fin[2] + 0.01 else _ENOUGH_S):
-            return self._reach(p, yaw, s, seen)
-        return self._press(p, yaw, s, seen)
+            return self._reach(p, yaw, state, seen)
+        return self._press(p, yaw, state, seen)
 
-    def _rise(self, p: Vec, yaw: float, shut: bool) -> Plan:
+    def _rise(self, p: Vec, yaw: float, shut: bool) -> Aim:
         """Up after a failed attempt, then look again."""
         top = _TRAVEL_Z if p[0] < _LIDS_X else _OVER_LIDS_Z
         if p[2] > top - 0.01:
             self._rising = False
-            self._look()
+            self.look()
         # Jaws that open beside a box would push it.
-        return _to(np.array([p[0], p[1], max(p[2], top + 0.01)])), yaw, shut, self.speed
+        return Aim(np.array([p[0], p[1], max(p[2], top + 0.01)]), yaw, shut, self.speed)
 
-    def _turn(self, seen: _Seen, shut: bool) -> Plan:
+    def _turn(self, seen: _Seen, shut: bool) -> Aim:
         """Along the lid's arc, until it falls open by itself, or `shut`."""
         speed = _LIFT if seen.angle > BROKEN_AWAY else 0.5 * _LIFT
         way = -1.0 if shut else 1.0
         hold = seen.angle > _LET_FALL if shut else seen.angle < _LET_GO
-        return (lambda p: seen.ahead(p, way)), seen.yaw, hold, speed
+        return Aim(lambda p: seen.ahead(p, way), seen.yaw, hold, speed)
 
-    def _reach(self, p: Vec, yaw: float, s: dict[str, float], seen: _Seen) -> Plan:
+    def _reach(self, p: Vec, yaw: float, s: dict[str, float], seen: _Seen) -> Aim:
         """Over the fin, down with open jaws, and close them."""
         # An open lid leans over the fin: there the jaws have less room.
         fin = seen.fin if seen.angle < BROKEN_AWAY else seen.at(seen.box.pinch(seen.angle, 0.027))
@@ -283,26 +236,26 @@ class Expert:
         if self._shut(s):
             if not low:  # they have pressed a pad
                 above = np.array([p[0], p[1], clear + 0.01])
-                return _to(above), yaw, bool(p[2] < rim + 0.03), self.speed
+                return Aim(above, yaw, bool(p[2] < rim + 0.03), self.speed)
             if s["gripper.width"] < _EMPTY:
                 self._give_up_attempt()
-                return _to(p + _UP), yaw, False, self.speed
-            return _to(p), yaw, True, self.speed  # still closing
+                return Aim(p + _UP, yaw, False, self.speed)
+            return Aim(p, yaw, True, self.speed)  # still closing
         wide = s["gripper.width"] > _WIDE
         turn = (seen.yaw - yaw + math.pi / 2) % math.pi - math.pi / 2
         if abs(s["wrench.fz"]) > 12.0 and fin[2] + 0.008 < p[2] < clear:  # a finger stands on it
             self._give_up_attempt()
-            return _to(p + _UP), yaw, False, self.speed
+            return Aim(p + _UP, yaw, False, self.speed)
         if p[2] < fin[2] + 0.002 and off < 0.012:
-            return _to(p), yaw, True, self.speed
+            return Aim(p, yaw, True, self.speed)
         ready = off < 0.007 and abs(turn) < 0.12
         if wide and (ready or (p[2] < clear - 0.01 and off < 0.012)):
             # In two steps, so that fingers that come down on something do not press on it much.
             height = fin[2] + (0.010 if p[2] > fin[2] + 0.014 else 0.0)
-            return _to(np.array([fin[0], fin[1], height])), seen.yaw, False, 0.12
-        return self._over(p, fin, off, clear), seen.yaw, False, self.speed
+            return Aim(np.array([fin[0], fin[1], height]), seen.yaw, False, 0.12)
+        return Aim(self._over(p, fin, off, clear), seen.yaw, False, self.speed)
 
-    def _press(self, p: Vec, yaw: float, s: dict[str, float], seen: _Seen) -> Plan:
+    def _press(self, p: Vec, yaw: float, s: dict[str, float], seen: _Seen) -> Aim:
         """Over the pad of the latch with closed jaws, and down until it clicks."""
         fin = seen.fin
         side = -seen.box.side if self._wrong_side else seen.box.side
@@ -312,45 +265,35 @@ class Expert:
         depth = float(ledge[2]) + _TIPS - LEDGE_TRAVEL - 0.003
         if p[2] < rim + _RIM and math.hypot(p[0] - fin[0], p[1] - fin[1]) < 0.03:
             above = np.array([p[0], p[1], rim + _RIM + 0.01])  # not closing on the fin
-            return _to(above), yaw, False, self.speed
+            return Aim(above, yaw, False, self.speed)
         closed = s["gripper.width"] < 2 * _EMPTY
         down = off < 0.006 or (p[2] < rim + 0.02 and off < 0.012)
         if down and closed and (self._wrong_side or seen.jammed_s == 0.0):
             push, above = -s["wrench.fz"], p[2] > ledge[2] + _TIPS + 0.007
             if push > _TOO_MUCH or p[2] < depth + 0.001 or (push > _TOUCH and above):
                 self._give_up_attempt()
-                return _to(p + _UP), yaw, True, self.speed
-            return _to(np.array([ledge[0], ledge[1], depth])), seen.yaw, True, _PRESS
+                return Aim(p + _UP, yaw, True, self.speed)
+            return Aim(np.array([ledge[0], ledge[1], depth]), seen.yaw, True, _PRESS)
         close = bool(p[0] < _LIDS_X)  # not on the fin of a lid that stands open
-        return self._over(p, ledge, off, rim + 0.04), seen.yaw, close, self.speed
+        return Aim(self._over(p, ledge, off, rim + 0.04), seen.yaw, close, self.speed)
 
     @staticmethod
-    def _over(p: Vec, target: Vec, off: float, clear: float) -> Callable[[Vec], Vec]:
+    def _over(p: Vec, target: Vec, off: float, clear: float) -> Vec:
         """To above `target`, which is `off` [m] from `p` seen from above. The tool goes sideways
         above all boxes, or at the height `clear` [m] when it is near."""
         if off > 0.012 and p[2] < clear - 0.01:
-            return _to(np.array([p[0], p[1], clear + 0.01]))
+            return np.array([p[0], p[1], clear + 0.01])
         if (
             p[0] > _LIDS_X and abs(p[1] - target[1]) > 0.05 and clear < _TRAVEL_Z
         ):  # not through lids that stand open
-            return _to(np.array([0.37, p[1], max(p[2], 0.25)]))
+            return np.array([0.37, p[1], max(p[2], 0.25)])
         height = clear if off < 0.04 else max(clear, _TRAVEL_Z)
         if off > 0.04 and p[2] < height - 0.02:
-            return _to(np.array([p[0], p[1], height]))
-        return _to(np.array([target[0], target[1], height]))
-
-
-def _to(goal: Vec) -> Callable[[Vec], Vec]:
-    return lambda p: goal
+            return np.array([p[0], p[1], height])
+        return np.array([target[0], target[1], height])
 
 
 def connect(world: World, *, disturb: float = 0.0, cameras: tuple[str, ...] = ()) -> Expert:
     """The expert in `world`; `disturb` and `cameras` as in `Expert`. Raises ConfigError for a world
     that is not the simulated cell with the scene that the expert knows."""
-    if not isinstance(world, Cell) or world.cfg.scene != "shoebox":
-        found = f"the scene {world.cfg.scene}" if isinstance(world, Cell) else type(world).__name__
-        raise ConfigError(
-            f"the expert shoebox wants the simulated cell with the scene shoebox, found {found}: "
-            "choose another expert, or another [cell]"
-        )
-    return Expert(world, disturb=disturb, cameras=cameras)
+    return Expert(cell_with(world, "shoebox"), disturb=disturb, cameras=cameras)

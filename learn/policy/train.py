@@ -28,7 +28,6 @@ from torch import Tensor
 from headway.drivers.sim.arm_model import with_gripper
 from headway.drivers.sim.cell import CellConfig
 from headway.drivers.sim.gripper import WRIST_TILT
-from headway.learn.experts.pick_place import ACTIONS, HORIZON
 from headway.learn.networks import CameraModel, wrist_camera
 from headway.learn.policy import checkpoint, samples
 from headway.learn.policy.corpus import Corpus, corpus_of
@@ -37,6 +36,7 @@ from headway.learn.policy.head import flow_loss
 from headway.learn.policy.network import FlowPolicy
 from headway.learn.policy.samples import Samples, Source
 from headway.learn.policy.text_training import embeddings, train_text
+from headway.learn.scripted import ACTIONS, HORIZON
 from headway.learn.state_names import POLICY_STATE
 
 ARM = with_gripper("ur5e")  # of the demonstrations

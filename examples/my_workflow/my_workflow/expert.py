@@ -3,10 +3,7 @@ with the errors of a detector, and which lamps are on; nothing of it runs on a r
 
 import numpy as np
 
-from headway.drivers.sim.cell import Cell
-from headway.edge.policy.policy import Needs
-from headway.errors import ConfigError
-from headway.learn.scripted import Aim, Scripted
+from headway.learn.scripted import Aim, Scripted, cell_with
 from my_workflow.scene import TOP
 
 HOVER = TOP + 0.05  # of the TCP, before a press and after it [m]
@@ -18,13 +15,11 @@ PRESS = 0.04  # [m/s]
 class Expert(Scripted):
     """The expert as a policy. It decides anew from what it sees, and so takes over anywhere."""
 
-    needs = Needs()  # any rate, any text
-
     def reset(self):
         self._rising = False
         super().reset()
 
-    def may_push(self, p, close):
+    def may_push(self, p, close, state):
         return not close and p[2] > HOVER + 0.03
 
     def decide(self, p, yaw, state, t_s):
@@ -34,8 +29,7 @@ class Expert(Scripted):
             return Aim(np.array([p[0], p[1], HOVER + 0.02]), yaw, True, self.speed)
         goal = np.array([*button, HOVER]) + self.noise * [1.0, 1.0, 0.0]
         if np.hypot(*(goal - p)[:2]) > 0.008:
-            # At the height of travel, with open jaws: where they close tells the eyes of the
-            # policy what to look at.
+            # At the height of travel, with open jaws.
             goal[2] = max(HOVER, p[2]) if p[2] > HOVER - 0.01 else HOVER
             if p[2] < HOVER - 0.01:
                 goal[:2] = p[:2]
@@ -62,9 +56,4 @@ class Expert(Scripted):
 
 def connect(world, *, disturb=0.0, cameras=()):
     """The expert in `world`; `disturb` (0..1) is how often it is pushed off its way."""
-    if not isinstance(world, Cell) or world.cfg.scene != "press_button":
-        raise ConfigError(
-            "the expert press_button wants the simulated cell with the scene press_button, found "
-            "another one: set `scene` in [cell]"
-        )
-    return Expert(world, disturb=disturb, cameras=cameras)
+    return Expert(cell_with(world, "press_button"), disturb=disturb, cameras=cameras)
