@@ -19,7 +19,7 @@ from headway import config
 from headway.config import Fraction, NotNegative
 from headway.edge.control.events import EventKind
 from headway.edge.control.tasks import Place, Sensed, TaskAbout
-from headway.edge.control.tasks._cells import Zone, check_world, stroke_of
+from headway.edge.control.tasks._cells import Closing, Zone, check_world, stroke_of
 from headway.types import OrderState, Pose
 
 
@@ -73,7 +73,7 @@ class PickPlace:
     def __init__(self, cfg: Config, about: TaskAbout, stroke: float) -> None:
         """`stroke` [m] of the gripper. `about.happened` is called with the width of the jaws and x,
         y, z of the TCP in the base frame [m]."""
-        self.cfg, self._stroke, self._happened = cfg, stroke, about.happened
+        self.cfg, self._happened = cfg, about.happened
         self.phase: int = Phase.APPROACH
         self.retries = 0
         self.done = self.holding = False
@@ -81,8 +81,8 @@ class PickPlace:
         self.goal: Pose | None = None
         self.instruction: str | None = None
         self._order: OrderState | None = None  # what the station said last
-        self._was_closing = self._closed_on_nothing = False
-        self._still_s = self._last_width = 0.0
+        self._closed_on_nothing = False
+        self._jaws = Closing(cfg.open_fraction * stroke, cfg.settle_s)
 
     @property
     def recovering(self) -> bool:
@@ -97,26 +97,19 @@ class PickPlace:
         state, grip, dt = sensed.state, sensed.grip, sensed.dt
         if state is None or grip is None:
             return
-        c = self.cfg
         x, y, z = state.tcp.pos.tolist()
         width, width_ref = grip.width, grip.width_ref
         if not math.isfinite(x + y + z + width + width_ref):
             return
-        closing = width_ref < c.open_fraction * self._stroke
-        # `_last_width` follows the width with a time constant of 10 ms. Encoder noise is 0.1 mm; a
-        # jaw that closes by 0.24 mm per 2 ms tick is 1.2 mm ahead of it.
-        moving = abs(width - self._last_width) > 0.0008
-        self._last_width += (width - self._last_width) * min(1.0, dt / 0.01)
-        self._still_s = 0.0 if moving else self._still_s + dt
-        settled = self._still_s >= c.settle_s
-        if closing and not self._was_closing:
-            self._still_s, settled, self._closed_on_nothing = 0.0, False, False
+        jaws = self._jaws
+        jaws.step(width, width_ref, dt)
+        if jaws.begins:
+            self._closed_on_nothing = False
             self.phase = Phase.GRASP
-        if closing:
-            self._while_closed(x, y, z, width, settled)
+        if jaws.closing:
+            self._while_closed(x, y, z, width)
         else:
             self._while_open(x, y, z, width)
-        self._was_closing = closing
 
     def _follow(self, order: OrderState) -> None:
         """Take in what the station says anew. What lies at the target and weighs wrong has to be
@@ -134,8 +127,8 @@ class PickPlace:
         if last is not None and order.line != last.line and self.phase == Phase.RETREAT:
             self.phase = Phase.APPROACH
 
-    def _while_closed(self, x: float, y: float, z: float, width: float, settled: bool) -> None:
-        c = self.cfg
+    def _while_closed(self, x: float, y: float, z: float, width: float) -> None:
+        c, settled = self.cfg, self._jaws.settled
         if width < c.empty_width:
             if self.holding or (settled and not self._closed_on_nothing):
                 if self.holding:
@@ -158,7 +151,7 @@ class PickPlace:
 
     def _while_open(self, x: float, y: float, z: float, width: float) -> None:
         c = self.cfg
-        if self._was_closing:
+        if self._jaws.was_closing:
             if self.holding and c.target.holds(x, y):
                 self.phase = Phase.RETREAT
                 text = "released over the target"

@@ -20,7 +20,7 @@ from headway import config
 from headway.config import Fraction, NotNegative
 from headway.edge.control.events import EventKind
 from headway.edge.control.tasks import Place, Sensed, TaskAbout
-from headway.edge.control.tasks._cells import Zone, check_world, stroke_of
+from headway.edge.control.tasks._cells import Closing, Zone, check_world, stroke_of
 from headway.types import OrderState, Pose
 
 
@@ -80,7 +80,7 @@ class Returns:
     def __init__(self, cfg: Config, about: TaskAbout, stroke: float) -> None:
         """`stroke` [m] of the gripper. `about.happened` is called with the width of the jaws and x,
         y, z of the TCP in the base frame [m]."""
-        self.cfg, self._stroke, self._happened = cfg, stroke, about.happened
+        self.cfg, self._happened = cfg, about.happened
         self.phase: int = Phase.APPROACH
         self.retries = 0
         self.done = self.holding = self.read = False
@@ -90,8 +90,8 @@ class Returns:
         self._totes = (cfg.blue, cfg.yellow)
         self._order: OrderState | None = None  # what the station said last
         self._line: int | None = None  # the due one, None before the station has said it
-        self._was_closing = self._closed_on_nothing = False
-        self._still_s = self._last_width = 0.0
+        self._closed_on_nothing = False
+        self._jaws = Closing(cfg.open_fraction * stroke, cfg.settle_s)
         self._waited_s = 0.0  # how long the station has been shown what it does not see
 
     @property
@@ -107,26 +107,19 @@ class Returns:
             self._hear(sensed.order)
         if state is None or grip is None:
             return
-        c = self.cfg
         x, y, z = state.tcp.pos.tolist()
         width, width_ref = grip.width, grip.width_ref
         if not math.isfinite(x + y + z + width + width_ref):
             return
-        closing = width_ref < c.open_fraction * self._stroke
-        # `_last_width` follows the width with a time constant of 10 ms. Encoder noise is 0.1 mm; a
-        # jaw that closes at 0.12 m/s is 1.2 mm ahead of it.
-        moving = abs(width - self._last_width) > 0.0008
-        self._last_width += (width - self._last_width) * min(1.0, dt / 0.01)
-        self._still_s = 0.0 if moving else self._still_s + dt
-        settled = self._still_s >= c.settle_s
-        if closing and not self._was_closing:
-            self._still_s, settled, self._closed_on_nothing = 0.0, False, False
+        jaws = self._jaws
+        jaws.step(width, width_ref, dt)
+        if jaws.begins:
+            self._closed_on_nothing = False
             self.phase, self._waited_s = Phase.GRASP, 0.0
-        if closing:
-            self._while_closed(x, y, z, width, settled, dt)
+        if jaws.closing:
+            self._while_closed(x, y, z, width, dt)
         else:
             self._while_open(x, y, z, width, dt)
-        self._was_closing = closing
         if sensed.order is not None and sensed.order.line >= sensed.order.lines and not self.done:
             self.done = True
             self._say(EventKind.TASK_DONE, "done", x, y, z, width)
@@ -146,9 +139,8 @@ class Returns:
             self.read = True
         self.instruction = order.instruction or None
 
-    def _while_closed(
-        self, x: float, y: float, z: float, width: float, settled: bool, dt: float
-    ) -> None:
+    def _while_closed(self, x: float, y: float, z: float, width: float, dt: float) -> None:
+        settled = self._jaws.settled
         if width < self.cfg.empty_width:
             if self.holding or (settled and not self._closed_on_nothing):
                 if self.holding:
@@ -181,7 +173,7 @@ class Returns:
 
     def _while_open(self, x: float, y: float, z: float, width: float, dt: float) -> None:
         c = self.cfg
-        if self._was_closing and self.holding:
+        if self._jaws.was_closing and self.holding:
             self.holding, self._waited_s = False, 0.0
             if any(tote.holds(x, y) for tote in self._totes):
                 self.phase = Phase.RETREAT

@@ -21,7 +21,7 @@ from headway import config
 from headway.config import Fraction, NotNegative, Positive, Seconds
 from headway.edge.control.events import EventKind
 from headway.edge.control.tasks import Place, Sensed, TaskAbout
-from headway.edge.control.tasks._cells import check_world, stroke_of
+from headway.edge.control.tasks._cells import Closing, check_world, stroke_of
 from headway.types import OrderState, Pose
 
 
@@ -79,7 +79,7 @@ class Shoebox:
     def __init__(self, cfg: Config, about: TaskAbout, stroke: float) -> None:
         """`stroke` [m] of the gripper. `about.happened` is called with the width of the jaws and x,
         y, z of the TCP in the base frame [m]."""
-        self.cfg, self._stroke, self._happened = cfg, stroke, about.happened
+        self.cfg, self._happened = cfg, about.happened
         self.phase: int = Phase.APPROACH
         self.retries = 0
         self.done = self.holding = False
@@ -90,8 +90,8 @@ class Shoebox:
         self._confirmed = False  # the station closed the line while the jaws still held the fin
         self._now = 0.0  # [s]
         self._at = (0.0, 0.0, 0.0, 0.0)  # x, y, z of the TCP and the width of the jaws [m]
-        self._was_closing = self._said_empty = False
-        self._still_s = self._last_width = 0.0
+        self._said_empty = False
+        self._jaws = Closing(cfg.open_fraction * stroke, cfg.settle_s)
         self._clicked_s: float | None = None  # when the click was felt [s]
         self._let_go_s = 0.0  # when the lid was let go beyond its hinge [s]
         self._peak = self._low = 0.0  # of the present press: largest force [N], lowest z [m]
@@ -125,16 +125,19 @@ class Shoebox:
         self._now, self._at = sensed.elapsed, (x, y, z, width)
         if self.done:
             return
-        closing = width_ref < self.cfg.open_fraction * self._stroke
-        settled = self._settled(width, closing, sensed.dt)
+        jaws = self._jaws
+        jaws.step(width, width_ref, sensed.dt)
+        if jaws.begins:
+            self._said_empty = False
+            if self.phase == Phase.REACH:
+                self.phase = Phase.GRIP
         push = 0.0 if sensed.wrench is None else -float(sensed.wrench[2])
         if self._released and not self.holding:
             self._wait_for_lid()
-        if closing:
-            self._while_closed(settled, push)
+        if jaws.closing:
+            self._while_closed(jaws.settled, push)
         else:
             self._while_open()
-        self._was_closing = closing
 
     def _follow(self, order: OrderState) -> None:
         """Take in what the station says anew. Another line begins with an approach; a lid that was
@@ -150,19 +153,6 @@ class Shoebox:
                 self.phase = Phase.APPROACH
         elif order.mismatch and self.phase == Phase.RELEASE:
             self._fail(EventKind.RELEASED_ELSEWHERE, "the station objects to the lid")
-
-    def _settled(self, width: float, closing: bool, dt: float) -> bool:
-        """Whether the jaws have finished closing."""
-        # `_last_width` follows the width with a time constant of 10 ms. Encoder noise is 0.1 mm; a
-        # jaw that closes by 0.96 mm per 8 ms tick is further ahead of it.
-        moving = abs(width - self._last_width) > 0.0008
-        self._last_width += (width - self._last_width) * min(1.0, dt / 0.01)
-        self._still_s = 0.0 if moving else self._still_s + dt
-        if closing and not self._was_closing:
-            self._still_s, self._said_empty = 0.0, False
-            if self.phase == Phase.REACH:
-                self.phase = Phase.GRIP
-        return closing and self._still_s >= self.cfg.settle_s
 
     def _while_closed(self, settled: bool, push: float) -> None:
         empty = self._at[3] < self.cfg.empty_width
@@ -215,7 +205,7 @@ class Shoebox:
 
     def _while_open(self) -> None:
         c = self.cfg
-        if self._was_closing and self.holding:
+        if self._jaws.was_closing and self.holding:
             if self._angle() >= c.open_angle:
                 self._let_go("released with the lid up")
             else:
