@@ -6,14 +6,22 @@ import errno
 import fcntl
 import os
 import socket
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+import msgspec
+
 from headway.errors import Busy, OutputError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
+# What reading a damaged .npz file, or JSON in it, may raise.
+UNREADABLE = (
+    OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error, msgspec.MsgspecError,
+)  # fmt: skip
 
 
 def write_text(path: Path, text: str) -> None:

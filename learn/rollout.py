@@ -14,7 +14,6 @@ from __future__ import annotations
 import gc
 import os
 import zipfile
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -36,6 +35,7 @@ from headway.edge.control.settings import Settings
 from headway.edge.control.station import Station
 from headway.edge.policy.policy import Policy
 from headway.errors import ConfigError, RecordingError
+from headway.learn.files import UNREADABLE
 from headway.types import Chunk, Observation
 
 # Who made a chunk (`Decisions.source`). A chunk says it by the number `source` of its `meta`.
@@ -364,14 +364,7 @@ def load(path: Path) -> list[Rollout]:
         made = Decisions(**{name: found[name] for name in _NO_DECISIONS})
         if sum(a.ticks for a in about) != len(rows) or sum(a.decisions for a in about) != len(made):
             raise ValueError("the number of rows is not what it says")
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        zipfile.BadZipFile,
-        zlib.error,
-        msgspec.MsgspecError,
-    ) as e:
+    except UNREADABLE as e:
         raise RecordingError(
             f"{path}: wanted a file of rollouts, found none that can be read ({e}): collect them "
             "again"

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from headway.config import Struct
 from headway.learn.execution.descent import Descent
+from headway.learn.members import MemberLinear
 
 FLOATS = NDArray[np.float32]
 CLIP = 4.0  # standardised inputs are clipped to +- this
@@ -39,7 +40,10 @@ class Members(nn.Module):
         # What hardly moves in training must not be blown up when it moves later.
         self.register_buffer("gain", torch.where(std > 1e-6, 1.0 / std.clamp(min=2e-2), 0.0))
         self.layers = nn.ModuleList(
-            [_Layer(members, a, b) for a, b in ((x.shape[1], width), (width, width), (width, 1))]
+            [
+                MemberLinear(members, a, b)
+                for a, b in ((x.shape[1], width), (width, width), (width, 1))
+            ]
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -48,19 +52,6 @@ class Members(nn.Module):
         x = F.dropout(F.silu(first(x)), self.dropout, self.training)
         x = F.dropout(F.silu(second(x)), self.dropout, self.training)
         return out(x)[..., 0]
-
-
-class _Layer(nn.Module):
-    """A linear layer for each member."""
-
-    def __init__(self, members: int, inputs: int, outputs: int) -> None:
-        super().__init__()
-        bound = inputs**-0.5  # as of torch.nn.Linear
-        self.weight = nn.Parameter(torch.empty(members, inputs, outputs).uniform_(-bound, bound))
-        self.bias = nn.Parameter(torch.empty(members, 1, outputs).uniform_(-bound, bound))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x @ self.weight + self.bias
 
 
 def fit(x: FLOATS, y: FLOATS, rows: list[NDArray[np.int64]], how: Regression, seed: int) -> Members:

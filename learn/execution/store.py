@@ -7,7 +7,6 @@ import io
 import json
 import os
 import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -76,14 +75,7 @@ def load_lesson(path: Path) -> Lesson:
                 happened=Happened(facts.lines, *(array(name) for name in _HAPPENED)),
                 **{n: getattr(facts, n) for n in facts.__struct_fields__ if n != "lines"},
             )
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        zipfile.BadZipFile,
-        zlib.error,
-        msgspec.MsgspecError,
-    ) as e:
+    except files.UNREADABLE as e:
         raise RecordingError(
             f"{path}: wanted an episode of a unit, found none that can be read ({e}): remove the "
             "file, and it is run again"

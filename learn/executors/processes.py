@@ -24,7 +24,11 @@ from multiprocessing.context import SpawnProcess
 from headway.errors import ConfigError
 from headway.learn.executors.executor import Call, Done, Executor, Lost, News, Told, failure
 
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+# Of linear algebra, and of the software renderer (0: none beside its caller's).
+THREADS = {
+    "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1",
+    "LP_NUM_THREADS": "0",
+}  # fmt: skip
 GRACE_S = 5.0  # for a process to end after SIGTERM, before SIGKILL [s]
 
 
@@ -114,10 +118,10 @@ def _ended(code: int | None) -> str:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Processes that are started inside have linear algebra with one thread: there are as many
+    """Processes that are started inside compute and render with one thread: there are as many
     processes as cores."""
     before = {name: os.environ.get(name) for name in THREADS}
-    os.environ.update(dict.fromkeys(THREADS, "1"))
+    os.environ.update(THREADS)
     try:
         yield
     finally:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer
 
+from headway.learn import files
 from headway.learn.policy.text import TextEncoder
 
 
@@ -62,7 +63,4 @@ def once(
 
 
 def _write(path: Path, what: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    torch.save(what, part)
-    part.rename(path)
+    files.write_bytes(path, lambda file: torch.save(what, file))

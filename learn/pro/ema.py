@@ -22,6 +22,7 @@ from scipy.signal import lfilter
 from torch import Tensor, nn
 
 from headway.kernels import spec
+from headway.learn.members import MemberLinear
 from headway.learn.pro.examples import FLAGS, TARGETS
 
 FLOATS = NDArray[np.float32]
@@ -103,10 +104,10 @@ class EmaHead(nn.Module):
         self.reader, self.taught = reader, taught
         self.register_buffer("bins", torch.linspace(0.0, limit_s, BINS))
         self.register_buffer("typical", torch.tensor(float(typical_s)))
-        self.first = _Layer(reader.width, WIDTH)
-        self.second = _Layer(WIDTH, WIDTH)
-        self.flags = _Layer(WIDTH, len(FLAGS))
-        self.to_go = _Layer(WIDTH, BINS)
+        self.first = MemberLinear(MEMBERS, reader.width, WIDTH)
+        self.second = MemberLinear(MEMBERS, WIDTH, WIDTH)
+        self.flags = MemberLinear(MEMBERS, WIDTH, len(FLAGS))
+        self.to_go = MemberLinear(MEMBERS, WIDTH, BINS)
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Logits of the flags (MEMBERS, n, 3) and of time-to-go (MEMBERS, n, BINS) from inputs
@@ -138,19 +139,6 @@ class EmaHead(nn.Module):
     def step(self) -> EmaStep:
         """The network for single steps, with a copy of the present weights."""
         return EmaStep(self)
-
-
-class _Layer(nn.Module):
-    """A linear layer for each member: (MEMBERS, n, inputs) -> (MEMBERS, n, outputs)."""
-
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__()
-        bound = inputs**-0.5  # as of torch.nn.Linear
-        self.weight = nn.Parameter(torch.empty(MEMBERS, inputs, outputs).uniform_(-bound, bound))
-        self.bias = nn.Parameter(torch.empty(MEMBERS, 1, outputs).uniform_(-bound, bound))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x @ self.weight + self.bias
 
 
 class EmaStep(nn.Module):
