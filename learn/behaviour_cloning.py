@@ -10,7 +10,6 @@ from telemetry, not from an object pose. Interrupted training resumes from its c
 
 from __future__ import annotations
 
-import contextlib
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,7 +25,7 @@ from headway.drivers.sim.arm_model import with_gripper
 from headway.drivers.sim.cell import CellConfig
 from headway.drivers.sim.gripper import WRIST_TILT
 from headway.drivers.sim.scenes.pick_place import INSTRUCTIONS
-from headway.learn import dataset
+from headway.learn import checkpoint, dataset
 from headway.learn.networks import ChunkPolicy, wrist_camera
 from headway.learn.scripted import ACTIONS, HORIZON
 from headway.learn.state_names import CLONING_STATE
@@ -96,7 +95,8 @@ def train(args: Args) -> tuple[ChunkPolicy, Report]:
         net, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.995)
     )
     state = {"net": net, "average": average, "optimiser": optimiser, "schedule": schedule}
-    first = _resume(args, state, rng)
+    path, same = args.work / "checkpoint.pt", str(asdict(args))
+    first = checkpoint.resume(path, same, state, rng)
     began, mean = time.monotonic(), 0.0
     net.train()
     for step in range(first, args.steps):
@@ -112,7 +112,7 @@ def train(args: Args) -> tuple[ChunkPolicy, Report]:
             left = (time.monotonic() - began) / (step + 1 - first) * (args.steps - step - 1)
             report = evaluate(average.module, data, test_idx, step + 1)
             print(f"{args.steps} steps, {left:.0f} s left  loss {mean:.4f}  {report}", flush=True)
-            _checkpoint(args, step + 1, state, rng)
+            checkpoint.save(path, same, state, rng, step + 1)
     net = average.module
     return net, evaluate(net, data, test_idx, args.steps)
 
@@ -190,30 +190,6 @@ def evaluate(net: ChunkPolicy, data: dataset.Samples, idx: NDArray[Any], steps: 
 
 def _parts(idx: NDArray[Any]) -> list[NDArray[Any]]:
     return np.array_split(idx, max(1, len(idx) // 256))
-
-
-def _checkpoint(args: Args, step: int, state: dict[str, Any], rng: np.random.Generator) -> None:
-    args.work.mkdir(parents=True, exist_ok=True)
-    part = args.work / "checkpoint.part"
-    saved = {name: thing.state_dict() for name, thing in state.items()}
-    torch.save(
-        saved | {"step": step, "rng": rng.bit_generator.state, "args": str(asdict(args))}, part
-    )
-    part.rename(args.work / "checkpoint.pt")
-
-
-def _resume(args: Args, state: dict[str, Any], rng: np.random.Generator) -> int:
-    """Load the checkpoint if it was made with the same arguments. Returns the step to continue
-    from, 0 without such a checkpoint."""
-    with contextlib.suppress(FileNotFoundError):
-        saved = torch.load(args.work / "checkpoint.pt", weights_only=True)
-        if saved["args"] == str(asdict(args)):
-            for name, thing in state.items():
-                thing.load_state_dict(saved[name])
-            rng.bit_generator.state = saved["rng"]
-            print(f"resuming at step {saved['step']}")
-            return int(saved["step"])
-    return 0
 
 
 def main(args: Args) -> None:

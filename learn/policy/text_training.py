@@ -3,12 +3,18 @@ robot. The policy is trained with its embeddings afterwards."""
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from headway.learn import checkpoint
 from headway.learn.policy.corpus import Corpus, Sayer
 from headway.learn.policy.text import TextEncoder, tokenizer, tokens
 
@@ -62,3 +68,21 @@ def embeddings(
     full = [[texts[k % len(texts)] for k in range(most)] for texts in said]
     rows = [net(*tokens(by, texts))[0] for texts in full]
     return torch.stack(rows)
+
+
+def once(
+    path: Path, made_of: object, make: Callable[[], tuple[TextEncoder, Tokenizer]]
+) -> tuple[TextEncoder, Tokenizer]:
+    """The text encoder and tokenizer that lie at `path` if they were made of the same, else those
+    that `make` makes, which are written there. `made_of` is told apart by how it prints."""
+    same = hashlib.sha256(repr(made_of).encode()).hexdigest()
+    with contextlib.suppress(FileNotFoundError):
+        saved = torch.load(path, weights_only=True)
+        if saved["made_of"] == same:
+            by = Tokenizer.from_str(saved["tokenizer"])
+            net = TextEncoder(by, len(saved["net"]["prototypes"]))
+            net.load_state_dict(saved["net"])
+            return net.eval(), by
+    net, by = make()
+    checkpoint.write(path, {"made_of": same, "net": net.state_dict(), "tokenizer": by.to_str()})
+    return net, by

@@ -28,14 +28,15 @@ from torch import Tensor
 from headway.drivers.sim.arm_model import with_gripper
 from headway.drivers.sim.cell import CellConfig
 from headway.drivers.sim.gripper import WRIST_TILT
+from headway.learn import checkpoint
 from headway.learn.networks import CameraModel, wrist_camera
-from headway.learn.policy import checkpoint, samples
+from headway.learn.policy import samples
 from headway.learn.policy.corpus import Corpus, corpus_of
 from headway.learn.policy.eyes import PER_MAP
 from headway.learn.policy.head import flow_loss
 from headway.learn.policy.network import FlowPolicy
 from headway.learn.policy.samples import Samples, Source
-from headway.learn.policy.text_training import embeddings, train_text
+from headway.learn.policy.text_training import embeddings, once, train_text
 from headway.learn.scripted import ACTIONS, HORIZON
 from headway.learn.state_names import POLICY_STATE
 
@@ -106,7 +107,7 @@ class Training:
     def __init__(self, args: Args, corpus: Corpus, data: Samples) -> None:
         torch.manual_seed(args.seed)
         self.args, self.data = args, data
-        text, self.tokenizer = checkpoint.once(
+        text, self.tokenizer = once(
             args.work / "text.pt", (corpus, args.text_steps, args.seed),
             lambda: train_text(corpus, steps=args.text_steps, seed=args.seed),
         )  # fmt: skip
