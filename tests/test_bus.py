@@ -1,0 +1,105 @@
+"""headway.drivers.bus: newest command wins, faults latch, nothing waits for the port."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from headway.clock import WallClock
+from headway.drivers.bus import Bus
+from headway.errors import DeviceError, Stale
+
+
+class Port:
+    """Stands in for a port: exchanges wait until they are let through."""
+
+    def __init__(self) -> None:
+        self.sent: list[object] = []
+        self.fails = 0
+        self.gate = threading.Semaphore(0)
+        self.entered = threading.Semaphore(0)
+
+    def exchange(self, command):
+        self.entered.release()
+        assert self.gate.acquire(timeout=10)
+        self.sent.append(command)
+        if self.fails > 0:
+            self.fails -= 1
+            raise DeviceError("the line is noisy")
+        return len(self.sent)
+
+
+@pytest.fixture
+def made():
+    port = Port()
+    bus = Bus("the test bus", port.exchange, WallClock(0), 1000.0)
+    bus.start()
+    yield bus, port
+    for _ in range(100):
+        port.gate.release()
+    bus.close()
+
+
+def step(port):
+    """Let the exchange that waits end, and the next one begin."""
+    port.gate.release()
+    assert port.entered.acquire(timeout=10)
+
+
+def test_only_the_newest_command_is_sent(made):
+    bus, port = made
+    assert port.entered.acquire(timeout=10)  # it is in an exchange
+    for i in range(5):
+        bus.command(i)  # none of them waits for the exchange
+    step(port)
+    step(port)
+    step(port)
+    assert port.sent == [None, 4, None]
+
+
+def test_newest_waits_for_the_next_exchange_and_counts(made):
+    bus, port = made
+    with pytest.raises(Stale, match="found none"):
+        bus.newest(0, 0.0)
+    port.gate.release()
+    number, arrival, value = bus.newest(0, 10.0)
+    assert (number, value) == (1, 1)
+    assert arrival > 0
+
+
+def test_a_single_failure_is_tried_again_with_the_same_command(made):
+    bus, port = made
+    assert port.entered.acquire(timeout=10)
+    bus.command("go")
+    port.gate.release()
+    bus.newest(0, 10.0)
+    port.fails = 1
+    port.gate.release()  # fails
+    port.gate.release()  # again
+    bus.newest(1, 10.0)
+    assert port.sent == [None, "go", "go"]
+    assert bus.failed == 1
+    assert not bus.fault
+
+
+def test_a_fault_latches_until_it_is_reset(made):
+    bus, port = made
+    port.fails = 3
+    for _ in range(3):
+        port.gate.release()
+    with pytest.raises(DeviceError, match="noisy"):
+        bus.newest(0, 10.0)
+    with pytest.raises(DeviceError, match="activate"):
+        bus.command("move")
+    bus.reset()
+    for _ in range(2):
+        port.gate.release()
+    bus.newest(0, 10.0)
+    assert "move" not in port.sent
+
+
+def test_a_closed_bus_takes_no_command():
+    bus = Bus("the test bus", lambda command: 0, WallClock(0), 1000.0)
+    with pytest.raises(DeviceError, match="closed"):
+        bus.command(1)
