@@ -23,7 +23,7 @@ def pins(name):
 
 def test_the_lowest_versions_are_those_that_the_project_allows():
     extras = PROJECT["optional-dependencies"]
-    parts = ("sim", "card", "logs", "lerobot")  # what `make test` installs
+    parts = ("sim", "card", "logs", "lerobot", "serial")  # what `make test` installs
     wanted = [*PROJECT["dependencies"], *(w for part in parts for w in extras[part])]
     bounds = [re.fullmatch(r"([\w-]+)>=([\d.]+)(;.*)?", w).groups()[:2] for w in wanted]
     lowest = [line.split("==") for line in pins("lowest.txt")]
