@@ -1,0 +1,72 @@
+"""Run one emulator as a process of its own.
+
+    python -m headway.hil.emulators KIND [TABLE]
+
+TABLE is a JSON object with the keys of the emulator's `Config`, and beside them `plant` (a table
+with `kind`, "servo" or "shared", and its keys) and `journal` (a path). The first line of its
+standard output is a JSON object: `uri` says where it can be reached. It ends on SIGTERM, and when
+its standard input ends, so that it never outlives who started it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from headway import config, plugins
+from headway.errors import ConfigError, HeadwayError
+from headway.hil.journal import Journal
+from headway.hil.plant import Plant, ServoConfig, ServoPlant
+
+
+def open_plant(table: dict[str, Any]) -> Plant:
+    """The plant that `table` describes. Raises ConfigError."""
+    rest = dict(table)
+    kind = rest.pop("kind", "servo")
+    if kind == "servo":
+        cfg: ServoConfig = config.decode(rest, ServoConfig, "plant")
+        return ServoPlant(cfg)
+    raise ConfigError(f"plant wants the kind servo, found {kind!r}")
+
+
+def main(argv: list[str]) -> int:
+    """Run the emulator that `argv` names until it is told to end. Returns the exit code."""
+    kind, table = argv[0], json.loads(argv[1]) if len(argv) > 1 else {}
+    journal = Journal(Path(table.pop("journal")) if "journal" in table else None)
+    plant = open_plant(table.pop("plant", {}))
+    module = plugins.load("hil.emulators", kind, ("Config", "serve"))
+    cfg = config.decode(table, module.Config, f"emulator {kind}")
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    threading.Thread(target=_end_with_parent, args=(stop,), daemon=True).start()
+    try:
+        module.serve(cfg, plant, journal, _ready, stop)
+    finally:
+        plant.close()
+        journal.close()
+    return 0
+
+
+def _ready(uri: str) -> None:
+    print(json.dumps({"uri": uri}), flush=True)
+
+
+def _end_with_parent(stop: threading.Event) -> None:
+    with contextlib.suppress(OSError):
+        while os.read(0, 4096):
+            pass
+    stop.set()
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except HeadwayError as e:
+        print(f"headway emulator: {e}", file=sys.stderr)
+        sys.exit(e.exit_code)
