@@ -18,7 +18,7 @@ _SPEEDS = {
 
 
 class SerialLine:
-    """A pseudo-terminal whose other end a host opens at `path`, as it would a serial port. `link`: a
+    """A pseudo-terminal whose other end a host opens at `path`, like a serial port. `link`: a
     symbolic link that leads there, as those in /dev/serial/by-id do."""
 
     def __init__(self, link: Path | None = None) -> None:
