@@ -30,7 +30,9 @@ class PlantState:
     into later. `wrench` (6,) is the force [N] and torque [Nm] on the tool in the sensor's frame,
     with the tool's weight. `width` [m] is the opening of the jaws, `force` [N] what they press
     with, `vacuum` the level 0..1 at the suction cup. `protective_stop`: the plant itself has
-    stopped the arm, because it ran into something."""
+    stopped the arm, because it ran into something. `generation` grows when somebody has put the arm
+    elsewhere by hand, as between two episodes: a controller stops its program then, and whoever
+    commands it has to begin anew."""
 
     t_ns: int
     q: Vec  # [rad]
@@ -42,6 +44,7 @@ class PlantState:
     force: float
     vacuum: float
     protective_stop: bool
+    generation: int = 0
 
 
 class Plant(Protocol):

@@ -151,7 +151,10 @@ def load(path: Path | str) -> Settings:
         settings = structs.replace(settings, policy=with_paths(settings.policy, folder))
     settings = structs.replace(settings, arm=_with_model(settings.arm, "model", folder))
     if settings.cell is not None:
-        settings = structs.replace(settings, cell=_with_model(settings.cell, "robot", folder))
+        cell = _with_model(settings.cell, "robot", folder)
+        if isinstance(name := cell.get("file"), str):  # that describes the world
+            cell = {**cell, "file": str(folder / name)}
+        settings = structs.replace(settings, cell=cell)
     check_devices(settings, where)
     return settings
 

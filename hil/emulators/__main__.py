@@ -23,6 +23,7 @@ from headway import config, plugins
 from headway.errors import ConfigError, HeadwayError
 from headway.hil.journal import Journal
 from headway.hil.plant import Plant, ServoConfig, ServoPlant
+from headway.hil.shared import SharedConfig, SharedPlant
 
 
 def open_plant(table: dict[str, Any]) -> Plant:
@@ -32,7 +33,10 @@ def open_plant(table: dict[str, Any]) -> Plant:
     if kind == "servo":
         cfg: ServoConfig = config.decode(rest, ServoConfig, "plant")
         return ServoPlant(cfg)
-    raise ConfigError(f"plant wants the kind servo, found {kind!r}")
+    if kind == "shared":
+        place: SharedConfig = config.decode(rest, SharedConfig, "plant")
+        return SharedPlant(Path(place.path))
+    raise ConfigError(f"plant wants the kind servo or shared, found {kind!r}")
 
 
 def main(argv: list[str]) -> int:
