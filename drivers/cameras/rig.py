@@ -13,6 +13,8 @@ from headway.drivers.rig import AskFrame, RigLink
 from headway.errors import ConfigError, DeviceError
 from headway.types import Frame, Health, Info, Sample, Stamp
 
+_ANSWER_S = 10.0  # its renderer begins anew with each episode; meanwhile the last image grows old
+
 
 class Config(config.Struct, frozen=True):
     """Keys of `[[camera]]` for the kind `rig`. `name` is that of a camera of the rig's file, which
@@ -41,7 +43,7 @@ class RigCamera:
     def read(self, timeout_s: float) -> Sample[Frame]:
         if self._link is None:
             raise DeviceError(f"the {self.info.model} is closed: open it before reading")
-        image = self._link.ask(AskFrame(self._name), max(1.0, timeout_s)).image
+        image = self._link.ask(AskFrame(self._name), _ANSWER_S).image
         assert image is not None
         size = (image.height, image.width)
         rgb = np.frombuffer(image.rgb, np.uint8).reshape(*size, 3)
