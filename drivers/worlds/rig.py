@@ -49,6 +49,11 @@ class RigWorld:
     def outcome(self) -> bool | None:
         return self._link.ask(AskOutcome(), 1.0).done
 
+    def close(self) -> None:
+        """End the rig; it ends with this process at the latest."""
+        self._link.close()
+        self._process.close()
+
 
 def connect(cfg: Config, ctx: Context) -> RigWorld:
     """Start the rig, and put it into `ctx`, where cameras of kind `rig` find it. Raises ConfigError
