@@ -205,6 +205,7 @@ def test_the_file_of_a_rig_is_found_beside_the_configuration(file, tmp_path):
         '[cell]\nkind = "rig"\nfile = "cell.rig.toml"\n[arm]\nkind = "null"\n'
         '[task]\nkind = "pick_place"\nsource = { centre = [0.45, -0.17], half = [0.15, 0.13] }\n'
         "target = { centre = [0.45, 0.20], half = [0.11, 0.11] }\n[guard]\nforce_max = 80.0\n"
-        "torque_max = 15.0\nworkspace_min = [0.2, -0.45, 0.008]\nworkspace_max = [0.75, 0.45, 0.6]\n"
+        "torque_max = 15.0\nworkspace_min = [0.2, -0.45, 0.008]\n"
+        "workspace_max = [0.75, 0.45, 0.6]\n"
     )
     assert settings.load(config).cell["file"] == str(file)
