@@ -18,7 +18,7 @@ from headway.hil.journal import Journal
 
 
 class Fault(Struct, frozen=True):
-    """`kind` begins `at_s` [s] after the host's first bytes and lasts `for_s` [s]; 0: to the end,
+    """`kind` begins `at_s` [s] after the first connection and lasts `for_s` [s]; 0: to the end,
     or once, for a kind that has no length. `target`: the id of the device on a bus that it is
     about; None: all."""
 
@@ -58,10 +58,9 @@ class FaultsTable:
         self._next = 0
 
     def begin(self) -> None:
-        """The host has sent its first bytes. Later calls do nothing."""
+        """A host has connected. Later calls do nothing."""
         if self._begun is None:
             self._begun = self._seconds()
-            self._journal.write("connected")
 
     def active(self, kind: str, target: int | None = None) -> bool:
         """Whether a fault `kind` lasts now, for the device `target`."""

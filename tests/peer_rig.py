@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ def ask(package: str, script: str, *args: object, **given: Any) -> Any:
         pytest.skip(f"no {package} in {PYTHON.parents[1].name}: `make hil-peers` installs it")
     done = subprocess.run(
         [PYTHON, "-W", "ignore", HERE / script, *map(str, args), json.dumps(given)],
-        capture_output=True, text=True, timeout=DEADLINE_S,
+        capture_output=True, text=True, timeout=DEADLINE_S, env={"PATH": os.environ["PATH"]},
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads(done.stdout.splitlines()[-1])

@@ -133,16 +133,16 @@ def serve(
 ) -> None:
     """Be the sensor until `stop` is set."""
     faults = FaultsTable(cfg.faults, KINDS, journal)
-    port = DevicePort(BAUD, cfg.link, paced=cfg.paced)
+    port = DevicePort(BAUD, cfg.link, journal, paced=cfg.paced)
     sensor = _Sensor(cfg, plant, faults)
     slave = modbus.Slave(SLAVE, sensor.read, sensor.write)
     pace = Pace(cfg.rate_hz)
     ready(port.path)
     while not stop.is_set():
         data = port.read(min(pace.wait_s(), _POLL_S) if sensor.streams else _POLL_S)
-        faults.starting()
-        if data:
+        if port.opened:
             faults.begin()
+        faults.starting()
         if data and sensor.streams:
             sensor.hear_jam(data)
             if not sensor.streams:

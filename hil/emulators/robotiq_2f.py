@@ -71,7 +71,7 @@ class _Gripper:
         self._width = plant.state().width
         self._from, self._since = self._width, 0.0  # for whether it moves
         self._target: float | None = None
-        self._closing, self._object = False, _ARRIVED
+        self._closing, self._object = False, _MOVING
 
     def advance(self) -> None:
         """What has happened by now."""
@@ -185,7 +185,7 @@ class _Gripper:
             self._fault = _DELAYED if go else 0
         elif go and not self._faults.active("overheat"):
             width = max(1.0 - (self._written[1] & 0xFF) / _TRAVEL, 0.0) * self._plant.stroke
-            if self._target is None:
+            if width != self._target:
                 self._journal.write("command", width=width)
             self._move(width, *self._force_and_speed())
         else:
@@ -215,13 +215,13 @@ def serve(
 ) -> None:
     """Be the gripper until `stop` is set."""
     faults = FaultsTable(cfg.faults, KINDS, journal)
-    port = DevicePort(BAUD, cfg.link, paced=cfg.paced)
+    port = DevicePort(BAUD, cfg.link, journal, paced=cfg.paced)
     gripper = _Gripper(cfg, plant, journal, faults)
     slave = modbus.Slave(SLAVE, gripper.read, gripper.write)
     ready(port.path)
     while not stop.is_set():
         data = port.read(_POLL_S)
-        if data:
+        if port.opened:
             faults.begin()
         gripper.advance()
         if faults.active("silent"):
