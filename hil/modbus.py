@@ -15,13 +15,14 @@ _MOST_READ, _MOST_WRITTEN = 125, 123  # registers in one frame
 _LONGEST = 256  # bytes of a frame
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """A register that is not there, or may not be used so."""
 
 
 class Slave:
     """The slave `address`. `read(register, count)` gives as many values 0..65535,
-    `write(register, values)` takes them; both raise Refused where there is no such register."""
+    `write(register, values)` takes them; both raise RefusedError where there is no such
+    register."""
 
     def __init__(
         self,
@@ -63,7 +64,7 @@ class Slave:
         head, function, body = bytes([self.address, frame[1]]), frame[1], frame[2:-2]
         try:
             return head + self._done(function, body)
-        except Refused:
+        except RefusedError:
             return bytes([self.address, function | 0x80, _ILLEGAL_ADDRESS])
         except ValueError:
             return bytes([self.address, function | 0x80, _ILLEGAL_VALUE])

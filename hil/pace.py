@@ -19,16 +19,17 @@ class Pace:
         """How long until something is due [s]."""
         return max(self._next - self._seconds(), 0.0)
 
-    def due(self) -> int:
-        """How many are due now. What the machine has kept back comes late, but comes."""
+    def due(self) -> list[float]:
+        """The times at which something was due since the last call [s]. What the machine has kept
+        back comes late, but comes."""
         now = self._seconds()
         if now - self._next > _LONGEST_S:
             self._next = now
-        count = 0
+        times = []
         while self._next <= now:
+            times.append(self._next)
             self._next += self._period
-            count += 1
-        return count
+        return times
 
     def restart(self) -> None:
         """The next one is due a period from now."""

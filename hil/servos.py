@@ -1,5 +1,5 @@
-"""The joints and the jaws of a plant as single servos, each with a goal of its own and a torque that
-can be switched: what emulators of servo buses move."""
+"""The joints and the jaws of a plant as single servos, each with a goal of its own and a torque
+that can be switched: what emulators of servo buses move."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _JAW_FORCE_N, _JAW_M_S = 10.0, 0.2  # of jaws without a commanded speed
 
 
 class Servos:
-    """The joints of `plant`, and where `jaw_rad` [rad] is not 0 one more servo, which opens the jaws
-    when it turns from 0 (closed) to `jaw_rad`. A servo without torque stays where it is: gravity is
-    not emulated. `update` moves time on; all angles are in rad."""
+    """The joints of `plant`, and where `jaw_rad` [rad] is not 0 one more servo, which opens the
+    jaws when it turns from 0 (closed) to `jaw_rad`. A servo without torque stays where it is:
+    gravity is not emulated. `update` moves time on; all angles are in rad."""
 
     def __init__(self, plant: Plant, jaw_rad: float = 0.0) -> None:
         self._plant, self._jaw_rad = plant, jaw_rad
@@ -29,9 +29,9 @@ class Servos:
         self.dq: Vec = np.zeros(self.count)
         self.tau: Vec = np.zeros(self.count)
         self._measure(0.0)
-        self._goal = self.q.copy()
-        self._ref = self.q.copy()
-        self._sent = self.q.copy()
+        self._goal: Vec = self.q.copy()
+        self._ref: Vec = self.q.copy()
+        self._sent: Vec = self.q.copy()
 
     def update(self) -> None:
         """Read where the servos are now, and move their references on."""
@@ -40,7 +40,8 @@ class Servos:
         self._measure(passed)
         way = self._goal - self._ref
         reach = np.where(np.isinf(self._speed), np.abs(way), self._speed * passed)
-        self._ref = np.where(self._torque, self._ref + np.clip(way, -reach, reach), self.q)
+        moved = self._ref + np.clip(way, -reach, reach)
+        self._ref = np.array(np.where(self._torque, moved, self.q), np.float64)
         self._send()
 
     def _measure(self, passed: float) -> None:

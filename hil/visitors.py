@@ -12,7 +12,7 @@ _EVENT = struct.Struct("iIII")
 
 
 class Visitors:
-    """Openings and closings of `path` from now on. Where the kernel has no inotify there are none."""
+    """Openings and closings of `path` from now on; none where the kernel has no inotify."""
 
     def __init__(self, path: str) -> None:
         libc = ctypes.CDLL(None, use_errno=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from itertools import pairwise
 from urllib.parse import parse_qs, urlsplit
 
 WAIT_S = 30.0
@@ -14,7 +15,6 @@ WAIT_S = 30.0
 
 def netft(uri: str) -> dict:
     """One measurement, ten of a stream, and a stop; in counts."""
-    import socket
 
     import NetFT
 
@@ -30,7 +30,7 @@ def netft(uri: str) -> dict:
     try:
         while True:
             sensor.receive()
-    except socket.timeout:
+    except TimeoutError:
         found["stopped"] = True
     found["tare"] = len(sensor.tare())
     return found
@@ -58,7 +58,7 @@ def pynetft(uri: str) -> dict:
         "units": [samples[0].force_unit.name, samples[0].torque_unit.name],
         "first": [*samples[0].force, *samples[0].torque],
         "status": sorted({sample.status for sample in samples}),
-        "steps": sorted({b.rdt_sequence - a.rdt_sequence for a, b in zip(samples, samples[1:])}),
+        "steps": sorted({b.rdt_sequence - a.rdt_sequence for a, b in pairwise(samples)}),
         "lost": health.lost_count,
         "duplicate": health.duplicate_count,
         "out of order": health.out_of_order_count,

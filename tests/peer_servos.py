@@ -64,9 +64,11 @@ def feetech(port: str) -> dict:
     found["before"] = [bus.positions(ids)[id_] for id_ in ids]
     group.txPacket()
     near = wait(
-        lambda: now
-        if all(abs((now := bus.positions(ids))[id_] - goals[id_]) <= 2 for id_ in ids)
-        else None
+        lambda: (
+            now
+            if all(abs((now := bus.positions(ids))[id_] - goals[id_]) <= 2 for id_ in ids)
+            else None
+        )
     )
     found["reached"] = near is not None
     bus.to.regWriteTxRx(bus.port, 1, 42, 2, list(start[1].to_bytes(2, "little")))
@@ -155,8 +157,10 @@ def dynamixel(port: str) -> dict:
     start = bus.group(ids, fast=False)
     found["start"] = [start[id_] for id_ in ids]
     found["fast"] = [bus.group(ids, fast=True)[id_] for id_ in ids]
-    found["bulk"], found["fast bulk"] = bus.bulk(ids, False), bus.bulk(ids, True)
-    # A homing offset of 0x00FDFFFF holds the header of a packet: its bytes are FF FF FD 00.
+    found["bulk"] = bus.bulk(ids, fast=False)
+    # The library's fast bulk read takes the length 4 for the id 4, so it is asked for three only.
+    found["fast bulk"] = bus.bulk(range(1, 4), fast=True)
+    # A profile velocity of 0x00FDFFFF holds the header of a packet: its bytes are FF FF FD 00.
     found["stuffed"] = bus.to.write4ByteTxRx(bus.port, 1, 112, 0x00FDFFFF)
     found["read back"] = bus.read(1, 112)
     bus.to.write4ByteTxRx(bus.port, 1, 112, 0)
@@ -170,9 +174,11 @@ def dynamixel(port: str) -> dict:
         group.addParam(id_, list(goals[id_].to_bytes(4, "little")))
     group.txPacket()
     near = wait(
-        lambda: now
-        if all(abs((now := bus.group(ids, True))[id_] - goals[id_]) <= 2 for id_ in ids)
-        else None
+        lambda: (
+            now
+            if all(abs((now := bus.group(ids, True))[id_] - goals[id_]) <= 2 for id_ in ids)
+            else None
+        )
     )
     found["reached"] = near is not None
     bus.to.write1ByteTxRx(bus.port, 1, 98, 10)  # 200 ms

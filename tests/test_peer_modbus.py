@@ -15,7 +15,8 @@ def test_minimalmodbus_reads_the_registers_of_the_ft300():
     assert found["serial"][:2] == [0x4654, 0x5300]
     assert found["serial"][2] + found["serial"][3] * 65536 == 70000
     assert found["year"] == 2023
-    assert any(found["wrench"]) and all(abs(v) < 10.0 for v in found["wrench"])
+    assert any(found["wrench"])
+    assert all(abs(v) < 10.0 for v in found["wrench"])
     assert found["nowhere"] == "SlaveReportedException" or "Illegal" in found["nowhere"]
 
 
@@ -52,4 +53,5 @@ def test_pyrobotiqgripper_activates_closes_opens_and_moves_the_gripper():
     assert found["object"] == 2
     assert found["open at"] == 3
     assert found["moved to"] == pytest.approx(100, abs=2)
-    assert "activated" in events and "command" in events
+    assert "activated" in events
+    assert "command" in events

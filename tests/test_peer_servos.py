@@ -18,11 +18,14 @@ def test_feetechs_library_finds_reads_and_moves_all_servos():
     assert found["start"][5] == 2048 + round(1.75 * 4096 / 6.283185307)  # open
     assert found["torque"] == [0, 0]
     assert found["before"] == found["start"]
-    assert found["reached"] and found["back"]
+    assert found["reached"]
+    assert found["back"]
     assert found["volts"] == 7.4
     assert found["held"] == [1] * 6
-    assert events[0] == "connected" and events.count("activated") == 6
-    assert events.count("command") == 6 and "held" in events
+    assert events[0] == "connected"
+    assert events.count("activated") == 6
+    assert events.count("command") == 6
+    assert "held" in events
 
 
 def test_feetechs_library_sees_an_overload_a_wrong_voltage_and_a_silent_servo():
@@ -34,7 +37,8 @@ def test_feetechs_library_sees_an_overload_a_wrong_voltage_and_a_silent_servo():
     with Emulator("feetech", {"faults": faults}, plant=PLANT) as device:
         found = ask("scservo_sdk", "peer_servos.py", "feetech_faults", device.uri)
         whys = [entry.why for entry in device.journal() if entry.event in ("fault", "stopped")]
-    assert found["overload"] == 32 and found["voltage"] == 1
+    assert found["overload"] == 32
+    assert found["voltage"] == 1
     assert found["says"] == "[RxPacketError] Overload error!"
     assert found["torque"] == [1, 0, 1]
     assert found["others"] == [0, 777]
@@ -57,9 +61,9 @@ def test_robotis_library_finds_reads_and_moves_all_servos():
     assert found["all"] == [1, 2, 3, 4, 5, 6]
     assert found["start"][0] == 2048
     assert found["fast"] == found["start"]
-    assert found["bulk"] == found["fast bulk"] == [
-        position if n % 2 == 0 else 0 for n, position in enumerate(found["start"])
-    ]  # fmt: skip
+    mixed = [position if n % 2 == 0 else 0 for n, position in enumerate(found["start"])]
+    assert found["bulk"] == mixed
+    assert found["fast bulk"] == mixed[:3]
     assert found["stuffed"] == [0, 0]
     assert found["read back"] == 0x00FDFFFF
     assert found["torque"] == [0, 0]
@@ -68,7 +72,8 @@ def test_robotis_library_finds_reads_and_moves_all_servos():
     assert found["reached"]
     assert found["watchdog"] == 255
     assert found["refused"] == 4
-    assert found["cleared"] == 0 and found["accepted"] == 0
+    assert found["cleared"] == 0
+    assert found["accepted"] == 0
     assert ("stopped", "bus watchdog") in events
 
 
@@ -77,8 +82,10 @@ def test_robotis_library_sees_an_alert_until_it_reboots_the_servo():
     with Emulator("dynamixel", {"faults": faults}, plant=PLANT) as device:
         found = ask("dynamixel_sdk", "peer_servos.py", "dynamixel_faults", device.uri)
     assert found["alert"] == 0x80
-    assert found["status"] == 0x20 and found["torque"] == 0
+    assert found["status"] == 0x20
+    assert found["torque"] == 0
     assert found["other"] == [0, 1]
     assert found["still"] == 0x80
-    assert found["reboot"] == 0 and found["after"]
+    assert found["reboot"] == 0
+    assert found["after"]
     assert found["status after"] == 0

@@ -102,11 +102,11 @@ class Servo:
     def advance(self) -> None:
         """Stop when the watchdog is due."""
         ticks = self.memory[_WATCHDOG]
-        if 0 < ticks < _FIRED and self._motion.has_torque(self._index):
-            if time.monotonic() - self._heard >= ticks * _TICK_S:
-                self.memory[_WATCHDOG] = _FIRED
-                self._motion.hold(self._index)
-                self._journal.write("stopped", "bus watchdog", id=self.id)
+        armed = 0 < ticks < _FIRED and self._motion.has_torque(self._index)
+        if armed and time.monotonic() - self._heard >= ticks * _TICK_S:
+            self.memory[_WATCHDOG] = _FIRED
+            self._motion.hold(self._index)
+            self._journal.write("stopped", "bus watchdog", id=self.id)
 
     def read(self, address: int, count: int) -> bytes:
         """`count` bytes from `address` on, as they are now; 0 where there are none."""

@@ -59,7 +59,7 @@ class Servo:
 
     def _start(self) -> None:
         """What power does: no torque, and the goal where it is."""
-        self.memory[_TORQUE :] = bytes(_SIZE - _TORQUE)
+        self.memory[_TORQUE:] = bytes(_SIZE - _TORQUE)
         self.memory[_LOCK] = 1
         self.memory[_TORQUE_LIMIT : _TORQUE_LIMIT + 2] = self.memory[_MAX_TORQUE : _MAX_TORQUE + 2]
         self._off_by, self._commanded = 0, False
@@ -146,7 +146,7 @@ class Servo:
 
     def _position(self) -> int:
         raw = CENTRE + round(self._motion.q[self._index] * TURN / math.tau)
-        return (raw - self._get(_OFFSET, _SIGN_OFFSET)) % TURN
+        return int(raw - self._get(_OFFSET, _SIGN_OFFSET)) % TURN
 
     def _get(self, address: int, sign: int) -> int:
         word = int.from_bytes(self.memory[address : address + 2], "little")

@@ -7,8 +7,9 @@ frame is AA and 34 bytes, little-endian: status, six floats [N, Nm], time [us], 
 then CRC-16/X-25. It streams whether somebody listens or not, and has no watchdog.
 
 Faults: `silent`, `stuck` (values stand still, the time goes on), `overrange` (status bit 1, values
-at the end of the range), `invalid` (bit 2), `throttled` (bit 0), `nan` (values that are no numbers),
-`restart` (once: as after a loss of power), `clock_back` (once: the time jumps back by half a second).
+at the end of the range), `invalid` (bit 2), `throttled` (bit 0), `nan` (values that are no
+numbers), `restart` (once: as after a loss of power), `clock_back` (once: the time jumps back by
+half a second).
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ class _Sensor:
         self._range: Vec = np.repeat([cfg.range_n, cfg.range_nm], 3)
         self._last: Vec = np.zeros(6)
         self._line = b""
-        self._sinc = cfg.sinc_length
+        self._sinc = self._saved = cfg.sinc_length
         self._up_at: float | None = None  # when its start ends, None: it has
         self._zero = time.monotonic()
         self._back_us = 0
@@ -80,6 +81,7 @@ class _Sensor:
         """As when the power comes."""
         self._up_at = time.monotonic() + self._cfg.boot_s
         self.streams, self._line, self._back_us = False, b"", 0
+        self._sinc = self._saved
 
     def advance(self) -> bytes:
         """What it says by itself, beside the stream."""
@@ -120,6 +122,8 @@ class _Sensor:
             self._sinc = self._sinc if wrong else int(rest[0])
         elif not wrong and letter == "c":
             wrong = rest[2] != "0" or rest[3] != "4"  # another format or speed is not emulated
+        elif not wrong and letter == "s":
+            self._saved = self._sinc
         elif not wrong and letter == "R":
             self._stream(True)
         return f"r,0,{letter},{int(wrong)}\r\n".encode()
@@ -130,8 +134,8 @@ class _Sensor:
         if on:
             self._journal.write("activated", "stream")
 
-    def frame(self) -> bytes:
-        """One of the stream."""
+    def frame(self, at: float) -> bytes:
+        """The one of the stream that is due `at` [s]."""
         if not self._faults.active("stuck"):
             self._last = self._plant.state().wrench
         wrench = self._last
@@ -143,7 +147,7 @@ class _Sensor:
         if (np.abs(wrench) >= self._range).any():
             status |= _BITS["overrange"]
         wrench = np.clip(wrench, -self._range, self._range)
-        clock = round((time.monotonic() - self._zero) * 1e6) + self._cfg.clock_us - self._back_us
+        clock = round((at - self._zero) * 1e6) + self._cfg.clock_us - self._back_us
         payload = _PAYLOAD.pack(status, *wrench, clock & 0xFFFFFFFF, 31.5)
         return bytes([HEADER]) + payload + crc(payload)
 
@@ -193,8 +197,8 @@ def serve(
         if not faults.active("silent") and said:
             port.send(said)
         if sensor.streams:
-            for _ in range(sensor.pace.due()):
-                frame = sensor.frame()
+            for at in sensor.pace.due():
+                frame = sensor.frame(at)
                 if not faults.active("silent"):
                     port.send(frame)
     port.close()

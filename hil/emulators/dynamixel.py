@@ -3,8 +3,8 @@
 
 `FF FF FD 00 id length instruction parameters CRC`, with FD stuffed after FF FF FD inside (Robotis
 e-Manual, "DYNAMIXEL Protocol 2.0" and the X series' control table). Ping, read, write, regwrite and
-action, reboot, sync, fast sync, bulk and fast bulk reads, sync and bulk writes are there. A position
-is 2048 where the joint is at 0 rad. New baud rates are stored, not taken.
+action, reboot, sync, fast sync, bulk and fast bulk reads, sync and bulk writes are there. A
+position is 2048 where the joint is at 0 rad. New baud rates are stored, not taken.
 
 Its promises: a servo whose torque is switched on holds its place until a goal is written; a goal
 beyond the limits is refused; the EEPROM is not written with torque on. The bus watchdog (register
@@ -72,7 +72,7 @@ class _Bus:
         ]
         self._silence = Silence(journal, "the servos without a bus watchdog hold their last goals")
         self._buffer = b""
-        self._later: list[tuple[servo.Servo, bytes]] = []  # what waits for an action
+        self._later: dict[int, bytes] = {}  # what waits for an action
 
     def advance(self) -> None:
         """Move on to now."""
@@ -141,8 +141,6 @@ class _Bus:
         for one in self._listening(to):
             one.heard()
             said += self._one(one, to, instruction, body)
-        if instruction == _ACTION:
-            self._later = []
         return said
 
     def _write(self, id_: int, address: int, values: bytes) -> None:
@@ -152,7 +150,7 @@ class _Bus:
 
     def _one(self, one: servo.Servo, to: int, instruction: int, body: bytes) -> bytes:
         """What one servo does with a packet to it, or to all."""
-        error, values = 0, b""
+        error, values, id_ = 0, b"", one.id  # it answers by the number that it had
         if instruction == _PING:
             values = bytes(one.memory[servo.MODEL : servo.MODEL + 2]) + bytes([one.memory[6]])
         elif instruction == _READ and len(body) == 4 and to != ALL:
@@ -160,11 +158,11 @@ class _Bus:
         elif instruction == _WRITE and len(body) >= 2:
             error = one.write(struct.unpack_from("<H", body)[0], body[2:])
         elif instruction == _REG_WRITE and len(body) >= 2:
-            self._later.append((one, body))
+            self._later[one.id] = body
         elif instruction == _ACTION:
-            for waits, wrote in self._later:
-                if waits is one:
-                    error = one.write(struct.unpack_from("<H", wrote)[0], wrote[2:])
+            wrote = self._later.pop(one.id, b"")
+            if wrote:
+                error = one.write(struct.unpack_from("<H", wrote)[0], wrote[2:])
         elif instruction == _REBOOT:
             one.reboot()
         else:
@@ -173,7 +171,7 @@ class _Bus:
         answers = level == 2 or instruction == _PING or (instruction == _READ and level == 1)
         if not answers or (to == ALL and instruction != _PING):
             return b""
-        return status(one.id, error | one.alert(), values)
+        return status(id_, error | one.alert(), values)
 
     def _read_many(self, wanted: Sequence[tuple[int, int, int]], fast: bool) -> bytes:
         """The answers to a read of several servos; `wanted`: id, address, size of each. Where it is

@@ -64,7 +64,7 @@ class _Bus:
         ]
         self._silence = Silence(journal, "no watchdog: the servos hold their last goals")
         self._buffer = b""
-        self._later: list[tuple[int, bytes]] = []  # what waits for an action
+        self._later: dict[int, bytes] = {}  # what waits for an action
 
     def advance(self) -> None:
         """Move on to now."""
@@ -110,7 +110,7 @@ class _Bus:
     def _obey(self, to: int, instruction: int, body: bytes) -> bytes:
         if instruction == _SYNC_READ and len(body) >= 2:
             return b"".join(
-                self._status(one, one.read(body[0], body[1]))
+                self._status(id_, one, one.read(body[0], body[1]))
                 for id_ in body[2:]
                 for one in self._listening(id_)
             )
@@ -120,28 +120,27 @@ class _Bus:
                 for one in self._listening(body[n]):
                     one.write(body[0], body[n + 1 : n + each])
             return b""
-        if instruction == _ACTION:
-            later, self._later = self._later, []
-            for id_, wrote in later:
-                for one in self._listening(id_):
-                    one.write(wrote[0], wrote[1:])
-            return b""
         return b"".join(self._one(one, to, instruction, body) for one in self._listening(to))
 
     def _one(self, one: servo.Servo, to: int, instruction: int, body: bytes) -> bytes:
         """What one servo does with a packet to it, or to all."""
         quiet = to == ALL or one.memory[servo.STATUS_LEVEL] == 0
+        id_ = one.id  # by which it answers, also where it gets a new one
         if instruction == _PING:
-            return self._status(one, b"")
+            return self._status(id_, one, b"")
         if instruction == _READ and len(body) == 2 and to != ALL:
-            return self._status(one, one.read(body[0], body[1]))
+            return self._status(id_, one, one.read(body[0], body[1]))
         if instruction == _WRITE and body:
             one.write(body[0], body[1:])
         elif instruction == _REG_WRITE and body:
-            self._later.append((one.id, body))
+            self._later[one.id] = body
+        elif instruction == _ACTION:
+            wrote = self._later.pop(one.id, b"")
+            if wrote:
+                one.write(wrote[0], wrote[1:])
         else:
             return b""
-        return b"" if quiet else self._status(one, b"")
+        return b"" if quiet else self._status(id_, one, b"")
 
     def _listening(self, id_: int) -> list[servo.Servo]:
         return [
@@ -150,8 +149,8 @@ class _Bus:
             if id_ in (one.id, ALL) and not self._faults.active("silent", one.id)
         ]
 
-    def _status(self, one: servo.Servo, values: bytes) -> bytes:
-        body = bytes([one.id, len(values) + 2, one.errors()]) + values
+    def _status(self, id_: int, one: servo.Servo, values: bytes) -> bytes:
+        body = bytes([id_, len(values) + 2, one.errors()]) + values
         return b"\xff\xff" + body + bytes([checksum(body)])
 
 

@@ -72,8 +72,7 @@ class _Sensor:
             if self._faults.active("overrange"):
                 wrench = np.copysign(np.inf, wrench)
             self._last = tuple(
-                int(round(min(max(w * s, -_MOST), _MOST)))
-                for w, s in zip(wrench, _SCALE, strict=True)
+                round(min(max(w * s, -_MOST), _MOST)) for w, s in zip(wrench, _SCALE, strict=True)
             )
         return self._last
 
@@ -100,12 +99,12 @@ class _Sensor:
         try:
             return [have[r] for r in range(register, register + count)]
         except KeyError:
-            raise modbus.Refused from None
+            raise modbus.RefusedError from None
 
     def write(self, register: int, values: Sequence[int]) -> None:
         """As modbus.Slave wants it."""
         if register != _STREAM:
-            raise modbus.Refused
+            raise modbus.RefusedError
         self.streams = values[0] == _START
         self._tail = b""
 
@@ -156,7 +155,7 @@ def serve(
                 pace.restart()
                 journal.write("activated", "the host started the stream")
         if sensor.streams:
-            for _ in range(pace.due()):
+            for _ in pace.due():
                 frame = sensor.frame()
                 if not faults.active("silent"):
                     port.send(frame)

@@ -1,7 +1,7 @@
-"""ATI's Net F/T and Axia force/torque sensors: raw data transfer (RDT) over UDP, big-endian, and the
-page `netftapi2.xml` over HTTP, which says how many counts a newton is. With `dialect = "onrobot"`
-OnRobot's (OptoForce's) converter of a HEX sensor, which shares the packets, has fixed counts and no
-page, and whose speed the host sets.
+"""ATI's Net F/T and Axia force/torque sensors: raw data transfer (RDT) over UDP, big-endian, and
+the page `netftapi2.xml` over HTTP, which says how many counts a newton is. With the dialect
+"onrobot" OnRobot's (OptoForce's) converter of a HEX sensor, which shares the packets, has fixed
+counts and no page, and whose speed the host sets.
 
 A request is 0x1234, a command, a count; an answer is rdt_sequence, ft_sequence, status, and six
 counts (ATI 9620-05-Net FT, section 10). A stream goes to whoever asked last, until it is stopped or
@@ -52,8 +52,8 @@ _PER_UNIT = {"N": 1.0, "lbf": 1 / 4.4482216152605, "Nm": 1.0, "Nmm": 1000.0}
 
 
 class Config(Struct, frozen=True):
-    """`host`, `port` and `http_port`: where it listens; port 0: any that is free. `rate_hz` [Hz]: of
-    the stream at first. `counts_per_force`, `counts_per_torque` for the units `force_unit` and
+    """`host`, `port` and `http_port`: where it listens; port 0: any that is free. `rate_hz` [Hz]:
+    of the stream at first. `counts_per_force`, `counts_per_torque` for the units `force_unit` and
     `torque_unit`; the dialect has its own. `range_n` [N], `range_nm` [Nm]: what it measures up to,
     in status bit 30 beyond."""
 
@@ -133,7 +133,7 @@ class _Sensor:
     def datagrams(self) -> list[bytes]:
         """What is due now."""
         records = []
-        for _ in range(self.pace.due()):
+        for _ in self.pace.due():
             if self._left == 0:
                 break
             self._left = None if self._left is None else self._left - 1
@@ -159,7 +159,7 @@ class _Sensor:
             status |= _OUT_OF_RANGE
         counts = np.clip(np.clip(wrench, -self._range, self._range) * self._scale, -_MOST, _MOST)
         status |= _ERROR if status else 0
-        return _RECORD.pack(self._rdt, self._ft, status, *(int(round(c)) for c in counts))
+        return _RECORD.pack(self._rdt, self._ft, status, *(round(c) for c in counts))
 
 
 def _page(cfg: Config) -> bytes:

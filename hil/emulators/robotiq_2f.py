@@ -142,7 +142,7 @@ class _Gripper:
         try:
             found = [values[r] for r in range(register, register + count)]
         except KeyError:
-            raise modbus.Refused from None
+            raise modbus.RefusedError from None
         if self._fault == _NO_COMMS and register + count > _READ + 1:
             self._fault = 0  # it has been told
         return found
@@ -161,7 +161,7 @@ class _Gripper:
         """As modbus.Slave wants it."""
         self._heard = time.monotonic()
         if not _WRITTEN <= register <= register + len(values) <= _WRITTEN + _COUNT:
-            raise modbus.Refused
+            raise modbus.RefusedError
         self._written[register - _WRITTEN : register - _WRITTEN + len(values)] = values
         self._obey()
 
