@@ -1,6 +1,6 @@
 """What the servo makers' own libraries find at a port, for tests/test_peer_servos.py.
 
-python peer_servos.py feetech|feetech_faults|dynamixel|dynamixel_faults PORT GIVEN
+python peer_servos.py feetech|feetech_faults|feetech_baud|lerobot|dynamixel|dynamixel_faults PORT GIVEN
 """
 
 from __future__ import annotations
@@ -108,6 +108,53 @@ def feetech_baud(port: str) -> dict:
     found = {"wrong": wrong.to.getTxRxResult(wrong.to.ping(wrong.port, 1)[1])}
     wrong.port.closePort()
     found["right"] = Feetech(port).to.ping(Feetech(port).port, 1)[0]
+    return found
+
+
+def lerobot(port: str) -> dict:
+    """LeRobot's bus, which an SO-101 uses: handshake, configuration, homing, calibration, goals."""
+    from unittest.mock import MagicMock
+
+    # LeRobot's helpers import these, which the motors do not use.
+    for name in ("torch", "accelerate", "datasets", "datasets.utils", "datasets.utils.logging"):
+        sys.modules[name] = MagicMock()
+    from lerobot.motors import Motor, MotorCalibration, MotorNormMode
+    from lerobot.motors.feetech import FeetechMotorsBus
+
+    names = ("pan", "lift", "elbow", "flex", "roll", "gripper")
+    motors = {name: Motor(n + 1, "sts3215", MotorNormMode.DEGREES) for n, name in enumerate(names)}
+    bus = FeetechMotorsBus(port, motors)
+    bus.default_timeout = PATIENCE_MS
+    bus.connect()
+    found = {"firmware": bus.read("Firmware_Major_Version", "pan")}
+    found["all"] = bus.broadcast_ping()
+    bus.disable_torque()
+    bus.configure_motors()
+    found["homing"] = bus.set_half_turn_homings()
+    found["centred"] = bus.sync_read("Present_Position", normalize=False)
+    calibration = {
+        name: MotorCalibration(n + 1, 0, found["homing"][name], 500, 3500)
+        for n, name in enumerate(names)
+    }
+    bus.write_calibration(calibration)
+    found["calibrated"] = bus.is_calibrated
+    start = bus.sync_read("Present_Position")
+    bus.enable_torque()
+    goals = {name: start[name] + (5.0 if name != "gripper" else -20.0) for name in names}
+    bus.sync_write("Goal_Position", goals)
+    now = wait(
+        lambda: (
+            is_now
+            if all(
+                abs((is_now := bus.sync_read("Present_Position"))[name] - goals[name]) < 0.3
+                for name in names
+            )
+            else None
+        )
+    )
+    found["reached"] = now is not None
+    found["torque"] = bus.sync_read("Torque_Enable", normalize=False)
+    bus.disconnect(disable_torque=True)
     return found
 
 

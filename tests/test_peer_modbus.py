@@ -27,7 +27,7 @@ def test_the_stream_of_the_ft300_starts_by_minimalmodbus_and_ends_by_a_jam():
     assert found["bytes"] == 960
     assert found["good"] == 60
     assert found["after"] >> 8 == ord("F")
-    assert events == ["connected", "activated", "stopped", "disconnected"]
+    assert events[:3] == ["connected", "activated", "stopped"]
 
 
 def test_minimalmodbus_activates_and_closes_the_gripper_on_an_object():

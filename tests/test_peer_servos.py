@@ -53,6 +53,17 @@ def test_a_servo_at_another_speed_is_not_understood():
     assert found["right"] == 777
 
 
+def test_lerobots_bus_configures_calibrates_and_moves_all_servos():
+    with Emulator("feetech", plant=PLANT) as device:
+        found = ask("lerobot", "peer_servos.py", "lerobot", device.uri)
+    assert found["firmware"] == 3
+    assert found["all"] == {str(id_): 777 for id_ in range(1, 7)}
+    assert set(found["centred"].values()) <= {2046, 2047, 2048}
+    assert found["calibrated"]
+    assert found["reached"]
+    assert set(found["torque"].values()) == {1}
+
+
 def test_robotis_library_finds_reads_and_moves_all_servos():
     with Emulator("dynamixel", {"paced": True}, plant=PLANT) as device:
         found = ask("dynamixel_sdk", "peer_servos.py", "dynamixel", device.uri)

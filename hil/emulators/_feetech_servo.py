@@ -9,7 +9,7 @@ from headway.hil.journal import Journal
 from headway.hil.servos import Servos
 
 TURN, CENTRE = 4096, 2048
-_SIZE = 87
+_SIZE, _FACTORY = 87, 80  # bytes; where the maker's own settings begin
 ID, RETURN_DELAY, STATUS_LEVEL = 5, 7, 8
 _MIN, _MAX, _MAX_TORQUE, _OFFSET = 9, 11, 16, 31
 _TORQUE, _GOAL, _SPEED, _TORQUE_LIMIT, _LOCK = 40, 42, 46, 48, 55
@@ -100,9 +100,9 @@ class Servo:
 
     def write(self, address: int, values: bytes) -> None:
         """Write `values` from `address` on, and do what that asks for."""
-        end = min(address + len(values), _POSITION)  # what is measured cannot be written
+        end = min(address + len(values), _SIZE if address >= _FACTORY else _POSITION)
         if address >= end:
-            return
+            return  # what is measured cannot be written
         self.memory[address:end] = values[: end - address]
         if address <= _TORQUE < end:
             self._write_torque(self.memory[_TORQUE])
