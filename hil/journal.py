@@ -12,8 +12,9 @@ import msgspec
 
 class Entry(msgspec.Struct, frozen=True):
     """At `t_ns` [ns] of CLOCK_MONOTONIC, `event` happened: `connected`, `disconnected`,
-    `activated`, `stopped` (by the device itself: `why` tells by which promise), `fault`, `command`
-    (the first of a motion). `numbers` has values by name."""
+    `activated`, `stopped` (by the device itself: `why` tells by which promise), `held` (what it
+    does without a watchdog, when its host falls silent), `fault`, `command` (the first of a
+    motion). `numbers` has values by name."""
 
     t_ns: int
     event: str
