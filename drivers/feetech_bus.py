@@ -7,6 +7,7 @@ is not used at all. Registers after Feetech's memory table of the STS3215.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -22,7 +23,9 @@ BAUD = 1_000_000
 MODEL = 777  # of an STS3215
 _FIRMWARE, _MODEL, _RANGE, _OFFSET, _MODE, _TORQUE, _GOAL, _PRESENT = 0, 3, 9, 31, 33, 40, 42, 56
 _COUNT = 15  # registers 56 to 70: position, speed, load, voltage, temperature, ..., current
-_ANSWER_S = 0.01  # to wait for a servo; its answer takes 0.25 ms
+_ANSWER_S = 0.02  # to wait for the servos; their answers take 1.5 ms
+_WRITE_S = 0.1
+_TRIES = 3  # of a request while the bus does not run
 _POSITION_BIT, _OFFSET_BIT, _LOAD_BIT = 15, 11, 10
 _AMPERE = 0.0065  # per count of the current
 
@@ -125,19 +128,17 @@ class FeetechBus:
                 )
 
     def _is_there(self, servo: int) -> bool:
-        """Whether `servo` answers one of two pings; a single damaged byte is no absence."""
-        for _ in range(2):
-            try:
-                self._ask(feetech.packet(servo, feetech.PING), (servo,))
-            except DeviceError:
-                continue
-            return True
-        return False
+        """Whether `servo` answers a ping."""
+        try:
+            self._sure(feetech.packet(servo, feetech.PING), servo)
+        except DeviceError:
+            return False
+        return True
 
     def read(self, servo: int, address: int, count: int) -> bytes:
         """`count` registers of `servo` from `address` on; before the bus runs. Raises
         DeviceError."""
-        (found,) = self._ask(feetech.read(servo, address, count), (servo,))
+        found = self._sure(feetech.read(servo, address, count), servo)
         if len(found.data) != count:
             raise DeviceError(
                 f"wanted {count} registers of servo {servo}, found {len(found.data)}: is this an "
@@ -228,18 +229,26 @@ class FeetechBus:
                 i: feetech.unsigned(g, _POSITION_BIT).to_bytes(2, "little")
                 for i, g in goals.items()
             }
-            self.transport.write(feetech.sync_write(_GOAL, rows), _ANSWER_S)
+            self.transport.write(feetech.sync_write(_GOAL, rows), _WRITE_S)
         found = self._ask(feetech.sync_read(_PRESENT, _COUNT, self.ids), self.ids)
         return reading_of([s.data for s in found])
 
     def _write(self, servo: int, address: int, data: bytes) -> None:
-        self._ask(feetech.write(servo, address, data), (servo,))
+        self._sure(feetech.write(servo, address, data), servo)
+
+    def _sure(self, request: bytes, servo: int) -> Status:
+        """The answer of `servo` to `request`, which may be sent several times: a single damaged
+        byte is no absence. Raises DeviceError."""
+        for _ in range(_TRIES - 1):
+            with contextlib.suppress(DeviceError):
+                return self._ask(request, (servo,))[0]
+        return self._ask(request, (servo,))[0]
 
     def _ask(self, request: bytes, ids: Sequence[int]) -> list[Status]:
         """Send `request`; the answers of the servos `ids`, in that order. Raises DeviceError."""
         self.transport.discard()
         self._decoder.reset()
-        self.transport.write(request, _ANSWER_S)
+        self.transport.write(request, _WRITE_S)
         until = self.clock.now() + round(_ANSWER_S * NS)
         found: dict[int, Status] = {}
         while len(found) < len(ids):

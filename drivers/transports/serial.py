@@ -58,6 +58,11 @@ class SerialPort:
             if port.write_timeout != timeout_s:
                 port.write_timeout = timeout_s
             port.write(data)
+        except _pyserial().SerialTimeoutException:
+            raise DeviceError(
+                f"wanted the serial port {self.port} to take {len(data)} bytes within "
+                f"{timeout_s:g} s, found that it does not: is its device powered?"
+            ) from None
         except (OSError, TypeError, AttributeError) as e:
             raise self._lost(e) from None
 
