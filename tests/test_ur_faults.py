@@ -231,6 +231,7 @@ def test_numbers_that_are_none_are_not_valid(arm, robot):
 
 def test_joints_that_do_not_move_with_their_reference_are_stuck(arm, robot):
     arm.read(LONG)
+    assert arm.read(LONG).valid
     robot.set(target_q=[x + 0.04 for x in HOME])
     until(arm, lambda s: s.value.q_ref[0] == 0.04)
     assert arm.read(LONG).valid
@@ -239,6 +240,23 @@ def test_joints_that_do_not_move_with_their_reference_are_stuck(arm, robot):
     assert sample.flags == ("stuck",)
     robot.set(actual_q=[x + 1e-12 for x in HOME])
     until(arm, lambda s: s.valid)
+
+
+def test_joints_that_jump_are_not_valid_until_they_stay_there(arm, robot):
+    assert arm.read(LONG).valid
+
+    def mangle(package):
+        robot.mangle = bytes
+        return package[:12] + b"\x40\x00" + package[14:]  # the first joint is at 2 rad
+
+    robot.mangle = mangle
+    sample = until(arm, lambda s: not s.valid)
+    assert sample.flags == ("a jump",)
+    assert arm.read(LONG).valid
+    robot.set(actual_qd=[50.0] * 6)
+    assert until(arm, lambda s: not s.valid).flags == ("a jump",)
+    robot.set(actual_qd=[0.0] * 6, actual_q=[1.0] * 6, target_q=[1.0] * 6)
+    until(arm, lambda s: s.valid and s.value.q[0] == 1.0)
 
 
 def test_damaged_headers_are_dropped_and_counted(arm, robot):

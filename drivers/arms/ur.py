@@ -29,6 +29,7 @@ from headway.drivers.ur.dashboard import Dashboard
 from headway.drivers.ur.fields import ESTOPS, MODES, PROTECTIVE, RUNNING, STOPPED, State
 from headway.drivers.ur.greeting import POLYSCOPE_X
 from headway.drivers.ur.link import Heard, Port
+from headway.drivers.ur.plausible import Plausible
 from headway.drivers.ur.source import UrSource, said_of
 from headway.errors import Busy, ConfigError, DeviceError, HeadwayError, Stale
 from headway.types import ArmState, Sent, Vec
@@ -36,7 +37,6 @@ from headway.types import ArmState, Sent, Vec
 _READY_S = 5.0  # for the program to start
 _ANSWER_S = 2.0  # for the dashboard
 _STOP_S = 1.0  # for each way to stop from another process
-_STUCK_RAD = 0.05  # so far the reference moves, and not one bit of the measured joints
 _N = 6
 _WANTS = "wants activate()"
 PerAmp = Annotated[float, Meta(gt=0.0, le=1000.0)]
@@ -91,7 +91,7 @@ class UrArm(UrSource[ArmState]):
         self._beat = 0
         self._why = _WANTS  # why no command is taken, "" where they are
         self._latched = ""  # the safety stops that were not acknowledged
-        self._seen: tuple[Vec, Vec] = (np.zeros(0), np.zeros(0))  # joints, reference as they came
+        self._plausible = Plausible(model.limits.dq_max)
         self._still = False  # it holds, and nobody has to command it
         self._q: Vec = np.zeros(_N)  # where the last package sent it
         self._sent_ns = 0
@@ -105,18 +105,15 @@ class UrArm(UrSource[ArmState]):
             )
 
     def value(self, heard: Heard) -> tuple[ArmState, tuple[str, ...], bool]:
-        s, flags = heard.state, said_of(heard.state)
-        valid = math.isfinite(float(s.q.sum() + s.dq.sum() + s.q_ref.sum()))
-        if not valid:
-            flags = (*flags, "joints that are no numbers")
-        if not np.array_equal(s.q, self._seen[0]):
-            self._seen = s.q, s.q_ref
-        elif np.abs(s.q_ref - self._seen[1]).max() > _STUCK_RAD:
-            valid, flags = False, (*flags, "stuck")
+        s, wrong = heard.state, self._plausible.judge(heard.state, heard.t_ns)
         tcp, twist = self.chain.motion(s.q, s.dq)
         tau = None if self._per_amp is None else self._per_amp * (s.current - s.current_ref)
         stop = bool(s.safety & STOPPED) or bool(self._latched)
-        return ArmState(s.q, s.dq, s.q_ref, tcp, twist, tau, stop, s.powered), flags, valid
+        return (
+            ArmState(s.q, s.dq, s.q_ref, tcp, twist, tau, stop, s.powered),
+            said_of(s) + wrong,
+            not wrong,
+        )
 
     # What the link's thread tells.
 
@@ -250,7 +247,7 @@ class UrArm(UrSource[ArmState]):
 
     @property
     def _has_dashboard(self) -> bool:
-        major = int(self.info.firmware.split(".")[0])
+        major = int((self.info.firmware or "0").split(".")[0])
         return self.cfg.dashboard_port != 0 and major < POLYSCOPE_X
 
     def _unlock(self) -> None:

@@ -4,6 +4,7 @@ outputs.
     fields.py      the values that are read, and what their bits mean
     link.py        the one RTDE connection of a run to a controller, with the thread that owns it
     greeting.py    how that connection begins, and who answers
+    plausible.py   what no arm can do
     source.py      a device that gives samples of what the link reads
     dashboard.py   the controller's line for identity, unlocking and stopping
     program.py     the program that moves the arm (servo.script), and how it is started

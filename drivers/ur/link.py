@@ -10,7 +10,6 @@ controller reads the newest.
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections.abc import Sequence
@@ -39,6 +38,8 @@ _POLL_S = 0.005
 _SEND_BUFFER = 200_000
 _DEAD_S = 1.0  # of silence: the connection is given up
 _JOIN_S = 2.0
+_MOST_S = 1e9  # that a controller has run
+_MOST_GAP_NS = 10 * NS  # a longer one is a clock that was set
 _TEXTS = 5  # messages of the controller that are kept
 
 
@@ -197,6 +198,7 @@ class Link:
     def _connect(self, timeout_s: float) -> None:
         self._end("it is being opened")
         self._finish()
+        self._newest = None  # that thread may have had one more
         until = time.monotonic() + timeout_s
         self.transport.open(timeout_s)
         try:
@@ -282,7 +284,7 @@ class Link:
         if package.kind != rtde.DATA or self._reader is None:
             return
         state = self._reader.state(package.payload)
-        if not math.isfinite(state.timestamp):  # whatever it is, it cannot be given a time
+        if not 0.0 <= state.timestamp < _MOST_S:  # NaN as well: it cannot be given a time
             self.timeless += 1
             return
         self._heard_ns = now_ns
@@ -294,7 +296,8 @@ class Link:
         last = self._newest
         passed = 0 if last is None or restarted else device_ns - last.device_ns
         # Rounded to whole periods: what the controller skipped when it was loaded was lost.
-        self._number += max(1, (passed + period // 2) // period)
+        gap = passed if passed < _MOST_GAP_NS else 0
+        self._number += max(1, (gap + period // 2) // period)
         # The controller stamps a state and sends it within one period.
         heard = Heard(self._number, t_ns, now_ns, error_ns + period, device_ns, resets, state)
         for follower in self._followers:
