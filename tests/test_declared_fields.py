@@ -33,7 +33,7 @@ from null_robot import (
 )
 from order_rig import an_order, scenes, shoeboxes
 from test_instructions import encoder, tokenizers, tokens
-from ur_rig import LONG, Controller, here, shared
+from ur_stand_in import LONG, Controller, here, shared
 
 from headway import bundle, config, plugins
 from headway.bundle import File, Manifest, Pro, Provenance, Tensor

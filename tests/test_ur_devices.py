@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from ur_rig import LONG, Controller, shared, until
+from ur_stand_in import LONG, Controller, shared, until
 
 from headway import config
 from headway.clock import WallClock

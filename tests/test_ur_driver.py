@@ -7,7 +7,7 @@ import socket
 
 import numpy as np
 import pytest
-from ur_rig import HOME, LONG, Controller, here, modes, refused, until
+from ur_stand_in import HOME, LONG, Controller, here, modes, refused, until
 
 from headway.clock import WallClock
 from headway.drivers import Context, open_device

@@ -166,6 +166,7 @@ def test_the_watchdog_process_stops_it(emulated):
     assert "has lost its program" in command_until_refused(arm)
 
 
+@pytest.mark.slow
 def test_local_control_and_registers_in_use_are_told(emulated):
     _, arm, _ = emulated(remote=False)
     arm.open(LONG)
@@ -194,14 +195,15 @@ def test_a_protective_stop_is_left_by_explicit_steps(emulated):
     follow(arm, arm.read(LONG).value.q + 0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "said"),
     [
         ("emergency_stop", "emergency stop"),
-        pytest.param("safeguard_stop", "safeguard stop", marks=pytest.mark.slow),
-        pytest.param("program_stop", "has lost its program", marks=pytest.mark.slow),
-        pytest.param("power_off", "has the mode", marks=pytest.mark.slow),
-        pytest.param("reboot", "lost", marks=pytest.mark.slow),
+        ("safeguard_stop", "safeguard stop"),
+        ("program_stop", "has lost its program"),
+        ("power_off", "has the mode"),
+        ("reboot", "lost"),
     ],
 )
 def test_what_happens_at_the_controller_ends_motion_and_is_told(emulated, kind, said):

@@ -7,7 +7,7 @@ import math
 import threading
 
 import pytest
-from ur_rig import HOME, LONG, Controller, here, keep_on, refused, refused_in_the_end, until
+from ur_stand_in import HOME, LONG, Controller, here, keep_on, refused, refused_in_the_end, until
 
 from headway.clock import WallClock
 from headway.drivers import Context, open_device

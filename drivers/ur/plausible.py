@@ -22,7 +22,7 @@ class Plausible:
     def __init__(self, dq_max: Vec) -> None:
         self._fastest = 2.0 * dq_max  # a push, or a reference that is lagged behind
         self._q: Vec = np.full(len(dq_max), math.nan)
-        self._q_ref = self._q  # when the joints last changed
+        self._q_ref: Vec = self._q  # when the joints last changed
         self._t_ns = 0
         self._jumps = 0
 
