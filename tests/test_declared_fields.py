@@ -33,7 +33,7 @@ from null_robot import (
 )
 from order_rig import an_order, scenes, shoeboxes
 from test_instructions import encoder, tokenizers, tokens
-from ur_stand_in import LONG, Controller, here, shared
+from ur_stand_in import LONG, Controller, here, shared, until
 
 from headway import bundle, config, plugins
 from headway.bundle import File, Manifest, Pro, Provenance, Tensor
@@ -204,7 +204,8 @@ def a_controller() -> None:
         for device in (arm, ft, vacuum):
             device.open(LONG)
             device.read(LONG)
-        robot.set(robot_status_bits=3)  # a program of somebody else's
+        robot.set(robot_status_bits=3, actual_qd=[0.1] * 6)  # a program of somebody else's
+        until(arm, lambda sample: sample.value.dq[0] == 0.1)
         with pytest.raises(Busy):
             arm.activate()
         robot.end_program()
