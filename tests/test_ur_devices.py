@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,9 +11,12 @@ from ur_stand_in import LONG, Controller, shared, until
 
 from headway import config
 from headway.clock import WallClock
-from headway.drivers import Context, open_device
+from headway.drivers import Context, device_config, open_device
 from headway.drivers.arms import ur
+from headway.edge.control.settings import Settings
 from headway.errors import ConfigError, DeviceError
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture
@@ -112,3 +116,14 @@ def test_devices_that_share_a_connection_agree_and_are_made_before_it_is_open(ar
 def test_an_unknown_key_is_refused():
     with pytest.raises(ConfigError, match="did you mean `lookahead_s`"):
         config.decode({"host": "x", "lookahed_s": 0.1}, ur.Config, "[arm]")
+
+
+def test_the_example_and_the_keys_in_the_docs_are_those_that_there_are():
+    settings = config.load(ROOT / "examples" / "ur5e.toml", Settings)
+    page = (ROOT / "docs" / "devices" / "ur.md").read_text()
+    sections = ("arms", settings.arm), ("ft", settings.ft), ("grippers", settings.gripper)
+    for folder, table in sections:
+        module, cfg = device_config(folder, table, folder)
+        assert cfg.host == "192.168.1.10"
+        for name in module.Config.__struct_fields__:
+            assert f"`{name}`" in page, name
