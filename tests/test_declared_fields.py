@@ -33,10 +33,11 @@ from null_robot import (
 )
 from order_rig import an_order, scenes, shoeboxes
 from test_instructions import encoder, tokenizers, tokens
+from ur_stand_in import LONG, Controller, here, shared, until
 
 from headway import bundle, config, plugins
 from headway.bundle import File, Manifest, Pro, Provenance, Tensor
-from headway.clock import NS, VirtualClock
+from headway.clock import NS, VirtualClock, WallClock
 from headway.config import Struct
 from headway.drivers import Context, open_device
 from headway.drivers.kinematics import Chain
@@ -59,7 +60,7 @@ from headway.edge.policy.remote.request import Message
 from headway.edge.policy.remote.server import PolicyServer
 from headway.edge.pro import risk
 from headway.edge.pro.risk import Calibration
-from headway.errors import ConfigError, SpecMismatch
+from headway.errors import Busy, ConfigError, SpecMismatch
 from headway.instructions import EmbeddingSpec
 from headway.tools.bundle import PolicyMap, TensorMap, bundle_command
 from headway.tools.score.steps import open_head
@@ -138,6 +139,7 @@ def exercise(tmp_path: Path) -> None:
     assert "risk" in open_head(pro).learned  # as `headway score` asks of a head
     recording = runs(tmp_path, policy, pro)
     devices(recording)
+    a_controller()
     scenes()
     the_loop(tmp_path)
     an_order()
@@ -190,6 +192,28 @@ def devices(recording: Path) -> None:
         ctx.clock.sleep_until(ctx.clock.now() + NS // 10)
         device.read(0.0)
         device.close()
+
+
+def a_controller() -> None:
+    """The devices at one of Universal Robots."""
+    ctx = Context(WallClock(0))
+    with Controller() as robot:
+        arm = open_device("arms", "ur", robot.table | {"nm_per_a": (10.0,) * 6}, ctx)
+        ft = open_device("ft", "ur", shared(robot), ctx)
+        vacuum = open_device("grippers", "vacuum_ur", shared(robot) | {"sensor": 1}, ctx)
+        for device in (arm, ft, vacuum):
+            device.open(LONG)
+            device.read(LONG)
+        robot.set(robot_status_bits=3, actual_qd=[0.1] * 6)  # a program of somebody else's
+        until(arm, lambda sample: sample.value.dq[0] == 0.1)
+        with pytest.raises(Busy):
+            arm.activate()
+        robot.end_program()
+        arm.activate()
+        arm.command(here(arm), deadline_ns=0)
+        vacuum.command(0.0, force=0.0)
+        for device in (vacuum, ft, arm):
+            device.close()
 
 
 def the_loop(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def test_it_is_the_wheel_that_is_tested(user, bin_folder):
 def test_the_wheel_has_every_module_and_every_shipped_file(user):
     code = "from headway import shipped; print(json.dumps(str(shipped.ROOT)))"
     there = Path(python(user, code))
-    kinds = (".py", ".toml", ".json", ".onnx", ".css", ".js", ".typed")
+    kinds = (".py", ".toml", ".json", ".onnx", ".css", ".js", ".typed", ".script")
     source = ROOT / "src" / "headway"
     links = [p for p in source.iterdir() if p.is_symlink()]
     wanted = [p.relative_to(source) for p in source.glob("*.*")] + [

@@ -11,10 +11,12 @@ from headway.errors import DeviceError
 
 
 class Tcp:
-    """A connection to `host` and `port`, without Nagle's delay: small messages leave at once."""
+    """A connection to `host` and `port`, without Nagle's delay: small messages leave at once.
+    `send_buffer` [bytes], as the kernel counts them: so much may wait for the other side to
+    acknowledge it; 0: what the system thinks fit, up to megabytes."""
 
-    def __init__(self, host: str, port: int) -> None:
-        self.host, self.port = host, port
+    def __init__(self, host: str, port: int, send_buffer: int = 0) -> None:
+        self.host, self.port, self.send_buffer = host, port, send_buffer
         self.uri = f"tcp://{host}:{port}"
         self._socket: socket.socket | None = None
 
@@ -24,6 +26,8 @@ class Tcp:
         try:
             made = socket.create_connection((self.host, self.port), timeout_s)
             made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self.send_buffer:
+                made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self.send_buffer)
         except OSError as e:
             raise DeviceError(
                 f"wanted a connection to {self.uri}, found {_said(e)}: is the device on, and in "
