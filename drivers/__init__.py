@@ -4,7 +4,8 @@ a device.
 
 A driver may block in `read`; the threads that this needs are all in `headway.drivers.latest`. The
 folder is the registry: `open_device("cameras", "sim", table, ctx)` loads `drivers/cameras/sim.py`,
-decodes `table` into that module's strict struct `Config`, and calls its `connect(cfg, ctx)`.
+decodes `table` into that module's strict struct `Config`, and calls its `connect(cfg, ctx)`. A
+module may also offer `find`, for `headway devices` (`headway.drivers.finding`).
 """
 
 from __future__ import annotations

@@ -21,7 +21,8 @@ from headway.errors import DeviceError, Stale
 
 BAUD = 1_000_000
 MODEL = 777  # of an STS3215
-_FIRMWARE, _MODEL, _RANGE, _OFFSET, _MODE, _TORQUE, _GOAL, _PRESENT = 0, 3, 9, 31, 33, 40, 42, 56
+_FIRMWARE, _MODEL, _RANGE, _OFFSET, _MODE, _TORQUE = 0, 3, 9, 31, 33, 40
+_GOAL, _PRESENT, _VOLTS = 42, 56, 62
 _COUNT = 15  # registers 56 to 70: position, speed, load, voltage, temperature, ..., current
 _ANSWER_S = 0.02  # to wait for the servos; their answers take 1.5 ms
 _WRITE_S = 0.1
@@ -134,6 +135,12 @@ class FeetechBus:
         except DeviceError:
             return False
         return True
+
+    def present(self, servo: int) -> bool:
+        """Whether an STS3215 answers as `servo`, asked once; before the bus runs. Raises
+        DeviceError where nobody answers."""
+        answer = self._ask(feetech.read(servo, _MODEL, 2), (servo,))[0]
+        return int.from_bytes(answer.data, "little") == MODEL
 
     def read(self, servo: int, address: int, count: int) -> bytes:
         """`count` registers of `servo` from `address` on; before the bus runs. Raises
@@ -290,3 +297,24 @@ def reading_of(rows: Sequence[bytes]) -> Reading:
         tuple(r[7] for r in rows),
         tuple(word(r, 13, 15) * _AMPERE for r in rows),
     )
+
+
+def servos_at(
+    transport: Transport, clock: Clock, timeout_s: float, most: int = 8
+) -> tuple[list[int], float]:
+    """The ids from 1 to `most` at which an STS3215 answers at `transport`, and the supply [V] of
+    the first; only reads are sent. Raises DeviceError where the port cannot be opened, and Busy
+    where another process has it."""
+    transport.open(timeout_s)
+    found: list[int] = []
+    volts = 0.0
+    try:
+        for i in range(1, most + 1):
+            bus = FeetechBus(transport, {f"servo {i}": i}, clock, 1.0)
+            with contextlib.suppress(DeviceError):
+                if bus.present(i):
+                    volts = volts or bus.read(i, _VOLTS, 1)[0] / 10.0
+                    found.append(i)
+    finally:
+        transport.close()
+    return found, volts

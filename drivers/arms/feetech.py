@@ -14,10 +14,11 @@ import numpy as np
 from msgspec import Meta
 
 from headway import config
-from headway.clock import NS
+from headway.clock import NS, WallClock
 from headway.drivers import Context, RemoteStop
 from headway.drivers.counts import Counts
-from headway.drivers.feetech_bus import BAUD, FeetechBus, Reading
+from headway.drivers.feetech_bus import BAUD, FeetechBus, Reading, servos_at
+from headway.drivers.finding import Found, Port, Seen
 from headway.drivers.model import RobotModel, load
 from headway.drivers.servo_calibration import RAD, Motor, check, read
 from headway.drivers.transports.serial import SerialPort
@@ -26,6 +27,10 @@ from headway.types import ArmState, Health, Info, Sample, Sent, Stamp, Vec
 
 remote_stop: RemoteStop | None = None  # see above
 WORLD = "feetech"  # under which devices of the run find the buses, by port
+# USB ids of the chips on boards for these servos: CH343 (Waveshare, Feetech) and CH340 (older ones,
+# and much else).
+ADAPTERS = ((0x1A86, 0x55D3), (0x1A86, 0x7523))
+_OPEN_S = 1.0
 _NM_PER_A = 1.0  # torque for current, of the STS3215 at 7.4 V: about 1.6 Nm at its stall of 2.4 A
 _LEAD_NS = NS // 1000  # from the measurement to the end of an exchange: half of its 2 ms
 
@@ -194,3 +199,29 @@ def connect(cfg: Config, ctx: Context) -> FeetechArm:
     """The arm, not open yet. Raises ConfigError for a model or a calibration that does not fit."""
     bus, motors, model = bus_of(cfg, ctx)
     return FeetechArm(cfg, ctx, model, motors, bus)
+
+
+def find(seen: Seen) -> list[Found]:
+    """Lines of servos, by pinging the ids 1 to 8 where ports may be asked; the highest id is taken
+    for the jaw's."""
+    return [f for port in seen.of_usb(ADAPTERS) for f in _at(port, seen.probe)]
+
+
+def _at(port: Port, probe: bool) -> list[Found]:
+    model, sure, jaw = "perhaps STS3215 servos", False, True
+    if probe:
+        ids, volts = servos_at(SerialPort(port.path, BAUD), WallClock(spin_ns=0), _OPEN_S)
+        if not ids:
+            return []
+        model, sure, jaw = f"{len(ids)} STS3215 servos, {volts:.1f} V", True, len(ids) > 5
+    address = port.address
+    todo = {"calibration": "the file that `lerobot-calibrate` has written for this arm"}
+    keys = {"port": address, "model": "so101"}
+    arm = Found("arms", "feetech", address, model, port.serial, sure, keys, todo)
+    if not jaw:
+        return [arm]
+    return [
+        arm,
+        Found("grippers", "feetech", address, "jaw, the last servo", port.serial, sure,
+              {"port": address}),
+    ]  # fmt: skip

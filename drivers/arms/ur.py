@@ -27,6 +27,7 @@ from headway.drivers.model import RobotModel, load
 from headway.drivers.ur import Link, LinkConfig, link_of, program
 from headway.drivers.ur.dashboard import Dashboard
 from headway.drivers.ur.fields import ESTOPS, MODES, PROTECTIVE, RUNNING, STOPPED, State
+from headway.drivers.ur.finding import find as find
 from headway.drivers.ur.greeting import POLYSCOPE_X
 from headway.drivers.ur.link import Heard, Port
 from headway.drivers.ur.plausible import Plausible

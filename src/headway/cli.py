@@ -17,6 +17,7 @@ import tyro
 
 from headway import __version__, output, shipped
 from headway.cli_dataset import DATASET_COMMANDS
+from headway.cli_devices import DEVICE_COMMANDS
 from headway.cli_learn import learn
 from headway.cli_pro import PRO_COMMANDS
 from headway.cli_recordings import RECORDING_COMMANDS
@@ -269,6 +270,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "serve": serve,
     "learn": learn,
     "doctor": doctor,
+    **DEVICE_COMMANDS,
     "map": map_,
     "score": score,
     **RECORDING_COMMANDS,

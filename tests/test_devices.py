@@ -1,0 +1,196 @@
+"""`headway devices`: what is plugged in, by USB ids and by asking, and a first configuration."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from emulator_rig import served
+from rich.console import Console
+from test_feetech_arm import calibration
+from ur_stand_in import Controller
+
+from headway.__main__ import main
+from headway.drivers.finding import Found, Port, Seen, find_all
+from headway.edge.control.settings import load
+from headway.errors import ConfigError
+from headway.hil.plant import ServoConfig, ServoPlant
+from headway.tools.devices.command import NOTHING, devices_command
+from headway.tools.devices.draft import draft
+from headway.tools.devices.look import cameras, look
+
+CH343 = {"vid": 0x1A86, "pid": 0x55D3, "serial_number": "5A68", "product": "USB Single Serial"}
+
+
+def comport(path, **keys):
+    return SimpleNamespace(
+        **{"device": path, "vid": None, "pid": None, "serial_number": None, "product": None, **keys}
+    )
+
+
+def looked(*ports, by_id=Path("/none"), **keys):
+    return look(ports=lambda: ports, by_id=by_id, **keys)
+
+
+def shown(seen, *, camera_list=list, json_=False, write=None, overwrite=False):
+    """Exit code and output of the command, for what is `seen`."""
+    out = io.StringIO()
+    code = devices_command(
+        (), (), seen.probe, json_, write, overwrite, seen=lambda *_: seen,
+        camera_list=camera_list, console=Console(file=out, width=200),
+    )  # fmt: skip
+    return code, out.getvalue()
+
+
+def test_ports_of_usb_are_listed_by_what_stays_the_same(tmp_path):
+    node = tmp_path / "ttyACM0"
+    node.touch()
+    by_id = tmp_path / "by-id"
+    by_id.mkdir()
+    (by_id / "usb-1a86_5A68").symlink_to(node)
+    seen = looked(comport("/dev/ttyS0"), comport(str(node), **CH343), by_id=by_id)
+    (port,) = seen.ports
+    assert port.address == str(by_id / "usb-1a86_5A68")
+    assert (port.vid, port.serial, port.named) == (0x1A86, "5A68", False)
+    named = looked(comport(str(node), **CH343), by_id=by_id, named=[port.link])
+    assert [p.named for p in named.ports] == [True]
+    other = looked(comport(str(node), **CH343), by_id=by_id, named=[str(by_id)])
+    assert [p.path for p in other.ports] == [str(by_id)]
+    with pytest.raises(ConfigError, match="wanted a serial port at /dev/none"):
+        looked(named=["/dev/none"])
+    with pytest.raises(ConfigError, match="NAME or NAME:PORT"):
+        looked(hosts=["robot:x"])
+
+
+def test_an_adapter_says_what_it_may_be_and_nobody_is_asked():
+    port = Port("/dev/ttyACM0", "", 0x1A86, 0x55D3, "5A68")
+    code, text = shown(Seen((port, Port("/dev/ttyUSB9", "", 0x1234, 1, "", "Scope"))))
+    assert code == 0
+    assert "perhaps STS3215 servos" in text
+    assert "by its USB adapter" in text
+    assert "port /dev/ttyUSB9 (USB 1234:0001 Scope): not known" in text
+    assert "--probe asks them" in text
+
+
+def test_nothing_found_says_what_to_check():
+    code, text = shown(Seen())
+    assert code == NOTHING
+    for word in ("dialout", "video", "udev", "cable", "--host"):
+        assert word in text
+    code, text = shown(Seen(), json_=True)
+    assert (code, json.loads(text)) == (
+        NOTHING, {"devices": [], "other_ports": [], "troubles": []},
+    )  # fmt: skip
+
+
+def test_servos_are_asked_and_do_not_move(tmp_path):
+    plant = ServoPlant(ServoConfig(model="so101"))
+    before = plant.state().q.copy()
+    with served("feetech", tmp_path, plant) as device:
+        code, text = shown(Seen((Port(device.uri, named=True),), probe=True), json_=True)
+        events = {e.event for e in device.journal()}
+    assert code == 0
+    arm, jaw = json.loads(text)["devices"]
+    assert (arm["folder"], arm["kind"], arm["uri"]) == ("arms", "feetech", device.uri)
+    assert arm["model"] == "6 STS3215 servos, 7.4 V"
+    assert arm["sure"]
+    assert (jaw["folder"], jaw["kind"]) == ("grippers", "feetech")
+    assert (plant.state().q == before).all()
+    assert not events & {"activated", "command"}
+
+
+def test_another_device_at_a_named_port_is_not_taken_for_servos(tmp_path):
+    with served("bota", tmp_path) as device:
+        code, text = shown(Seen((Port(device.uri, named=True),), probe=True))
+    assert code == NOTHING
+    assert f"port {device.uri}: nobody whom a driver knows answers there" in text
+
+
+def test_a_port_that_cannot_be_opened_is_told_and_the_others_are_asked(tmp_path):
+    gone = Port(str(tmp_path / "gone"), named=True)
+    with Controller() as robot:
+        host = f"127.0.0.1:{robot.ports[0]}"
+        found, troubles = find_all(Seen((gone,), (host,), probe=True))
+    assert [(f.kind, f.uri) for f in found] == [("ur", host)]
+    assert found[0].model == "Universal Robots, software 5.12.0.100"
+    assert len(troubles) == 1
+    assert "arms of kind feetech: wanted a serial port" in troubles[0]
+
+
+def test_a_host_without_a_controller_is_none():
+    found, troubles = find_all(Seen(hosts=("127.0.0.1:1",)))
+    assert (found, troubles) == ([], [])
+
+
+class FakeRealSense:
+    """pyrealsense2, with one camera."""
+
+    class camera_info:  # noqa: N801 - the SDK's name
+        serial_number, name = "serial", "name"
+
+    def context(self):
+        camera = SimpleNamespace(
+            get_info=lambda key: {"serial": "0331", "name": "RealSense D435"}[key]
+        )
+        return SimpleNamespace(query_devices=lambda: [camera])
+
+
+def no_module(name):
+    raise ImportError(name)
+
+
+def test_cameras_are_listed_once(tmp_path):
+    for name in ("usb-Logi_C920_AB-video-index0", "usb-Logi_C920_AB-video-index1",
+                 "usb-Intel_RealSense_D435_0331-video-index0"):  # fmt: skip
+        (tmp_path / name).touch()
+    found = cameras(tmp_path, lambda name: FakeRealSense())
+    assert [(f.kind, f.model) for f in found] == [
+        ("realsense", "RealSense D435"), ("uvc", "Logi C920 AB"),
+    ]  # fmt: skip
+    assert found[0].keys == {"serial": "0331"}
+    assert len(cameras(tmp_path, no_module)) == 2
+    assert cameras(tmp_path / "none", no_module) == []
+
+
+def test_the_file_that_is_written_is_refused_only_for_what_must_be_filled_in(tmp_path):
+    port = Port("/dev/ttyACM0", "", 0x1A86, 0x55D3, "5A68")
+    camera = Found("cameras", "null", "/dev/video0", "a camera", sure=True)
+    path = tmp_path / "robot.toml"
+    code, text = shown(Seen((port,)), camera_list=lambda: [camera, camera], write=path)
+    assert code == 0
+    assert f"wrote {path}" in text
+    with pytest.raises(ConfigError, match=r"robot\.toml.*calibration"):
+        load(path)
+    written = path.read_text()
+    assert 'calibration = ""    # FILL IN: the file that `lerobot-calibrate`' in written
+    path.write_text(written.replace('""', f'"{calibration(tmp_path)}"'))
+    settings = load(path)
+    assert settings.arm["port"] == "/dev/ttyACM0"
+    assert settings.gripper == {"kind": "feetech", "port": "/dev/ttyACM0"}
+    assert [c["name"] for c in settings.camera] == ["wrist", "overview"]
+    assert not settings.guard.require_wrench
+    with pytest.raises(ConfigError, match="wanted a new file"):
+        shown(Seen((port,)), write=path)
+    shown(Seen((port,)), write=path, overwrite=True)
+    assert path.read_text() != written  # without the cameras
+
+
+def test_a_second_arm_and_an_unknown_kind_are_comments(tmp_path):
+    arms = [Found("arms", "null", f"port{k}", "an arm", sure=True) for k in (1, 2)]
+    other = Found("ft", "unheard_of", "port3", "a sensor", "7", True, {"port": "port3"})
+    path = tmp_path / "r.toml"
+    path.write_text(draft([*arms, other], "r.toml"))
+    assert load(path).ft is None
+    text = path.read_text()
+    assert "# [arm]" in text
+    assert "no driver of the kind unheard_of" in text
+    path.write_text(draft([other], "r.toml"))
+    assert load(path).arm == {"kind": "null", "model": "ur5e"}
+
+
+def test_the_command(tmp_path, capsys):
+    assert main(["devices", "--port", "/dev/none"]) == 2
+    assert "wanted a serial port at /dev/none" in capsys.readouterr().err

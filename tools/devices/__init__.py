@@ -1,0 +1,1 @@
+"""`headway devices`: what is plugged in, and a first configuration for it."""
