@@ -1,6 +1,6 @@
 """The Protocols that every device implements (Camera, ForceTorqueSensor, Arm, Gripper,
-OrderStation, and World for surroundings that can be reset), and the functions that find and open
-a device.
+OrderStation, Input, and World for surroundings that can be reset), and the functions that find and
+open a device.
 
 A driver may block in `read`; the threads that this needs are all in `headway.drivers.latest`. The
 folder is the registry: `open_device("cameras", "sim", table, ctx)` loads `drivers/cameras/sim.py`,
@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import Any, Protocol
 
 from headway import config, plugins
+from headway.actions import ActionSpace
 from headway.clock import Clock
 from headway.drivers.kinematics import Chain
 from headway.drivers.model import RobotModel
@@ -76,7 +77,7 @@ class Arm(Source[ArmState], Protocol):
     """An arm of n joints, of the robot `model`. Commands are obeyed after `activate` only."""
 
     model: RobotModel
-    limits: Limits  # those of `model`
+    limits: Limits  # those of `model`, or what is left of them, as by a calibration
     chain: Chain  # that of `model`: its kinematics up to the TCP
 
     def activate(self) -> None:
@@ -124,6 +125,33 @@ class OrderStation(Source[OrderState], Protocol):
     and its sensors confirm what has arrived."""
 
 
+class Input(Protocol):
+    """A device that a person steers by. `actions` has one row (`chunk` = 1): the velocity of the
+    TCP, or joint positions of an arm of the same joints."""
+
+    info: Info
+    actions: ActionSpace
+
+    def open(self, timeout_s: float) -> None:
+        """Connect within `timeout_s` [s]. Does nothing when already open. Raises DeviceError, and
+        Missing without its package."""
+
+    def activate(self) -> None:
+        """A person begins to steer: what was done before does not count, and a fault is left.
+        Raises DeviceError where the device is still in fault."""
+
+    def reset(self) -> None:
+        """Begin an episode, with the jaws open."""
+
+    def read(self) -> Vec | None:
+        """The action (d,) of this moment, None while nobody steers: no sign of life for as long as
+        the device allows, or a dead man's button that is released. Never waits. Raises DeviceError
+        when the device failed."""
+
+    def close(self) -> None:
+        """Disconnect. Returns within a bounded time and never raises."""
+
+
 class World(Protocol):
     """The surroundings of the robot, where a program can reset them for each episode and ask how
     the episode ended: a simulated cell, or a test rig that resets itself."""
@@ -161,7 +189,8 @@ class Context:
 
 def device_config(folder: str, table: dict[str, Any], where: str) -> tuple[ModuleType, Any]:
     """The module of the device that `table` describes, and its checked `Config`. `folder` is
-    "cameras", "ft", "arms", "grippers", "stations" or "worlds"; `where` names the table in errors.
+    "cameras", "ft", "arms", "grippers", "stations", "inputs" or "worlds"; `where` names the table
+    in errors.
 
     Raises ConfigError for a missing or unknown `kind`, an unknown key, or an unfit value.
     """

@@ -17,13 +17,14 @@ from null_robot import HORIZON, null_table, tcp_actions
 from headway.__main__ import main
 from headway.actions import ActionSpace
 from headway.clock import NS
+from headway.drivers.inputs.keyboard import MOVES, SPEED, Keys, listening
 from headway.drivers.rotations import mat_to_rotvec, quat_to_mat, rotvec_to_mat
 from headway.edge.control.events import EventKind
 from headway.edge.motion.actions import tcp_path
 from headway.errors import ConfigError
 from headway.mcaplog import open_recording
 from headway.tools.recorded import events_of
-from headway.tools.run.takeover import MOVES, SPEED, Keys, Takeover, listening
+from headway.tools.run.takeover import Takeover
 from headway.types import Chunk, Observation, Pose
 
 DOWN = Pose(np.array([0.4, -0.1, 0.3]), np.array([0.0, 0.8, 0.6, 0.0]))  # a turned tool, downwards

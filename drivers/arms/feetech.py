@@ -7,6 +7,7 @@ holding is all that can be had, and a software stop is not a safety function.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -66,7 +67,7 @@ class FeetechArm:
         motors: dict[str, Motor],
         bus: FeetechBus,
     ) -> None:
-        self.model, self.limits, self.chain = model, model.limits, model.chain
+        self.model, self.chain = model, model.chain
         self.info = Info("feetech", f"{model.name} of STS3215 servos", uri=cfg.port)
         self._cfg, self._clock, self._bus = cfg, ctx.clock, bus
         self._joints = tuple(motors[name] for name in model.joints)
@@ -76,6 +77,7 @@ class FeetechArm:
         ends = np.array([[m.angle(m.range_min), m.angle(m.range_max)] for m in self._joints])
         self._low = np.maximum(ends.min(axis=1), model.limits.q_min)
         self._high = np.minimum(ends.max(axis=1), model.limits.q_max)
+        self.limits = replace(model.limits, q_min=self._low, q_max=self._high)
         self._counts = Counts(ctx.clock, round(NS / cfg.rate_hz))
         self._number = 0
         self._active = False

@@ -29,7 +29,7 @@ from headway.edge.engines.engine import FOLDER, open_bundle
 from headway.edge.motion import smoother
 from headway.edge.motion.chunks import filter_delay_s, lengths_s
 from headway.edge.policy.instructions import index_of
-from headway.edge.policy.policy import About, InlineWorker, Policy, Worker
+from headway.edge.policy.policy import About, InlineWorker, Policy, Worker, about
 from headway.edge.pro import risk
 from headway.edge.pro.operator import ProOperator
 from headway.edge.pro.risk import RiskControl
@@ -50,12 +50,14 @@ class Built:
         *,
         require: tuple[str, ...] = (),
         wrap: Callable[[Policy], Policy] | None = None,
+        operator: Policy | None = None,
     ) -> None:
         """`station` has to be open: the policy is checked against its cameras and warmed up at its
         arm's joint positions. In real time the policy gets a process of its own; with a virtual
         `clock` it runs in place, in lock-step. `require`: names of implementations, such as "ort"
         or "cpp", that have to compute everything that they can, see `parts.check`. `wrap` makes
-        the policy that drives of the one that the settings name; only in lock-step.
+        the policy that drives of the one that the settings name; only in lock-step. `operator`: a
+        policy that drives instead, in the loop's process on any clock; it has to be quick.
 
         Raises Missing where one of `require` does not; BundleError, SpecMismatch and ConfigError
         for bundles, for a policy that does not fit the station or the settings or refuses the
@@ -78,7 +80,7 @@ class Built:
         self.notes: list[str] = []
         with ExitStack() as self._close:
             fits.check_wrench(settings)
-            worker = self._policy(settings, station, clock, wrap)
+            worker = self._policy(settings, station, clock, wrap, operator)
             self.notes += fits.notes(worker.about if worker else None, station)
             pro = self._pro(settings, station)
             self.loop = Loop(station, worker, pro, self._risk(settings, pro))
@@ -116,12 +118,17 @@ class Built:
         station: Station,
         clock: Clock,
         wrap: Callable[[Policy], Policy] | None,
+        operator: Policy | None,
     ) -> Worker | None:
         cfg = run_settings.policy(settings)
         if cfg is None:
             return None
         worker: Worker
-        if clock.realtime:
+        if operator is not None:
+            what, facts = "the terminal", getattr(operator, "facts", {})
+            fits.check_joints(about(operator), station)
+            worker = InlineWorker(operator, station.limb, 0.0)
+        elif clock.realtime:
             if wrap is not None:
                 raise ConfigError("a policy is wrapped in lock-step only, found a run in real time")
             process = beside(cfg, station, self._close)

@@ -9,6 +9,7 @@ from headway.edge.control.row import FILLED, OF_STATION
 from headway.edge.control.settings import Settings
 from headway.edge.control.station import Station
 from headway.edge.control.tasks import Task
+from headway.edge.policy.observation import StateVector
 from headway.edge.policy.policy import About
 from headway.edge.pro.made_from import Given, groups_of
 from headway.errors import ConfigError, SpecMismatch, Stale
@@ -39,6 +40,13 @@ def check_state(policy: About, settings: Settings, task: Task) -> None:
                 f"policy {policy.name} wants the state {', '.join(names)}, and {why}, or choose a "
                 "policy that does without"
             )
+
+
+def check_joints(policy: About, station: Station) -> None:
+    """Raises SpecMismatch for a policy that names joints or numbers of the state which the robot
+    does not have."""
+    policy.actions.check_joints(station.model.joints)
+    StateVector(policy.state_names, station.model.joints, station.stroke)
 
 
 def given(station: Station, task: str, tasks: Sequence[str]) -> Given:

@@ -7,11 +7,11 @@ from contextlib import ExitStack
 
 from headway.clock import NS
 from headway.drivers.latest import Latest
+from headway.edge.control import fits
 from headway.edge.control.station import Station
 from headway.edge.host.realtime import split
 from headway.edge.policy.config import PolicyConfig, kind_of
-from headway.edge.policy.observation import StateVector
-from headway.edge.policy.policy import About, FrameShape, Policy, about, check_cameras
+from headway.edge.policy.policy import FrameShape, Policy, about, check_cameras
 from headway.edge.policy.worker.lockstep import Waiting
 from headway.edge.policy.worker.process import Care, ProcessWorker
 from headway.edge.policy.worker.source import PolicySource, Process
@@ -36,7 +36,7 @@ def beside(cfg: PolicyConfig, station: Station, close: ExitStack) -> ProcessWork
     source = PolicySource(f"{module.__name__}:open_policy", cfg.options, process)
     worker = ProcessWorker(source, station.limb, frames(station), home(station), care)
     close.callback(worker.close)
-    _check(worker.about, station)
+    fits.check_joints(worker.about, station)
     return worker
 
 
@@ -55,16 +55,9 @@ def in_place(cfg: PolicyConfig, station: Station, close: ExitStack) -> Policy:
         if hasattr(policy, "close"):
             close.callback(policy.close)
     known = about(policy)
-    _check(known, station)
+    fits.check_joints(known, station)
     check_cameras(known, station.cameras, _seen(station))
     return policy
-
-
-def _check(policy: About, station: Station) -> None:
-    """Raises SpecMismatch for a policy that names joints or numbers of the state which the robot
-    does not have."""
-    policy.actions.check_joints(station.model.joints)
-    StateVector(policy.state_names, station.model.joints, station.stroke)
 
 
 def frames(station: Station) -> dict[str, FrameShape]:

@@ -73,9 +73,9 @@ class ProConfig(config.Struct, frozen=True):
 
 
 class Settings(config.Struct, frozen=True):
-    """The whole configuration. The tables `arm`, `ft`, `gripper`, `station`, `camera`, `cell`,
-    `task` and `policy` have the key `kind` and the keys of the driver, world, task or policy of
-    that kind."""
+    """The whole configuration. The tables `arm`, `ft`, `gripper`, `station`, `camera`, `input`,
+    `cell`, `task` and `policy` have the key `kind` and the keys of the driver, world, task or
+    policy of that kind."""
 
     arm: dict[str, Any]
     task: dict[str, Any]
@@ -84,6 +84,7 @@ class Settings(config.Struct, frozen=True):
     gripper: dict[str, Any] | None = None
     station: dict[str, Any] | None = None
     camera: list[dict[str, Any]] = []  # noqa: RUF012 - msgspec copies defaults
+    input: dict[str, Any] | None = None  # what a person steers by, for `headway teleop`
     cell: dict[str, Any] | None = None
     tool: ToolConfig = ToolConfig()
     loop: LoopConfig = LoopConfig()
@@ -118,6 +119,25 @@ def with_policy_server(settings: Settings, url: str, mapping: Path | None = None
         table["layout"] = config.read_toml(mapping)
     decode(table, "[policy]" if mapping is None else f"{mapping}: [policy]")
     return structs.replace(settings, policy=table)
+
+
+def with_operator(settings: Settings, kind: str | None = None) -> Settings:
+    """`settings` with a person who steers by the input `kind` (None: that of `[input]`, else the
+    keyboard) instead of the policy of `[policy]`, asked at the input's own pace, and without
+    `[risk]`, whose calibration is about a policy. Raises ConfigError."""
+    table = settings.input or {"kind": "keyboard"}
+    if kind is not None and kind != table.get("kind"):
+        table = {"kind": kind}
+    device_config("inputs", table, "[input]")
+    common = {k: v for k, v in (settings.policy or {}).items() if k in COMMON}
+    target = f"headway.drivers.inputs.{table['kind']}:connect"
+    return structs.replace(
+        settings,
+        input=table,
+        policy={**common, "kind": "teleop", "target": target},
+        loop=structs.replace(settings.loop, policy_hz=None),
+        risk=None,
+    )
 
 
 def with_instruction(settings: Settings, text: str) -> Settings:
@@ -179,6 +199,8 @@ def check_devices(settings: Settings, where: str) -> None:
         device_config("grippers", settings.gripper, f"{place}[gripper]")
     if settings.station is not None:
         device_config("stations", settings.station, f"{place}[station]")
+    if settings.input is not None:
+        device_config("inputs", settings.input, f"{place}[input]")
     cameras(settings, place)
     policy(settings, place)
     task(settings, place)

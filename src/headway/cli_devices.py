@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import tyro
+
 
 def devices(
     port: tuple[str, ...] = (),
@@ -32,4 +34,30 @@ def devices(
     return devices_command(port, host, probe, json, write, overwrite)
 
 
-DEVICE_COMMANDS: dict[str, Callable[..., int]] = {"devices": devices}
+def teleop(
+    config: tyro.conf.Positional[Path],
+    input: str | None = None,
+    out: Path | None = None,
+    dataset: Path | None = None,
+    episodes: int | None = None,
+    instruction: str | None = None,
+    overwrite: bool = False,
+) -> int:
+    """Steer a robot by hand, through the guard, and record demonstrations.
+
+    Args:
+        config: run configuration (TOML); its [input] says by what, its [policy] does not drive.
+        input: keyboard, gamepad, spacemouse or leader, instead of that of [input] [keyboard].
+        out: folder for the recordings, which are numbered on [runs/NAME-teleop].
+        dataset: also write the session's episodes as a LeRobotDataset to this folder.
+        episodes: end after so many that were kept [when you end it].
+        instruction: what the demonstrations are of, instead of the configured instruction.
+        overwrite: replace a data set at --dataset.
+    """
+    from headway.tools.teleop.command import TeleopOptions, teleop_command
+
+    options = TeleopOptions(input, out, dataset, episodes, instruction, overwrite)
+    return teleop_command(config, options)
+
+
+DEVICE_COMMANDS: dict[str, Callable[..., int]] = {"devices": devices, "teleop": teleop}

@@ -117,7 +117,7 @@ def beside(out: Path, overwrite: bool) -> Iterator[Path]:
     is removed and `out` is as before. Raises ConfigError for an `out` that must not be replaced,
     RecordingError where no folder can be made."""
     target = Path(os.path.realpath(out))
-    _check_free(target, out, overwrite)
+    check_free(target, out, overwrite)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(f".{os.getpid()}.part", f".{target.name}.", target.parent))
@@ -140,7 +140,8 @@ def beside(out: Path, overwrite: bool) -> Iterator[Path]:
         raise
 
 
-def _check_free(target: Path, out: Path, overwrite: bool) -> None:
+def check_free(target: Path, out: Path, overwrite: bool) -> None:
+    """Raises ConfigError for an `out` (whose real path is `target`) that must not be replaced."""
     if not os.path.lexists(target) or (target.is_dir() and not any(target.iterdir())):
         return
     if not (target / layout.INFO).is_file():  # somebody's files: --overwrite is not about them

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from rich.progress import (
 
 from headway import output
 from headway.clock import VirtualClock, WallClock
+from headway.drivers.inputs.keyboard import Keys, listening
 from headway.edge.control import settings as settings_module
 from headway.edge.control.build import Built
 from headway.edge.control.ending import EXIT_INTERRUPTED, Ending, Outlet
@@ -45,7 +46,7 @@ from headway.tools.run.summary import (
     success_line,
 )
 from headway.tools.run.takeover import NOTE as NOTE_PATCH
-from headway.tools.run.takeover import Keys, Takeover, listening
+from headway.tools.run.takeover import Takeover
 from headway.tools.view.viewer import Viewer, ViewOptions
 
 STOPPED = ("fault", "protective stop")
@@ -56,14 +57,20 @@ def run_command(config: Path, run: RunOptions) -> int:
     an episode ended in a fault or a protective stop; EXIT_INTERRUPTED when the run was asked to end
     (`headway.edge.control.ending`). Raises HeadwayError, and OSError when output could not be
     written; the arm has been stopped and the recording closed then."""
+    return until_asked_to_end(run.realtime, partial(_run, config, run))
+
+
+def until_asked_to_end(realtime: bool, work: Callable[[Ending, Console], int]) -> int:
+    """Do `work` with a console, and let it end on request. Returns the exit code. Raises what
+    `work` raises, and OSError when output could not be written."""
     console = Console()
-    with Ending(realtime=run.realtime) as ending:
+    with Ending(realtime=realtime) as ending:
         screen = console.file
         outlet = Outlet(screen, ending)
         console.file = outlet.as_file()
         try:
             with enough_files():
-                code = _run(config, run, ending, console)
+                code = work(ending, console)
         except KeyboardInterrupt:
             if not ending.why:  # it was not raised by `ending`
                 raise
@@ -121,7 +128,7 @@ def _run(config: Path, run: RunOptions, ending: Ending, console: Console) -> int
                 TimeElapsedColumn(), TimeRemainingColumn(), console=console, disable=run.panel,
             )  # fmt: skip
             first = realtime_setup(settings.realtime) if run.realtime else nullcontext(None)
-            with progress, _watched(settings, built, run.realtime), first as setup:
+            with progress, watched(settings, built, run.realtime), first as setup:
                 for line in setup.lines if setup else ():
                     progress.console.print(f"[dim]{escape(line)}[/dim]", soft_wrap=True)
                 bar = progress.add_task("episodes", total=run.episodes)
@@ -164,7 +171,7 @@ def _run(config: Path, run: RunOptions, ending: Ending, console: Console) -> int
 
 
 @contextmanager
-def _watched(settings: Settings, built: Built, realtime: bool) -> Iterator[None]:
+def watched(settings: Settings, built: Built, realtime: bool) -> Iterator[None]:
     """In real time, let a watchdog process supervise the loop meanwhile."""
     stall_s, table = settings.loop.watchdog_s, dict(settings.arm)
     if not realtime or stall_s <= 0:

@@ -8,31 +8,20 @@ key that is held down.
 
 from __future__ import annotations
 
-import os
-import select
-import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headway.clock import NS
+from headway.drivers.inputs.keyboard import Keys
 from headway.drivers.rotations import quat_to_mat, rotvec_to_mat
 from headway.edge.motion.actions import tcp_actions
 from headway.edge.policy.policy import Policy
 from headway.errors import ConfigError
 from headway.types import Chunk, Observation, Pose
 
-TAKE, GRIP = " ", "g"
-# Key -> axis of the base (x, y, z, or a turn about z) and direction.
-MOVES = {
-    "w": (0, 1.0), "s": (0, -1.0), "a": (1, 1.0), "d": (1, -1.0),
-    "r": (2, 1.0), "f": (2, -1.0), "q": (3, 1.0), "e": (3, -1.0),
-}  # fmt: skip
-SPEED = np.array([0.06, 0.06, 0.06, 0.6])  # [m/s] and [rad/s]
 CORRECTION = 1.0  # `source` in the meta of a chunk that is not the policy's own, which is 0
 NOTE = (
     "patch: the space bar takes the arm over and gives it back; w s a d move it along x and y of "
@@ -40,42 +29,6 @@ NOTE = (
     "--rerun"
 )
 _BEHIND_S = 0.5  # a run that is so late does not hurry to catch up with the wall clock
-
-
-class Keys:
-    """What the person at the keyboard wants: whether to steer, where to, and what of the jaws. Keys
-    may come from another thread. `say` is told when the arm changes hands."""
-
-    def __init__(self, say: Callable[[str], None] = lambda line: None) -> None:
-        self._say = say
-        self._moves: set[str] = set()
-        self.steering = False
-        self.turned = False  # whether the jaws are to do the opposite of what they did
-
-    def take(self, key: str) -> None:
-        """The key `key` was pressed. All but TAKE mean something only to whoever steers."""
-        if key == TAKE:
-            self.release(not self.steering)
-            self._say("patch: you steer" if self.steering else "patch: the policy steers")
-        elif self.steering and key == GRIP:
-            self.turned = not self.turned
-        elif self.steering and key in MOVES:
-            self._moves = {*self._moves, key}
-
-    def release(self, steering: bool = False) -> None:
-        """Forget what was pressed; from now on the person steers, or does not."""
-        self.steering, self.turned, self._moves = steering, False, set()
-
-    def velocity(self) -> NDArray[np.float64]:
-        """Velocity (4,) in the axes of the base, x y z [m/s] and about z [rad/s], by the keys that
-        were pressed since the last call."""
-        pressed, self._moves = self._moves, set()
-        v = np.zeros(4)
-        for key in pressed:
-            axis, sign = MOVES[key]
-            v[axis] += sign
-        out: NDArray[np.float64] = v * SPEED
-        return out
 
 
 class Takeover:
@@ -164,48 +117,3 @@ class Takeover:
         ahead = self._origin_s + t_s - now
         if ahead > 0.0:
             self._pause(ahead)
-
-
-@contextmanager
-def listening(keys: Keys, fd: int | None = None) -> Iterator[None]:
-    """Give `keys` what is typed on the terminal with the file descriptor `fd` (None: that of the
-    standard input) while the block runs, key by key and without showing it. Raises ConfigError
-    where there is no terminal."""
-    fd = sys.stdin.fileno() if fd is None else fd
-    if not os.isatty(fd):
-        raise ConfigError(
-            "--patch reads single keys from a terminal, found none on the standard input: run it "
-            "in one"
-        )
-    import termios
-    import tty
-
-    before = termios.tcgetattr(fd)
-    ended, end = os.pipe()
-
-    def read() -> None:
-        while ended not in (ready := select.select([fd, ended], [], [])[0]):
-            if ready and not _forward(keys, fd):
-                return
-
-    thread = threading.Thread(target=read, name="patch keys", daemon=True)
-    tty.setcbreak(fd, termios.TCSANOW)  # Ctrl-C still interrupts
-    try:
-        thread.start()
-        yield
-    finally:
-        os.close(end)  # which `ended` shows
-        thread.join()
-        os.close(ended)
-        termios.tcsetattr(fd, termios.TCSANOW, before)
-
-
-def _forward(keys: Keys, fd: int) -> bool:
-    """Pass on what was typed. False where there will be no more."""
-    try:
-        typed = os.read(fd, 64)
-    except OSError:  # the terminal is gone, or belongs to another process now
-        return False
-    for key in typed.decode(errors="replace"):
-        keys.take(key)
-    return bool(typed)

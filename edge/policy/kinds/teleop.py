@@ -3,7 +3,8 @@ game pad) is a Python class of the user's, asked for one action at a time.
 
 The class needs a method `read()`, which returns the action (d,) of this moment, or None while the
 operator does not steer: then the arm holds, and the jaws stay as they are. It also needs `actions`,
-as the kind `python` explains, with a chunk of one row.
+as the kind `python` explains, with a chunk of one row. Headway's own devices are in
+`headway.drivers.inputs`; `headway teleop` runs them in the loop's process.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from headway.clock import NS
+from headway.edge.motion.follow import Follow
 from headway.edge.policy.kinds import python
 from headway.edge.policy.kinds.python import PythonPolicy
 from headway.edge.policy.worker.source import Process
@@ -46,9 +48,22 @@ class _Device:
 
 class Teleop(PythonPolicy):
     """The operator, whose chunks are marked with `meta["operator"]`: 1 while the operator steers,
-    else 0. Raises ConfigError as `PythonPolicy`, and for a chunk of several rows."""
+    else 0, which recordings keep. Raises ConfigError as `PythonPolicy`, and for a chunk of several
+    rows.
 
-    def __init__(self, made: Any, target: str) -> None:
+    `follow`: how the arm's `joints` go to the positions that the operator points at, where actions
+    are absolute joint positions; None: at once, as far as the guard lets them."""
+
+    recorded = ("operator",)
+
+    def __init__(
+        self,
+        made: Any,
+        target: str,
+        follow: Follow | None = None,
+        joints: tuple[str, ...] = (),
+    ) -> None:
+        self._follow = follow
         self._device = _Device(made, target)
         super().__init__(self._device, target)
         if self.actions.chunk != 1:
@@ -56,12 +71,15 @@ class Teleop(PythonPolicy):
                 f"operator {target}: wanted actions with chunk = 1, found {self.actions.chunk}: an "
                 "operator decides one step at a time"
             )
+        self._order = list(self.actions.check_joints(joints)) if follow is not None else []
         self._last: Vec | None = None  # what the operator said last [SI]
 
     def reset(self) -> None:
         """Begin an episode: what was said before is forgotten."""
         super().reset()
         self._last = None
+        if self._follow is not None:
+            self._follow.reset()
 
     def infer(self, obs: Observation) -> Chunk:
         """The operator's action of this moment, else one that holds the arm. Raises PolicyError
@@ -69,11 +87,27 @@ class Teleop(PythonPolicy):
         said = self._device.infer()
         if said is not None:
             self._last = self.actions.to_si(np.asarray(said, np.float64).reshape(1, -1))[0]
-        row = self._last if said is not None else self._held()
+        if self._follow is not None:
+            row = self._followed(self._follow, said is not None, obs.base_q)
+        elif said is not None and self._last is not None:
+            row = self._last
+        else:
+            row = self._held()
         return Chunk(
             obs.t_ns, round(self.actions.dt_s * NS), np.asarray(row, np.float32)[None], obs.base,
             meta={"operator": float(said is not None)},
         )  # fmt: skip
+
+    def _followed(self, follow: Follow, steers: bool, q: Vec) -> Vec:
+        """The action on the way from `q` (n,) [rad] to what the operator points at, or to rest."""
+        space, last = self.actions, self._last
+        joints = self._order
+        row = np.zeros(len(space.names)) if last is None else last.copy()
+        row[joints] = follow.step(q, last[joints] if steers and last is not None else None)
+        grip = space.columns.grip
+        if last is None and grip is not None:
+            row[grip] = space.grip_range(None)[0]
+        return row
 
     def _held(self) -> Vec:
         """The action [SI] that leaves arm and jaws as they are."""

@@ -1,0 +1,1 @@
+"""`headway teleop`: a person steers the arm, and what they do is recorded."""
