@@ -1,5 +1,5 @@
-"""`headway teleop`: a person steers, in lock-step with injected keys, and a leader and a follower on
-two emulated lines."""
+"""`headway teleop`: a person steers in lock-step with injected keys; a leader and a follower on two
+emulated lines."""
 
 from __future__ import annotations
 
@@ -275,9 +275,14 @@ def test_the_terminal_is_as_before_however_it_ends():
 
     ours, theirs = os.openpty()
     before = termios.tcgetattr(theirs)
-    with pytest.raises(KeyboardInterrupt), listening(Keys(), theirs):
-        assert termios.tcgetattr(theirs) != before
-        raise KeyboardInterrupt
+
+    def interrupted():
+        with listening(Keys(), theirs):
+            assert termios.tcgetattr(theirs) != before
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert termios.tcgetattr(theirs) == before
     os.close(ours)
     os.close(theirs)

@@ -62,7 +62,7 @@ def teleop_command(config: Path, options: TeleopOptions) -> int:
 
     def work(ending: Ending, console: Console) -> int:
         def line(text: str) -> None:
-            console.print(text, markup=False, soft_wrap=True)
+            console.print(text, markup=False, highlight=False, soft_wrap=True)
 
         with voice(line) as say:
             session = Session(say)
@@ -118,13 +118,13 @@ def demonstrate(
         try:
             for text in (*built.choices, *built.notes):
                 console.print(f"[dim]{escape(text)}[/dim]", soft_wrap=True)
-            say(NOTE)
-            if device.info.kind == "keyboard":
-                say(NOTE_KEYBOARD)
             session.attach(built.loop, device)
             watch(built.loop)
             setting = realtime_setup(settings.realtime) if clock.realtime else nullcontext(None)
             with watched(settings, built, clock.realtime), setting as setup:
+                say(NOTE)
+                if device.info.kind == "keyboard":
+                    say(NOTE_KEYBOARD)
                 while session.wait():
                     _drop(done, path, session)
                     number = _next(out)

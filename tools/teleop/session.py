@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from headway.drivers import Input
 from headway.drivers.inputs.keyboard import TAKE, Keys
-from headway.edge.control.loop import Loop
+from headway.edge.control.loop import NO_EPISODE, Loop
 from headway.errors import DeviceError
 from headway.types import Vec
 
@@ -93,6 +93,9 @@ class Session:
             self.keys.take(key)
 
     def _take_over(self) -> None:
+        if self._waiting:
+            self._say(f"teleop: {NO_EPISODE}: Enter begins one")
+            return
         if not self.keys.steering and self._device is not None:
             try:
                 self._device.activate()
