@@ -94,5 +94,6 @@ def _found_by(folder: str, kind: str, seen: Seen, troubles: list[str]) -> list[F
         finder: Finder | None = getattr(module, "find", None)
         return [] if finder is None else finder(seen)
     except HeadwayError as e:
-        troubles.append(f"{folder} of kind {kind}: {e}")
+        if str(e) not in troubles:  # several drivers may have the same one with a port
+            troubles.append(str(e))
         return []

@@ -117,7 +117,7 @@ def test_a_port_that_cannot_be_opened_is_told_and_the_others_are_asked(tmp_path)
     assert [(f.kind, f.uri) for f in found] == [("ur", host)]
     assert found[0].model == "Universal Robots, software 5.12.0.100"
     assert len(troubles) == 1
-    assert "arms of kind feetech: wanted a serial port" in troubles[0]
+    assert troubles[0].startswith(f"wanted a serial port at {gone.path}")
 
 
 def test_a_host_without_a_controller_is_none():

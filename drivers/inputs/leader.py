@@ -14,9 +14,10 @@ from headway import config
 from headway.actions import ActionSpace
 from headway.clock import NS, Clock
 from headway.drivers import Context
-from headway.drivers.arms import feetech
-from headway.drivers.feetech_bus import FeetechBus
+from headway.drivers.feetech_servo import Sts3215
 from headway.drivers.inputs import ANSWER_S
+from headway.drivers.servo_arm import WORLD, ServoArmConfig, bus_of
+from headway.drivers.servo_bus import ServoBus
 from headway.drivers.servo_calibration import Motor
 from headway.errors import ConfigError, Stale
 from headway.types import Info, Vec
@@ -40,7 +41,7 @@ class Leader:
     """The leader whose servos are at `bus`: `joints` by name, and the `jaw`, None without one."""
 
     def __init__(
-        self, cfg: Config, clock: Clock, bus: FeetechBus, joints: dict[str, Motor],
+        self, cfg: Config, clock: Clock, bus: ServoBus, joints: dict[str, Motor],
         jaw: Motor | None,
     ) -> None:  # fmt: skip
         self.info = Info("leader", f"leader {cfg.model} of STS3215 servos", uri=cfg.port)
@@ -89,15 +90,15 @@ class Leader:
 def connect(cfg: Config, ctx: Context) -> Leader:
     """The leader, not open yet. Raises ConfigError for a model or a calibration that does not fit,
     and for the port of an arm that is commanded."""
-    if cfg.port in ctx.worlds.get(feetech.WORLD, {}):
+    if cfg.port in ctx.worlds.get(WORLD, {}):
         raise ConfigError(
             f"[input] of kind leader at {cfg.port} is the port of [arm], which would go limp: name "
             "the leader's own port"
         )
-    arm = feetech.Config(
+    arm = ServoArmConfig(
         port=cfg.port, calibration=cfg.calibration, model=cfg.model, jaw=cfg.jaw,
         rate_hz=cfg.rate_hz, check_calibration=cfg.check_calibration,
     )  # fmt: skip
-    bus, motors, model = feetech.bus_of(arm, ctx)
+    bus, motors, model = bus_of(arm, ctx, Sts3215())
     joints = {name: motors[name] for name in model.joints}
     return Leader(cfg, ctx.clock, bus, joints, motors[cfg.jaw] if cfg.jaw else None)

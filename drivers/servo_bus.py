@@ -1,34 +1,114 @@
-"""The line of Feetech servos that an arm and its jaw share (SO-100, SO-101).
+"""The line of servos that an arm and its jaw share: Feetech's STS3215 (SO-100, SO-101), or
+Dynamixel's X series.
 
 One thread owns the port (`headway.drivers.bus`): each exchange sends the newest goals in one packet
 and reads all servos with another. An exchange in which one servo is missing, or has an error bit,
-is not used at all. Registers after Feetech's memory table of the STS3215.
+is not used at all. What differs between the makes is a `Family`.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
 
 from headway.clock import NS, Clock
 from headway.drivers.bus import Bus
-from headway.drivers.codecs import feetech
-from headway.drivers.codecs.feetech import Status, StatusDecoder
+from headway.drivers.codecs import Decoder
 from headway.drivers.servo_calibration import Motor
 from headway.drivers.transports import Transport
 from headway.errors import DeviceError, Stale
 
-BAUD = 1_000_000
-MODEL = 777  # of an STS3215
-_FIRMWARE, _MODEL, _RANGE, _OFFSET, _MODE, _TORQUE = 0, 3, 9, 31, 33, 40
-_GOAL, _PRESENT, _VOLTS = 42, 56, 62
-_COUNT = 15  # registers 56 to 70: position, speed, load, voltage, temperature, ..., current
 _ANSWER_S = 0.02  # to wait for the servos; their answers take 1.5 ms
 _WRITE_S = 0.1
 _TRIES = 3  # of a request while the bus does not run
-_POSITION_BIT, _OFFSET_BIT, _LOAD_BIT = 15, 11, 10
-_AMPERE = 0.0065  # per count of the current
+
+ReadRegisters = Callable[[int, int, int], bytes]  # servo, address, count
+
+
+class Registers(NamedTuple):
+    """Addresses in a servo's memory: of its `model` (2 bytes), its `mode`, which has to be
+    `position_mode`, its `torque` switch and its `goal`; address and count of its `firmware` and of
+    what is measured, `present`."""
+
+    firmware: tuple[int, int]
+    model: int
+    mode: int
+    position_mode: int
+    torque: int
+    goal: int
+    present: tuple[int, int]
+
+
+class Answer(Protocol):
+    """What a servo answers."""
+
+    @property
+    def id(self) -> int:
+        """Of the servo."""
+
+    @property
+    def error(self) -> int:
+        """0 where all is well."""
+
+    @property
+    def data(self) -> bytes:
+        """The registers that were asked for."""
+
+    def errors(self) -> str:
+        """The errors in words."""
+
+
+class Packets(Protocol):
+    """A codec's module, as `headway.drivers.codecs.feetech`."""
+
+    PING: int
+
+    def packet(self, servo: int, instruction: int, data: bytes = b"") -> bytes:
+        """An instruction to `servo`."""
+
+    def read(self, servo: int, address: int, count: int) -> bytes:
+        """Ask for registers."""
+
+    def write(self, servo: int, address: int, data: bytes) -> bytes:
+        """Write registers."""
+
+    def sync_read(self, address: int, count: int, servos: Iterable[int]) -> bytes:
+        """Ask several servos for registers."""
+
+    def sync_write(self, address: int, data: Mapping[int, bytes]) -> bytes:
+        """Write registers of several servos."""
+
+
+class Family(Protocol):
+    """A make of servos: its `models` by number, its `packets`, and what its registers mean.
+    `set_up` says how one is set up. `watchdog`: address, value that clears and value that arms the
+    servo's watchdog for `watchdog_s` [s]; None without one."""
+
+    name: str
+    models: frozenset[int]
+    baud: int
+    registers: Registers
+    set_up: str
+    watchdog: tuple[int, bytes, bytes] | None
+    watchdog_s: float
+    packets: Packets
+
+    def decoder(self) -> Decoder[Any]:
+        """Of its answers, which are `Answer`s."""
+
+    def goal(self, counts: int) -> bytes:
+        """The goal register for a position [counts]."""
+
+    def volts(self, read: ReadRegisters, servo: int) -> float:
+        """The supply [V] of `servo`."""
+
+    def calibration(self, read: ReadRegisters, motor: Motor) -> Motor:
+        """What the servo itself holds of the calibration `motor`."""
+
+    def reading(self, rows: Sequence[bytes]) -> Reading:
+        """What servos measured whose registers `present` are `rows`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +117,18 @@ class Reading:
     (-1..1 of the duty), voltage [V], temperature [degC], and current [A]."""
 
     position: tuple[int, ...]
-    speed: tuple[int, ...]
+    speed: tuple[float, ...]
     load: tuple[float, ...]
     volts: tuple[float, ...]
     celsius: tuple[int, ...]
     ampere: tuple[float, ...]
 
 
-class FeetechBus:
-    """The servos `names` (with their ids) at `transport`; `rate_hz` [Hz] of the exchanges. Devices
-    that share it call `open` and `close` in pairs. `check` is called when the servos were found and
-    are not read yet: it may use `read` and `calibration`, and raise DeviceError.
+class ServoBus:
+    """The servos `names` (with their ids) of `family` at `transport`; `rate_hz` [Hz] of the
+    exchanges. Devices that share it call `open` and `close` in pairs. `check` is called when the
+    servos were found and are not read yet: it may use `read` and `calibration`, and raise
+    DeviceError.
 
     `goal` sets goals of some servos, which the next exchange sends; those of the others stay. The
     torque is off until `hold` has set the goals to where the servos are."""
@@ -58,18 +139,22 @@ class FeetechBus:
         names: Mapping[str, int],
         clock: Clock,
         rate_hz: float,
-        check: Callable[[FeetechBus], None] | None = None,
+        family: Family,
+        check: Callable[[ServoBus], None] | None = None,
     ) -> None:
         self.transport, self.names, self.clock = transport, dict(names), clock
+        self.family = family
         self.firmware = ""  # of the first servo, once it was opened
         self._check = check
         self.ids = tuple(self.names.values())
-        self._decoder = StatusDecoder(_COUNT)
+        self._decoder: Decoder[Any] = family.decoder()
         self.bus: Bus[dict[int, int], Reading] = Bus(
             f"the servo line {transport.uri}", self._exchange, clock, rate_hz
         )
         self._goals: dict[int, int] = {}
         self._users = 0
+        self._heard_ns: int | None = None  # the last exchange while servos have torque
+        self._lapsed = False  # whether their watchdog must have stopped them since
         self.holding: set[int] = set()  # ids whose torque is on
 
     @property
@@ -88,7 +173,8 @@ class FeetechBus:
             self.transport.open(timeout_s)
             self._decoder.reset()
             self._find()
-            self.firmware = ".".join(map(str, self.read(self.ids[0], _FIRMWARE, 2)))
+            version = self.read(self.ids[0], *self.family.registers.firmware)
+            self.firmware = ".".join(map(str, version))
             if self._check is not None:
                 self._check(self)
             self._exchange(None)
@@ -114,59 +200,53 @@ class FeetechBus:
                 f"wanted {len(self.ids)} servos at {self.transport.uri}, found no answer of "
                 f"{', '.join(silent)}: is the arm's supply on, are all plugs in, is this its port?"
             )
+        family, registers = self.family, self.family.registers
         for name, i in self.names.items():
-            model = int.from_bytes(self.read(i, _MODEL, 2), "little")
-            if model != MODEL:
+            model = int.from_bytes(self.read(i, registers.model, 2), "little")
+            if model not in family.models:
+                numbers = ", ".join(map(str, sorted(family.models)))
                 raise DeviceError(
-                    f"wanted an STS3215 (model {MODEL}) as {name} (id {i}) at "
+                    f"wanted a servo {family.name} (model {numbers}) as {name} (id {i}) at "
                     f"{self.transport.uri}, found model {model}: is this the right port?"
                 )
-            mode = self.read(i, _MODE, 1)[0]
-            if mode != 0:
+            mode = self.read(i, registers.mode, 1)[0]
+            if mode != registers.position_mode:
                 raise DeviceError(
                     f"wanted {name} (id {i}) in position mode, found mode {mode}: set register "
-                    f"{_MODE} to 0 with Feetech's tool, or by `lerobot-setup-motors`"
+                    f"{registers.mode} to {registers.position_mode} {family.set_up}"
                 )
 
     def _is_there(self, servo: int) -> bool:
         """Whether `servo` answers a ping."""
+        packets = self.family.packets
         try:
-            self._sure(feetech.packet(servo, feetech.PING), servo)
+            self._sure(packets.packet(servo, packets.PING), servo)
         except DeviceError:
             return False
         return True
 
     def present(self, servo: int) -> bool:
-        """Whether an STS3215 answers as `servo`, asked once; before the bus runs. Raises
+        """Whether a servo of the family answers as `servo`, asked once; before the bus runs. Raises
         DeviceError where nobody answers."""
-        answer = self._ask(feetech.read(servo, _MODEL, 2), (servo,))[0]
-        return int.from_bytes(answer.data, "little") == MODEL
+        answer = self._ask(
+            self.family.packets.read(servo, self.family.registers.model, 2), (servo,)
+        )[0]
+        return int.from_bytes(answer.data, "little") in self.family.models
 
     def read(self, servo: int, address: int, count: int) -> bytes:
         """`count` registers of `servo` from `address` on; before the bus runs. Raises
         DeviceError."""
-        found = self._sure(feetech.read(servo, address, count), servo)
+        found = self._sure(self.family.packets.read(servo, address, count), servo)
         if len(found.data) != count:
             raise DeviceError(
-                f"wanted {count} registers of servo {servo}, found {len(found.data)}: is this an "
-                "STS3215?"
+                f"wanted {count} registers of servo {servo}, found {len(found.data)}: is this a "
+                f"{self.family.name}?"
             )
         return found.data
 
     def calibration(self, motors: Mapping[str, Motor]) -> dict[str, Motor]:
         """The calibration that the servos themselves hold, for `motors`; before the bus runs."""
-        found = {}
-        for name, m in motors.items():
-            low, high = (self.read(m.id, _RANGE + 2 * k, 2) for k in (0, 1))
-            offset = int.from_bytes(self.read(m.id, _OFFSET, 2), "little")
-            found[name] = Motor(
-                m.id,
-                m.drive_mode,
-                feetech.signed(offset, _OFFSET_BIT),
-                int.from_bytes(low, "little"),
-                int.from_bytes(high, "little"),
-            )
-        return found
+        return {name: self.family.calibration(self.read, m) for name, m in motors.items()}
 
     # While the bus runs: what its users call.
 
@@ -198,18 +278,25 @@ class FeetechBus:
         self.bus.close()  # from here on the port is ours
         try:
             self._goals = {i: g for i, g in self._goals.items() if i not in ids}
-            reading = self._exchange(None)
+            reading = self._measure()
             here = {i: p for i, p in zip(self.ids, reading.position, strict=True) if i in ids}
+            registers, watchdog = self.family.registers, self.family.watchdog
             for i, p in here.items():
-                self._write(i, _GOAL, p.to_bytes(2, "little"))
-                if int.from_bytes(self.read(i, _GOAL, 2), "little") != p:
+                if watchdog is not None:
+                    self._write(i, watchdog[0], watchdog[1])
+                wanted = self.family.goal(p)
+                self._write(i, registers.goal, wanted)
+                if self.read(i, registers.goal, len(wanted)) != wanted:
                     raise DeviceError(
                         f"servo {i} did not take its position as goal: activate again"
                     )
             for i in ids:
-                self._write(i, _TORQUE, b"\x01")
+                self._write(i, registers.torque, b"\x01")
+                if watchdog is not None:
+                    self._write(i, watchdog[0], watchdog[2])
             self._goals |= here
             self.holding |= set(ids)
+            self._heard_ns, self._lapsed = None, False
         finally:
             self.bus.reset()
             self.bus.start()
@@ -222,7 +309,7 @@ class FeetechBus:
             self.holding -= set(ids)
             self._goals = {i: g for i, g in self._goals.items() if i not in ids}
             for i in ids:
-                self._write(i, _TORQUE, b"\x00")
+                self._write(i, self.family.registers.torque, b"\x00")
         finally:
             self.bus.start()
 
@@ -231,19 +318,31 @@ class FeetechBus:
     def _exchange(self, goals: dict[int, int] | None) -> Reading:
         """Send `goals`, and read all servos. Raises DeviceError where one is missing or reports an
         error."""
+        family, now = self.family, self.clock.now()
+        if family.watchdog is not None and self.holding and self._heard_ns is not None:
+            self._lapsed |= now - self._heard_ns > family.watchdog_s * NS
+        if self._lapsed:
+            raise DeviceError(
+                f"the servos at {self.transport.uri} heard nothing for {family.watchdog_s:g} s, "
+                "and their watchdog has stopped them: activate() again"
+            )
         if goals:
-            rows = {
-                i: feetech.unsigned(g, _POSITION_BIT).to_bytes(2, "little")
-                for i, g in goals.items()
-            }
-            self.transport.write(feetech.sync_write(_GOAL, rows), _WRITE_S)
-        found = self._ask(feetech.sync_read(_PRESENT, _COUNT, self.ids), self.ids)
-        return reading_of([s.data for s in found])
+            rows = {i: family.goal(g) for i, g in goals.items()}
+            self.transport.write(family.packets.sync_write(family.registers.goal, rows), _WRITE_S)
+        reading = self._measure()
+        self._heard_ns = now
+        return reading
+
+    def _measure(self) -> Reading:
+        """Read all servos. Raises DeviceError where one is missing or reports an error."""
+        family = self.family
+        found = self._ask(family.packets.sync_read(*family.registers.present, self.ids), self.ids)
+        return family.reading([s.data for s in found])
 
     def _write(self, servo: int, address: int, data: bytes) -> None:
-        self._sure(feetech.write(servo, address, data), servo)
+        self._sure(self.family.packets.write(servo, address, data), servo)
 
-    def _sure(self, request: bytes, servo: int) -> Status:
+    def _sure(self, request: bytes, servo: int) -> Answer:
         """The answer of `servo` to `request`, which may be sent several times: a single damaged
         byte is no absence. Raises DeviceError."""
         for _ in range(_TRIES - 1):
@@ -251,13 +350,13 @@ class FeetechBus:
                 return self._ask(request, (servo,))[0]
         return self._ask(request, (servo,))[0]
 
-    def _ask(self, request: bytes, ids: Sequence[int]) -> list[Status]:
+    def _ask(self, request: bytes, ids: Sequence[int]) -> list[Answer]:
         """Send `request`; the answers of the servos `ids`, in that order. Raises DeviceError."""
         self.transport.discard()
         self._decoder.reset()
         self.transport.write(request, _WRITE_S)
         until = self.clock.now() + round(_ANSWER_S * NS)
-        found: dict[int, Status] = {}
+        found: dict[int, Answer] = {}
         while len(found) < len(ids):
             left = (until - self.clock.now()) / NS
             data = self.transport.read(512, max(0.0, left)) if left > 0 else b""
@@ -280,40 +379,21 @@ class FeetechBus:
         return f"servo {servo}"
 
 
-def reading_of(rows: Sequence[bytes]) -> Reading:
-    """The readings of servos whose registers 56 to 70 are `rows`. Raises DeviceError for a row of
-    another length."""
-    if any(len(row) != _COUNT for row in rows):
-        raise DeviceError(f"wanted {_COUNT} registers of each servo, found another count")
-
-    def word(row: bytes, at: int, bit: int) -> int:
-        return feetech.signed(int.from_bytes(row[at : at + 2], "little"), bit)
-
-    return Reading(
-        tuple(word(r, 0, _POSITION_BIT) for r in rows),
-        tuple(word(r, 2, _POSITION_BIT) for r in rows),
-        tuple(word(r, 4, _LOAD_BIT) / 1000.0 for r in rows),
-        tuple(r[6] / 10.0 for r in rows),
-        tuple(r[7] for r in rows),
-        tuple(word(r, 13, 15) * _AMPERE for r in rows),
-    )
-
-
 def servos_at(
-    transport: Transport, clock: Clock, timeout_s: float, most: int = 8
+    transport: Transport, clock: Clock, family: Family, timeout_s: float, most: int = 8
 ) -> tuple[list[int], float]:
-    """The ids from 1 to `most` at which an STS3215 answers at `transport`, and the supply [V] of
-    the first; only reads are sent. Raises DeviceError where the port cannot be opened, and Busy
-    where another process has it."""
+    """The ids from 1 to `most` at which a servo of `family` answers at `transport`, and the
+    supply [V] of the first; only reads are sent. Raises DeviceError where the port cannot be
+    opened, and Busy where another process has it."""
     transport.open(timeout_s)
     found: list[int] = []
     volts = 0.0
     try:
         for i in range(1, most + 1):
-            bus = FeetechBus(transport, {f"servo {i}": i}, clock, 1.0)
+            bus = ServoBus(transport, {f"servo {i}": i}, clock, 1.0, family)
             with contextlib.suppress(DeviceError):
                 if bus.present(i):
-                    volts = volts or bus.read(i, _VOLTS, 1)[0] / 10.0
+                    volts = volts or family.volts(bus.read, i)
                     found.append(i)
     finally:
         transport.close()

@@ -1,0 +1,241 @@
+"""The kinds `dynamixel`: the codec with the manual's bytes and damaged ones; arm and jaw against the
+emulated line, with the servos' bus watchdog."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from test_feetech_arm import LATE_S, calibration, fresh, soon
+
+from headway.child import environment
+from headway.clock import WallClock
+from headway.drivers import Context
+from headway.drivers.arms import dynamixel as arms
+from headway.drivers.codecs import dynamixel as codec
+from headway.drivers.codecs.dynamixel import Status, StatusDecoder
+from headway.drivers.dynamixel_servo import DynamixelX
+from headway.drivers.finding import Port, Seen
+from headway.drivers.grippers import dynamixel as grippers
+from headway.drivers.transports.serial import SerialPort
+from headway.errors import DeviceError
+from headway.hil.launch import Emulator
+
+PLANT = {"kind": "servo", "model": "so101"}
+
+
+def devices(uri, path, **keys):
+    ctx = Context(WallClock(spin_ns=0))
+    table = {"port": uri, "calibration": str(path), "check_calibration": False, **keys}
+    arm = arms.connect(arms.Config(**table), ctx)
+    return arm, grippers.connect(grippers.Config(port=uri), ctx)
+
+
+@pytest.fixture
+def line(tmp_path):
+    with Emulator("dynamixel", {}, PLANT) as device:
+        arm, jaw = devices(device.uri, calibration(tmp_path), watchdog_s=2.0)
+        arm.open(LATE_S)
+        jaw.open(LATE_S)
+        yield device, arm, jaw
+        arm.close()
+        jaw.close()
+
+
+def answer(servo, error, data):
+    """A status packet, made by hand of the manual's description."""
+    body = (bytes((0x55, error)) + data).replace(b"\xff\xff\xfd", b"\xff\xff\xfd\xfd")
+    head = b"\xff\xff\xfd\x00" + bytes((servo,)) + (len(body) + 2).to_bytes(2, "little") + body
+    crc = 0
+    for byte in head:
+        crc ^= byte << 8
+        for _ in range(8):
+            crc = (crc << 1 ^ 0x8005) & 0xFFFF if crc & 0x8000 else crc << 1
+    return head + crc.to_bytes(2, "little")
+
+
+def test_the_manuals_bytes():
+    assert codec.packet(1, codec.PING).hex(" ") == "ff ff fd 00 01 03 00 01 19 4e"
+    # e-Manual, protocol 2.0: read the present position of servo 1; write its goal; their statuses
+    assert codec.read(1, 132, 4).hex(" ") == "ff ff fd 00 01 07 00 02 84 00 04 00 1d 15"
+    goal = codec.write(1, 116, (512).to_bytes(4, "little"))
+    assert goal.hex(" ") == "ff ff fd 00 01 09 00 03 74 00 00 02 00 00 ca 89"
+    said = bytes.fromhex("fffffd000108005500a600000 08cc0".replace(" ", ""))
+    assert StatusDecoder().feed(said) == [Status(1, 0, bytes.fromhex("a6000000"))]
+
+
+@given(st.integers(0, 252), st.integers(0, 255), st.binary(max_size=40), st.data())
+def test_answers_come_through_in_any_pieces_and_after_garbage(servo, error, data, draw):
+    data = draw.draw(st.sampled_from([data, data + b"\xff\xff\xfd", b"\xff\xff\xfd\x00" + data]))
+    whole = answer(servo, error, data)
+    stream = draw.draw(st.binary(max_size=3)) + whole
+    cut = draw.draw(st.integers(0, len(stream)))
+    decoder = StatusDecoder()
+    got = [*decoder.feed(stream[:cut]), *decoder.feed(stream[cut:])]
+    assert got == [Status(servo, error, data)]
+
+
+@given(st.binary(min_size=1, max_size=21), st.data())
+def test_a_flipped_bit_gives_no_wrong_value_and_is_over_after_two_answers(data, draw):
+    good = [answer(k, 0, data) for k in (1, 2, 3, 4)]
+    bad = bytearray(good[0])
+    bad[draw.draw(st.integers(0, len(bad) - 1))] ^= 1 << draw.draw(st.integers(0, 7))
+    got = StatusDecoder(21).feed(bytes(bad) + b"".join(good[1:]))
+    true = [Status(k, 0, data) for k in (1, 2, 3, 4)]
+    assert all(g in true[1:] for g in got)
+    assert true[3] in got
+
+
+def test_a_sync_write_wants_equal_rows():
+    with pytest.raises(ValueError, match="as many bytes"):
+        codec.sync_write(116, {1: b"ab", 2: b"a"})
+    assert Status(1, 0x87, b"").errors() == (
+        "does not give access, reports a hardware error (register 70)"
+    )
+
+
+def test_the_arm_goes_where_it_is_sent_and_the_jaw_as_well(line):
+    _, arm, jaw = line
+    before = fresh(arm).value.q
+    with pytest.raises(DeviceError, match="activate"):
+        arm.command(before, deadline_ns=0)
+    arm.activate()
+    goal = before + np.array([0.1, 0.0, -0.1, 0.0, 0.05])
+    arm.command(goal, deadline_ns=0)
+    soon(lambda: np.abs(fresh(arm).value.q - goal).max() < 0.01)
+    jaw.command(0.03, force=10.0)
+    soon(lambda: abs(fresh(jaw).value.width - 0.03) < 0.01)
+    assert arm.info.kind == "dynamixel"
+    assert fresh(arm).value.tau_ext is None  # no current per count is given
+    arm.stop(2)
+    arm.command(fresh(arm).value.q_ref, deadline_ns=0)
+
+
+def test_speeds_are_in_rad_per_second():
+    row = bytearray(21)
+    row[2:6] = (-100).to_bytes(4, "little", signed=True)
+    row[6:10] = (1024).to_bytes(4, "little")
+    row[18:20], row[20] = (121).to_bytes(2, "little"), 40
+    found = DynamixelX(ampere_per_count=0.00269).reading([bytes(row)])
+    assert found.position == (1024,)
+    assert found.speed[0] * 2 * np.pi / 4096 == pytest.approx(-22.9 * 2 * np.pi / 60)
+    assert (found.volts, found.celsius) == ((12.1,), (40,))
+    with pytest.raises(DeviceError, match="21 registers"):
+        DynamixelX().reading([b"short"])
+
+
+def test_the_watchdog_is_rounded_up_and_kept_within_what_it_can():
+    assert DynamixelX(0.2).watchdog == (98, b"\0", b"\x0a")
+    assert DynamixelX(0.021).watchdog_s == pytest.approx(0.04)
+    assert DynamixelX(9.0).watchdog[2] == b"\x7f"
+
+
+def test_a_host_that_is_killed_in_motion_leaves_servos_that_stop(tmp_path):
+    with Emulator("dynamixel", {}, PLANT) as device:
+        path = calibration(tmp_path)
+        program = (
+            "import sys\n"
+            "sys.path.insert(0, sys.argv[3])\n"
+            "from pathlib import Path\n"
+            "from test_dynamixel import devices, fresh\n"
+            "arm, jaw = devices(sys.argv[1], Path(sys.argv[2]), watchdog_s=1.0)\n"
+            "arm.open(20.0); arm.activate(); q = fresh(arm).value.q\n"
+            "while True:\n"
+            "    q[0] = min(q[0] + 0.002, 1.0)\n"
+            "    arm.command(q, deadline_ns=0); fresh(arm)\n"
+            "    print(q[0], flush=True)\n"
+        )
+        host = subprocess.Popen(
+            [sys.executable, "-c", program, device.uri, str(path), str(Path(__file__).parent)],
+            stdout=subprocess.PIPE, env=environment(),
+        )  # fmt: skip
+        for _ in range(20):
+            assert host.stdout.readline()
+        host.send_signal(signal.SIGKILL)
+        host.wait()
+        host.stdout.close()
+        soon(lambda: any(e.why == "bus watchdog" for e in device.journal()))
+        arm, _ = devices(device.uri, path, watchdog_s=2.0)  # and activation ends that
+        arm.open(LATE_S)
+        q = fresh(arm).value.q
+        arm.activate()
+        arm.command(q - np.array([0.1, 0, 0, 0, 0]), deadline_ns=0)
+        soon(lambda: fresh(arm).value.q[0] < q[0] - 0.08)
+        arm.close()
+
+
+def test_a_host_that_slept_is_told_that_the_servos_have_stopped(tmp_path):
+    class Jumping(WallClock):
+        ahead = 0
+
+        def now(self):
+            return super().now() + self.ahead
+
+    clock = Jumping(spin_ns=0)
+    with Emulator("dynamixel", {}, PLANT) as device:
+        table = {"port": device.uri, "calibration": str(calibration(tmp_path))}
+        cfg = arms.Config(check_calibration=False, watchdog_s=2.0, **table)
+        arm = arms.connect(cfg, Context(clock))
+        arm.open(LATE_S)
+        arm.activate()
+        q = fresh(arm).value.q
+        Jumping.ahead = 3_000_000_000
+
+        def told():
+            try:
+                fresh(arm)
+            except DeviceError as e:
+                return str(e)
+            return ""
+
+        assert "their watchdog has stopped them" in soon(told)
+        with pytest.raises(DeviceError, match="activate"):
+            arm.command(q, deadline_ns=0)
+        arm.activate()
+        arm.command(q, deadline_ns=0)
+        fresh(arm)
+        arm.close()
+
+
+def test_an_overload_is_told_with_its_servo(tmp_path):
+    fault = {"kind": "overload", "at_s": 1.0, "target": 2}
+    with Emulator("dynamixel", {"faults": [fault]}, PLANT) as device:
+        arm, _ = devices(device.uri, calibration(tmp_path), watchdog_s=2.0)
+        arm.open(LATE_S)
+        arm.activate()
+
+        def fails():
+            try:
+                fresh(arm)
+            except DeviceError as e:
+                return str(e)
+            return ""
+
+        said = soon(fails)
+        assert "shoulder_lift" in said
+        assert "hardware error" in said
+        arm.close()
+
+
+def test_it_is_found_by_asking_and_feetech_servos_are_not_taken_for_it():
+    with Emulator("dynamixel", {}, PLANT) as device:
+        seen = Seen((Port(device.uri, named=True),), probe=True)
+        arm, jaw = arms.find(seen)
+        assert arm.model == "6 Dynamixel X servos, 12.0 V"
+        assert (jaw.folder, jaw.kind) == ("grippers", "dynamixel")
+    with Emulator("feetech", {}, PLANT) as device:
+        assert arms.find(Seen((Port(device.uri, named=True),), probe=True)) == []
+        assert SerialPort(device.uri, 1_000_000).port == device.uri
+
+
+def test_the_calibration_in_the_servos_is_compared(tmp_path):
+    with Emulator("dynamixel", {}, PLANT) as device:
+        arm, _ = devices(device.uri, calibration(tmp_path), check_calibration=True)
+        with pytest.raises(DeviceError, match=r"range_min 0 \(the file 300\)"):
+            arm.open(LATE_S)
