@@ -27,6 +27,7 @@ QUICK = (
     "camera",
     "candidates",
     "codec_rtde",
+    "codec_servos",
     "features",
     "images",
     "parts",

@@ -1,4 +1,4 @@
-"""The kinds `dynamixel`: the codec with the manual's bytes and damaged ones; arm and jaw against the
+"""The kinds `dynamixel`: the codec with the manual's bytes and damaged ones; arm and jaw against an
 emulated line, with the servos' bus watchdog."""
 
 from __future__ import annotations
