@@ -35,7 +35,6 @@ from headway.hil.plant import Plant
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Seconds = Annotated[float, Meta(ge=0.0, le=60.0)]
 _PORTS = ("rtde", "primary", "script", "realtime", "dashboard")
-_LATE = 50  # cycles, after which those that were missed are left out
 
 
 class Config(Struct, frozen=True):
@@ -144,9 +143,7 @@ class _Server:
             self._robot.cycle(now)
             self._conduct(now)
             self._publish(cycle, now)
-            cycle += 1
-            if now - due > _LATE * self._period:
-                cycle = (now - first) // self._period + 1
+            cycle = max(cycle, (now - first) // self._period) + 1  # what was missed is left out
 
     def close(self) -> None:
         """Close all connections and ports."""

@@ -23,7 +23,7 @@ MOST_RAD = math.radians(363.0)  # joints go no further
 _REST = 1e-4  # [rad/s] is at rest
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """A command that a real controller answers with a protective stop."""
 
 
@@ -52,13 +52,13 @@ class Motion:
         self.q, self.dq, self.ddq = q.copy(), np.zeros(6), np.zeros(6)
 
     def servoj(self, target: Vec, lookahead: float, gain: float) -> None:
-        """Go after `target` (6,) [rad]. Raises Refused."""
+        """Go after `target` (6,) [rad]. Raises RefusedError."""
         self._check(target)
         since = self._target if self.mode == "servo" else self.q
         jump = np.abs(target - since)
         if jump.max() > self._jump:
             joint = int(jump.argmax())
-            raise Refused(
+            raise RefusedError(
                 f"servoj wants joint {joint} to jump by {jump[joint]:.3f} rad, more than "
                 f"{self._jump:g}: position deviates from path"
             )
@@ -74,7 +74,7 @@ class Motion:
 
     def movej(self, target: Vec, acceleration: float, speed: float) -> None:
         """Go to `target` (6,) [rad] on the straight line in joint space, the joint with the longest
-        way with `acceleration` [rad/s2] up to `speed` [rad/s]. Raises Refused."""
+        way with `acceleration` [rad/s2] up to `speed` [rad/s]. Raises RefusedError."""
         self._check(target)
         self.mode, self._from, self._way = "move", self.q.copy(), target - self.q
         self._length = float(np.abs(self._way).max())
@@ -88,9 +88,11 @@ class Motion:
 
     def _check(self, target: Vec) -> None:
         if not np.isfinite(target).all():
-            raise Refused("a joint target is not finite")
+            raise RefusedError("a joint target is not finite")
         if np.abs(target).max() > MOST_RAD:
-            raise Refused(f"a joint target of {np.abs(target).max():.3f} rad is out of the range")
+            raise RefusedError(
+                f"a joint target of {np.abs(target).max():.3f} rad is out of the range"
+            )
 
     def step(self, dt: float) -> None:
         """Move on by `dt` [s], the time of the program: real time by the speed scaling."""

@@ -13,7 +13,7 @@ from headway.clock import NS
 from headway.hil.emulators._ur.fields import Value
 from headway.hil.emulators._ur.kinematics import Kinematics
 from headway.hil.emulators._ur.memory import Memory
-from headway.hil.emulators._ur.motion import PROGRAM_STOP, SAFETY_STOP, Motion, Refused
+from headway.hil.emulators._ur.motion import PROGRAM_STOP, SAFETY_STOP, Motion, RefusedError
 from headway.hil.journal import Journal
 from headway.hil.plant import Plant, PlantState
 
@@ -23,6 +23,7 @@ STOPPED, PLAYING, PAUSED = 1, 2, 4  # runtime_state
 _SAFETY_BITS = {NORMAL: 1, PROTECTIVE: 1 << 2 | 1 << 10, SAFEGUARD: 1 << 4 | 1 << 10}
 _ESTOP_BITS = 1 << 6 | 1 << 7 | 1 << 10
 _JOINT_MODES = {RUNNING: 253, IDLE: 255, POWER_ON: 248, POWER_OFF: 239}
+_MOST_CYCLES = 25  # that motion makes up for, when this computer was too busy for a while
 WARNING, ERROR, INFO = 2, 1, 3  # levels of a message
 _STATIC: dict[str, Value] = {  # what nothing here changes: no claim about a real robot
     "target_speed_fraction": 1.0,
@@ -37,12 +38,14 @@ _STATIC: dict[str, Value] = {  # what nothing here changes: no claim about a rea
 
 
 class Program(Protocol):
-    """A program in the controller. `name` is that of its `def`."""
+    """A program in the controller. `name` is that of its `def`; a `secondary` one, of a `sec`, takes
+    no time and runs beside the other."""
 
     name: str
+    secondary: bool
 
     def step(self, robot: Robot) -> bool:
-        """One control cycle; False once it has ended. Raises ProgramError and Refused."""
+        """One control cycle; False once it has ended. Raises ProgramError and RefusedError."""
 
 
 class ProgramError(Exception):
@@ -118,6 +121,9 @@ class Robot:
         if not self.ready:
             self.say(f"{program.name} not started: the robot is not running normally", ERROR)
             return False
+        if program.secondary:
+            self._step_program(program)
+            return True
         self.stop_program("another program")
         self.program, self.runtime = program, PLAYING
         self._started_ns, self._commanded = self.now, False
@@ -256,6 +262,7 @@ class Robot:
 
     def cycle(self, now: int) -> None:
         """One control cycle at `now` [ns]."""
+        passed = min(now - self.now, _MOST_CYCLES * self.settings.period_ns) if self.now else 0
         self.now = now
         self.state = self.plant.state()
         if self.state.protective_stop:
@@ -266,7 +273,7 @@ class Robot:
         if self.program is not None and self.runtime == PLAYING:
             self._step_program(self.program)
         if not self.motion.resting:
-            self._move()
+            self._move(passed / NS)
         elif self.safety == ROBOT_ESTOP and self.mode != POWER_OFF:
             self._power_off("emergency stop")
         self._tell()
@@ -274,21 +281,22 @@ class Robot:
     def _step_program(self, program: Program) -> None:
         try:
             running = program.step(self)
-        except Refused as e:
+        except RefusedError as e:
             self.protective_stop(str(e))
         except ProgramError as e:
             self.say(f"runtime exception in {program.name}, line {e.line}: {e.text}", ERROR)
-            self.stop_program("runtime exception")
+            if self.program is program:
+                self.stop_program("runtime exception")
         else:
             if not running and self.program is program:
                 self.stop_program("program end")
 
-    def _move(self) -> None:
+    def _move(self, passed: float) -> None:
         if not self._commanded and self.motion.mode != "stop":
             self._commanded = True
             self.journal.write("command", self.motion.mode)
         scale = 1.0 if self.motion.mode == "stop" else self._scaling()
-        self.motion.step(self.dt * scale)
+        self.motion.step(passed * scale)
         self.plant.follow(self.motion.q)
 
     def _scaling(self) -> float:

@@ -32,7 +32,7 @@ def is_it(source: str) -> bool:
 class UrRtde:
     """That program, as `source` asks for it: it may use the upper half of the registers."""
 
-    name = "rtde_control"
+    name, secondary = "rtde_control", False
 
     def __init__(self, source: str) -> None:
         self._int = _offset(source, "int")
