@@ -201,6 +201,8 @@ class Robot:
             self.motion.stop(SAFETY_STOP)
         elif self.safety == ROBOT_ESTOP:
             self.safety = NORMAL
+            if self.mode != POWER_OFF:  # released before the arm was at rest
+                self._power_off("emergency stop")
 
     def safeguard_stop(self, stopped: bool) -> None:
         """The safeguard input has opened, or closed again: then the program goes on."""
