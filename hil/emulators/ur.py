@@ -39,11 +39,11 @@ _PORTS = ("rtde", "primary", "script", "realtime", "dashboard")
 
 class Config(Struct, frozen=True):
     """Keys of the emulator `ur`. Ports: 0 for a free one; a client that knows only the real ones,
-    as ur-rtde, wants 30004, 30001 to 30003 and 29999. `firmware`: 5.x is an e-Series at 500 Hz, 3.x a
-    CB3 at 125 Hz. `tcp` (6,): position [m] and rotation vector [rad] of the TCP in the flange's frame.
-    `in_use`: inputs of RTDE that a fieldbus holds. `unlock_s` [s] that a protective stop lasts at
-    least. `servoj_jump_rad` [rad]: two targets of servoj that are further apart bring about a
-    protective stop (assumed: no number is published)."""
+    as ur-rtde, wants 30004, 30001 to 30003 and 29999. `firmware`: 5.x is an e-Series at 500 Hz,
+    3.x a CB3 at 125 Hz. `tcp` (6,): position [m] and rotation vector [rad] of the TCP in the
+    flange's frame. `in_use`: inputs of RTDE that a fieldbus holds. `unlock_s` [s] that a protective
+    stop lasts at least. `servoj_jump_rad` [rad]: two targets of servoj that are further apart bring
+    about a protective stop (assumed: no number is published)."""
 
     host: str = "127.0.0.1"
     rtde: Port = 0
@@ -156,7 +156,7 @@ class _Server:
     def _wait(self, seconds: float) -> None:
         for key, _ in self._select.select(seconds):
             if isinstance(key.data, str):
-                self._accept(key.fileobj, key.data)  # type: ignore[arg-type]
+                self._accept(key.fileobj, key.data)
             else:
                 session: Session = key.data
                 data = session.link.receive()

@@ -27,8 +27,8 @@ KINDS: tuple[str, ...] = get_args(Kind)
 
 
 class Fault(Struct, frozen=True):
-    """`kind` happens `at_s` [s] after the first client has connected to RTDE, and lasts `for_s` [s],
-    0 for ever; `value` as the kind says."""
+    """`kind` happens `at_s` [s] after the first client has connected to RTDE, and lasts `for_s`
+    [s], 0 for ever; `value` as the kind says."""
 
     kind: Kind
     at_s: Annotated[float, Meta(ge=0.0)] = 0.0

@@ -116,9 +116,11 @@ class Recipe:
     def __init__(self, names: list[str], kinds: list[str]) -> None:
         self.names = names
         self._vector = [kind.startswith("VECTOR") for kind in kinds]
-        self._length = [int(FORMATS[k][0]) if v else 1 for k, v in zip(kinds, self._vector)]
+        self._length = [
+            int(FORMATS[k][0]) if v else 1 for k, v in zip(kinds, self._vector, strict=True)
+        ]
         self._struct = struct.Struct(">B" + "".join(FORMATS[kind] for kind in kinds))
-        self._pairs = list(zip(names, self._vector))
+        self._pairs = list(zip(names, self._vector, strict=True))
 
     @property
     def size(self) -> int:
@@ -140,7 +142,7 @@ class Recipe:
         flat = self._struct.unpack(data)[1:]
         found: dict[str, Value] = {}
         at = 0
-        for name, vector, n in zip(self.names, self._vector, self._length):
+        for name, vector, n in zip(self.names, self._vector, self._length, strict=True):
             found[name] = flat[at : at + n] if vector else flat[at]
             at += n
         return found

@@ -198,7 +198,7 @@ class Context:
         self._robot.motion.stop(float(a))
         yield from self._rest()
 
-    def _stopl(self, a: float = 20.0, aRot: float = 0.0) -> Waits:  # noqa: N803 - the manual's name
+    def _stopl(self, a: float = 20.0, aRot: float = 0.0) -> Waits:
         self._robot.motion.stop(float(a))
         yield from self._rest()
 

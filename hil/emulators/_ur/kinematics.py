@@ -17,7 +17,7 @@ _ALPHA = (math.pi / 2, 0.0, 0.0, math.pi / 2, -math.pi / 2, 0.0)
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """`a` and `d` [m] of the six joints, and their largest speeds `dq_max` [deg/s] by data sheet."""
+    """`a` and `d` [m] of the six joints, and their largest speeds `dq_max` [deg/s]."""
 
     a: tuple[float, ...]
     d: tuple[float, ...]
@@ -50,7 +50,8 @@ class Kinematics:
         arm = ARMS[model]
         self.dq_max: Vec = np.radians(arm.dq_max)
         self._links = [
-            (a, d, math.cos(alpha), math.sin(alpha)) for a, d, alpha in zip(arm.a, arm.d, _ALPHA)
+            (a, d, math.cos(alpha), math.sin(alpha))
+            for a, d, alpha in zip(arm.a, arm.d, _ALPHA, strict=True)
         ]
         self._tool = np.eye(4)
         self.set_tcp(tcp)
@@ -68,7 +69,7 @@ class Kinematics:
         move with `dq` (6,) [rad/s]."""
         T = np.eye(4)
         axes, points = [], []
-        for (a, d, ca, sa), angle in zip(self._links, q.tolist()):
+        for (a, d, ca, sa), angle in zip(self._links, q.tolist(), strict=True):
             axes.append(T[:3, 2])
             points.append(T[:3, 3])
             c, s = math.cos(angle), math.sin(angle)

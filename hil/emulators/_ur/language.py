@@ -1,12 +1,13 @@
 """URScript, a subset of it, translated into Python.
 
-There is no interpreter of URScript but the controller's own. This one takes what programs that servo
-are made of: `def`, `sec`, `thread`, `if`/`elif`/`else`, `while`, `return`, `break`, `continue`,
-`pass`, `halt`, `global` and `local` variables, `run`, `kill`, `join`, `enter_critical`,
-`exit_critical`; numbers, strings, `True`, `False`, lists, poses `p[...]`; `+ - * / %`, comparisons,
-`and`, `or`, `xor`, `not`; calls with positional and named arguments. It does not know structs,
-matrices, `switch`, `case`, `for` and expressions over several lines. A variable that a function
-assigns is that of the function around it, if there is one of this name, as in URScript.
+There is no interpreter of URScript but the controller's own. This one takes what programs that
+servo are made of: `def`, `sec`, `thread`, `if`/`elif`/`else`, `while`, `return`, `break`,
+`continue`, `pass`, `halt`, `global` and `local` variables, `run`, `kill`, `join`,
+`enter_critical`, `exit_critical`; numbers, strings, `True`, `False`, lists, poses `p[...]`;
+`+ - * / %`, comparisons, `and`, `or`, `xor`, `not`; calls with positional and named arguments. It
+does not know structs, matrices, `switch`, `case`, `for` and expressions over several lines. A
+variable that a function assigns is that of the function around it, if there is one of this name,
+as in URScript.
 
 Every function becomes a generator: what takes time in the controller, such as `sync()`, yields once
 per control cycle.
@@ -14,60 +15,18 @@ per control cycle.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Container
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-_TOKEN = re.compile(
-    r"\s*(?:(?P<number>\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?)|(?P<name>[A-Za-z_]\w*)"
-    r'|(?P<text>"[^"]*"|\'[^\']*\')|(?P<sign>==|!=|<=|>=|[-+*/%()\[\],=<>:]))'
-)
-_COMPARE = ("==", "!=", "<", ">", "<=", ">=")
-_WORDS = {
-    *"def sec thread end if elif else while return break continue pass halt".split(),
-    *"global local run kill join and or xor not True False".split(),
-}
+from headway.hil.emulators._ur.expressions import Expressions, Function, ScriptError, tokens
+
 _INDENT = "    "
-
-
-class ScriptError(Exception):
-    """Source that does not compile, at a `line` from 1."""
-
-    def __init__(self, text: str, line: int) -> None:
-        super().__init__(text)
-        self.text, self.line = text, line
-
-
-@dataclass
-class _Function:
-    """A function in work: its `name`, `parameters`, the variables it `assigns`, those that it
-    declares `local`, the functions inside it, and what it is inside of."""
-
-    name: str
-    parameters: list[str]
-    outer: _Function | None
-    assigns: set[str] = field(default_factory=set)
-    local: set[str] = field(default_factory=set)
-    inner: dict[str, _Function] = field(default_factory=dict)
-    body: list[tuple[int, str]] = field(default_factory=list)  # (line of the source, Python)
-
-    def owner(self, name: str) -> _Function | None:
-        """The function, from the outermost, whose variable `name` is; None: it is nobody's yet."""
-        found = self.outer.owner(name) if self.outer is not None else None
-        mine = name in self.assigns | self.local or name in self.parameters
-        return found if found is not None and name not in self.local else self if mine else None
-
-    def function(self, name: str) -> _Function | None:
-        """The function that `name` calls."""
-        if name in self.inner:
-            return self.inner[name]
-        return self.outer.function(name) if self.outer is not None else None
 
 
 @dataclass(frozen=True)
 class Compiled:
-    """Python source `text` with a generator function `main`, and, for each of its lines, the line of
-    the script."""
+    """Python source `text` with a generator function `main`, and, for each of its lines, the line
+    of the script."""
 
     name: str
     text: str
@@ -81,20 +40,13 @@ def translate(source: str, instant: Container[str], slow: Container[str]) -> Com
     return _Translator(source, instant, slow).program()
 
 
-class _Translator:
+class _Translator(Expressions):
     def __init__(self, source: str, instant: Container[str], slow: Container[str]) -> None:
-        self._instant, self._slow = instant, slow
+        super().__init__(instant, slow)
         self._lines = [
-            (n, tokens)
-            for n, line in enumerate(source.split("\n"), 1)
-            if (tokens := _tokens(line, n))
+            (n, found) for n, line in enumerate(source.split("\n"), 1) if (found := tokens(line, n))
         ]
         self._at = 0
-        self._line = 0
-        self._tokens: list[tuple[str, str]] = []
-        self._pos = 0
-        self._f = _Function("main", [], None)
-        self._calls: list[tuple[int, str, _Function]] = []
 
     # ---- lines
 
@@ -143,7 +95,7 @@ class _Translator:
             return ""
         return self._lines[self._at][1][0][1]
 
-    def _header(self, f: _Function) -> str:
+    def _header(self, f: Function) -> str:
         """`def name(a, b=1):`, of the line that has begun, into `f`. Returns the name."""
         self._pos = 1
         name = self._name()
@@ -235,7 +187,7 @@ class _Translator:
 
     def _define(self) -> None:
         name = self._tokens[1][1] if len(self._tokens) > 1 else ""
-        inner = _Function(name, [], self._f)
+        inner = Function(name, [], self._f)
         outer, self._f = self._f, inner
         outer.inner[name] = inner
         self._header(inner)
@@ -268,159 +220,14 @@ class _Translator:
             self._pos = mark
         self._out(depth, self._expression())
 
-    def _root(self) -> _Function:
+    def _root(self) -> Function:
         f = self._f
         while f.outer is not None:
             f = f.outer
         return f
 
-    # ---- expressions: or, xor; and; not; comparison; sum; product; sign; item
 
-    def _expression(self) -> str:
-        left = self._and()
-        while (word := self._peek()[1]) in ("or", "xor"):
-            self._pos += 1
-            right = self._and()
-            left = f"(truth({left}) {'or' if word == 'or' else '!='} truth({right}))"
-        return left
-
-    def _and(self) -> str:
-        left = self._not()
-        while self._take("and"):
-            left = f"(truth({left}) and truth({self._not()}))"
-        return left
-
-    def _not(self) -> str:
-        if self._take("not"):
-            return f"(not truth({self._not()}))"
-        left = self._sum()
-        if (sign := self._peek()[1]) in _COMPARE and self._peek()[0] == "sign":
-            self._pos += 1
-            left = f"({left} {sign} {self._sum()})"
-        return left
-
-    def _sum(self) -> str:
-        left = self._product()
-        while (sign := self._peek()[1]) in ("+", "-"):
-            self._pos += 1
-            left = f"({left} {sign} {self._product()})"
-        return left
-
-    def _product(self) -> str:
-        left = self._signed()
-        while (sign := self._peek()[1]) in ("*", "/", "%"):
-            self._pos += 1
-            left = f"({left} {sign} {self._signed()})"
-        return left
-
-    def _signed(self) -> str:
-        if self._take("-"):
-            return f"(-{self._signed()})"
-        if self._take("+"):
-            return self._signed()
-        text = self._item()
-        while self._take("["):
-            text = f"{text}[index({self._expression()})]"
-            self._want("]")
-        return text
-
-    def _item(self) -> str:
-        kind, word = self._peek()
-        if kind == "number":
-            self._pos += 1
-            return str(float(word)) if re.search(r"[.eE]", word) else str(int(word))
-        if kind == "text":
-            self._pos += 1
-            return repr(word[1:-1])
-        if word in ("True", "False"):
-            self._pos += 1
-            return word
-        if self._take("("):
-            text = self._expression()
-            self._want(")")
-            return f"({text})"
-        if self._take("["):
-            return f"List([{self._items(']')}])"
-        if word == "p" and self._peek(1)[1] == "[":
-            self._pos += 2
-            return f"Pose([{self._items(']')}])"
-        if self._take("run"):
-            return self._run()
-        name = self._name()
-        if self._take("("):
-            return self._call(name, self._items(")"))
-        return f"v_{name}"
-
-    def _run(self) -> str:
-        name = self._name()
-        self._want("(")
-        self._calls.append((self._line, name, self._f))
-        return f"run(f_{name}({self._items(')')}))"
-
-    def _call(self, name: str, arguments: str) -> str:
-        if self._f.function(name) is None and name in self._slow:
-            return f"(yield from {name}({arguments}))"
-        if self._f.function(name) is None and name in self._instant:
-            return f"{name}({arguments})"
-        self._calls.append((self._line, name, self._f))
-        return f"(yield from f_{name}({arguments}))"
-
-    def _items(self, close: str) -> str:
-        """Expressions and named arguments up to `close`."""
-        found = []
-        while not self._take(close):
-            named = self._peek()[0] == "name" and self._peek(1)[1] == "="
-            name = f"{self._name()}=" if named and self._pos + 1 < len(self._tokens) else ""
-            if name:
-                self._want("=")
-            found.append(name + self._expression())
-            if not self._take(","):
-                self._want(close)
-                break
-        return ", ".join(found)
-
-    # ---- tokens
-
-    def _peek(self, ahead: int = 0) -> tuple[str, str]:
-        at = self._pos + ahead
-        return self._tokens[at] if at < len(self._tokens) else ("", "")
-
-    def _take(self, word: str) -> bool:
-        found = self._peek()[1] == word and self._peek()[0] != "text"
-        self._pos += found
-        return found
-
-    def _want(self, word: str) -> None:
-        if not self._take(word):
-            raise self._wrong(f"`{word}`")
-
-    def _name(self) -> str:
-        kind, word = self._peek()
-        if kind != "name" or word in _WORDS:
-            raise self._wrong("a name")
-        self._pos += 1
-        return word
-
-    def _wrong(self, wanted: str) -> ScriptError:
-        found = self._peek()[1] or "the end of the line"
-        return ScriptError(f"wanted {wanted}, found {found}", self._line)
-
-
-def _tokens(line: str, number: int) -> list[tuple[str, str]]:
-    """Kinds and texts of the tokens of a `line`, without its comment. Raises ScriptError."""
-    found, at = [], 0
-    while at < len(line):
-        if not line[at:].strip() or line[at:].lstrip().startswith("#"):
-            break
-        match = _TOKEN.match(line, at)
-        if match is None or match.lastgroup is None:
-            raise ScriptError(f"syntax error at {line[at:].strip()[:20]!r}", number)
-        found.append((match.lastgroup, match[match.lastgroup]))
-        at = match.end()
-    return found
-
-
-def _write(f: _Function, depth: int, out: list[tuple[int, str]]) -> None:
+def _write(f: Function, depth: int, out: list[tuple[int, str]]) -> None:
     """The Python of `f` and of the functions inside it."""
     first = f.body[0][0] if f.body else 1
     heads = [text[1:] for _, text in f.body if text.startswith("#")]

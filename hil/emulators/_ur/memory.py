@@ -20,7 +20,7 @@ class Memory:
         self.values: dict[str, Value] = {}
         self.written_ns: dict[str, int] = {}
         self.clear()
-        self._owners: dict[str, object] = {name: self for name in in_use}
+        self._owners: dict[str, object] = dict.fromkeys(in_use, self)
 
     def clear(self) -> None:
         """All is zero, and nothing has been written."""
@@ -29,8 +29,9 @@ class Memory:
         self.written_ns.clear()
 
     def claim(self, owner: object, names: list[str]) -> list[str]:
-        """What RTDE answers to an `owner` that wants to write the inputs `names`: for each its type,
-        NOT_FOUND or IN_USE. The names are its own from now on, if there is none of the latter."""
+        """What RTDE answers to an `owner` that wants to write the inputs `names`: for each its
+        type, NOT_FOUND or IN_USE. The names are its own from now on, if there is none of the
+        latter."""
         answer = [
             "NOT_FOUND"
             if name not in self.inputs
@@ -63,7 +64,9 @@ class Memory:
 
     def _masked(self, name: str, value: Value, mask: Value) -> int:
         old = self.values[name]
-        assert isinstance(old, int) and isinstance(value, int) and isinstance(mask, int)
+        assert isinstance(old, int)
+        assert isinstance(value, int)
+        assert isinstance(mask, int)
         return (old & ~mask) | (value & mask)
 
     def bit(self, way: str, index: int) -> bool:

@@ -1,9 +1,10 @@
 """How the reference of the joints moves: servoj, speedj, movej and stopj.
 
 What a real controller does inside is not published. Assumed here, and said in the documentation:
-servoj is the second-order system that the manual's words describe, with the present position looked
-ahead along the present speed, `ddq = gain * (target - (q + lookahead_time * dq))`, the speed limited
-to that of the data sheet. Speed scaling slows the time of all of it, so that servoj lags.
+servoj is the second-order system that the manual's words describe, with the present position
+looked ahead along the present speed, `ddq = gain * (target - (q + lookahead_time * dq))`, and the
+speed limited to that of the data sheet. Speed scaling slows the time of all of it, so that servoj
+lags.
 """
 
 from __future__ import annotations
@@ -33,12 +34,17 @@ class Motion:
 
     def __init__(self, q: Vec, dq_max: Vec, jump: float) -> None:
         self.mode: Mode = "idle"
-        self.q, self.dq, self.ddq = q.copy(), np.zeros(6), np.zeros(6)
+        self.q: Vec = q.copy()
+        self.dq: Vec = np.zeros(6)
+        self.ddq: Vec = np.zeros(6)
         self._dq_max, self._jump = dq_max, jump
-        self._target, self._speed = q.copy(), np.zeros(6)
+        self._target: Vec = q.copy()
+        self._speed: Vec = np.zeros(6)
         self._lookahead, self._gain = 0.1, 300.0
         self._acceleration = PROGRAM_STOP
-        self._from, self._way, self._length = q.copy(), np.zeros(6), 0.0
+        self._from: Vec = q.copy()
+        self._way: Vec = np.zeros(6)
+        self._length = 0.0
         self._s, self._ds, self._v = 0.0, 0.0, 0.0
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from headway.hil.emulators._ur.language import ScriptError
+from headway.hil.emulators._ur.expressions import ScriptError
 from headway.hil.emulators._ur.robot import ERROR, Program, Robot
 from headway.hil.emulators._ur.script import compile_script
 from headway.hil.emulators._ur.ur_rtde import UrRtde, is_it

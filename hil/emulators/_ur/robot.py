@@ -16,6 +16,7 @@ from headway.hil.emulators._ur.memory import Memory
 from headway.hil.emulators._ur.motion import PROGRAM_STOP, SAFETY_STOP, Motion, RefusedError
 from headway.hil.journal import Journal
 from headway.hil.plant import Plant, PlantState
+from headway.types import Vec
 
 POWER_OFF, POWER_ON, IDLE, RUNNING = 3, 4, 5, 7  # robot_mode
 NORMAL, PROTECTIVE, SAFEGUARD, ROBOT_ESTOP = 1, 3, 5, 7  # safety_mode
@@ -38,8 +39,8 @@ _STATIC: dict[str, Value] = {  # what nothing here changes: no claim about a rea
 
 
 class Program(Protocol):
-    """A program in the controller. `name` is that of its `def`; a `secondary` one, of a `sec`, takes
-    no time and runs beside the other."""
+    """A program in the controller. `name` is that of its `def`; a `secondary` one, of a `sec`,
+    takes no time and runs beside the other."""
 
     name: str
     secondary: bool
@@ -105,7 +106,7 @@ class Robot:
         self._started_ns = 0
         self._safety_since = 0
         self._powering: tuple[int, int] | None = None  # the mode to come, and when [ns]
-        self._bias = np.zeros(6)
+        self._bias: Vec = np.zeros(6)
         self._commanded = False
         self._static()
 
@@ -220,6 +221,7 @@ class Robot:
             if self.now - self._safety_since < self.settings.unlock_s * NS:
                 return False
             self.plant.reset_protective_stop()
+            self.motion.settle(self.state.q)
             self.safety = NORMAL
         return True
 

@@ -48,8 +48,8 @@ class RtdeSession:
         self._memory.release(self)
 
     def publish(self, cycle: int) -> None:
-        """Send the outputs in the control cycle of the number `cycle`, if it is their turn. A client
-        that has not taken the last ones gets the newest once it has."""
+        """Send the outputs in the control cycle of the number `cycle`, if it is their turn. A
+        client that has not taken the last ones gets the newest once it has."""
         if not self.started or self._outputs is None or cycle < self._next:
             return
         self.link.flush()

@@ -17,7 +17,7 @@ _MOST_TURNS = 20_000  # of loops in one cycle: a real controller ends a loop wit
 _FILE = "<urscript>"
 
 
-class _Halt(Exception):
+class _HaltError(Exception):
     pass
 
 
@@ -48,7 +48,7 @@ class Script:
             "run": self._run,
             "kill": self._kill,
             "join": self._join,
-            "Halt": _Halt,
+            "Halt": _HaltError,
             "List": List,
             "Pose": Pose,
             **context.instant(),
@@ -66,7 +66,7 @@ class Script:
                     self._threads.pop(number, None)
                     if number == 1:  # threads end with the program
                         return False
-        except _Halt:
+        except _HaltError:
             return False
         except RefusedError:
             raise
@@ -106,7 +106,7 @@ class Script:
 
     def _kill(self, number: int) -> None:
         thread = self._threads.pop(number, None)
-        if thread is not None and not thread.gi_running:
+        if thread is not None:
             thread.close()
 
     def _join(self, number: int) -> Thread:

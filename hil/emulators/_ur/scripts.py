@@ -1,5 +1,5 @@
-"""The ports 30001 (primary), 30002 (secondary) and 30003 (real-time) as far as programs go: a client
-uploads a program, the controller starts it, in place of the one that runs.
+"""The ports 30001 (primary), 30002 (secondary) and 30003 (real-time) as far as programs go: a
+client uploads a program, the controller starts it, in place of the one that runs.
 
 The primary port also sends what the controller logs. The streams of state of these ports are not
 emulated: RTDE has it all.

@@ -1,11 +1,11 @@
 """The program of the client `ur-rtde` (SDU Robotics), emulated instead of interpreted.
 
-It is recognised by its `def rtde_control()`. It has some 1500 lines of URScript, most of which move
-nothing; what a host sees of it is a protocol of registers, which is what is here: input_int_register
-0 is a command, the input_double_registers its arguments, output_int_register 0 is 1 for ready and 2
-for done. A command of this list repeats while its number stays; any other is done once, and another
-one only after the number 0 in between. Commands that are not here are reported as done and as not
-emulated.
+It is recognised by its `def rtde_control()`. It has some 1500 lines of URScript, most of which
+move nothing; what a host sees of it is a protocol of registers, which is what is here:
+input_int_register 0 is a command, the input_double_registers its arguments, output_int_register 0
+is 1 for ready and 2 for done. A command of the list `_REPEATED` goes on while its number stays;
+any other is done once, and another one only after the number 0 in between. Commands that are not
+here are reported as not emulated.
 """
 
 from __future__ import annotations
