@@ -21,6 +21,9 @@ _WORDS = {
 }
 
 
+_NAMED = "\0"  # before the name of an argument, until it is known whose it is
+
+
 class ScriptError(Exception):
     """Source that does not compile, at a `line` from 1."""
 
@@ -148,15 +151,16 @@ class Expressions:
         name = self._name()
         self._want("(")
         self._calls.append((self._line, name, self._f))
-        return f"run(f_{name}({self._items(')')}))"
+        arguments = self._items(")").replace(_NAMED, "v_")
+        return f"run(f_{name}({arguments}))"
 
     def _call(self, name: str, arguments: str) -> str:
         if self._f.function(name) is None and name in self._slow:
-            return f"(yield from {name}({arguments}))"
+            return f"(yield from {name}({arguments.replace(_NAMED, '')}))"
         if self._f.function(name) is None and name in self._instant:
-            return f"{name}({arguments})"
+            return f"{name}({arguments.replace(_NAMED, '')})"
         self._calls.append((self._line, name, self._f))
-        return f"(yield from f_{name}({arguments}))"
+        return f"(yield from f_{name}({arguments.replace(_NAMED, 'v_')}))"
 
     def _items(self, close: str) -> str:
         """Expressions and named arguments up to `close`."""
@@ -166,7 +170,7 @@ class Expressions:
             name = f"{self._name()}=" if named and self._pos + 1 < len(self._tokens) else ""
             if name:
                 self._want("=")
-            found.append(name + self._expression())
+            found.append((f"{_NAMED}{name}" if name else "") + self._expression())
             if not self._take(","):
                 self._want(close)
                 break
