@@ -265,6 +265,18 @@ def test_targets_that_no_robot_takes_are_refused(bad):
     assert motion.resting
 
 
+def test_the_speed_is_scaled_by_the_slider_and_by_the_limiter():
+    moved = []
+    for slider, limiter in ((1.0, 1.0), (0.5, 1.0), (0.5, 0.5)):
+        controller = Controller()
+        controller.memory.values["target_speed_fraction"] = slider
+        controller.robot.limiter = limiter
+        controller.run("def p():\n speedj([1,0,0,0,0,0], 1000, 10)\nend\n", 101)
+        assert controller.memory.values["speed_scaling"] == limiter
+        moved.append(controller.plant.q[0])
+    assert moved == pytest.approx([0.2, 0.1, 0.05], rel=0.05)
+
+
 def test_movej_and_stopj_end_at_rest():
     controller = Controller().run("def p():\n movej([0.1,0,0,0,0,0], a=2, v=1)\nend\n", 400)
     assert controller.plant.q == pytest.approx([0.1, 0, 0, 0, 0, 0])
@@ -366,7 +378,7 @@ def test_programs_are_cut_alike_however_they_come(cuts):
 def test_faults_begin_and_end_at_their_times():
     controller = Controller()
     faults = (
-        Fault("speed_scaling", at_s=0.01, for_s=0.01, value=0.5),
+        Fault("speed_slider", at_s=0.01, for_s=0.01, value=0.5),
         Fault("protective_stop", at_s=0.03),
         Fault("skip", at_s=0.0, for_s=1.0, value=0.5),
     )

@@ -55,6 +55,8 @@ class Conductor:
         elif kind == "safeguard_stop":
             robot.safeguard_stop(True)
         elif kind == "speed_scaling":
+            robot.limiter = fault.value
+        elif kind == "speed_slider":
             robot.memory.values["target_speed_fraction"] = fault.value
         elif kind == "reboot":
             robot.reboot()
@@ -81,6 +83,8 @@ class Conductor:
         elif kind == "safeguard_stop":
             robot.safeguard_stop(False)
         elif kind == "speed_scaling":
+            robot.limiter = 1.0
+        elif kind == "speed_slider":
             robot.memory.values["target_speed_fraction"] = 1.0
         elif kind == "stuck":
             robot.stuck = False

@@ -13,7 +13,8 @@ Kind = Literal[
     "protective_stop",  # until it is unlocked
     "emergency_stop",  # pressed for `for_s`, then power on and brake release are needed
     "safeguard_stop",  # for `for_s`; the program is paused and goes on by itself
-    "speed_scaling",  # the speed slider is at `value` (0..1)
+    "speed_scaling",  # the trajectory limiter slows down to `value` (0..1)
+    "speed_slider",  # somebody moves the speed slider to `value` (0..1)
     "reboot",  # connections close, none for `for_s`, then the timestamp begins at 0
     "disconnect",  # all connections of RTDE close
     "silence",  # no package of RTDE for `for_s`, connections stay

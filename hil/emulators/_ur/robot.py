@@ -98,6 +98,7 @@ class Robot:
         self.remote = True
         self.popup = ""
         self.stuck = False
+        self.limiter = 1.0  # `speed_scaling`, which the speed slider is not part of
         self.state: PlantState = plant.state()
         self.motion = Motion(self.state.q, kinematics.dq_max, jump)
         self.program: Program | None = None
@@ -306,7 +307,7 @@ class Robot:
     def _scaling(self) -> float:
         slider = self.memory.values["target_speed_fraction"]
         assert isinstance(slider, float)
-        return slider
+        return slider * self.limiter
 
     # ---- what RTDE says
 
@@ -332,7 +333,7 @@ class Robot:
         v["ft_raw_wrench"] = tuple(s.wrench.tolist())
         v["tcp_force_scalar"] = math.dist(force[:3], (0.0, 0.0, 0.0))
         v["actual_current"] = v["joint_control_output"] = v["actual_moment"] = tau
-        v["speed_scaling"] = self._scaling() if playing else 0.0
+        v["speed_scaling"] = self.limiter if self.safety == NORMAL else 0.0
         v["actual_execution_time"] = (self.now - self._started_ns) / NS if playing else 0.0
         v["robot_mode"], v["safety_mode"], v["safety_status"] = self.mode, self.safety, self.safety
         v["joint_mode"] = (_JOINT_MODES[self.mode],) * 6
