@@ -221,6 +221,7 @@ class _Server:
         if self._conductor.away(now):
             if self._listening:
                 self._unlisten()
+                self._last = ""
         elif not self._listening:
             self.open()
 

@@ -29,6 +29,7 @@ _MATHS: dict[str, Callable[..., Any]] = {
     "d2r": math.radians,
     "r2d": math.degrees,
 }
+_OUTPUTS = {"standard": 8, "configurable": 8, "tool": 2}  # digital ones
 
 
 class Context:
@@ -48,13 +49,9 @@ class Context:
                     name = f"write_output_{word}_register"
                     found[name] = self._writer(name, f"output_{field}_register_", kind)
             found[f"read_{way}_boolean_register"] = self._bit_reader(way)
-        for word, where in (
-            ("standard", "standard"),
-            ("configurable", "configurable"),
-            ("tool", "tool"),
-        ):
-            found[f"set_{word}_digital_out"] = self._switch(where)
-            found[f"get_{word}_digital_out"] = self._switched(where)
+        for where, count in _OUTPUTS.items():
+            found[f"set_{where}_digital_out"] = self._switch(where, count)
+            found[f"get_{where}_digital_out"] = self._switched(where, count)
         own = {name: getattr(self, f"_{name}") for name in _OWN}
         return {**found, **own, "write_output_boolean_register": self._write_bit}
 
@@ -78,7 +75,7 @@ class Context:
         return write
 
     def _named(self, prefix: str, index: int) -> str:
-        name = f"{prefix}{index}"
+        name = f"{prefix}{int(index) if index == int(index) else index}"
         if name not in self._robot.memory.values:
             raise ProgramError(f"there is no register {name}")
         return name
@@ -94,8 +91,10 @@ class Context:
             raise ProgramError(f"there is no boolean register {index}")
         return int(index)
 
-    def _switch(self, where: str) -> Callable[[int, bool], None]:
+    def _switch(self, where: str, count: int) -> Callable[[int, bool], None]:
         def switch(n: int, b: bool) -> None:
+            if not 0 <= n < count:
+                raise ProgramError(f"there is no {where} digital output {n}")
             name = f"{where}_digital_output"
             old = self._robot.memory.values[name]
             assert isinstance(old, int)
@@ -103,8 +102,10 @@ class Context:
 
         return switch
 
-    def _switched(self, where: str) -> Callable[[int], bool]:
+    def _switched(self, where: str, count: int) -> Callable[[int], bool]:
         def switched(n: int) -> bool:
+            if not 0 <= n < count:
+                raise ProgramError(f"there is no {where} digital output {n}")
             found = self._robot.memory.values[f"{where}_digital_output"]
             assert isinstance(found, int)
             return bool(found >> n & 1)
@@ -127,6 +128,14 @@ class Context:
 
     def _get_actual_tcp_pose(self) -> list[float]:
         return list(self._robot.kinematics.pose(self._robot.state.q, self._robot.state.dq)[0])
+
+    def _get_tcp_force(self) -> list[float]:
+        force = self._robot.memory.values["actual_TCP_force"]
+        assert isinstance(force, tuple)
+        return list(force)
+
+    def _str_cat(self, op1: Any, op2: Any) -> str:
+        return self._to_str(op1) + self._to_str(op2)
 
     def _get_steptime(self) -> float:
         return self._robot.dt
@@ -224,6 +233,7 @@ class Context:
 _OWN = (
     *("get_actual_joint_positions", "get_target_joint_positions", "get_actual_joint_speeds"),
     *("get_target_joint_speeds", "get_actual_tcp_pose", "get_steptime", "is_steady", "to_str"),
+    *("get_tcp_force", "str_cat"),
     *("rtde_set_watchdog", "textmsg", "popup", "set_tcp", "set_payload", "zero_ftsensor"),
     *("protective_stop", "get_list_length", "length", "norm"),
 )
@@ -237,8 +247,7 @@ INSTANT = frozenset(
         *_OWN,
         *(f"read_{way}_{word}_register" for way in ("input", "output") for word in _WORDS),
         *(f"write_output_{word}_register" for word in _WORDS),
-        *(f"set_{w}_digital_out" for w in ("standard", "configurable", "tool")),
-        *(f"get_{w}_digital_out" for w in ("standard", "configurable", "tool")),
+        *(f"{way}_{where}_digital_out" for way in ("set", "get") for where in _OUTPUTS),
     )
 )
 

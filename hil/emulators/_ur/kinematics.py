@@ -57,7 +57,9 @@ class Kinematics:
         self.set_tcp(tcp)
 
     def set_tcp(self, tcp: tuple[float, ...]) -> None:
-        """The TCP is at `tcp` from now on."""
+        """The TCP is at `tcp` from now on. Raises ValueError for what is not finite."""
+        if not all(map(math.isfinite, tcp)):
+            raise ValueError("set_tcp wants finite numbers")
         tool = np.eye(4)
         tool[:3, :3] = rotvec_to_mat(np.array(tcp[3:], np.float64))
         tool[:3, 3] = tcp[:3]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from headway.hil.emulators._ur import fields
 from headway.hil.emulators._ur.fields import Value, Version
 
@@ -59,8 +61,10 @@ class Memory:
         if values.get("speed_slider_mask") == 0:
             return
         if "speed_slider_fraction" in values:
-            fraction = float(values["speed_slider_fraction"])  # type: ignore[arg-type]
-            self.values["target_speed_fraction"] = min(max(fraction, 0.0), 1.0)
+            fraction = values["speed_slider_fraction"]
+            assert isinstance(fraction, float)
+            if math.isfinite(fraction):
+                self.values["target_speed_fraction"] = min(max(fraction, 0.0), 1.0)
 
     def _masked(self, name: str, value: Value, mask: Value) -> int:
         old = self.values[name]

@@ -59,7 +59,7 @@ class Motion:
 
     def servoj(self, target: Vec, lookahead: float, gain: float) -> None:
         """Go after `target` (6,) [rad]. Raises RefusedError."""
-        self._check(target)
+        self._check(target, lookahead, gain)
         since = self._target if self.mode == "servo" else self.q
         jump = np.abs(target - since)
         if jump.max() > self._jump:
@@ -74,27 +74,28 @@ class Motion:
 
     def speedj(self, speed: Vec, acceleration: float) -> None:
         """Move with `speed` (6,) [rad/s], reached with `acceleration` [rad/s2] of the joint that
-        has to change most."""
+        has to change most. Raises RefusedError."""
+        _finite(*speed.tolist(), acceleration)
         self.mode, self._speed = "speed", np.clip(speed, -self._dq_max, self._dq_max)
         self._acceleration = max(acceleration, 1e-3)
 
     def movej(self, target: Vec, acceleration: float, speed: float) -> None:
         """Go to `target` (6,) [rad] on the straight line in joint space, the joint with the longest
         way with `acceleration` [rad/s2] up to `speed` [rad/s]. Raises RefusedError."""
-        self._check(target)
+        self._check(target, acceleration, speed)
         self.mode, self._from, self._way = "move", self.q.copy(), target - self.q
         self._length = float(np.abs(self._way).max())
         self._s = self._ds = 0.0
         self._v, self._acceleration = max(speed, 1e-3), max(acceleration, 1e-3)
 
     def stop(self, deceleration: float) -> None:
-        """Come to rest with `deceleration` [rad/s2]."""
+        """Come to rest with `deceleration` [rad/s2]. Raises RefusedError."""
+        _finite(deceleration)
         if self.mode != "idle":
             self.mode, self._acceleration = "stop", max(deceleration, 0.1)
 
-    def _check(self, target: Vec) -> None:
-        if not np.isfinite(target).all():
-            raise RefusedError("a joint target is not finite")
+    def _check(self, target: Vec, *others: float) -> None:
+        _finite(*target.tolist(), *others)
         if np.abs(target).max() > MOST_RAD:
             raise RefusedError(
                 f"a joint target of {np.abs(target).max():.3f} rad is out of the range"
@@ -137,3 +138,8 @@ class Motion:
             return
         self.q = self._from + self._way * (self._s / self._length)
         self.dq = self._way * (self._ds / self._length)
+
+
+def _finite(*values: float) -> None:
+    if not all(map(math.isfinite, values)):
+        raise RefusedError("a number of a motion is not finite")

@@ -59,7 +59,9 @@ class RtdeSession:
         self._send(_DATA, self._outputs.pack(1, self._memory.values))
 
     def text(self, message: str, level: int) -> None:
-        """Send a text message."""
+        """Send a text message, unless the client does not even take its data."""
+        if self.link.busy:
+            return
         said = message.encode()[:255]
         source = b"URControl"
         body = bytes((len(said),)) + said + bytes((len(source),)) + source + bytes((level,))

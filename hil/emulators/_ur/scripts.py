@@ -49,7 +49,7 @@ class ScriptSession:
 
     def text(self, message: str, level: int, now: int) -> None:
         """Send what the controller logs at `now` [ns], if this is the primary port."""
-        if not self._primary:
+        if not self._primary or self.link.busy:
             return
         if level == ERROR and "line" in message:
             line = re.search(r"line (\d+)", message)

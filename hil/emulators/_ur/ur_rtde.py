@@ -77,7 +77,10 @@ class UrRtde:
             name = f"input_int_register_{self._int}"
             robot.watch(name, self._argument(robot, 0), "stop")
         elif cmd == _SET_TCP:
-            robot.kinematics.set_tcp(tuple(self._q(robot).tolist()))
+            try:
+                robot.kinematics.set_tcp(tuple(self._q(robot).tolist()))
+            except ValueError as e:
+                raise ProgramError(str(e)) from e
         elif cmd == _SET_PAYLOAD:
             robot.memory.values["payload"] = self._argument(robot, 0)
         elif cmd == _ZERO_FT:
