@@ -25,23 +25,23 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module")
-def found():
-    """What the client saw, and the journal. It knows only the real ports, so that the emulator has
-    a loopback address of its own."""
+def seen_by(part, **table):
+    """What the `part` of the client saw of an emulator with the keys `table`, and the journal. It
+    knows only the real ports, so that the emulator has a loopback address of its own."""
     if subprocess.run([PEER, "-c", "import rtde_control"], capture_output=True).returncode:
         pytest.skip("no ur-rtde in .venv-hil: `make hil-peers`")
     pid = os.getpid()
     host = f"127.85.{pid >> 8 & 255}.{pid & 255 or 1}"
-    with Emulator("ur", {"host": host, **PORTS}) as device:
-        ran = subprocess.run(
-            [PEER, str(HERE / "ur_rtde_client.py"), host],
-            capture_output=True,
-            text=True,
-            timeout=180,
-        )
+    with Emulator("ur", {"host": host, **PORTS, **table}) as device:
+        command = [PEER, str(HERE / "ur_rtde_client.py"), host, part]
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=180)
         assert ran.returncode == 0, f"{ran.stdout}\n{ran.stderr}\n{device.printed()}"
-        yield json.loads(ran.stdout.splitlines()[-1]), device.journal()
+        return json.loads(ran.stdout.splitlines()[-1]), device.journal()
+
+
+@pytest.fixture(scope="module")
+def found():
+    return seen_by("main")
 
 
 def test_it_receives(found):
@@ -69,6 +69,7 @@ def test_it_controls_with_its_own_program(found):
     assert seen["rest"]
     assert seen["movej"][0]
     assert seen["movej"][1] < 1e-2
+    assert seen["steady"]
 
 
 def test_its_program_stops_and_is_uploaded_again(found):
@@ -86,3 +87,8 @@ def test_a_target_that_is_not_a_number_reaches_the_controller_which_stops(found)
     """ur-rtde sends it, and says that all is well."""
     assert found[0]["nan"] == [True, True]
     assert found[0]["protective"]
+
+
+def test_it_controls_a_cb3_with_the_upper_half_of_the_registers():
+    table = {"model": "ur5", "firmware": "3.15.8.106339"}
+    assert seen_by("upper", **table)[0] is True

@@ -1,5 +1,6 @@
-"""What ur-rtde, a client that nobody here wrote, sees of the controller at the host `argv[1]`: one
-JSON object on the last line. Run by tests/test_peer_ur_rtde.py with the Python that has ur-rtde."""
+"""What ur-rtde, a client that nobody here wrote, sees of the controller at the host `argv[1]`, by
+the function `argv[2]`: JSON on the last line. Run by tests/test_peer_ur_rtde.py with the Python
+that has ur-rtde."""
 
 import json
 import math
@@ -21,6 +22,20 @@ def until(wanted):
             return True
         time.sleep(0.005)
     return False
+
+
+def upper(host):
+    """What is seen with the upper half of the registers."""
+    receive = rtde_receive.RTDEReceiveInterface(host)
+    cls = rtde_control.RTDEControlInterface
+    control = cls(host, -1.0, cls.FLAG_UPLOAD_SCRIPT | cls.FLAG_UPPER_RANGE_REGISTERS)
+    q, start = receive.getActualQ(), receive.getActualQ()[4]
+    for _ in range(100):
+        began = control.initPeriod()
+        q[4] += 0.001
+        control.servoJ(q, 0, 0, 0.002, 0.05, 500)
+        control.waitPeriod(began)
+    print(json.dumps(until(lambda: abs(receive.getActualQ()[4] - start - 0.1) < 1e-3)), flush=True)
 
 
 def main(host):
@@ -60,6 +75,7 @@ def main(host):
     goal = receive.getActualQ()
     goal[5] += 0.2
     seen["movej"] = [control.moveJ(goal, 1.0, 2.0), abs(receive.getActualQ()[5] - goal[5])]
+    seen["steady"] = control.isSteady()
     control.stopScript()
     seen["stopped"] = until(lambda: not control.isProgramRunning())
     seen["reupload"] = [control.reuploadScript(), until(control.isProgramRunning)]
@@ -75,4 +91,4 @@ def main(host):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    {"main": main, "upper": upper}[sys.argv[2]](sys.argv[1])

@@ -60,7 +60,7 @@ _INPUTS = {
 _SINCE: dict[str, tuple[tuple[int, int] | None, tuple[int, int]]] = {
     "payload": ((3, 11), (5, 5)),
     "payload_cog": ((3, 11), (5, 5)),
-    "payload_inertia": (None, (5, 10)),
+    "payload_inertia": ((3, 15), (5, 10)),
     "script_control_line": (None, (5, 9)),
     "ft_raw_wrench": (None, (5, 9)),
     "joint_position_deviation_ratio": (None, (5, 10)),

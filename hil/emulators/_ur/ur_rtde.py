@@ -20,7 +20,7 @@ from headway.types import Vec
 _READY, _DONE = 1, 2
 _MOVEJ, _ZERO_FT, _SPEEDJ, _SERVOJ, _SPEED_STOP, _SERVO_STOP = 1, 8, 9, 11, 15, 16
 _SET_PAYLOAD, _STEPTIME, _SET_TCP, _PROTECTIVE, _STOPL, _STOPJ = 17, 24, 29, 31, 33, 34
-_WATCHDOG, _STOP_SCRIPT = 35, 255
+_WATCHDOG, _IS_STEADY, _STOP_SCRIPT = 35, 47, 255
 _REPEATED = (_SPEEDJ, _SERVOJ, _STEPTIME, 6, 10, 25, 26, 27, 38, 58, 66, 67, 68, 69, 70, 71)
 
 
@@ -87,6 +87,8 @@ class UrRtde:
             robot.zero_force()
         elif cmd == _STEPTIME:
             robot.memory.values[f"output_double_register_{self._float}"] = robot.dt
+        elif cmd == _IS_STEADY:
+            robot.memory.values[f"output_int_register_{self._int + 1}"] = int(motion.resting)
         elif cmd == _PROTECTIVE:
             robot.protective_stop("asked for by the program")
         elif cmd not in _REPEATED:
@@ -112,5 +114,6 @@ class UrRtde:
 
 
 def _offset(source: str, kind: str) -> int:
-    found = re.search(rf"reg_offset_{kind}\s*=\s*(\d+)", source)
+    """Of the registers of a `kind`; the number may follow a comment, on the next line."""
+    found = re.search(rf"reg_offset_{kind}\s*=\s*(?:#.*\n)?\s*(\d+)", source)
     return int(found[1]) if found else 0
