@@ -1,6 +1,6 @@
 """What the servo makers' own libraries find at a port, for tests/test_peer_servos.py.
 
-python peer_servos.py feetech|feetech_faults|feetech_baud|lerobot|dynamixel|dynamixel_faults PORT GIVEN
+python peer_servos.py feetech|feetech_faults|feetech_baud|lerobot|dynamixel|dynamixel_faults PORT
 """
 
 from __future__ import annotations
