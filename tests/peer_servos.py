@@ -124,7 +124,8 @@ def lerobot(port: str) -> dict:
     names = ("pan", "lift", "elbow", "flex", "roll", "gripper")
     motors = {name: Motor(n + 1, "sts3215", MotorNormMode.DEGREES) for n, name in enumerate(names)}
     bus = FeetechMotorsBus(port, motors)
-    bus.default_timeout = PATIENCE_MS
+    line = bus.port_handler  # which would wait for 50 ms
+    line.setPacketTimeout = lambda length: line.setPacketTimeoutMillis(PATIENCE_MS)
     bus.connect()
     found = {"firmware": bus.read("Firmware_Major_Version", "pan")}
     found["all"] = bus.broadcast_ping()
