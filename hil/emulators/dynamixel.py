@@ -155,7 +155,7 @@ class _Bus:
             values = bytes(one.memory[servo.MODEL : servo.MODEL + 2]) + bytes([one.memory[6]])
         elif instruction == _READ and len(body) == 4 and to != ALL:
             address, size = struct.unpack("<HH", body)
-            inside = 0 < size and address + size <= servo.SIZE
+            inside = size > 0 and address + size <= servo.SIZE
             error, values = (0, one.read(address, size)) if inside else (servo.DATA_LENGTH, b"")
         elif instruction == _WRITE and len(body) >= 2:
             error = one.write(struct.unpack_from("<H", body)[0], body[2:])
@@ -180,7 +180,7 @@ class _Bus:
         fast, one packet has all of them, and a silent servo ends it."""
         answers = []
         for id_, address, size in wanted:
-            inside = id_ != ALL and 0 < size and address + size <= servo.SIZE
+            inside = id_ != ALL and size > 0 and address + size <= servo.SIZE
             found = self._listening(id_) if inside else []
             if not found and fast:
                 break
