@@ -269,7 +269,10 @@ class Robot:
         """One control cycle at `now` [ns]."""
         passed = min(now - self.now, _MOST_CYCLES * self.settings.period_ns) if self.now else 0
         self.now = now
-        self.state = self.plant.state()
+        generation, self.state = self.state.generation, self.plant.state()
+        if self.state.generation != generation:
+            self.stop_program("the arm was moved by hand")
+            self.motion.settle(self.state.q)
         if self.state.protective_stop:
             self.protective_stop("the arm has run into something")
         if self._powering is not None and now >= self._powering[1]:
