@@ -18,6 +18,7 @@ F = TypeVar("F")  # a frame of the codec
 T = TypeVar("T")  # what the device measures
 
 _READ = 4096  # bytes at once: of what has piled up, the newest counts
+_READS = 1000  # at once, so that a flood ends
 
 
 class StreamSource(Generic[F, T]):
@@ -30,11 +31,16 @@ class StreamSource(Generic[F, T]):
     `most_behind`, the oldest are dropped and counted as lost, so that nobody works through a
     backlog.
 
+    `behind` is, while `sample` is called, how many frames came after this one in the same read: so
+    many periods earlier it was measured. A subclass whose `sample` finds gaps by sequence numbers
+    sets `numbered`; what is dropped here would be counted twice otherwise.
+
     Silence for three periods is for the reader to see: `read` raises Stale. Silence for `dead_s`
     [s] is a fault: `read` raises DeviceError, and whoever reads opens the device again."""
 
     waits = True
     most_behind = 8
+    numbered = False
 
     def __init__(
         self,
@@ -50,6 +56,7 @@ class StreamSource(Generic[F, T]):
         self.counts = Counts(clock, round(NS / rate_hz))
         self._frames: deque[tuple[F, int]] = deque()  # with their arrival [ns]
         self._heard_ns = 0  # when the last frame came
+        self.behind = 0
 
     def greet(self, timeout_s: float) -> None:
         """Make the device stream within `timeout_s` [s], and set `info` to what it says about
@@ -86,6 +93,7 @@ class StreamSource(Generic[F, T]):
         while True:
             while self._frames:
                 frame, arrival = self._frames.popleft()
+                self.behind = sum(a == arrival for _, a in self._frames)
                 made = self.sample(frame, arrival)
                 if made is not None:
                     return made
@@ -107,14 +115,18 @@ class StreamSource(Generic[F, T]):
             self.counts.state = "fault"
             raise
         now = self.clock.now()
-        if data:
-            self._frames.extend((frame, now) for frame in self.decoder.feed(data))
+        with contextlib.suppress(DeviceError):  # the next call meets it; what came before counts
+            for _ in range(_READS):
+                if not data:
+                    break
+                self._frames.extend((frame, now) for frame in self.decoder.feed(data))
+                data = self.transport.read(_READ, 0.0)  # datagrams come one by one
         self.counts.crc_errors = self.decoder.errors
         if self._frames:
             self._heard_ns = now
             while len(self._frames) > self.most_behind:
                 self._frames.popleft()
-                self.counts.lost += 1
+                self.counts.lost += not self.numbered
             return True
         if now - self._heard_ns > self.dead_ns:
             self.counts.state = "fault"
