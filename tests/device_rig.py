@@ -49,6 +49,13 @@ def until(true: Callable[[], bool], what: str = "it") -> None:
         threading.Event().wait(0.001)
 
 
+def reads(source, timeout_s: float) -> None:
+    """Read until it raises."""
+    end = time.monotonic() + GENEROUS
+    while time.monotonic() < end:
+        source.read(timeout_s)
+
+
 class SerialDevice:
     """A device at a pseudo-terminal. `heard` is called with what the host sends, `idle` whenever
     nothing came for a millisecond; both in a thread, between `with` and its end."""
@@ -56,12 +63,22 @@ class SerialDevice:
     def __init__(self) -> None:
         self.line = SerialLine()
         self.path = self.line.path
+        self.gate: threading.Semaphore | None = None  # where there is one: a release, a frame
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._serve, daemon=True)
 
     def heard(self, data: bytes) -> None: ...
 
     def idle(self) -> None: ...
+
+    def may_stream(self) -> bool:
+        return self.gate is None or self.gate.acquire(blocking=False)
+
+    def next(self, source, frames: int = 1):
+        """The sample that `source` reads once `frames` frames have been let through."""
+        for _ in range(frames):
+            self.gate.release()
+        return source.read(GENEROUS)
 
     def say(self, data: bytes) -> None:
         with contextlib.suppress(OSError):  # unplugged

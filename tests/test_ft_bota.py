@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import math
 import threading
+from itertools import pairwise
 
 import pytest
-from device_rig import GENEROUS, SerialDevice, bota_frame, until
+from device_rig import GENEROUS, SerialDevice, bota_frame, reads, until
 
 from headway.clock import WallClock
 from headway.drivers import Context, open_device
@@ -53,7 +54,7 @@ class Sensor(SerialDevice):
         if self.boots:
             self.boots = False
             self.say(b"Rokubi\r\nApp Init\r\n")
-        if self.streams.is_set():
+        if self.streams.is_set() and self.may_stream():
             wrench, step, status = self.script.pop(0) if self.script else (WRENCH, PERIOD_US, 0)
             self.t_us = (self.t_us + step) % 2**32
             self.say(bota_frame(wrench, self.t_us, status))
@@ -72,6 +73,7 @@ def opened():
 
     def make(*script, **table):
         device = Sensor(script=script)
+        device.gate = threading.Semaphore(0)
         device.__enter__()
         sensor = sensor_of(device, **table)
         sensor.open(GENEROUS)
@@ -115,25 +117,26 @@ def test_a_command_that_was_lost_is_sent_again():
 
 
 def test_the_clock_of_the_sensor_stamps_and_may_start_over(opened):
-    _, sensor = opened()
-    stamps = [sensor.read(GENEROUS).stamp for _ in range(30)]
-    device = [s.device_ns for s in stamps]
-    assert min(device) < PERIOD_US * 30_000 < 4_000_000_000_000 < max(device)  # it did
-    assert all(a.t_ns <= b.t_ns <= b.arrival_ns for a, b in zip(stamps, stamps[1:], strict=False))
+    device, sensor = opened()
+    stamps = [device.next(sensor).stamp for _ in range(30)]
+    times = [s.device_ns for s in stamps]
+    assert min(times) < PERIOD_US * 30_000 < 4_000_000_000_000 < max(times)  # it did
+    assert all(a.t_ns <= b.t_ns <= b.arrival_ns for a, b in pairwise(stamps))
     assert sensor.device_clock.resets == 0
 
 
 def test_missing_samples_are_counted_by_their_times(opened):
-    _, sensor = opened((WRENCH, PERIOD_US, 0), (WRENCH, 4 * PERIOD_US, 0), (WRENCH, 0, 0))
-    seqs = [sensor.read(GENEROUS).stamp.seq for _ in range(3)]
+    script = [(WRENCH, PERIOD_US, 0), (WRENCH, 4 * PERIOD_US, 0), (WRENCH, 0, 0)]
+    device, sensor = opened(*script)
+    seqs = [device.next(sensor, frames).stamp.seq for frames in (1, 1, 2)]
     assert seqs == [1, 5, 6]
     assert (sensor.health().lost, sensor.health().reordered) == (3, 1)
 
 
 def test_a_clock_that_was_set_anew_is_flagged(opened):
     back = 2**32 - 3_000_000_000  # half an hour and more, backwards
-    _, sensor = opened(*[(WRENCH, PERIOD_US, 0)] * 3, (WRENCH, back, 0))
-    samples = [sensor.read(GENEROUS) for _ in range(6)]
+    device, sensor = opened(*[(WRENCH, PERIOD_US, 0)] * 3, (WRENCH, back, 0))
+    samples = [device.next(sensor) for _ in range(6)]
     flagged = [s for s in samples if "clock reset" in s.flags]
     assert len(flagged) == 1
     assert flagged[0].valid
@@ -153,10 +156,12 @@ def test_a_clock_that_was_set_anew_is_flagged(opened):
     ],
 )  # fmt: skip
 def test_readings_that_are_worth_nothing(opened, wrench, status, valid, flags):
-    _, sensor = opened((wrench, PERIOD_US, status), force_max=800.0, mount=[0.0, 1.0, 0.0, 0.0])
-    sample = sensor.read(GENEROUS)
+    device, sensor = opened(
+        (wrench, PERIOD_US, status), force_max=800.0, mount=[0.0, 1.0, 0.0, 0.0]
+    )
+    sample = device.next(sensor)
     assert (sample.valid, sample.flags) == (valid, flags)
-    assert sensor.read(GENEROUS).valid
+    assert device.next(sensor).valid
     assert sensor.health().invalid == (not valid)
 
 
@@ -166,9 +171,8 @@ def test_errors_say_what_to_do():
         sensor = sensor_of(device)
         with pytest.raises(DeviceError, match="its error 3: check `sinc_length`"):
             sensor.open(GENEROUS)
-    with SerialDevice() as silent:
-        with pytest.raises(DeviceError, match="no answer: is it powered"):
-            sensor_of(silent, boot_s=0.1).open(0.3)
+    with SerialDevice() as silent, pytest.raises(DeviceError, match="no answer: is it powered"):
+        sensor_of(silent, boot_s=0.1).open(0.3)
 
     class Noise(SerialDevice):
         def idle(self) -> None:
@@ -185,8 +189,7 @@ def test_a_sensor_that_was_unplugged_is_a_fault_at_once():
         sensor.read(GENEROUS)
         device.unplug()
         with pytest.raises(DeviceError, match="plugged in"):
-            while True:
-                sensor.read(1.0)
+            reads(sensor, 1.0)
         assert sensor.health().state == "fault"
         sensor.close()
 

@@ -4,9 +4,10 @@ pseudo-terminal."""
 from __future__ import annotations
 
 import threading
+from itertools import pairwise
 
 import pytest
-from device_rig import GENEROUS, ModbusDevice, SerialDevice, ft300_frame, until
+from device_rig import GENEROUS, ModbusDevice, SerialDevice, ft300_frame, reads, until
 
 from headway.clock import WallClock
 from headway.config import decode
@@ -39,12 +40,12 @@ class Sensor(ModbusDevice):
 
     def stray(self, byte: int) -> None:
         self.jams += byte == 0xFF
-        if self.jams >= 50:
+        if self.jams >= 40:  # the last bytes may be the begin of a request
             self.jams = 0
             self.streams.clear()
 
     def idle(self) -> None:
-        if self.streams.is_set():
+        if self.streams.is_set() and self.may_stream():
             self.say(self.frames.pop(0) if self.frames else ft300_frame(*COUNTS))
 
 
@@ -64,10 +65,9 @@ def test_it_opens_whether_the_sensor_streams_or_not(streams):
         assert sample.valid
         assert (sensor.info.serial, sensor.info.firmware) == ("FTS-0042", "FTS-1.2.3")
         stamps = [sensor.read(GENEROUS).stamp for _ in range(20)]
-        assert all(a.seq < b.seq for a, b in zip(stamps, stamps[1:], strict=False))
-        assert all(
-            a.t_ns <= b.t_ns <= b.arrival_ns for a, b in zip(stamps, stamps[1:], strict=False)
-        )
+        pairs = [*pairwise(stamps)]
+        assert all(a.seq < b.seq for a, b in pairs)
+        assert all(a.t_ns <= b.t_ns <= b.arrival_ns for a, b in pairs)
         sensor.close()
         until(lambda: not device.streams.is_set(), "the end of the stream")
         assert sensor.health().crc_errors == 0
@@ -92,12 +92,12 @@ def test_axes_can_be_turned_and_flipped():
 )  # fmt: skip
 def test_a_reading_beyond_the_range_is_not_valid(counts, flag):
     with Sensor() as device:
-        device.frames = [ft300_frame(*counts)]
+        device.frames, device.gate = [ft300_frame(*counts)], threading.Semaphore(0)
         sensor = sensor_of(device)
         sensor.open(GENEROUS)
-        sample = sensor.read(GENEROUS)
+        sample = device.next(sensor)
         assert (sample.valid, sample.flags) == (False, (flag,))
-        assert sensor.read(GENEROUS).valid
+        assert device.next(sensor).valid
         assert sensor.health().invalid == 1
         sensor.close()
 
@@ -106,10 +106,11 @@ def test_a_flipped_bit_costs_one_frame():
     with Sensor() as device:
         good = ft300_frame(*COUNTS)
         device.frames = [good, good[:5] + bytes([good[5] ^ 4]) + good[6:], good]
+        device.gate = threading.Semaphore(0)
         sensor = sensor_of(device)
         sensor.open(GENEROUS)
-        for _ in range(5):
-            assert (*sensor.read(GENEROUS).value.force,) == pytest.approx(WRENCH[:3])
+        for frames in (1, 2, 1):  # of the two, one is broken
+            assert (*device.next(sensor, frames).value.force,) == pytest.approx(WRENCH[:3])
         assert sensor.health().crc_errors == 1
         sensor.close()
 
@@ -121,13 +122,11 @@ def test_silence_and_unplugging():
         sensor.read(GENEROUS)
         device.streams.clear()
         with pytest.raises(Stale):
-            while True:
-                sensor.read(0.05)
+            reads(sensor, 0.05)
         assert sensor.health().state == "stale"
         device.unplug()
         with pytest.raises(DeviceError, match="plugged in") as e:
-            while True:
-                sensor.read(0.1)
+            reads(sensor, 0.1)
         assert not isinstance(e.value, Stale)
         assert sensor.health().state == "fault"
         sensor.close()

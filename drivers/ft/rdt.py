@@ -147,7 +147,8 @@ class Rdt(StreamSource[Record, Wrench]):
             self.transport.write(rdt.request(rdt.START))
             again = min(time.monotonic() + _START_S, until)
             while (left := again - time.monotonic()) > 0.0:
-                if self.decoder.feed(self.transport.read(4096, left)):
+                if records := self.decoder.feed(self.transport.read(4096, left)):
+                    self._last_seq = records[-1].seq  # what comes after it is the reader's
                     return
             if time.monotonic() >= until:
                 break
@@ -168,9 +169,9 @@ class Rdt(StreamSource[Record, Wrench]):
             self.counts.lost += step - 1
             self._old = 0
         else:
-            self.counts.reordered += 1
             self._old += 1
             if self._old < _RESTARTED:
+                self.counts.reordered += 1
                 return False
             self._old = 0  # it was started anew, by somebody else or a loss of power
         self._last_seq = seq
