@@ -69,7 +69,7 @@ class RecordDecoder:
         self.errors = self.skipped = 0
 
     def feed(self, data: bytes) -> list[Record]:
-        if not data or len(data) % SIZE:
+        if len(data) % SIZE:
             self.errors += 1
             self.skipped += len(data)
             return []
