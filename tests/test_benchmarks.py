@@ -21,7 +21,16 @@ from headway.clock import Tick
 
 TINY = 0.004
 # In-process ones; the others start `headway run` and take seconds by themselves.
-QUICK = ("actions", "allocations", "camera", "candidates", "features", "images", "parts")
+QUICK = (
+    "actions",
+    "allocations",
+    "camera",
+    "candidates",
+    "features",
+    "ft_codecs",
+    "images",
+    "parts",
+)
 
 
 def test_each_module_is_a_benchmark() -> None:

@@ -255,6 +255,18 @@ def test_the_clock_of_the_sensor_stamps_where_its_rate_is_known():
     assert sensor.device_clock.resets == 0
 
 
+def test_a_wrong_rate_of_the_sensors_clock_is_flagged_and_does_not_age_samples():
+    sensor = sensor_of(type("Any", (), {"port": 9}), **SCALED, clock_hz=14_000.0)  # it is 7000
+    ages, flags = [], set()
+    for n in range(3000):
+        sample = sensor.sample(Record(n, 7 * n, 0, COUNTS), 10**9 + n * 1_000_000)
+        ages.append(sample.stamp.arrival_ns - sample.stamp.t_ns)
+        flags.update(sample.flags)
+    assert flags == {"clock rate"}
+    assert max(ages) <= 250_000_000
+    assert sensor.health().invalid == 0
+
+
 def test_a_datagram_of_a_wrong_length_is_dropped():
     with Sensor() as device:
         sensor = burst(device, b"x" * 35, b"", rdt_record(2, COUNTS) + rdt_record(3, COUNTS))

@@ -34,6 +34,8 @@ _PAGE_MOST = 1 << 20  # bytes of it
 _START_TRIES, _START_S = 10, 0.1
 _RESTARTED = 8  # records in a row whose numbers are old: the sensor counts anew
 _HALF = 2**31
+# No network holds datagrams so long [ns]: the sensor's clock runs slower than `clock_hz` says.
+_LATEST_NS = 250_000_000
 
 # Bits of the status, after the manual of the Ethernet Axia; those that make a reading worthless.
 _STATUS = (
@@ -57,7 +59,8 @@ class Config(MountingConfig, frozen=True, kw_only=True):
     are told. `counts_per_force` and `counts_per_torque` [1/N, 1/Nm]: ATI's are asked for at
     http://HOST/netftapi2.xml where they are not given. `filter`: of OnRobot, 0 (none) to 6 (1.5
     Hz). `clock_hz`: how fast the second number of the records grows, if that is known (7000 for a
-    Net F/T): then samples are stamped by the sensor's clock, else by their arrival. `serial` and
+    Net F/T): then samples are stamped by the sensor's clock, else by their arrival. A sample with
+    the flag "clock rate" says that it is wrong. `serial` and
     `firmware`: what the page must say; not asked for when empty."""
 
     host: str
@@ -131,7 +134,12 @@ class Rdt(StreamSource[Record, Wrench]):
         if self.cfg.clock_hz:
             resets = self.device_clock.resets
             device_ns = round(frame.ft_seq / self.cfg.clock_hz * NS)
-            measured, error = self.device_clock.map(device_ns, arrival_ns)
+            mapped, mapped_error = self.device_clock.map(device_ns, arrival_ns)
+            if arrival_ns - mapped > _LATEST_NS:
+                flags += ("clock rate",)
+                self.device_clock.restart()
+            else:
+                measured, error = mapped, mapped_error
             if self.device_clock.resets != resets:
                 flags += ("clock reset",)
         self._last_ns = measured = max(measured, self._last_ns)

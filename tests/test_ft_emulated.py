@@ -1,0 +1,87 @@
+"""Drivers of F/T sensors and of the 2F gripper against emulators that were written from the same
+manuals by somebody else, each in a process of its own."""
+
+from __future__ import annotations
+
+import re
+import time
+from itertools import pairwise
+
+import pytest
+from device_rig import GENEROUS, reads
+
+from headway import plugins
+from headway.clock import WallClock
+from headway.drivers import Context, open_device
+from headway.errors import DeviceError
+from headway.hil.launch import Emulator
+
+THERE = plugins.kinds("hil.emulators")
+CASES = [
+    ("ft300", {"streams": True}, {}),
+    ("bota", {}, {"sinc_length": 512}),
+    ("rdt", {}, {}),
+    ("rdt", {"dialect": "onrobot"}, {"dialect": "onrobot", "rate_hz": 200.0}),
+    ("rdt", {"force_unit": "lbf"}, {}),
+]
+KINDS = {kind for kind, *_ in CASES} | {"robotiq_2f"}
+pytestmark = pytest.mark.skipif(
+    not KINDS <= set(THERE), reason=f"wants the emulators {', '.join(sorted(KINDS - set(THERE)))}"
+)
+
+
+def emulated(kind: str, table: dict) -> Emulator:
+    return Emulator(kind, table, plant={"kind": "servo", "object_m": 0.03})
+
+
+def device_of(folder: str, kind: str, uri: str, table: dict):
+    if kind == "rdt":
+        host, port, http = re.fullmatch(r"udp://(.*?):(\d+)(?:\?http=(\d+))?", uri).groups()
+        where = {"host": host, "port": int(port), "http_port": int(http or 80)}
+    else:
+        where = {"port": uri}
+    return open_device(folder, kind, {**where, **table}, Context(WallClock(0)))
+
+
+@pytest.mark.parametrize(("kind", "setup", "table"), CASES)
+def test_a_sensor_streams_what_its_plant_feels_and_says_when_it_is_gone(kind, setup, table):
+    with emulated(kind, setup) as device:
+        sensor = device_of("ft", kind, device.uri, table)
+        sensor.open(GENEROUS)
+        samples = [sensor.read(GENEROUS) for _ in range(50)]
+        assert all(s.valid for s in samples)
+        # The plant's wrench has an amplitude of 5 N and 0.25 Nm, and noise: in other units, or with
+        # its bytes in another order, it would be far away.
+        force = max(abs(f) for s in samples for f in s.value.force)
+        torque = max(abs(t) for s in samples for t in s.value.torque)
+        assert 0.5 < force < 6.0
+        assert 0.01 < torque < 0.35
+        assert all(a.stamp.t_ns <= b.stamp.t_ns for a, b in pairwise(samples))
+        assert all(a.stamp.seq < b.stamp.seq for a, b in pairwise(samples))
+        health = sensor.health()
+        assert (health.crc_errors, health.reordered, health.reconnects) == (0, 0, 0)
+        device.kill()
+        with pytest.raises(DeviceError):
+            reads(sensor, 10.0)
+        assert sensor.health().state == "fault"
+        sensor.close()
+
+
+def test_a_gripper_is_activated_and_grasps():
+    with emulated("robotiq_2f", {}) as device:
+        gripper = device_of("grippers", "robotiq_2f", device.uri, {"speed": 0.15})
+        gripper.open(GENEROUS)
+        assert gripper.read(GENEROUS).flags == ("not active",)
+        gripper.command(0.0, force=60.0)
+        end = time.monotonic() + GENEROUS
+        while (sample := gripper.read(GENEROUS)).value.force == 0.0:
+            assert time.monotonic() < end
+        assert sample.valid
+        assert sample.value.force == pytest.approx(60.0, abs=1.0)
+        assert sample.value.width == pytest.approx(0.03, abs=0.004)  # of its own calibration
+        device.kill()
+        with pytest.raises(DeviceError):
+            reads(gripper, 10.0)
+        with pytest.raises(DeviceError):
+            gripper.command(0.05, force=60.0)
+        gripper.close()
