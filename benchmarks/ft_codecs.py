@@ -47,7 +47,7 @@ def measure(effort: float = 1.0) -> Findings:
         times = min(alone, piled) / RATES[name]
         numbers.append(Number(f"{name}: times its {RATES[name]:g} Hz", times, "x", TARGET, False))
     table = Table(
-        "frames per second on one core", ("device", "one by one", "piled up"), rows, "1/s"
+        "frames per second on one core", ("device", "one by one", "piled up"), tuple(rows), "1/s"
     )
     return Findings("Codecs of F/T sensors and grippers", numbers, [table])
 
