@@ -28,13 +28,15 @@ class MountingConfig(config.Struct, frozen=True):
     """Keys that all real F/T sensors have. `flip`: the sensor reports the opposite of the load on
     the tool. `mount`: rotation (w, x, y, z) of the sensor's own axes in the frame `frame_id` that
     the wrench is wanted in. `force_max`, `torque_max`: of any axis, beyond which a reading is
-    invalid, for sensors whose range is not known by their driver."""
+    invalid, for sensors whose range is not known by their driver. `stuck_after`: so many samples
+    with the same six numbers are no measurement, since each has noise; 0: any number may be."""
 
     flip: bool = False
     mount: Quaternion = (1.0, 0.0, 0.0, 0.0)
     frame_id: str = "ft"
     force_max: OPEN_END = math.inf  # [N]
     torque_max: OPEN_END = math.inf  # [Nm]
+    stuck_after: Annotated[int, Meta(ge=0)] = 100
 
 
 class Mounting:
@@ -51,11 +53,15 @@ class Mounting:
         self.cfg = cfg
         sign = -1.0 if cfg.flip else 1.0
         self._rotation: Vec = sign * quat_to_mat(np.array(cfg.mount) / norm)
+        self._last: tuple[float, ...] = ()
+        self._same = 0  # samples in a row with the numbers of `_last`
         self._as_is = not cfg.flip and cfg.mount == (1.0, 0.0, 0.0, 0.0)
 
     def wrench(self, values: tuple[float, ...]) -> tuple[Wrench, tuple[str, ...]]:
-        """The wrench of `values` (6,) [N, Nm] in the sensor's own axes, and why it is invalid:
-        "not finite", "overrange", or nothing."""
+        """The wrench of the next sample, `values` (6,) [N, Nm] in the sensor's own axes, and why
+        it is invalid: "not finite", "overrange", "stuck", or nothing."""
+        self._same = self._same + 1 if values == self._last else 1
+        self._last = values
         force, torque = np.array(values[:3]), np.array(values[3:])
         largest = max(map(abs, values[:3])), max(map(abs, values[3:]))
         flags: tuple[str, ...] = ()
@@ -63,6 +69,8 @@ class Mounting:
             flags = ("not finite",)
         elif largest[0] > self.cfg.force_max or largest[1] > self.cfg.torque_max:
             flags = ("overrange",)
+        elif 0 < self.cfg.stuck_after <= self._same:
+            flags = ("stuck",)
         if not self._as_is and flags != ("not finite",):  # infinity times 0 is no number
             force, torque = self._rotation @ force, self._rotation @ torque
         return Wrench(force, torque, self.cfg.frame_id), flags

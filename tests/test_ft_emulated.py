@@ -13,6 +13,7 @@ from device_rig import GENEROUS, reads
 from headway import plugins
 from headway.clock import WallClock
 from headway.drivers import Context, open_device
+from headway.drivers.grippers.robotiq_2f import GripperError
 from headway.errors import DeviceError
 from headway.hil.launch import Emulator
 
@@ -65,6 +66,57 @@ def test_a_sensor_streams_what_its_plant_feels_and_says_when_it_is_gone(kind, se
             reads(sensor, 10.0)
         assert sensor.health().state == "fault"
         sensor.close()
+
+
+FAULTS = {
+    "ft300": {"overrange": "overrange", "stuck": "stuck"},
+    "bota": {"overrange": "overrange", "nan": "not finite", "invalid": "invalid", "stuck": "stuck"},
+    "rdt": {
+        "overrange": "overrange", "broken_gauge": "broken gauge", "busy": "busy",
+        "supply": "supply voltage", "stuck": "stuck",
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "fault", "flag"), [(k, f, flag) for k, fs in FAULTS.items() for f, flag in fs.items()]
+)
+def test_a_fault_of_a_sensor_makes_its_samples_invalid(kind, fault, flag):
+    with emulated(kind, {"faults": [{"at_s": 0.3, "kind": fault}]}) as device:
+        sensor = device_of("ft", kind, device.uri, {"stuck_after": 10})
+        sensor.open(GENEROUS)
+        assert sensor.read(GENEROUS).valid
+        end = time.monotonic() + GENEROUS
+        while (sample := sensor.read(GENEROUS)).valid:
+            assert time.monotonic() < end
+        assert flag in sample.flags
+        sensor.close()
+
+
+@pytest.mark.parametrize("fault", ["activation", "internal", "overcurrent", "undervoltage"])
+def test_a_fault_of_a_gripper_is_typed_and_left_by_activating(fault):
+    setup = {"activation_s": 0.1, "faults": [{"at_s": 0.5, "kind": fault}]}
+    with emulated("robotiq_2f", setup) as device:
+        gripper = device_of("grippers", "robotiq_2f", device.uri, {})
+        gripper.open(GENEROUS)
+        gripper.command(0.05, force=60.0)
+        sample_where(gripper, lambda s: s.valid)
+        sample = sample_where(gripper, lambda s: not s.valid)
+        assert any("fault" in flag for flag in sample.flags)
+        with pytest.raises(GripperError, match=r"activate\(\) it again"):
+            gripper.command(0.02, force=60.0)
+        gripper.activate()
+        sample_where(gripper, lambda s: s.valid)
+        gripper.command(0.02, force=60.0)
+        gripper.close()
+
+
+def sample_where(gripper, true):
+    """The first sample for which `true` holds."""
+    end = time.monotonic() + GENEROUS
+    while not true(sample := gripper.read(GENEROUS)):
+        assert time.monotonic() < end, sample
+    return sample
 
 
 def test_a_gripper_is_activated_and_grasps():

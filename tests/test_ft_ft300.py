@@ -146,10 +146,10 @@ def test_a_device_that_stops_streaming_is_opened_again():
         assert sensor.health().state == "closed"
 
 
-def refused(device, **table) -> str:
+def refused(device, timeout_s: float = 3.0, **table) -> str:
     sensor = sensor_of(device, **table)
     with pytest.raises(DeviceError) as e:
-        sensor.open(3.0)
+        sensor.open(timeout_s)
     sensor.close()
     return str(e.value)
 
@@ -180,7 +180,7 @@ def test_another_speed_or_device_is_told_apart_from_silence():
             self.say(self.said)
 
     with Chatter() as device:
-        assert "another device" in refused(device)
+        assert "another device" in refused(device, 1.0)
 
 
 def test_a_port_in_use_is_busy():

@@ -256,7 +256,9 @@ def test_the_clock_of_the_sensor_stamps_where_its_rate_is_known():
 
 
 def test_a_wrong_rate_of_the_sensors_clock_is_flagged_and_does_not_age_samples():
-    sensor = sensor_of(type("Any", (), {"port": 9}), **SCALED, clock_hz=14_000.0)  # it is 7000
+    # It is 7000.
+    device = type("Any", (), {"port": 9})
+    sensor = sensor_of(device, **SCALED, clock_hz=14_000.0, stuck_after=0)
     ages, flags = [], set()
     for n in range(3000):
         sample = sensor.sample(Record(n, 7 * n, 0, COUNTS), 10**9 + n * 1_000_000)
@@ -265,6 +267,17 @@ def test_a_wrong_rate_of_the_sensors_clock_is_flagged_and_does_not_age_samples()
     assert flags == {"clock rate"}
     assert max(ages) <= 250_000_000
     assert sensor.health().invalid == 0
+
+
+def test_a_value_that_never_changes_is_stuck_until_it_does():
+    with Sensor() as device:
+        sensor = burst(device, *(rdt_record(n, COUNTS) for n in range(2, 7)), stuck_after=4)
+        flags = [sensor.read(GENEROUS).flags for _ in range(5)]
+        assert flags == [(), (), (), ("stuck",), ("stuck",)]
+        device.send(rdt_record(7, (*COUNTS[:5], COUNTS[5] + 1)))
+        assert sensor.read(GENEROUS).valid
+        assert sensor.health().invalid == 2
+        sensor.close()
 
 
 def test_a_datagram_of_a_wrong_length_is_dropped():

@@ -10,6 +10,8 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
+import msgspec
+
 from headway.clock import NS, Clock
 from headway.drivers import Context, identity
 from headway.drivers.codecs import modbus_rtu
@@ -160,10 +162,8 @@ def _letters(raw: bytes) -> str:
 
 def _with_range(cfg: Config) -> MountingConfig:
     """`cfg` with the sensor's range, where it does not narrow it further."""
-    return MountingConfig(
-        flip=cfg.flip,
-        mount=cfg.mount,
-        frame_id=cfg.frame_id,
+    return msgspec.structs.replace(
+        cfg,
         force_max=min(cfg.force_max, FORCE_MAX),
         torque_max=min(cfg.torque_max, TORQUE_MAX),
     )
