@@ -78,7 +78,7 @@ class Ft300(StreamSource[StreamFrame, Wrench]):
     def sample(self, frame: StreamFrame, arrival_ns: int) -> Sample[Wrench]:
         wrench, flags = self.mounting.wrench(frame.wrench)
         if frame.saturated:
-            flags = ("saturated",)
+            flags += ("saturated",)
         measured = arrival_ns - _LINE_NS - self.behind * self.counts.period_ns
         self._last_ns = measured = max(measured, self._last_ns)
         seq = self.counts.sample(measured, not flags)
