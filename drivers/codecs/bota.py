@@ -63,10 +63,9 @@ def answer(said: bytes, command: bytes) -> int | None:
     at = said.rfind(b"r,0,%c," % command[0])
     if at < 0:
         return None
-    digits = said[at + 6 : at + 9]
-    end = next((i for i, b in enumerate(digits) if not 48 <= b <= 57), len(digits))
-    # A number that is followed by nothing may go on.
-    return int(digits[:end]) if 0 < end < len(digits) else None
+    line, ended, _ = said[at + 6 :].partition(b"\n")
+    digits = line.strip()
+    return int(digits) if ended and digits.isdigit() else None
 
 
 def _intact(piece: bytes) -> bool:

@@ -80,6 +80,7 @@ class Bota(StreamSource[BotaFrame, Wrench]):
         if cfg.save:
             self._command(bota.SAVE, until, heard)
         self._command(bota.RUN, until, heard)
+        self.decoder.reset()
 
     def sample(self, frame: BotaFrame, arrival_ns: int) -> Sample[Wrench] | None:
         resets = self.device_clock.resets
