@@ -28,6 +28,7 @@ QUICK = (
     "candidates",
     "codec_rtde",
     "features",
+    "ft_codecs",
     "images",
     "parts",
 )

@@ -203,3 +203,14 @@ def test_faults_begin_and_end_at_their_times():
     assert [i for i, v in enumerate(seen) if v == 0.5] == [7, 8, 9, 10, 11]
     assert controller.robot.safety == PROTECTIVE
     assert 0 < quiet < 20
+
+
+def test_an_arm_that_was_moved_by_hand_ends_the_program_and_stays_where_it_is():
+    program = "def p():\n while True:\n  servoj([0,0,0,0,0,0], t=0.002)\n end\nend\n"
+    controller = Controller().run(program, 10)
+    controller.plant.q, controller.plant.generation = np.full(6, 0.7), 1
+    controller.cycles(10)
+    assert controller.robot.runtime == STOPPED
+    assert controller.plant.q == pytest.approx([0.7] * 6)
+    controller.run("def p():\n speedj([1,0,0,0,0,0], 1000, 10)\nend\n", 2)
+    assert 0.7 < controller.plant.q[0] < 0.71

@@ -21,11 +21,11 @@ class Rigid:
     joints, stroke = 6, 0.085
 
     def __init__(self):
-        self.q, self.t = np.zeros(6), 1
+        self.q, self.t, self.generation = np.zeros(6), 1, 0
 
     def state(self):
         still = np.zeros(6)
-        return PlantState(self.t, self.q, still, self.q, still, still, 0.0, 0.0, 0.0, False)
+        return PlantState(self.t, self.q, still, self.q, still, still, 0.0, 0.0, 0.0, False, self.generation)
 
     def follow(self, q):
         self.q = q.copy()
