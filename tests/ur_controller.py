@@ -25,7 +25,9 @@ class Rigid:
 
     def state(self):
         still = np.zeros(6)
-        return PlantState(self.t, self.q, still, self.q, still, still, 0.0, 0.0, 0.0, False, self.generation)
+        return PlantState(
+            self.t, self.q, still, self.q, still, still, 0.0, 0.0, 0.0, False, self.generation
+        )
 
     def follow(self, q):
         self.q = q.copy()

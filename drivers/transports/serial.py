@@ -61,16 +61,12 @@ class SerialPort:
             if port.write_timeout != timeout_s:
                 port.write_timeout = timeout_s
             port.write(data)
-<<<<<<< HEAD
         except _pyserial().SerialTimeoutException:
             raise DeviceError(
                 f"wanted the serial port {self.port} to take {len(data)} bytes within "
                 f"{timeout_s:g} s, found that it does not: is its device powered?"
             ) from None
-        except (OSError, TypeError, AttributeError) as e:
-=======
         except _GONE as e:
->>>>>>> dev-ft
             raise self._lost(e) from None
 
     def discard(self) -> None:
