@@ -14,6 +14,7 @@ SOURCES := pyproject.toml CMakeLists.txt $(wildcard kernels/cpp/* kernels/cuda/*
 
 .PHONY: run test test-slow test-nvcc test-hardware test-pythons test-lowest test-wheel fuzz lint bench
 .PHONY: gpu cuda docs models models-workflows study study-smoke peers-lerobot torch gl clean
+.PHONY: hil-run hil-peers
 
 run: $(VENV)/.run gl
 	$(PY) -m headway run --episodes 3 --seed 5 --out runs/first --overwrite --report
@@ -90,6 +91,23 @@ endif
 # Compile the CUDA kernels for every architecture that is shipped, and note what they need.
 cuda:
 	$(PYTHON) kernels/cuda/build.py build/cuda --report benchmarks/results/cuda-resources.json
+
+# Pick-and-place over the real bytes of emulated devices: a UR5e, a force/torque sensor, a gripper.
+hil-run: $(VENV)/.test gl
+	$(PY) -m headway run --config examples/ur5e_emulated.toml --realtime --episodes 1 --seed 5 --out runs/hil --overwrite --report
+
+# Clients and servers of real devices that nobody here wrote, in an environment of their own, and what
+# they say of the emulators and drivers.
+HIL_VENV := .venv-hil
+hil-peers: $(VENV)/.test $(HIL_VENV)/.peers
+	$(PY) -m pytest -rs tests/test_peer_*.py tests/test_robotiq_gripper.py
+
+# LeRobot without what it depends on: its motors need two of those packages.
+$(HIL_VENV)/.peers: constraints/hil-peers.txt
+	$(PYTHON) -m venv --clear $(HIL_VENV)
+	$(HIL_VENV)/bin/python $(PIP) --requirement constraints/hil-peers.txt || $(PIP_FAILED)
+	$(HIL_VENV)/bin/python $(PIP) --no-deps lerobot==0.4.4 || $(PIP_FAILED)
+	@touch $@
 
 # The pictures, from episodes that are recorded for them, and the tables of docs/features.md.
 docs: $(VENV)/.test gl
