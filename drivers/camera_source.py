@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable
 from typing import Protocol
 
@@ -222,15 +223,13 @@ class CameraSource:
                 lambda: session.info is not None or session.error is not None, timeout_s
             )
             info, error = session.info, session.error
-        if error is None and info is None:
-            error = DeviceError(
+        if info is None:
+            self._give_up(session, 0.0)
+            self.counts.state = "fault"
+            raise error or DeviceError(
                 f"wanted the {self.name} at {self.info.uri} to start within {timeout_s:g} s, found "
                 "that its library still waits: unplug the camera and plug it in again"
             )
-        if error is not None or info is None:
-            self._give_up(session, 0.0)
-            self.counts.state = "fault"
-            raise error or DeviceError(f"the {self.name} did not start")
         self.info = info
         self.counts.opened()
 
@@ -238,16 +237,15 @@ class CameraSource:
         session = self._session
         if session is None:
             raise DeviceError(f"the {self.name} is closed: open it before reading")
-        left = timeout_s
+        # What passes while this waits is real time, whatever the run's clock does.
+        until = time.monotonic() + timeout_s
         with session.changed:
-            while session.newest is None and session.error is None and left > 0.0:
+            while session.newest is None and session.error is None:
+                left = until - time.monotonic()
                 dead = (session.heard_ns + self._dead_ns - self.clock.now()) / NS
-                if dead <= 0.0 and not session.ended:
+                if left <= 0.0 or (dead <= 0.0 and not session.ended):
                     break
-                # Real time passes while this waits, whatever the run's clock does.
-                step = left if session.ended else min(left, dead + 1e-3)
-                session.changed.wait(step)
-                left -= step
+                session.changed.wait(left if session.ended else min(left, dead + 1e-3))
             if session.newest is not None:
                 sample, session.newest = session.newest, None
                 session.changed.notify_all()

@@ -71,8 +71,9 @@ def camera(clock, make, **more):
 
 
 class Software:
-    """A RealSense of librealsense's software device: `push` gives it a pair of frames. `shift_m`:
-    how far the colour sensor lies to the right of the depth sensor [m]."""
+    """A RealSense of librealsense's software device: `push` gives it a pair of frames, and makes a
+    set of them as the pipeline does, of the newest of each stream. `shift_m`: how far the colour
+    sensor lies to the right of the depth sensor [m]."""
 
     refused = ""
 
@@ -90,10 +91,12 @@ class Software:
         beside = rs.extrinsics()
         beside.rotation, beside.translation = [1, 0, 0, 0, 1, 0, 0, 0, 1], [-shift_m, 0, 0]
         self.deep.register_extrinsics_to(self.color, beside)
-        self.device.create_matcher(rs.matchers.default)
         self.images = realsense.Images(rs, clock, realsense.Config(**keys))
-        self.syncer = rs.syncer()
-        self.opened = False
+        self.frames, self.sets = rs.frame_queue(4), rs.frame_queue(4)
+        self.last = {}  # the newest frame of each stream
+        self.block = rs.processing_block(self._together)
+        self.block.start(self.sets)
+        self.sensors = ()
 
     def _stream(self, kind, uid):
         rs, (h, w) = self.rs, self.size
@@ -108,26 +111,27 @@ class Software:
         return stream
 
     def start(self):
-        self.begin(self.syncer)
+        self.begin(self.frames, (self.deep_sensor, self.color_sensor))
         return realsense.about(self.rs, self.device, "software")
 
-    def begin(self, to, sensors=None):
-        self.sensors = sensors or [self.deep_sensor, self.color_sensor]
+    def _together(self, _, source):
+        source.frame_ready(source.allocate_composite_frame(list(self.last.values())))
+
+    def begin(self, to, sensors):
+        self.sensors = sensors
         for sensor, profile in zip(self.sensors, (self.deep, self.color), strict=True):
             sensor.open(profile)
             sensor.start(to)
-        self.opened = True
 
     def stop(self):
-        if self.opened:
-            for sensor in self.sensors:
-                sensor.stop()
-                sensor.close()
-            self.opened = False
+        sensors, self.sensors = self.sensors, ()
+        for sensor in sensors:
+            sensor.stop()
+            sensor.close()
 
     def grab(self):
-        there, frames = self.syncer.try_wait_for_frames(20)
-        shot = self.images.shot(frames, self.clock.now()) if there else None
+        there, frames = self.sets.try_wait_for_frame(20)
+        shot = self.images.shot(frames.as_frameset(), self.clock.now()) if there else None
         self.refused = self.images.refused
         return shot
 
@@ -145,7 +149,16 @@ class Software:
         return frame
 
     def push(self, number, t_ms, rgb=None, depth=None, domain=None, only=""):
-        """A pair of frames, noisy unless they are given; `only`: "color" or "depth"."""
+        """A pair of frames as the sensors deliver them, noisy unless they are given, and the set of
+        the newest ones; `only`: "color" or "depth"."""
+        rgb, depth = self.inject(number, t_ms, rgb, depth, domain, only)
+        for _ in range(1 if only else 2):
+            frame = self.frames.wait_for_frame(int(SOON * 1000))
+            self.last[frame.get_profile().unique_id()] = frame
+        self.block.invoke(frame)
+        return rgb, depth
+
+    def inject(self, number, t_ms, rgb=None, depth=None, domain=None, only=""):
         rng = np.random.default_rng(number)
         if rgb is None:
             rgb = rng.integers(0, 256, (*self.size, 3)).astype(np.uint8)

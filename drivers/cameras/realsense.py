@@ -35,6 +35,7 @@ from headway.types import Frame, Info
 
 _WAIT_MS = 100  # for one image
 _WRAPS_NS = 2**32 * 1000  # the camera counts microseconds in 32 bits: 4295 s
+_BEGINS = 5  # waits without an image, until a recording that is not playing counts as over
 _APART = 0.6  # of a period; two streams of one rate that are not triggered together: at most half
 _MM = 1e-3  # [m]
 
@@ -121,7 +122,7 @@ class Images:
         self.refused = ""  # why the newest set gave no image, "" if it did
 
     def shot(self, frames: Any, arrival_ns: int) -> Shot | None:
-        """The image in the frameset `frames`; None where a part of it is missing, or where depth and
+        """The image in the set `frames`; None where a part of it is missing, or where depth and
         colour are further apart than two streams need be: the pipeline repeats the last frame of
         the slower one, also when that sensor has stopped."""
         rs = self._rs
@@ -218,6 +219,7 @@ class Pipeline:
         self._pipeline: Any = None
         self._device: Any = None
         self._playback: Any = None
+        self._empty = 0  # how often no image came; a recording takes a moment to begin
 
     def start(self) -> Info:
         rs, cfg = self._rs, self._cfg
@@ -240,6 +242,10 @@ class Pipeline:
                 wanted.enable_stream(rs.stream.depth, *size, rs.format.z16, rate)
         pipeline = rs.pipeline(context)
         try:
+            if cfg.file:  # before it starts: in real time, images that nobody took are dropped
+                found = wanted.resolve(rs.pipeline_wrapper(pipeline)).get_device()
+                self._playback = found.as_playback()
+                self._playback.set_real_time(self._clock.realtime)
             # In a queue of ours, images of a camera do not make the library reconnect by itself;
             # but a recording that is to be read whole stops at a full one.
             live = () if cfg.file else (self._queue,)
@@ -250,9 +256,6 @@ class Pipeline:
                 "`rs-enumerate-devices` lists what a camera can do, and a USB 2 port takes from it"
             ) from None
         self._pipeline, self._device = pipeline, profile.get_device()
-        if cfg.file:
-            self._playback = self._device.as_playback()
-            self._playback.set_real_time(self._clock.realtime)
         return about(rs, self._device, self._uri)
 
     def _asked(self) -> str:
@@ -311,10 +314,12 @@ class Pipeline:
             there, frame = self._queue.try_wait_for_frame(_WAIT_MS)
         else:
             there, frame = self._pipeline.try_wait_for_frames(_WAIT_MS)
+        self._empty = 0 if there else self._empty + 1
         if there:
             return self._images.shot(frame.as_frameset(), self._clock.now())
         if playback is not None:
-            if playback.current_status() == rs.playback_status.stopped:
+            stopped = playback.current_status() == rs.playback_status.stopped
+            if stopped and self._empty > _BEGINS:
                 raise Ended
         elif not self._device.is_connected():
             raise DeviceError(
