@@ -110,7 +110,7 @@ class FrankaArm:
                 'install one (PREEMPT_RT), or set realtime = "ignore" and expect the controller to '
                 "stop the arm when packets are late"
             ) from None
-        except franky.Exception as e:
+        except (franky.Exception, RuntimeError) as e:
             raise DeviceError(
                 f"wanted the {self.info.model} at {cfg.host}, found: {e}: switch it on, unlock its "
                 "joints and activate FCI in Desk"
@@ -122,8 +122,8 @@ class FrankaArm:
         self.counts.opened()
 
     def compare(self, robot: Any) -> None:
-        """Raises DeviceError where `robot`, franky's, is another one than the configuration says, or
-        moves less far than the model. One that does not describe itself is believed."""
+        """Raises DeviceError where `robot`, franky's, is another one than configured, or moves less
+        far than the model. One that does not describe itself is believed."""
         try:
             said = str(robot.model_urdf)
         except self._franky.Exception:
@@ -162,7 +162,7 @@ class FrankaArm:
                 mode = state.robot_mode
                 if mode in (franky.RobotMode.Reflex, franky.RobotMode.UserStopped):
                     self._fail(f"{str(mode).removeprefix('RobotMode.')} {state.last_motion_errors}")
-            except franky.Exception as e:
+            except (franky.Exception, RuntimeError) as e:  # RuntimeError: of its network library
                 raise DeviceError(
                     f"lost the {self.info.model} at {self.cfg.host}: {e}: it is connected anew; "
                     "activate() it then"
@@ -232,7 +232,7 @@ class FrankaArm:
                     )
                 self._bus.reset()  # commands of before are forgotten
                 self._obey(Order(np.array(state.q)))
-            except franky.Exception as e:
+            except (franky.Exception, RuntimeError) as e:
                 raise DeviceError(f"the {self.info.model} does not activate: {e}") from None
             self._fault, self._active = "", True
 
