@@ -25,11 +25,11 @@ def changed(path, old, new):
 
 
 class TestPlan:
-    def test_units_come_by_priority_and_seed_by_seed(self, path):
+    def test_units_come_by_priority_seed_by_seed_with_neighbours_of_different_workflows(self, path):
         names = [u.name for u in plan.units(plan.load(path))]
         assert names[:6] == [
-            "B0_pick_place_1", "1.5_pick_place_1", "1.6_pick_place_1",
-            "B0_shoebox_1", "1.5_shoebox_1", "1.6_shoebox_1",
+            "B0_pick_place_1", "B0_shoebox_1", "1.5_pick_place_1",
+            "1.5_shoebox_1", "1.6_pick_place_1", "1.6_shoebox_1",
         ]  # fmt: skip
         assert names[6:12] == [n[:-1] + "2" for n in names[:6]]
         assert names[12:] == ["1.6-clock_shoebox_1"]
@@ -146,7 +146,7 @@ class TestRegistration:
 
 @pytest.fixture
 def unit(path):
-    return plan.units(plan.load(path))[2]
+    return plan.units(plan.load(path))[4]
 
 
 class TestResults:
@@ -197,7 +197,7 @@ class TestResults:
             RecordingError, match=r"wanted `registration 0ther`, found|another plan"
         ):
             results.read(file, "0ther", unit)
-        other = plan.units(plan.load(path))[1]
+        other = plan.units(plan.load(path))[2]
         with pytest.raises(RecordingError, match=r"unit 1.5 pick_place 1"):
             results.read(file, "5ha", other)
         (file.parent / "notes.csv").write_text("a,b\n")

@@ -109,9 +109,11 @@ def load(path: Path) -> Plan:
 
 def units(plan: Plan) -> list[Unit]:
     """All units of `plan` in the order in which they should run: by the arms' priority, then seed
-    by seed, so that whatever is finished can be compared in pairs."""
+    by seed, so that whatever is finished can be compared in pairs. Neighbours have different
+    workflows: units with the same workflow and seed begin with the same, and one would wait for
+    what the other makes."""
     made = [
-        (arm.priority, index, plan.workflows.index(workflow), at, _unit(plan, arm, workflow, seed))
+        (arm.priority, index, at, plan.workflows.index(workflow), _unit(plan, arm, workflow, seed))
         for at, arm in enumerate(plan.arms)
         for workflow in arm.workflows
         for index, seed in enumerate(plan.seeds.units[: arm.seeds])
@@ -122,6 +124,8 @@ def units(plan: Plan) -> list[Unit]:
 def _unit(plan: Plan, arm: Arm, workflow: str, seed: int) -> Unit:
     seeds = plan.seeds
     room = seeds.per_unit // len(plan.suites)
+    # Not in the order in which they were written: a registration does not have that.
+    suites = sorted(plan.suites.items(), key=lambda named: (named[0] != MAIN, named[0]))
     tests = tuple(
         Test(
             round=r,
@@ -131,7 +135,7 @@ def _unit(plan: Plan, arm: Arm, workflow: str, seed: int) -> Unit:
             settings=suite.settings,
         )
         for r in range(plan.rounds + 1)
-        for at, (name, suite) in enumerate(plan.suites.items())
+        for at, (name, suite) in enumerate(suites)
         if (n := suite.orders[r])
     )
     return Unit(
