@@ -131,7 +131,7 @@ class TestCommand:
         assert code == 0
         assert "3 of 3 units finished" in said
         ran = {p.name for p in (there / "runs/study").iterdir() if p.is_dir()}
-        assert ran == {"1.5_pick_place_1"}
+        assert ran - {"shared"} == {"1.5_pick_place_1"}
         after = {p.name: p.read_bytes() for p in there.glob("benchmarks/results/study/*.csv")}
         assert before.items() < after.items()
         # Those of another registration are none of this one's.
@@ -289,8 +289,14 @@ class TestPage:
                     row = f"| {arm.name} | {len(arm.seeds)} of {arm.planned} | {e.value:.3f} ["
                     assert row in text
             for v in workflow.versus:
-                assert f"{v.numbers['success'].value:+.3f} [" in text
+                value = f"{v.numbers['success'].value:+.3f} ["
+                assert f"| {v.first} - {v.second} | {v.seeds} of {v.planned} | {value}" in text
+        assert "- 1.6 and 1.5 are not" in text or "- 1.6 is ahead of 1.5" in text
+        assert re.search(r"^- 1\.6 .* 1\.5.*: .*, 2 of 3 seeds\.$", text, re.MULTILINE)
+        for name, count in (("1.5", "2 of 3"), ("1.6", "3 of 3")):  # recovery and so on
+            assert len(re.findall(rf"^\| {name} \| {count} \|", text, re.MULTILINE)) >= 2
         assert ">=30" in text
+        assert "may change with the others" in text
         for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
             assert len({line.count("|") for line in table.splitlines()}) == 1
 
