@@ -1,7 +1,7 @@
 """The value that "1.5" learns from: the probability that the policy ends the order well, from its
-outcome alone; an order in which somebody took over was none that it would have ended well. It is given all that PRO is given, and more, so that the comparison is fair: the same
-features of the telemetry, what the policy's eyes saw, how many lines the station has closed, and
-the time.
+outcome alone; an order in which somebody took over is none that it would have ended well by itself.
+It is given all that PRO is given, and more, so that the comparison is fair: the same features of
+the telemetry, what the policy's eyes saw, how many lines the station has closed, and the time.
 
 There is one label an episode, so a network on hundreds of numbers learns episodes by heart. A
 recurrent one like PRO's did: its log loss on episodes that it had not seen was worse than that of a

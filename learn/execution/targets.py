@@ -1,12 +1,15 @@
 """What PRO learns to tell at each step of its head, from what happened afterwards.
 
 - `closes`: whether the station closes the line that is due within the time that the limit leaves
-  for a line, whatever the clock of the order says: not known where the limit ends the order before;
+  for a line, whatever the clock of the order says: not known where the limit ends the order before.
+  A line that somebody closes who took over is one that the policy does not close: else robots that
+  are stuck would seem to do well, because they are helped;
 - `to_close`: the time [s] until then, known where it does;
 - `risk`: whether a failure event of the telemetry comes within RISK_S;
 - `unstable`: whether a retry or a recovery comes, or goes on, within UNSTABLE_S.
 
-NaN: not known. After an interruption nobody knows what would have come.
+NaN: not known. After an interruption, and while somebody else drives, nobody knows what would have
+come.
 """
 
 from __future__ import annotations
