@@ -113,6 +113,10 @@ def test_what_somebody_who_took_over_has_achieved_is_no_merit_of_the_policy(made
     unhelped = values.by_itself(plain, phi, 0.0, given_up, nothing, HOW.worth)
     assert np.allclose(unhelped, values.gains(phi, 0.0, nothing, n))
 
+    tried = values.attempts(x)
+    assert (tried[(x.at >= first) & (x.at < taken)] == 0.0).all()
+    assert (tried[source == ORACLE] == 1.0).all()
+
 
 def test_without_a_station_the_whole_task_is_one_line():
     good, bad = happened((), 0, 9.0, True), happened((), 0, 9.0, False)

@@ -184,9 +184,10 @@ def clock(x: Lesson, worth: Worth) -> Floats:
 
 def attempts(x: Lesson) -> Floats:
     """1 for the decisions (D,) of an attempt that ended with a line being closed, 0 for all others.
-    An attempt begins after the last failure event or the line before."""
+    An attempt begins after the last failure event or the line before, or where somebody takes over.
+    """
     gain = np.zeros(len(x.at))
-    borders = np.sort(np.concatenate([x.happened.failures, x.happened.closed, [-np.inf]]))
+    borders = np.concatenate([x.happened.failures, x.happened.closed, x.takeovers, [-np.inf]])
     for closed in x.happened.closed:
         begins = borders[borders < closed].max()
         gain[(x.at >= begins) & (x.at < closed)] = 1.0
