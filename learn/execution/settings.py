@@ -51,13 +51,13 @@ class Arm(Struct, frozen=True):
 
 ARMS: dict[str, Arm] = {
     "B0": Arm("demonstrations", oracle=False, candidates=1),
-    "1.5": Arm("outcome", candidates=2),
+    "1.5": Arm("outcome"),
     "1.6": Arm("pro"),
     # Controls.
     "1.6-alone": Arm("pro", oracle=False),
-    "1.5-alone": Arm("outcome", oracle=False, candidates=2),
+    "1.5-alone": Arm("outcome", oracle=False),
     "1.6-n1": Arm("pro", candidates=1),
-    "1.5-n4": Arm("outcome"),
+    "1.5-n1": Arm("outcome", candidates=1),
     "attempts": Arm("attempts"),
     "clock": Arm("clock"),
     "shuffled": Arm("shuffled"),

@@ -42,7 +42,7 @@ class Worth(Struct, frozen=True):
     """How gains are made. `horizon_s` [s] of decisions; `risk` and `unstable` are lambda and mu [s]
     of loss a second; `fail` and `line` scale Cf and Cr, see `costs`."""
 
-    horizon_s: float = 1.5
+    horizon_s: float = 3.0
     risk: float = 0.17
     unstable: float = 0.17
     fail: float = 1.2
