@@ -42,6 +42,21 @@ class TestPlan:
         assert made["1.5_shoebox_1"] == {"steps": 1000}
         assert made["1.6_shoebox_1"] == {"steps": 500}
 
+    def test_a_workflow_may_have_settings_of_its_own_table_by_table(self, path):
+        table = "demonstrations = { orders = 20, disturb = 0.04 }"
+        text = path.read_text().replace("steps = 1000", f"steps = 1000\n{table}")
+        path.write_text(
+            f"{text}\n[workflow.shoebox]\ndemonstrations = {{ orders = 60 }}\nsteps = 9\n"
+        )
+        made = {u.name: u.settings for u in plan.units(plan.load(path))}
+        many = {"orders": 60, "disturb": 0.04}
+        assert made["1.5_shoebox_1"] == {"steps": 9, "demonstrations": many}
+        assert made["1.6_shoebox_1"] == {"steps": 500, "demonstrations": many}
+        assert made["1.5_pick_place_1"]["demonstrations"]["orders"] == 20
+        path.write_text(f"{text}\n[workflow.shoebos]\nsteps = 9\n")
+        with pytest.raises(ConfigError, match=r"\[workflow.shoebos\].*shoebox"):
+            plan.load(path)
+
     def test_arms_are_tested_on_the_same_orders_and_no_scene_is_used_twice(self, path):
         made = plan.units(plan.load(path))
         tests = {(u.workflow, u.seed): u.tests for u in made}

@@ -7,8 +7,9 @@
     frozen = ["../workflows/*.toml"]
 
 `frozen` are patterns of files, relative to the plan's folder, whose contents belong to the plan:
-the difficulty of the workflows, the code that decides the results (see `registration`). `learn` and
-the `settings` of arms and suites are handed to the runner as they are.
+the difficulty of the workflows, the code that decides the results (see `registration`). The runner
+is handed `learn`, over it, table by table, what `[workflow.NAME]` says of a workflow, and over both
+the `settings` of the arm; and those of suites as they are.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ class Arm(Struct, frozen=True):
     workflows: tuple[str, ...]
     seeds: AtLeastOne  # the first so many of the plan's
     priority: Count = 1
-    settings: dict[str, Any] = field(default_factory=dict)  # over those of `learn`
+    settings: dict[str, Any] = field(default_factory=dict)  # over those of the workflow
 
 
 class Measured(Struct, frozen=True):
@@ -91,6 +92,7 @@ class Plan(Struct, frozen=True):
     arms: tuple[Arm, ...]
     frozen: tuple[str, ...] = ()
     learn: dict[str, Any] = field(default_factory=dict)
+    workflow: dict[str, dict[str, Any]] = field(default_factory=dict)  # by name, over those
     slack_s: NotNegative = 0.0  # by how much a round's robot time may differ from `robot_s` [s]
 
     @property
@@ -148,7 +150,9 @@ def _unit(plan: Plan, arm: Arm, workflow: str, seed: int) -> Unit:
         train_first=seeds.train_from + seed * seeds.per_unit,
         train_count=seeds.per_unit,
         tests=tests,
-        settings={**plan.learn, **arm.settings},
+        settings=config.over(
+            config.over(plan.learn, plan.workflow.get(workflow, {})), arm.settings
+        ),
     )
 
 
@@ -226,6 +230,12 @@ def _wrong_measured(plan: Plan) -> Iterator[str]:
             yield f"wanted test orders after round {r}, found none: see `suites.{MAIN}.orders`"
     if not plan.measured.primary_rounds:
         yield "`measured.primary_rounds` wants rounds, found none"
+    for name in plan.workflow:
+        if name not in plan.workflows:
+            yield (
+                f"[workflow.{name}] wants a workflow of an arm: "
+                f"{config.suggest(name, plan.workflows)}"
+            )
     missing = [w for w in plan.workflows if w not in plan.measured.level]
     if missing:
         yield f"wanted a level for each workflow in [measured.level], found none for {missing[0]!r}"
