@@ -23,7 +23,7 @@ from headway.drivers.sim.phrases import Command
 from headway.errors import ConfigError
 from headway.learn.policy import words as english
 from headway.learn.policy.frames import FRAMES, Family, Frames
-from headway.learn.policy.speech import Speech
+from headway.learn.policy.speech import PUTTING, Speech
 
 _UNKNOWN = "xqz"  # a word that no tokenizer knows
 _BEFORE = (
@@ -202,12 +202,14 @@ class Sayer:
             least = 0.65 if word in self._things else 0.5
             near = [self._english[i] for i in np.argsort(-close)[:12] if close[i] > least]
             found[word] = [w for w in near if w not in avoided and w not in said] or [word]
+            if word in PUTTING:
+                found[word] += [w for w in PUTTING if w not in avoided]
         return found
 
     def command(self, index: int) -> str:
         """A sentence for the command number `index`."""
         rng, telling = self.rng, self.corpus.telling
-        if rng.random() < 0.25 and self.corpus.frames.asked.frames:
+        if rng.random() < 0.45 and self.corpus.frames.asked.frames:
             text = self.framed(self.corpus.frames.asked, index)
             if text is not None:
                 return text

@@ -1,9 +1,8 @@
 """Frames: ways to talk that have nothing to do with any one scene.
 
-`ASKED` are frames in which a command stays one ("could you ..."); `REFUSED` are families of frames
-in which it is none any more, or in which just its things are spoken of: questions, reports, plans,
-what is taken back, quoted or said twice over. `headway.learn.policy.speech` fills their places from
-the commands of a scene:
+The frames of `FRAMES.asked` leave a command one ("could you ..."). Those of `FRAMES.refused` make
+none of it, or just speak of its things: questions, reports, plans, what is taken back, quoted or
+said twice over. `headway.learn.policy.speech` fills their places from the commands of a scene:
 
     {cmd} {other}              a sentence of a command, and one of another command of its scene
     {do} {doing} {did} {done}  a whole deed, "take the red item to the tote", and with its verb as
@@ -17,6 +16,8 @@ the commands of a scene:
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+
+from headway.learn.policy import asked_frames
 
 
 @dataclass(frozen=True)
@@ -34,32 +35,7 @@ class Family:
         return replace(self, frames=kept)
 
 
-ASKED = Family("asked", (
-    "could you {do}", "can you please {do}", "would you {do}", "will you {do}", "{do} will you",
-    "would you mind {doing}", "would you be able to {do}", "are you able to {do} please",
-    "could i ask you to {do}", "may i ask you to {do}", "might you {do} for me",
-    "i was hoping you could {do}", "i'd like you to {do}", "i'd like to have {it} {verbed} {after}",
-    "i would love it if you would {do}", "{it} needs to be {verbed} {after}",
-    "{it} has to be {verbed} {after}", "{it} should be {verbed} {after}",
-    "{it} must be {verbed} {after}", "{it} is to be {verbed} {after}",
-    "{it} wants {verbing} {after}", "have {it} {verbed} {after}",
-    "please have {it} {verbed} {after}", "i want {it} {verbed} {after}",
-    "we need {it} {verbed} {after}", "i want {it} to be {verbed} {after} next",
-    "{it} please {verb} it {after}", "take care that {it} is {verbed} {after}",
-    "{it} next {verb} it {after}", "let's {do}", "you can {do} now", "you may {do}",
-    "you have to {do}", "you must {do}", "you need to {do}", "time to {do}", "your turn {do}",
-    "start by {doing}", "go on by {doing}", "begin {doing}", "what you have to do is {do}",
-    "what i want you to do is to {do}", "all you need to do is {do}", "do me a favour and {do}",
-    "be a dear and {do}", "hurry up and {do}", "come on {do}", "{cmd} and be quick about it",
-    "{cmd} and be careful with it", "{cmd} it is urgent", "{cmd} the customer is waiting",
-    "{cmd} we are in a hurry", "{cmd} and nothing else", "{cmd} it has been paid for",
-    "{cmd} that is all for now", "{cmd} if you would be so kind", "{cmd} if you don't mind",
-    "{cmd} could you", "{cmd} would you", "{cmd} my friend", "{cmd} that would be great",
-    "{cmd} i would be grateful", "{cmd} before anything else", "good morning {cmd}",
-    "hi there {cmd}", "alright {cmd}", "so {cmd}", "well {cmd}", "yes {cmd}", "thank you {cmd}",
-    "excuse me {cmd}", "listen {cmd}", "one more thing {cmd}", "attention {cmd}", "and now {cmd}",
-    "the next job {cmd}", "new task {cmd}", "here we go {cmd}",
-))  # fmt: skip
+ASKED = Family("asked", asked_frames.ASKED)
 
 _QUESTIONS = (
     "what is {it}", "what's {it}", "what is {it} for", "what is {it} made of", "what is in {it}",

@@ -21,6 +21,13 @@ _NO_VERBS = frozenset(
      "for", "next", "now", "please", "and", "then", "what", "it", "i", "you", "we")
 )  # fmt: skip
 _PARTICLES = frozenset(("up", "down", "out", "open", "over"))
+# Verbs of bringing a thing to a place, each of which may stand for another (B. Levin, English Verb
+# Classes and Alternations, 1993, classes 9 and 11: verbs of putting, of sending and carrying).
+PUTTING = (
+    "put", "place", "set", "lay", "drop", "deposit", "stow", "stash", "load", "insert", "pop",
+    "stick", "slip", "slot", "tuck", "position", "move", "transfer", "shift", "slide", "shove",
+    "transport", "carry", "deliver", "bring", "take", "get", "send", "pack", "pass", "haul",
+)  # fmt: skip
 # Past and participle of verbs that are not regular, as far as things are handled with them.
 _IRREGULAR = {
     "put": ("put", "put"), "take": ("took", "taken"), "get": ("got", "got"), "let": ("let", "let"),
@@ -63,10 +70,10 @@ def _with_ed(verb: str) -> str:
 
 
 def _doubled(verb: str) -> str:
-    """`verb` with its last letter twice where it is short: "grab", "drop", but not "open"."""
+    """`verb` with its last letter twice where it is stressed: "drop", but not "open"."""
     vowels = [i for i, letter in enumerate(verb) if letter in "aeiou"]
     short = len(vowels) == 1 and vowels[0] == len(verb) - 2 and verb[-1] not in "wxy"
-    return verb + verb[-1] if short else verb
+    return verb + verb[-1] if short or verb == "transfer" else verb
 
 
 @dataclass(frozen=True)
@@ -147,7 +154,7 @@ class Speech:
         if places & _APART:  # the deed's words are used one by one: it must have no more of them
             deeds = [d for d in deeds if not (d.part or d.particle)]
         if "after" in places:
-            deeds = [d for d in deeds if d.after]
+            deeds = [d for d in deeds if d.after and "and" not in d.after.split()]
         if deeds:
             words |= _forms(_pick(deeds, rng), rng)
         words["if"] = _pick(CONDITIONS, rng)
@@ -158,6 +165,8 @@ class Speech:
 
 def _forms(deed: Deed, rng: np.random.Generator) -> dict[str, str]:
     it, verb = _named(deed.thing, rng), deed.verb
+    if verb in PUTTING and deed.after.split(" ", 1)[0] in ("in", "into", "to") and not deed.part:
+        verb = _pick((verb, *PUTTING), rng) if rng.random() < 0.5 else verb
     return {
         "it": it, "colour": deed.thing.colour, "kind": deed.thing.kind, "after": deed.after,
         "do": deed.said(verb, it), "doing": deed.said(gerund(verb), it),
