@@ -145,9 +145,16 @@ models-workflows: $(VENV)/.test torch gl
 
 # The study of three systems, registered in configs/study: the better part of a day on two cores. It
 # goes on from where it was, so it may be stopped at any time; the page says how far it has come.
+# From a worktree of the registration's commit, STUDY_OUT and STUDY_WORK are folders of the checkout
+# that one works in (docs/study.md). A unit that failed makes this fail too, after the page.
+STUDY_OUT ?= benchmarks/results/study
+STUDY_WORK ?= runs/study
+STUDY_PAGE ?= docs/study.md
 study: $(VENV)/.test torch gl
-	nice $(PY) -m headway study || [ $$? -eq 1 ]
-	$(PY) -m headway study --page
+	@code=0; nice $(PY) -m headway study --out '$(STUDY_OUT)' --work '$(STUDY_WORK)' || code=$$?; \
+	[ $$code -le 1 ] || exit $$code; \
+	$(PY) -m headway study --page --out '$(STUDY_OUT)' --page-file '$(STUDY_PAGE)' || exit $$?; \
+	exit $$code
 
 # Its machinery with next to no data, in minutes.
 study-smoke: $(VENV)/.test torch gl
