@@ -1,5 +1,6 @@
 # make run    install what it needs, run 3 episodes in the simulated cell, write reports
 # make test   install and pass the tests
+# make hil    every driver kind against its emulator: promises and faults
 # make lint   ruff, mypy and import-linter, in an environment of their own
 PYTHON ?= python3
 VENV := .venv
@@ -13,7 +14,7 @@ PIP_FAILED = $(PYTHON) scripts/prerequisites.py --pip-failed
 SOURCES := pyproject.toml CMakeLists.txt $(wildcard kernels/cpp/* kernels/cuda/*.[ch]* kernels/cuda/params.py kernels/spec.py drivers/cpp/* edge/*/cpp/*)
 
 .PHONY: run test test-slow test-nvcc test-hardware test-pythons test-lowest test-wheel fuzz lint bench
-.PHONY: gpu cuda docs models models-workflows study study-smoke peers-lerobot torch gl clean
+.PHONY: hil hil-peers gpu cuda docs models models-workflows study study-smoke peers-lerobot torch gl clean
 
 run: $(VENV)/.run gl
 	$(PY) -m headway run --episodes 3 --seed 5 --out runs/first --overwrite --report
@@ -54,6 +55,21 @@ test-nvcc: $(VENV)/.test
 
 test-hardware: $(VENV)/.test
 	$(PY) -m pytest -m hardware
+
+# Every driver kind against its emulator or simulation; see docs/hil.md. ARGS=--quick for minutes.
+hil: $(VENV)/.test gl
+	$(PY) -m headway hil --all $(ARGS)
+
+# Clients and servers of devices that nobody here wrote, in an environment of their own, since some of
+# them clash with what the tests want. The tests that need one skip with the reason without it.
+HIL_VENV ?= .venv-hil
+export HIL_VENV
+hil-peers: $(HIL_VENV)/.hil
+$(HIL_VENV)/.hil:
+	$(PYTHON) -m venv $(HIL_VENV)
+	$(HIL_VENV)/bin/python $(PIP) ur-rtde==1.6.5 feetech-servo-sdk==1.0.0 dynamixel-sdk==4.1.0 \
+	  pymodbus==3.16.* minimalmodbus==2.1.1 netft==2.0.1 pynetft==2.1.3 || $(PIP_FAILED)
+	@touch $@
 
 lint: $(LINT)/.lint
 	$(LINT)/bin/ruff check .

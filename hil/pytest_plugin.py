@@ -1,7 +1,12 @@
 """The conformance suite under pytest: each promise of each device is a test.
 
-pytest --pyargs headway.hil --robot ROBOT.toml [--move] [--allow-hardware] [--quick]
-pytest --pyargs headway.hil                      every driver kind, each against its partner
+    pytest -p headway.hil.pytest_plugin --pyargs headway.hil --robot ROBOT.toml
+    pytest -p headway.hil.pytest_plugin --pyargs headway.hil
+
+The second line checks every driver kind, each against its partner. The options are those of
+`headway hil`. The plugin has to be named: an entry point would have every run of pytest, in any
+environment with Headway, rewrite Headway's modules, and stop where warnings are errors and Headway
+is installed as editable.
 """
 
 from __future__ import annotations

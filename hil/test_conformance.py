@@ -1,4 +1,5 @@
-"""`pytest --pyargs headway.hil`: whether devices keep their promises, see `pytest_plugin`."""
+"""`pytest -p headway.hil.pytest_plugin --pyargs headway.hil`: whether devices keep their promises,
+see `pytest_plugin`."""
 
 from __future__ import annotations
 

@@ -128,6 +128,8 @@ def test_a_slow_line_holds_back_what_is_too_much():
     assert line.take(NS // 8) == []
     assert line.next_ns() == NS // 4
     assert sum(map(len, line.take(NS // 2))) == 200
+    line.feed(bytes(4000), NS // 2)
+    assert line.next_ns() == NS  # when the line is as it was
 
 
 def test_shares_are_kept_to():

@@ -53,9 +53,10 @@ def _listen(proxy: Proxy, stop: threading.Event) -> None:
 def _inject(proxy: Proxy, line: str) -> None:
     try:
         fault: Fault = config.decode(json.loads(line), Fault, "fault")
-        proxy.inject(fault)
+        said: dict[str, Any] = {"begun_ns": proxy.inject(fault)}
     except (HeadwayError, ValueError) as e:
-        print(f"headway proxy: {e}", file=sys.stderr, flush=True)
+        said = {"error": str(e)}
+    print(json.dumps(said), flush=True)
 
 
 if __name__ == "__main__":

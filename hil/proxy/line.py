@@ -37,6 +37,7 @@ class Line:
         self._order = 0
         self._last_ns = 0  # when the last chunk of a stream is due
         self._free_ns = 0  # when a slow line has passed on what it has
+        self._slow_until_ns = 0
         self.backlog = 0  # bytes that wait
         self.hits: Counter[str] = Counter()  # chunks, by the kind of fault that has hit them
 
@@ -46,6 +47,8 @@ class Line:
             return
         begin = zero_ns + round(fault.at_s * NS)
         end = begin + round(fault.for_s * NS) if fault.for_s > 0.0 else None
+        if fault.kind == "slow" and end is not None:
+            self._slow_until_ns = max(self._slow_until_ns, end)
         self._windows.append(_Window(fault, begin, end))
 
     def feed(self, data: bytes, t_ns: int) -> None:
@@ -154,7 +157,7 @@ class Line:
                 due = -(-due // hold) * hold
             if slow is not None:
                 self._free_ns = max(self._free_ns, due) + round(len(piece) / slow.bytes_s * NS)
-                due = self._free_ns
+                due = max(due, min(self._free_ns, self._slow_until_ns))
             if not self._datagrams:
                 due = self._last_ns = max(due, self._last_ns)
             if piece or self._datagrams:

@@ -6,7 +6,6 @@ import json
 import select
 import subprocess
 import sys
-import time
 from typing import Any
 
 import msgspec
@@ -36,10 +35,9 @@ class ProxyProcess:
         self.hits: dict[str, int] = {}  # by each kind of fault, once it was closed
 
     def __enter__(self) -> ProxyProcess:
-        out, errors = self._process.stdout, self._process.stderr
-        assert out is not None
+        errors = self._process.stderr
         assert errors is not None
-        line = out.readline() if select.select([out], [], [], _READY_S)[0] else b""
+        line = self._line()
         if not line:
             self._process.kill()
             said = errors.read().decode(errors="replace").strip()
@@ -49,13 +47,25 @@ class ProxyProcess:
         return self
 
     def inject(self, fault: Fault) -> int:
-        """Let `fault` begin now. Returns the time [ns] of CLOCK_MONOTONIC at which it was sent."""
+        """Let `fault` begin now. Returns the time [ns] of CLOCK_MONOTONIC at which it did. Raises
+        DeviceError where it cannot happen on this wire, and for a proxy that has ended."""
         pipe = self._process.stdin
         assert pipe is not None
-        now = time.monotonic_ns()
-        pipe.write(msgspec.json.encode(fault) + b"\n")
-        pipe.flush()
-        return now
+        try:
+            pipe.write(msgspec.json.encode(fault) + b"\n")
+            pipe.flush()
+        except OSError:
+            raise DeviceError("wanted the fault proxy, found that it has ended") from None
+        answer = json.loads(self._line() or b"{}")
+        if "begun_ns" not in answer:
+            raise DeviceError(f"wanted a fault to begin, found: {answer.get('error', 'no answer')}")
+        return int(answer["begun_ns"])
+
+    def _line(self) -> bytes:
+        """The next line that it prints, b"" where none comes."""
+        out = self._process.stdout
+        assert out is not None
+        return out.readline() if select.select([out], [], [], _READY_S)[0] else b""
 
     def close(self) -> None:
         """Let it end, and wait for it."""

@@ -19,6 +19,7 @@ from headway.hil.proxy.ends import Datagrams, End, Pty, Stream, Tty
 from headway.hil.proxy.faults import BREAKS, Fault, Random, Wire, check
 from headway.hil.proxy.line import Line
 
+_ANSWER_S = 5.0
 _LONGEST_S = 0.1  # of a wait, after which a serial port's speed and the end are looked at
 _BACKLOG = 1 << 16  # bytes on their way; whoever sends more has to wait
 
@@ -83,6 +84,7 @@ class Proxy:
         self._breaks: list[tuple[int, int, str]] = []  # begin [ns], end [ns], kind
         self._broken_until = 0
         self._asked: queue.SimpleQueue[Fault] = queue.SimpleQueue()
+        self._begun: queue.SimpleQueue[int] = queue.SimpleQueue()  # when each of them began [ns]
         self._bell, self._ring = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
     def open(self) -> str:
@@ -102,12 +104,17 @@ class Proxy:
             self.uri = f"127.0.0.1:{self._port}"
         return self.uri
 
-    def inject(self, fault: Fault) -> None:
-        """Let `fault` begin `fault.at_s` from now. May be called from any thread. Raises
-        ConfigError where it cannot happen on this wire."""
+    def inject(self, fault: Fault) -> int:
+        """Let `fault` begin `fault.at_s` from now, while another thread runs the proxy. Returns the
+        time [ns] from which `at_s` counts. Raises ConfigError where the fault cannot happen on this
+        wire, DeviceError where nobody runs the proxy."""
         check(self.cfg.kind, (fault,), Random())
         self._asked.put(fault)
         os.write(self._ring, b"!")
+        try:
+            return self._begun.get(timeout=_ANSWER_S)
+        except queue.Empty:
+            raise DeviceError("wanted a proxy that runs, found that it takes no faults") from None
 
     def run(self, stop: threading.Event) -> None:
         """Pass bytes on until `stop` is set."""
@@ -189,6 +196,7 @@ class Proxy:
             self._plan_break(fault, now)
             for session in self._sessions:
                 session.plan(fault, now)
+            self._begun.put(now)
 
     def _break(self, now: int) -> None:
         """Cut and mend the connection, as planned."""

@@ -2,7 +2,7 @@
 
     headway hil ROBOT.toml            the devices of a run configuration
     headway hil --all                 every driver kind, each against its partner
-    pytest --pyargs headway.hil --robot ROBOT.toml
+    pytest -p headway.hil.pytest_plugin --pyargs headway.hil --robot ROBOT.toml
 
     promises    what is promised, by name; each is checked by a function
     subject     a device under test: its driver, its emulator, what may be done to it
