@@ -13,4 +13,17 @@ one, `headway.hil.launch.Emulator` starts one as a process of its own.
 
 Each is written from the device's manual and never imports a codec of `headway.drivers.codecs`: a
 mistake that both made together would be found by nobody.
+
+So that the conformance suite can run a driver against it, a module also says
+
+    DRIVERS = (("ft", "ft300"),)        # folder and kind of each driver that it is a partner of
+    WIRE = ("serial", ("port",))        # what the line is, and the driver's keys for its address
+    def table(folder: str, uri: str) -> dict[str, Any]
+
+`table` gives the keys of the driver's `Config`, without `kind`, for the emulator at `uri`, the
+address that it told `ready`. WIRE is "serial", "tcp" or "udp", and one key that takes a path or
+HOST:PORT, or two that take the host and the port; the fault proxy is put there. Optional:
+`SETUP`, keys of the emulator's `Config` for the suite; `HOST_GONE` of an arm, "stops" (the default:
+its journal has an entry `stopped` after its host was killed) or "holds" (it stays at its last
+goal, which its driver's page says). A module without these is a partner of no driver.
 """
