@@ -135,7 +135,7 @@ def latency(subject: Subject, bounds: Bounds) -> Found:
                 found.want(False, f"it has not moved within 1 s after command {i + 1}")
                 return found
             times.append(max(0.0, (seen[0] - begin) / 1e6))
-            motion.rest(bounds.rest_s)
+            motion.rest(bounds.rest_s, goal)
     middle = float(np.median(times))
     found.numbers |= {"latency_p50_ms": middle, "latency_max_ms": max(times)}
     found.series["ms from command to motion"] = times

@@ -73,14 +73,17 @@ class Motion:
                 out.append(sample)
         return out
 
-    def rest(self, seconds: float) -> float | None:
-        """Wait for the arm to stand for a few samples, at most `seconds` [s]. Returns how long that
-        took [s], None where it does not stand."""
+    def rest(self, seconds: float, goal: Vec | None = None) -> float | None:
+        """Wait for the arm to stand for a few samples, at most `seconds` [s], while it is commanded
+        to `goal` (n,) [rad], if there is one: a controller may stop an arm whose host falls silent
+        while it moves. Returns how long that took [s], None where it does not stand."""
         start, still = self.clock.now(), 0
         for tick in Rate(HZ, self.clock):
             t = (tick.t_ns - start) / NS
             if t > seconds:
                 return None
+            if goal is not None:
+                self.arm.command(goal, deadline_ns=tick.deadline_ns)
             still = still + 1 if float(np.abs(self.state().dq).max()) < _AT_REST else 0
             if still >= _LOOKS:
                 return t

@@ -19,20 +19,34 @@ _HOLD_S = 0.3
 
 
 def stops(subject: Subject, bounds: Bounds) -> Found:
-    """In motion, a stop of each category of IEC 60204-1 brings the arm to rest short of its goal;
-    after 0 and 1 it takes no command before it is activated again, after 2 it does."""
+    """In motion, stops of category 2 and 1 of IEC 60204-1 bring the arm to rest short of its goal;
+    after 1 it takes no command before it is activated again, after 2 it does."""
     found = Found()
     with moved(subject, bounds) as motion:
-        for category in (2, 1, 0):
+        for category in (2, 1):
             for _ in range(bounds.tries):  # the host may have been busy just when it should stop
                 once = Found()
                 _stop(motion, category, bounds, once)
+                motion.arm.stop(2)
                 motion.arm.activate()
                 motion.rest(bounds.rest_s)
                 if not once.broken:
                     break
             found.numbers |= once.numbers
             found.broken += once.broken
+    return found
+
+
+def power_off(subject: Subject, bounds: Bounds) -> Found:
+    """As `stops`, of category 0, which takes the power away: to be activated again, an arm may want
+    somebody to switch it on. So this is the last check of a device."""
+    found = Found()
+    with moved(subject, bounds) as motion:
+        _stop(motion, 0, bounds, found)
+        try:
+            motion.arm.activate()
+        except DeviceError as e:
+            found.said.append(f"it does not come back by itself: {e}")
     return found
 
 
@@ -76,7 +90,6 @@ def _stop(motion: Motion, category: int, bounds: Bounds, found: Found) -> None:
         found.want(taken, f"{where} it takes no command")
     else:
         found.want(not taken, f"{where} it takes a command before it is activated again")
-    motion.rest(bounds.rest_s)
 
 
 def _takes(motion: Motion) -> bool:
