@@ -68,6 +68,9 @@ class FeetechJaw:
         seq = self._counts.sample(arrival)
         return Sample(Stamp(arrival, arrival, seq), GripperState(width, reference, force))
 
+    def activate(self) -> None:
+        """Nothing: the arm's activation gives the jaw its torque, as they share a line."""
+
     def command(self, width: float, *, force: float) -> None:
         if not (math.isfinite(width) and math.isfinite(force)):
             raise DeviceError(f"the jaw wants finite numbers, found width {width}, force {force}")

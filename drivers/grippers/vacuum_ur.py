@@ -64,6 +64,9 @@ class UrVacuum(UrSource[GripperState]):
             vacuum = float(bool(state.inputs >> cfg.sensor & 1) != cfg.sensor_low)
         return GripperState(width, width, 0.0, vacuum), said_of(state), True
 
+    def activate(self) -> None:
+        """Nothing: its outputs are there as soon as the controller is."""
+
     def command(self, width: float, *, force: float) -> None:
         """See `Gripper`. The force of a suction cup cannot be chosen. Never waits."""
         if not (math.isfinite(width) and math.isfinite(force)):
