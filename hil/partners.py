@@ -53,6 +53,11 @@ class Partner:
         return dict(getattr(self.module, "SETUP", {}))
 
     @property
+    def plant(self) -> dict[str, Any]:
+        """The plant that it moves."""
+        return {"kind": "servo", **getattr(self.module, "PLANT", {})}
+
+    @property
     def wire(self) -> Wire:
         kind, keys = self.module.WIRE
         return Wire(kind, tuple(keys))

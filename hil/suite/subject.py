@@ -59,7 +59,7 @@ class Subject:
 
     def __enter__(self) -> Subject:
         if self.partner is not None:
-            self._emulator = Emulator(self.partner.name, self.partner.setup, {"kind": "servo"})
+            self._emulator = Emulator(self.partner.name, self.partner.setup, self.partner.plant)
             self._emulator.__enter__()
             self.table = {**self.partner.table(self._emulator.uri), **self._own}
         return self
