@@ -67,9 +67,16 @@ class Partner:
         """What the device does when its host dies: `stops` or `holds`."""
         return str(getattr(self.module, "HOST_GONE", "stops"))
 
-    def table(self, uri: str) -> dict[str, Any]:
-        """The driver's keys for the emulator at `uri`."""
-        made: dict[str, Any] = self.module.table(self.folder, uri)
+    @property
+    def needs(self) -> tuple[str, str] | None:
+        """Folder and kind of the driver that has to be made before this one, in one run, since it
+        owns the port that both share."""
+        found = dict(getattr(self.module, "NEEDS", {})).get((self.folder, self.kind))
+        return None if found is None else (str(found[0]), str(found[1]))
+
+    def table(self, uri: str, folder: str = "") -> dict[str, Any]:
+        """The keys for the emulator at `uri` of this driver, or of that of `folder`."""
+        made: dict[str, Any] = self.module.table(folder or self.folder, uri)
         return made
 
 

@@ -23,8 +23,12 @@ So that the conformance suite can run a driver against it, a module also says
 `table` gives the keys of the driver's `Config`, without `kind`, for the emulator at `uri`, the
 address that it told `ready`. WIRE is "serial", "tcp" or "udp", and one key that takes a path or
 HOST:PORT, or two that take the host and the port; the fault proxy is put there. Optional:
-`SETUP`, keys of the emulator's `Config` for the suite; `PLANT`, keys of the servo plant, as `model`
-for another robot than a ur5e; `HOST_GONE` of an arm, "stops" (the default:
-its journal has an entry `stopped` after its host was killed) or "holds" (it stays at its last
-goal, which its driver's page says). A module without these is a partner of no driver.
+
+    SETUP = {...}       # keys of the emulator's `Config` for the suite
+    PLANT = {...}       # keys of the servo plant, as `model` for another robot than a ur5e
+    HOST_GONE = "holds" # an arm that stays at its last goal when its host is killed, as its page
+                        # says; without it, its journal has an entry `stopped` then
+    NEEDS = {("grippers", "feetech"): ("arms", "feetech")}   # a driver at the port of another one
+
+A module without DRIVERS is a partner of no driver.
 """

@@ -34,9 +34,12 @@ def of_robot(path: Path, may_move: bool, may_fault: bool) -> list[Subject]:
         rest = {k: v for k, v in table.items() if k != "kind"}
         kind = str(table["kind"])
         partner = known.get((folder, kind))
+        owner = None
+        if partner is not None and partner.needs is not None:
+            owner = _owner(partner.needs, settings, name)
         subject = Subject(
             folder, kind, rest, name=f"{name} {kind}", may_move=may_move, may_fault=may_fault,
-            wire=partner.wire if partner is not None else None, worlds=worlds,
+            wire=partner.wire if partner is not None else None, worlds=worlds, owner=owner,
         )  # fmt: skip
         made.append(subject)
     return made
@@ -54,6 +57,19 @@ def _tables(settings: Settings) -> Iterator[tuple[str, str, dict[str, Any]]]:
             yield folder, name, table
     for i, table in enumerate(settings.camera):
         yield "cameras", f"camera {table.get('name', i)}", table
+
+
+def _owner(
+    needs: tuple[str, str], settings: Settings, name: str
+) -> tuple[str, str, dict[str, Any]]:
+    """The device that `needs` names, of the same run. Raises ConfigError where there is none."""
+    for folder, _, table in _tables(settings):
+        if (folder, table["kind"]) == needs:
+            return (*needs, {k: v for k, v in table.items() if k != "kind"})
+    raise ConfigError(
+        f"the {name} wants a device of kind {needs[1]} in {needs[0]} beside it, found none: they "
+        "share a port"
+    )
 
 
 def _world(table: dict[str, Any] | None) -> dict[str, Any]:

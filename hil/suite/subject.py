@@ -29,7 +29,8 @@ class Subject:
 
     `wire`: the line to it, for the fault proxy, None where that is not known. `may_move`: whether a
     check may move it; by default only where no hardware moves. `may_fault`: whether faults may be
-    brought about on a real line. `worlds`: what devices share, as a simulated cell."""
+    brought about on a real line. `worlds`: what devices share, as a simulated cell. `owner`:
+    folder, kind and table of the device that has to be made first, at whose port this one is."""
 
     def __init__(
         self,
@@ -43,6 +44,7 @@ class Subject:
         may_move: bool = False,
         may_fault: bool = False,
         worlds: dict[str, Any] | None = None,
+        owner: tuple[str, str, dict[str, Any]] | None = None,
     ) -> None:
         self.folder, self.kind, self.name = folder, kind, name or f"{folder} {kind}"
         self.partner = partner
@@ -51,7 +53,7 @@ class Subject:
         self.may_move = may_move or not self.hardware
         self.may_fault = may_fault or not self.hardware
         self.clock = WallClock(spin_ns=0)
-        self.ctx = Context(self.clock, dict(worlds or {}))
+        self._worlds, self._owner = dict(worlds or {}), owner
         self.table: dict[str, Any] = dict(table or {})
         self._own = dict(self.table)
         self._emulator: Emulator | None = None
@@ -62,6 +64,10 @@ class Subject:
             self._emulator = Emulator(self.partner.name, self.partner.setup, self.partner.plant)
             self._emulator.__enter__()
             self.table = {**self.partner.table(self._emulator.uri), **self._own}
+            needs = self.partner.needs
+            if needs is not None:
+                table = self.partner.table(self._emulator.uri, needs[0])
+                self._owner = (*needs, table)
         return self
 
     def __exit__(
@@ -88,9 +94,15 @@ class Subject:
         return None
 
     def device(self, table: dict[str, Any] | None = None) -> Any:
-        """The device, not open yet. Raises ConfigError."""
+        """The device, not open yet, as in a run of its own. Raises ConfigError."""
         used = self.table if table is None else table
-        return open_device(self.folder, self.kind, used, self.ctx, self.name)
+        ctx = Context(self.clock, dict(self._worlds))
+        if self._owner is not None:
+            folder, kind, its = self._owner
+            if self.wire is not None:
+                its = self.wire.moved(its, self.wire.address(used))
+            open_device(folder, kind, its, ctx, f"the {kind} that {self.name} shares a port with")
+        return open_device(self.folder, self.kind, used, ctx, self.name)
 
     @contextlib.contextmanager
     def opened(self, table: dict[str, Any] | None = None) -> Iterator[Any]:
