@@ -80,6 +80,9 @@ def _stop(motion: Motion, category: int, bounds: Bounds, found: Found) -> None:
     found.numbers[f"way_{category}_rad"] = float(np.abs(rested - here).max())
     if way > _LEAST:
         found.want(left > 0.25 * way, f"{where} it goes on to its goal")
+    if category == 0:  # without power there is no reference
+        found.want(not _takes(motion), f"{where} it takes a command before it is activated again")
+        return
     reference = float(np.abs(after[-1].q_ref - after[-1].q).max())
     found.want(
         reference < max(bounds.still, 0.5 * way),
