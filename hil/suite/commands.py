@@ -12,7 +12,7 @@ from headway.clock import NS
 from headway.errors import DeviceError
 from headway.hil.suite.motion import Motion, moved, speed
 from headway.hil.suite.results import Bounds, Found, NotApplicableError
-from headway.hil.suite.subject import SIMULATED, Subject
+from headway.hil.suite.subject import OPEN_S, SIMULATED, Subject
 from headway.types import Vec
 
 _OUT = 0.1  # [rad] beyond a limit
@@ -149,8 +149,12 @@ def gripper(subject: Subject, bounds: Bounds) -> Found:
     if not subject.may_move:
         raise NotApplicableError("it would move the jaws: add --move")
     found = Found()
-    with subject.latest() as newest:
+    with subject.latest() as newest, contextlib.ExitStack() as stack:
         device: Any = newest.source
+        if subject.owner is not None:  # the arm that switches the jaws' torque on
+            subject.owner.open(OPEN_S)
+            stack.callback(subject.owner.close)
+            subject.owner.activate()
         activate = getattr(device, "activate", None)
         if activate is not None:
             activate()

@@ -54,6 +54,7 @@ class Subject:
         self.may_fault = may_fault or not self.hardware
         self.clock = WallClock(spin_ns=0)
         self._worlds, self._owner = dict(worlds or {}), owner
+        self.owner: Any = None  # the device that was made first, beside the newest one
         self.table: dict[str, Any] = dict(table or {})
         self._own = dict(self.table)
         self._emulator: Emulator | None = None
@@ -101,7 +102,8 @@ class Subject:
             folder, kind, its = self._owner
             if self.wire is not None:
                 its = self.wire.moved(its, self.wire.address(used))
-            open_device(folder, kind, its, ctx, f"the {kind} that {self.name} shares a port with")
+            where = f"the {kind} that {self.name} shares a port with"
+            self.owner = open_device(folder, kind, its, ctx, where)
         return open_device(self.folder, self.kind, used, ctx, self.name)
 
     @contextlib.contextmanager
