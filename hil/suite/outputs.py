@@ -78,10 +78,7 @@ def facts(results: Sequence[Result]) -> dict[str, int]:
     """Counted over all faults and devices: wrong values, values beyond limits, calls that hang."""
     counted = {"faults": sum(r.promise.startswith("fault ") for r in results if r.numbers)}
     counted |= {name: int(sum(r.numbers.get(name, 0.0) for r in results)) for name in FACTS}
-    unfit = ("limits", "jump", "jaws")
-    counted["unfit_commands_taken"] = sum(
-        r.verdict == "broken" for r in results if r.promise in unfit
-    )
+    counted["unfit_commands_taken"] = int(sum(r.numbers.get("unfit_taken", 0.0) for r in results))
     return counted
 
 
