@@ -73,10 +73,8 @@ def _refused(motion: Motion, name: str, q: Vec, found: Found) -> None:
             motion.arm.stop(2)
             motion.arm.activate()
     limit = motion.arm.limits
-    inside = (
-        not np.isnan(sent.q).any()
-        and sent.q.shape == limit.q_min.shape
-        and bool(np.all((sent.q >= limit.q_min) & (sent.q <= limit.q_max)))
+    inside = sent.q.shape == limit.q_min.shape and bool(
+        np.all((sent.q >= limit.q_min) & (sent.q <= limit.q_max))
     )
     found.numbers["unfit_taken"] += not inside
     found.want(inside, f"{name} is accepted")
@@ -188,7 +186,7 @@ def gripper(subject: Subject, bounds: Bounds) -> Found:
                 found.want(False, f"{name} is accepted")
         with contextlib.suppress(DeviceError):  # or it is brought into the stroke, see below
             device.command(stroke + 0.05, force=_FORCE)
-        for wanted in (0.3 * stroke, 0.7 * stroke):
+        for wanted in (0.2 * stroke, 0.9 * stroke):  # more than half the stroke apart
             begin = subject.clock.now()
             device.command(wanted, force=_FORCE)
             if not _arrives(newest, wanted, stroke, begin + round(3 * NS)):
