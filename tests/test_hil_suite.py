@@ -199,6 +199,8 @@ def test_an_emulator_says_which_driver_it_is_a_partner_of(monkeypatch):
     moved = one.wire.moved(table, "127.0.0.1:900")
     assert moved == {"host": "127.0.0.1", "port": 900, "rate_hz": 5.0}
     assert one.host_gone == "stops"
+    assert one.needs is None
+    assert one.plant == {"kind": "servo"}
 
 
 def test_an_emulator_without_the_contract_is_a_partner_of_none(monkeypatch):
