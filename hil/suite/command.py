@@ -15,7 +15,6 @@ from headway.hil.suite.promises import PROMISES, of
 from headway.hil.suite.results import QUICK, Bounds, Result
 from headway.hil.suite.subject import Subject
 
-
 _CYCLES_S = 45.0  # [s] of opening and closing a device, with --all
 
 
