@@ -1,5 +1,6 @@
 # make run    install what it needs, run 3 episodes in the simulated cell, write reports
 # make test   install and pass the tests
+# make hil    every driver kind against its emulator: promises and faults
 # make lint   ruff, mypy and import-linter, in an environment of their own
 PYTHON ?= python3
 VENV := .venv
@@ -14,7 +15,7 @@ SOURCES := pyproject.toml CMakeLists.txt $(wildcard kernels/cpp/* kernels/cuda/*
 
 .PHONY: run test test-slow test-nvcc test-hardware test-pythons test-lowest test-wheel fuzz lint bench
 .PHONY: gpu cuda docs models models-workflows study study-smoke peers-lerobot torch gl clean
-.PHONY: hil-run hil-peers
+.PHONY: hil hil-run hil-peers
 
 run: $(VENV)/.run gl
 	$(PY) -m headway run --episodes 3 --seed 5 --out runs/first --overwrite --report
@@ -55,6 +56,10 @@ test-nvcc: $(VENV)/.test
 
 test-hardware: $(VENV)/.test
 	$(PY) -m pytest -m hardware
+
+# Every driver kind against its emulator or simulation; see docs/hil.md. ARGS=--quick for minutes.
+hil: $(VENV)/.test gl
+	$(PY) -m headway hil --all $(ARGS)
 
 lint: $(LINT)/.lint
 	$(LINT)/bin/ruff check .

@@ -79,7 +79,14 @@ class Bus(Generic[C, S]):
         `after`; else of the next one, which is waited for at most `timeout_s` [s]. Raises Stale
         without one, and DeviceError in fault."""
         with self._new:
-            self._new.wait_for(lambda: self._number > after or self._fault or self._stop, timeout_s)
+            self._new.wait_for(
+                lambda: (
+                    (self._number > after and self._value is not None)  # not one of before
+                    or self._fault
+                    or self._stop
+                ),
+                timeout_s,
+            )
             if self._fault:
                 raise DeviceError(f"{self.name} is in fault: {self._fault}")
             if self._number <= after or self._value is None:

@@ -11,7 +11,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
+from urllib.parse import parse_qs, urlsplit
 
 from msgspec import Meta
 
@@ -74,6 +75,22 @@ class Config(Struct, frozen=True):
     def rate(self) -> float:
         """Of the control cycle [Hz]."""
         return 500.0 if self.version[0] >= 5 else 125.0
+
+
+DRIVERS = (("arms", "ur"), ("ft", "ur"), ("grippers", "vacuum_ur"))
+WIRE = ("tcp", ("host", "rtde_port"))
+
+
+def table(folder: str, uri: str) -> dict[str, Any]:
+    """The driver's keys for the controller at `uri`, see `headway.hil.emulators`."""
+    parts = urlsplit(uri)
+    ports = {name: int(numbers[0]) for name, numbers in parse_qs(parts.query).items()}
+    keys = {
+        "host": parts.hostname,
+        "rtde_port": ports["rtde"],
+        "dashboard_port": ports["dashboard"],
+    }
+    return {**keys, "script_port": ports["script"]} if folder == "arms" else keys
 
 
 def serve(
