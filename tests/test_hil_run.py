@@ -17,6 +17,11 @@ pytest.importorskip("mujoco", reason="the rig's cell is simulated")
 EXAMPLE = Path(__file__).parent.parent / "examples" / "ur5e_emulated.toml"
 
 
+def known(values):
+    """Those of `values` that there are: a tick without a new sample has none."""
+    return values[np.isfinite(values)]
+
+
 def test_the_example_names_the_ports_of_its_rig():
     of_run = settings.load(EXAMPLE)
     rig = read_rig_file(Path(of_run.cell["file"]))
@@ -35,6 +40,6 @@ def test_an_episode_over_the_wires_moves_the_arm_and_the_jaws(tmp_path):
     not."""
     assert run(EXAMPLE, tmp_path, "--realtime", "--seed", "5") in (0, 1)
     rows = open_recording(tmp_path / "episode_5.mcap").rows("/telemetry")
-    assert np.ptp(rows["q"][:, 0]) > 0.05
-    assert np.ptp(rows["width"]) > 0.01
-    assert np.abs(rows["wrench"]).max() > 1.0
+    assert np.ptp(known(rows["q"][:, 0])) > 0.05
+    assert np.ptp(known(rows["width"])) > 0.01
+    assert np.abs(known(rows["wrench"])).max() > 1.0

@@ -43,6 +43,8 @@ class UrVacuum(UrSource[GripperState]):
     controller reports it; `vacuum` is 1 or 0 by the sensor. Raises ConfigError for an output that
     the bank does not have."""
 
+    kind = "vacuum_ur"
+
     def __init__(self, cfg: Config, link: Link) -> None:
         count, first = _BANKS[cfg.bank]
         if cfg.output >= count:
