@@ -134,7 +134,9 @@ def with_signals(
         penalty = (worth.risk * s.risk + worth.unstable * s.unstable) * x.decision_s
         given_up = -price.fail - lines_left(x) * price.line
         out.append(
-            by_itself(x, phi, final(x, phi, price), given_up, penalty.astype(np.float64), worth)
+            by_itself(
+                x, phi, final(x, phi, price), given_up, np.asarray(penalty, np.float64), worth
+            )
         )
     return out
 
