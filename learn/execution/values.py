@@ -132,12 +132,8 @@ def with_signals(
         s = all_steps.at(x.step)
         phi = potential(x, s, price)
         penalty = (worth.risk * s.risk + worth.unstable * s.unstable) * x.decision_s
-        given_up = -price.fail - lines_left(x) * price.line
-        out.append(
-            by_itself(
-                x, phi, final(x, phi, price), given_up, np.asarray(penalty, np.float64), worth
-            )
-        )
+        given_up = np.asarray(-price.fail - lines_left(x) * price.line, np.float64)
+        out.append(by_itself(x, phi, final(x, phi, price), given_up, np.asarray(penalty), worth))
     return out
 
 
