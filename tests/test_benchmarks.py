@@ -26,9 +26,8 @@ QUICK = (
     "allocations",
     "camera",
     "candidates",
-    "codec_rtde",
+    "device_codecs",
     "features",
-    "ft_codecs",
     "images",
     "parts",
 )

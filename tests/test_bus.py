@@ -58,6 +58,22 @@ def test_only_the_newest_command_is_sent(made):
     assert port.sent == [None, 4, None]
 
 
+def test_newest_waits_for_the_first_exchange_of_a_bus_that_was_started_anew():
+    go = threading.Event()
+    bus = Bus("the test bus", lambda command: go.wait(10), WallClock(0), 1000.0)
+    go.set()
+    bus.start()
+    first, _, _ = bus.newest(0, 10.0)
+    bus.close()
+    go.clear()
+    bus.start()
+    late = threading.Timer(0.05, go.set)
+    late.start()
+    assert bus.newest(0, 10.0)[0] > first  # not Stale at once
+    late.join()
+    bus.close()
+
+
 def test_newest_waits_for_the_next_exchange_and_counts(made):
     bus, port = made
     with pytest.raises(Stale, match="found none"):

@@ -1,7 +1,9 @@
-"""Codecs of wrist sensors and grippers: how many times a device's full rate one core decodes.
+"""Codecs of devices: how many times a device's full rate one core decodes.
 
 Bytes are fed as a port gives them when the reader keeps up, one frame at a time, and in pieces of
-4096 bytes, as after a stall. UDP records come one by one in either case.
+4096 bytes, as after a stall. UDP records and answers to Modbus come one by one in either case. A
+frame of RTDE has the fields that the driver asks for, and is made into arrays of the joints; those
+of Feetech are the answers of six servos, one each.
 """
 
 from __future__ import annotations
@@ -14,11 +16,29 @@ from typing import Any
 import numpy as np
 
 from headway.benchmarks._findings import Findings, Number, Table
-from headway.drivers.codecs import bota, crc, modbus_rtu, rdt, robotiq_2f, robotiq_stream
+from headway.drivers.codecs import (
+    bota,
+    crc,
+    feetech,
+    modbus_rtu,
+    rdt,
+    robotiq_2f,
+    robotiq_stream,
+    rtde,
+)
+from headway.drivers.ur.fields import TYPES, Reader, outputs
 
 TARGET = 20.0  # times the device's full rate
 FRAMES = 20_000
-RATES = {"FT 300": 100.0, "Bota": 1004.0, "RDT": 7000.0, "2F status": 200.0}  # [Hz]
+SERVOS, REGISTERS = 6, 15  # that each answers with
+RATES = {  # [Hz]
+    "RTDE": 500.0,
+    "Feetech": SERVOS * 400.0,
+    "FT 300": 100.0,
+    "Bota": 1004.0,
+    "RDT": 7000.0,
+    "2F status": 200.0,
+}
 
 
 def measure(effort: float = 1.0) -> Findings:
@@ -32,6 +52,8 @@ def measure(effort: float = 1.0) -> Findings:
         return [robotiq_2f.status(a.registers) for a in answers.feed(data)]
 
     feeds: dict[str, tuple[bytes, Callable[[bytes], Any], bool]] = {
+        "RTDE": (*_rtde(), True),
+        "Feetech": (_feetech(), feetech.StatusDecoder(REGISTERS).feed, True),
         "FT 300": (_ft300(), robotiq_stream.StreamDecoder().feed, True),
         "Bota": (_bota(), bota.BotaDecoder().feed, True),
         "RDT": (record, rdt.RecordDecoder().feed, False),
@@ -49,7 +71,7 @@ def measure(effort: float = 1.0) -> Findings:
     table = Table(
         "frames per second on one core", ("device", "one by one", "piled up"), tuple(rows), "1/s"
     )
-    return Findings("Codecs of F/T sensors and grippers", numbers, [table])
+    return Findings("Codecs of devices", numbers, [table])
 
 
 def _rate(feed: Callable[[bytes], Any], pieces: list[bytes], frames: int) -> float:
@@ -63,6 +85,19 @@ def _rate(feed: Callable[[bytes], Any], pieces: list[bytes], frames: int) -> flo
         took[turn] = perf_counter_ns() - begun
         assert got == frames, f"{got} of {frames} frames"
     return frames / (float(np.median(took)) * 1e-9)
+
+
+def _rtde() -> tuple[bytes, Callable[[bytes], Any]]:
+    names = outputs(0)
+    recipe = rtde.Recipe(1, names, tuple(TYPES.get(name, "INT32") for name in names))
+    decoder, reader = rtde.RtdeDecoder(), Reader(recipe)
+    decoder.expect(recipe)
+    data = recipe.pack(*range(sum(n for _, n in recipe.at.values())))
+    return data, lambda piece: [reader.state(p.payload) for p in decoder.feed(piece)]
+
+
+def _feetech() -> bytes:
+    return feetech.packet(1, 0, bytes(range(REGISTERS)))  # no error in place of the instruction
 
 
 def _ft300() -> bytes:
