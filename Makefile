@@ -1,5 +1,6 @@
 # make run    install what it needs, run 3 episodes in the simulated cell, write reports
 # make test   install and pass the tests
+# make hil    every driver kind against its emulator: promises and faults
 # make lint   ruff, mypy and import-linter, in an environment of their own
 PYTHON ?= python3
 VENV := .venv
@@ -14,6 +15,7 @@ SOURCES := pyproject.toml CMakeLists.txt $(wildcard kernels/cpp/* kernels/cuda/*
 
 .PHONY: run test test-slow test-nvcc test-hardware test-pythons test-lowest test-wheel fuzz lint bench
 .PHONY: gpu cuda docs models models-workflows study study-smoke peers-lerobot torch gl clean
+.PHONY: hil hil-run hil-peers
 
 run: $(VENV)/.run gl
 	$(PY) -m headway run --episodes 3 --seed 5 --out runs/first --overwrite --report
@@ -55,6 +57,10 @@ test-nvcc: $(VENV)/.test
 test-hardware: $(VENV)/.test
 	$(PY) -m pytest -m hardware
 
+# Every driver kind against its emulator or simulation; see docs/hil.md. ARGS=--quick for minutes.
+hil: $(VENV)/.test gl
+	$(PY) -m headway hil --all $(ARGS)
+
 lint: $(LINT)/.lint
 	$(LINT)/bin/ruff check .
 	$(LINT)/bin/ruff format --check .
@@ -90,6 +96,23 @@ endif
 # Compile the CUDA kernels for every architecture that is shipped, and note what they need.
 cuda:
 	$(PYTHON) kernels/cuda/build.py build/cuda --report benchmarks/results/cuda-resources.json
+
+# Pick-and-place over the real bytes of emulated devices: a UR5e, a force/torque sensor, a gripper.
+hil-run: $(VENV)/.test gl
+	$(PY) -m headway run --config examples/ur5e_emulated.toml --realtime --episodes 1 --seed 5 --out runs/hil --overwrite --report
+
+# Clients and servers of real devices that nobody here wrote, in an environment of their own, and what
+# they say of the emulators and drivers.
+HIL_VENV := .venv-hil
+hil-peers: $(VENV)/.test $(HIL_VENV)/.peers
+	$(PY) -m pytest -rs tests/test_peer_*.py tests/test_robotiq_gripper.py
+
+# LeRobot without what it depends on: its motors need two of those packages.
+$(HIL_VENV)/.peers: constraints/hil-peers.txt
+	$(PYTHON) -m venv --clear $(HIL_VENV)
+	$(HIL_VENV)/bin/python $(PIP) --requirement constraints/hil-peers.txt || $(PIP_FAILED)
+	$(HIL_VENV)/bin/python $(PIP) --no-deps lerobot==0.4.4 || $(PIP_FAILED)
+	@touch $@
 
 # The pictures, from episodes that are recorded for them, and the tables of docs/features.md.
 docs: $(VENV)/.test gl
@@ -127,9 +150,16 @@ models-workflows: $(VENV)/.test torch gl
 
 # The study of three systems, registered in configs/study: the better part of a day on two cores. It
 # goes on from where it was, so it may be stopped at any time; the page says how far it has come.
+# From a worktree of the registration's commit, STUDY_OUT and STUDY_WORK are folders of the checkout
+# that one works in (docs/study.md). A unit that failed makes this fail too, after the page.
+STUDY_OUT ?= benchmarks/results/study
+STUDY_WORK ?= runs/study
+STUDY_PAGE ?= docs/study.md
 study: $(VENV)/.test torch gl
-	nice $(PY) -m headway study || [ $$? -eq 1 ]
-	$(PY) -m headway study --page
+	@code=0; nice $(PY) -m headway study --out '$(STUDY_OUT)' --work '$(STUDY_WORK)' || code=$$?; \
+	[ $$code -le 1 ] || exit $$code; \
+	$(PY) -m headway study --page --out '$(STUDY_OUT)' --page-file '$(STUDY_PAGE)' || exit $$?; \
+	exit $$code
 
 # Its machinery with next to no data, in minutes.
 study-smoke: $(VENV)/.test torch gl

@@ -112,6 +112,10 @@ class Gripper(Source[GripperState], Protocol):
 
     stroke: float  # largest jaw opening [m]
 
+    def activate(self) -> None:
+        """Get ready to take commands, and leave a fault. Does nothing where it is ready; else the
+        jaws may move, and what they hold may fall. Called with each episode. Raises DeviceError."""
+
     def command(self, width: float, *, force: float) -> None:
         """Move the jaws to the opening `width` [m] with at most `force` [N]. Raises DeviceError,
         also for numbers that are not finite."""

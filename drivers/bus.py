@@ -79,15 +79,19 @@ class Bus(Generic[C, S]):
         `after`; else of the next one, which is waited for at most `timeout_s` [s]. Raises Stale
         without one, and DeviceError in fault."""
         with self._new:
-            self._new.wait_for(lambda: self._number > after or self._fault or self._stop, timeout_s)
+            self._new.wait_for(lambda: self._is_new(after) or self._fault or self._stop, timeout_s)
             if self._fault:
                 raise DeviceError(f"{self.name} is in fault: {self._fault}")
-            if self._number <= after or self._value is None:
+            if not self._is_new(after) or self._value is None:
                 raise Stale(
                     f"wanted an answer of {self.name} within {timeout_s:g} s, found none: is it "
                     "powered and connected?"
                 )
             return self._number, self._read_ns, self._value
+
+    def _is_new(self, after: int) -> bool:
+        """Whether there is a value, of a number above `after`: not so when it was started anew."""
+        return self._number > after and self._value is not None
 
     def reset(self) -> None:
         """Leave the state of fault; commands of before are forgotten."""

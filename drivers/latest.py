@@ -3,7 +3,8 @@ drivers that starts threads.
 
 In real time, one reader thread per device waits in `read` and keeps the newest sample. In
 lock-step, and for a source that never waits, there is no thread: `latest` itself reads. A device
-that fails is closed, and opened again after a pause that grows with each failure up to 1 s.
+that fails is closed, and opened again after a pause that grows with each failure up to 1 s; it is
+given as long for that as it was at the start, since cameras and sensors take seconds to boot.
 Meanwhile `latest` raises Stale once the newest sample is too old.
 """
 
@@ -33,6 +34,7 @@ class Latest(Generic[T]):
         self._sample: Sample[T] | None = None  # replaced, never written into: no lock needed
         self._fault: str = ""
         self._failures = 0
+        self._open_s = 1.0  # how long the device may take to open
         self._again_ns = 0  # without a thread: when to retry a failed device
         self._stop = threading.Event()
         self._first = threading.Event()
@@ -43,6 +45,7 @@ class Latest(Generic[T]):
         """Open the device within `timeout_s` [s]; with a reader thread, also wait that long for a
         first sample. Raises DeviceError, or Stale when no sample came."""
         self._sample, self._fault, self._failures, self._again_ns = None, "", 0, 0
+        self._open_s = timeout_s
         try:
             self.source.open(timeout_s)
         except BaseException:
@@ -116,7 +119,7 @@ class Latest(Generic[T]):
         next step [s]."""
         try:
             if self._failures:
-                self.source.open(1.0)
+                self.source.open(self._open_s)
             self._sample = self.source.read(timeout_s)
         except Stale as e:
             self._fault = str(e)

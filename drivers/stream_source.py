@@ -18,6 +18,8 @@ F = TypeVar("F")  # a frame of the codec
 T = TypeVar("T")  # what the device measures
 
 _READ = 4096  # bytes at once: of what has piled up, the newest counts
+_BEHIND_S, _FEWEST = 0.1, 8  # that may pile up: a busy computer stalls a reader for some 10 ms
+_READS = 1000  # at once, so that a flood ends
 
 
 class StreamSource(Generic[F, T]):
@@ -27,14 +29,18 @@ class StreamSource(Generic[F, T]):
     Subclasses implement `greet`, which makes the device stream and may find out who it is, and
     `sample`, which makes a sample of a frame; `part` when there is something to say before the
     connection ends. `read` gives each frame once, in order; when more have piled up than
-    `most_behind`, the oldest are dropped and counted as lost, so that nobody works through a
-    backlog.
+    `most_behind`, those of the last 0.1 s, the oldest are dropped and counted as lost, so that
+    nobody works through a backlog.
+
+    `behind` is, while `sample` is called, how many frames came after this one in the same read: so
+    many periods earlier it was measured. A subclass whose `sample` finds gaps by sequence numbers
+    sets `numbered`; what is dropped here would be counted twice otherwise.
 
     Silence for three periods is for the reader to see: `read` raises Stale. Silence for `dead_s`
     [s] is a fault: `read` raises DeviceError, and whoever reads opens the device again."""
 
     waits = True
-    most_behind = 8
+    numbered = False
 
     def __init__(
         self,
@@ -48,8 +54,11 @@ class StreamSource(Generic[F, T]):
         self.clock, self.info, self.transport, self.decoder = clock, info, transport, decoder
         self.rate_hz, self.dead_ns = rate_hz, round(dead_s * NS)
         self.counts = Counts(clock, round(NS / rate_hz))
-        self._frames: deque[tuple[F, int]] = deque()  # with their arrival [ns]
+        self.most_behind = max(_FEWEST, round(_BEHIND_S * rate_hz))
+        # With their arrival [ns], and how many came after them in the same read.
+        self._frames: deque[tuple[F, int, int]] = deque()
         self._heard_ns = 0  # when the last frame came
+        self.behind = 0
 
     def greet(self, timeout_s: float) -> None:
         """Make the device stream within `timeout_s` [s], and set `info` to what it says about
@@ -85,7 +94,7 @@ class StreamSource(Generic[F, T]):
         until = self.clock.now() + round(timeout_s * NS)
         while True:
             while self._frames:
-                frame, arrival = self._frames.popleft()
+                frame, arrival, self.behind = self._frames.popleft()
                 made = self.sample(frame, arrival)
                 if made is not None:
                     return made
@@ -107,14 +116,20 @@ class StreamSource(Generic[F, T]):
             self.counts.state = "fault"
             raise
         now = self.clock.now()
-        if data:
-            self._frames.extend((frame, now) for frame in self.decoder.feed(data))
+        came: list[F] = []
+        with contextlib.suppress(DeviceError):  # the next call meets it; what came before counts
+            for _ in range(_READS):
+                if not data:
+                    break
+                came.extend(self.decoder.feed(data))
+                data = self.transport.read(_READ, 0.0)  # datagrams come one by one
+        self._frames.extend((frame, now, len(came) - 1 - i) for i, frame in enumerate(came))
         self.counts.crc_errors = self.decoder.errors
         if self._frames:
             self._heard_ns = now
             while len(self._frames) > self.most_behind:
                 self._frames.popleft()
-                self.counts.lost += 1
+                self.counts.lost += not self.numbered
             return True
         if now - self._heard_ns > self.dead_ns:
             self.counts.state = "fault"

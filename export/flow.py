@@ -20,7 +20,7 @@ from headway.instructions import EmbeddingSpec, TokensSpec
 MODEL, ENCODER, TOKENIZER = "policy.onnx", "text.onnx", "tokenizer.json"
 # Where about as many of the commands are refused as other sentences are taken, when both are put in
 # ways that were left out of the training.
-REFUSE_ABOVE = 0.9
+REFUSE_ABOVE = 0.8
 _OUTPUTS = ("actions", "code", "latent")
 # Sharp attention on the noise images of the check magnifies what rounding differs by.
 _TOLERANCE = 1e-3

@@ -27,7 +27,7 @@ class DevicePort:
         self._journal = journal
         self.path = link or self._line.path
         self._noise = random.Random(0)
-        self._heard = 0  # bytes since the last answer
+        self._heard, self._since = 0, 0.0  # bytes since the last answer, and when they began
 
     def read(self, timeout_s: float) -> bytes:
         """What the host has sent, b"" where nothing comes within `timeout_s` [s]."""
@@ -37,6 +37,8 @@ class DevicePort:
             self._journal.write("connected" if came else "disconnected")
         if data and not self.opened:
             self.opened = 1  # nobody could tell, but there it is
+        if data and not self._heard:
+            self._since = time.monotonic()
         self._heard += len(data)
         return self._as_heard(data)
 
@@ -44,7 +46,8 @@ class DevicePort:
         """Send `data`, `delay_s` [s] after the request has ended, where answers are paced."""
         heard, self._heard = self._heard, 0
         if self.paced:
-            time.sleep(delay_s + (heard + len(data)) * BITS / self.baud)
+            at = self._since + delay_s + (heard + len(data)) * BITS / self.baud
+            time.sleep(max(at - time.monotonic(), 0.0))
         self.send(data)
 
     def send(self, data: bytes) -> None:

@@ -31,6 +31,10 @@ class SerialLine:
             link.unlink(missing_ok=True)
             link.symlink_to(self.path)
 
+    def fileno(self) -> int:
+        """For `select`."""
+        return self._master
+
     def read(self, timeout_s: float) -> bytes:
         """What the host has sent, b"" if nothing comes within `timeout_s` [s]."""
         if not select.select([self._master], [], [], timeout_s)[0]:
@@ -50,6 +54,11 @@ class SerialLine:
         """The speed that the host has set [bit/s]; 0 for one that has no name. An emulator answers
         with garbage at a wrong one, as a device does."""
         return _SPEEDS.get(termios.tcgetattr(self._slave)[4], 0)
+
+    @property
+    def speed(self) -> int:
+        """As `baud`, as the constant that termios has for it."""
+        return int(termios.tcgetattr(self._slave)[4])
 
     def close(self) -> None:
         """Pull the plug: the host gets an error."""

@@ -16,7 +16,8 @@ class Visitors:
 
     def __init__(self, path: str) -> None:
         libc = ctypes.CDLL(None, use_errno=True)
-        self._fd = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+        begin = getattr(libc, "inotify_init1", None)
+        self._fd = begin(os.O_NONBLOCK | os.O_CLOEXEC) if begin else -1
         if self._fd >= 0:
             libc.inotify_add_watch(self._fd, os.fsencode(path), _OPEN | _CLOSE)
 

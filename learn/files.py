@@ -63,10 +63,14 @@ def is_full(e: BaseException | None) -> bool:
 
 
 @contextmanager
-def alone(folder: Path, what: str) -> Iterator[None]:
+def alone(
+    folder: Path, what: str, by: str = "", wait: Callable[[str], object] | None = None
+) -> Iterator[None]:
     """Have `folder` for this process, by an advisory lock on a file in it, which ends with the
-    process however that ends. Raises Busy, with who has it, or OutputError. `what` says in the
-    message what the folder is."""
+    process however that ends. `what` says in messages what the folder is, `by` who wants it.
+
+    With `wait`, calls that with who has the folder, and waits until it is free; without, raises
+    Busy. Raises OutputError where no file can be made."""
     path = folder / "lock"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -78,13 +82,16 @@ def alone(folder: Path, what: str) -> Iterator[None]:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             who = os.pread(fd, 200, 0).decode(errors="replace").strip() or "another process"
-            raise Busy(
-                f"wanted {what} {folder} alone, found that {who} works there: wait for its end, "
-                "stop it, or name another folder"
-            ) from None
+            if wait is None:
+                raise Busy(
+                    f"wanted {what} {folder} alone, found that {who} works there: wait for its "
+                    "end, stop it, or name another folder"
+                ) from None
+            wait(who)
+            fcntl.flock(fd, fcntl.LOCK_EX)
         with suppress(OSError):  # a full disk: the lock holds all the same
             os.ftruncate(fd, 0)
-            os.pwrite(fd, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+            os.pwrite(fd, f"{by}process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
         yield
     finally:
         os.close(fd)

@@ -23,11 +23,15 @@ def has(package: str) -> bool:
     return PYTHON.exists() and subprocess.run([PYTHON, "-c", code]).returncode == 0
 
 
-def ask(package: str, script: str, *args: object, **given: Any) -> Any:
-    """What the program `script` beside this file, which uses `package`, prints as JSON when it is
-    run with `args`; `given` comes to it as JSON. Skips the test without the package."""
-    if not has(package):
-        pytest.skip(f"no {package} in {PYTHON.parents[1].name}: `make hil-peers` installs it")
+def needs(package: str) -> pytest.MarkDecorator:
+    """Skips a test where `package` is not there."""
+    reason = f"no {package} in {PYTHON.parents[1].name}: `make hil-peers` installs it"
+    return pytest.mark.skipif(not has(package), reason=reason)
+
+
+def ask(script: str, *args: object, **given: Any) -> Any:
+    """What the program `script` beside this file prints as JSON when it is run with `args`; `given`
+    comes to it as JSON."""
     done = subprocess.run(
         [PYTHON, "-W", "ignore", HERE / script, *map(str, args), json.dumps(given)],
         capture_output=True, text=True, timeout=DEADLINE_S, env={"PATH": os.environ["PATH"]},

@@ -1,8 +1,6 @@
 """What the servo makers' own libraries find at a port, for tests/test_peer_servos.py.
 
-python peer_servos.py WHAT PORT GIVEN
-
-WHAT: feetech, feetech_faults, feetech_baud, lerobot, dynamixel or dynamixel_faults.
+python peer_servos.py feetech|feetech_faults|feetech_baud|lerobot|dynamixel|dynamixel_faults PORT
 """
 
 from __future__ import annotations
@@ -126,7 +124,8 @@ def lerobot(port: str) -> dict:
     names = ("pan", "lift", "elbow", "flex", "roll", "gripper")
     motors = {name: Motor(n + 1, "sts3215", MotorNormMode.DEGREES) for n, name in enumerate(names)}
     bus = FeetechMotorsBus(port, motors)
-    bus.default_timeout = PATIENCE_MS
+    line = bus.port_handler  # which would wait for 50 ms
+    line.setPacketTimeout = lambda length: line.setPacketTimeoutMillis(PATIENCE_MS)
     bus.connect()
     found = {"firmware": bus.read("Firmware_Major_Version", "pan")}
     found["all"] = bus.broadcast_ping()

@@ -58,7 +58,8 @@ class Fake:
     """Works round by round, a file for each; `settings.trouble` is a list of troubles, each
     `[what, unit, round]` and met once: kill, fail, full."""
 
-    def run(self, unit, folder: Path, progress):
+    def run(self, unit, folder: Path, progress, shared: Path):
+        (shared / f"{unit.workflow}_{unit.seed}").mkdir(parents=True, exist_ok=True)
         for r in range(unit.rounds + 1):
             mark = folder / f"round{r}.json"
             if not mark.exists():

@@ -133,7 +133,9 @@ def test_every_world_says_what_it_asks_for_and_how_it_opens():
     for kind in kinds:
         module = plugins.load("drivers.worlds", kind)
         assert issubclass(module.Config, Struct), kind
-        assert module.asked(module.Config(), "[cell]").instructions, kind
+        described = {"rig": {"file": str(ROOT / "examples" / "ur5e_emulated.rig.toml")}}
+        cfg = module.Config(**described.get(kind, {}))
+        assert module.asked(cfg, "[cell]").instructions, kind
         assert module.connect.__code__.co_varnames[:2] == ("cfg", "ctx"), kind
 
 

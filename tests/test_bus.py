@@ -58,6 +58,22 @@ def test_only_the_newest_command_is_sent(made):
     assert port.sent == [None, 4, None]
 
 
+def test_newest_waits_for_the_first_exchange_of_a_bus_that_was_started_anew():
+    go = threading.Event()
+    bus = Bus("the test bus", lambda command: go.wait(10), WallClock(0), 1000.0)
+    go.set()
+    bus.start()
+    first, _, _ = bus.newest(0, 10.0)
+    bus.close()
+    go.clear()
+    bus.start()
+    late = threading.Timer(0.05, go.set)
+    late.start()
+    assert bus.newest(0, 10.0)[0] > first  # not Stale at once
+    late.join()
+    bus.close()
+
+
 def test_newest_waits_for_the_next_exchange_and_counts(made):
     bus, port = made
     with pytest.raises(Stale, match="found none"):
@@ -103,3 +119,28 @@ def test_a_closed_bus_takes_no_command():
     bus = Bus("the test bus", lambda command: 0, WallClock(0), 1000.0)
     with pytest.raises(DeviceError, match="closed"):
         bus.command(1)
+
+
+def test_after_it_was_started_again_the_first_value_is_waited_for():
+    may_go = threading.Event()
+    may_go.set()
+
+    def exchange(command):
+        assert may_go.wait(10.0)
+        return "first life" if answers is None else "second life"
+
+    answers = None
+    bus = Bus("the test bus", exchange, WallClock(0), 1000.0)
+    bus.start()
+    assert bus.newest(0, 10.0)[2] == "first life"
+    bus.close()
+    answers = []
+    may_go.clear()
+    bus.start()
+    reader = threading.Thread(target=lambda: answers.append(bus.newest(0, 10.0)[2]))
+    reader.start()
+    reader.join(0.05)  # without an exchange there is no answer, neither a value nor an error
+    may_go.set()
+    reader.join(10.0)
+    bus.close()
+    assert answers == ["second life"]

@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 import pytest
 from declared import Field, Reads, check_all_read, fields, nested
+from device_rig import GENEROUS
 from echo_policy import Echo, observation
 from flow_rig import flow_critic, flow_policy
 from loop_rig import Policy as Spoken
@@ -32,6 +33,9 @@ from null_robot import (
     run,
 )
 from order_rig import an_order, scenes, shoeboxes
+from test_feetech_arm import calibration, fresh
+from test_feetech_arm import devices as feetech_devices
+from test_ft_emulated import device_of, emulated
 from test_instructions import encoder, tokenizers, tokens
 from ur_stand_in import LONG, Controller, here, shared, until
 
@@ -39,8 +43,9 @@ from headway import bundle, config, plugins
 from headway.bundle import File, Manifest, Pro, Provenance, Tensor
 from headway.clock import NS, VirtualClock, WallClock
 from headway.config import Struct
-from headway.drivers import Context, open_device
+from headway.drivers import Context, device_config, open_device
 from headway.drivers.kinematics import Chain
+from headway.drivers.worlds.rig import connect as open_rig
 from headway.edge.control import tasks
 from headway.edge.control.settings import Settings
 from headway.edge.control.tasks import Common, Sensed, TaskAbout
@@ -61,6 +66,7 @@ from headway.edge.policy.remote.server import PolicyServer
 from headway.edge.pro import risk
 from headway.edge.pro.risk import Calibration
 from headway.errors import Busy, ConfigError, SpecMismatch
+from headway.hil.launch import Emulator
 from headway.instructions import EmbeddingSpec
 from headway.tools.bundle import PolicyMap, TensorMap, bundle_command
 from headway.tools.score.steps import open_head
@@ -69,6 +75,9 @@ from headway.types import ArmState, GripperState, Moment, Pose
 mujoco = pytest.importorskip("mujoco", reason="the cell's configuration is part of a run's")
 
 FOLDERS = ("arms", "ft", "grippers", "stations", "cameras", "sim.scenes")
+# They hand their keys to a library that `make test` does not install; the tests that have it look
+# at what comes of them.
+WITH_LIBRARY = {("arms", "franka"), ("cameras", "realsense"), ("cameras", "uvc")}
 ROOTS = (
     Settings,
     Manifest,
@@ -86,6 +95,7 @@ ROOTS = (
         plugins.load(f"drivers.{folder}", kind).Config
         for folder in FOLDERS
         for kind in plugins.kinds(f"drivers.{folder}")
+        if (folder, kind) not in WITH_LIBRARY
     ),
 )
 _ARGUMENT = "an argument of the kind's open_policy, which the test below compares"
@@ -140,6 +150,8 @@ def exercise(tmp_path: Path) -> None:
     recording = runs(tmp_path, policy, pro)
     devices(recording)
     a_controller()
+    at_lines(tmp_path)
+    a_rig(tmp_path)
     scenes()
     the_loop(tmp_path)
     an_order()
@@ -214,6 +226,51 @@ def a_controller() -> None:
         vacuum.command(0.0, force=0.0)
         for device in (vacuum, ft, arm):
             device.close()
+
+
+def at_lines(tmp_path: Path) -> None:
+    """Devices at emulated lines and sockets."""
+    for kind, setup, table in (
+        ("ft300", {}, {}),
+        ("bota", {}, {"save": True}),
+        ("rdt", {}, {}),
+        ("rdt", {"dialect": "onrobot"}, {"dialect": "onrobot", "rate_hz": 200.0}),
+    ):
+        with emulated(kind, setup) as device:
+            sensor = device_of("ft", kind, device.uri, table)
+            sensor.open(GENEROUS)
+            sensor.read(GENEROUS)
+            sensor.close()
+    with emulated("robotiq_2f", {}) as device:
+        gripper = device_of("grippers", "robotiq_2f", device.uri, {"newton_per_ampere": 10.0})
+        gripper.open(GENEROUS)
+        gripper.activate()
+        gripper.read(GENEROUS)
+        gripper.command(0.03, force=20.0)
+        gripper.close()
+    with Emulator("feetech", {}, {"kind": "servo", "model": "so101"}) as device:
+        arm, jaw = feetech_devices(device.uri, calibration(tmp_path))
+        arm.open(GENEROUS)
+        jaw.open(GENEROUS)
+        arm.activate()
+        arm.command(fresh(arm).value.q, deadline_ns=0)
+        fresh(jaw)
+        jaw.close()
+        arm.close()
+
+
+def a_rig(tmp_path: Path) -> None:
+    """The simulated cell behind a rig."""
+    path = tmp_path / "cell.rig.toml"
+    path.write_text(f'folder = "{tmp_path / "rig"}"\n[[cameras]]\nname = "wrist"\n')
+    ctx = Context(WallClock(0))
+    _, cfg = device_config("worlds", {"kind": "rig", "file": str(path)}, "[cell]")
+    world = open_rig(cfg, ctx)
+    camera = open_device("cameras", "rig", {"name": "wrist"}, ctx)
+    camera.open(GENEROUS)
+    camera.read(GENEROUS)
+    camera.close()
+    world.close()
 
 
 def the_loop(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 from emulator_rig import ask, line, served, until
 from test_emulators_sensors import framed
@@ -133,3 +135,17 @@ def test_an_overheated_one_stands_still_and_a_silent_one_says_nothing(tmp_path):
         device.wait_for("fault", "silent")
         port.timeout = 0.1
         assert ask(port, STATUS, 11) == b""
+
+
+def test_no_frame_ends_it(tmp_path):
+    rng = random.Random(4)
+    with served("robotiq_2f", tmp_path) as device, line(device, 115200) as port:
+        for _ in range(200):
+            register = rng.choice((1000, 1001, 1002, 2000, 2001, 3000)).to_bytes(2, "big")
+            count = rng.randrange(4)
+            head = bytes([9, rng.choice((3, 4, 6, 16))]) + register + bytes([0, count])
+            if head[1] == 16:
+                head += bytes([2 * count]) + rng.randbytes(2 * count)
+            port.write(framed(head.hex()) + rng.randbytes(rng.randrange(3)))
+        port.timeout = 0.2
+        until(lambda: ask(port, STATUS, 4096)[-11:-8] == bytes.fromhex("090406"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 
 import pytest
 from emulator_rig import ask, line, served, until
@@ -91,21 +92,23 @@ def test_feetech_keeps_the_limits_the_speed_and_the_centre(feetech):
     assert ask(port, sts(3, 1) + sts(9, 1), 6)[2] == 9
 
 
-@pytest.mark.parametrize(
-    ("kind", "bit", "torque"),
-    [("voltage", 1, 1), ("angle", 2, 1), ("heat", 4, 0), ("current", 8, 0), ("overload", 32, 0)],
-)
-def test_a_feetech_servo_says_what_is_wrong_and_lets_go(tmp_path, kind, bit, torque):
-    fault = {"at_s": 1.0, "kind": kind, "for_s": 0.2, "target": 2}
-    with served("feetech", tmp_path, so101(), faults=[fault]) as device, line(device, BAUD) as port:
-        for id_ in (1, 2):
+def test_feetech_servos_say_what_is_wrong_and_let_go(tmp_path):
+    wrong = {"voltage": (1, 1), "angle": (2, 1), "heat": (4, 0), "current": (8, 0)}
+    wrong["overload"] = (32, 0)  # bit of the status, and whether the torque stays
+    faults = [
+        {"at_s": 1.0, "kind": kind, "for_s": 0.3, "target": n} for n, kind in enumerate(wrong, 1)
+    ]
+    with served("feetech", tmp_path, so101(), faults=faults) as device, line(device, BAUD) as port:
+        for id_ in range(1, 7):
             sts_write(port, id_, 40, 1)
-        device.wait_for("fault", kind)
-        error, values = sts_answer(port, sts(2, 2, 40, 1), 1)
-        assert (error, values[0]) == (bit, torque)
-        assert sts_answer(port, sts(1, 2, 40, 1), 1) == (0, b"\x01")
-        until(lambda: sts_write(port, 2, 40, 1) == 0)
-        assert sts_answer(port, sts(2, 2, 40, 1), 1) == (0, b"\x01")
+        device.wait_for("fault", "overload")
+        for id_, (bit, torque) in enumerate(wrong.values(), 1):
+            until(lambda id_=id_: sts_answer(port, sts(id_, 1), 0)[0])
+            assert sts_answer(port, sts(id_, 2, 40, 1), 1) == (bit, bytes([torque]))
+        assert sts_answer(port, sts(6, 2, 40, 1), 1) == (0, b"\x01")
+        for id_ in range(1, 6):
+            until(lambda id_=id_: sts_write(port, id_, 40, 1) == 0)
+            assert sts_answer(port, sts(id_, 2, 40, 1), 1) == (0, b"\x01")
 
 
 def test_a_silent_feetech_servo_leaves_a_gap_and_a_dead_host_is_noted(tmp_path):
@@ -178,26 +181,50 @@ def test_dynamixel_answers_moves_and_stops_by_its_watchdog(tmp_path):
         assert dxl_answer(port, dxl(1, 0x77), 0)[0] == 2
 
 
-@pytest.mark.parametrize(
-    ("kind", "bit", "torque"),
-    [("voltage", 1, 1), ("heat", 4, 0), ("encoder", 8, 1), ("shock", 0x10, 0), ("overload", 32, 0)],
-)
-def test_a_dynamixel_alerts_until_it_is_rebooted(tmp_path, kind, bit, torque):
+def test_dynamixels_alert_until_they_are_rebooted(tmp_path):
+    wrong = {"voltage": (1, 1), "heat": (4, 0), "encoder": (8, 1), "shock": (0x10, 0)}
+    wrong["overload"] = (0x20, 0)  # bit of register 70, and whether the torque stays
     faults = [
-        {"at_s": 1.0, "kind": kind, "for_s": 0.1, "target": 2},
-        {"at_s": 0.0, "kind": "silent", "target": 3},
+        {"at_s": 1.0, "kind": kind, "for_s": 0.3, "target": n} for n, kind in enumerate(wrong, 1)
     ]
     with (
         served("dynamixel", tmp_path, so101(), faults=faults) as device,
         line(device, BAUD) as port,
     ):
-        for id_ in (1, 2):
+        for id_ in range(1, 7):
             dxl_write(port, id_, 64, 1)
-        device.wait_for("fault", kind)
-        assert dxl_read(port, 2, 70, 1) == (0x80, bit)
-        assert dxl_read(port, 2, 64, 1) == (0x80, torque)
-        assert dxl_read(port, 1, 64, 1) == (0, 1)
-        until(lambda: dxl_answer(port, dxl(2, 8), 0)[0] == 0)
-        assert dxl_read(port, 2, 70, 1) == (0, 0)
+        device.wait_for("fault", "overload")
+        for id_, (bit, torque) in enumerate(wrong.values(), 1):
+            until(lambda id_=id_: dxl_answer(port, dxl(id_, 1), 3)[0])
+            assert dxl_read(port, id_, 70, 1) == (0x80, bit)
+            assert dxl_read(port, id_, 64, 1) == (0x80, torque)
+        assert dxl_read(port, 6, 64, 1) == (0, 1)
+        for id_ in range(1, 6):
+            until(lambda id_=id_: dxl_answer(port, dxl(id_, 8), 0)[0] == 0)
+            assert dxl_read(port, id_, 70, 1) == (0, 0)
+
+
+def test_a_silent_dynamixel_leaves_a_gap(tmp_path):
+    faults = [{"at_s": 0.0, "kind": "silent", "target": 3}]
+    with (
+        served("dynamixel", tmp_path, so101(), faults=faults) as device,
+        line(device, BAUD) as port,
+    ):
+        device.wait_for("fault", "silent")
         data = ask(port, dxl(0xFE, 0x82, 132, 0, 4, 0, 2, 3, 4), 30)
         assert [data[4], data[19]] == [2, 4]
+
+
+@pytest.mark.parametrize(("kind", "packet"), [("feetech", sts), ("dynamixel", dxl)])
+def test_no_packet_ends_a_bus(tmp_path, kind, packet):
+    """Whole packets with any content, and no packets at all."""
+    rng = random.Random(4)
+    instructions = (1, 2, 3, 4, 5, 6, 8, 0x10, 0x82, 0x83, 0x8A, 0x92, 0x93, 0x9A)
+    with served(kind, tmp_path, so101()) as device, line(device, BAUD) as port:
+        for _ in range(300):
+            body = rng.choices(range(120 if rng.random() < 0.5 else 256), k=rng.randrange(24))
+            port.write(packet(rng.choice((1, 2, 0xFE)), rng.choice(instructions), *body))
+            port.write(rng.randbytes(rng.randrange(5)))
+        port.timeout = 0.2  # what is not ended is forgotten
+        until(lambda: ask(port, packet(6, 1), 4096)[-14:].count(b"\xff\xff"))
+        assert next(e.event for e in device.journal()) == "connected"

@@ -196,9 +196,9 @@ def test_a_paced_answer_takes_the_time_of_its_bytes():
 
     port = DevicePort(19200, "", Journal(None), paced=True)
     with serial.Serial(port.path, 19200, timeout=20.0) as host:
+        before = time.monotonic()
         host.write(b"12345678")
         assert port.read(20.0) == b"12345678"
-        before = time.monotonic()
         port.answer(bytes(16), delay_s=0.001)
         assert time.monotonic() - before >= 0.001 + 24 * 10 / 19200
         assert host.read(16) == bytes(16)

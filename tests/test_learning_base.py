@@ -198,3 +198,8 @@ def test_a_unit_runs_in_the_simulated_cell(folder, tmp_path):
     assert found.rounds[0].interventions >= 0
     assert bundle.load(tmp_path / "unit" / "pro").manifest.kind == "pro"
     assert run_unit(unit, tmp_path / "unit", lambda note: None) == found
+    # Another arm has made what both begin with: nothing of what is found hangs on that.
+    shared = tmp_path / "shared"
+    run_unit(msgspec.structs.replace(unit, arm="B0"), tmp_path / "b0", lambda note: None, shared)
+    assert run_unit(unit, tmp_path / "again", lambda note: None, shared) == found
+    assert len(list(shared.iterdir())) == 1

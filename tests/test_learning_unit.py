@@ -38,13 +38,11 @@ def unit(arm="attempts", rounds=2, robot_s=40.0):
     )  # fmt: skip
 
 
-def learner(folder, arm="attempts", how=HOW, site=None, of=None, told=None):
+def learner(folder, arm="attempts", how=HOW, site=None, of=None, told=None, shared=None):
     how = msgspec.structs.replace(how, arm=ARMS[arm])
-    site = site or FakeSite()
-    made = Learner(
-        of or unit(arm), folder, (told or (lambda note: None)), how, FakeBase(folder / "base"), site
-    )
-    return made, site
+    site, base = site or FakeSite(), FakeBase(folder / "base")
+    told = told or (lambda note: None)
+    return Learner(of or unit(arm), folder, told, how, base, site, shared), site
 
 
 @pytest.mark.parametrize(
@@ -65,8 +63,8 @@ def test_an_arm_learns_and_is_tested_as_the_unit_says(arm, tmp_path):
     if arm == "B0":
         assert all(r.operator_s == 0 for r in found.rounds)
         assert made.base.saved == [
-            f"{made.unit.name}, {n}" for n in ("clone", "round 1", "round 2")
-        ]
+            "made_up, seed 3, clone", *(f"{made.unit.name}, round {r}" for r in (1, 2))
+        ]  # fmt: skip
     else:
         assert all(r.operator_s <= 40.0 * HOW.oracle.share + 10 for r in found.rounds)
         assert (tmp_path / "round-2" / "critic").exists()
@@ -74,6 +72,7 @@ def test_an_arm_learns_and_is_tested_as_the_unit_says(arm, tmp_path):
     assert (tmp_path / "pro").exists() == (arm == "1.6")
     assert [n.share for n in notes] == sorted(n.share for n in notes)
     assert not list(tmp_path.glob("round-*/episodes"))
+    assert not (tmp_path / "begun" / "demonstrations").exists()
 
 
 def test_a_unit_that_is_killed_at_any_moment_ends_as_if_it_had_not_been(tmp_path):
@@ -121,7 +120,7 @@ def test_a_torn_line_of_tests_is_run_again(tmp_path):
     made, site = learner(tmp_path, site=FakeSite(6))  # two test orders are done
     with pytest.raises(Killed):
         made.result()
-    path = tmp_path / "tests" / "0-main.jsonl"
+    path = tmp_path / "begun" / "tests" / "0-main.jsonl"
     data = path.read_bytes()
     path.write_bytes(data[:-9])
     made, site = learner(tmp_path)
@@ -140,7 +139,7 @@ def test_the_gate_gives_part_of_a_round_to_the_new_policy(tmp_path):
     made, site = learner(tmp_path / "never", how=never)
     found = made.result()
     assert [r.accepted for r in found.rounds] == [False, False]
-    assert (tmp_path / "never" / "clone").exists()
+    assert (tmp_path / "never" / "begun" / "clone").exists()
 
 
 def test_too_few_seeds_are_an_error_before_anything_runs(tmp_path):

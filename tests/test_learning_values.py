@@ -79,6 +79,45 @@ def test_an_episode_that_is_cut_teaches_nothing_about_what_would_have_come(made)
     assert (fault.closes[cut.t > cut.happened.closed[0]] == 0.0).all()
 
 
+def test_what_somebody_who_took_over_has_achieved_is_no_merit_of_the_policy(made):
+    plain = next(x for x in made[0] if x.success)
+    first, last = plain.happened.closed
+    # Somebody takes over 1 s before the last line is closed, until it is.
+    source = np.where((plain.at >= last - 1.0) & (plain.at < last), ORACLE, plain.source)
+    x = replace(plain, source=source.astype(np.int8))
+    (taken,) = x.takeovers
+    assert taken == x.at[source == ORACLE][0]
+    assert x.helped_at(np.array([taken - 0.01, taken, last - 0.01])).tolist() == [False, True, True]
+    y, before = targets(x), targets(plain)
+    mine = x.t < first
+    assert np.array_equal(y.closes[mine], before.closes[mine], equal_nan=True)
+    rescued = (x.t >= first) & (x.t < taken)
+    assert rescued.any()
+    assert (y.closes[rescued] == 0.0).all()
+    assert np.isnan(y.to_close[rescued]).all()
+    assert np.isnan(y.closes[x.helped_at(x.t)]).all()
+
+    own = outcome.by_itself(x)
+    assert (outcome.by_itself(plain) == 1.0).all()
+    assert (own[x.at < taken] == 0.0).all()
+    assert np.isnan(own[source == ORACLE]).all()
+    assert (own[x.at >= last] == 1.0).all()
+
+    phi, nothing = np.arange(len(x.at), dtype=np.float64), np.zeros(len(x.at))
+    given_up = np.full(len(x.at), -100.0)
+    gain = values.by_itself(x, phi, 0.0, given_up, nothing, HOW.worth)
+    k, n = int(np.flatnonzero(source == ORACLE)[0]), values.steps(x, HOW.worth)
+    assert gain[k - n - 1] == n
+    assert np.allclose(gain[k - n : k], -100.0 - phi[k - n : k])
+    assert gain[k] == (n if k + n < len(phi) else -phi[k])
+    unhelped = values.by_itself(plain, phi, 0.0, given_up, nothing, HOW.worth)
+    assert np.allclose(unhelped, values.gains(phi, 0.0, nothing, n))
+
+    tried = values.attempts(x)
+    assert (tried[(x.at >= first) & (x.at < taken)] == 0.0).all()
+    assert (tried[source == ORACLE] == 1.0).all()
+
+
 def test_without_a_station_the_whole_task_is_one_line():
     good, bad = happened((), 0, 9.0, True), happened((), 0, 9.0, False)
     assert (good.lines, good.closed.tolist()) == (1, [9.0])

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import pytest
-from peer_rig import ask
+from peer_rig import ask, needs
 
 from headway.hil.launch import Emulator
 
 
+@needs("minimalmodbus")
 def test_minimalmodbus_reads_the_registers_of_the_ft300():
     with Emulator("ft300", {"serial": "FTS-70000", "year": 2023, "paced": True}) as device:
-        found = ask("minimalmodbus", "peer_modbus.py", "ft300", device.uri)
+        found = ask("peer_modbus.py", "ft300", device.uri)
     assert bytes(b for r in found["firmware"] for b in divmod(r, 256)) == b"FTS\x02\x00\x01"
     assert found["serial"][:2] == [0x4654, 0x5300]
     assert found["serial"][2] + found["serial"][3] * 65536 == 70000
@@ -20,9 +21,10 @@ def test_minimalmodbus_reads_the_registers_of_the_ft300():
     assert found["nowhere"] == "SlaveReportedException" or "Illegal" in found["nowhere"]
 
 
+@needs("minimalmodbus")
 def test_the_stream_of_the_ft300_starts_by_minimalmodbus_and_ends_by_a_jam():
     with Emulator("ft300") as device:
-        found = ask("minimalmodbus", "peer_modbus.py", "stream", device.uri)
+        found = ask("peer_modbus.py", "stream", device.uri)
         events = [entry.event for entry in device.journal()]
     assert found["bytes"] == 960
     assert found["good"] == 60
@@ -30,9 +32,10 @@ def test_the_stream_of_the_ft300_starts_by_minimalmodbus_and_ends_by_a_jam():
     assert events[:3] == ["connected", "activated", "stopped"]
 
 
+@needs("minimalmodbus")
 def test_minimalmodbus_activates_and_closes_the_gripper_on_an_object():
     with Emulator("robotiq_2f", plant={"object_m": 0.03}) as device:
-        found = ask("minimalmodbus", "peer_modbus.py", "registers", device.uri)
+        found = ask("peer_modbus.py", "registers", device.uri)
     assert found["first"][0] >> 8 == 0
     assert found["active"][0] >> 8 & 0x39 == 0x39  # gACT, gGTO, gSTA 3
     assert found["active"][1] >> 8 == 0
@@ -44,9 +47,10 @@ def test_minimalmodbus_activates_and_closes_the_gripper_on_an_object():
     assert found["then"][1] >> 8 == 0
 
 
+@needs("pyrobotiqgripper")
 def test_pyrobotiqgripper_activates_closes_opens_and_moves_the_gripper():
     with Emulator("robotiq_2f", plant={"object_m": 0.03}) as device:
-        found = ask("pyrobotiqgripper", "peer_modbus.py", "pyrobotiqgripper", device.uri)
+        found = ask("peer_modbus.py", "pyrobotiqgripper", device.uri)
         events = [entry.event for entry in device.journal()]
     assert found["activated"]
     assert found["closed at"] == pytest.approx(141, abs=2)

@@ -5,14 +5,15 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from peer_rig import ask
+from peer_rig import ask, needs
 
 from headway.hil.launch import Emulator
 
 
+@needs("NetFT")
 def test_netft_measures_streams_and_stops():
     with Emulator("rdt") as device:
-        found = ask("NetFT", "peer_sensors.py", "netft", device.uri)
+        found = ask("peer_sensors.py", "netft", device.uri)
         events = [entry.event for entry in device.journal()]
     assert any(found["one"])
     assert all(abs(count) < 10e6 for count in found["one"])
@@ -23,6 +24,7 @@ def test_netft_measures_streams_and_stops():
 
 
 @pytest.mark.parametrize("units", [("N", "Nm", 1e6), ("lbf", "Nmm", 1000.0)])
+@needs("pynetft")
 def test_pynetft_discovers_the_calibration_and_loses_nothing(units):
     force, torque, counts = units
     table = {
@@ -30,7 +32,7 @@ def test_pynetft_discovers_the_calibration_and_loses_nothing(units):
         "counts_per_force": counts, "counts_per_torque": counts,
     }  # fmt: skip
     with Emulator("rdt", table) as device:
-        found = ask("pynetft", "peer_sensors.py", "pynetft", device.uri)
+        found = ask("peer_sensors.py", "pynetft", device.uri)
     assert found["product"] == "Ethernet Axia"
     assert found["counts"] == counts
     assert any(found["first"])
@@ -41,9 +43,10 @@ def test_pynetft_discovers_the_calibration_and_loses_nothing(units):
 
 
 @pytest.mark.parametrize("streams", [True, False])
+@needs("bota_driver")
 def test_the_vendors_driver_configures_bota_s_sensor_and_reads_frames(streams):
     with Emulator("bota", {"boot_s": 1.0, "streams": streams}) as device:
-        found = ask("bota_driver", "peer_sensors.py", "bota", device.uri)
+        found = ask("peer_sensors.py", "bota", device.uri)
     assert found["configured"]
     assert found["activated"]
     assert found["status"] == [0]

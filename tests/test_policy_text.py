@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,17 @@ from headway.drivers.sim.phrases import Command, filled  # noqa: E402
 from headway.errors import ConfigError  # noqa: E402
 from headway.learn.policy import words  # noqa: E402
 from headway.learn.policy.corpus import Corpus, Sayer, Spoken, corpus_of, plain_words  # noqa: E402
+from headway.learn.policy.frames import FRAMES  # noqa: E402
+from headway.learn.policy.left_out import Split  # noqa: E402
+from headway.learn.policy.speech import (  # noqa: E402
+    Deed,
+    Speech,
+    Thing,
+    deed_of,
+    gerund,
+    participle,
+    past,
+)
 from headway.learn.policy.text import LENGTH, tokenizer, tokens  # noqa: E402
 from headway.learn.policy.text import words as split  # noqa: E402
 from headway.learn.policy.text_training import embeddings, train_text  # noqa: E402
@@ -87,6 +99,69 @@ def test_what_is_to_be_refused_is_never_a_command() -> None:
     assert [t for t in texts if CORPUS.index(t) is not None] == []
     assert any("not" in t.split() or "never" in t.split() for t in texts)
     assert all(t.strip() for t in texts)
+
+
+def test_every_frame_can_be_filled_and_no_filled_one_is_left_open() -> None:
+    sayer = Sayer(CORPUS, np.random.default_rng(0))
+    for family in (FRAMES.asked, *FRAMES.refused):
+        for frame in family.frames:
+            text = sayer.framed(replace(family, frames=(frame,)))
+            assert text, frame
+            assert "{" not in text, frame
+
+
+def test_a_frame_is_filled_with_what_its_command_is_about() -> None:
+    texts = [[plain_words(t) for t in c.texts("train")] for c in CORPUS.commands]
+    speech = Speech(texts, CORPUS.telling, {"item", "part"})
+    rng = np.random.default_rng(0)
+    for frame in (
+        "did you {do}",
+        "{it} was {verbed} {after}",
+        "{cmd} but not now",
+        "where is {it}",
+    ):
+        said = [speech.fill(frame, 1, rng) or "" for _ in range(50)]
+        assert all("blue" in t.split() and "red" not in t.split() for t in said)
+    both = (speech.fill("{it} or {other_it}", 1, rng) or "").split()
+    assert {"red", "blue"} <= set(both)
+    assert speech.fill("{nonsense}", 1, rng) is None
+
+
+def test_deeds_are_told_from_other_sentences() -> None:
+    def found(text: str) -> Deed | None:
+        return deed_of(plain_words(text), {"red", "blue"}, {"item", "box"})
+
+    lift = found("lift the lid of the red box")
+    assert lift == Deed("lift", "", "the lid of", Thing("red", "box"), "")
+    pick = found("pick up the red item for the blue box")
+    assert pick == Deed("pick", "up", "", Thing("red", "item"), "for the blue box")
+    assert pick.said(past("pick"), "the red one") == "picked up the red one for the blue box"
+    for text in ("the red item goes in the box", "next is the red item", "put it in the box"):
+        assert found(text) is None
+
+
+def test_verbs_have_their_forms() -> None:
+    verbs = ("put", "take", "open", "drop", "scan", "place", "carry", "load", "show")
+    assert [gerund(v) for v in verbs] == [
+        "putting", "taking", "opening", "dropping", "scanning", "placing", "carrying", "loading",
+        "showing",
+    ]  # fmt: skip
+    assert [participle(v) for v in verbs] == [
+        "put", "taken", "opened", "dropped", "scanned", "placed", "carried", "loaded", "shown",
+    ]  # fmt: skip
+    assert past("take") == "took"
+
+
+def test_what_is_left_out_is_learned_from_nowhere() -> None:
+    split = Split(CORPUS, 0, 3, "questions")
+    kept = {text for c in split.kept.commands for text in c.train} | set(split.kept.refused)
+    out = {text for texts in split.refused.values() for text in texts}
+    assert split.commands
+    assert not kept & (out | {text for text, _ in split.commands})
+    assert "questions" not in {f.name for f in split.kept.frames.refused}
+    for before, after in zip(FRAMES.refused[1:], split.kept.frames.refused, strict=True):
+        assert 0 < len(after.frames) < len(before.frames)
+    assert set(split.refused) == {"scenes", *(f.name for f in FRAMES.refused)}
 
 
 def test_sentences_belong_to_their_command_in_any_case() -> None:

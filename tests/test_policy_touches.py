@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from headway.kernels import telemetry
 from headway.learn.policy.touches import next_places, touches
@@ -72,3 +73,17 @@ def test_places_are_told_in_the_frame_of_the_measured_tcp_and_for_the_same_instr
     np.testing.assert_allclose(places[2], places[0])
     assert np.isnan(places[3]).all()  # it is held
     assert np.isnan(places[4]).all()  # nothing comes any more
+
+
+def test_touches_count_only_where_the_teacher_would_have_done_the_same():
+    pytest.importorskip("torch", reason="reading samples wants PyTorch: `make torch`")
+    from headway.learn.policy.samples import approved
+
+    chunks = np.zeros(3, [("t0_ns", "<i8"), ("actions", "<f4", (6, 7)), ("label", "<f4", (6, 7))])
+    chunks["t0_ns"] = 0, 100, 200
+    chunks["label"][1, 0, 1] = 0.03  # the teacher would have gone 3 cm elsewhere
+    chunks["label"][2] = np.nan  # nobody said what he would have done
+    times = np.array([50, 150, 199, 250], np.int64)
+    assert approved(chunks, times).tolist() == [True, False, False, True]
+    chunks["label"][:] = np.nan
+    assert approved(chunks, times).all()

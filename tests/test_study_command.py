@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,13 +15,13 @@ from PIL import Image
 from rich.console import Console
 from study_fake import result, write_plan
 
-from headway.errors import Busy, ConfigError, Missing, OutputError
+from headway.errors import Busy, ConfigError, Missing, OutputError, RecordingError
 from headway.learn import files
 from headway.learn.study import page, plan, plots, registration, results
 from headway.learn.study.command import Options, study_command
 from headway.learn.study.run import State
 from headway.learn.study.summary import summarise
-from headway.learn.study.table import summary, view
+from headway.learn.study.table import Shown, summary, view
 from headway.learn.study.units import Progress
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -61,7 +62,7 @@ class TestCommand:
         assert code == 0
         assert re.search(r"plan\.registered\.json: [0-9a-f]{64}", said)
         (here / "cell.toml").write_text("difficulty = 1\n")
-        with pytest.raises(ConfigError, match=r"the file cell\.toml has changed"):
+        with pytest.raises(ConfigError, match=r"cell\.toml has changed"):
             go(path)
         assert not (here / "runs").exists()
         with pytest.raises(ConfigError, match="take one"):
@@ -78,8 +79,10 @@ class TestCommand:
             f"# registration {sha}"
             in (here / "benchmarks/results/study/1.6_pick_place_1.csv").read_text()
         )
-        # What it was made with may change later: the results can still be shown.
-        (here / "cell.toml").write_text("difficulty = 1\n")
+        # What it was made with may change later, or be gone, and so may the plan: its page shows
+        # the results of the registration.
+        (here / "cell.toml").unlink()
+        path.write_text(path.read_text().replace("rounds = 2", "rounds = 3"))
         (here / "docs").mkdir()
         code, said = go(path, page=True)
         assert code == 0
@@ -87,6 +90,58 @@ class TestCommand:
         assert "All 3 units are finished" in text
         assert sha in text
         assert (here / "docs/img/study-curves.png").exists()
+
+    def test_a_worktree_of_the_registration_goes_on_where_this_checkout_was(self, here):
+        """Results and unfinished units are those of the first checkout, where frozen files have
+        changed; the worktree has the registered ones."""
+        path = registered(here, few=True, learn='trouble = [["fail", "1.5_pick_place_1", 1]]')
+        assert go(path, workers=1)[0] == 1
+        tree = here / "tree"
+        tree.mkdir()
+        for name in ("plan.toml", "plan.registered.json", "cell.toml"):
+            shutil.copy(here / name, tree / name)
+        (here / "cell.toml").write_text("difficulty = 1\n")
+        out, work = here / "benchmarks/results/study", here / "runs/study"
+        with pytest.raises(ConfigError, match=r"cell\.toml has changed"):
+            go(path)
+        (work / "1.5_pick_place_1" / "round1.json").write_text("{}")  # past the trouble
+        code, said = go(tree / "plan.toml", out=out, work=work, workers=1)
+        assert code == 0
+        assert "3 of 3 units finished" in said
+        assert len(csvs(here)) == 3
+        assert not (tree / "runs").exists()
+        worked = (work / "1.5_pick_place_1/worked.txt").read_text().split()
+        assert worked == ["0", "1", "2"]
+
+    def test_another_machine_goes_on_from_the_committed_results_alone(self, here, monkeypatch):
+        path = registered(here, few=True, learn='trouble = [["fail", "1.5_pick_place_1", 1]]')
+        assert go(path, workers=1)[0] == 1
+        finished = csvs(here)
+        assert len(finished) == 2
+        there = here / "there"
+        shutil.copytree(here / "benchmarks", there / "benchmarks")
+        for name in ("plan.toml", "plan.registered.json", "cell.toml"):
+            shutil.copy(here / name, there / name)
+        before = {p.name: p.read_bytes() for p in there.glob("benchmarks/results/study/*.csv")}
+        monkeypatch.chdir(there)
+        place = there / "runs/study/1.5_pick_place_1"
+        place.mkdir(parents=True)
+        (place / "round1.json").write_text("{}")  # past the trouble
+        code, said = go(there / "plan.toml", workers=1)
+        assert code == 0
+        assert "3 of 3 units finished" in said
+        ran = {p.name for p in (there / "runs/study").iterdir() if p.is_dir()}
+        assert ran - {"shared"} == {"1.5_pick_place_1"}
+        after = {p.name: p.read_bytes() for p in there.glob("benchmarks/results/study/*.csv")}
+        assert before.items() < after.items()
+        # Those of another registration are none of this one's.
+        registration.path_of(there / "plan.toml").unlink()
+        (there / "cell.toml").write_text("difficulty = 1\n")
+        go(there / "plan.toml", register=True)
+        with pytest.raises(RecordingError, match="results of another plan"):
+            go(there / "plan.toml", workers=1)
+        with pytest.raises(RecordingError, match="results of another plan"):
+            go(there / "plan.toml", page=True)
 
     def test_a_unit_that_fails_is_said_and_the_exit_code_tells(self, here):
         path = registered(here, few=True, learn='trouble = [["fail", "1.5_pick_place_1", 0]]')
@@ -190,6 +245,17 @@ class TestTable:
         # 1.5 units in an hour; 9 - 2 units are open, half of one is done.
         assert summary(self.state()) == "1 of 9 units finished, 1 failed, about 4 h 20 min to go"
 
+    def test_without_a_terminal_a_unit_that_waits_is_said_once(self):
+        console = Console(record=True, width=200, file=open(os.devnull, "w"))  # noqa: SIM115
+        shown, state = Shown(console), State(total=9, done={}, found=0)
+        waits = Progress(round=0, doing="waiting for B0_a_1", share=0.0, waits=True)
+        with console.file:
+            for now in (Progress(round=0, doing="starting", share=0.0), waits, waits):
+                state.running = {"1.6_a_1": now}
+                shown.state(state)
+        (line,) = console.export_text().splitlines()
+        assert line.startswith("1.6_a_1: round 0, waiting for B0_a_1")
+
     def test_a_row_for_each_unit_that_runs(self):
         console = Console(record=True, width=100, file=open(os.devnull, "w"))  # noqa: SIM115
         with console.file:
@@ -223,8 +289,14 @@ class TestPage:
                     row = f"| {arm.name} | {len(arm.seeds)} of {arm.planned} | {e.value:.3f} ["
                     assert row in text
             for v in workflow.versus:
-                assert f"{v.numbers['success'].value:+.3f} [" in text
+                value = f"{v.numbers['success'].value:+.3f} ["
+                assert f"| {v.first} - {v.second} | {v.seeds} of {v.planned} | {value}" in text
+        assert "- 1.6 and 1.5 are not" in text or "- 1.6 is ahead of 1.5" in text
+        assert re.search(r"^- 1\.6 .* 1\.5.*: .*, 2 of 3 seeds\.$", text, re.MULTILINE)
+        for name, count in (("1.5", "2 of 3"), ("1.6", "3 of 3")):  # recovery and so on
+            assert len(re.findall(rf"^\| {name} \| {count} \|", text, re.MULTILINE)) >= 2
         assert ">=30" in text
+        assert "may change with the others" in text
         for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
             assert len({line.count("|") for line in table.splitlines()}) == 1
 
@@ -282,6 +354,12 @@ class TestOurPlans:
         main = [u for u in units if u.arm in ("B0", "1.5", "1.6")]
         assert len(main) == 3 * 3 * 8
         assert units[: len(main)] == main  # controls come after them
+        for seed in made.seeds.units:  # after any time, what is finished can be compared
+            some = main[9 * (seed - 1) : 9 * seed]
+            assert {(u.workflow, u.arm) for u in some} == {(u.workflow, u.arm) for u in main}
+            assert {u.seed for u in some} == {seed}
+        for a, b, c in zip(main, main[1:], main[2:], strict=False):
+            assert len({a.workflow, b.workflow, c.workflow}) == 3
         assert made.robot_s >= 900.0
         orders = made.suites["main"].orders
         assert all(orders[r] >= 200 for r in (0, 2, 5))

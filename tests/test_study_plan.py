@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+from pathlib import Path
 
 import pytest
 from study_fake import result, write_plan
@@ -25,11 +28,11 @@ def changed(path, old, new):
 
 
 class TestPlan:
-    def test_units_come_by_priority_and_seed_by_seed(self, path):
+    def test_units_come_by_priority_seed_by_seed_with_neighbours_of_different_workflows(self, path):
         names = [u.name for u in plan.units(plan.load(path))]
         assert names[:6] == [
-            "B0_pick_place_1", "1.5_pick_place_1", "1.6_pick_place_1",
-            "B0_shoebox_1", "1.5_shoebox_1", "1.6_shoebox_1",
+            "B0_pick_place_1", "B0_shoebox_1", "1.5_pick_place_1",
+            "1.5_shoebox_1", "1.6_pick_place_1", "1.6_shoebox_1",
         ]  # fmt: skip
         assert names[6:12] == [n[:-1] + "2" for n in names[:6]]
         assert names[12:] == ["1.6-clock_shoebox_1"]
@@ -38,6 +41,21 @@ class TestPlan:
         made = {u.name: u.settings for u in plan.units(plan.load(path))}
         assert made["1.5_shoebox_1"] == {"steps": 1000}
         assert made["1.6_shoebox_1"] == {"steps": 500}
+
+    def test_a_workflow_may_have_settings_of_its_own_table_by_table(self, path):
+        table = "demonstrations = { orders = 20, disturb = 0.04 }"
+        text = path.read_text().replace("steps = 1000", f"steps = 1000\n{table}")
+        path.write_text(
+            f"{text}\n[workflow.shoebox]\ndemonstrations = {{ orders = 60 }}\nsteps = 9\n"
+        )
+        made = {u.name: u.settings for u in plan.units(plan.load(path))}
+        many = {"orders": 60, "disturb": 0.04}
+        assert made["1.5_shoebox_1"] == {"steps": 9, "demonstrations": many}
+        assert made["1.6_shoebox_1"] == {"steps": 500, "demonstrations": many}
+        assert made["1.5_pick_place_1"]["demonstrations"]["orders"] == 20
+        path.write_text(f"{text}\n[workflow.shoebos]\nsteps = 9\n")
+        with pytest.raises(ConfigError, match=r"\[workflow.shoebos\].*shoebox"):
+            plan.load(path)
 
     def test_arms_are_tested_on_the_same_orders_and_no_scene_is_used_twice(self, path):
         made = plan.units(plan.load(path))
@@ -85,14 +103,30 @@ def current(path):
     return registration.now(plan.load(path), path.parent)
 
 
+def hold(path, now):
+    registration.hold(path, now, path.parent / "out", path.parent / "work")
+
+
+def commit(folder):
+    """Commit all of `folder`; returns the commit in short."""
+    who = ["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
+    for command in (["init", "-q"], ["add", "."], [*who, "commit", "-q", "-m", "all"]):
+        subprocess.run(["git", *command], cwd=folder, check=True)
+    made = subprocess.run(
+        ["git", "rev-parse", "--short=12", "HEAD"],
+        cwd=folder, check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    return made.stdout.strip()
+
+
 class TestRegistration:
     def test_it_is_written_once_and_holds(self, path):
         with pytest.raises(ConfigError, match="--register"):
-            registration.hold(path, current(path))
+            hold(path, current(path))
         first = registration.register(path, current(path))
         assert first == path.with_name("plan.registered.json")
         assert registration.register(path, current(path)) == first
-        registration.hold(path, current(path))
+        hold(path, current(path))
         assert json.loads(first.read_text())["plan"]["rounds"] == 2
         assert len(current(path).sha256) == 64
 
@@ -112,26 +146,78 @@ class TestRegistration:
     def test_a_changed_plan_is_refused_with_what_changed(self, path, old, new, says):
         registration.register(path, current(path))
         changed(path, old, new)
-        for refuse in (registration.hold, registration.register):
+        for refuse in (hold, registration.register):
             with pytest.raises(ConfigError, match=says):
                 refuse(path, current(path))
 
     def test_a_changed_file_is_refused(self, path):
         registration.register(path, current(path))
         (path.parent / "cell.toml").write_text("difficulty = 2\n")
-        with pytest.raises(ConfigError, match=r"the file cell.toml has changed"):
-            registration.hold(path, current(path))
-        # Results can still be read: what they were made with is in the registration.
-        assert registration.hold_plan(path, current(path)) != current(path)
+        with pytest.raises(ConfigError, match=r"not committed: the file .*/cell.toml has changed"):
+            hold(path, current(path))
+
+    @pytest.mark.skipif(shutil.which("git") is None, reason="wants git")
+    @pytest.mark.parametrize("gone", [False, True])
+    def test_it_says_how_the_study_goes_on_beside_changed_files(self, path, gone, monkeypatch):
+        monkeypatch.chdir(path.parent)
+        path = Path("plan.toml")
+        registration.register(path, current(path))
+        first = commit(path.parent)
+        if gone:
+            Path("cell.toml").unlink()
+        else:
+            Path("cell.toml").write_text("difficulty = 2\n")
+        commit(path.parent)
+        out, work = Path("results"), Path("runs")
+        now = registration.now(plan.load(path), path.parent, whole=False)
+        with pytest.raises(ConfigError) as error:
+            registration.hold(path, now, out, work)
+        said = str(error.value)
+        what = "is gone" if gone else "has changed"
+        for words in (
+            f"these files changed since the registration of {first} ",
+            f": the file cell.toml {what}: run the study from a worktree of that commit: ",
+            f"`git worktree add ../study-{first} {first}`",
+            f"`headway study --out {out.resolve()} --work {work.resolve()}`",
+            f"`make study STUDY_OUT={out.resolve()} STUDY_WORK={work.resolve()}`",
+        ):
+            assert words in said
+
+    def test_results_are_read_by_the_plan_that_was_registered(self, path):
+        wanted = plan.load(path)
+        registration.register(path, current(path))
+        changed(path, "rounds = 2", "rounds = 3")
+        (path.parent / "cell.toml").unlink()
+        made, held = registration.registered(path)
+        assert made == wanted
+        assert plan.units(made) == plan.units(wanted)
+        assert held == registration.read(path)
+
+    def test_code_of_another_checkout_does_not_run_in_its_place(self, path):
+        other = path.parent / "tests"
+        other.mkdir()
+        (other / "study_fake.py").write_text("fake = None\n")
+        changed(path, '["cell.toml"]', '["cell.toml", "tests/*.py"]')
+        registration.register(path, current(path))
+        registration.check_code(path, "study_fake:fake")  # beside another folder: no copy of it
+        running = Path(units.load_runner("study_fake:fake").run.__code__.co_filename).resolve()
+        below = path.parent / running.parts[-3] / "tests"
+        below.mkdir(parents=True)
+        (below / "study_fake.py").write_text("fake = None\n")
+        registration.path_of(path).unlink()
+        changed(path, '"tests/*.py"', '"**/*.py"')
+        registration.register(path, current(path))
+        with pytest.raises(ConfigError, match=f"found that {running} would run"):
+            registration.check_code(path, "study_fake:fake")
 
     def test_an_edited_registration_is_refused(self, path):
         file = registration.register(path, current(path))
         file.write_text(file.read_text().replace("900.0", "900.00"))
         with pytest.raises(ConfigError, match="edited"):
-            registration.hold(path, current(path))
+            hold(path, current(path))
         file.write_text("{")
         with pytest.raises(ConfigError, match="no registration"):
-            registration.hold(path, current(path))
+            hold(path, current(path))
 
     def test_patterns_reach_upwards_and_must_find_something(self, path):
         folder = path.parent / "study"
@@ -146,7 +232,7 @@ class TestRegistration:
 
 @pytest.fixture
 def unit(path):
-    return plan.units(plan.load(path))[2]
+    return plan.units(plan.load(path))[4]
 
 
 class TestResults:
@@ -197,7 +283,7 @@ class TestResults:
             RecordingError, match=r"wanted `registration 0ther`, found|another plan"
         ):
             results.read(file, "0ther", unit)
-        other = plan.units(plan.load(path))[1]
+        other = plan.units(plan.load(path))[2]
         with pytest.raises(RecordingError, match=r"unit 1.5 pick_place 1"):
             results.read(file, "5ha", other)
         (file.parent / "notes.csv").write_text("a,b\n")

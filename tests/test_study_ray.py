@@ -54,7 +54,7 @@ class Killed:
 
 def test_units_and_parts_run_there_and_lost_ones_go_on(tmp_path):
     path = write_plan(tmp_path, 1, learn='trouble = [["kill", "1.5_pick_place_1", 1]]')
-    made = plan.units(plan.load(path))[:2]
+    made = [u for u in plan.units(plan.load(path)) if u.workflow == "pick_place"][:2]
     with on_ray.connect(on_ray.LOCAL, slots=2) as executor:
         assert executor.slots == 2
         state = run(
@@ -63,6 +63,7 @@ def test_units_and_parts_run_there_and_lost_ones_go_on(tmp_path):
         )  # fmt: skip
         assert len(state.done) == 2
         assert len(results.finished(tmp_path / "results", "5ha", made)) == 2
+        assert [p.name for p in (tmp_path / "work" / "shared").iterdir()] == ["pick_place_1"]
         worked = (tmp_path / "work" / made[1].name / "worked.txt").read_text().split()
         assert worked == ["0", "1", "1", "2"]  # the round in which it was killed, once more
 

@@ -58,6 +58,7 @@ def test_units_run_and_leave_a_file_each_and_nothing_is_run_again(tmp_path):
     made, state = go(tmp_path, keep=TWO, show=show)
     assert set(state.done) == {u.key for u in made}
     assert (state.failed, state.running) == ({}, {})
+    assert [p.name for p in (tmp_path / "work" / "shared").iterdir()] == ["pick_place_1"]
     again = results.finished(tmp_path / "results", "5ha", made)
     assert {k: len(v.orders) for k, v in again.items()} == {u.key: 140 for u in made}
     assert [n for n, _, _ in show.states][-1] == 2

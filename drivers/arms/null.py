@@ -13,6 +13,7 @@ from msgspec import Meta
 from headway import config
 from headway.clock import NS, Clock
 from headway.drivers import Context, RemoteStop
+from headway.drivers.joint_range import refuse_out_of_range
 from headway.drivers.model import RobotModel, load
 from headway.drivers.null_source import NullSource
 from headway.errors import ConfigError, DeviceError
@@ -72,6 +73,7 @@ class NullArm(NullSource[ArmState]):
         n = self.model.n
         if q.shape != (n,) or not all(map(math.isfinite, q.tolist())):
             raise DeviceError(f"the null arm wants {n} finite joint positions, found {q}")
+        refuse_out_of_range(q, self.limits, "the null arm")
         now = self.clock.now()
         sent = q.copy()
         with self._lock:

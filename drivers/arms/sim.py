@@ -6,6 +6,7 @@ import math
 
 from headway import config
 from headway.drivers import Context, RemoteStop
+from headway.drivers.joint_range import refuse_out_of_range
 from headway.drivers.sim import cell_of
 from headway.drivers.sim.cell import Cell
 from headway.drivers.sim.source import SimSource
@@ -69,6 +70,7 @@ class SimArm(SimSource[ArmState]):
                 f"the simulated arm wants {n} finite joint positions, of "
                 f"{', '.join(self.model.joints)}, found {q}"
             )
+        refuse_out_of_range(q, self.limits, "the simulated arm")
         with self.cell.lock:
             self.cell.sync()
             self.cell.follow(q, deadline_ns)

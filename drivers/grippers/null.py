@@ -34,6 +34,9 @@ class NullGripper(NullSource[GripperState]):
     def sample(self) -> GripperState:
         return GripperState(self._width, self._width, 0.0)
 
+    def activate(self) -> None:
+        """Nothing: it is always ready."""
+
     def command(self, width: float, *, force: float) -> None:
         if not (math.isfinite(width) and math.isfinite(force)):
             raise DeviceError(

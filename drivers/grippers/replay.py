@@ -41,6 +41,9 @@ class ReplayGripper(ReplaySource[GripperState]):
         known = None if math.isnan(vacuum) else vacuum
         return GripperState(width, ref, force, known), bad(width=width)
 
+    def activate(self) -> None:
+        """Nothing: a recording obeys nobody."""
+
     def command(self, width: float, *, force: float) -> None:
         if not (math.isfinite(width) and math.isfinite(force)):
             raise DeviceError(f"the gripper wants finite numbers, found {width} m, {force} N")

@@ -41,6 +41,9 @@ class SimGripper(SimSource[GripperState]):
         force = max(0.0, float(cell.finger_force[0]) + cfg.force_noise * noise.standard_normal())
         return GripperState(width, cell.width_ref, force)
 
+    def activate(self) -> None:
+        """Nothing: it is always ready."""
+
     def command(self, width: float, *, force: float) -> None:
         if not (math.isfinite(width) and math.isfinite(force)):
             raise DeviceError(

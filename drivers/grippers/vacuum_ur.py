@@ -43,6 +43,8 @@ class UrVacuum(UrSource[GripperState]):
     controller reports it; `vacuum` is 1 or 0 by the sensor. Raises ConfigError for an output that
     the bank does not have."""
 
+    kind = "vacuum_ur"
+
     def __init__(self, cfg: Config, link: Link) -> None:
         count, first = _BANKS[cfg.bank]
         if cfg.output >= count:
@@ -63,6 +65,9 @@ class UrVacuum(UrSource[GripperState]):
         if cfg.sensor is not None:
             vacuum = float(bool(state.inputs >> cfg.sensor & 1) != cfg.sensor_low)
         return GripperState(width, width, 0.0, vacuum), said_of(state), True
+
+    def activate(self) -> None:
+        """Nothing: its outputs are there as soon as the controller is."""
 
     def command(self, width: float, *, force: float) -> None:
         """See `Gripper`. The force of a suction cup cannot be chosen. Never waits."""

@@ -7,6 +7,7 @@ from typing import Generic, TypeVar
 
 from headway.clock import NS
 from headway.drivers.sim.cell import Cell
+from headway.errors import DeviceError
 from headway.types import Health, Info, Sample, Stamp
 
 T = TypeVar("T")
@@ -38,6 +39,8 @@ class SimDevice(Generic[T]):
     def _pace(self, timeout_s: float) -> None:
         """In real time, wait for the next period of `rate_hz`. With `timeout_s` 0, and always in
         lock-step, return at once."""
+        if self._state == "closed":
+            raise DeviceError(f"the {self.info.model} is closed: open it before reading")
         clock = self.cell.clock
         if timeout_s > 0 and clock.realtime:
             self._due = max(self._due + self._period_ns, clock.now())
@@ -56,8 +59,7 @@ class SimSource(SimDevice[T]):
         raise NotImplementedError
 
     def read(self, timeout_s: float) -> Sample[T]:
-        if timeout_s > 0:
-            self._pace(timeout_s)
+        self._pace(timeout_s)
         cell = self.cell
         with cell.lock:
             cell.sync()

@@ -9,11 +9,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import termios
 from typing import Any
 
 from headway.errors import Busy, DeviceError, Missing
 
 BY_NUMBER = "serial:"
+# What pyserial raises for a port that was unplugged, or closed while it waited (the middle two).
+_GONE = (OSError, TypeError, AttributeError, termios.error)
 
 
 class SerialPort:
@@ -49,7 +52,7 @@ class SerialPort:
             # `in_waiting` may say 0 where bytes are there, so what has arrived is asked for.
             port.timeout = 0
             return bytes(first + port.read(size - 1))
-        except (OSError, TypeError, AttributeError) as e:  # the last two: closed while it waited
+        except _GONE as e:
             raise self._lost(e) from None
 
     def write(self, data: bytes, timeout_s: float = 0.5) -> None:
@@ -63,14 +66,14 @@ class SerialPort:
                 f"wanted the serial port {self.port} to take {len(data)} bytes within "
                 f"{timeout_s:g} s, found that it does not: is its device powered?"
             ) from None
-        except (OSError, TypeError, AttributeError) as e:
+        except _GONE as e:
             raise self._lost(e) from None
 
     def discard(self) -> None:
         port = self._opened()
         try:
             port.reset_input_buffer()
-        except (OSError, TypeError, AttributeError) as e:
+        except _GONE as e:
             raise self._lost(e) from None
 
     def close(self) -> None:

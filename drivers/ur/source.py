@@ -16,9 +16,10 @@ T = TypeVar("T")
 
 class UrSource(Generic[T]):
     """A device called `name` at the controller of `link`. Subclasses implement `value`, and
-    `identify` where there is something to check when it is opened."""
+    `identify` where there is something to check when it is opened. `kind` is their driver's."""
 
     waits = True
+    kind = "ur"
 
     def __init__(self, link: Link, name: str) -> None:
         self.link, self.name = link, name
@@ -30,7 +31,7 @@ class UrSource(Generic[T]):
     def described(self) -> Info:
         """What is known of the device by now."""
         of = self.link.info
-        return Info("ur", f"{of.model} {self.name}", of.serial, of.firmware, of.uri)
+        return Info(self.kind, f"{of.model} {self.name}", of.serial, of.firmware, of.uri)
 
     def identify(self) -> None:
         """Raises DeviceError where `info` is not what was expected. The link is open."""

@@ -155,12 +155,13 @@ class Loop:
         return result
 
     def prepare(self, instruction: str | None, log: NullLog) -> Episode:
-        """Activate the arm, open the jaws, and begin a new episode with the arm at rest. Raises
-        what the drivers and `Episode` raise."""
+        """Activate arm and gripper, open the jaws, and begin a new episode with the arm at rest.
+        Raises what the drivers and `Episode` raise."""
         station = self.station
         station.arm_device.activate()
         gripper = station.gripper_device
         if gripper is not None:
+            gripper.activate()
             gripper.command(gripper.stroke, force=self.cfg.grip_force)
         self._finish = None
         self._instructions.clear()

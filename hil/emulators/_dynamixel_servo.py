@@ -10,7 +10,7 @@ from headway.hil.journal import Journal
 from headway.hil.servos import Servos
 
 TURN, CENTRE = 4096, 2048
-_SIZE, _EEPROM = 147, 64
+SIZE, _EEPROM = 147, 64
 MODEL, ID, RETURN_DELAY, STATUS_LEVEL = 0, 7, 9, 68
 _MAX, _MIN, _SHUTDOWN = 48, 52, 63
 _TORQUE, _REGISTERED, _HARDWARE, _WATCHDOG = 64, 69, 70, 98
@@ -46,7 +46,7 @@ class Servo:
     ) -> None:
         self._index, self._motion, self._faults, self._journal = index, motion, faults, journal
         self._volts = volts
-        self.memory = bytearray(_SIZE)
+        self.memory = bytearray(SIZE)
         self._heard = 0.0
         self._position = 0
         self._commanded = False
@@ -71,7 +71,7 @@ class Servo:
 
     def reboot(self) -> None:
         """End what a hardware error has begun, where that is over."""
-        self.memory[_EEPROM:] = bytes(_SIZE - _EEPROM)
+        self.memory[_EEPROM:] = bytes(SIZE - _EEPROM)
         self._start()
         for kind, bit in BITS.items():
             if self._faults.active(kind, self.id):
@@ -109,9 +109,9 @@ class Servo:
             self._journal.write("stopped", "bus watchdog", id=self.id)
 
     def read(self, address: int, count: int) -> bytes:
-        """`count` bytes from `address` on, as they are now; 0 where there are none."""
+        """`count` bytes from `address` on, as they are now; they lie within SIZE."""
         self._measure()
-        return bytes(self.memory[address : address + count]).ljust(count, b"\0")
+        return bytes(self.memory[address : address + count])
 
     def _measure(self) -> None:
         motion, i = self._motion, self._index
@@ -143,7 +143,7 @@ class Servo:
 
     def _refusal(self, address: int, values: bytes, end: int) -> int:
         if end > _MEASURED or not values:
-            return ACCESS if end <= _SIZE and values else DATA_LENGTH
+            return ACCESS if end <= SIZE and values else DATA_LENGTH
         if address < _EEPROM and self._motion.has_torque(self._index):
             return ACCESS
         if address <= _WATCHDOG < end and 127 < values[_WATCHDOG - address] < _FIRED:

@@ -18,7 +18,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from msgspec import Meta
@@ -171,6 +171,15 @@ def _remainder(byte: int) -> int:
 
 
 _REMAINDERS = [_remainder(byte) for byte in range(256)]
+
+
+DRIVERS = (("ft", "bota"),)
+WIRE = ("serial", ("port",))
+
+
+def table(folder: str, uri: str) -> dict[str, Any]:
+    """The driver's keys for the sensor at `uri`, see `headway.hil.emulators`."""
+    return {"port": uri, "sinc_length": 512}  # 100 Hz
 
 
 def serve(

@@ -154,7 +154,9 @@ class _Bus:
         if instruction == _PING:
             values = bytes(one.memory[servo.MODEL : servo.MODEL + 2]) + bytes([one.memory[6]])
         elif instruction == _READ and len(body) == 4 and to != ALL:
-            values = one.read(*struct.unpack("<HH", body))
+            address, size = struct.unpack("<HH", body)
+            inside = size > 0 and address + size <= servo.SIZE
+            error, values = (0, one.read(address, size)) if inside else (servo.DATA_LENGTH, b"")
         elif instruction == _WRITE and len(body) >= 2:
             error = one.write(struct.unpack_from("<H", body)[0], body[2:])
         elif instruction == _REG_WRITE and len(body) >= 2:
@@ -178,7 +180,8 @@ class _Bus:
         fast, one packet has all of them, and a silent servo ends it."""
         answers = []
         for id_, address, size in wanted:
-            found = self._listening(id_) if id_ != ALL else []
+            inside = id_ != ALL and size > 0 and address + size <= servo.SIZE
+            found = self._listening(id_) if inside else []
             if not found and fast:
                 break
             for one in found:
@@ -187,6 +190,8 @@ class _Bus:
         if not fast:
             return b"".join(status(*answer) for answer in answers)
         length = 1 + sum(size + 4 for _, _, size in wanted)
+        if not answers or length > _LONGEST:
+            return b""
         said = HEADER + bytes([ALL]) + length.to_bytes(2, "little") + bytes([_STATUS])
         for id_, error, values in answers:
             said += bytes([error, id_]) + values

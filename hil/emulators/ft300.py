@@ -14,7 +14,7 @@ from __future__ import annotations
 import struct
 import threading
 from collections.abc import Callable, Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from msgspec import Meta
@@ -121,6 +121,15 @@ def _identity(cfg: Config) -> dict[int, int]:
         **dict(zip(range(510, 514), words, strict=True)),
         514: cfg.year,
     }
+
+
+DRIVERS = (("ft", "ft300"),)
+WIRE = ("serial", ("port",))
+
+
+def table(folder: str, uri: str) -> dict[str, Any]:
+    """The driver's keys for the sensor at `uri`, see `headway.hil.emulators`."""
+    return {"port": uri}
 
 
 def serve(

@@ -23,7 +23,8 @@ import struct
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
+from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 from msgspec import Meta
@@ -191,6 +192,19 @@ def _http(cfg: Config) -> ThreadingHTTPServer:
             """Say nothing."""
 
     return ThreadingHTTPServer((cfg.host, cfg.http_port), Handler)
+
+
+DRIVERS = (("ft", "rdt"),)
+WIRE = ("udp", ("host", "port"))
+SETUP = {"rate_hz": 200.0}
+
+
+def table(folder: str, uri: str) -> dict[str, Any]:
+    """The driver's keys for the sensor at `uri`, see `headway.hil.emulators`."""
+    parts = urlsplit(uri)
+    (web,) = parse_qs(parts.query)["http"]
+    at = {"host": parts.hostname, "port": parts.port, "http_port": int(web)}
+    return {**at, **SETUP}
 
 
 def serve(

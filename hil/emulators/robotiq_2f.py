@@ -18,7 +18,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 from msgspec import Meta
 
@@ -204,6 +204,15 @@ class _Gripper:
         self._status, self._fault = _ACTIVATING, _DELAYED if go else 0
         self._active_at = time.monotonic() + self.cfg.activation_s
         self._move(self._plant.stroke, *(self.cfg.force[0], self.cfg.speed[1]))
+
+
+DRIVERS = (("grippers", "robotiq_2f"),)
+WIRE = ("serial", ("port",))
+
+
+def table(folder: str, uri: str) -> dict[str, Any]:
+    """The driver's keys for the gripper at `uri`, see `headway.hil.emulators`."""
+    return {"port": uri}
 
 
 def serve(

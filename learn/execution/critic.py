@@ -23,7 +23,7 @@ class CriticFit(Struct, frozen=True):
 
     members: int = 3
     doubt: float = 0.5
-    fit: Regression = Regression(steps=800, width=128, weight_decay=1e-2)
+    fit: Regression = Regression(steps=400, width=128, weight_decay=1e-2)
 
 
 class Critic(nn.Module):

@@ -88,6 +88,20 @@ class Lesson:
         return int((helped[1:] & ~helped[:-1]).sum())
 
     @property
+    def takeovers(self) -> Floats:
+        """When [s] somebody took over from the policy."""
+        helped = self.source == ORACLE
+        return self.at[helped & ~np.concatenate([[False], helped[:-1]])]
+
+    def helped_at(self, t: Floats) -> NDArray[np.bool_]:
+        """Whether at each of the times `t` (m,) [s] somebody drove who had taken over."""
+        if not len(self.at):
+            return np.zeros(len(t), bool)
+        newest = np.searchsorted(self.at, t + 1e-9, side="right") - 1
+        found: NDArray[np.bool_] = (newest >= 0) & (self.source[np.maximum(0, newest)] == ORACLE)
+        return found
+
+    @property
     def known_end(self) -> bool:
         """Whether the episode was left to end by itself."""
         return self.end != INTERRUPTED

@@ -1,7 +1,7 @@
-"""The value that "1.5" learns from: the probability that the order ends well, from its outcome
-alone. It is given all that PRO is given, and more, so that the comparison is fair: the same
-features of the telemetry, what the policy's eyes saw, how many lines the station has closed, and
-the time.
+"""The value that "1.5" learns from: the probability that the policy ends the order well, from its
+outcome alone; an order in which somebody took over is none that it would have ended well by itself.
+It is given all that PRO is given, and more, so that the comparison is fair: the same features of
+the telemetry, what the policy's eyes saw, how many lines the station has closed, and the time.
 
 There is one label an episode, so a network on hundreds of numbers learns episodes by heart. A
 recurrent one like PRO's did: its log loss on episodes that it had not seen was worse than that of a
@@ -23,6 +23,7 @@ from headway.learn.execution.descent import Descent
 from headway.learn.execution.lessons import Lesson, Singles, episode_of
 from headway.learn.execution.process import FOLDS, fold_of
 from headway.learn.execution.regression import Members
+from headway.learn.rollout import ORACLE
 
 LOOK = 10  # steps between two looks at the episodes that are held out
 
@@ -41,43 +42,58 @@ class OutcomeFit(Struct, frozen=True):
 
 
 def cross_fitted(lessons: Sequence[Lesson], how: OutcomeFit, seed: int) -> list[Singles]:
-    """The probability (D,) of success at every decision of each lesson, by networks that were
-    taught the other fold. An order without an outcome teaches nothing; without a fold of orders
-    that went well and others that did not, it is the share of those that did."""
+    """The probability (D,) that the policy by itself ends the order well, at every decision of each
+    lesson, by networks that were taught the other fold (`by_itself`). Where that fold has too few
+    orders, or nothing but successes or failures, it is the share of those that ended well."""
     x = np.concatenate([_inputs(lesson) for lesson in lessons])
     episode = episode_of(lessons)
-    outcome = np.array([np.nan if e.success is None else float(e.success) for e in lessons])
+    wanted = np.concatenate([by_itself(lesson) for lesson in lessons])
     out = np.full(len(x), np.nan, np.float32)
     for k in range(FOLDS):
-        mine = np.isin(episode, np.flatnonzero(fold_of(len(lessons)) == k))
-        taught = np.flatnonzero((fold_of(len(lessons)) != k) & np.isfinite(outcome))
-        good = outcome[taught]
-        if len(good) < 2 * how.members or good.min() == good.max():
+        mine = fold_of(len(lessons))[episode] == k
+        taught = ~mine & np.isfinite(wanted)
+        orders, good = np.unique(episode[taught]), wanted[taught]
+        if len(orders) < 2 * how.members or good.min() == good.max():
             # One more of each kind, so that nothing is certain after a few orders (Laplace).
-            out[mine] = (good.sum() + 1.0) / (len(good) + 2.0)
+            out[mine] = (
+                (good.mean() * len(orders) + 1.0) / (len(orders) + 2.0) if len(good) else 0.5
+            )
             continue
-        out[mine] = _told(x, episode, outcome, taught, mine, how, seed * FOLDS + k)
+        out[mine] = _told(x, episode, wanted, orders, mine, how, seed * FOLDS + k)
     parts: list[Singles] = np.split(out, np.cumsum([len(e.at) for e in lessons])[:-1])
     return parts
+
+
+def by_itself(x: Lesson) -> Singles:
+    """Whether (D,) the order of `x` ended well without anybody taking over after the decision: 1 or
+    0, NaN where nobody knows, and while somebody else drove."""
+    out = np.full(len(x.at), np.nan if x.success is None else float(x.success), np.float32)
+    if x.success and len(x.takeovers):
+        out[x.at < x.takeovers[-1]] = 0.0
+    out[x.source == ORACLE] = np.nan
+    return out
 
 
 def _told(
     x: Singles,
     episode: NDArray[np.int64],
-    outcome: NDArray[np.float64],
+    wanted: Singles,
     taught: NDArray[np.int64],
     mine: NDArray[np.bool_],
     how: OutcomeFit,
     seed: int,
 ) -> Singles:
-    """What networks that are taught the episodes `taught` say of the decisions `mine`."""
+    """What networks that are taught what is known of `wanted` (D,) in the episodes `taught` say of
+    the decisions `mine`."""
     order = np.random.default_rng([seed, 23]).permutation(taught)
     parts = [order[m :: how.members] for m in range(how.members)]
-    held = [torch.from_numpy(np.flatnonzero(np.isin(episode, p))) for p in parts]
+    known = np.isfinite(wanted)
+    held = [torch.from_numpy(np.flatnonzero(known & np.isin(episode, p))) for p in parts]
     rows = [
-        torch.from_numpy(np.flatnonzero(np.isin(episode, np.setdiff1d(taught, p)))) for p in parts
+        torch.from_numpy(np.flatnonzero(known & np.isin(episode, np.setdiff1d(taught, p))))
+        for p in parts
     ]
-    X, Y = torch.from_numpy(x), torch.from_numpy(outcome[episode].astype(np.float32))
+    X, Y = torch.from_numpy(x), torch.from_numpy(wanted)
     asked = X[torch.from_numpy(np.flatnonzero(mine))]
     best = [np.inf] * how.members
     said = [torch.zeros(len(asked))] * how.members

@@ -44,8 +44,8 @@ class Schedule(Struct, frozen=True):
     """How long and on what to train: `steps` of `pieces` pieces of `piece_s` [s], of which the
     first `warm_s` [s] only warm up the state. A share `rare` of the pieces holds something rare."""
 
-    steps: int = 300
-    pieces: int = 48
+    steps: int = 200
+    pieces: int = 24
     piece_s: float = 4.0
     warm_s: float = 1.0
     rare: float = 0.34

@@ -51,13 +51,13 @@ class Arm(Struct, frozen=True):
 
 ARMS: dict[str, Arm] = {
     "B0": Arm("demonstrations", oracle=False, candidates=1),
-    "1.5": Arm("outcome", candidates=2),
+    "1.5": Arm("outcome"),
     "1.6": Arm("pro"),
     # Controls.
     "1.6-alone": Arm("pro", oracle=False),
-    "1.5-alone": Arm("outcome", oracle=False, candidates=2),
+    "1.5-alone": Arm("outcome", oracle=False),
     "1.6-n1": Arm("pro", candidates=1),
-    "1.5-n4": Arm("outcome"),
+    "1.5-n1": Arm("outcome", candidates=1),
     "attempts": Arm("attempts"),
     "clock": Arm("clock"),
     "shuffled": Arm("shuffled"),
@@ -106,15 +106,6 @@ def learning(name: str, settings: dict[str, Any], where: str) -> Learning:
     usual = msgspec.to_builtins(Learning(base="", arm=ARMS["1.6"]))
     del usual["base"]
     made: Learning = config.decode(
-        _over(usual, {**rest, "arm": own}), Learning, f"{where}: settings of the arm {name!r}"
+        config.over(usual, {**rest, "arm": own}), Learning, f"{where}: settings of the arm {name!r}"
     )
     return made
-
-
-def _over(usual: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    """`given` over `usual`, table by table: what is not given of a table keeps its usual value."""
-    out = dict(usual)
-    for key, value in given.items():
-        both = isinstance(value, dict) and isinstance(usual.get(key), dict)
-        out[key] = _over(usual[key], value) if both else value
-    return out

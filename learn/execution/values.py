@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from headway.config import Struct
 from headway.errors import ConfigError
@@ -41,7 +42,7 @@ class Worth(Struct, frozen=True):
     """How gains are made. `horizon_s` [s] of decisions; `risk` and `unstable` are lambda and mu [s]
     of loss a second; `fail` and `line` scale Cf and Cr, see `costs`."""
 
-    horizon_s: float = 1.5
+    horizon_s: float = 3.0
     risk: float = 0.17
     unstable: float = 0.17
     fail: float = 1.2
@@ -131,18 +132,23 @@ def with_signals(
         s = all_steps.at(x.step)
         phi = potential(x, s, price)
         penalty = (worth.risk * s.risk + worth.unstable * s.unstable) * x.decision_s
-        out.append(gains(phi, final(x, phi, price), penalty.astype(np.float64), steps(x, worth)))
+        given_up = np.asarray(-price.fail - lines_left(x) * price.line, np.float64)
+        out.append(by_itself(x, phi, final(x, phi, price), given_up, np.asarray(penalty), worth))
     return out
 
 
 def potential(x: Lesson, s: Signals, price: Costs) -> Floats:
     """Phi (D,) [s] at the decisions of `x`, by the signals `s` at them."""
-    left = np.maximum(0, x.happened.lines - 1 - x.closed_by(x.at))
     p = s.closes.astype(np.float64)
     due = -(p * s.to_close + (1.0 - p) * price.fail)
     # Once all lines are closed nothing is due: what is left is the outcome.
     due[x.closed_by(x.at) >= x.happened.lines] = 0.0
-    return due - left * price.line
+    return due - lines_left(x) * price.line
+
+
+def lines_left(x: Lesson) -> NDArray[np.int64]:
+    """How many lines (D,) are left at the decisions of `x` after the one that is due."""
+    return np.maximum(0, x.happened.lines - 1 - x.closed_by(x.at))
 
 
 def final(x: Lesson, phi: Floats, price: Costs) -> float:
@@ -162,7 +168,8 @@ def with_outcome(lessons: Sequence[Lesson], value: Sequence[Singles], worth: Wor
     for x, v in zip(lessons, value, strict=True):
         phi = v.astype(np.float64)
         end = float(x.success) if x.success is not None else float(phi[-1])
-        out.append(gains(phi, end, np.zeros(len(phi)), steps(x, worth)))
+        nothing = np.zeros(len(phi))
+        out.append(by_itself(x, phi, end, nothing, nothing, worth))
     return out
 
 
@@ -175,9 +182,10 @@ def clock(x: Lesson, worth: Worth) -> Floats:
 
 def attempts(x: Lesson) -> Floats:
     """1 for the decisions (D,) of an attempt that ended with a line being closed, 0 for all others.
-    An attempt begins after the last failure event or the line before."""
+    An attempt begins after the last failure event or the line before, or where somebody takes over.
+    """
     gain = np.zeros(len(x.at))
-    borders = np.sort(np.concatenate([x.happened.failures, x.happened.closed, [-np.inf]]))
+    borders = np.concatenate([x.happened.failures, x.happened.closed, x.takeovers, [-np.inf]])
     for closed in x.happened.closed:
         begins = borders[borders < closed].max()
         gain[(x.at >= begins) & (x.at < closed)] = 1.0
@@ -191,6 +199,21 @@ def gains(phi: Floats, end: float, penalty: Floats, n: int) -> Floats:
     ahead = np.concatenate([phi, np.full(n, end)])
     paid = np.concatenate([[0.0], np.cumsum(penalty)])
     return ahead[k + n] - phi - (paid[np.minimum(k + n, len(phi))] - paid[k])
+
+
+def by_itself(
+    x: Lesson, phi: Floats, end: float, given_up: Floats, penalty: Floats, worth: Worth
+) -> Floats:
+    """`gains` of the decisions of `x`, where what somebody else achieves who takes over is no merit
+    of the decisions before: for them, the potential is `given_up` (D,) from there on."""
+    n, begins = steps(x, worth), np.searchsorted(x.at, x.takeovers)
+    parts = [
+        gains(part, float(given_up[until]) if until < len(phi) else end, paid, n)
+        for part, paid, until in zip(
+            np.split(phi, begins), np.split(penalty, begins), [*begins, len(phi)], strict=True
+        )
+    ]
+    return np.concatenate(parts)
 
 
 def steps(x: Lesson, worth: Worth) -> int:

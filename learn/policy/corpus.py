@@ -4,10 +4,13 @@ A scene has its commands with paraphrases, and sentences that are none (`NOT_COM
 of both are made here at random: for a command, words may be left out, be misspelt or be unknown, as
 long as none of them tells it from another command of the same scene; for what is no command,
 negations, fragments, commands in which just the telling words are unknown, and words in disorder.
+And what is said in a scene is put into frames that are the same for all (`headway.learn.policy.
+frames`): "could you ..." around a command, "did you ..." around what is none.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +22,8 @@ from headway import plugins
 from headway.drivers.sim.phrases import Command
 from headway.errors import ConfigError
 from headway.learn.policy import words as english
+from headway.learn.policy.frames import FRAMES, Family, Frames
+from headway.learn.policy.speech import PUTTING, Speech
 
 _UNKNOWN = "xqz"  # a word that no tokenizer knows
 _BEFORE = (
@@ -68,9 +73,11 @@ class Spoken:
 
 @dataclass(frozen=True)
 class Corpus:
-    """What is said in all scenes that a policy works in."""
+    """What is said in all scenes that a policy works in, and the `frames` that are put around
+    it."""
 
     scenes: tuple[Spoken, ...]
+    frames: Frames = FRAMES
 
     @cached_property
     def commands(self) -> tuple[Command, ...]:
@@ -85,7 +92,8 @@ class Corpus:
     def sentences(self) -> list[str]:
         """Everything that is learned from as it stands, and the words around it."""
         said = [text for command in self.commands for text in command.texts("train")]
-        return [*said, *self.refused, *_BEFORE, *_AFTER, *_NEGATIONS]
+        frames = [re.sub(r"\{\w+\}", " ", frame) for frame in self.frames.texts()]
+        return [*said, *self.refused, *_BEFORE, *_AFTER, *_NEGATIONS, *frames]
 
     def index(self, text: str) -> int | None:
         """The number of the command that `text` was written down for, None for any other text."""
@@ -146,8 +154,9 @@ def corpus_of(scenes: Sequence[str]) -> Corpus:
 
 
 def plain_words(text: str) -> list[str]:
-    """The words of `text` in lower case, without punctuation."""
-    return "".join(c if c.isalnum() else " " for c in text.lower()).split()
+    """The words of `text` in lower case, without punctuation; "don't" is two, "do not"."""
+    apart = re.sub(r"n['\u2019]t\b", " not", text.lower())
+    return "".join(c if c.isalnum() else " " for c in apart).split()
 
 
 class Sayer:
@@ -165,7 +174,19 @@ class Sayer:
         after = [b for said in every for a, b in pairwise(said) if a in corpus.telling]
         self._things = frozenset(w for w in after if after.count(w) > len(every) / 100)
         self._alike = self._neighbours()
+        self._speech = self._about_scenes()
+        sizes = np.sqrt([len(family.frames) for family in corpus.frames.refused])
+        self._shares = sizes / sizes.sum() if len(sizes) else sizes
         self._deeds = [deed for deed in _DEEDS if not known & set(deed.split())]
+
+    def _about_scenes(self) -> list[tuple[Speech, int]]:
+        """For each command: what is said in its scene, and the command's number there."""
+        found: list[tuple[Speech, int]] = []
+        for scene in self.corpus.scenes:
+            own = [[plain_words(text) for text in c.texts("train")] for c in scene.commands]
+            speech = Speech(own, self.corpus.telling, self._things)
+            found += [(speech, i) for i in range(len(own))]
+        return found
 
     def _neighbours(self) -> dict[str, list[str]]:
         """For words of the commands that tell none from another: other words like them, which are
@@ -181,11 +202,17 @@ class Sayer:
             least = 0.65 if word in self._things else 0.5
             near = [self._english[i] for i in np.argsort(-close)[:12] if close[i] > least]
             found[word] = [w for w in near if w not in avoided and w not in said] or [word]
+            if word in PUTTING:
+                found[word] += [w for w in PUTTING if w not in avoided]
         return found
 
     def command(self, index: int) -> str:
         """A sentence for the command number `index`."""
         rng, telling = self.rng, self.corpus.telling
+        if rng.random() < 0.45 and self.corpus.frames.asked.frames:
+            text = self.framed(self.corpus.frames.asked, index)
+            if text is not None:
+                return text
         said = plain_words(self._pick(self._texts[index]))
         free = [i for i, word in enumerate(said) if word not in telling]
         for i in free if rng.random() < 0.7 else ():
@@ -203,6 +230,18 @@ class Sayer:
             said.append(self._pick(_AFTER))
         return " ".join(word for word in said if word)
 
+    def framed(self, family: Family, index: int | None = None) -> str | None:
+        """A sentence of one of the frames of `family`, about the command number `index` or any one.
+        None where a few draws found no frame that fits the command, or made a sentence that is
+        written down for one."""
+        for _ in range(8):
+            about = int(self.rng.integers(len(self._speech))) if index is None else index
+            speech, own = self._speech[about]
+            text = speech.fill(self._pick(family.frames), own, self.rng)
+            if text is not None and self.corpus.index(text) is None:
+                return text
+        return None
+
     def _varied(self, word: str) -> str:
         kind = self.rng.random()
         if kind < 0.7 or word in self._things:
@@ -212,6 +251,12 @@ class Sayer:
     def refused(self) -> str:
         """A sentence that is no command."""
         rng = self.rng
+        families = self.corpus.frames.refused
+        if families and rng.random() < 0.5:
+            family = families[int(rng.choice(len(families), p=self._shares))]
+            text = self.framed(family)
+            if text is not None:
+                return " ".join([self._pick(_BEFORE), text] if rng.random() < 0.1 else [text])
         kind = rng.random()
         if kind < 0.40 and self.corpus.refused:
             said = plain_words(self._pick(self.corpus.refused))

@@ -23,6 +23,9 @@ from headway.learn.policy.eyes import PIXELS
 from headway.learn.policy.touches import next_places, touches
 from headway.mcaplog import Recording, open_recording
 from headway.tools.recorded import events_of, result_of
+from headway.wire import Rows
+
+APPROVED_M = 0.015  # [m]
 
 
 @dataclass(frozen=True)
@@ -86,10 +89,14 @@ def read(recording: Recording, source: Source, episode: int, folder: int) -> Sam
     ends = np.array([*times[1:], np.iinfo(np.int64).max])[at]
     ticks = np.clip(np.searchsorted(rows["t_ns"], found.t_ns, side="right") - 1, 0, len(rows) - 1)
     touched = touches(rows, source.stroke)
+    chunks = recording.rows("/chunk")
     grasp, press = (
-        next_places(rows, sent, ticks, ends, events, touched.holds, source.chain)
+        next_places(
+            rows, sent, ticks, ends, events[approved(chunks, rows["t_ns"][events])],
+            touched.holds, source.chain,
+        )
         for events in (touched.grasps, touched.presses)
-    )
+    )  # fmt: skip
     n, height, width = found.depth.shape
     if n and (height % PIXELS or height != width):
         raise RecordingError(
@@ -104,6 +111,18 @@ def read(recording: Recording, source: Source, episode: int, folder: int) -> Sam
         found.state[keep], command[keep], found.actions[keep], grasp[keep], press[keep],
         found.episode[keep], np.full(int(keep.sum()), folder, np.int64), found.t_ns[keep],
     )  # fmt: skip
+
+
+def approved(chunks: Rows, t_ns: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether the teacher would have done at the times `t_ns` (n,) what was done: where a policy
+    drove, the teacher's label of the chunk in play leads to the same place within `APPROVED_M`. So
+    a policy that presses beside a mark teaches nobody to look there. True without labels."""
+    at = np.clip(np.searchsorted(chunks["t0_ns"], t_ns, side="right") - 1, 0, None)
+    taught = dataset.taught(chunks)
+    if not taught.any():
+        return np.ones(len(t_ns), bool)
+    gap = np.abs(chunks["actions"] - chunks["label"])[:, :2, :3].max(axis=(1, 2))
+    return np.asarray(~taught | (gap < APPROVED_M))[at]
 
 
 def load(

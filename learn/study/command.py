@@ -39,22 +39,28 @@ class Options:
     page: bool = False
     ray: str | None = None
     workers: int | None = None
-    results: Path | None = None
-    work: Path | None = None
     out: Path | None = None
+    work: Path | None = None
+    page_file: Path | None = None
 
 
 def study_command(plan: Path | None, options: Options, console: Console | None = None) -> int:
     """Do what `options` say with the plan at `plan`. Returns 1 when a unit failed. Raises
-    ConfigError for a plan that does not fit or has changed since its registration, Busy when
-    another study works in the same folder, OutputError for a full disk, RecordingError for results
-    that are damaged or of another plan."""
+    ConfigError for a plan that does not fit or has changed since its registration (its page can
+    still be written: it shows what was registered), Busy when another study works in the same
+    folder, OutputError for a full disk, RecordingError for results that are damaged or of another
+    plan."""
     console = console or Console()
     if sum((options.smoke, options.register, options.page)) > 1:
         raise ConfigError("wanted one of --smoke, --register and --page, found more: take one")
     path = plan or _ours(SMOKE if options.smoke else STUDY)
+    out = options.out or RESULTS
+    if options.page:
+        made, held = registration.registered(path)
+        _page(made, held.sha256, out, options.page_file or PAGE, console)
+        return 0
     made = plans.load(path)
-    now = registration.now(made, path.parent)
+    now = registration.now(made, path.parent, whole=options.register or options.smoke)
     if options.register:
         written = registration.register(path, now)
         _say(console, f"{written}: {now.sha256}. Commit it before the study runs.")
@@ -62,17 +68,14 @@ def study_command(plan: Path | None, options: Options, console: Console | None =
     if options.smoke:
         # Whatever changes is another trial of the machinery, with a folder of its own.
         folder = (options.work or SMOKE_WORK) / now.sha256[:12]
-        out = options.results or folder / "results"
+        out = options.out or folder / "results"
         code = _run(made, now.sha256, out, folder, options, console)
-        _page(made, now.sha256, out, options.out or folder / "study.md", console, smoke=True)
+        _page(made, now.sha256, out, options.page_file or folder / "study.md", console, smoke=True)
         return code
-    out = options.results or RESULTS
-    if options.page:
-        held = registration.hold_plan(path, now)
-        _page(made, held.sha256, out, options.out or PAGE, console)
-        return 0
-    registration.hold(path, now)
-    return _run(made, now.sha256, out, options.work or WORK, options, console)
+    work = options.work or WORK
+    registration.hold(path, now, out, work)
+    registration.check_code(path, made.runner)
+    return _run(made, now.sha256, out, work, options, console)
 
 
 def _ours(name: str) -> Path:

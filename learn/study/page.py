@@ -79,8 +79,9 @@ def _head(summary: Summary, smoke: bool) -> Iterator[str]:
         yield ""
     if summary.done < summary.total:
         yield (
-            f"**Partial: {summary.done} of {summary.total} units are finished.** Every number says "
-            "from how many seeds it is; the list of what is missing is at the end."
+            f"**Partial: {summary.done} of {summary.total} units are finished.** What is said here "
+            "is of the seeds that are there, and may change with the others: `3 of 8` are three of "
+            "eight that are planned. What is missing is listed at the end."
         )
     else:
         yield f"All {summary.total} units are finished."
@@ -101,7 +102,8 @@ def _workflow(summary: Summary, workflow: Workflow) -> Iterator[str]:
     yield ""
     for versus in workflow.versus:
         e = versus.numbers[PRIMARY.name]
-        yield f"- {sentence(versus)}: {_number(PRIMARY, e, '+')}, n = {e.n}."
+        of = f"{versus.seeds} of {versus.planned} seeds"
+        yield f"- {sentence(versus)}: {_number(PRIMARY, e, '+')}, {of}."
     yield ""
     first = (PRIMARY, FINAL)
     level = f"minutes to {workflow.level:g}, by seed (median)"
@@ -112,9 +114,12 @@ def _workflow(summary: Summary, workflow: Workflow) -> Iterator[str]:
     )
     rest = [m for m in MEASURES if m not in first]
     yield from _table(
-        ("arm", *(m.title + (f" [{m.unit}]" if m.unit else "") for m in rest)),
-        ([a.name, *(_number(m, a.numbers[m.name]) for m in rest)] for a in workflow.arms),
-        ([f"{v.first} - {v.second}", *(_difference(m, v) for m in rest)] for v in workflow.versus),
+        ("arm", "seeds", *(m.title + (f" [{m.unit}]" if m.unit else "") for m in rest)),
+        (
+            [a.name, _seeds(a), *(_number(m, a.numbers[m.name]) for m in rest)]
+            for a in workflow.arms
+        ),
+        ([_pair(v), _seeds(v), *(_difference(m, v) for m in rest)] for v in workflow.versus),
     )
     seeds = summary.plan.seeds.units
     yield from _table(
@@ -132,15 +137,14 @@ def _table(head: Sequence[str], *rows: Iterable[Sequence[str]]) -> Iterator[str]
 
 
 def _arm(arm: Arm) -> list[str]:
-    seeds = f"{len(arm.seeds)} of {arm.planned}"
     if not arm.seeds:
-        return [arm.name, seeds, *[""] * 5]
+        return [arm.name, _seeds(arm), *[""] * 5]
     right, n = arm.final
     low, high = arm.wilson
     final = _number(FINAL, arm.numbers[FINAL.name])
     return [
         arm.name,
-        seeds,
+        _seeds(arm),
         _number(PRIMARY, arm.numbers[PRIMARY.name]),
         f"{final}; {right}/{n}, Wilson [{low:.3f}, {high:.3f}]",
         f"{' '.join(map(str, arm.times))} ({measures.median(arm.times)})",
@@ -152,8 +156,8 @@ def _arm(arm: Arm) -> list[str]:
 def _versus(v: Versus) -> list[str]:
     sooner, later, neither = v.faster
     return [
-        f"{v.first} - {v.second}",
-        str(v.numbers[PRIMARY.name].n),
+        _pair(v),
+        _seeds(v),
         _difference(PRIMARY, v),
         _difference(FINAL, v),
         f"sooner {sooner}, later {later}, neither {neither}; "
@@ -161,6 +165,16 @@ def _versus(v: Versus) -> list[str]:
         _estimate(v.numbers["operator_s"], "+.0f"),
         "",
     ]
+
+
+def _pair(v: Versus) -> str:
+    return f"{v.first} - {v.second}"
+
+
+def _seeds(of: Arm | Versus) -> str:
+    """How many of the planned seeds the numbers are from."""
+    there = of.seeds if isinstance(of, Versus) else len(of.seeds)
+    return f"{there} of {of.planned}"
 
 
 def _by_seed(arm: Arm, seeds: Sequence[int]) -> list[str]:
@@ -192,13 +206,15 @@ def _expected(summary: Summary) -> Iterator[str]:
     main = plots.main_arms(summary)
     yield "## Beside what was expected"
     yield ""
+    yield "In brackets: the seeds that a number is from, of those planned."
+    yield ""
     yield _row("measure", "expected", *(w.name for w in summary.workflows))
     yield _row(*["---"] * (len(summary.workflows) + 2))
     for name, words in expected.items():
         found = []
         for workflow in summary.workflows:
             arms = (a for a in workflow.arms if a.name in main and a.seeds)
-            found.append(", ".join(f"{a.name} {_short(a, name)}" for a in arms))
+            found.append(", ".join(f"{a.name} {_short(a, name)} ({_seeds(a)})" for a in arms))
         yield _row(titles.get(name, name), words, *found)
     yield ""
 
@@ -238,7 +254,7 @@ def _meanings(summary: Summary) -> Iterator[str]:
 
 def _missing(summary: Summary) -> Iterator[str]:
     gaps = [
-        f"{arm.name} on {w.name}: {len(arm.seeds)} of {arm.planned} seeds"
+        f"{arm.name} on {w.name}: {_seeds(arm)} seeds"
         for w in summary.workflows
         for arm in w.arms
         if len(arm.seeds) < arm.planned

@@ -7,8 +7,9 @@
     frozen = ["../workflows/*.toml"]
 
 `frozen` are patterns of files, relative to the plan's folder, whose contents belong to the plan:
-the difficulty of the workflows, the code that decides the results (see `registration`). `learn` and
-the `settings` of arms and suites are handed to the runner as they are.
+the difficulty of the workflows, the code that decides the results (see `registration`). The runner
+is handed `learn`, over it, table by table, what `[workflow.NAME]` says of a workflow, and over both
+the `settings` of the arm; and those of suites as they are.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ class Arm(Struct, frozen=True):
     workflows: tuple[str, ...]
     seeds: AtLeastOne  # the first so many of the plan's
     priority: Count = 1
-    settings: dict[str, Any] = field(default_factory=dict)  # over those of `learn`
+    settings: dict[str, Any] = field(default_factory=dict)  # over those of the workflow
 
 
 class Measured(Struct, frozen=True):
@@ -91,6 +92,7 @@ class Plan(Struct, frozen=True):
     arms: tuple[Arm, ...]
     frozen: tuple[str, ...] = ()
     learn: dict[str, Any] = field(default_factory=dict)
+    workflow: dict[str, dict[str, Any]] = field(default_factory=dict)  # by name, over those
     slack_s: NotNegative = 0.0  # by how much a round's robot time may differ from `robot_s` [s]
 
     @property
@@ -109,9 +111,11 @@ def load(path: Path) -> Plan:
 
 def units(plan: Plan) -> list[Unit]:
     """All units of `plan` in the order in which they should run: by the arms' priority, then seed
-    by seed, so that whatever is finished can be compared in pairs."""
+    by seed, so that whatever is finished can be compared in pairs. Neighbours have different
+    workflows: units with the same workflow and seed begin with the same, and one would wait for
+    what the other makes."""
     made = [
-        (arm.priority, index, plan.workflows.index(workflow), at, _unit(plan, arm, workflow, seed))
+        (arm.priority, index, at, plan.workflows.index(workflow), _unit(plan, arm, workflow, seed))
         for at, arm in enumerate(plan.arms)
         for workflow in arm.workflows
         for index, seed in enumerate(plan.seeds.units[: arm.seeds])
@@ -122,6 +126,8 @@ def units(plan: Plan) -> list[Unit]:
 def _unit(plan: Plan, arm: Arm, workflow: str, seed: int) -> Unit:
     seeds = plan.seeds
     room = seeds.per_unit // len(plan.suites)
+    # Not in the order in which they were written: a registration does not have that.
+    suites = sorted(plan.suites.items(), key=lambda named: (named[0] != MAIN, named[0]))
     tests = tuple(
         Test(
             round=r,
@@ -131,7 +137,7 @@ def _unit(plan: Plan, arm: Arm, workflow: str, seed: int) -> Unit:
             settings=suite.settings,
         )
         for r in range(plan.rounds + 1)
-        for at, (name, suite) in enumerate(plan.suites.items())
+        for at, (name, suite) in enumerate(suites)
         if (n := suite.orders[r])
     )
     return Unit(
@@ -144,7 +150,9 @@ def _unit(plan: Plan, arm: Arm, workflow: str, seed: int) -> Unit:
         train_first=seeds.train_from + seed * seeds.per_unit,
         train_count=seeds.per_unit,
         tests=tests,
-        settings={**plan.learn, **arm.settings},
+        settings=config.over(
+            config.over(plan.learn, plan.workflow.get(workflow, {})), arm.settings
+        ),
     )
 
 
@@ -222,6 +230,12 @@ def _wrong_measured(plan: Plan) -> Iterator[str]:
             yield f"wanted test orders after round {r}, found none: see `suites.{MAIN}.orders`"
     if not plan.measured.primary_rounds:
         yield "`measured.primary_rounds` wants rounds, found none"
+    for name in plan.workflow:
+        if name not in plan.workflows:
+            yield (
+                f"[workflow.{name}] wants a workflow of an arm: "
+                f"{config.suggest(name, plan.workflows)}"
+            )
     missing = [w for w in plan.workflows if w not in plan.measured.level]
     if missing:
         yield f"wanted a level for each workflow in [measured.level], found none for {missing[0]!r}"

@@ -137,6 +137,10 @@ def _points(summary: Summary, ax: Any, number: Callable[[Arm], Estimate]) -> Non
                     [x + shift], [e.value], yerr=error, fmt="o", ms=5, capsize=2,
                     color=_colour(summary, name), label=label,
                 )  # fmt: skip
+                ax.annotate(
+                    f"n={e.n}", (x + shift, e.value + error[1][0]), (0, 2),
+                    textcoords="offset points", fontsize=6, ha="center",
+                )  # fmt: skip
                 label = None
     ax.set_xticks(range(len(summary.workflows)), [w.name for w in summary.workflows])
     ax.set_xlim(-0.5, len(summary.workflows) - 0.5)

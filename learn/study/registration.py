@@ -11,17 +11,21 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import subprocess
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from headway import config
 from headway.errors import ConfigError
 from headway.learn.files import write_text
 from headway.learn.study.plan import Plan
 
 SUFFIX = ".registered.json"
+GIT_S = 20.0  # for git to answer [s]
 SKIPPED = ("__pycache__", ".pyc", ".pyo")  # what Python itself writes beside sources
 
 
@@ -48,13 +52,13 @@ def path_of(plan: Path) -> Path:
     return plan.with_name(plan.stem + SUFFIX)
 
 
-def now(plan: Plan, folder: Path) -> Registration:
-    """What `plan`, whose file is in `folder`, would be registered as now. Raises ConfigError where
-    a pattern of `frozen` finds no file."""
+def now(plan: Plan, folder: Path, whole: bool = True) -> Registration:
+    """What `plan`, whose file is in `folder`, would be registered as now. With `whole`, raises
+    ConfigError where a pattern of `frozen` finds no file."""
     files = {}
     for pattern in plan.frozen:
         found = sorted(_matches(folder, pattern))
-        if not found:
+        if whole and not found:
             raise ConfigError(
                 f"`frozen` wants files at {folder / pattern}, found none: mend the plan"
             )
@@ -119,40 +123,85 @@ def read(plan: Path) -> Registration:
     return found
 
 
-def hold(plan: Path, registration: Registration) -> None:
-    """Raises ConfigError, which says what has changed, unless the plan at `plan` and all that it
-    freezes are as they were registered."""
-    held = read(plan)
-    if held != registration:
-        raise ConfigError(
-            f"wanted {plan} as it was registered ({held.sha256[:12]}), found changes: "
-            f"{_differences(held, registration)}. Take these back, or run the study from the "
-            "commit of its registration; a changed plan is another study, with a file of its own"
-        )
-
-
-def hold_plan(plan: Path, registration: Registration) -> Registration:
-    """As `hold`, without the files, which may change once all has run: for reading results. Returns
-    what was registered."""
+def hold(plan: Path, registration: Registration, out: Path, work: Path) -> None:
+    """Raises ConfigError, which says what has changed and how the study goes on all the same,
+    unless the plan at `plan` and all that it freezes are as they were registered. `out` and `work`
+    are the study's folders."""
     held = read(plan)
     if held.plan != registration.plan:
-        changed = _differences(held, Registration(registration.plan, held.files))
         raise ConfigError(
-            f"wanted {plan} as it was registered ({held.sha256[:12]}), found changes: {changed}. "
-            "Take these back to read its results"
+            f"wanted {plan} as it was registered ({held.sha256[:12]}), found changes: "
+            f"{_differences(held, registration)}. Take these back; a changed plan is another "
+            "study, with a file of its own"
         )
-    return held
+    if held.files != registration.files:
+        changed = _differences(held, registration, plan.parent)
+        commit = commit_of(path_of(plan))
+        if not commit:
+            raise ConfigError(
+                f"these files changed since the registration {held.sha256[:12]}, which is not "
+                f"committed: {changed}: take these back; or, if nothing has run yet, remove "
+                f"{path_of(plan)} and register again"
+            )
+        raise ConfigError(
+            f"these files changed since the registration of {commit} ({held.sha256[:12]}): "
+            f"{changed}: run the study from a worktree of that commit: `git worktree add "
+            f"../study-{commit} {commit}`, and in it `make study STUDY_OUT={out.resolve()} "
+            f"STUDY_WORK={work.resolve()}`, which is, in an environment of its own, `headway study "
+            f"--out {out.resolve()} --work {work.resolve()}`; results there count here too"
+        )
 
 
-def _differences(held: Registration, found: Registration, most: int = 6) -> str:
-    """What differs, the first `most`, in words."""
+def registered(plan: Path) -> tuple[Plan, Registration]:
+    """The plan as it was registered, whatever the files of this checkout are by now: for reading
+    its results. Raises ConfigError."""
+    held = read(plan)
+    return config.decode(held.plan, Plan, str(path_of(plan))), held
+
+
+def commit_of(path: Path) -> str:
+    """The git commit that brought the file `path`, in short; "" where there is none."""
+    git = ["git", "log", "-1", "--format=%h", "--abbrev=12", "--", path.name]
+    try:
+        done = subprocess.run(
+            git, cwd=path.parent, capture_output=True, text=True, timeout=GIT_S, check=True,
+            stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
+        return ""
+    return done.stdout.strip()
+
+
+def check_code(plan: Path, runner: str) -> None:
+    """Raises ConfigError where the plan at `plan` freezes the code of `runner` (MODULE:NAME), and
+    another checkout's would run: that of the environment that this process is from."""
+    try:
+        found = find_spec(runner.partition(":")[0])
+    except (ImportError, ValueError):
+        found = None
+    if found is None or found.origin is None:
+        return  # no module, which loading it tells better
+    running = Path(found.origin).resolve()
+    for name in read(plan).files:
+        frozen = (plan.parent / name).resolve()
+        if frozen.parts[-3:] == running.parts[-3:] and frozen != running:
+            raise ConfigError(
+                f"wanted to run the code that {plan} freezes, {frozen}, found that {running} would "
+                "run: use an environment in which that checkout is installed (in it, `make study`)"
+            )
+
+
+def _differences(
+    held: Registration, found: Registration, folder: Path = Path(), most: int = 6
+) -> str:
+    """What differs, the first `most`, in words; files are relative to the plan's `folder`."""
     before, after = dict(_leaves(held.plan, "")), dict(_leaves(found.plan, ""))
     said = [
         f"`{key}` was {_short(old)}, is {_short(new)}" for key, old, new in _pairs(before, after)
     ]
     for name, old, new in _pairs(held.files, found.files):
         what = "is new" if old is None else "is gone" if new is None else "has changed"
-        said.append(f"the file {name} {what}")
+        said.append(f"the file {os.path.normpath(folder / name)} {what}")
     more = f", and {len(said) - most} more" if len(said) > most else ""
     return ", ".join(said[:most]) + more
 

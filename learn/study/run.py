@@ -16,6 +16,7 @@ from headway.learn.study.units import Progress, Unit, UnitResult, check, load_ru
 
 LOSSES = 5  # times that a unit may be lost, one after the other without going on in between
 LOG = "log.txt"
+SHARED = "shared"  # no unit has this name: theirs have an arm, a workflow and a seed
 
 
 @dataclass(frozen=True)
@@ -24,12 +25,13 @@ class Job:
 
     unit: Unit
     folder: str
+    shared: str  # for all units
     runner: str
 
     def __call__(self, tell: Tell) -> UnitResult:
         folder = Path(self.folder)
         with files.alone(folder, "the unit's folder"):
-            result = load_runner(self.runner).run(self.unit, folder, tell)
+            result = load_runner(self.runner).run(self.unit, folder, tell, Path(self.shared))
         check(self.unit, result)
         return result
 
@@ -87,9 +89,9 @@ def run(
 ) -> State:
     """Run those of `units` that have no results in the folder `out`, in their order, and write a
     file for each as it ends. `runner` names what runs a unit, `study` and `registration` (its
-    SHA-256) go into the files; `work` has a folder for each unit, from which it goes on. Returns
-    how it ended: a unit that raised an error, or was lost too often, is in `failed` and the others
-    went on without it.
+    SHA-256) go into the files; `work` has a folder for each unit, from which it goes on, and one
+    for what several units make alike. Returns how it ended: a unit that raised an error, or was
+    lost too often, is in `failed` and the others went on without it.
 
     Raises OutputError when a disk is full, at once: all can be resumed. Raises RecordingError for
     results in `out` that are damaged or of another plan.
@@ -104,7 +106,8 @@ def run(
             unit = waiting.popleft()
             folder = work / unit.name
             _make(folder)
-            executor.start(unit.name, Job(unit, str(folder), runner), str(folder / LOG))
+            job = Job(unit, str(folder), str(work / SHARED), runner)
+            executor.start(unit.name, job, str(folder / LOG))
             state.running[unit.name] = Progress(round=0, doing="starting", share=0.0)
         news = executor.wait(1.0)
         state.seconds = clock() - begun

@@ -42,6 +42,8 @@ class Versus:
 
     first: str
     second: str
+    seeds: int  # that both have,
+    planned: int  # and should have
     numbers: dict[str, Estimate]  # by the name of the measure; also "minutes", "operator_s"
     faster: tuple[int, int, int]  # seeds where the first was at the level sooner, later, neither
 
@@ -189,7 +191,9 @@ def _versus(
     numbers["operator_s"] = _seeds_only(plan, _operator(of[a]) - _operator(of[b]))
     tell = plan.robot_s / 120.0  # half a round: ends of the same round differ by less
     said = [_sooner(x, y, tell) for x, y in zip(times[a], times[b], strict=True)]
-    return Versus(a, b, numbers, (said.count(1), said.count(-1), said.count(0)))
+    planned = min(arm.seeds for arm in plan.arms if arm.name in (a, b))
+    faster = said.count(1), said.count(-1), said.count(0)
+    return Versus(a, b, len(seeds), planned, numbers, faster)
 
 
 def _sooner(a: Reached, b: Reached, tell: float) -> int:

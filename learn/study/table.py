@@ -20,7 +20,8 @@ class Shown(Show):
     def __init__(self, console: Console) -> None:
         self._console = console
         self._live = Live(console=console, refresh_per_second=2, transient=True)
-        self._told: dict[str, int] = {}  # the newest round of each unit that a line was about
+        # The newest round of each unit that a line was about, and whether the unit waited then.
+        self._told: dict[str, tuple[int, bool]] = {}
 
     def __enter__(self) -> Shown:
         if self._console.is_terminal:
@@ -40,8 +41,9 @@ class Shown(Show):
             self._live.update(view(state))
             return
         for name, progress in state.running.items():
-            if progress.share and self._told.get(name) != progress.round:
-                self._told[name] = progress.round
+            now = progress.round, progress.waits
+            if (progress.share or progress.waits) and self._told.get(name) != now:
+                self._told[name] = now
                 self.line(f"{name}: {_words(progress)}; {summary(state)}")
 
 

@@ -101,6 +101,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     share: float  # of the whole unit that is done, 0..1
     robot_s: float = 0.0  # training time so far [s]
     success: float | None = None  # of the newest test on the main suite
+    waits: bool = False  # for another unit
 
 
 Report = Callable[[Progress], None]
@@ -109,11 +110,12 @@ Report = Callable[[Progress], None]
 class UnitRunner(Protocol):
     """Runs units."""
 
-    def run(self, unit: Unit, folder: Path, progress: Report) -> UnitResult:
+    def run(self, unit: Unit, folder: Path, progress: Report, shared: Path) -> UnitResult:
         """Run `unit` and return what it found. `folder` is its own: what it keeps there lets it go
         on after it was killed at any moment, without counting anything twice; when all is done it
-        returns the same again. `progress` is called every few seconds at most. Raises
-        HeadwayError."""
+        returns the same again. `progress` is called every few seconds at most. `shared` is a folder
+        that all units on this computer have, several at a time, for what they would make alike: the
+        result is the same with it empty. Raises HeadwayError."""
 
 
 def load_runner(name: str) -> UnitRunner:
@@ -136,7 +138,7 @@ def load_runner(name: str) -> UnitRunner:
 class _Function:
     """A function as a runner."""
 
-    def __init__(self, run: Callable[[Unit, Path, Report], UnitResult]) -> None:
+    def __init__(self, run: Callable[[Unit, Path, Report, Path], UnitResult]) -> None:
         self.run = run
 
 

@@ -18,6 +18,7 @@ import tyro
 from headway import __version__, output, shipped
 from headway.cli_dataset import DATASET_COMMANDS
 from headway.cli_devices import DEVICE_COMMANDS
+from headway.cli_hil import hil
 from headway.cli_learn import learn
 from headway.cli_pro import PRO_COMMANDS
 from headway.cli_recordings import RECORDING_COMMANDS
@@ -268,6 +269,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "bundle": bundle,
     "robot": robot,
     "serve": serve,
+    "hil": hil,
     "learn": learn,
     "doctor": doctor,
     **DEVICE_COMMANDS,

@@ -14,9 +14,9 @@ def study(
     page: bool = False,
     ray: str | None = None,
     workers: int | None = None,
-    results: Path | None = None,
-    work: Path | None = None,
     out: Path | None = None,
+    work: Path | None = None,
+    page_file: Path | None = None,
 ) -> int:
     """Run a registered study, unit by unit; started again, it goes on where it was.
 
@@ -27,10 +27,10 @@ def study(
         page: instead, write the page and its plots from the results that there are.
         ray: run on the Ray cluster at HOST:PORT; local starts one on this computer.
         workers: units at a time [one per core].
-        results: folder of the results, a file per finished unit [benchmarks/results/study].
+        out: folder of the results, a file per finished unit [benchmarks/results/study].
         work: folder for units that are not finished [runs/study].
-        out: with --page, the file to write [docs/study.md].
+        page_file: with --page or --smoke, the page to write [docs/study.md].
     """
     from headway.learn.study.command import Options, study_command
 
-    return study_command(plan, Options(smoke, register, page, ray, workers, results, work, out))
+    return study_command(plan, Options(smoke, register, page, ray, workers, out, work, page_file))

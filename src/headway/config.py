@@ -106,6 +106,15 @@ def decode(data: Any, kind: type[S], where: str) -> S:
         raise ConfigError(f"{where}: {_in_toml_terms(str(e), data)}") from None
 
 
+def over(usual: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """`given` over `usual`, table by table: what is not given of a table keeps its usual value."""
+    out = dict(usual)
+    for key, value in given.items():
+        both = isinstance(value, dict) and isinstance(usual.get(key), dict)
+        out[key] = over(usual[key], value) if both else value
+    return out
+
+
 def suggest(found: str, valid: Iterable[str], prefix: str = "") -> str:
     """The end of an error message about the word `found`, which is not among `valid`: the most
     similar valid word, with `prefix` before it, or all valid words if none is similar."""

@@ -1,0 +1,190 @@
+"""The deeds and things that the commands of a corpus are about, and frames filled with them
+(`headway.learn.policy.frames`)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence, Set
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from headway.learn.policy.frames import CONDITIONS
+
+T = TypeVar("T")
+_PLACE = re.compile(r"\{(\w+)\}")
+_APART = frozenset(("verb", "verbing", "verbed", "after"))
+# Words with which a sentence begins that begins with no verb.
+_NO_VERBS = frozenset(
+    ("the", "a", "in", "into", "to", "from", "at", "on", "onto", "over", "out", "of", "with", "by",
+     "for", "next", "now", "please", "and", "then", "what", "it", "i", "you", "we")
+)  # fmt: skip
+_PARTICLES = frozenset(("up", "down", "out", "open", "over"))
+# Verbs of bringing a thing to a place, each of which may stand for another (B. Levin, English Verb
+# Classes and Alternations, 1993, classes 9 and 11: verbs of putting, of sending and carrying).
+PUTTING = (
+    "put", "place", "set", "lay", "drop", "deposit", "stow", "stash", "load", "insert", "pop",
+    "stick", "slip", "slot", "tuck", "position", "move", "transfer", "shift", "slide", "shove",
+    "transport", "carry", "deliver", "bring", "take", "get", "send", "pack", "pass", "haul",
+)  # fmt: skip
+# Past and participle of verbs that are not regular, as far as things are handled with them.
+_IRREGULAR = {
+    "put": ("put", "put"), "take": ("took", "taken"), "get": ("got", "got"), "let": ("let", "let"),
+    "bring": ("brought", "brought"), "find": ("found", "found"), "hold": ("held", "held"),
+    "show": ("showed", "shown"), "read": ("read", "read"), "set": ("set", "set"),
+    "lay": ("laid", "laid"), "give": ("gave", "given"), "go": ("went", "gone"),
+    "make": ("made", "made"), "have": ("had", "had"), "throw": ("threw", "thrown"),
+    "send": ("sent", "sent"), "cut": ("cut", "cut"), "shut": ("shut", "shut"),
+    "tear": ("tore", "torn"), "break": ("broke", "broken"), "leave": ("left", "left"),
+    "keep": ("kept", "kept"), "hang": ("hung", "hung"), "swing": ("swung", "swung"),
+    "wind": ("wound", "wound"), "unwind": ("unwound", "unwound"), "bend": ("bent", "bent"),
+    "stick": ("stuck", "stuck"), "slide": ("slid", "slid"), "feed": ("fed", "fed"),
+    "hit": ("hit", "hit"), "sweep": ("swept", "swept"), "do": ("did", "done"),
+}  # fmt: skip
+
+
+def gerund(verb: str) -> str:
+    """`verb` with -ing."""
+    if verb.endswith("e") and not verb.endswith("ee"):
+        return verb[:-1] + "ing"
+    return _doubled(verb) + "ing"
+
+
+def past(verb: str) -> str:
+    """The past tense of `verb`."""
+    return _IRREGULAR[verb][0] if verb in _IRREGULAR else _with_ed(verb)
+
+
+def participle(verb: str) -> str:
+    """The past participle of `verb`."""
+    return _IRREGULAR[verb][1] if verb in _IRREGULAR else _with_ed(verb)
+
+
+def _with_ed(verb: str) -> str:
+    if verb.endswith("e"):
+        return verb + "d"
+    if verb.endswith("y") and verb[-2:-1] not in "aeiou":
+        return verb[:-1] + "ied"
+    return _doubled(verb) + "ed"
+
+
+def _doubled(verb: str) -> str:
+    """`verb` with its last letter twice where it is stressed: "drop", but not "open"."""
+    vowels = [i for i, letter in enumerate(verb) if letter in "aeiou"]
+    short = len(vowels) == 1 and vowels[0] == len(verb) - 2 and verb[-1] not in "wxy"
+    return verb + verb[-1] if short or verb == "transfer" else verb
+
+
+@dataclass(frozen=True)
+class Thing:
+    """What a command is about: "red item" is a `kind` that a telling word, its `colour`, tells."""
+
+    colour: str
+    kind: str
+
+
+@dataclass(frozen=True)
+class Deed:
+    """A sentence that bids: "lift the lid of the red box" has the `verb` lift, a `part` of the
+    `thing`, and nothing `after` it; "put the red item in the tote" no part."""
+
+    verb: str
+    particle: str
+    part: str
+    thing: Thing
+    after: str
+
+    def said(self, verb: str, it: str) -> str:
+        """The deed with its verb in the form of `verb`, done to `it`."""
+        return " ".join(w for w in (verb, self.particle, self.part, it, self.after) if w)
+
+
+def thing_of(words: Sequence[str], telling: Set[str], kinds: Set[str]) -> tuple[Thing, int] | None:
+    """The first thing of the sentence `words`, and the place of its colour there."""
+    for i in range(len(words) - 1):
+        if words[i] in telling and words[i + 1] in kinds:
+            return Thing(words[i], words[i + 1]), i
+    return None
+
+
+def deed_of(words: Sequence[str], telling: Set[str], kinds: Set[str]) -> Deed | None:
+    """The sentence `words` as a deed; None where it does not begin with a verb and what is bid to
+    be done with a thing."""
+    found = thing_of(words, telling, kinds)
+    if found is None or words[0] in _NO_VERBS | telling:
+        return None
+    thing, i = found
+    particle = words[1] if words[1] in _PARTICLES else ""
+    start = 2 if particle else 1
+    if i < start + 1 or words[start] != "the" or words[i - 1] != "the":
+        return None
+    part = " ".join(words[start : i - 1])
+    return Deed(words[0], particle, part, thing, " ".join(words[i + 2 :]))
+
+
+class Speech:
+    """Fills frames from the sentences of the commands of one scene, `texts[i]` of which are those
+    of its command number i, as words."""
+
+    def __init__(
+        self, texts: Sequence[Sequence[Sequence[str]]], telling: Set[str], kinds: Set[str]
+    ) -> None:
+        self._texts = [[" ".join(words) for words in own] for own in texts]
+        found = [[thing_of(w, telling, kinds) for w in own] for own in texts]
+        self._things = [_each(f and f[0] for f in own) for own in found]
+        self._deeds = [_each(deed_of(w, telling, kinds) for w in own) for own in texts]
+
+    def fill(self, frame: str, index: int, rng: np.random.Generator) -> str | None:
+        """`frame` about the command number `index`, filled with draws of `rng`; None where the
+        command has nothing for one of its places."""
+        places = set(_PLACE.findall(frame))
+        words: dict[str, str] = {"cmd": _pick(self._texts[index], rng)}
+        if places & {"other", "other_it"}:
+            if len(self._texts) < 2:
+                return None
+            other = (index + int(rng.integers(1, len(self._texts)))) % len(self._texts)
+            words["other"] = _pick(self._texts[other], rng)
+            if self._things[other]:
+                words["other_it"] = _named(_pick(self._things[other], rng), rng)
+        if self._things[index]:
+            thing = _pick(self._things[index], rng)
+            words |= {"it": _named(thing, rng), "colour": thing.colour, "kind": thing.kind}
+        deeds = self._deeds[index]
+        if places & _APART:  # the deed's words are used one by one: it must have no more of them
+            deeds = [d for d in deeds if not (d.part or d.particle)]
+        if "after" in places:
+            deeds = [d for d in deeds if d.after and "and" not in d.after.split()]
+        if deeds:
+            words |= _forms(_pick(deeds, rng), rng)
+        words["if"] = _pick(CONDITIONS, rng)
+        if places - words.keys():
+            return None
+        return " ".join(_PLACE.sub(lambda m: words[m[1]], frame).split())
+
+
+def _forms(deed: Deed, rng: np.random.Generator) -> dict[str, str]:
+    it, verb = _named(deed.thing, rng), deed.verb
+    if verb in PUTTING and deed.after.split(" ", 1)[0] in ("in", "into", "to") and not deed.part:
+        verb = _pick((verb, *PUTTING), rng) if rng.random() < 0.5 else verb
+    return {
+        "it": it, "colour": deed.thing.colour, "kind": deed.thing.kind, "after": deed.after,
+        "do": deed.said(verb, it), "doing": deed.said(gerund(verb), it),
+        "did": deed.said(past(verb), it), "done": deed.said(participle(verb), it),
+        "verb": verb, "verbed": participle(verb), "verbing": gerund(verb),
+    }  # fmt: skip
+
+
+def _named(thing: Thing, rng: np.random.Generator) -> str:
+    kind = rng.random()
+    if kind < 0.75:
+        return f"the {thing.colour} {thing.kind}"
+    return f"the {thing.colour} one" if kind < 0.9 else f"that {thing.colour} {thing.kind}"
+
+
+def _pick(choices: Sequence[T], rng: np.random.Generator) -> T:
+    return choices[int(rng.integers(len(choices)))]
+
+
+def _each(found: Iterable[T | None]) -> list[T]:
+    return list(dict.fromkeys(f for f in found if f is not None))
