@@ -66,6 +66,7 @@ from headway.edge.policy.remote.server import PolicyServer
 from headway.edge.pro import risk
 from headway.edge.pro.risk import Calibration
 from headway.errors import Busy, ConfigError, SpecMismatch
+from headway.hil.emulators import dynamixel
 from headway.hil.launch import Emulator
 from headway.instructions import EmbeddingSpec
 from headway.tools.bundle import PolicyMap, TensorMap, bundle_command
@@ -250,6 +251,18 @@ def at_lines(tmp_path: Path) -> None:
         gripper.close()
     with Emulator("feetech", {}, {"kind": "servo", "model": "so101"}) as device:
         arm, jaw = feetech_devices(device.uri, calibration(tmp_path))
+        arm.open(GENEROUS)
+        jaw.open(GENEROUS)
+        arm.activate()
+        arm.command(fresh(arm).value.q, deadline_ns=0)
+        fresh(jaw)
+        jaw.close()
+        arm.close()
+    with Emulator("dynamixel", {}, {"kind": "servo", "model": "so101"}) as device:
+        table = dynamixel.table("arms", device.uri) | {"watchdog_s": 2.0}
+        ctx = Context(WallClock(0))
+        arm = open_device("arms", "dynamixel", table, ctx)
+        jaw = open_device("grippers", "dynamixel", {"port": device.uri}, ctx)
         arm.open(GENEROUS)
         jaw.open(GENEROUS)
         arm.activate()

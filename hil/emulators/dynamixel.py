@@ -23,11 +23,12 @@ from __future__ import annotations
 import struct
 import threading
 from collections.abc import Callable, Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 from msgspec import Meta
 
 from headway.config import NotNegative, Struct
+from headway.hil import servo_partner
 from headway.hil.device_port import DevicePort
 from headway.hil.emulators import _dynamixel_servo as servo
 from headway.hil.faults_table import Fault, FaultsTable
@@ -267,3 +268,14 @@ def serve(
         if quiet == 25:
             bus.forget()
     port.close()
+
+
+DRIVERS = (("arms", "dynamixel"), ("grippers", "dynamixel"))
+WIRE = ("serial", ("port",))
+PLANT = {"model": "so101"}
+NEEDS = {("grippers", "dynamixel"): ("arms", "dynamixel")}
+
+
+def table(folder: str, uri: str) -> dict[str, Any]:
+    """The driver's keys for the bus at `uri`, see `headway.hil.emulators`."""
+    return servo_partner.table(folder, uri, Config().jaw_rad)

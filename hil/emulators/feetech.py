@@ -18,17 +18,14 @@ over), `restart` (once: as after a loss of power).
 
 from __future__ import annotations
 
-import functools
-import json
-import tempfile
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated, Any
 
 from msgspec import Meta
 
 from headway.config import NotNegative, Struct
+from headway.hil import servo_partner
 from headway.hil.device_port import DevicePort
 from headway.hil.emulators import _feetech_servo as servo
 from headway.hil.faults_table import Fault, FaultsTable
@@ -168,29 +165,11 @@ WIRE = ("serial", ("port",))
 PLANT = {"model": "so101"}
 HOST_GONE = "holds"
 NEEDS = {("grippers", "feetech"): ("arms", "feetech")}
-# Angles as these servos have them: 0 in the middle, a jaw that opens by 1.75 rad from there.
-_MOTORS = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")
-_RANGES = ((300, 3796),) * 5 + ((2048, 3189),)
-
-
-@functools.cache
-def _folder() -> tempfile.TemporaryDirectory[str]:
-    """For the calibration file; gone at the end of the process."""
-    return tempfile.TemporaryDirectory(prefix="headway-calibration-")
 
 
 def table(folder: str, uri: str) -> dict[str, Any]:
-    """The driver's keys for the bus at `uri`, see `headway.hil.emulators`; an arm's with a
-    calibration file."""
-    if folder == "grippers":
-        return {"port": uri}
-    path = Path(_folder().name) / "calibration.json"
-    motors = {
-        name: {"id": i, "drive_mode": 0, "homing_offset": 0, "range_min": low, "range_max": high}
-        for i, (name, (low, high)) in enumerate(zip(_MOTORS, _RANGES, strict=True), 1)
-    }
-    path.write_text(json.dumps(motors))
-    return {"port": uri, "calibration": str(path), "check_calibration": False}
+    """The driver's keys for the bus at `uri`, see `headway.hil.emulators`."""
+    return servo_partner.table(folder, uri, Config().jaw_rad)
 
 
 def serve(
