@@ -67,8 +67,8 @@ ARMS: dict[str, Arm] = {
 class Learning(Struct, frozen=True, kw_only=True):
     """How a unit learns. `base` is the folder of the policy whose eyes and text are frozen.
 
-    `temperature` is that of the choice among candidates while collecting: about even, so that what a
-    critic learns from is not what the critic before it liked. At tests the best one is taken.
+    `temperature` is that of the choice among candidates while collecting: about even, so that what
+    a critic learns from is not what the critic before it liked. At tests the best one is taken.
     `keep`: keep the episodes of a unit that is finished."""
 
     base: str
