@@ -17,6 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from headway.edge.control.result import INTERRUPTED
 from headway.learn.execution.lessons import Floats, Lesson, Singles
@@ -60,9 +61,7 @@ def targets(lesson: Lesson) -> Targets:
     )
 
 
-def _within(
-    t: Floats, events: Floats, horizon_s: float
-) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+def _within(t: Floats, events: Floats, horizon_s: float) -> NDArray[np.bool_]:
     """Which of the times `t` (n,) [s] have one of `events` (m,), in order, at most `horizon_s` [s]
     after them."""
     return _next(t, events) - t <= horizon_s
