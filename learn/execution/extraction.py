@@ -33,7 +33,7 @@ class Mix(Struct, frozen=True):
     demonstration: float = 1.0
     correction: float = 1.5
     top: float = 0.1
-    most: float = 0.75
+    most: float = 0.1
 
 
 class HeadFit(Struct, frozen=True):

@@ -67,8 +67,9 @@ ARMS: dict[str, Arm] = {
 class Learning(Struct, frozen=True, kw_only=True):
     """How a unit learns. `base` is the folder of the policy whose eyes and text are frozen.
 
-    `temperature` is that of the choice among candidates while collecting; at tests the best one is
-    taken. `keep`: keep the episodes of a unit that is finished."""
+    `temperature` is that of the choice among candidates while collecting: about even, so that what
+    a critic learns from is not what the critic before it liked. At tests the best one is taken.
+    `keep`: keep the episodes of a unit that is finished."""
 
     base: str
     arm: Arm
@@ -83,7 +84,7 @@ class Learning(Struct, frozen=True, kw_only=True):
     critic: CriticFit = CriticFit()
     gate: Gate = Gate()
     oracle: OracleConfig = OracleConfig()
-    temperature: NotNegative = 0.3
+    temperature: NotNegative = 4.0
     keep: bool = False
     workflow: dict[str, Any] = field(default_factory=dict)  # over the workflow's own settings
 

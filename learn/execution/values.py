@@ -23,7 +23,6 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from headway.config import Struct
 from headway.errors import ConfigError
@@ -146,9 +145,9 @@ def potential(x: Lesson, s: Signals, price: Costs) -> Floats:
     return due - lines_left(x) * price.line
 
 
-def lines_left(x: Lesson) -> NDArray[np.int64]:
+def lines_left(x: Lesson) -> Floats:
     """How many lines (D,) are left at the decisions of `x` after the one that is due."""
-    return np.maximum(0, x.happened.lines - 1 - x.closed_by(x.at))
+    return np.maximum(0, x.happened.lines - 1 - x.closed_by(x.at)).astype(np.float64)
 
 
 def final(x: Lesson, phi: Floats, price: Costs) -> float:
