@@ -283,7 +283,7 @@ class TestRecording:
         assert camera.read(SOON).value.depth is None
         camera.close()
 
-    def test_what_is_no_recording_is_refused(self, tmp_path):
+    def test_what_is_no_recording_is_refused(self, rs, tmp_path):
         with pytest.raises(ConfigError, match=r"found no file .*none\.db3"):
             self.open(tmp_path / "none.db3", VirtualClock(NS))
         bad = tmp_path / "bad.db3"

@@ -53,6 +53,7 @@ class Ft300(StreamSource[StreamFrame, Wrench]):
     def __init__(self, clock: Clock, cfg: Config, transport: Transport) -> None:
         info = Info("ft300", "Robotiq FT 300", cfg.serial, "", transport.uri)
         super().__init__(clock, info, transport, StreamDecoder(), RATE_HZ, dead_s=0.5)
+        self.info = info
         self.cfg = cfg
         self.mounting = Mounting(_with_range(cfg), "ft300")
         self._answers = AnswerDecoder()

@@ -85,6 +85,7 @@ class Rdt(StreamSource[Record, Wrench]):
         model = "OnRobot HEX" if cfg.dialect == "onrobot" else "ATI Net F/T"
         info = Info("rdt", model, cfg.serial, "", transport.uri)
         super().__init__(clock, info, transport, RecordDecoder(), cfg.rate_hz)
+        self.info = info
         self.cfg = cfg
         self.mounting = Mounting(cfg, "rdt")
         self.device_clock = DeviceClock(
