@@ -14,8 +14,8 @@ from msgspec import Meta
 from headway import config
 from headway.drivers import Context
 from headway.drivers.input_events import KEY, InputEvents, codes
-from headway.drivers.inputs import TCP_VELOCITY
-from headway.types import Info, Vec
+from headway.drivers.inputs._buttoned import Buttoned
+from headway.types import Vec
 
 X, Y, RX, RY = 0, 1, 3, 4  # absolute axes
 SOUTH, SHOULDER = 304, 310  # BTN_SOUTH, BTN_TL
@@ -32,50 +32,29 @@ class Config(config.Struct, frozen=True):
     dead_zone: Annotated[float, Meta(ge=0.0, le=0.9)] = 0.12
 
 
-class Gamepad:
+class Gamepad(Buttoned):
     """The game pad behind `events`."""
 
-    actions = TCP_VELOCITY
-
     def __init__(self, cfg: Config, events: InputEvents) -> None:
-        self._cfg, self._events = cfg, events
-        self._closed, self._seen = False, 0
-
-    @property
-    def info(self) -> Info:
-        return self._events.info
-
-    def open(self, timeout_s: float) -> None:
-        self._events.open()
-
-    def activate(self) -> None:
-        self._events.open()
-        self._seen = self._events.presses(SOUTH)
-
-    def reset(self) -> None:
-        self._closed, self._seen = False, self._events.presses(SOUTH)
+        super().__init__(events, SOUTH)
+        self._cfg = cfg
 
     def read(self) -> Vec | None:
-        events, cfg = self._events, self._cfg
+        events, cfg = self.events, self._cfg
         events.check()
-        presses = events.presses(SOUTH)
         if not events.held(SHOULDER):
-            self._seen = presses
+            self.disregard()
             return None
-        self._closed ^= (presses - self._seen) % 2 == 1
-        self._seen = presses
+        grip = self.grip()
         x, y, rx, ry = (self._share(events.axis(code)) for code in (X, Y, RX, RY))
         v, w = cfg.speed, cfg.turn
         # Sticks say -1 when they are pushed forward, and when they are pushed left.
-        return np.array([-y * v, -x * v, -ry * v, 0.0, 0.0, -rx * w, float(self._closed)])
+        return np.array([-y * v, -x * v, -ry * v, 0.0, 0.0, -rx * w, grip])
 
     def _share(self, value: float) -> float:
         """The deflection beyond the dead zone, -1..1."""
         over = max(0.0, abs(value) - self._cfg.dead_zone) / (1.0 - self._cfg.dead_zone)
         return float(np.copysign(over, value))
-
-    def close(self) -> None:
-        self._events.close()
 
 
 def _fits(device: Any) -> bool:

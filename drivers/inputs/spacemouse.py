@@ -15,8 +15,8 @@ from msgspec import Meta
 from headway import config
 from headway.drivers import Context
 from headway.drivers.input_events import ABS, REL, InputEvents, codes
-from headway.drivers.inputs import TCP_VELOCITY
-from headway.types import Info, Vec
+from headway.drivers.inputs._buttoned import Buttoned
+from headway.types import Vec
 
 AXES = range(6)  # x y z, rx ry rz: REL_X or ABS_X and the five after it
 BUTTON = 256  # BTN_0
@@ -38,44 +38,23 @@ class Config(config.Struct, frozen=True):
     quiet_s: config.Seconds = 0.15
 
 
-class SpaceMouse:
+class SpaceMouse(Buttoned):
     """The space mouse behind `events`."""
 
-    actions = TCP_VELOCITY
-
     def __init__(self, cfg: Config, events: InputEvents) -> None:
-        self._cfg, self._events = cfg, events
-        self._closed, self._seen = False, 0
-
-    @property
-    def info(self) -> Info:
-        return self._events.info
-
-    def open(self, timeout_s: float) -> None:
-        self._events.open()
-
-    def activate(self) -> None:
-        self._events.open()
-        self._seen = self._events.presses(BUTTON)
-
-    def reset(self) -> None:
-        self._closed, self._seen = False, self._events.presses(BUTTON)
+        super().__init__(events, BUTTON)
+        self._cfg = cfg
 
     def read(self) -> Vec | None:
-        events, cfg = self._events, self._cfg
+        events, cfg = self.events, self._cfg
         events.check()
-        presses = events.presses(BUTTON)
-        self._closed ^= (presses - self._seen) % 2 == 1
-        self._seen = presses
+        grip = self.grip()
         share = np.array([events.axis(k) or events.relative(k) / FULL for k in AXES])
         over = np.maximum(0.0, np.abs(share) - cfg.dead_zone) / (1.0 - cfg.dead_zone)
         share = np.copysign(np.minimum(over, 1.0), share)
         v, w = TO_BASE @ share[:3] * cfg.speed, TO_BASE @ share[3:] * cfg.turn
-        said: Vec = np.concatenate([v, w, [float(self._closed)]])
+        said: Vec = np.concatenate([v, w, [grip]])
         return said
-
-    def close(self) -> None:
-        self._events.close()
 
 
 def _fits(device: Any) -> bool:

@@ -28,7 +28,7 @@ from typing import Annotated, Any
 from msgspec import Meta
 
 from headway.config import NotNegative, Struct
-from headway.hil import servo_partner
+from headway.hil import servo_line, servo_partner
 from headway.hil.device_port import DevicePort
 from headway.hil.emulators import _dynamixel_servo as servo
 from headway.hil.faults_table import Fault, FaultsTable
@@ -45,7 +45,6 @@ _SYNC_READ, _SYNC_WRITE, _FAST_SYNC_READ = 0x82, 0x83, 0x8A
 _BULK_READ, _BULK_WRITE, _FAST_BULK_READ = 0x92, 0x93, 0x9A
 _LONGEST = 1024
 _INSTRUCTION_ERROR = 2
-_POLL_S = 0.002
 _DELAY_S = 2e-6
 
 
@@ -254,20 +253,7 @@ def serve(
     port = DevicePort(BAUD, cfg.link, journal, paced=cfg.paced)
     bus = _Bus(cfg, plant, journal, faults)
     ready(port.path)
-    quiet = 0
-    while not stop.is_set():
-        data = port.read(_POLL_S)
-        if port.opened:
-            faults.begin()
-        bus.advance()
-        if data:
-            said = bus.feed(data)
-            if said:
-                port.answer(said, bus.delay_s())
-        quiet = 0 if data else quiet + 1
-        if quiet == 25:
-            bus.forget()
-    port.close()
+    servo_line.serve(bus, port, faults, stop)
 
 
 DRIVERS = (("arms", "dynamixel"), ("grippers", "dynamixel"))

@@ -25,7 +25,7 @@ from typing import Annotated, Any
 from msgspec import Meta
 
 from headway.config import NotNegative, Struct
-from headway.hil import servo_partner
+from headway.hil import servo_line, servo_partner
 from headway.hil.device_port import DevicePort
 from headway.hil.emulators import _feetech_servo as servo
 from headway.hil.faults_table import Fault, FaultsTable
@@ -37,7 +37,6 @@ from headway.hil.silence import Silence
 BAUD = 1_000_000
 ALL = 0xFE
 _PING, _READ, _WRITE, _REG_WRITE, _ACTION, _SYNC_READ, _SYNC_WRITE = 1, 2, 3, 4, 5, 0x82, 0x83
-_POLL_S = 0.002
 _DELAY_S = 2e-6  # of one count of the register for the return delay
 
 
@@ -184,17 +183,4 @@ def serve(
     port = DevicePort(BAUD, cfg.link, journal, paced=cfg.paced)
     bus = _Bus(cfg, plant, journal, faults)
     ready(port.path)
-    quiet = 0
-    while not stop.is_set():
-        data = port.read(_POLL_S)
-        if port.opened:
-            faults.begin()
-        bus.advance()
-        if data:
-            said = bus.feed(data)
-            if said:
-                port.answer(said, bus.delay_s())
-        quiet = 0 if data else quiet + 1
-        if quiet == 25:
-            bus.forget()
-    port.close()
+    servo_line.serve(bus, port, faults, stop)
