@@ -169,6 +169,9 @@ class ServoBus:
         self._users += 1
         if self._users > 1:
             return
+        # What happened to the servos meanwhile is not known: they have to be activated again.
+        self.holding, self._goals = set(), {}
+        self._heard_ns, self._lapsed = None, False
         try:
             self.transport.open(timeout_s)
             self._decoder.reset()

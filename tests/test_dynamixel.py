@@ -197,6 +197,11 @@ def test_a_host_that_slept_is_told_that_the_servos_have_stopped(tmp_path):
         assert "their watchdog has stopped them" in soon(told)
         with pytest.raises(DeviceError, match="activate"):
             arm.command(q, deadline_ns=0)
+        arm.close()  # opened anew it is read as ever, and still takes no command
+        arm.open(LATE_S)
+        assert np.abs(fresh(arm).value.q - q).max() < 0.01
+        with pytest.raises(DeviceError, match="activate"):
+            arm.command(q, deadline_ns=0)
         arm.activate()
         arm.command(q, deadline_ns=0)
         fresh(arm)
