@@ -170,8 +170,7 @@ class ServoBus:
         if self._users > 1:
             return
         # What happened to the servos meanwhile is not known: they have to be activated again.
-        self.holding, self._goals = set(), {}
-        self._heard_ns, self._lapsed = None, False
+        self.holding, self._goals, self._heard_ns, self._lapsed = set(), {}, None, False
         try:
             self.transport.open(timeout_s)
             self._decoder.reset()
@@ -231,9 +230,8 @@ class ServoBus:
     def present(self, servo: int) -> bool:
         """Whether a servo of the family answers as `servo`, asked once; before the bus runs. Raises
         DeviceError where nobody answers."""
-        answer = self._ask(
-            self.family.packets.read(servo, self.family.registers.model, 2), (servo,)
-        )[0]
+        request = self.family.packets.read(servo, self.family.registers.model, 2)
+        answer = self._ask(request, (servo,))[0]
         return int.from_bytes(answer.data, "little") in self.family.models
 
     def read(self, servo: int, address: int, count: int) -> bytes:
@@ -290,9 +288,7 @@ class ServoBus:
                 wanted = self.family.goal(p)
                 self._write(i, registers.goal, wanted)
                 if self.read(i, registers.goal, len(wanted)) != wanted:
-                    raise DeviceError(
-                        f"servo {i} did not take its position as goal: activate again"
-                    )
+                    raise DeviceError(f"servo {i} did not take its position as goal: try again")
             for i in ids:
                 self._write(i, registers.torque, b"\x01")
                 if watchdog is not None:
