@@ -13,14 +13,14 @@ from msgspec import Meta
 from headway import config
 from headway.clock import NS, WallClock
 from headway.drivers import Context
-from headway.drivers.counts import Counts
 from headway.drivers.finding import Found, Port, Seen
 from headway.drivers.model import RobotModel, load
 from headway.drivers.servo_bus import Family, Reading, ServoBus, servos_at
 from headway.drivers.servo_calibration import RAD, Motor, check, read
+from headway.drivers.servo_device import ServoDevice
 from headway.drivers.transports.serial import SerialPort
 from headway.errors import ConfigError, DeviceError
-from headway.types import ArmState, Health, Info, Sample, Sent, Stamp, Vec
+from headway.types import ArmState, Info, Sample, Sent, Stamp, Vec
 
 WORLD = "servos"  # under which devices of the run find the lines, by port
 _OPEN_S = 1.0
@@ -45,12 +45,10 @@ class ServoArmConfig(config.Struct, frozen=True):
     tool: str | tuple[float, ...] | None = None
 
 
-class ServoArm:
+class ServoArm(ServoDevice):
     """The arm of `model` whose servos are at `bus`; `motors` has the calibration of its joints.
     `kind` names its driver. `nm_per_a` [Nm/A]: torque of a joint per current of its servo, 0 where
     that is not known: then the arm states no torques."""
-
-    waits = True
 
     def __init__(
         self,
@@ -62,10 +60,12 @@ class ServoArm:
         bus: ServoBus,
         nm_per_a: float,
     ) -> None:
+        info = Info(kind, f"{model.name} of {bus.family.name} servos", uri=cfg.port)
+        super().__init__(info, ctx.clock, bus)
+        self.info = info
         self.model, self.chain = model, model.chain
-        self.info = Info(kind, f"{model.name} of {bus.family.name} servos", uri=cfg.port)
         self._nm_per_a = nm_per_a
-        self._cfg, self._clock, self._bus = cfg, ctx.clock, bus
+        self._cfg, self._clock = cfg, ctx.clock
         self._joints = tuple(motors[name] for name in model.joints)
         self._ids = tuple(m.id for m in self._joints)
         self._places = [bus.ids.index(i) for i in self._ids]
@@ -74,34 +74,25 @@ class ServoArm:
         self._low = np.maximum(ends.min(axis=1), model.limits.q_min)
         self._high = np.minimum(ends.max(axis=1), model.limits.q_max)
         self.limits = replace(model.limits, q_min=self._low, q_max=self._high)
-        self._counts = Counts(ctx.clock, round(NS / cfg.rate_hz))
-        self._number = 0
         self._active = False
         self._sent: Vec = np.full(model.n, np.nan)
 
     def open(self, timeout_s: float) -> None:
-        if self._counts.state == "ok":
-            return
-        self._bus.open(timeout_s)
-        self.info = Info(self.info.kind, self.info.model, "", self._bus.firmware, self._cfg.port)
-        self._number, self._active = 0, False
-        self._counts.opened()
+        if self.counts.state != "ok":
+            super().open(timeout_s)
+            self.info = replace(self.info, firmware=self.bus.firmware)
+            self._active = False
+
+    def failed(self) -> None:
+        self._active = False
 
     def read(self, timeout_s: float) -> Sample[ArmState]:
-        if self._counts.state == "closed":
-            raise DeviceError(f"the {self.info.model} is closed: open it before reading")
         try:
-            number, arrival, value = self._bus.bus.newest(self._number, timeout_s)
-        except DeviceError:
-            if self._bus.bus.fault:
-                self._active = False
-                self._counts.state = "fault"
-            raise
+            arrival, value = self.newest(timeout_s)
         finally:
-            self._counts.crc_errors = self._bus.crc_errors
-        self._number = number
+            self.counts.crc_errors = self.bus.crc_errors
         t_ns = arrival - _LEAD_NS
-        seq = self._counts.sample(t_ns)
+        seq = self.counts.sample(t_ns)
         return Sample(Stamp(t_ns, arrival, seq, error_ns=_LEAD_NS), self._state(value))
 
     def _state(self, value: Reading) -> ArmState:
@@ -117,9 +108,9 @@ class ServoArm:
         return ArmState(q, dq, q_ref, tcp, twist, tau_ext=tau, powered=self._active)
 
     def activate(self) -> None:
-        reading = self._bus.hold(self._bus.ids)  # with the jaw, so that its commands never wait
+        reading = self.bus.hold(self.bus.ids)  # with the jaw, so that its commands never wait
         self._sent = self._state(reading).q
-        self._counts.state = "ok"
+        self.counts.state = "ok"
         self._active = True
 
     def command(self, q: Vec, *, deadline_ns: int) -> Sent:
@@ -144,7 +135,7 @@ class ServoArm:
                 f"wanted a command within {self._cfg.step:g} rad of the last one, found a jump of "
                 f"{jump:.3f} rad: nothing was sent"
             )
-        self._bus.goal({m.id: m.counts(float(x)) for m, x in zip(self._joints, q, strict=True)})
+        self.bus.goal({m.id: m.counts(float(x)) for m, x in zip(self._joints, q, strict=True)})
         self._sent = q.copy()
         return Sent(self._sent, self._clock.now())
 
@@ -153,20 +144,15 @@ class ServoArm:
         down); after 1 it wants `activate` again. Category 0 switches the torque off: it falls."""
         self._active = self._active and category == 2
         if category == 0:
-            self._bus.release(self._ids)
-        elif self._bus.holding and not self._bus.bus.fault:
-            reading = self._bus.stay(self._ids)
+            self.bus.release(self._ids)
+        elif self.bus.holding and not self.bus.bus.fault:
+            reading = self.bus.stay(self._ids)
             if reading is not None:
                 self._sent = self._state(reading).q
 
     def close(self) -> None:
-        if self._counts.state != "closed":
-            self._bus.close()
+        super().close()
         self._active = False
-        self._counts.state = "closed"
-
-    def health(self) -> Health:
-        return self._counts.health()
 
 
 def bus_of(

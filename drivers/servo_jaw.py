@@ -8,14 +8,13 @@ from typing import Annotated
 from msgspec import Meta
 
 from headway import config
-from headway.clock import NS
 from headway.drivers import Context
-from headway.drivers.counts import Counts
 from headway.drivers.servo_arm import WORLD
 from headway.drivers.servo_bus import ServoBus
 from headway.drivers.servo_calibration import Motor
+from headway.drivers.servo_device import ServoDevice
 from headway.errors import ConfigError, DeviceError
-from headway.types import GripperState, Health, Info, Sample, Stamp
+from headway.types import GripperState, Info, Sample, Stamp
 
 
 class ServoJawConfig(config.Struct, frozen=True):
@@ -29,45 +28,28 @@ class ServoJawConfig(config.Struct, frozen=True):
     newton_per_ampere: Annotated[float, Meta(gt=0.0, le=1000.0)] = 11.0
 
 
-class ServoJaw:
+class ServoJaw(ServoDevice):
     """The jaw `motor` at `bus`. The opening is taken as proportional to the servo's angle, which is
     right to a few millimetres. `force` of a command is not obeyed: these servos limit their torque
     in a register that wears out when it is written often."""
 
-    waits = True
-
     def __init__(
         self, kind: str, cfg: ServoJawConfig, ctx: Context, bus: ServoBus, motor: Motor
     ) -> None:
+        info = Info(kind, f"jaw of a servo {bus.family.name}", uri=cfg.port)
+        super().__init__(info, ctx.clock, bus)
         self.stroke = cfg.stroke
-        self.info = Info(kind, f"jaw of a servo {bus.family.name}", uri=cfg.port)
-        self._cfg, self._bus, self._motor = cfg, bus, motor
+        self._cfg, self._motor = cfg, motor
         self._place = bus.ids.index(motor.id)
-        self._counts = Counts(ctx.clock, round(NS / bus.bus.rate_hz))
-        self._number = 0
         self._width_ref = math.nan
 
-    def open(self, timeout_s: float) -> None:
-        if self._counts.state != "ok":
-            self._bus.open(timeout_s)
-            self._number = 0
-            self._counts.opened()
-
     def read(self, timeout_s: float) -> Sample[GripperState]:
-        if self._counts.state == "closed":
-            raise DeviceError(f"the {self.info.model} is closed: open it before reading")
-        try:
-            number, arrival, value = self._bus.bus.newest(self._number, timeout_s)
-        except DeviceError:
-            if self._bus.bus.fault:
-                self._counts.state = "fault"
-            raise
-        self._number = number
+        arrival, value = self.newest(timeout_s)
         k = self._place
         width = self._motor.share(value.position[k]) * self.stroke
         reference = width if math.isnan(self._width_ref) else self._width_ref
         force = abs(value.ampere[k]) * self._cfg.newton_per_ampere
-        seq = self._counts.sample(arrival)
+        seq = self.counts.sample(arrival)
         return Sample(Stamp(arrival, arrival, seq), GripperState(width, reference, force))
 
     def activate(self) -> None:
@@ -78,19 +60,11 @@ class ServoJaw:
             raise DeviceError(f"the jaw wants finite numbers, found width {width}, force {force}")
         self._width_ref = min(max(width, 0.0), self.stroke)
         share = self._width_ref / self.stroke
-        self._bus.goal({self._motor.id: self._motor.at_share(share)})
+        self.bus.goal({self._motor.id: self._motor.at_share(share)})
 
     def stop(self) -> None:
-        if self._motor.id in self._bus.holding:
-            self._bus.stay((self._motor.id,))
-
-    def close(self) -> None:
-        if self._counts.state != "closed":
-            self._bus.close()
-        self._counts.state = "closed"
-
-    def health(self) -> Health:
-        return self._counts.health()
+        if self._motor.id in self.bus.holding:
+            self.bus.stay((self._motor.id,))
 
 
 def jaw_of(kind: str, cfg: ServoJawConfig, ctx: Context) -> ServoJaw:

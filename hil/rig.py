@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import signal
 import sys
 import threading
@@ -43,6 +42,7 @@ from headway.hil import shared
 from headway.hil.launch import Emulator
 from headway.hil.plant import PlantState
 from headway.hil.shared import Commands, Memory
+from headway.hil.told_to_end import told_to_end
 
 _FAR = 0.5  # a reference farther from a joint than this is none for where the arm stands now [rad]
 
@@ -190,23 +190,14 @@ def serve(path: Path, stop: threading.Event) -> None:
 
 def main(argv: list[str]) -> int:
     """Run the rig of the file that `argv` names. Returns the exit code."""
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    stop = told_to_end()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the run ends first, then its rig
-    threading.Thread(target=_end_with_parent, args=(stop,), daemon=True).start()
     try:
         serve(Path(argv[0]), stop)
     except HeadwayError as e:
         print(json.dumps({"error": str(e)}), flush=True)
         return e.exit_code
     return 0
-
-
-def _end_with_parent(stop: threading.Event) -> None:
-    with contextlib.suppress(OSError):
-        while os.read(0, 4096):
-            pass
-    stop.set()
 
 
 if __name__ == "__main__":

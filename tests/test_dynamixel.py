@@ -3,18 +3,13 @@ emulated line, with the servos' bus watchdog."""
 
 from __future__ import annotations
 
-import signal
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from servo_host import kill_in_motion
 from test_feetech_arm import LATE_S, calibration, fresh, soon
 
-from headway.child import environment
 from headway.clock import WallClock
 from headway.drivers import Context
 from headway.drivers.arms import dynamixel as arms
@@ -139,27 +134,7 @@ def test_the_watchdog_is_rounded_up_and_kept_within_what_it_can():
 def test_a_host_that_is_killed_in_motion_leaves_servos_that_stop(tmp_path):
     with Emulator("dynamixel", {}, PLANT) as device:
         path = calibration(tmp_path)
-        program = (
-            "import sys\n"
-            "sys.path.insert(0, sys.argv[3])\n"
-            "from pathlib import Path\n"
-            "from test_dynamixel import devices, fresh\n"
-            "arm, jaw = devices(sys.argv[1], Path(sys.argv[2]), watchdog_s=1.0)\n"
-            "arm.open(20.0); arm.activate(); q = fresh(arm).value.q\n"
-            "while True:\n"
-            "    q[0] = min(q[0] + 0.002, 1.0)\n"
-            "    arm.command(q, deadline_ns=0); fresh(arm)\n"
-            "    print(q[0], flush=True)\n"
-        )
-        host = subprocess.Popen(
-            [sys.executable, "-c", program, device.uri, str(path), str(Path(__file__).parent)],
-            stdout=subprocess.PIPE, env=environment(),
-        )  # fmt: skip
-        for _ in range(20):
-            assert host.stdout.readline()
-        host.send_signal(signal.SIGKILL)
-        host.wait()
-        host.stdout.close()
+        kill_in_motion("test_dynamixel", device.uri, path, watchdog_s=1.0)
         soon(lambda: any(e.why == "bus watchdog" for e in device.journal()))
         arm, _ = devices(device.uri, path, watchdog_s=2.0)  # and activation ends that
         arm.open(LATE_S)

@@ -5,16 +5,13 @@ from __future__ import annotations
 
 import json
 import math
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from servo_host import kill_in_motion
 
-from headway.child import environment
 from headway.clock import WallClock
 from headway.drivers import Context
 from headway.drivers.arms import feetech as arms
@@ -211,27 +208,7 @@ def test_a_host_that_is_killed_leaves_an_arm_that_holds_its_last_goal(tmp_path):
     """The documented behaviour of these servos: they have no watchdog."""
     with Emulator("feetech", {}, PLANT) as device:
         path = calibration(tmp_path)
-        program = (
-            "import sys, numpy as np\n"
-            "sys.path.insert(0, sys.argv[3])\n"
-            "from pathlib import Path\n"
-            "from test_feetech_arm import devices, fresh\n"
-            "arm, jaw = devices(sys.argv[1], Path(sys.argv[2]))\n"
-            "arm.open(20.0); arm.activate(); q = fresh(arm).value.q\n"
-            "while True:\n"
-            "    q[0] = min(q[0] + 0.002, 1.0)\n"
-            "    arm.command(q, deadline_ns=0); fresh(arm)\n"
-            "    print(q[0], flush=True)\n"
-        )
-        host = subprocess.Popen(
-            [sys.executable, "-c", program, device.uri, str(path), str(Path(__file__).parent)],
-            stdout=subprocess.PIPE, env=environment(),
-        )  # fmt: skip
-        for _ in range(20):
-            assert host.stdout.readline()
-        host.send_signal(signal.SIGKILL)
-        host.wait()
-        host.stdout.close()
+        kill_in_motion("test_feetech_arm", device.uri, path)
         soon(lambda: any(e.event == "held" or e.why == "held" for e in device.journal()))
 
 

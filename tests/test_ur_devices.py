@@ -7,35 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ur_fixtures import arm, ctx, robot
 from ur_stand_in import LONG, Controller, shared, until
 
 from headway import config
-from headway.clock import WallClock
-from headway.drivers import Context, device_config, open_device
+from headway.drivers import device_config, open_device
 from headway.drivers.arms import ur
 from headway.edge.control.settings import Settings
 from headway.errors import ConfigError, DeviceError
 
 ROOT = Path(__file__).resolve().parent.parent
-
-
-@pytest.fixture
-def robot():
-    with Controller() as made:
-        yield made
-
-
-@pytest.fixture
-def ctx():
-    return Context(WallClock(0))
-
-
-@pytest.fixture
-def arm(robot, ctx):
-    made = open_device("arms", "ur", robot.table, ctx)
-    made.open(LONG)
-    yield made
-    made.close()
 
 
 def test_the_wrench_is_turned_into_the_axes_of_the_tcp(arm, robot, ctx):

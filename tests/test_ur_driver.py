@@ -7,37 +7,12 @@ import socket
 
 import numpy as np
 import pytest
+from ur_fixtures import active, arm, ctx, robot
 from ur_stand_in import HOME, LONG, Controller, here, modes, refused, until
 
 from headway.clock import WallClock
 from headway.drivers import Context, open_device
 from headway.errors import Busy, ConfigError, DeviceError
-
-
-@pytest.fixture
-def robot():
-    with Controller() as made:
-        yield made
-
-
-@pytest.fixture
-def ctx():
-    return Context(WallClock(0))
-
-
-@pytest.fixture
-def arm(robot, ctx):
-    made = open_device("arms", "ur", robot.table, ctx)
-    made.open(LONG)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def active(arm):
-    arm.activate()
-    return arm
-
 
 # Before it is open, and opening it.
 

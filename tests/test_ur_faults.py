@@ -7,39 +7,14 @@ import math
 import threading
 
 import pytest
-from ur_stand_in import HOME, LONG, Controller, here, keep_on, refused, refused_in_the_end, until
+from ur_fixtures import active, arm, ctx, robot
+from ur_stand_in import HOME, LONG, here, keep_on, refused, refused_in_the_end, until
 
 from headway.clock import WallClock
 from headway.drivers import Context, open_device
 from headway.drivers.arms import ur
 from headway.drivers.latest import Latest
 from headway.errors import Busy, DeviceError
-
-
-@pytest.fixture
-def robot():
-    with Controller() as made:
-        yield made
-
-
-@pytest.fixture
-def ctx():
-    return Context(WallClock(0))
-
-
-@pytest.fixture
-def arm(robot, ctx):
-    made = open_device("arms", "ur", robot.table, ctx)
-    made.open(LONG)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def active(arm):
-    arm.activate()
-    return arm
-
 
 # What keeps it from moving.
 

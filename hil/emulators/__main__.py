@@ -10,12 +10,8 @@ its standard input ends, so that it never outlives who started it.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import signal
 import sys
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +20,7 @@ from headway.errors import ConfigError, HeadwayError
 from headway.hil.journal import Journal
 from headway.hil.plant import Plant, ServoConfig, ServoPlant
 from headway.hil.shared import SharedConfig, SharedPlant
+from headway.hil.told_to_end import told_to_end
 
 
 def open_plant(table: dict[str, Any]) -> Plant:
@@ -46,9 +43,7 @@ def main(argv: list[str]) -> int:
     plant = open_plant(table.pop("plant", {}))
     module = plugins.load("hil.emulators", kind, ("Config", "serve"))
     cfg = config.decode(table, module.Config, f"emulator {kind}")
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    threading.Thread(target=_end_with_parent, args=(stop,), daemon=True).start()
+    stop = told_to_end()
     try:
         module.serve(cfg, plant, journal, _ready, stop)
     finally:
@@ -59,13 +54,6 @@ def main(argv: list[str]) -> int:
 
 def _ready(uri: str) -> None:
     print(json.dumps({"uri": uri}), flush=True)
-
-
-def _end_with_parent(stop: threading.Event) -> None:
-    with contextlib.suppress(OSError):
-        while os.read(0, 4096):
-            pass
-    stop.set()
 
 
 if __name__ == "__main__":
