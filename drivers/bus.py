@@ -9,6 +9,7 @@ newer one comes is never sent, and what has been read is replaced by what is rea
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -42,7 +43,10 @@ class Bus(Generic[C, S]):
         self.name, self.clock, self.rate_hz, self.retries = name, clock, rate_hz, retries
         self._exchange = exchange
         self._new = threading.Condition()
-        self._command: C | None = None
+        # At most one, the newest. Each of a deque's operations is whole, so neither thread can lose
+        # or bring back what the other one changes.
+        self._commands: deque[C] = deque(maxlen=1)
+        self._unsent: C | None = None  # whose exchange failed, so it may not have been sent
         self._value: S | None = None
         self._number = 0  # of exchanges that went well
         self._read_ns = 0  # when the last one ended
@@ -56,7 +60,8 @@ class Bus(Generic[C, S]):
         """Begin to exchange. Does nothing when running."""
         if self._thread is not None:
             return
-        self._stop, self._command, self._value, self._fault = False, None, None, ""
+        self._stop, self._value, self._fault = False, None, ""
+        self._forget()
         self._thread = threading.Thread(target=self._run, name=f"bus-{self.name}", daemon=True)
         self._thread.start()
 
@@ -72,7 +77,7 @@ class Bus(Generic[C, S]):
             raise DeviceError(f"{self.name} is in fault: {self._fault}: activate() it again")
         if self._thread is None:
             raise DeviceError(f"{self.name} is closed: open it first")
-        self._command = command  # one store: the thread takes it or the one before
+        self._commands.append(command)
 
     def newest(self, after: int, timeout_s: float) -> tuple[int, int, S]:
         """Number, time of arrival [ns] and value of the newest exchange, if its number is above
@@ -96,7 +101,8 @@ class Bus(Generic[C, S]):
     def reset(self) -> None:
         """Leave the state of fault; commands of before are forgotten."""
         with self._new:
-            self._command, self._fault = None, ""
+            self._forget()
+            self._fault = ""
             self._new.notify_all()
 
     def close(self) -> None:
@@ -118,14 +124,13 @@ class Bus(Generic[C, S]):
                     self._new.wait_for(lambda: not self._fault or self._stop, 1.0)
                 due, failures = self.clock.now(), 0
                 continue
-            command, self._command = self._command, None
+            command = self._next()
             try:
                 value = self._exchange(command)
             except Exception as e:  # DeviceError, or an error of a library
                 self.failed += 1
                 failures += 1
-                if self._command is None:
-                    self._command = command  # it was not carried out for sure: send it once more
+                self._unsent = command
                 if failures > self.retries:
                     self._fail(
                         str(e) if isinstance(e, HeadwayError) else f"{type(e).__name__}: {e}"
@@ -143,7 +148,20 @@ class Bus(Generic[C, S]):
                 due = now  # no burst to catch up
             self.clock.sleep_until(due)
 
+    def _next(self) -> C | None:
+        """The command to send now: a new one, else one that may not have been sent."""
+        unsent, self._unsent = self._unsent, None
+        try:
+            return self._commands.pop()
+        except IndexError:
+            return unsent
+
+    def _forget(self) -> None:
+        self._commands.clear()
+        self._unsent = None
+
     def _fail(self, why: str) -> None:
         with self._new:
-            self._fault, self._command = why, None
+            self._fault = why
+            self._forget()
             self._new.notify_all()

@@ -99,6 +99,18 @@ def test_a_single_failure_is_tried_again_with_the_same_command(made):
     assert not bus.fault
 
 
+def test_a_newer_command_takes_the_place_of_one_whose_exchange_failed(made):
+    bus, port = made
+    assert port.entered.acquire(timeout=10)
+    bus.command("old")
+    step(port)  # the exchange with it has begun
+    port.fails = 1
+    bus.command("new")
+    step(port)  # it fails
+    step(port)
+    assert port.sent == [None, "old", "new"]
+
+
 def test_a_fault_latches_until_it_is_reset(made):
     bus, port = made
     port.fails = 3
