@@ -24,7 +24,7 @@ from headway.types import Vec
 
 _MAGIC = 0x48574C50414E5431
 FOLLOW, HOLD, RESET = 1, 2, 3  # kinds of a command to the arm
-_TRIES = 1000  # of a read; a write takes microseconds
+_DEAD_S = 1.0  # a write takes microseconds, and a writer that has to wait for a core some ms
 
 
 class Block:
@@ -51,11 +51,14 @@ class Block:
     def read(self) -> tuple[list[int], Vec]:
         """Copies of the numbers, of one piece. Raises DeviceError where the writer died in the
         middle."""
-        for _ in range(_TRIES):
+        until = time.monotonic() + _DEAD_S
+        while True:
             before = self.count
             found = self.ints[1:].tolist(), self.floats.copy()
             if before % 2 == 0 and before == self.count:
                 return found
+            if time.monotonic() > until:
+                break
             time.sleep(1e-5)
         raise DeviceError(
             "the rig's state stands half written: its process has died; start it anew"
@@ -97,11 +100,12 @@ class Memory:
 
     def publish(self, s: PlantState) -> None:
         """Write the state `s`."""
+        floats = np.concatenate(
+            [s.q, s.dq, s.q_ref, s.tau, s.wrench, (s.width, s.force, s.vacuum)]
+        )  # made before the state is odd, which keeps readers waiting
         with self.state.writing():
             self.state.ints[1:] = s.t_ns, s.protective_stop, s.generation
-            self.state.floats[:] = np.concatenate(
-                [s.q, s.dq, s.q_ref, s.tau, s.wrench, (s.width, s.force, s.vacuum)]
-            )
+            self.state.floats[:] = floats
 
 
 class SharedConfig(Struct, frozen=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+import multiprocessing
 import time
 from pathlib import Path
 
@@ -45,26 +45,33 @@ def test_a_state_arrives_as_it_was_written(tmp_path):
     assert_same(plant.state(), state(7))
 
 
+def publish_until(path: Path, stop) -> None:
+    """What the rig's process does, without a pause: publish states, one after another."""
+    memory, i = Memory(path), 0
+    while not stop.is_set():
+        i += 1
+        memory.publish(state(i))
+
+
 def test_a_state_is_always_of_one_piece(tmp_path):
-    memory = Memory(tmp_path / "plant", N, 0.085)
-    memory.publish(state(0))
-    plant, stop = SharedPlant(tmp_path / "plant"), threading.Event()
-
-    def write():
-        i = 0
-        while not stop.is_set():
-            i += 1
-            memory.publish(state(i))
-
-    writer = threading.Thread(target=write)
+    # The writer is a process, as in a rig: a thread would give up the interpreter at the same place
+    # each time, which may be in the middle of a state.
+    path = tmp_path / "plant"
+    Memory(path, N, 0.085).publish(state(0))
+    context = multiprocessing.get_context("fork")
+    plant, stop = SharedPlant(path), context.Event()
+    writer = context.Process(target=publish_until, args=(path, stop), daemon=True)
     writer.start()
     try:
+        while plant.state().t_ns == 0:
+            assert writer.is_alive()
         for _ in range(2000):
             seen = plant.state()
             assert_same(seen, state(seen.t_ns))
     finally:
         stop.set()
         writer.join()
+    assert writer.exitcode == 0
 
 
 def test_of_several_commands_the_newest_is_taken_once(tmp_path):
@@ -98,7 +105,8 @@ def test_what_is_no_memory_of_a_rig_is_refused(tmp_path):
             SharedPlant(tmp_path / name)
 
 
-def test_a_writer_that_died_half_way_is_told(tmp_path):
+def test_a_writer_that_died_half_way_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(shared, "_DEAD_S", 0.0)
     memory = Memory(tmp_path / "plant", N, 0.085)
     memory.publish(state(1))
     memory.state.ints[0] += 1  # it died while it wrote
