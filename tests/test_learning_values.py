@@ -227,10 +227,12 @@ def test_a_critic_ranks_chunks_and_doubts_where_its_members_differ(made):
             score = taught(torch.from_numpy(code), torch.from_numpy(chunk))
         right += int(score[0] > score[1])
     assert right > 75
+    given = torch.cat([torch.from_numpy(code).expand(2, -1), torch.from_numpy(chunk)], 1)
     with torch.no_grad():
-        said = taught.members(torch.cat([torch.from_numpy(code), torch.from_numpy(chunk[:1])], 1))
-    wanted = said.mean() - 0.5 * said.std(unbiased=False)
-    assert float(score[0]) == pytest.approx(float(wanted), abs=1e-5)
+        said = taught.members(given)
+    better = said[:, 1] - said[:, 0]
+    wanted = better.mean() - 1.0 * better.std(unbiased=False)
+    assert score.tolist() == pytest.approx([0.0, float(wanted)], abs=1e-5)
 
 
 def test_a_policy_that_closes_fewer_lines_does_not_pass_the_gate(made):

@@ -1,6 +1,8 @@
-"""The critic: what a chunk is worth more than what the policy usually does, from what the eyes saw
-and the chunk. Three small networks, each taught by other episodes; where they do not agree the
-score is lower, so that a policy which picks its best chunk is not drawn to where nobody has been.
+"""The critic: what a chunk is worth more than the first one that the policy drew, from what the eyes
+saw and both. Three small networks, each taught by other episodes, tell the advantage of a chunk. The
+score of one is by how much they find it better than the first, less their disagreement about that.
+So the plain policy's own chunk is played unless the networks agree that another one is better, and
+what they wrongly believe of the whole situation does not count.
 """
 
 from __future__ import annotations
@@ -19,15 +21,17 @@ KEPT = 0.85  # share of the episodes that each member learns from
 
 
 class CriticFit(Struct, frozen=True):
-    """How to teach a critic: `members` networks; `doubt`: deviations of them that are taken off."""
+    """How to teach a critic: `members` networks; `doubt`: how many standard deviations of what they
+    say of a difference are taken off."""
 
     members: int = 3
-    doubt: float = 0.5
+    doubt: float = 1.0
     fit: Regression = Regression(steps=400, width=128, weight_decay=1e-2)
 
 
 class Critic(nn.Module):
-    """`forward` takes the code (1, c) and N chunks, latent (N, a), and gives the score (N,)."""
+    """`forward` takes the code (1, c) and N chunks, latent (N, a), and gives the score (N,): 0 for
+    the first chunk, and for another one by how much it is better, less `doubt` deviations."""
 
     def __init__(self, members: Members, doubt: float) -> None:
         super().__init__()
@@ -37,8 +41,9 @@ class Critic(nn.Module):
     def forward(self, code: Tensor, latent: Tensor) -> Tensor:
         x = torch.cat([code.expand(latent.shape[0], -1), latent], dim=1)
         said = self.members(x)
+        said = said - said[:, :1]
         mean = said.mean(dim=0)
-        return mean - self.doubt * torch.sqrt(((said - mean) ** 2).mean(dim=0) + 1e-12)
+        return mean - self.doubt * torch.sqrt(((said - mean) ** 2).mean(dim=0))
 
 
 def teach(lessons: Sequence[Lesson], advantage: Singles, how: CriticFit, seed: int) -> Critic:

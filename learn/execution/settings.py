@@ -41,7 +41,7 @@ class Arm(Struct, frozen=True):
 
     credit: Literal["demonstrations", "pro", "outcome", "attempts", "clock", "shuffled"]
     oracle: bool = True
-    candidates: AtLeastOne = 4
+    candidates: AtLeastOne = 1
 
     @property
     def learns(self) -> bool:
@@ -50,14 +50,14 @@ class Arm(Struct, frozen=True):
 
 
 ARMS: dict[str, Arm] = {
-    "B0": Arm("demonstrations", oracle=False, candidates=1),
+    "B0": Arm("demonstrations", oracle=False),
     "1.5": Arm("outcome"),
     "1.6": Arm("pro"),
     # Controls.
     "1.6-alone": Arm("pro", oracle=False),
     "1.5-alone": Arm("outcome", oracle=False),
-    "1.6-n1": Arm("pro", candidates=1),
-    "1.5-n1": Arm("outcome", candidates=1),
+    "1.6-n4": Arm("pro", candidates=4),
+    "1.5-n4": Arm("outcome", candidates=4),
     "attempts": Arm("attempts"),
     "clock": Arm("clock"),
     "shuffled": Arm("shuffled"),

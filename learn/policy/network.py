@@ -18,19 +18,26 @@ _POSE = ("tcp.x", "tcp.y", "tcp.z", "tcp.yaw_sin", "tcp.yaw_cos")
 
 class FlowPolicy(nn.Module):
     """The policy with the encoder `text`, for a robot with this `camera` at its wrist, whose state
-    vector has the numbers `state_names`. `horizon` is the number of waypoints of a chunk."""
+    vector has the numbers `state_names`. `horizon` is the number of waypoints of a chunk, `width`
+    that of the hidden layers of the eyes."""
 
     state_mean: Tensor
     state_std: Tensor
 
     def __init__(
-        self, camera: CameraModel, state_names: Sequence[str], text: TextEncoder, horizon: int
+        self,
+        camera: CameraModel,
+        state_names: Sequence[str],
+        text: TextEncoder,
+        horizon: int,
+        width: int = 64,
     ) -> None:
         super().__init__()
         self.state_names = tuple(state_names)
         self.horizon = horizon
         self.text = text
-        self.eyes = Eyes(camera, text.size, [self.state_names.index(n) for n in _POSE])
+        pose_at = [self.state_names.index(n) for n in _POSE]
+        self.eyes = Eyes(camera, text.size, pose_at, width=width)
         self.latents = Latents(horizon)
         s = len(self.state_names)
         self.register_buffer("state_mean", torch.zeros(s))

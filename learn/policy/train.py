@@ -59,6 +59,7 @@ class Args:
     text_steps: int = 3000
     batch: int = 64
     lr: float = 1.5e-3
+    width: int = 64  # of the hidden layers of the eyes
     seed: int = 0
     limit: int | None = None  # use only so many recordings of each folder, the first ones
     threads: int = 1
@@ -112,7 +113,9 @@ class Training:
             lambda: train_text(corpus, steps=args.text_steps, seed=args.seed),
         )  # fmt: skip
         self.said = embeddings(text, self.tokenizer, corpus)
-        self.net = FlowPolicy(camera(), POLICY_STATE, text.requires_grad_(False), HORIZON)
+        self.net = FlowPolicy(
+            camera(), POLICY_STATE, text.requires_grad_(False), HORIZON, args.width
+        )
         held = data.episode % 20 == 0
         self.train_idx, self.test_idx = np.flatnonzero(~held), np.flatnonzero(held)
         state = torch.from_numpy(data.state[self.train_idx])
