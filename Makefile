@@ -14,7 +14,7 @@ PIP_FAILED = $(PYTHON) scripts/prerequisites.py --pip-failed
 SOURCES := pyproject.toml CMakeLists.txt $(wildcard kernels/cpp/* kernels/cuda/*.[ch]* kernels/cuda/params.py kernels/spec.py drivers/cpp/* edge/*/cpp/*)
 
 .PHONY: run test test-slow test-nvcc test-hardware test-pythons test-lowest test-wheel fuzz lint bench
-.PHONY: gpu cuda docs models models-workflows study study-smoke peers-lerobot torch gl clean
+.PHONY: gpu cuda docs models models-workflows models-wide study study-smoke peers-lerobot torch gl clean
 .PHONY: hil hil-run hil-peers
 
 run: $(VENV)/.run gl
@@ -145,8 +145,17 @@ models-workflows: $(VENV)/.test torch gl
 	  $(PY) -m headway.learn.collect --config configs/workflows/$$w.toml --out runs/$$w --episodes 200 || exit 1; \
 	done
 	$(PY) -m headway.learn.policy.train --demos $(addprefix runs/,$(WORKFLOWS)) --scenes $(WORKFLOWS) \
-	  --out models/workflows --work runs/workflows_train
+	  --width 32 --out models/workflows --work runs/workflows_train
 	$(PY) -m headway.learn.policy.language --bundle models/workflows
+
+# The one with wider eyes, which opens shoeboxes and which the study begins with (docs/policy.md).
+models-wide: $(VENV)/.test torch gl
+	for w in pick_place:176 shoebox:300 returns:300; do \
+	  $(PY) -m headway.learn.collect --config configs/workflows/$${w%:*}.toml --out runs/wide/$${w%:*} \
+	    --episodes $${w#*:} || exit 1; \
+	done
+	$(PY) -m headway.learn.policy.train --demos $(addprefix runs/wide/,$(WORKFLOWS)) --scenes $(WORKFLOWS) \
+	  --steps 14000 --out models/workflows_wide --work runs/wide/train
 
 # The study of three systems, registered in configs/study: the better part of a day on two cores. It
 # goes on from where it was, so it may be stopped at any time; the page says how far it has come.
