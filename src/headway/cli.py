@@ -22,6 +22,7 @@ from headway.cli_hil import hil
 from headway.cli_learn import learn
 from headway.cli_pro import PRO_COMMANDS
 from headway.cli_recordings import RECORDING_COMMANDS
+from headway.cli_security import KEY_COMMANDS, SECURITY_COMMANDS
 from headway.cli_study import study
 from headway.errors import ConfigError, HeadwayError, OutputError
 
@@ -276,6 +277,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "map": map_,
     "score": score,
     **RECORDING_COMMANDS,
+    **SECURITY_COMMANDS,
     "study": study,
 }
 
@@ -283,6 +285,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
 GROUPS: dict[str, tuple[str, dict[str, Callable[..., int]]]] = {
     "pro": ("PRO heads for your own robot", PRO_COMMANDS),
     "dataset": ("Recordings as a LeRobotDataset, and back", DATASET_COMMANDS),
+    "keys": ("Keys that sign bundles, and whom a robot trusts", KEY_COMMANDS),
 }
 
 

@@ -84,7 +84,7 @@ def open_private(file: Path | str, *, user: int | None = None) -> BinaryIO:
         found = os.fstat(number)  # of what was opened, whatever happens to the path
         if not stat.S_ISREG(found.st_mode):
             raise Untrusted(f"wanted a plain file at {path}, found something else")
-        _check_owner(path, found, user)
+        check_owner(path, found, user)
         return os.fdopen(number, "rb")
     except BaseException:
         os.close(number)
@@ -103,11 +103,12 @@ def _check(path: Path, found: os.stat_result, user: int, *, on_the_way: bool) ->
         raise Untrusted(f"wanted a folder at {path}, found something else")
     if on_the_way and found.st_mode & stat.S_ISVTX and found.st_uid in (user, 0):
         return
-    _check_owner(path, found, user)
+    check_owner(path, found, user)
 
 
-def _check_owner(path: Path, found: os.stat_result, user: int) -> None:
-    """Raises Untrusted where somebody else than `user` and root owns `path` or can write to it."""
+def check_owner(path: Path, found: os.stat_result, user: int) -> None:
+    """`found` is what `os.lstat` says of `path`. Raises Untrusted where somebody else than `user`
+    and root owns it or can write to it; the folders on the way to it are not looked at."""
     if found.st_uid not in (user, 0):
         raise Untrusted(
             f"{path} belongs to {_owner(found.st_uid)}, who can change it: wanted it to belong to "
