@@ -103,7 +103,7 @@ class Store:
         target = self._target(made)
         with self._locked():
             before = self.current
-            fresh = before is None or before.path != target.path
+            fresh = before is None or before.path != target.path or not _whole(target.path)
             self._not_older(target, again)
             changed = fresh or target.rejected
             try:
@@ -236,7 +236,9 @@ class Store:
         remove_all(self._disk, trial)
         self._disk.make_folder(trial)
         self._disk.write(trial / SIGNATURE, envelope)
-        trust.check(trial, (target.path / MANIFEST).read_bytes(), now)
+        again = trust.check(trial, (target.path / MANIFEST).read_bytes(), now)
+        if again.statement != _signed(made).statement:
+            raise Untrusted(f"{made.path} was exchanged while it was copied: install it again")
         replace(self._disk, target.path / SIGNATURE, envelope, trial / SIGNATURE)
         remove_all(self._disk, trial)
         return True
@@ -292,6 +294,15 @@ def names(root: Path) -> list[str]:
     """The folders of the bundles that are installed below `root`."""
     root = wanted_private(root)
     return sorted(p.name for p in root.iterdir() if (p / CURRENT).is_symlink())
+
+
+def _whole(folder: Path) -> bool:
+    """Whether the installed bundle in `folder` is still what was put there."""
+    try:
+        load(folder)
+    except BundleError:
+        return False
+    return (folder / SIGNATURE).is_file()
 
 
 def _signed(made: Bundle) -> Signed:
