@@ -253,6 +253,7 @@ class Store:
         mark = self.folder / f"{_REJECTED}{target.path.name}"
         if os.path.lexists(mark):
             self._disk.remove(mark)
+            self._disk.sync(self.folder)
 
     def _remove_but(self, keep: int) -> None:
         """Remove all but the newest `keep`, first those that were gone back from; never the current
