@@ -193,6 +193,7 @@ def serve(
     max_clients: int = 4,
     candidates: int = 1,
     critic: Path | None = None,
+    trust: Path | None = None,
 ) -> int:
     """Serve a policy to other computers: openpi's WebSocket protocol.
 
@@ -204,10 +205,11 @@ def serve(
         max_clients: most clients at a time; further ones are refused.
         candidates: chunks that a policy with noise makes at a time, for the critic to choose from.
         critic: bundle folder of the critic.
+        trust: trust store that has to vouch for the bundles (docs/bundle-security.md).
     """
     from headway.tools.serve import serve_command
 
-    return serve_command(bundle, host, port, engine, max_clients, candidates, critic)
+    return serve_command(bundle, host, port, engine, max_clients, candidates, critic, trust)
 
 
 def doctor(

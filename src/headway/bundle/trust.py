@@ -177,6 +177,17 @@ def read_trust(folder: Path | str) -> Trust:
     return Trust(str(folder), keys, lowest)
 
 
+def vouched(what: str, signed: Signed | None) -> dict[str, str]:
+    """Metadata of a recording that ran a bundle as its `what`: version, and whose key vouched for
+    it; nothing where no trust store was asked."""
+    if signed is None:
+        return {}
+    return {
+        f"{what}_version": str(signed.statement.version),
+        f"{what}_signed_by": f"{signed.by.name} {signed.by.id}",
+    }
+
+
 def key_text(key: Trusted) -> str:
     """The content of the file of `key` in a store."""
     lines = [f'public = "{PREFIX}{base64.b64encode(key.key.raw).decode()}"']
