@@ -53,6 +53,15 @@ def test_what_an_exporter_makes_is_accepted_and_runs(tmp_path: Path) -> None:
     engine.close()
 
 
+def test_the_models_that_the_package_onnx_brings_are_accepted() -> None:
+    """Networks, functions, control flow and sequences, made by others."""
+    folder = Path(onnx.__file__).parent / "backend" / "test" / "data"
+    files = sorted(folder.rglob("*.onnx"))
+    assert len(files) > 50
+    for file in files:
+        check(file)
+
+
 @pytest.mark.parametrize(
     ("location", "message"),
     [

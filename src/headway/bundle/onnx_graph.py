@@ -124,15 +124,15 @@ class GraphReader:
         nodes: list[Node] = []
         given: set[str] = set()
         shapes: dict[str, list[int]] = {}
-        made: list[str] = []
+        constants: set[str] = set()
         for number, value in self._reader.fields(data):
             if number == 1:
                 nodes.append(self._node(bytes_of(value), depth))
             elif number == 5:
                 name, numbers = tensor(bytes_of(value), self._reader, self._external)
-                if name in shapes or name in made:
+                if name in constants:
                     raise FormatError(f"it has two constants {name!r}")
-                made.append(name)
+                constants.add(name)
                 given.add(name)
                 if numbers is not None:
                     shapes[name] = numbers
