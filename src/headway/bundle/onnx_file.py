@@ -57,7 +57,7 @@ def check(path: Path | str) -> OnnxFile:
         raise BundleError(f"cannot read the model {path}: {e.strerror}") from None
     except FormatError as e:
         raise BundleError(
-            f"{path} is no ONNX model that is opened here: {e}: export it again, and keep all its "
+            f"{path} is no model that can be opened: {e}: export it again, and keep all its "
             "files together"
         ) from None
 
