@@ -11,7 +11,6 @@ from types import FrameType
 from rich.console import Console
 from rich.markup import escape
 
-from headway import bundle as bundles
 from headway.edge.policy.kinds.bundle import open_policy
 from headway.edge.policy.remote.layout import of_bundle
 from headway.edge.policy.remote.memory import keep_memory
@@ -26,14 +25,14 @@ def serve_command(
     max_clients: int,
     candidates: int = 1,
     critic: Path | None = None,
+    trust: Path | None = None,
 ) -> int:
     """Serve the policy in the folder `bundle` until SIGINT or SIGTERM; a second signal ends the
     process at once. `headway.cli.serve` explains the arguments. Returns the exit code. Raises
     ConfigError and BundleError, and what the engine and the server raise when they cannot start."""
     console = Console()
-    made = bundles.load(bundle)
-    layout = of_bundle(made.manifest)
-    policy = open_policy(str(bundle), engine, candidates, "" if critic is None else str(critic))
+    policy = open_policy(str(bundle), engine, candidates, str(critic or ""), trust=str(trust or ""))
+    layout = of_bundle(policy.bundle.manifest)
     ended, end = os.pipe()
     asked = False
 

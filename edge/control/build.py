@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 
 from headway import bundle, plugins
+from headway.bundle.trust import read_trust, vouched
 from headway.clock import Clock
 from headway.compiled import Computed
 from headway.edge.control import fits
@@ -146,6 +147,11 @@ class Built:
         free = worker.about.needs.instructions is None
         if free and settings.cell is None and settings.instruction is not None:
             worker.reset(settings.instruction)  # only the policy itself can judge free text
+        if settings.trust is not None and (operator is not None or "trust" not in cfg.options):
+            self.notes.append(
+                f"trust: policy {name} is no bundle, so no key vouches for it; the run's bundles "
+                "are checked"
+            )
         by = facts.get("policy_engine", cfg.kind)
         self.parts.append(Part("policy", by, (*self._engines, "remote", "python", by)))
         space = msgspec.json.encode(worker.about.actions).decode()
@@ -164,7 +170,7 @@ class Built:
         cfg = settings.pro
         if cfg is None:
             return None
-        made = bundle.load(cfg.bundle)
+        made = bundle.load(cfg.bundle, read_trust(settings.trust) if settings.trust else None)
         manifest = made.manifest
         engine = open_bundle(made, cfg.engine)
         loop = settings.loop
@@ -180,6 +186,7 @@ class Built:
             "pro": manifest.name,
             "pro_sha256": manifest.files[manifest.onnx].sha256,
             "features": pro.stream.impl,
+            **vouched("pro", made.signed),
         }
         self.parts += [
             Part("PRO head", engine.kind, self._engines),

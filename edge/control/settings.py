@@ -17,7 +17,7 @@ from headway.edge.control.payload import ToolConfig
 from headway.edge.control.tasks import TaskSettings
 from headway.edge.guard.guard import GuardConfig
 from headway.edge.host.realtime import RealtimeConfig
-from headway.edge.policy.config import COMMON, PolicyConfig, decode, with_paths
+from headway.edge.policy.config import COMMON, PolicyConfig, decode, with_paths, with_trust
 from headway.edge.pro.risk import RiskConfig
 from headway.errors import ConfigError
 
@@ -93,6 +93,8 @@ class Settings(config.Struct, frozen=True):
     risk: RiskConfig | None = None
     realtime: RealtimeConfig = RealtimeConfig()
     instruction: str | None = None  # for the policy; a [cell] gives its own instructions
+    # A trust store (docs/bundle-security.md): it has to vouch for every bundle of the run.
+    trust: FilePath | None = None
 
     def __post_init__(self) -> None:
         if self.guard.risk_max is not None and self.risk and self.risk.abort_alpha is not None:
@@ -167,6 +169,8 @@ def load(path: Path | str) -> Settings:
         if section is not None and (name := getattr(section, key)) is not None:
             section = structs.replace(section, **{key: str(folder / name)})
             settings = structs.replace(settings, **{part: section})
+    if settings.trust is not None:
+        settings = structs.replace(settings, trust=str(folder / settings.trust))
     if settings.policy is not None:
         settings = structs.replace(settings, policy=with_paths(settings.policy, folder))
     settings = structs.replace(settings, arm=_with_model(settings.arm, "model", folder))
@@ -210,7 +214,9 @@ def check_devices(settings: Settings, where: str) -> None:
 def policy(settings: Settings, place: str = "") -> PolicyConfig | None:
     """The policy that `[policy]` describes, checked; None without one. `place` comes before the
     section in errors. Raises ConfigError."""
-    return None if settings.policy is None else decode(settings.policy, f"{place}[policy]")
+    if settings.policy is None:
+        return None
+    return decode(with_trust(settings.policy, settings.trust), f"{place}[policy]")
 
 
 def task(settings: Settings, place: str = "") -> TaskSettings:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway import plugins
-from headway.bundle import Bundle, Tensor
+from headway.bundle import Bundle, Tensor, onnx_file
 from headway.errors import BundleError, Missing, SpecMismatch
 
 FOLDER = "edge.engines.backends"
@@ -201,6 +201,8 @@ def open_bundle(bundle: Bundle, kind: str = "auto", candidates: int = 1) -> Engi
     rows, for policies with noise and critics. Raises what `open_engine` raises, and SpecMismatch
     for several candidates of a bundle that cannot have them."""
     m = bundle.manifest
+    if kind != "null":  # which reads no model
+        onnx_file.check_bundle(bundle)
     rows: tuple[str, ...] = ()
     if m.policy is not None and m.policy.noise is not None:
         noise = m.policy.noise

@@ -91,6 +91,14 @@ def kind_of(cfg: PolicyConfig, where: str = "[policy]") -> tuple[Any, Any]:
     return module, config.decode(cfg.options, module.Config, where)
 
 
+def with_trust(table: dict[str, Any], trust: str | None) -> dict[str, Any]:
+    """The section `[policy]` with the run's trust store, for a kind that loads bundles and a
+    section that names no store of its own. Raises ConfigError for an unknown kind."""
+    module = plugins.load(FOLDER, str(table.get("kind", "bundle")))
+    loads = any(f.encode_name == "trust" for f in msgspec.structs.fields(module.Config))
+    return {"trust": trust, **table} if trust is not None and loads else table
+
+
 def with_paths(table: dict[str, Any], folder: Path) -> dict[str, Any]:
     """The section `[policy]` with the paths of its kind made absolute, from `folder` on. Raises
     ConfigError for an unknown kind."""

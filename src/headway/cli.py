@@ -22,6 +22,7 @@ from headway.cli_hil import hil
 from headway.cli_learn import learn
 from headway.cli_pro import PRO_COMMANDS
 from headway.cli_recordings import RECORDING_COMMANDS
+from headway.cli_security import KEY_COMMANDS, SECURITY_COMMANDS
 from headway.cli_study import study
 from headway.errors import ConfigError, HeadwayError, OutputError
 
@@ -192,6 +193,7 @@ def serve(
     max_clients: int = 4,
     candidates: int = 1,
     critic: Path | None = None,
+    trust: Path | None = None,
 ) -> int:
     """Serve a policy to other computers: openpi's WebSocket protocol.
 
@@ -203,10 +205,11 @@ def serve(
         max_clients: most clients at a time; further ones are refused.
         candidates: chunks that a policy with noise makes at a time, for the critic to choose from.
         critic: bundle folder of the critic.
+        trust: trust store that has to vouch for the bundles (docs/bundle-security.md).
     """
     from headway.tools.serve import serve_command
 
-    return serve_command(bundle, host, port, engine, max_clients, candidates, critic)
+    return serve_command(bundle, host, port, engine, max_clients, candidates, critic, trust)
 
 
 def doctor(
@@ -276,6 +279,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "map": map_,
     "score": score,
     **RECORDING_COMMANDS,
+    **SECURITY_COMMANDS,
     "study": study,
 }
 
@@ -283,6 +287,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
 GROUPS: dict[str, tuple[str, dict[str, Callable[..., int]]]] = {
     "pro": ("PRO heads for your own robot", PRO_COMMANDS),
     "dataset": ("Recordings as a LeRobotDataset, and back", DATASET_COMMANDS),
+    "keys": ("Keys that sign bundles, and whom a robot trusts", KEY_COMMANDS),
 }
 
 

@@ -21,6 +21,7 @@ import math
 import re
 import sys
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -172,8 +173,7 @@ def _check(data: Any, kind: Any, where: str, key: str) -> None:
     elif isinstance(data, dict):
         prefix = f"{key}." if key else ""
         if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-            hints = get_type_hints(kind, include_extras=True)
-            valid = {f.encode_name: hints[f.name] for f in msgspec.structs.fields(kind)}
+            valid, required = _keys(kind)
             for name, value in data.items():
                 if name == kind.__struct_config__.tag_field:  # which msgspec checks
                     continue
@@ -181,13 +181,22 @@ def _check(data: Any, kind: Any, where: str, key: str) -> None:
                     hint = suggest(str(name), valid, prefix)
                     raise ConfigError(f"{where}: unknown key `{prefix}{name}`: {hint}")
                 _check(value, valid[name], where, f"{prefix}{name}")
-            for f in msgspec.structs.fields(kind):
-                if f.required and f.encode_name not in data:
-                    what = _what(f"{prefix}{f.encode_name}", valid[f.encode_name], where)
+            for name in required:
+                if name not in data:
+                    what = _what(f"{prefix}{name}", valid[name], where)
                     raise ConfigError(f"{where}: wanted {what}, found none: add it")
         elif get_origin(kind) is dict:
             for name, value in data.items():
                 _check(value, get_args(kind)[1], where, f"{prefix}{name}")
+
+
+@cache  # a bundle's manifest asks dozens of times, and it takes a millisecond
+def _keys(kind: type[msgspec.Struct]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The keys of the struct `kind` with their types, and those that have to be given."""
+    hints = get_type_hints(kind, include_extras=True)
+    fields = msgspec.structs.fields(kind)
+    required = tuple(f.encode_name for f in fields if f.required)
+    return {f.encode_name: hints[f.name] for f in fields}, required
 
 
 def _check_tag(data: Any, kind: Any, where: str, key: str) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from headway.bundle import onnx_file
 from headway.edge.engines.engine import Buffers, Declared, Engine, TensorSpec
 from headway.edge.engines.onnx_runtime import onnxruntime
 from headway.errors import BundleError, SpecMismatch
@@ -83,6 +84,7 @@ def declared(path: Path) -> tuple[dict[str, Declared], dict[str, Declared]]:
 def _session(path: Path) -> Any:
     """The session of the model at `path`, whose inputs and outputs are arrays of numbers. Raises
     BundleError."""
+    onnx_file.check(path)  # ONNX Runtime believes what a file says of sizes and other files
     ort = onnxruntime()
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1

@@ -15,6 +15,7 @@ from msgspec import Meta
 
 from headway import config
 from headway.bundle import Bundle, load
+from headway.bundle.trust import read_trust, vouched
 from headway.clock import NS
 from headway.edge.engines.engine import Engine, open_bundle
 from headway.edge.policy.bundle_inputs import loop_names, make_inputs
@@ -30,16 +31,18 @@ class Config(config.Struct, frozen=True):
     """Keys of `[policy]` for the kind `bundle`: the folder of the bundle, and the engine that runs
     its model. For a policy with noise also: how many `candidates` it makes at a time; the folder of
     the bundle of the `critic` that takes one of them, "" for none; and the `temperature` of that,
-    0 for the best one (see `Candidates`), above it to collect data for learning."""
+    0 for the best one (see `Candidates`), above it to collect data for learning. `trust`: the trust
+    store that has to vouch for the bundles ["" or left out: that of the run]."""
 
     bundle: Annotated[str, Meta(min_length=1)]
     engine: str = "auto"
     candidates: Annotated[int, Meta(ge=1, le=1024)] = 1
     critic: str = ""
     temperature: Annotated[float, Meta(ge=0.0, le=100.0)] = 0.0
+    trust: str = ""
 
 
-PATHS = ("bundle", "critic")  # keys that are paths, relative to the configuration file
+PATHS = ("bundle", "critic", "trust")  # keys that are paths, relative to the configuration file
 
 
 class BundlePolicy:
@@ -86,7 +89,7 @@ class BundlePolicy:
         self.detail = f"{engine.kind} ({engine.device})"
         self.facts = {
             "policy_sha256": manifest.files[manifest.onnx].sha256, "policy_engine": engine.kind,
-        }  # fmt: skip
+        } | vouched("policy", bundle.signed)  # fmt: skip
         self.thought: Thought | None = None
         self.candidates = 0
         self.recorded: tuple[str, ...] = ()  # of the meta of its chunks
@@ -165,6 +168,7 @@ def open_policy(
     candidates: int = 1,
     critic: str = "",
     temperature: float = 0.0,
+    trust: str = "",
 ) -> BundlePolicy:
     """Open the policy of the bundle in the folder `bundle`, with an engine of the kind `engine`;
     the other arguments are the keys of `Config`. Raises ConfigError for several candidates without
@@ -174,6 +178,7 @@ def open_policy(
             f"[policy] candidates = {candidates} wants a critic that takes one of them, found "
             "none: set `critic` to the folder of its bundle, or leave `candidates` out"
         )
-    made = load(Path(bundle))
-    judge = open_judge(load(Path(critic)), made, engine, candidates) if critic else None
+    store = read_trust(trust) if trust else None
+    made = load(Path(bundle), store)
+    judge = open_judge(load(Path(critic), store), made, engine, candidates) if critic else None
     return BundlePolicy(made, open_bundle(made, engine, candidates), judge, temperature)

@@ -1,6 +1,7 @@
 """Bundles: a bundle is a folder with a model and its manifest `bundle.json`, which names the files.
 
-`save` writes one and `load` checks one.
+`save` writes one and `load` checks one. `signature`, `keys` and `trust` say who made it, `store`
+installs it on a robot, and `onnx_file` looks at models before anything else parses them.
 """
 
 from headway.bundle.folder import MANIFEST, Bundle, load, save

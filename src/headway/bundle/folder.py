@@ -1,8 +1,9 @@
 """Write and check the folder of a bundle.
 
 Every file must be there, be a plain file inside the folder, and have the size and SHA-256 that the
-manifest gives, before any is opened as a model. The hashes find damage and mix-ups. They are no
-signature: whoever can change a file can also change the manifest.
+manifest gives, before any is opened as a model. The hashes find damage and mix-ups; whoever can
+change a file can also change the manifest, unless it is signed and a trust store is asked
+(`headway.bundle.trust`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -21,36 +23,64 @@ import msgspec
 from headway import config
 from headway.bundle import schema1
 from headway.bundle.manifest import SCHEMA, File, Manifest
-from headway.errors import BundleError, ConfigError
+from headway.bundle.private import check_owner, wanted_private
+from headway.bundle.signature import SIGNATURE
+from headway.bundle.trust import Signed, Trust
+from headway.errors import BundleError, ConfigError, Untrusted
 
 MANIFEST = "bundle.json"
+_OWN = (MANIFEST, SIGNATURE)  # files that have to do with the folder, not with the model
+LARGEST = 16 << 20  # bytes of bundle.json
 
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A checked bundle: `path` is its folder, `onnx` the path of the model in it."""
+    """A checked bundle: `path` is its folder, `onnx` the path of the model in it, `signed` what its
+    signature says; None where no trust store was asked."""
 
     path: Path
     manifest: Manifest
+    signed: Signed | None = None
 
     @property
     def onnx(self) -> Path:
         return self.path / self.manifest.onnx
 
 
-def load(path: Path | str) -> Bundle:
+def load(
+    path: Path | str,
+    trust: Trust | None = None,
+    *,
+    in_place: bool = True,
+    now: datetime | None = None,
+) -> Bundle:
     """Check the bundle in the folder `path` and return it. Raises BundleError, which names the file
-    and what is wrong with it."""
+    and what is wrong with it.
+
+    With `trust`, the bundle has to be signed by a key of it, to hold no file that the manifest does
+    not name, and to lie where only this user and root can change it; then `path` of the bundle is
+    its real path. `in_place`: False for a bundle that is only looked at or copied, which may lie
+    anywhere. `now`: the time at which the signature has to count (None: the computer's clock).
+    Raises Untrusted."""
     path = Path(path)
     if not os.path.isdir(path):  # unlike Path.is_dir, it accepts names that are too long
         what = "a file" if os.path.isfile(path) else "nothing"
         raise BundleError(
             f"wanted a bundle folder at {path}, found {what}: give the folder that holds {MANIFEST}"
         )
+    private = trust is not None and in_place
+    path = wanted_private(path) if private else path
     source = path / MANIFEST
     if source.is_symlink() or not source.is_file():
         raise BundleError(f"wanted {MANIFEST} as a plain file in {path}, found none there")
-    manifest = _manifest(source)
+    text = _text(source)
+    signed = None if trust is None else trust.check(path, text, now)
+    manifest = _manifest(source, text)
+    if signed is not None and signed.statement.bundle != manifest.name:
+        raise Untrusted(
+            f"{path / SIGNATURE} is about {signed.statement.bundle}, and {MANIFEST} names "
+            f"{manifest.name}: sign the bundle again"
+        )
     if manifest.onnx not in manifest.files:
         raise BundleError(
             f"{source}: model {manifest.onnx} is not among its files ({', '.join(manifest.files)})"
@@ -62,15 +92,44 @@ def load(path: Path | str) -> Bundle:
                 f"{source}: policy.instruction wants {name}, which is not among the bundle's files "
                 f"({', '.join(manifest.files)})"
             )
+    if signed is not None:
+        no_others(path, manifest)
     for name, want in manifest.files.items():
-        _check(path, name, want)
-    return Bundle(path, manifest)
+        _check(path, name, want, private)
+    return Bundle(path, manifest, signed)
 
 
-def _manifest(source: Path) -> Manifest:
+def no_others(path: Path, manifest: Manifest) -> None:
+    """Raises Untrusted for anything in the folder `path` that `manifest` does not name: a model
+    could read it, and no signature covers it."""
+    named = {MANIFEST, SIGNATURE, *manifest.files}
+    for folder, folders, files in os.walk(path):
+        links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
+        for name in (*links, *files):
+            found = os.path.relpath(os.path.join(folder, name), path)
+            if found not in named:
+                raise Untrusted(
+                    f"bundle {path}: {found!r} is not among the files that {MANIFEST} names, so no "
+                    "signature covers it: remove it, or make the bundle again with it"
+                )
+
+
+def _text(source: Path) -> bytes:
+    """The content of `bundle.json`. Raises BundleError."""
     try:
-        data: Any = msgspec.json.decode(source.read_bytes())
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
+        with source.open("rb") as f:
+            text = f.read(LARGEST + 1)
+    except OSError as e:
+        raise BundleError(f"{source} is not readable: {e.strerror}") from None
+    if len(text) > LARGEST:
+        raise BundleError(f"{source}: wanted {LARGEST} bytes at most, found more")
+    return text
+
+
+def _manifest(source: Path, text: bytes) -> Manifest:
+    try:
+        data: Any = msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
         raise BundleError(f"{source} is not readable as JSON: {e}") from None
     if not isinstance(data, dict):
         raise BundleError(f"{source}: wanted an object, found {type(data).__name__}")
@@ -92,7 +151,9 @@ def _manifest(source: Path) -> Manifest:
         raise BundleError(str(e)) from None
 
 
-def _check(root: Path, name: str, want: File) -> None:
+def _check(root: Path, name: str, want: File, private: bool) -> None:
+    """Raises BundleError unless the file `name` is what the manifest says; and with `private`,
+    Untrusted where others can change it."""
     file = root / _relative(name)
     # Links are refused: they could lead out of the folder, or be changed after the check.
     part = root
@@ -100,6 +161,8 @@ def _check(root: Path, name: str, want: File) -> None:
         part = part / step
         if part.is_symlink():
             raise BundleError(f"bundle {root}: {name} goes through a symbolic link: copy the file")
+        if private and part.exists():
+            check_owner(part, part.lstat(), os.geteuid())
     if not file.is_file():
         raise BundleError(f"bundle {root}: wanted the file {name}, found none: copy it again")
     size = file.stat().st_size
@@ -120,7 +183,7 @@ def _relative(name: str) -> PurePosixPath:
     BundleError."""
     pure = PurePosixPath(name)
     odd = not name or "\\" in name or "\0" in name or ":" in name or str(pure) != name
-    if odd or pure.is_absolute() or ".." in pure.parts or name in (".", MANIFEST):
+    if odd or pure.is_absolute() or ".." in pure.parts or name in (".", *_OWN):
         raise BundleError(
             f"bundle file {name!r}: wanted a plain relative path inside the folder, such as "
             "model.onnx"
