@@ -3,7 +3,8 @@
 HeadwayError
 ├── ConfigError            a configuration that does not fit; names the file and the key
 ├── BundleError            a model folder that is missing, incomplete or altered
-│   └── SpecMismatch       a bundle made for another feature spec, shape or rate
+│   ├── SpecMismatch       a bundle made for another feature spec, shape or rate
+│   └── Untrusted          a bundle that no trusted key signed, or a place that others can write
 ├── RecordingError         a recording that cannot be written or read
 │   └── Truncated          a recording that ends early
 ├── DeviceError            a device that cannot be opened, or that failed
@@ -45,6 +46,10 @@ class BundleError(HeadwayError):
 
 class SpecMismatch(BundleError):
     """A bundle that was made for another feature spec, shape or rate."""
+
+
+class Untrusted(BundleError):
+    """A bundle that no trusted key vouches for, or a file in a place that other users can write."""
 
 
 class RecordingError(HeadwayError):
