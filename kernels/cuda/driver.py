@@ -26,6 +26,8 @@ PROVIDERS = {
 }
 
 
+# Where the compiled kernels for a compute capability are; None in its place: no kernels.
+Image: TypeAlias = "Callable[[tuple[int, int]], Path]"
 Argument: TypeAlias = "np.uint64 | np.int32"  # a pointer, a number
 
 
@@ -119,9 +121,9 @@ def _installed(package: str) -> bool:
         return False
 
 
-def open_driver(image: Callable[[tuple[int, int]], Path], name: str | None = None) -> Driver:
-    """Open device 0 and load the kernels; `image(capability)` says which file. Raises Missing,
-    DeviceError."""
+def open_driver(image: Image | None, name: str | None = None) -> Driver:
+    """Open device 0 and load the kernels; `image(capability)` says which file; None: without
+    kernels, for memory, copies and graphs of others' work. Raises Missing, DeviceError."""
     devices()
     chosen = name or provider()
     try:
