@@ -49,7 +49,7 @@ def build_command(
         raise ConfigError(f"--candidates wants 1 or more, found {candidates}")
     kind, backend = _backend(kind)
     why = backend.missing()
-    console = Console()
+    console = Console(soft_wrap=True)
     for model in _models(made, candidates):
         try:
             if why:
@@ -123,7 +123,7 @@ def _build(
     for note in made.notes:
         console.print(escape(f"  {note}"))
     here = choice.folder(model.path, options)
-    what = f"{record.layers} layers, {record.size / 1e6:.1f} MB, {record.key.precision}"
+    what = f"{record.layers} layers, {record.size / 1e6:.1f} MB, {record.numbers}"
     did = f"built in {record.seconds:.1f} s" if made.fresh else "was built already"
     console.print(escape(f"{model.path}: {record.key.kind} engine {did}: {what}"))
     console.print(escape(f"  {here / record.plan} for {record.key.library}"))
@@ -139,7 +139,10 @@ def _build(
 @contextmanager
 def _progress(console: Console, name: str) -> Iterator[tuple[Step, Beat]]:
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
+    terminal = console.is_terminal
+    if not terminal:
+        console.print(f"{escape(name)}: building, which may take minutes")
+    with Progress(*columns, console=console, transient=True, disable=not terminal) as bar:
         task = bar.add_task(escape(name), total=None)
         newest = [("", 0, 0)]
 

@@ -35,9 +35,11 @@ _DIGEST = re.compile(r"[0-9a-f]{64}\.json")
 
 class Parity(config.Struct, frozen=True):
     """How close the engine's outputs were to those of ONNX Runtime on the CPU: the cosine of the
-    worst sample, the largest difference, and of how many samples."""
+    worst output of the worst sample, the worst ratio of their lengths (shorter by longer), the
+    largest difference, and of how many samples."""
 
     cosine: float
+    length: float
     max_abs: float
     samples: int
 

@@ -16,6 +16,7 @@ from headway.edge.engines.engine import Engine
 from headway.errors import BundleError
 
 COSINE = 0.999  # of the worst output of the worst sample, at least
+LENGTH = 0.99  # an output that is scaled has the direction of the original
 
 
 def fill(engine: Engine, rng: np.random.Generator, sample: int) -> dict[str, NDArray[np.generic]]:
@@ -39,7 +40,7 @@ def fill(engine: Engine, rng: np.random.Generator, sample: int) -> dict[str, NDA
 def parity(engine: Engine, reference: Engine, samples: int = 16, seed: int = 0) -> Parity:
     """How close `engine` answers to `reference`, over made-up inputs. Raises BundleError where
     either fails."""
-    rng, worst, largest = np.random.default_rng(seed), 1.0, 0.0
+    rng, worst, length, largest = np.random.default_rng(seed), 1.0, 1.0, 0.0
     for sample in range(samples):
         made = fill(reference, rng, sample)
         for one in (engine, reference):
@@ -50,11 +51,12 @@ def parity(engine: Engine, reference: Engine, samples: int = 16, seed: int = 0) 
             found = engine.bind(name).astype(np.float64).reshape(-1)
             wanted = reference.bind(name).astype(np.float64).reshape(-1)
             if not np.array_equal(np.isfinite(found), np.isfinite(wanted)):
-                return Parity(-1.0, float("inf"), samples)
+                return Parity(-1.0, 0.0, float("inf"), samples)
             ok = np.isfinite(wanted)
             largest = max(largest, float(np.abs(found[ok] - wanted[ok]).max(initial=0.0)))
             worst = min(worst, cosine(found[ok], wanted[ok]))
-    return Parity(worst, largest, samples)
+            length = min(length, ratio(found[ok], wanted[ok]))
+    return Parity(worst, length, largest, samples)
 
 
 def cosine(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
@@ -69,13 +71,19 @@ def cosine(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     return float(a @ b) / size if size > 0.0 else -1.0
 
 
+def ratio(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    """Of the lengths of two vectors, the shorter by the longer; 1 where both are next to nothing."""
+    short, long = sorted((float(np.linalg.norm(a)), float(np.linalg.norm(b))))
+    return 1.0 if long < 1e-6 else short / long
+
+
 def check(found: Parity, where: str, least: float = COSINE) -> None:
     """Raises BundleError for an engine that does not answer as the original does."""
-    if not found.cosine >= least:
+    if not (found.cosine >= least and found.length >= LENGTH):
         raise BundleError(
             f"the engine built of {where} does not answer as ONNX Runtime on the CPU: wanted a "
             f"cosine of {least} on the worst of {found.samples} samples, found {found.cosine:.4f} "
-            f"(largest difference {found.max_abs:.3g}): it is not kept; build it from a graph of "
+            f"(lengths {found.length:.4f}, largest difference {found.max_abs:.3g}): it is not kept; build it from a graph of "
             "higher precision"
         )
 

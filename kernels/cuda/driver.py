@@ -83,14 +83,16 @@ def devices() -> int:
     except OSError:
         raise Missing(
             "wanted a CUDA device, found no driver (libcuda.so.1): on a machine with an NVIDIA GPU "
-            "install its driver, or ask for features on cpp or numpy"
+            "install its driver, else choose what runs on the CPU (features: cpp, numpy; engine: "
+            "ort)"
         ) from None
     count = ctypes.c_int(0)
     code = cuda.cuInit(0) or cuda.cuDeviceGetCount(ctypes.byref(count))
     if code or count.value < 1:
         raise Missing(
             f"wanted a CUDA device, found a driver and no device (status {code}, {count.value} "
-            "devices): see nvidia-smi, or ask for features on cpp or numpy"
+            "devices): see nvidia-smi, or choose what runs on the CPU (features: cpp, numpy; "
+            "engine: ort)"
         )
     return count.value
 

@@ -104,6 +104,7 @@ class TensorrtEngine(Buffers):
         for name, spec in (*inputs.items(), *outputs.items()):
             n = int(np.prod(spec.shape)) * np.dtype(spec.dtype).itemsize
             raw, seen_at = driver.pinned(n)
+            raw[:] = 0
             arrays[name] = raw.view(spec.dtype).reshape(spec.shape)
             if driver.integrated:
                 self._pointers[name] = seen_at
