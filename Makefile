@@ -15,7 +15,7 @@ SOURCES := pyproject.toml CMakeLists.txt $(wildcard kernels/cpp/* kernels/cuda/*
 
 .PHONY: run test test-slow test-nvcc test-hardware test-pythons test-lowest test-wheel fuzz lint bench
 .PHONY: gpu cuda docs models models-workflows study study-smoke peers-lerobot torch gl clean
-.PHONY: hil hil-run hil-peers
+.PHONY: hil hil-run hil-peers test-tensorrt
 
 run: $(VENV)/.run gl
 	$(PY) -m headway run --episodes 3 --seed 5 --out runs/first --overwrite --report
@@ -53,6 +53,28 @@ test-slow: $(VENV)/.test gl
 # The CUDA kernels compiled for every device they are made for, minutes of nvcc; skips without it.
 test-nvcc: $(VENV)/.test
 	$(PY) -m pytest -m slow -rs tests/test_kernels_cuda_build.py
+
+# TensorRT without a GPU: every shipped bundle is built with TensorRT-RTX, and what Headway calls of
+# TensorRT 10.3 to 11.4, cuda-bindings and pycuda is looked for in their packages. An environment of
+# its own (300 MB) beside the one of `make test`, whose packages it sees.
+TENSORRT_VENV := .venv-tensorrt
+BINDINGS := cu12==10.3.0 cu12==10.16.1.11 cu13==11.0.0.114 cu13==11.4.0.106
+test-tensorrt: $(VENV)/.test $(TENSORRT_VENV)/.tensorrt
+	$(TENSORRT_VENV)/bin/python -m pytest -rs tests/test_tensorrt_contract.py tests/test_tensorrt_rtx.py \
+	  --tensorrt-venv=$(TENSORRT_VENV)
+
+$(TENSORRT_VENV)/.tensorrt: constraints/tensorrt.txt | $(VENV)/.test
+	$(PYTHON) -m venv --clear $(TENSORRT_VENV)
+	$(TENSORRT_VENV)/bin/python $(PIP) --requirement constraints/tensorrt.txt || $(PIP_FAILED)
+	for b in $(BINDINGS); do \
+	  $(TENSORRT_VENV)/bin/python $(PIP) --no-deps --target $(TENSORRT_VENV)/bindings/$${b#*==} \
+	    tensorrt-$${b%%=*}-bindings==$${b#*==} || { $(PIP_FAILED); exit 1; }; \
+	done
+	for v in 12.8.0 13.5.0; do \
+	  $(TENSORRT_VENV)/bin/python $(PIP) --target $(TENSORRT_VENV)/cuda/$$v cuda-bindings==$$v || { $(PIP_FAILED); exit 1; }; \
+	done
+	$(TENSORRT_VENV)/bin/python scripts/sees.py $(VENV)
+	@touch $@
 
 test-hardware: $(VENV)/.test
 	$(PY) -m pytest -m hardware

@@ -1,9 +1,10 @@
-"""Prints, as JSON, which names the real Python bindings of a TensorRT release have.
+"""Prints, as JSON, which names the real Python bindings of a release have.
 
-`python tensorrt_names.py FOLDER MAJOR`: FOLDER is where the wheel `tensorrt-cuNN-bindings` was
-installed to. The bindings are compiled against the TensorRT libraries, which no package registry
-has. They call nine functions of them by name, all when objects are made: with libraries that hold
-nothing but those nine, the bindings load and all their classes can be looked at.
+`python tensorrt_names.py module FOLDER NAME` imports NAME with FOLDER first on the path.
+`python tensorrt_names.py tensorrt FOLDER MAJOR`: FOLDER is where the wheel `tensorrt-cuNN-bindings`
+was installed to. Those are compiled against TensorRT's libraries, which no registry has. They call
+nine functions of them by name, all when objects are made: with libraries that hold nothing but
+these nine, the bindings load and all their classes can be looked at.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ import json
 import subprocess
 import sys
 import tempfile
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 NINE = (
     "createInferBuilder_INTERNAL", "createInferRuntime_INTERNAL", "createInferRefitter_INTERNAL",
@@ -48,7 +51,15 @@ def names(module: object) -> dict[str, list[str]]:
     return found
 
 
-if __name__ == "__main__":
+def main(what: str, folder: str, which: str) -> None:
+    if what == "module":
+        sys.path.insert(0, folder)
+        print(json.dumps({"names": {"": dir(import_module(which))}}))
+        return
     with tempfile.TemporaryDirectory() as made:
-        module = load(Path(sys.argv[1]), sys.argv[2], Path(made))
-        print(json.dumps({"version": module.__version__, "names": names(module)}))  # type: ignore[attr-defined]
+        module: Any = load(Path(folder), which, Path(made))
+        print(json.dumps({"version": module.__version__, "names": names(module)}))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -416,7 +416,7 @@ def test_an_engine_that_fails_says_so(rig: Rig) -> None:
 
 
 def test_an_output_that_is_scaled_has_the_right_direction_and_is_refused() -> None:
-    with pytest.raises(BundleError, match=r"lengths 0.5000"):
+    with pytest.raises(BundleError, match=r"ratio of lengths 0.5000"):
         gate.check(Parity(1.0, gate.ratio(np.ones(3), np.full(3, 2.0)), 1.0, 16), "m")
     assert gate.ratio(np.zeros(3), np.zeros(3)) == 1.0
 

@@ -72,7 +72,7 @@ def cosine(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
 
 
 def ratio(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    """Of the lengths of two vectors, the shorter by the longer; 1 where both are next to nothing."""
+    """Of the lengths of two vectors, the shorter by the longer; 1 for two next to nothing."""
     short, long = sorted((float(np.linalg.norm(a)), float(np.linalg.norm(b))))
     return 1.0 if long < 1e-6 else short / long
 
@@ -83,8 +83,8 @@ def check(found: Parity, where: str, least: float = COSINE) -> None:
         raise BundleError(
             f"the engine built of {where} does not answer as ONNX Runtime on the CPU: wanted a "
             f"cosine of {least} on the worst of {found.samples} samples, found {found.cosine:.4f} "
-            f"(lengths {found.length:.4f}, largest difference {found.max_abs:.3g}): it is not kept; build it from a graph of "
-            "higher precision"
+            f"(ratio of lengths {found.length:.4f}, largest difference {found.max_abs:.3g}): it is "
+            "not kept; build it from a graph of higher precision"
         )
 
 

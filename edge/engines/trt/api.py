@@ -21,20 +21,12 @@ INSTALL = {
     "pip install 'headway[tensorrt]'",
     "tensorrt_rtx": "pip install 'headway[tensorrt-rtx]'",
 }
-# Class of the module -> names that not all supported releases have.
+# Class of the module ("": itself) -> names that not all supported releases have.
 SOME = {
-    "BuilderFlag": ("SPARSE_WEIGHTS", "EDITABLE_TIMING_CACHE"),
+    "": ("ComputeCapability",),
     "HardwareCompatibilityLevel": ("SAME_COMPUTE_CAPABILITY",),
-    "ComputeCapability": ("SM75", "SM80", "SM86", "SM89", "SM120", "SM121"),
-    "IBuilderConfig": ("set_compute_capability", "num_compute_capabilities", "DLA_core"),
-    "Builder": ("num_DLA_cores",),
-    "ICudaEngine": (
-        "weight_streaming_budget_v2", "get_weight_streaming_automatic_budget",
-        "create_engine_inspector",
-    ),
-    "DataType": ("FP4", "UINT8", "BF16", "INT64"),
-    "NetworkDefinitionCreationFlag": ("STRONGLY_TYPED",),
-}  # fmt: skip
+    "IBuilderConfig": ("num_compute_capabilities", "set_compute_capability"),
+}
 
 
 def module(name: str) -> Any:

@@ -47,19 +47,19 @@ def profiles(
     """The shapes of each input, in the terms of the graph: those of the options, else the one shape
     of `inputs`. Raises ConfigError for an option about an input that is not there, or that does
     not hold the shape which the bundle states."""
-    for name, profile in options.profiles.items():
+    for name, asked in options.profiles.items():
         if name not in inputs:
             raise ConfigError(
                 f"profiles: wanted one of the inputs {', '.join(inputs)}, found `{name}`"
             )
         shape = inputs[name].shape
-        fits = len(shape) == len(profile.least) and all(
-            a <= n <= b for a, n, b in zip(profile.least, shape, profile.most, strict=True)
+        fits = len(shape) == len(asked.least) and all(
+            a <= n <= b for a, n, b in zip(asked.least, shape, asked.most, strict=True)
         )
         if not fits:
             raise ConfigError(
-                f"profiles: wanted shapes of `{name}` that hold {shape}, found {profile.least} to "
-                f"{profile.most}"
+                f"profiles: wanted shapes of `{name}` that hold {shape}, found {asked.least} to "
+                f"{asked.most}"
             )
     made = {}
     for name, spec in inputs.items():

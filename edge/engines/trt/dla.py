@@ -40,10 +40,10 @@ def layers(lines: Iterable[str]) -> Layers:
                 f"wanted to know where an engine's layers are, found no LayerType in {line!r}: "
                 "build it with this Headway"
             )
-        kind, name = str(told["LayerType"]), str(told.get("Name", "?"))
-        if "dla" in kind.lower():
+        layer, name = str(told["LayerType"]), str(told.get("Name", "?"))
+        if "dla" in layer.lower():
             on_dla.append(name)
-        elif not any(word in kind.lower() for word in _BETWEEN):
+        elif not any(word in layer.lower() for word in _BETWEEN):
             on_gpu.append(name)
     return Layers(tuple(on_dla), tuple(on_gpu))
 
