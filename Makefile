@@ -73,6 +73,9 @@ $(TENSORRT_VENV)/.tensorrt: constraints/tensorrt.txt | $(VENV)/.test
 	for v in 12.8.0 13.5.0; do \
 	  $(TENSORRT_VENV)/bin/python $(PIP) --target $(TENSORRT_VENV)/cuda/$$v cuda-bindings==$$v || { $(PIP_FAILED); exit 1; }; \
 	done
+	$(TENSORRT_VENV)/bin/python -m pip download --quiet --disable-pip-version-check --no-deps --no-binary pycuda \
+	  --dest $(TENSORRT_VENV)/pycuda pycuda==2026.1 || $(PIP_FAILED)
+	tar -C $(TENSORRT_VENV)/pycuda -xzf $(TENSORRT_VENV)/pycuda/pycuda-2026.1.tar.gz
 	$(TENSORRT_VENV)/bin/python scripts/sees.py $(VENV)
 	@touch $@
 
@@ -99,9 +102,12 @@ bench: $(VENV)/.test gl
 	$(PY) -m headway.benchmarks
 
 # On a machine with a CUDA device: tests, then the kernels checked and measured, into
-# benchmarks/results. Without one it says what is missing. GPU_ENV=system needs no installation and no
+# benchmarks/results; then the engines of the shipped models, each kind that runs there (those of the
+# extras `tensorrt` and `tensorrt-rtx`, ONNX Runtime's) held to ONNX Runtime on the CPU and timed
+# beside it and PyTorch, if that is there. Without one it says what is missing. GPU_ENV=system needs no installation and no
 # network: PYTHON with NumPy, a binding of CUDA (pycuda or cuda-bindings) and nvcc will do.
 GPU_ENV ?= venv
+GPU_RESULTS ?= benchmarks/results/gpu-engines.json
 ifeq ($(GPU_ENV),system)
 gpu:
 	PYTHONPATH=src $(PYTHON) -m headway.kernels.cuda --out benchmarks/results
@@ -113,6 +119,7 @@ gpu: $(VENV)/.test
 	$(PY) -m headway doctor
 	$(PY) -m pytest -m gpu -rs || [ $$? -eq 5 ]
 	$(PY) -m headway.kernels.cuda --out benchmarks/results
+	$(PY) -m headway.benchmarks --only engines gpu --json $(GPU_RESULTS)
 endif
 
 # Compile the CUDA kernels for every architecture that is shipped, and note what they need.
@@ -240,4 +247,4 @@ gl: $(VENV)/.run
 	|| echo 'no EGL and no OSMesa: the simulated camera will not render; on Debian and Ubuntu: sudo apt-get install libegl1 libegl-mesa0 libgl1-mesa-dri libopengl0'
 
 clean:
-	rm -rf $(VENV) $(LINT) $(WHEEL_VENV) .venv-3.* .venv-lerobot build dist
+	rm -rf $(VENV) $(LINT) $(WHEEL_VENV) .venv-3.* .venv-lerobot $(TENSORRT_VENV) build dist

@@ -26,6 +26,7 @@ from headway.edge.control.policies import beside, in_place
 from headway.edge.control.settings import Settings
 from headway.edge.control.station import Station
 from headway.edge.engines.engine import FOLDER, open_bundle
+from headway.edge.engines.options import EngineOptions
 from headway.edge.motion import smoother
 from headway.edge.motion.chunks import filter_delay_s, lengths_s
 from headway.edge.policy.instructions import index_of
@@ -166,7 +167,7 @@ class Built:
             return None
         made = bundle.load(cfg.bundle)
         manifest = made.manifest
-        engine = open_bundle(made, cfg.engine)
+        engine = open_bundle(made, cfg.engine, options=EngineOptions(cache=cfg.engine_cache))
         loop = settings.loop
         task = run_settings.task(settings).name
         knows = manifest.pro.tasks if manifest.pro is not None else ()

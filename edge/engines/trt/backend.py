@@ -182,16 +182,18 @@ def open_built(
     """Open the engine that was built of the model at `path`. Raises BundleError where there is none
     for this model, library, computer and options, or a damaged one; Untrusted for a cache that
     others can write to."""
-    built = _found(library, path, inputs, options)
+    built = found(library, path, inputs, options)
     kept = msgspec.structs.replace(
         built.record.options, cuda_graph=options.cuda_graph, budget_mb=options.budget_mb
     )
     return _engine(library, built, inputs, outputs, kept, path)
 
 
-def _found(
+def found(
     library: Library, path: Path, inputs: Mapping[str, TensorSpec], options: EngineOptions
 ) -> Built:
+    """What the cache holds of the model at `path` for this library, computer and options. Raises as
+    `open_built`."""
     cache = Cache(choice.folder(path, options))
     build = f"run `headway build` for it with --engine {library.kind} on this computer"
     if not inputs:
@@ -216,9 +218,9 @@ def _found(
         shapes = profiles(inputs, asked, frozenset(record.pairs))
         key = library.key(model_digest(path, record.files), record.numbers, shapes, asked)
         if key == record.key:
-            found = cache.find(key)
-            if found is not None:
-                return found
+            kept = cache.find(key)
+            if kept is not None:
+                return kept
         apart = differences(record.key, key)
         if nearest is None or len(apart) < len(nearest):
             nearest = apart
