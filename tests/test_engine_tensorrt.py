@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from kernels_cuda import needs_host
@@ -22,6 +23,7 @@ from headway.edge.engines.engine import Engine, open_bundle, open_engine, specs
 from headway.edge.engines.options import EngineOptions, Profile
 from headway.edge.engines.trt import backend, build, dla
 from headway.edge.engines.trt.backend import Library, Watch, make, open_built
+from headway.edge.pro import operator
 from headway.errors import BundleError, ConfigError, HeadwayError, SpecMismatch, Untrusted
 from headway.kernels import oracle
 from headway.kernels.cuda.host import HostDriver
@@ -48,15 +50,11 @@ class Rig:
         return self.made.onnx, specs(m.inputs), specs(m.outputs)
 
     def build(self, library: Library | None = None, **options: Any) -> backend.Made:
-        import msgspec
-
         given = msgspec.structs.replace(self.options, **options)
         watch = Watch(reference=self.reference)
         return make(library or self.library, *self.tensors, given, watch)
 
     def open(self, library: Library | None = None, **options: Any) -> Any:
-        import msgspec
-
         given = msgspec.structs.replace(self.options, **options)
         return open_built(library or self.library, *self.tensors, given)
 
@@ -166,6 +164,35 @@ def test_features_and_head_are_one_graph(rig: Rig) -> None:
             rig.reference.bind("h")[:] = rig.reference.bind("h_out")
             np.testing.assert_allclose(engine.bind("risk"), rig.reference.bind("risk"), rtol=1e-3)
     stream.close()
+
+
+@pytest.mark.parametrize("integrated", [True, False])
+def test_a_step_of_pro_is_one_launch_and_answers_as_features_and_head_apart(
+    rig: Rig, integrated: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig.build()
+    driver: Any = rig.library.driver()
+    monkeypatch.setattr(HostDriver, "integrated", integrated)
+    monkeypatch.setattr(operator.cuda, "device", lambda: driver)
+    engine = rig.open()
+    rates = {"hz": 500.0, "head_hz": 50.0}
+    one = operator.ProOperator(rig.made, engine, scale(), 6, features="cuda", **rates)
+    apart = operator.ProOperator(rig.made, rig.reference, scale(), 6, features="numpy", **rates)
+    assert (one.one_launch, apart.one_launch, one.stream.impl) == (True, False, "cuda")
+    for episode in range(2):  # the state begins afresh
+        one.reset()
+        apart.reset()
+        for tick, row in enumerate(wild(60, 3 + episode)):
+            before, runs = driver.launches, len(rig.trt.streams)
+            found, wanted = one.step(row, tick), apart.step(row, tick)
+            for name in operator.SIGNALS:
+                one_by_one = getattr(found, name), getattr(wanted, name)
+                np.testing.assert_allclose(*one_by_one, rtol=2e-3, atol=1e-4)
+            assert one.updated == (tick % 10 == 0)
+            if not one.updated:
+                assert (driver.launches, len(rig.trt.streams)) == (before, runs)
+        np.testing.assert_array_equal(one.record["mask"], apart.record["mask"])
+    assert set(rig.trt.streams) == {driver.stream}
 
 
 @pytest.mark.parametrize(

@@ -190,7 +190,8 @@ class Built:
                 ("cuda",) if cfg.features == "cuda" else ("cpp", "numpy"),
             ),
         ]
-        self.choices.append(f"PRO {manifest.name} on {engine.kind} ({engine.device})")
+        one = ", features and head in one launch" if pro.one_launch else ""
+        self.choices.append(f"PRO {manifest.name} on {engine.kind} ({engine.device}){one}")
         return pro
 
     def _risk(self, settings: Settings, pro: ProOperator | None) -> RiskControl | None:

@@ -35,6 +35,10 @@ class DeviceEngine(Engine, Protocol):
         the device. Copies nothing to or from the host, allocates nothing, does not wait, so it can
         be captured into a CUDA graph. Raises BundleError."""
 
+    def fetch(self) -> None:
+        """Put copies of all outputs to the host buffers on the engine's own stream; where host and
+        device share memory there is nothing to copy."""
+
     def feed_back(self, output: str, to: str) -> None:
         """From now on, each run ends with a copy on the device of the output `output` into the
         input `to`, which is not taken from the host any more: the state of a recurrent model.
@@ -161,8 +165,11 @@ class TensorrtEngine(Buffers):
             if name not in self._fed.values():
                 driver.upload(self._pointers[name], self._arrays[name])
         self.enqueue(driver.stream)
-        for name in () if shared else self.outputs:
-            driver.download(self._arrays[name], self._pointers[name])
+        self.fetch()
+
+    def fetch(self) -> None:
+        for name in () if self._driver.integrated else self.outputs:
+            self._driver.download(self._arrays[name], self._pointers[name])
 
     def close(self) -> None:
         if self._closed:
