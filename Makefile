@@ -15,7 +15,7 @@ SOURCES := pyproject.toml CMakeLists.txt $(wildcard kernels/cpp/* kernels/cuda/*
 
 .PHONY: run test test-slow test-nvcc test-hardware test-pythons test-lowest test-wheel fuzz lint bench
 .PHONY: gpu cuda docs models models-workflows models-wide study study-smoke peers-lerobot torch gl clean
-.PHONY: hil hil-run hil-peers
+.PHONY: hil hil-run hil-peers test-tensorrt
 
 run: $(VENV)/.run gl
 	$(PY) -m headway run --episodes 3 --seed 5 --out runs/first --overwrite --report
@@ -54,6 +54,31 @@ test-slow: $(VENV)/.test gl
 test-nvcc: $(VENV)/.test
 	$(PY) -m pytest -m slow -rs tests/test_kernels_cuda_build.py
 
+# TensorRT without a GPU: every shipped bundle is built with TensorRT-RTX, and what Headway calls of
+# TensorRT 10.3 to 11.4, cuda-bindings and pycuda is looked for in their packages. An environment of
+# its own (300 MB) beside the one of `make test`, whose packages it sees.
+TENSORRT_VENV := .venv-tensorrt
+BINDINGS := cu12==10.3.0 cu12==10.16.1.11 cu13==11.0.0.114 cu13==11.4.0.106
+test-tensorrt: $(VENV)/.test $(TENSORRT_VENV)/.tensorrt
+	$(TENSORRT_VENV)/bin/python -m pytest -rs tests/test_tensorrt_contract.py tests/test_tensorrt_rtx.py \
+	  --tensorrt-venv=$(TENSORRT_VENV)
+
+$(TENSORRT_VENV)/.tensorrt: constraints/tensorrt.txt | $(VENV)/.test
+	$(PYTHON) -m venv --clear $(TENSORRT_VENV)
+	$(TENSORRT_VENV)/bin/python $(PIP) --requirement constraints/tensorrt.txt || $(PIP_FAILED)
+	for b in $(BINDINGS); do \
+	  $(TENSORRT_VENV)/bin/python $(PIP) --no-deps --target $(TENSORRT_VENV)/bindings/$${b#*==} \
+	    tensorrt-$${b%%=*}-bindings==$${b#*==} || { $(PIP_FAILED); exit 1; }; \
+	done
+	for v in 12.8.0 13.5.0; do \
+	  $(TENSORRT_VENV)/bin/python $(PIP) --target $(TENSORRT_VENV)/cuda/$$v cuda-bindings==$$v || { $(PIP_FAILED); exit 1; }; \
+	done
+	$(TENSORRT_VENV)/bin/python -m pip download --quiet --disable-pip-version-check --no-deps --no-binary pycuda \
+	  --dest $(TENSORRT_VENV)/pycuda pycuda==2026.1 || $(PIP_FAILED)
+	tar -C $(TENSORRT_VENV)/pycuda -xzf $(TENSORRT_VENV)/pycuda/pycuda-2026.1.tar.gz
+	$(TENSORRT_VENV)/bin/python scripts/sees.py $(VENV)
+	@touch $@
+
 test-hardware: $(VENV)/.test
 	$(PY) -m pytest -m hardware
 
@@ -77,9 +102,12 @@ bench: $(VENV)/.test gl
 	$(PY) -m headway.benchmarks
 
 # On a machine with a CUDA device: tests, then the kernels checked and measured, into
-# benchmarks/results. Without one it says what is missing. GPU_ENV=system needs no installation and no
+# benchmarks/results; then the engines of the shipped models, each kind that runs there (those of the
+# extras `tensorrt` and `tensorrt-rtx`, ONNX Runtime's) held to ONNX Runtime on the CPU and timed
+# beside it and PyTorch, if that is there. Without one it says what is missing. GPU_ENV=system needs no installation and no
 # network: PYTHON with NumPy, a binding of CUDA (pycuda or cuda-bindings) and nvcc will do.
 GPU_ENV ?= venv
+GPU_RESULTS ?= benchmarks/results/gpu-engines.json
 ifeq ($(GPU_ENV),system)
 gpu:
 	PYTHONPATH=src $(PYTHON) -m headway.kernels.cuda --out benchmarks/results
@@ -91,6 +119,7 @@ gpu: $(VENV)/.test
 	$(PY) -m headway doctor
 	$(PY) -m pytest -m gpu -rs || [ $$? -eq 5 ]
 	$(PY) -m headway.kernels.cuda --out benchmarks/results
+	$(PY) -m headway.benchmarks --only engines gpu --json $(GPU_RESULTS)
 endif
 
 # Compile the CUDA kernels for every architecture that is shipped, and note what they need.
@@ -227,4 +256,4 @@ gl: $(VENV)/.run
 	|| echo 'no EGL and no OSMesa: the simulated camera will not render; on Debian and Ubuntu: sudo apt-get install libegl1 libegl-mesa0 libgl1-mesa-dri libopengl0'
 
 clean:
-	rm -rf $(VENV) $(LINT) $(WHEEL_VENV) .venv-3.* .venv-lerobot build dist
+	rm -rf $(VENV) $(LINT) $(WHEEL_VENV) .venv-3.* .venv-lerobot $(TENSORRT_VENV) build dist

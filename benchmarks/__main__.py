@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import tyro
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table as RichTable
 
 import headway
@@ -112,7 +113,7 @@ def show(console: Console, name: str, f: Findings) -> None:
     for t in f.tables:
         _print_table(console, t)
     for note in f.notes:
-        console.print(f"  [dim]{note}[/dim]", highlight=False)
+        console.print(f"  [dim]{escape(note)}[/dim]", highlight=False)
 
 
 def _print_table(console: Console, t: Table) -> None:

@@ -38,6 +38,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--wheel-venv", type=Path, help="environment with Headway's wheel and nothing of this tree"
     )
+    parser.addoption(
+        "--tensorrt-venv", type=Path, help="environment with packages of NVIDIA, see the Makefile"
+    )
 
 
 @pytest.fixture(scope="session")

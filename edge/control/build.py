@@ -27,6 +27,7 @@ from headway.edge.control.policies import beside, in_place
 from headway.edge.control.settings import Settings
 from headway.edge.control.station import Station
 from headway.edge.engines.engine import FOLDER, open_bundle
+from headway.edge.engines.options import EngineOptions
 from headway.edge.motion import smoother
 from headway.edge.motion.chunks import filter_delay_s, lengths_s
 from headway.edge.policy.instructions import index_of
@@ -172,7 +173,7 @@ class Built:
             return None
         made = bundle.load(cfg.bundle, read_trust(settings.trust) if settings.trust else None)
         manifest = made.manifest
-        engine = open_bundle(made, cfg.engine)
+        engine = open_bundle(made, cfg.engine, options=EngineOptions(cache=cfg.engine_cache))
         loop = settings.loop
         task = run_settings.task(settings).name
         knows = manifest.pro.tasks if manifest.pro is not None else ()
@@ -196,7 +197,8 @@ class Built:
                 ("cuda",) if cfg.features == "cuda" else ("cpp", "numpy"),
             ),
         ]
-        self.choices.append(f"PRO {manifest.name} on {engine.kind} ({engine.device})")
+        one = ", features and head in one launch" if pro.one_launch else ""
+        self.choices.append(f"PRO {manifest.name} on {engine.kind} ({engine.device}){one}")
         return pro
 
     def _risk(self, settings: Settings, pro: ProOperator | None) -> RiskControl | None:

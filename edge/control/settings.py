@@ -69,6 +69,7 @@ class ProConfig(config.Struct, frozen=True):
 
     bundle: FilePath  # of the PRO head
     engine: str = "auto"
+    engine_cache: str = ""  # folder of built engines; "": `engines` in the bundle's folder
     features: Literal["auto", "cuda", "cpp", "numpy"] = "auto"  # what computes them
 
 
@@ -164,9 +165,9 @@ def load(path: Path | str) -> Settings:
     ConfigError."""
     settings, where = config.load(path, Settings), str(path)
     folder = Path(path).resolve().parent
-    for part, key in (("pro", "bundle"), ("risk", "calibration")):
+    for part, key in (("pro", "bundle"), ("pro", "engine_cache"), ("risk", "calibration")):
         section = getattr(settings, part)
-        if section is not None and (name := getattr(section, key)) is not None:
+        if section is not None and (name := getattr(section, key)):
             section = structs.replace(section, **{key: str(folder / name)})
             settings = structs.replace(settings, **{part: section})
     if settings.trust is not None:

@@ -2,9 +2,14 @@
 any ONNX model. The folder `edge/engines/backends` is the registry of backends.
 
 A backend is a module with `open_engine(path, inputs, outputs) -> Engine`, `missing() -> str` (why
-it cannot run on this computer, "" when it can) and `RANK` ("auto" takes the backend with the
-highest rank among those that can run; None: "auto" never takes it). `Engine.chosen` says which
-backend was chosen, and why the others were not.
+it cannot run on this computer, "" when it can) and `RANK`. One that takes options names them in
+`TAKES`, and is given the `EngineOptions` as a fourth argument. One that compiles models beforehand
+also has `build`, which `headway build` calls (`headway.edge.engines.trt.backend`).
+
+"auto" is a choice per model: the backend that `headway build` measured to be fastest for this model
+on this computer; where nothing was measured, the backend with the highest rank among those that can
+run (rank None: only by measurement, or by name). `Engine.chosen` says which backend was chosen, and
+why the others were not.
 """
 
 from __future__ import annotations
@@ -13,6 +18,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Protocol
 
 import msgspec
@@ -20,7 +26,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway import plugins
+<<<<<<< HEAD
 from headway.bundle import Bundle, Tensor, onnx_file
+=======
+from headway.bundle import Bundle, Tensor
+from headway.edge.engines import choice
+from headway.edge.engines.options import DEFAULT, EngineOptions, refuse_others
+>>>>>>> engines
 from headway.errors import BundleError, Missing, SpecMismatch
 
 FOLDER = "edge.engines.backends"
@@ -71,18 +83,22 @@ class Engine(Protocol):
 
 
 class Buffers:
-    """The part of an engine that all backends share: named arrays of fixed shapes, zero at first.
-    `where` names the model in errors."""
+    """The part of an engine that all backends share: named arrays of fixed shapes, zero at first:
+    `arrays`, where the backend has memory of its own. `where` names the model in errors."""
 
     chosen = ""
 
     def __init__(
-        self, inputs: Mapping[str, TensorSpec], outputs: Mapping[str, TensorSpec], where: str
+        self,
+        inputs: Mapping[str, TensorSpec],
+        outputs: Mapping[str, TensorSpec],
+        where: str,
+        arrays: dict[str, NDArray[Any]] | None = None,
     ) -> None:
         self.inputs: Mapping[str, TensorSpec] = dict(inputs)
         self.outputs: Mapping[str, TensorSpec] = dict(outputs)
         self._where = where
-        self._arrays: dict[str, NDArray[Any]] = {
+        self._arrays: dict[str, NDArray[Any]] = arrays or {
             name: np.zeros(spec.shape, spec.dtype)
             for name, spec in (*self.inputs.items(), *self.outputs.items())
         }
@@ -142,17 +158,19 @@ def open_engine(
     require: str | None = None,
     inputs: Sequence[Tensor] = (),
     outputs: Sequence[Tensor] = (),
+    options: EngineOptions = DEFAULT,
 ) -> Engine:
-    """Open the model at `onnx_path` with the backend `kind`; "auto" takes the best one that can run
-    on this computer. `require`: the only backend that is accepted, None for any.
+    """Open the model at `onnx_path` with the backend `kind`; "auto" takes the best one for it that
+    can run on this computer. `require`: the only backend that is accepted, None for any. `options`
+    that the backend does not have are refused; "auto" takes the `cache` alone.
 
     `inputs` and `outputs` are those that a bundle declares; if they are given, the model must have
-    exactly these. Raises ConfigError for an unknown kind, Missing for a backend that cannot run
-    here or is not the required one, BundleError for a file that is no model, and SpecMismatch for a
-    model with other inputs or outputs.
+    exactly these. Raises ConfigError for an unknown kind or option, Missing for a backend that
+    cannot run here or is not the required one, BundleError for a file that is no model, and
+    SpecMismatch for a model with other inputs or outputs.
     """
-    path = Path(onnx_path)
-    kind, chosen = _choose(kind)
+    path, named = Path(onnx_path), kind != "auto"
+    kind, chosen = _choose(kind, path, options)
     if require is not None and kind != require:
         raise Missing(
             f"wanted the engine `{require}`, found `{kind}` ({chosen}): install what it needs, or "
@@ -161,7 +179,9 @@ def open_engine(
     if not path.is_file():
         raise BundleError(f"wanted an ONNX model at {path}, found none: check the bundle's folder")
     want_in, want_out = specs(inputs), specs(outputs)
-    engine: Engine = plugins.load(FOLDER, kind).open_engine(path, want_in, want_out)
+    module = plugins.load(FOLDER, kind)
+    given = (options if named or "cache" in takes(module) else DEFAULT,) if takes(module) else ()
+    engine: Engine = module.open_engine(path, want_in, want_out, *given)
     try:
         if want_in:
             check(engine.inputs, want_in, f"{path} inputs")
@@ -174,19 +194,31 @@ def open_engine(
     return engine
 
 
-def _choose(kind: str) -> tuple[str, str]:
+def takes(backend: ModuleType) -> tuple[str, ...]:
+    """The options that a backend takes."""
+    named: tuple[str, ...] = getattr(backend, "TAKES", ())
+    return named
+
+
+def _choose(kind: str, path: Path, options: EngineOptions) -> tuple[str, str]:
     """The name of the backend, and the reason for the choice in words."""
     if kind != "auto":
         if why := plugins.load(FOLDER, kind).missing():
             raise Missing(f"wanted the engine `{kind}`, which cannot run here: {why}")
+        refuse_others(kind, options, takes(plugins.load(FOLDER, kind)))
         return kind, f"{kind}: as configured"
-    able, notes = [], []
+    refuse_others("auto", options, ("cache",))
+    measured, note = choice.measured(path, options)
+    notes = [note] if note else []
+    able = []
     for name in plugins.kinds(FOLDER):
         module = plugins.load(FOLDER, name)
-        if module.RANK is None:
+        if module.RANK is None and name != measured:
             continue
         if why := module.missing():
             notes.append(f"{name}: {why}")
+        elif name == measured:
+            return name, note
         else:
             able.append((module.RANK, name))
     if not able:
@@ -195,38 +227,57 @@ def _choose(kind: str) -> tuple[str, str]:
     return name, "; ".join([f"{name}: best that can run here", *notes])
 
 
-def open_bundle(bundle: Bundle, kind: str = "auto", candidates: int = 1) -> Engine:
-    """Open the model of `bundle` with the backend `kind`. The model must have the inputs and
-    outputs that the bundle's manifest declares; those that hold a row per chunk get `candidates`
-    rows, for policies with noise and critics. Raises what `open_engine` raises, and SpecMismatch
-    for several candidates of a bundle that cannot have them."""
+def open_bundle(
+    bundle: Bundle, kind: str = "auto", candidates: int = 1, options: EngineOptions = DEFAULT
+) -> Engine:
+    """Open the model of `bundle` with the backend `kind` and the `options`. The model must have the
+    inputs and outputs that the bundle's manifest declares; those that hold a row per chunk get
+    `candidates` rows, for policies with noise and critics. Raises what `open_engine` raises, and
+    SpecMismatch for several candidates of a bundle that cannot have them."""
+    inputs, outputs = tensors(bundle, candidates)
+    try:
+        return open_engine(kind, bundle.onnx, inputs=inputs, outputs=outputs, options=options)
+    except BundleError as e:
+        if candidates == 1:
+            raise
+        rows = ", ".join(per_chunk(bundle))
+        raise SpecMismatch(
+            f"{bundle.manifest.name} does not run with {candidates} chunks at a time: {e}; a model "
+            f"that does leaves the first dimension of {rows} open"
+        ) from None
+
+
+def per_chunk(bundle: Bundle) -> tuple[str, ...]:
+    """The inputs and outputs that hold a row per chunk; none for a policy without noise."""
     m = bundle.manifest
+<<<<<<< HEAD
     if kind != "null":  # which reads no model
         onnx_file.check_bundle(bundle)
     rows: tuple[str, ...] = ()
+=======
+>>>>>>> engines
     if m.policy is not None and m.policy.noise is not None:
         noise = m.policy.noise
-        rows = (noise.input, noise.latent, m.policy.output)
-    elif m.critic is not None:
-        rows = (m.critic.latent, m.critic.score)
-    if candidates == 1:
-        return open_engine(kind, bundle.onnx, inputs=m.inputs, outputs=m.outputs)
-    if not rows:
+        return noise.input, noise.latent, m.policy.output
+    return (m.critic.latent, m.critic.score) if m.critic is not None else ()
+
+
+def tensors(bundle: Bundle, candidates: int = 1) -> tuple[list[Tensor], list[Tensor]]:
+    """The inputs and outputs of the bundle's model where it makes `candidates` chunks at a time.
+    Raises SpecMismatch for several of a bundle that cannot have them."""
+    m, rows = bundle.manifest, per_chunk(bundle)
+    if candidates > 1 and not rows:
         raise SpecMismatch(
             f"{m.name} makes no chunks from noise, so it cannot make {candidates} to choose from: "
             "set candidates = 1"
         )
-    inputs, outputs = (
-        [
-            msgspec.structs.replace(t, shape=(candidates, *t.shape[1:])) if t.name in rows else t
-            for t in tensors
+
+    def sized(of: Sequence[Tensor]) -> list[Tensor]:
+        return [
+            msgspec.structs.replace(t, shape=(candidates, *t.shape[1:]))
+            if t.name in rows and candidates > 1
+            else t
+            for t in of
         ]
-        for tensors in (m.inputs, m.outputs)
-    )
-    try:
-        return open_engine(kind, bundle.onnx, inputs=inputs, outputs=outputs)
-    except BundleError as e:
-        raise SpecMismatch(
-            f"{m.name} does not run with {candidates} chunks at a time: {e}; a model that does "
-            f"leaves the first dimension of {', '.join(rows)} open"
-        ) from None
+
+    return sized(m.inputs), sized(m.outputs)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from headway.bundle import Bundle
 from headway.edge.engines.engine import Engine, open_bundle
+from headway.edge.engines.options import DEFAULT, EngineOptions
 from headway.errors import PolicyError, SpecMismatch
 from headway.types import Observation
 
@@ -134,12 +135,15 @@ class Candidates:
         return int(self._rng.choice(self.count, p=odds / odds.sum()))
 
 
-def open_judge(critic: Bundle, policy: Bundle, engine: str, candidates: int) -> Judge:
+def open_judge(
+    critic: Bundle, policy: Bundle, engine: str, candidates: int, options: EngineOptions = DEFAULT
+) -> Judge:
     """The critic in the bundle `critic` for `candidates` chunks at a time of the one in `policy`,
-    with an engine of the kind `engine`. Raises what `open_bundle` and `Judge` raise."""
+    with an engine of the kind `engine` and its `options`. Raises what `open_bundle` and `Judge`
+    raise."""
     if critic.manifest.critic is None:  # such a bundle may not even open with several candidates
         raise _no_critic(critic)
-    opened = open_bundle(critic, engine, candidates)
+    opened = open_bundle(critic, engine, candidates, options)
     try:
         return Judge(critic, opened, policy)
     except SpecMismatch:

@@ -10,17 +10,18 @@ with gamma = 1 only a decrease of time-to-go earns a reward, so dawdling earns n
 from __future__ import annotations
 
 import struct
-from functools import cache, partial
+from functools import cache
 
 import numpy as np
 
 from headway.bundle import Bundle, Tensor
 from headway.config import suggest
 from headway.edge.engines.engine import Engine
-from headway.edge.pro import made_from
+from headway.edge.pro import made_from, one_launch
 from headway.edge.pro.made_from import Given, MadeFrom, Watch
+from headway.edge.pro.one_launch import OneLaunch
 from headway.errors import SpecMismatch
-from headway.kernels import feature_stream, spec
+from headway.kernels import FeatureStream, cuda, feature_stream, spec
 from headway.kernels.telemetry import Scale
 from headway.types import Signals
 
@@ -48,6 +49,8 @@ class ProOperator:
     tick. `scale` makes the features of different robots comparable; `joints` of the arm; `hz` of
     the loop, of which `head_hz`, the rate of the head, is a divisor; `features`: the implementation
     that computes them ("auto", "cuda", "cpp" or "numpy").
+
+    Where features and head are both on a CUDA device, a step is one launch: `one_launch` is True.
 
     `updated` is True on ticks on which the head ran. `record` then holds the row for the recording,
     and `reward_now` the reward of that step of the head; on other ticks `reward_now` is 0.
@@ -91,9 +94,13 @@ class ProOperator:
             )
         _check_manifest(bundle)
         self.info, self.engine = info, engine
-        self._make_stream = partial(feature_stream, features, scale, joints, hz)  # type: ignore[arg-type]
-        self.stream = self._make_stream()
         self._every = max(1, round(hz / head_hz))  # ticks of a file may be slower than the head
+        self.stream: FeatureStream
+        self.one_launch = one_launch.fits(engine, features, self._every)
+        if one_launch.fits(engine, features, self._every):
+            self.stream = OneLaunch(cuda.device(), engine, scale, joints, hz)
+        else:
+            self.stream = feature_stream(features, scale, joints, hz)  # type: ignore[arg-type]
         self._features = engine.bind("features")[0]
         self._mask = engine.bind("mask")[0]
         self._h, self._h_out = engine.bind("h"), engine.bind("h_out")
@@ -144,8 +151,9 @@ class ProOperator:
         self.stream.step(row)
         if self._watches:
             self._watch(tick)
-        self.engine.run()
-        self._h[:] = self._h_out
+        if not self.one_launch:  # else the stream's step was the head's too
+            self.engine.run()
+            self._h[:] = self._h_out
         progress, stability, completion, risk, to_go = out = [x.item(0) for x in self._out]
         self.reward_now = reward = self._reward(stability, risk, to_go)
         self.signals = Signals(progress, stability, completion, risk, to_go, reward)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from headway.errors import Missing
 from headway.kernels import oracle
 from headway.kernels.cuda import stream
 from headway.kernels.cuda.compiled import image
@@ -23,12 +24,19 @@ FLOATS = NDArray[np.float32]
 _here = threading.local()
 
 
-def device() -> Driver:
-    """This thread's driver, with a stream of its own, opened on first use. Raises Missing where
+def device(*, kernels: bool = True) -> Driver:
+    """This thread's driver, with a stream of its own, opened on first use. Without `kernels`, one
+    that cannot compute features will do, where there are no compiled kernels. Raises Missing where
     there is no device, no Python binding or no compiled kernel, DeviceError for what CUDA says."""
     opened: Driver | None = getattr(_here, "driver", None)
     if opened is None:
-        opened = _here.driver = open_driver(image)
+        try:
+            opened = _here.driver = open_driver(image)
+        except Missing:
+            if kernels:
+                raise
+            opened = getattr(_here, "bare", None) or open_driver(None)
+            _here.bare = opened
     return opened
 
 

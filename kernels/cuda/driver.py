@@ -26,6 +26,8 @@ PROVIDERS = {
 }
 
 
+# Where the compiled kernels for a compute capability are; None in its place: no kernels.
+Image: TypeAlias = "Callable[[tuple[int, int]], Path]"
 Argument: TypeAlias = "np.uint64 | np.int32"  # a pointer, a number
 
 
@@ -81,14 +83,16 @@ def devices() -> int:
     except OSError:
         raise Missing(
             "wanted a CUDA device, found no driver (libcuda.so.1): on a machine with an NVIDIA GPU "
-            "install its driver, or ask for features on cpp or numpy"
+            "install its driver, else choose what runs on the CPU (features: cpp, numpy; engine: "
+            "ort)"
         ) from None
     count = ctypes.c_int(0)
     code = cuda.cuInit(0) or cuda.cuDeviceGetCount(ctypes.byref(count))
     if code or count.value < 1:
         raise Missing(
             f"wanted a CUDA device, found a driver and no device (status {code}, {count.value} "
-            "devices): see nvidia-smi, or ask for features on cpp or numpy"
+            "devices): see nvidia-smi, or choose what runs on the CPU (features: cpp, numpy; "
+            "engine: ort)"
         )
     return count.value
 
@@ -119,9 +123,9 @@ def _installed(package: str) -> bool:
         return False
 
 
-def open_driver(image: Callable[[tuple[int, int]], Path], name: str | None = None) -> Driver:
-    """Open device 0 and load the kernels; `image(capability)` says which file. Raises Missing,
-    DeviceError."""
+def open_driver(image: Image | None, name: str | None = None) -> Driver:
+    """Open device 0 and load the kernels; `image(capability)` says which file; None: without
+    kernels, for memory, copies and graphs of others' work. Raises Missing, DeviceError."""
     devices()
     chosen = name or provider()
     try:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headway.kernels.cuda.build import KERNELS
-from headway.kernels.cuda.driver import BYTES, Argument, Graph, contiguous, failed
+from headway.kernels.cuda.driver import BYTES, Argument, Graph, Image, contiguous, failed
 
 
 class BindingsDriver:
@@ -20,7 +19,7 @@ class BindingsDriver:
 
     provider = "cuda-bindings"
 
-    def __init__(self, cu: Any, image: Callable[[tuple[int, int]], Path]) -> None:
+    def __init__(self, cu: Any, image: Image | None) -> None:
         self._cu = cu
         self._do(cu.cuInit(0))
         self._device = self._do(cu.cuDeviceGet(0))
@@ -37,14 +36,20 @@ class BindingsDriver:
         self.processors = self._ask(at.CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)
         self.shared = self._ask(at.CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)
         self.integrated = bool(self._ask(at.CU_DEVICE_ATTRIBUTE_INTEGRATED))
-        self._module = self._do(cu.cuModuleLoadData(image(self.capability).read_bytes()))
-        self._functions = {}
+        self._module: Any = None
+        self._functions: dict[str, Any] = {}
+        self._hosts: list[int] = []
+        if image is not None:
+            self._load(image(self.capability).read_bytes())
+
+    def _load(self, kernels: bytes) -> None:
+        cu = self._cu
+        self._module = self._do(cu.cuModuleLoadData(kernels))
         limit = cu.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
         for name in KERNELS:
             f = self._do(cu.cuModuleGetFunction(self._module, name.encode()))
             self._do(cu.cuFuncSetAttribute(f, limit, self.shared))
             self._functions[name] = f
-        self._hosts: list[int] = []
 
     def _do(self, answer: tuple[Any, ...]) -> Any:
         code, *values = answer
@@ -107,7 +112,8 @@ class BindingsDriver:
         self.synchronize()
         for host in self._hosts:
             self._do(self._cu.cuMemFreeHost(host))
-        self._do(self._cu.cuModuleUnload(self._module))
+        if self._module is not None:
+            self._do(self._cu.cuModuleUnload(self._module))
         self._do(self._cu.cuStreamDestroy(self._stream))
         self._do(self._cu.cuDevicePrimaryCtxRelease(self._device))
 
@@ -145,5 +151,5 @@ def capture(cu: Any, stream: Any, work: Callable[[], None]) -> CapturedGraph:
     return CapturedGraph(cu, executable, stream)
 
 
-def open_device(image: Callable[[tuple[int, int]], Path]) -> BindingsDriver:
+def open_device(image: Image | None) -> BindingsDriver:
     return BindingsDriver(import_module("cuda.bindings.driver"), image)

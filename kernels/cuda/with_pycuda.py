@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 
 from headway.errors import Missing
 from headway.kernels.cuda.build import KERNELS
-from headway.kernels.cuda.driver import BYTES, Argument, Graph, contiguous
+from headway.kernels.cuda.driver import BYTES, Argument, Graph, Image, contiguous
 
 _NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING, which pycuda has no name for
 
@@ -22,7 +21,7 @@ class PycudaDriver:
 
     provider = "pycuda"
 
-    def __init__(self, cuda: Any, image: Callable[[tuple[int, int]], Path]) -> None:
+    def __init__(self, cuda: Any, image: Image | None) -> None:
         self._cuda = cuda
         cuda.init()
         device = cuda.Device(0)
@@ -37,12 +36,19 @@ class PycudaDriver:
         self.processors = int(device.get_attribute(at.MULTIPROCESSOR_COUNT))
         self.shared = int(device.get_attribute(at.MAX_SHARED_MEMORY_PER_BLOCK_OPTIN))
         self.integrated = bool(device.get_attribute(at.INTEGRATED))
-        self._module = cuda.module_from_buffer(image(self.capability).read_bytes())
+        self._module: Any = None
+        self._functions: dict[str, Any] = {}
+        if image is not None:
+            self._load(image(self.capability).read_bytes())
+        self._memory: dict[int, Any] = {}
+        self._hosts: list[Any] = []
+
+    def _load(self, kernels: bytes) -> None:
+        cuda = self._cuda
+        self._module = cuda.module_from_buffer(kernels)
         self._functions = {name: self._module.get_function(name) for name in KERNELS}
         for f in self._functions.values():
             f.set_attribute(cuda.function_attribute.MAX_DYNAMIC_SHARED_SIZE_BYTES, self.shared)
-        self._memory: dict[int, Any] = {}
-        self._hosts: list[Any] = []
 
     def alloc(self, n: int) -> int:
         memory = self._cuda.mem_alloc(n)
@@ -99,5 +105,5 @@ class PycudaDriver:
         self._context.pop()
 
 
-def open_device(image: Callable[[tuple[int, int]], Path]) -> PycudaDriver:
+def open_device(image: Image | None) -> PycudaDriver:
     return PycudaDriver(import_module("pycuda.driver"), image)

@@ -1,40 +1,24 @@
-"""ONNX Runtime on the CPU: one thread, no spinning, buffers that are bound once.
-
-One thread, because the model must not compete for cores with the loop and other processes; no
-spinning, because a thread that spins while it waits takes time from the loop beside it. The model
-is run once when it is opened: that finds models that cannot run, gives the outputs' shapes, and
-lets ONNX Runtime allocate its memory before the loop starts.
-"""
+"""ONNX Runtime on the CPU, see `headway.edge.engines.session`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
-import numpy as np
+from headway.edge.engines.engine import Engine, TensorSpec
+from headway.edge.engines.session import CPU, declared, open_session
 
+<<<<<<< HEAD
 from headway.bundle import onnx_file
 from headway.edge.engines.engine import Buffers, Declared, Engine, TensorSpec
 from headway.edge.engines.onnx_runtime import onnxruntime
 from headway.errors import BundleError, SpecMismatch
+=======
+__all__ = ["RANK", "declared", "missing", "open_engine"]
+>>>>>>> engines
 
 RANK = 10
-_DTYPES = {
-    "tensor(float)": "float32",
-    "tensor(double)": "float64",
-    "tensor(float16)": "float16",
-    "tensor(int64)": "int64",
-    "tensor(int32)": "int32",
-    "tensor(int16)": "int16",
-    "tensor(int8)": "int8",
-    "tensor(uint64)": "uint64",
-    "tensor(uint32)": "uint32",
-    "tensor(uint16)": "uint16",
-    "tensor(uint8)": "uint8",
-    "tensor(bool)": "bool",
-}
 
 
 def missing() -> str:
@@ -45,6 +29,7 @@ def missing() -> str:
 def open_engine(
     path: Path, inputs: Mapping[str, TensorSpec], outputs: Mapping[str, TensorSpec]
 ) -> Engine:
+<<<<<<< HEAD
     """Open the model at `path`. `inputs` are those that the bundle names: they give the size of
     dimensions that the model leaves open; `outputs` are not needed here.
 
@@ -232,3 +217,7 @@ class OrtEngine(Buffers):
 
 def _line(e: Exception) -> str:
     return (str(e).strip() or type(e).__name__).splitlines()[0]
+=======
+    """Open the model at `path`; `outputs` are not needed here. Raises as `session.open_session`."""
+    return open_session(path, inputs, "ort", CPU, {})
+>>>>>>> engines

@@ -1,0 +1,306 @@
+"""An ONNX model as TensorRT takes it: the same bytes in, the same numbers out.
+
+TensorRT has no 16-bit integers, of uint8 it can only convert an input, and int8 weights it takes
+only to dequantise them. So an input of uint16 becomes one of uint8 with a last dimension of 2,
+which is the same memory (little-endian), and is put together by int32 arithmetic; weights of int8
+and uint8 that are only looked up, as embeddings are, become int32; what moves such numbers around
+before a `Cast`, such as `Slice`, does so as int32. Nothing is rounded: in ONNX Runtime not a bit
+differs (`tests/test_engine_graph.py`).
+
+Weights in other files stay there. Needs the package onnx.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from headway.edge.engines.options import Precision
+from headway.errors import BundleError, Missing, SpecMismatch
+
+REVISION = 1  # of what is done to a graph; part of the cache key
+# Operators that move numbers and do not look at them, with the inputs that hold numbers (others
+# hold positions and shapes; None: all of them).
+_MOVE: dict[str, tuple[int, ...] | None] = {
+    "Concat": None, "Expand": (0,), "Flatten": (0,), "Gather": (0,), "GatherElements": (0,),
+    "GatherND": (0,), "Identity": (0,),
+    "Reshape": (0,), "Slice": (0,), "Split": (0,), "Squeeze": (0,), "Transpose": (0,),
+    "Unsqueeze": (0,), "DepthToSpace": (0,), "SpaceToDepth": (0,), "Tile": (0,),
+}  # fmt: skip
+# Numbers of inputs and outputs that TensorRT 10 and 11 have.
+_TAKEN = ("float32", "float16", "bfloat16", "int64", "int32", "int8", "uint8", "bool", "uint16")
+_LARGEST = 2**31 - 1  # bytes of an ONNX file, a limit of protobuf
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A model for TensorRT: `content` without weights of other files, which are looked for beside
+    `path`. `pairs` are the inputs of uint16 that became pairs of uint8. `precision` is what the
+    numbers of the graph are, as far as its products and sums go."""
+
+    content: bytes
+    path: Path
+    pairs: frozenset[str]
+    precision: str
+    layers: int
+
+
+def _onnx() -> Any:
+    try:
+        import onnx
+    except ImportError as e:
+        raise Missing(
+            f"preparing a model for TensorRT wants onnx, found none ({e}): pip install "
+            "'headway[tensorrt]'"
+        ) from None
+    return onnx
+
+
+def read(path: Path) -> Any:
+    """The ONNX model at `path` without weights of other files. Raises Missing without onnx,
+    BundleError for what is no model."""
+    onnx = _onnx()
+    try:
+        if path.stat().st_size > _LARGEST:
+            raise BundleError(
+                f"{path} is larger than 2 GB, which ONNX cannot be: export it with its weights in "
+                "a file beside it"
+            )
+        model = onnx.load(str(path), load_external_data=False)
+    except OSError as e:
+        raise BundleError(f"cannot read the model {path}: {e.strerror}") from None
+    except BundleError:
+        raise
+    except Exception as e:  # protobuf's errors are not those of onnx
+        raise BundleError(f"{path} is no ONNX model: {e}: export it again") from None
+    if not model.graph.output:
+        raise BundleError(f"{path} is no ONNX model: it has no outputs: export it again")
+    return model
+
+
+def files(path: Path) -> tuple[str, ...]:
+    """The names of the files beside `path` that hold weights of the model there. Raises as `read`,
+    and BundleError for a file that is not beside it."""
+    found: dict[str, None] = {}
+    for tensor in _tensors(read(path).graph):
+        for entry in tensor.external_data:
+            if entry.key == "location":
+                found[entry.value] = None
+    for name in found:
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise BundleError(
+                f"{path} wants weights from {name}, which is outside its folder: export it with "
+                "its weights beside it"
+            )
+        if not (path.parent / name).is_file():
+            raise BundleError(
+                f"{path} wants its weights in {name} beside it, found no such file: copy it too"
+            )
+    return tuple(sorted(found))
+
+
+def _tensors(graph: Any) -> Iterator[Any]:
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t
+            yield from attribute.tensors
+            for inner in (attribute.g, *attribute.graphs):
+                yield from _tensors(inner)
+
+
+def prepare(path: Path) -> Prepared:
+    """The model at `path` as TensorRT takes it. Raises Missing without onnx, BundleError for what
+    is no model, SpecMismatch for inputs that it cannot be given, with the node and what to do."""
+    onnx = _onnx()
+    model = read(path)
+    graph = model.graph
+    pairs, changed = [], False
+    held = {t.name for t in graph.initializer}
+    for tensor in graph.input:
+        if tensor.name in held:
+            continue
+        dtype = _dtype(onnx, tensor)
+        if dtype not in _TAKEN:
+            raise SpecMismatch(
+                f"{path}: TensorRT has no {dtype}, which the input `{tensor.name}` is: export the "
+                "model with an input of float32 or int32"
+            )
+        if dtype == "uint16":
+            _halve(onnx, graph, tensor, path)
+            pairs.append(tensor.name)
+            changed = True
+        elif dtype == "uint8":
+            changed |= _widen(onnx, graph, tensor, path)
+    changed |= _look_up(onnx, graph, path)
+    for tensor in graph.output:
+        if _dtype(onnx, tensor) in ("uint16", "float64", "string"):
+            raise SpecMismatch(
+                f"{path}: TensorRT has no {_dtype(onnx, tensor)}, which the output "
+                f"`{tensor.name}` is: export the model with an output of float32 or int32"
+            )
+    if changed:
+        del graph.value_info[:]  # the types of what is moved are others now
+    return Prepared(
+        model.SerializeToString(), path, frozenset(pairs), precision_of(model), len(graph.node)
+    )
+
+
+def _dtype(onnx: Any, tensor: Any) -> str:
+    kind = tensor.type.tensor_type.elem_type
+    name: str = onnx.TensorProto.DataType.Name(kind).lower()
+    return {"float": "float32", "double": "float64"}.get(name, name)
+
+
+def _free(graph: Any, name: str) -> str:
+    """A name like `name` that nothing in `graph` has."""
+    taken = {n for node in graph.node for n in (*node.input, *node.output)}
+    taken |= {t.name for t in (*graph.input, *graph.initializer)}
+    while name in taken:
+        name += "_"
+    return name
+
+
+def _widen(onnx: Any, graph: Any, tensor: Any, path: Path) -> bool:
+    """Let what moves the uint8 input `tensor` move it as int32. Returns whether there was any."""
+    readers = [n for n in graph.node if tensor.name in n.input]
+    if all(n.op_type == "Cast" for n in readers):
+        return False
+    wide = _free(graph, f"{tensor.name}_int32")
+    cast = onnx.helper.make_node(
+        "Cast", [tensor.name], [wide], name=wide, to=onnx.TensorProto.INT32
+    )
+    _replace(graph, tensor.name, wide)
+    graph.node.insert(0, cast)
+    _check_moved(graph, wide, tensor.name, path)
+    return True
+
+
+def _halve(onnx: Any, graph: Any, tensor: Any, path: Path) -> None:
+    """Make the uint16 input `tensor` one of uint8 with a last dimension of 2."""
+    helper, proto = onnx.helper, onnx.TensorProto
+    name = tensor.name
+    tensor.type.tensor_type.elem_type = proto.UINT8
+    tensor.type.tensor_type.shape.dim.add().dim_value = 2
+
+    def made(what: str) -> str:
+        return _free(graph, f"{name}_{what}")
+
+    wide, low, high, scaled, whole = (
+        made(what) for what in ("bytes", "low", "high", "scaled", "int32")
+    )
+    zero, one, base = made("zero"), made("one"), made("base")
+    for constant, dtype, value in (
+        (zero, proto.INT64, 0), (one, proto.INT64, 1), (base, proto.INT32, 256),
+    ):  # fmt: skip
+        graph.initializer.append(helper.make_tensor(constant, dtype, [], [value]))
+    _replace(graph, name, whole)
+    nodes = [
+        helper.make_node("Cast", [name], [wide], name=wide, to=proto.INT32),
+        helper.make_node("Gather", [wide, zero], [low], name=low, axis=-1),
+        helper.make_node("Gather", [wide, one], [high], name=high, axis=-1),
+        helper.make_node("Mul", [high, base], [scaled], name=scaled),
+        helper.make_node("Add", [scaled, low], [whole], name=whole),
+    ]
+    for node in reversed(nodes):
+        graph.node.insert(0, node)
+    _check_moved(graph, whole, name, path)
+
+
+def _look_up(onnx: Any, graph: Any, path: Path) -> bool:
+    """Make weights of int8 and uint8 that are moved, and not dequantised, int32. Returns whether
+    there were any."""
+    proto, found = onnx.TensorProto, False
+    for tensor in graph.initializer:
+        if tensor.data_type not in (proto.INT8, proto.UINT8):
+            continue
+        readers = [n for n in graph.node if tensor.name in n.input]
+        if not readers or not all(n.op_type in _MOVE for n in readers):
+            continue
+        if tensor.external_data:
+            onnx.external_data_helper.load_external_data_for_tensor(tensor, str(path.parent))
+        value = onnx.numpy_helper.to_array(tensor).astype("int32")
+        tensor.CopyFrom(onnx.numpy_helper.from_array(value, tensor.name))
+        _check_moved(graph, tensor.name, tensor.name, path)
+        found = True
+    return found
+
+
+def _replace(graph: Any, old: str, new: str) -> None:
+    for node in graph.node:
+        for i, name in enumerate(node.input):
+            if name == old:
+                node.input[i] = new
+
+
+def _check_moved(graph: Any, start: str, source: str, path: Path) -> None:
+    """Raises SpecMismatch where a number of the input or weight `source`, an int32 named `start`
+    now, is computed with before a Cast: it would not overflow where the model's does."""
+    outputs = {t.name for t in graph.output}
+    moved, open_ = {start}, [start]
+    while open_:
+        name = open_.pop()
+        if name in outputs:
+            raise SpecMismatch(
+                f"{path}: `{source}` goes to the output `{name}` as it is, which "
+                "TensorRT cannot do: export the model with a Cast to float32 between them"
+            )
+        for node in graph.node:
+            if name not in node.input or node.op_type == "Cast":
+                continue
+            at = _MOVE.get(node.op_type, ())
+            used = [i for i, n in enumerate(node.input) if n == name]
+            if node.op_type == "Shape":
+                continue
+            if at is not None and not all(i in at for i in used):
+                raise SpecMismatch(
+                    f"{path}: the node `{node.name or node.output[0]}` ({node.op_type}) computes "
+                    f"with the integers of `{source}`, which TensorRT cannot: export the "
+                    "model with a Cast to float32 before it"
+                )
+            for output in node.output:
+                if output not in moved:
+                    moved.add(output)
+                    open_.append(output)
+    for node in graph.node:
+        if node.op_type == "Concat" and (some := moved & set(node.input)):
+            others = [n for n in node.input if n not in moved]
+            if others:
+                raise SpecMismatch(
+                    f"{path}: the node `{node.name or node.output[0]}` (Concat) joins "
+                    f"`{source}` (by {min(some)}) with {', '.join(others)} before a Cast: export "
+                    "the model with the Cast before it"
+                )
+
+
+def precision_of(model: Any) -> str:
+    """What the numbers of the graph are: "fp8" or "int8" where it is quantised so, "fp16" or "bf16"
+    where it has weights or casts of these, else "fp32"."""
+    proto = _onnx().TensorProto
+    kinds = {t.data_type for t in _tensors(model.graph)}
+    for node in model.graph.node:
+        kinds |= {a.i for a in node.attribute if node.op_type == "Cast" and a.name == "to"}
+    operators = {n.op_type for n in model.graph.node}
+    float8 = {v for k, v in proto.DataType.items() if k.startswith("FLOAT8")}
+    if kinds & float8:
+        return "fp8"
+    if operators & {"QuantizeLinear", "DequantizeLinear"}:
+        return "int8"
+    if proto.FLOAT16 in kinds:
+        return "fp16"
+    return "bf16" if proto.BFLOAT16 in kinds else "fp32"
+
+
+def check_precision(found: str, wanted: Precision, path: Path) -> None:
+    """Raises SpecMismatch where the graph at `path`, whose numbers are `found`, is not of the
+    precision `wanted`: TensorRT takes it from the graph, and is told nothing else."""
+    same = {"graph": found, "tf32": "fp32"}.get(wanted, wanted)
+    if found != same:
+        raise SpecMismatch(
+            f"wanted an engine of {wanted}, found a graph of {found} at {path}: the precision is "
+            f"that of the graph, so export it with that one: `headway export --precision {wanted}`,"
+            " or leave --precision out"
+        )

@@ -1,0 +1,178 @@
+"""Options of engines, the DLA, the choice per model; TensorRT is played by `tensorrt_fake.py`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from engine_rig import ORIN, Rig, rig, zeroed  # noqa: F401
+from kernels_cuda import needs_host
+
+from headway.edge.engines import choice, gate
+from headway.edge.engines.cache import Cache, Latency, Parity
+from headway.edge.engines.engine import Engine, open_bundle, open_engine
+from headway.edge.engines.options import EngineOptions, Profile
+from headway.edge.engines.trt import dla
+from headway.errors import BundleError, ConfigError, HeadwayError, SpecMismatch
+
+pytestmark = needs_host
+
+
+def test_the_timing_cache_is_kept_from_build_to_build(rig: Rig) -> None:
+    rig.build()
+    rig.build(workspace_mb=64)
+    assert rig.trt.timings == [b"", b"t"]
+
+
+def test_options_reach_tensorrt(rig: Rig) -> None:
+    rig.build(workspace_mb=64, level=5, refit=True, precision="tf32", hardware="ampere_or_newer")
+    config, flag = rig.trt.configs[-1], rig.trt.BuilderFlag
+    assert config.limits == {"workspace": 64 << 20}
+    assert config.flags == {flag.TF32, flag.REFIT}
+    assert (config.builder_optimization_level, config.hardware_compatibility_level) == (5, 1)
+    rig.build()
+    assert rig.trt.configs[-1].flags == set()  # float32 stays float32
+    rig.build(weight_streaming=True, version_compatible=True)
+    engine = rig.open(weight_streaming=True, version_compatible=True, budget_mb=3)
+    assert engine.engine.weight_streaming_budget_v2 == 3 << 20
+    assert (
+        rig.open(weight_streaming=True, version_compatible=True).engine.weight_streaming_budget_v2
+        == 7
+    )
+
+
+def test_what_a_release_does_not_have_is_refused_by_name(rig: Rig) -> None:
+    with pytest.raises(ConfigError, match=r"same_capability wants `SAME_COMPUTE_CAPABILITY`"):
+        rig.build(hardware="same_capability")
+    with pytest.raises(ConfigError, match=r"sm = \['89'\] wants `set_compute_capability`"):
+        rig.build(sm=("89",))
+    with pytest.raises(ConfigError, match="wanted DLA core 0, found 0 cores"):
+        rig.build(dla=0)
+    with pytest.raises(SpecMismatch, match="wanted an engine of fp16, found a graph of fp32"):
+        rig.build(precision="fp16")
+
+
+def test_default_options_open_what_was_built_and_others_only_that(rig: Rig) -> None:
+    rig.build(workspace_mb=64)
+    rig.open().close()
+    rig.open(workspace_mb=64).close()
+    with pytest.raises(BundleError, match="workspace_mb 64, not 65"):
+        rig.open(workspace_mb=65)
+
+
+def test_shapes_are_part_of_the_engine(rig: Rig) -> None:
+    wide = {"h": Profile((1, 8), (1, 8), (4, 8))}
+    with pytest.raises(SpecMismatch, match=r"found a graph that has it as \(1, 8\) alone"):
+        rig.build(profiles=wide)
+    with pytest.raises(ConfigError, match="wanted one of the inputs features, mask, h, found `g`"):
+        rig.build(profiles={"g": wide["h"]})
+    with pytest.raises(ConfigError, match=r"wanted shapes of `h` that hold \(1, 8\)"):
+        rig.build(profiles={"h": Profile((2, 8), (2, 8), (4, 8))})
+
+
+def test_the_dla_is_used_or_the_build_is_refused(rig: Rig) -> None:
+    rig.trt.dla_cores = 2
+    with pytest.raises(
+        BundleError, match=r"wanted the engine .* on DLA core 1, found all of its 1"
+    ):
+        rig.build(dla=1)
+    rig.trt.layers = ["DLA", "Gemm", "Reformat"]
+    with pytest.raises(BundleError, match=r"found 1 of its layers on the GPU \(layer1\).*fallback"):
+        rig.build(dla=1)
+    made = rig.build(dla=1, dla_fallback=True)
+    assert made.notes == ("1 layers on DLA core 1, 1 on the GPU",)
+    config = rig.trt.configs[-1]
+    assert (config.DLA_core, config.default_device_type) == (1, 1)
+    assert rig.trt.BuilderFlag.GPU_FALLBACK in config.flags
+    rig.trt.layers = ["DLA", "Reformat"]
+    assert rig.build(dla=0).notes == ("1 layers on DLA core 0, 0 on the GPU",)
+
+
+@pytest.mark.parametrize("line", ["", "{ForeignNode[a...b]}", "[]", '{"Name": "x"}'])
+def test_an_inspector_that_does_not_say_where_layers_are_is_not_believed(line: str) -> None:
+    with pytest.raises(BundleError, match="found no LayerType"):
+        dla.layers([line])
+
+
+def test_auto_takes_what_was_measured_for_the_model(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    m = rig.made.manifest
+
+    def chosen() -> Engine:
+        return open_engine("auto", rig.made.onnx, inputs=m.inputs, outputs=m.outputs)
+
+    assert chosen().chosen.startswith("ort: best that can run here")
+    choice.keep(rig.made.onnx, rig.options, {"ort": Latency(9, 12), "tensorrt": Latency(50, 60)})
+    engine = chosen()
+    assert engine.kind == "ort"
+    assert engine.chosen == "ort: fastest here for this model (ort 9 us, tensorrt 50 us)"
+    choice.keep(rig.made.onnx, rig.options, {"ort": Latency(900, 912), "null": Latency(1, 2)})
+    assert chosen().kind == "null"
+    monkeypatch.setattr(choice, "computer", lambda: "another")
+    engine = chosen()
+    assert engine.kind == "ort"
+    assert "measured elsewhere" in engine.chosen
+    monkeypatch.undo()
+    rig.made.onnx.write_bytes(rig.made.onnx.read_bytes() + b"")
+    path = next(choice.folder(rig.made.onnx, rig.options).glob("*.best.json"))
+    path.write_text(json.dumps({"schema": 1}))
+    engine = chosen()
+    assert engine.kind == "ort"
+    assert "what was measured is not used" in engine.chosen
+
+
+def test_options_that_an_engine_does_not_have_are_refused(rig: Rig) -> None:
+    for kind, options in (
+        ("ort", EngineOptions(workspace_mb=1)), ("ort", EngineOptions(cache="x")),
+        ("auto", EngineOptions(precision="fp16")), ("null", EngineOptions(refit=True)),
+    ):  # fmt: skip
+        with pytest.raises(ConfigError, match=f"the engine `{kind}` cannot do"):
+            open_bundle(rig.made, kind, options=options)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"budget_mb": 3}, "budget_mb wants weight_streaming"),
+        ({"dla_fallback": True}, "wants the number of a DLA core"),
+    ],
+)
+def test_options_that_say_nothing_alone_are_refused(given: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        EngineOptions(**given)
+
+
+def test_an_engine_that_fails_says_so(rig: Rig) -> None:
+    rig.build()
+    engine = rig.open()
+    rig.trt.dead = True
+    with pytest.raises(HeadwayError, match="failed while running"):
+        engine.run()
+
+
+def test_an_output_that_is_scaled_has_the_right_direction_and_is_refused() -> None:
+    with pytest.raises(BundleError, match=r"ratio of lengths 0.5000"):
+        gate.check(Parity(1.0, gate.ratio(np.ones(3), np.full(3, 2.0)), 1.0, 16), "m")
+    assert gate.ratio(np.zeros(3), np.zeros(3)) == 1.0
+
+
+def test_cosine_of_single_numbers_and_of_nothing() -> None:
+    one, two = np.array([1.0]), np.array([2.0])
+    assert gate.cosine(one, one) == 1.0
+    assert gate.cosine(one, two) == 0.5
+    assert gate.cosine(one, -two) == -0.5
+    assert gate.cosine(np.zeros(3), np.full(3, 1e-9)) == 1.0
+    assert gate.cosine(np.zeros(3), np.ones(3)) == -1.0
+    assert gate.cosine(np.array([1.0, 0.0]), np.array([0.0, 1.0])) == 0.0
+
+
+def test_an_engine_is_found_in_a_cache_of_its_own(rig: Rig, tmp_path: Path) -> None:
+    made = rig.build(cache=str(tmp_path / "c"))
+    assert (tmp_path / "c" / made.record.plan).is_file()
+    rig.open(cache=str(tmp_path / "c")).close()
+    assert made.record.options.cache == ""  # a path of this computer stays out of the record
+    assert Cache(tmp_path / "c").records()[1] == []
