@@ -89,7 +89,7 @@ def test_what_does_not_fit_is_refused(
     made = make_head(tmp_path / "head")
     assert main(["build", str(made.path), *arguments]) == code
     assert message in capsys.readouterr().err
-    assert not (made.path / "engines").exists()
+    assert not made.path.with_name(made.path.name + ".engines").exists()
 
 
 def test_without_tensorrt_it_says_what_is_missing(
@@ -111,4 +111,4 @@ def test_a_wrong_engine_is_not_kept(
     made = make_head(tmp_path / "head")
     assert main(["build", str(made.path)]) == 3
     assert "does not answer as ONNX Runtime on the CPU" in capsys.readouterr().err
-    assert not (made.path / "engines").exists()
+    assert not made.path.with_name(made.path.name + ".engines").exists()

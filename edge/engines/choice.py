@@ -12,7 +12,7 @@ from pathlib import Path
 
 from headway.edge.engines.cache import SCHEMA, Best, Cache, Latency
 from headway.edge.engines.key import model_digest
-from headway.edge.engines.options import FOLDER, EngineOptions
+from headway.edge.engines.options import SUFFIX, EngineOptions
 from headway.errors import BundleError
 from headway.kernels.cuda.machine import Machine, machine
 
@@ -21,7 +21,8 @@ LIBRARIES = ("onnxruntime", "onnxruntime-gpu", "tensorrt", "tensorrt_rtx")
 
 def folder(path: Path, options: EngineOptions) -> Path:
     """Where the engines of the model at `path` are."""
-    return Path(options.cache) if options.cache else path.parent / FOLDER
+    beside = path.parent.with_name(path.parent.name + SUFFIX)
+    return Path(options.cache) if options.cache else beside
 
 
 def measured(path: Path, options: EngineOptions) -> tuple[str, str]:

@@ -26,13 +26,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway import plugins
-<<<<<<< HEAD
 from headway.bundle import Bundle, Tensor, onnx_file
-=======
-from headway.bundle import Bundle, Tensor
 from headway.edge.engines import choice
 from headway.edge.engines.options import DEFAULT, EngineOptions, refuse_others
->>>>>>> engines
 from headway.errors import BundleError, Missing, SpecMismatch
 
 FOLDER = "edge.engines.backends"
@@ -234,6 +230,8 @@ def open_bundle(
     inputs and outputs that the bundle's manifest declares; those that hold a row per chunk get
     `candidates` rows, for policies with noise and critics. Raises what `open_engine` raises, and
     SpecMismatch for several candidates of a bundle that cannot have them."""
+    if kind != "null":  # which reads no model
+        onnx_file.check_bundle(bundle)
     inputs, outputs = tensors(bundle, candidates)
     try:
         return open_engine(kind, bundle.onnx, inputs=inputs, outputs=outputs, options=options)
@@ -250,12 +248,6 @@ def open_bundle(
 def per_chunk(bundle: Bundle) -> tuple[str, ...]:
     """The inputs and outputs that hold a row per chunk; none for a policy without noise."""
     m = bundle.manifest
-<<<<<<< HEAD
-    if kind != "null":  # which reads no model
-        onnx_file.check_bundle(bundle)
-    rows: tuple[str, ...] = ()
-=======
->>>>>>> engines
     if m.policy is not None and m.policy.noise is not None:
         noise = m.policy.noise
         return noise.input, noise.latent, m.policy.output

@@ -14,7 +14,8 @@ from headway.errors import ConfigError
 # What the numbers of a graph are. "graph": whatever it holds. "tf32": a graph of float32 whose
 # products may use the tensor cores' shorter mantissa.
 Precision = Literal["graph", "fp32", "tf32", "fp16", "bf16", "int8", "fp8"]
-FOLDER = "engines"  # of built engines, inside the folder of a model
+# Of the folder of built engines, beside that of the model: a signed bundle takes no more files.
+SUFFIX = ".engines"
 
 
 class Profile(config.Struct, frozen=True):
@@ -40,7 +41,7 @@ class EngineOptions(config.Struct, frozen=True, kw_only=True):
     """How an engine is built and run. All of it but `cache`, `cuda_graph` and `budget_mb` is part
     of the cache key.
 
-    `cache`: folder of built engines; "": `engines` beside the model. `workspace_mb`: most memory
+    `cache`: folder of built engines; "": that of the model with `.engines` after its name. `workspace_mb`: most memory
     that a layer may use while it runs [MB]; None: all of the device. `level`: 0 builds fast, 5
     searches longest; None: TensorRT's own. `profiles`: by input, for inputs of several shapes; the
     others have the one shape that the bundle states.

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from headway.bundle import onnx_file
 from headway.edge.engines.engine import Buffers, Declared, TensorSpec
 from headway.edge.engines.onnx_runtime import onnxruntime
 from headway.errors import BundleError, Missing, SpecMismatch
@@ -82,6 +83,7 @@ def open_session(
 def _session(path: Path, provider: str = CPU, given: dict[str, str] | None = None) -> Any:
     """The session of the model at `path`, whose inputs and outputs are arrays of numbers, all of
     whose nodes are on `provider`. Raises BundleError, SpecMismatch, Missing."""
+    onnx_file.check(path)  # ONNX Runtime believes what a file says of sizes and other files
     ort = onnxruntime()
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1

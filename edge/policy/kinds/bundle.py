@@ -30,17 +30,11 @@ from headway.types import Chunk, Observation
 
 class Config(config.Struct, frozen=True):
     """Keys of `[policy]` for the kind `bundle`: the folder of the bundle, and the engine that runs
-<<<<<<< HEAD
-    its model. For a policy with noise also: how many `candidates` it makes at a time; the folder of
-    the bundle of the `critic` that takes one of them, "" for none; and the `temperature` of that,
-    0 for the best one (see `Candidates`), above it to collect data for learning. `trust`: the trust
-    store that has to vouch for the bundles ["" or left out: that of the run]."""
-=======
-    its model; `engine_cache` is the folder of built engines, "" for `engines` in the bundle's.
+    its model; `engine_cache` is the folder of built engines, "" for the usual one.
     For a policy with noise also: how many `candidates` it makes at a time; the folder of the bundle
     of the `critic` that takes one of them, "" for none; and the `temperature` of that, 0 for the
-    best one (see `Candidates`), above it to collect data for learning."""
->>>>>>> engines
+    best one (see `Candidates`), above it to collect data for learning. `trust`: the trust store
+    that has to vouch for the bundles ["" or left out: that of the run]."""
 
     bundle: Annotated[str, Meta(min_length=1)]
     engine: str = "auto"
@@ -51,11 +45,8 @@ class Config(config.Struct, frozen=True):
     trust: str = ""
 
 
-<<<<<<< HEAD
-PATHS = ("bundle", "critic", "trust")  # keys that are paths, relative to the configuration file
-=======
-PATHS = ("bundle", "critic", "engine_cache")  # keys that are paths, relative to the configuration's
->>>>>>> engines
+# Keys that are paths, relative to the configuration file.
+PATHS = ("bundle", "critic", "trust", "engine_cache")
 
 
 class BundlePolicy:
@@ -181,11 +172,8 @@ def open_policy(
     candidates: int = 1,
     critic: str = "",
     temperature: float = 0.0,
-<<<<<<< HEAD
     trust: str = "",
-=======
     engine_cache: str = "",
->>>>>>> engines
 ) -> BundlePolicy:
     """Open the policy of the bundle in the folder `bundle`, with an engine of the kind `engine`;
     the other arguments are the keys of `Config`. Raises ConfigError for several candidates without
@@ -195,15 +183,11 @@ def open_policy(
             f"[policy] candidates = {candidates} wants a critic that takes one of them, found "
             "none: set `critic` to the folder of its bundle, or leave `candidates` out"
         )
-<<<<<<< HEAD
     store = read_trust(trust) if trust else None
     made = load(Path(bundle), store)
-    judge = open_judge(load(Path(critic), store), made, engine, candidates) if critic else None
-    return BundlePolicy(made, open_bundle(made, engine, candidates), judge, temperature)
-=======
-    made = load(Path(bundle))
     options = EngineOptions(cache=engine_cache)
-    judge = open_judge(load(Path(critic)), made, engine, candidates, options) if critic else None
+    judge = (
+        open_judge(load(Path(critic), store), made, engine, candidates, options) if critic else None
+    )
     opened = open_bundle(made, engine, candidates, options)
     return BundlePolicy(made, opened, judge, temperature)
->>>>>>> engines
