@@ -90,7 +90,7 @@ def test_a_unit_that_is_killed_at_any_moment_ends_as_if_it_had_not_been(tmp_path
         break
     assert found == wanted
     assert ran == whole  # each episode once, in the same order
-    again, site = learner(tmp_path / "killed", "1.5")
+    again, site = learner(tmp_path / "killed", "1.5-n4")
     assert again.result() == wanted
     assert site.ran == []
 
