@@ -46,7 +46,7 @@ def learner(folder, arm="attempts", how=HOW, site=None, of=None, told=None, shar
 
 
 @pytest.mark.parametrize(
-    "arm", ["B0", "1.5", pytest.param("1.6", marks=pytest.mark.slow), "attempts"]
+    "arm", ["B0", "1.5-n4", pytest.param("1.6", marks=pytest.mark.slow), "attempts"]
 )
 def test_an_arm_learns_and_is_tested_as_the_unit_says(arm, tmp_path):
     notes = []
@@ -67,7 +67,7 @@ def test_an_arm_learns_and_is_tested_as_the_unit_says(arm, tmp_path):
         ]  # fmt: skip
     else:
         assert all(r.operator_s <= 40.0 * HOW.oracle.share + 10 for r in found.rounds)
-        assert (tmp_path / "round-2" / "critic").exists()
+        assert (tmp_path / "round-2" / "critic").exists() == (arm == "1.5-n4")
         assert not (tmp_path / "round-1" / "policy").exists()  # nothing asks for it any more
     assert (tmp_path / "pro").exists() == (arm == "1.6")
     assert [n.share for n in notes] == sorted(n.share for n in notes)
@@ -76,11 +76,11 @@ def test_an_arm_learns_and_is_tested_as_the_unit_says(arm, tmp_path):
 
 
 def test_a_unit_that_is_killed_at_any_moment_ends_as_if_it_had_not_been(tmp_path):
-    made, site = learner(tmp_path / "whole", "1.5")
+    made, site = learner(tmp_path / "whole", "1.5-n4")
     wanted, whole = made.result(), list(site.ran)
     ran = []
     for stop in range(1, len(whole) + 5):
-        made, site = learner(tmp_path / "killed", "1.5", site=FakeSite(stop % 4 or 1))
+        made, site = learner(tmp_path / "killed", "1.5-n4", site=FakeSite(stop % 4 or 1))
         try:
             found = made.result()
         except Killed:
@@ -90,7 +90,7 @@ def test_a_unit_that_is_killed_at_any_moment_ends_as_if_it_had_not_been(tmp_path
         break
     assert found == wanted
     assert ran == whole  # each episode once, in the same order
-    again, site = learner(tmp_path / "killed", "1.5")
+    again, site = learner(tmp_path / "killed", "1.5-n4")
     assert again.result() == wanted
     assert site.ran == []
 

@@ -1,8 +1,8 @@
-"""The critic: what a chunk is worth more than the first one that the policy drew, from what the eyes
-saw and both. Three small networks, each taught by other episodes, tell the advantage of a chunk. The
-score of one is by how much they find it better than the first, less their disagreement about that.
-So the plain policy's own chunk is played unless the networks agree that another one is better, and
-what they wrongly believe of the whole situation does not count.
+"""The critic: what a chunk is worth more than the first one that the policy drew, from what the
+eyes saw and both. Three small networks, each taught by other episodes, tell the advantage of a
+chunk. Its score is by how much they find it better than the first, less their disagreement about
+that. So the plain policy's own chunk is played unless the networks agree that another one is
+better, and what they wrongly believe of the whole situation does not count.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ class Eyes(nn.Module):
         *,
         first: int = 3,
         second: int = 3,
-        width: int,
+        width: int = 32,
     ) -> None:
         super().__init__()
         if camera.size % PIXELS:
