@@ -18,6 +18,7 @@ import tyro
 from headway import __version__, output, shipped
 from headway.cli_dataset import DATASET_COMMANDS
 from headway.cli_devices import DEVICE_COMMANDS
+from headway.cli_export import EXPORT_COMMANDS
 from headway.cli_hil import hil
 from headway.cli_learn import learn
 from headway.cli_pro import PRO_COMMANDS
@@ -267,6 +268,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "run": run,
     "init": init,
     "bundle": bundle,
+    **EXPORT_COMMANDS,
     "robot": robot,
     "serve": serve,
     "hil": hil,
