@@ -54,12 +54,13 @@ class Options:
 
 @dataclass(frozen=True)
 class Made:
-    """A model from its exporter. `what` it is and how it came, for people; `answer` is the
+    """A model from its exporter. `what` it is and `how` it came, for people; `answer` is the
     original: inputs by name -> outputs by name. `examples`: samples that came with it. `scale`: by
     output, one unit of the network's numbers in the output's units (`parity.compare`). `save`
     writes the bundle of the model's files, with metrics, into a folder."""
 
     what: str
+    how: str
     model: onnx.ModelProto
     answer: Callable[[Sample], Mapping[str, NDArray[Any]]]
     examples: Sequence[Sample]
@@ -88,7 +89,7 @@ def export_command(source: str, options: Options) -> int:
 def finish(made: Made, options: Options, work: Path, out: Path) -> bundle.Bundle:
     """Simplify, mend, compare and write what `made` is into the folder `out`, with files in the
     folder `work` meanwhile. Raises as `export_command`."""
-    print(f"{made.what}: {graph.summary(made.model)}")
+    print(f"{made.what}{made.how}: {graph.summary(made.model)}")
     model = made.model
     pairs: tuple[str, ...] = ()
     if options.slim:

@@ -3,7 +3,9 @@ where it would become too large for one."""
 
 from __future__ import annotations
 
+import hashlib
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
@@ -13,6 +15,7 @@ from headway.export.onnx import bare
 
 # Protocol buffers end at 2 GiB; nodes and shapes need some room beside the weights.
 EXTERNAL_ABOVE = 1_900_000_000
+_INNER = (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)
 DATA = ".data"  # suffix of the file with the weights
 
 
@@ -67,7 +70,44 @@ def simplified(model: onnx.ModelProto) -> onnx.ModelProto:
         log.setLevel(level)
     if made is None:
         raise BundleError("wanted a simplified model, found that onnxslim gave none: use --no-slim")
+    return shared(made)
+
+
+def shared(model: onnx.ModelProto) -> onnx.ModelProto:
+    """`model` with one copy of weights that are equal: a network that looks at two cameras is
+    traced twice, and each pass gets folded weights of its own."""
+    first: dict[tuple[int, tuple[int, ...], bytes], str] = {}
+    same: dict[str, str] = {}
+    kept = []
+    for weight in model.graph.initializer:
+        values = weight.raw_data or weight.SerializeToString()
+        digest = hashlib.sha256(values).digest()
+        key = (weight.data_type, tuple(weight.dims), digest)
+        if key in first and weight.raw_data:
+            same[weight.name] = first[key]
+        else:
+            first.setdefault(key, weight.name)
+            kept.append(weight)
+    if not same:
+        return model
+    made = onnx.ModelProto()
+    made.CopyFrom(model)
+    del made.graph.initializer[:]
+    made.graph.initializer.extend(kept)
+    for graph in _graphs(made.graph):
+        for node in graph.node:
+            for k, name in enumerate(node.input):
+                node.input[k] = same.get(name, name)
     return made
+
+
+def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    """`graph` and those of its nodes, such as the branches of an If."""
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs) if attribute.type in _INNER else ():
+                yield from _graphs(inner)
 
 
 def summary(model: onnx.ModelProto) -> str:

@@ -28,6 +28,10 @@ def open_source(source: str, options: Options, work: Path) -> Made | str:
     path = Path(source)
     if (path / bundle.MANIFEST).is_file():
         return _of_bundle(path)
+    if (path / "config.json").is_file():
+        from headway.export.lerobot.importer import of_checkpoint
+
+        return of_checkpoint(path, options, work)
     if path.suffix == ".onnx" and path.is_file():
         return _of_onnx(path, options)
     if not path.exists() and _is_target(source):
@@ -58,7 +62,7 @@ def _of_module(target: str, options: Options, work: Path) -> Made | str:
     )
     begun = time.perf_counter()
     model = torch_module.to_onnx(found, exporter)
-    what = f"{target} by {exporter} in {time.perf_counter() - begun:.1f} s"
+    how = f" by {exporter} in {time.perf_counter() - begun:.1f} s"
     if options.map is None:
         file = work / "policy.onnx"
         graph.write(model, file)
@@ -66,7 +70,7 @@ def _of_module(target: str, options: Options, work: Path) -> Made | str:
             file, options.robot, f"headway export {target} --map my.toml --out DIR"
         )
     return Made(
-        what, model, found.answer, [torch_module.arrays(found.inputs)],
+        target, how, model, found.answer, [torch_module.arrays(found.inputs)],
         Mapped(options.map, read_map(options.map), f"headway export {target}"), {},
     )  # fmt: skip
 
@@ -77,13 +81,13 @@ def _of_onnx(path: Path, options: Options) -> Made | str:
         again = f"headway export {path.name} --map {path.stem}.toml --out DIR"
         return to_begin_with(path, options.robot, again)
     save = Mapped(options.map, read_map(options.map), f"headway export {path.name}")
-    return Made(path.name, model, _Answers(path), (), save, {})
+    return Made(path.name, "", model, _Answers(path), (), save, {})
 
 
 def _of_bundle(path: Path) -> Made:
     found = bundle.load(path)
     model = graph.read(found.onnx)
-    return Made(found.manifest.name, model, _Answers(found.onnx), (), Again(found), {})
+    return Made(found.manifest.name, "", model, _Answers(found.onnx), (), Again(found), {})
 
 
 class _Answers:
