@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import onnx
 
+from headway.edge.engines.engine import Declared
 from headway.errors import BundleError, Missing
 from headway.export.onnx import bare
 
@@ -47,6 +48,24 @@ def write(model: onnx.ModelProto, path: Path, external_above: int = EXTERNAL_ABO
         location=data.name, size_threshold=1024,
     )  # fmt: skip
     return [path, data]
+
+
+def declared(path: Path) -> tuple[dict[str, Declared], dict[str, Declared]]:
+    """The inputs and outputs of the model at `path` as its file has them; nothing is run."""
+    graph = onnx.load(str(path), load_external_data=False).graph
+    stored = {i.name for i in graph.initializer}
+
+    def of(infos: Iterable[onnx.ValueInfoProto]) -> dict[str, Declared]:
+        found = {}
+        for info in infos:
+            kind = info.type.tensor_type
+            shape = tuple(d.dim_param or d.dim_value for d in kind.shape.dim)
+            dtype = str(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type))
+            if info.name not in stored:
+                found[info.name] = Declared(shape, dtype)
+        return found
+
+    return of(graph.input), of(graph.output)
 
 
 def opset(model: onnx.ModelProto) -> int:

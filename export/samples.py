@@ -24,7 +24,7 @@ from headway.tools.recorded import joints_of
 from headway.types import Frame, Observation, Pose
 
 Sample = dict[str, NDArray[Any]]
-PER_EPISODE = 10  # observations that are taken of a recording, spread over it
+PER_EPISODE = 5  # observations that are taken of a recording, spread over it: to read it takes long
 
 
 def from_file(path: Path, inputs: Mapping[str, Declared]) -> list[Sample]:
@@ -86,7 +86,7 @@ def recorded(bundle: Bundle, files: Sequence[Path], limit: int) -> list[Sample]:
     """Up to `limit` samples for the policy of `bundle`, as it would have seen what the recordings
     `files` show, spread over all of them. Raises SpecMismatch for a policy that wants what
     recordings do not have, and RecordingError for one without a fitting observation."""
-    each = max(1, min(PER_EPISODE, -(-limit // len(files))))
+    each = min(PER_EPISODE, limit) if len(files) * PER_EPISODE >= limit else -(-limit // len(files))
     used = files[:: max(1, len(files) * each // limit)]
     found: list[Sample] = []
     seer = _Seer(bundle)

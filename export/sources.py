@@ -13,7 +13,6 @@ import msgspec
 from numpy.typing import NDArray
 
 from headway import bundle
-from headway.edge.engines.backends import ort
 from headway.errors import ConfigError, Missing
 from headway.export import graph, parity
 from headway.export.command import MODEL, Made, Options
@@ -129,7 +128,7 @@ class Again:
         self, files: Sequence[Path], out: Path, metrics: Mapping[str, float]
     ) -> bundle.Bundle:
         old = self._old.manifest
-        inputs, outputs = ort.declared(files[0])
+        inputs, outputs = graph.declared(files[0])  # ONNX Runtime may not know its precision
         made = msgspec.structs.replace(
             old,
             onnx=MODEL,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -64,4 +65,41 @@ def export(
     )  # fmt: skip
 
 
-EXPORT_COMMANDS = {"export": export}
+def quantize(
+    bundle: tyro.conf.Positional[Path],
+    out: Path,
+    precision: tuple[Literal["fp16", "bf16", "int8"], ...] = ("fp16", "bf16", "int8"),
+    observed: tuple[Path, ...] = (),
+    samples: Path | None = None,
+    count: int = 100,
+    bar: float = 0.999,
+    overwrite: bool = False,
+) -> int:
+    """Make bundles of lower precision of a policy, and print what each costs.
+
+    A precision is written only where its answers keep the bar on observations that it was not
+    calibrated with; int8 goes into the layers that bear it (docs/export.md).
+
+    Args:
+        bundle: folder of the policy's bundle.
+        out: folder for the bundles, one per precision, and precision.json.
+        precision: fp16 and bf16 by modelopt; int8 in as many layers as keep the bar.
+        observed: recordings, or folders of them, whose observations calibrate and judge.
+        samples: instead, .npz file with an array of inputs for each input by name.
+        count: how many observations; half of them calibrate, half of them judge.
+        bar: least worst cosine between the answers and those of the original.
+        overwrite: replace bundles in --out.
+    """
+    from headway.errors import Missing
+
+    try:
+        from headway.export.precision.command import Options, quantize_command
+    except ImportError as e:
+        raise Missing(f"quantizing wants onnx: pip install 'headway[precision]' ({e})") from None
+
+    return quantize_command(
+        bundle, Options(out, precision, observed, samples, count, bar, overwrite)
+    )
+
+
+EXPORT_COMMANDS: dict[str, Callable[..., int]] = {"export": export, "quantize": quantize}
