@@ -77,7 +77,7 @@ def test_int8_leaves_out_the_layers_that_do_not_bear_it(
     out = tmp_path / "out"
     args = ["quantize", str(policy), "--samples", str(tmp_path / "given.npz"), "--out", str(out)]
     assert main([*args, "--precision", "int8"]) == 0
-    assert "kept, 2 of 3 layers" in capsys.readouterr().out
+    assert "kept, 1 of 3 layers" in capsys.readouterr().out
     report = json.loads((out / "precision.json").read_text())
     found = {s["part"]: s["cosine"] for s in report["sensitivity"]["int8"]}
     assert found["narrow"] < 0.9 < 0.999 < found["robust"]
