@@ -34,8 +34,8 @@ names = ["q.a", "q.b", "q.c", "q.d"]
 
 
 def model() -> onnx.ModelProto:
-    """actions = (state robust) sensitive: the input of `sensitive` has one number that is a thousand
-    times larger than the others and meets a weight of 0, so int8 loses the others."""
+    """actions = (state robust) sensitive: the input of `sensitive` has one number that is much
+    larger than the others and meets a weight of 0, so int8 loses the others."""
     rng = np.random.default_rng(0)
     robust = rng.normal(size=(4, 4)).astype(np.float32)
     wide = np.zeros((4, 5), np.float32)

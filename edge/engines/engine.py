@@ -204,15 +204,16 @@ def open_bundle(bundle: Bundle, kind: str = "auto", candidates: int = 1) -> Engi
     rows: tuple[str, ...] = ()
     if m.policy is not None and m.policy.noise is not None:
         noise = m.policy.noise
-        rows = (noise.input, noise.latent, m.policy.output)
+        if noise.thought:  # without it nobody could choose among several chunks
+            rows = (noise.input, noise.latent, m.policy.output)
     elif m.critic is not None:
         rows = (m.critic.latent, m.critic.score)
     if candidates == 1:
         return open_engine(kind, bundle.onnx, inputs=m.inputs, outputs=m.outputs)
     if not rows:
         raise SpecMismatch(
-            f"{m.name} makes no chunks from noise, so it cannot make {candidates} to choose from: "
-            "set candidates = 1"
+            f"{m.name} makes no chunks from noise with a code to judge them by, so it cannot make "
+            f"{candidates} to choose from: set candidates = 1"
         )
     inputs, outputs = (
         [

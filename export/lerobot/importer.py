@@ -19,6 +19,7 @@ from typing import Annotated, Any
 
 import msgspec
 import numpy as np
+import onnx
 from msgspec import Meta
 from numpy.typing import NDArray
 
@@ -31,6 +32,7 @@ from headway.export import graph
 from headway.export.command import Made, Options
 from headway.export.samples import Sample
 from headway.export.sources import Mapped
+from headway.export.unroll import unrolled
 from headway.tools.mapping import UNKNOWN, unfinished
 from headway.tools.policy_map import PolicyMap, read_map
 
@@ -50,7 +52,9 @@ class Camera(config.Struct, frozen=True, kw_only=True):
 class About(config.Struct, frozen=True, kw_only=True):
     """What `inside` says of a policy: the `kind`; `columns` of its actions and `scale` of each (see
     `parity.compare`); the numbers of its `state` and the input that they go into; `images`;
-    `played`, how many rows LeRobot plays before it asks again."""
+    `played`, how many rows LeRobot plays before it asks again; `steps`, how many moments it is
+    shown; `noise`, the input that is given random numbers, "" for none; `carried`, of a policy that
+    works in steps, as in `stages.Loop`."""
 
     kind: str
     columns: int
@@ -59,6 +63,9 @@ class About(config.Struct, frozen=True, kw_only=True):
     images: tuple[Camera, ...]
     played: int
     scale: tuple[float, ...]
+    steps: Annotated[int, Meta(ge=1)] = 1
+    noise: str = ""
+    carried: dict[str, str] = {}  # noqa: RUF012 - msgspec copies defaults
 
 
 def of_checkpoint(path: Path, options: Options, work: Path) -> Made | str:
@@ -69,7 +76,7 @@ def of_checkpoint(path: Path, options: Options, work: Path) -> Made | str:
     about = config.decode(
         msgspec.json.decode((work / "about.json").read_bytes()), About, "about.json"
     )
-    model = graph.read(work / "first.onnx")
+    model = _model(about, work)
     with np.load(work / "samples.npz") as found:
         arrays = {name: found[name] for name in found.files}
     what = f"LeRobot's {about.kind} in {path.name}"
@@ -90,6 +97,17 @@ def of_checkpoint(path: Path, options: Options, work: Path) -> Made | str:
         what, how, model, _Truth(arrays), _samples(arrays), Mapped(file, known, command),
         {"actions": np.array(about.scale)},
     )  # fmt: skip
+
+
+def _model(about: About, work: Path) -> onnx.ModelProto:
+    """The policy as one graph."""
+    first = graph.read(work / "first.onnx")
+    if not about.carried:
+        return first
+    with np.load(work / "constants.npz") as found:
+        constants = {name: found[name] for name in found.files}
+    step, last = (graph.read(work / f"{name}.onnx") for name in ("step", "last"))
+    return unrolled(first, step, last, about.carried, constants)
 
 
 def _samples(arrays: Mapping[str, NDArray[Any]]) -> list[Sample]:
@@ -175,10 +193,15 @@ def mapping(about: About, rows: int, options: Options) -> str:
         f"chunk = {rows}",
         f"dt_s = {1.0 / options.fps!r}",
     ]
+    if about.steps > 1:
+        lines.insert(3, f"stride_s = {1.0 / options.fps!r}  # between {about.steps} moments")
+    moments = [f"steps = {about.steps}"] if about.steps > 1 else []
     if grip:
         lines += ['grip = "normalised"', "grip_open = 1.0", "grip_closed = 0.0"]
     state = [f"q.{j}" for j in joints]
-    lines += ["[[state]]", f"input = {_toml(about.state_input)}"]
+    if about.noise:
+        lines += ["[noise]", f"input = {_toml(about.noise)}", 'code = ""', 'latent = ""']
+    lines += ["[[state]]", f"input = {_toml(about.state_input)}", *moments]
     if about.state == len(names) and known:
         lines.append(f"names = {_toml([*state, *(['gripper.closed'] if grip else [])])}")
         lines.append(f"units = {_toml(units)}")
@@ -195,6 +218,7 @@ def mapping(about: About, rows: int, options: Options) -> str:
             f"height = {image.height}",
             f"width = {image.width}",
             'fit = "exact"  # stretch, crop or pad for a camera of another size',
+            *moments,
         ]
     return "\n".join(lines) + "\n"
 
