@@ -1,4 +1,4 @@
-"""`headway quantize`: a precision goes where the answers bear it, and is refused where they do not."""
+"""`headway quantize`: a precision goes where the answers bear it, and is refused elsewhere."""
 
 from __future__ import annotations
 

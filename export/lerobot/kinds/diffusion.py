@@ -173,15 +173,15 @@ def stages(checkpoint: Checkpoint) -> Stages:
             checkpoint.observation({n: v[:, k] for n, v in images.items()})
             for k in range(config.n_obs_steps)
         ]
-        sent = []
         with torch.inference_mode():
             # LeRobot shows the network what it saw at the last calls, so a chunk is played first.
             early = [seen[0]] * (rows - len(seen) + 1) + seen[:-1]
             for moment in early[-rows:] if rows >= len(early) else early:
                 policy.select_action(dict(moment))
             torch.manual_seed(seeds[given["noise"].tobytes()])
-            for _ in range(rows):
-                sent.append(checkpoint.after(policy.select_action(dict(seen[-1]))).numpy())
+            sent = [
+                checkpoint.after(policy.select_action(dict(seen[-1]))).numpy() for _ in range(rows)
+            ]
         return np.stack(sent, axis=1)
 
     sample = draw(np.random.default_rng(0))
