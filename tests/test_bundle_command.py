@@ -13,7 +13,9 @@ from headway.__main__ import main
 from headway.bundle import Tensor, load
 from headway.edge.policy.kinds.bundle import open_policy
 from headway.errors import BundleError, ConfigError
-from headway.tools.bundle import PolicyMap, bundle_command, starter
+from headway.tools.bundle import bundle_command
+from headway.tools.mapping import starter
+from headway.tools.policy_map import PolicyMap
 from headway.types import Observation, Pose
 
 Q = np.zeros(3)

@@ -62,7 +62,8 @@ from headway.edge.pro import risk
 from headway.edge.pro.risk import Calibration
 from headway.errors import ConfigError, SpecMismatch
 from headway.instructions import EmbeddingSpec
-from headway.tools.bundle import PolicyMap, TensorMap, bundle_command
+from headway.tools.bundle import bundle_command
+from headway.tools.policy_map import PolicyMap, TensorMap
 from headway.tools.score.steps import open_head
 from headway.types import ArmState, GripperState, Moment, Pose
 

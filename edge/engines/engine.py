@@ -250,6 +250,8 @@ def per_chunk(bundle: Bundle) -> tuple[str, ...]:
     m = bundle.manifest
     if m.policy is not None and m.policy.noise is not None:
         noise = m.policy.noise
+        if not noise.thought:  # without it nobody could choose among several chunks
+            return ()
         return noise.input, noise.latent, m.policy.output
     return (m.critic.latent, m.critic.score) if m.critic is not None else ()
 
@@ -260,8 +262,8 @@ def tensors(bundle: Bundle, candidates: int = 1) -> tuple[list[Tensor], list[Ten
     m, rows = bundle.manifest, per_chunk(bundle)
     if candidates > 1 and not rows:
         raise SpecMismatch(
-            f"{m.name} makes no chunks from noise, so it cannot make {candidates} to choose from: "
-            "set candidates = 1"
+            f"{m.name} makes no chunks from noise with a code to judge them by, so it cannot make "
+            f"{candidates} to choose from: set candidates = 1"
         )
 
     def sized(of: Sequence[Tensor]) -> list[Tensor]:

@@ -53,6 +53,11 @@ class Judge:
                 f"critic {manifest.name} judges chunks that are made from noise, and policy "
                 f"{judged.name} makes none from it: leave `critic` out"
             )
+        if not noise.thought:
+            raise SpecMismatch(
+                f"policy {judged.name} does not give what a critic judges by (policy.noise has no "
+                f"`code`): leave the critic {manifest.name} out"
+            )
         if info.eyes != judged.eyes:
             raise SpecMismatch(
                 f"critic {manifest.name} was trained for the eyes {info.eyes[:12]} "
@@ -102,7 +107,8 @@ class Candidates:
         assert info is not None
         assert info.noise is not None
         self._noise = engine.bind(info.noise.input)
-        self._code, self._latent = engine.bind(info.noise.code), engine.bind(info.noise.latent)
+        # () for a policy that does not tell its thoughts
+        self._told = tuple(engine.bind(name) for name in info.noise.thought)
         self.count = len(self._noise)
         self._judge, self._temperature = judge, temperature
         self._rng = np.random.default_rng(0)
@@ -116,14 +122,17 @@ class Candidates:
         self._rng = np.random.default_rng((obs.seed, obs.number))
         self._rng.standard_normal(out=self._noise, dtype=np.float32)
 
-    def choose(self) -> Thought:
-        """What the model made of the noise, and which chunk is taken. Raises PolicyError where the
-        critic fails."""
+    def choose(self) -> Thought | None:
+        """What the model made of the noise, and which chunk is taken; None for a policy without a
+        code, which makes one chunk. Raises PolicyError where the critic fails."""
+        if not self._told:
+            return None
+        code, latent = self._told
         scores: NDArray[np.float32] = self._unknown
         if self._judge is not None:
-            scores = self._judge.scores(self._code, self._latent).copy()
+            scores = self._judge.scores(code, latent).copy()
         chosen = 0 if self.count == 1 else self._taken(scores)
-        return Thought(self._code[0].copy(), self._latent.copy(), scores, chosen)
+        return Thought(code[0].copy(), latent.copy(), scores, chosen)
 
     def _taken(self, scores: NDArray[np.float32]) -> int:
         if self._temperature == 0.0:

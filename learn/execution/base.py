@@ -58,7 +58,7 @@ class FlowBase:
         self.folder, self._bundle = folder, bundle.load(folder)
         manifest = self._bundle.manifest
         info = manifest.policy
-        if info is None or info.noise is None:
+        if info is None or info.noise is None or not info.noise.thought:
             raise SpecMismatch(
                 f"wanted a policy that makes its chunks from noise, found {manifest.kind} "
                 f"{manifest.name} at {folder}: train one by `python -m headway.learn.policy.train`"

@@ -19,6 +19,7 @@ from headway import __version__, output, shipped
 from headway.cli_build import build
 from headway.cli_dataset import DATASET_COMMANDS
 from headway.cli_devices import DEVICE_COMMANDS
+from headway.cli_export import EXPORT_COMMANDS
 from headway.cli_hil import hil
 from headway.cli_learn import learn
 from headway.cli_pro import PRO_COMMANDS
@@ -272,6 +273,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "init": init,
     "bundle": bundle,
     "build": build,
+    **EXPORT_COMMANDS,
     "robot": robot,
     "serve": serve,
     "hil": hil,

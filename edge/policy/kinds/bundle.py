@@ -151,11 +151,12 @@ class BundlePolicy:
         meta: dict[str, float] = {}
         if several is not None:
             self.thought = thought = several.choose()
-            chosen = thought.chosen
-            score = float(thought.scores[chosen])
             meta = {"candidates": float(several.count)}
-            if score == score:
-                meta["score"] = score
+            if thought is not None:
+                chosen = thought.chosen
+                score = float(thought.scores[chosen])
+                if score == score:
+                    meta["score"] = score
         rows = self._answers[chosen].astype(np.float64)
         if self._normalised:
             rows = rows * self._gain + self._shift

@@ -28,12 +28,24 @@ class Noise(Struct, frozen=True, kw_only=True):
     `eyes` is a fingerprint of the part of the model that makes the code, of the exporter's choice.
     Policies with the same one give the same codes, so a critic of one judges the other. "": the
     SHA-256 of the whole model.
+
+    With `code` and `latent` both "" the model has neither: it makes one chunk at a time, and no
+    critic can judge it.
     """
 
     input: str = "noise"
     code: str = "code"
     latent: str = "latent"
     eyes: str = ""
+
+    def __post_init__(self) -> None:
+        if bool(self.code) != bool(self.latent):
+            raise ValueError('noise: code and latent come together; "" for both: it has neither')
+
+    @property
+    def thought(self) -> tuple[str, ...]:
+        """The outputs `code` and `latent`, () where there are none."""
+        return (self.code, self.latent) if self.code else ()
 
 
 class Policy(Struct, frozen=True, kw_only=True):
@@ -225,7 +237,7 @@ class Manifest(Struct, frozen=True, kw_only=True):
                 "policy.instruction or policy.noise, or export the model without it"
             )
         outputs = {t.name: t for t in self.outputs}
-        thought = () if noise is None else (noise.code, noise.latent)
+        thought = () if noise is None else noise.thought
         read = (policy.output, *thought, *policy.ignored_outputs)
         for name in read:
             if name not in outputs:
@@ -273,8 +285,10 @@ class Manifest(Struct, frozen=True, kw_only=True):
 def _check_noise(noise: Noise, given: Tensor, outputs: Mapping[str, Tensor]) -> None:
     """Raises ValueError for tensors that do not fit each other or the section `noise`; `given` is
     the input."""
-    for tensor in (given, outputs[noise.code], outputs[noise.latent]):
+    for tensor in (given, *(outputs[name] for name in noise.thought)):
         _check_plain(tensor, 2)
+    if not noise.thought:
+        return
     latent = outputs[noise.latent]
     if latent.shape != given.shape:
         raise ValueError(

@@ -1,0 +1,263 @@
+"""`headway quantize`: bundles of lower precision, with a table of what each costs.
+
+A bundle is only written for a precision whose worst cosine against the original, over observations
+that it was not calibrated on, keeps the bar.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from headway import bundle
+from headway.edge.engines.backends import ort
+from headway.edge.engines.engine import TensorSpec
+from headway.errors import BundleError, ConfigError
+from headway.export import graph, parity, samples
+from headway.export.parity import Gap
+from headway.export.precision import halves, plan
+from headway.export.precision.int8 import Calibrated, layers, named
+from headway.export.precision.plan import Part
+from headway.export.samples import Sample
+from headway.export.sources import Again
+
+KINDS = ("fp16", "bf16", "int8")
+REPORT = "precision.json"
+_RUNS = 30  # of a latency
+_FEW = 8  # samples that are needed: half of them calibrate, half of them judge
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command was asked for: `kinds` of precision; where the observations come from, as
+    for `headway export`; the `bar`, the least worst cosine; `out`, the folder for the bundles, one
+    per precision, and the report."""
+
+    out: Path
+    kinds: tuple[str, ...] = KINDS
+    observed: tuple[Path, ...] = ()
+    samples: Path | None = None
+    count: int = 100
+    bar: float = parity.MIN_COSINE
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table: size of the model [bytes], median time of ONNX Runtime on one thread of
+    this computer [ms] (None: it cannot run it here), worst cosine over all outputs, and that and
+    the largest difference at the policy's output; whether the bar was kept; and what else there is
+    to say."""
+
+    precision: str
+    size: int
+    latency_ms: float | None
+    cosine: float
+    output_cosine: float
+    output_max_abs: float
+    kept: bool
+    note: str = ""
+
+
+def quantize_command(path: Path, options: Options) -> int:
+    """Write bundles of the policy in the bundle `path`. Returns the exit code: 1 where no precision
+    kept the bar. Raises ConfigError and BundleError, and Missing for a package."""
+    for kind in options.kinds:
+        if kind not in KINDS:
+            raise ConfigError(f"wanted --precision of {', '.join(KINDS)}, found {kind}")
+    source = bundle.load(path)
+    if source.manifest.policy is None:
+        raise ConfigError(f"wanted a policy's bundle, found {source.manifest.kind}: {path}")
+    there = [k for k in options.kinds if (options.out / k).exists()]
+    if there and not options.overwrite:
+        raise ConfigError(
+            f"wanted new folders in {options.out}, found {', '.join(there)}: name another folder "
+            "with --out, or replace them with --overwrite"
+        )
+    given = _observations(source, options)
+    with tempfile.TemporaryDirectory(prefix="headway-quantize-") as folder:
+        made = _Quantizer(source, given, options, Path(folder))
+        rows = [made.original(), *(made.row(kind) for kind in options.kinds)]
+    text = table(rows, source.manifest.policy.output, len(given) - len(given[::2]), options.bar)
+    print(text)
+    options.out.mkdir(parents=True, exist_ok=True)
+    report = {
+        "policy": source.manifest.name,
+        "model_sha256": source.manifest.files[source.manifest.onnx].sha256,
+        "bar": options.bar,
+        "samples": {"calibration": len(given[::2]), "judged": len(given) - len(given[::2])},
+        "rows": [asdict(r) for r in rows],
+        "sensitivity": made.sensitivity,
+    }
+    (options.out / REPORT).write_text(json.dumps(report, indent=2) + "\n")
+    return 0 if any(r.kept for r in rows[1:]) else 1
+
+
+def _observations(source: bundle.Bundle, options: Options) -> list[Sample]:
+    """What the models are calibrated with (every other one) and compared on."""
+    inputs = ort.declared(source.onnx)[0]
+    if options.observed:
+        found = samples.recorded(source, samples.recordings(options.observed), options.count)
+    elif options.samples is not None:
+        found = samples.from_file(options.samples, inputs)[: options.count]
+    else:
+        raise ConfigError(
+            "wanted observations to calibrate with, found none: name recordings with --observed, "
+            "or a .npz file of inputs with --samples; made-up inputs would give made-up ranges"
+        )
+    if len(found) < _FEW:
+        raise ConfigError(f"wanted {_FEW} observations or more, found {len(found)}")
+    return found
+
+
+class _Quantizer:
+    """Makes the bundles of one policy. Files lie in `work`."""
+
+    def __init__(
+        self, source: bundle.Bundle, given: Sequence[Sample], options: Options, work: Path
+    ) -> None:
+        info = source.manifest.policy
+        assert info is not None
+        self._source, self._options, self._work = source, options, work
+        self._output = info.output
+        self._calibration, self._judged = given[::2], given[1::2]
+        self._model = graph.read(source.onnx)
+        self._truth = parity.answers(source.onnx, self._judged)
+        self.sensitivity: dict[str, list[dict[str, str | int | float]]] = {}
+
+    def original(self) -> Row:
+        """The line of the model as it is."""
+        size = self._source.onnx.stat().st_size
+        return Row("fp32", size, self._latency(self._source.onnx), 1.0, 1.0, 0.0, True, "original")
+
+    def row(self, kind: str) -> Row:
+        """Make `kind`, measure it, and write its bundle where it keeps the bar."""
+        print(f"{kind} ...", flush=True)
+        try:
+            model, seen, note = self._int8() if kind == "int8" else self._half(kind)
+        except BundleError as e:
+            print(f"{kind}: {e}")
+            return Row(kind, 0, None, float("nan"), float("nan"), float("nan"), False, str(e))
+        files = graph.write(model, self._work / f"{kind}.onnx")
+        gaps = self._gaps(seen)
+        cosine = plan.worst(gaps)
+        at = next(g for g in gaps if g.output == self._output)
+        size = sum(f.stat().st_size for f in files)
+        kept = bool(cosine >= self._options.bar)
+        row = Row(kind, size, self._latency(files[0]), cosine, at.cosine, at.max_abs, kept, note)
+        print(parity.report(gaps, f"{kind} against the original"))
+        if kept and note != _NOTHING:
+            command = f"headway quantize {self._source.path.name} --precision {kind}"
+            made = Again(self._source, command)(
+                files, self._options.out / kind, parity.metrics(gaps, kind)
+            )
+            print(f"{made.path}: written")
+        return row
+
+    def _half(self, kind: str) -> tuple[onnx.ModelProto, onnx.ModelProto, str]:
+        half: halves.Half = "fp16" if kind == "fp16" else "bf16"
+        model = halves.halved(self._model, half, self._calibration)
+        seen = halves.emulated(model, half)
+        all_of_it = plan.worst(self._gaps(seen))
+        if all_of_it >= self._options.bar:
+            return model, seen, "all of it"
+        print(f"{kind} in all of it: worst cosine {all_of_it:.6f}, so part by part:")
+        whole = named(self._model)
+
+        def apply(parts: Sequence[Part]) -> onnx.ModelProto:
+            return halves.rounded(whole, parts, half)
+
+        found = plan.sensitivities(halves.blocks(whole), apply, self._gaps, kind)
+        self._note(kind, found)
+        best = plan.mixed(apply, self._gaps, self._options.bar, found)
+        chosen = list(best.chosen)
+        # autocast may round more than was asked for, at the borders of the parts
+        while chosen:
+            taken = {name for part in chosen for name in part.nodes}
+            kept = [n.name for n in whole.graph.node if n.name not in taken]
+            model = halves.halved(whole, half, self._calibration, kept)
+            seen = halves.emulated(model, half)
+            if plan.worst(self._gaps(seen)) >= self._options.bar:
+                nodes = len(whole.graph.node)
+                return (
+                    model,
+                    seen,
+                    (f"{nodes - len(kept)} of {nodes} nodes; all of them: {all_of_it:.3f}"),
+                )
+            chosen = chosen[: len(chosen) * 3 // 4]
+        return whole, whole, _NOTHING
+
+    def _int8(self) -> tuple[onnx.ModelProto, onnx.ModelProto, str]:
+        calibrated = Calibrated(self._model, self._calibration)
+        every = layers(calibrated.model)
+        found = plan.sensitivities(every, calibrated.quantised, self._gaps, "int8")
+        everything = plan.worst(self._gaps(calibrated.quantised(every)))
+        print(f"int8 in all {len(found)} layers: worst cosine {everything:.6f}")
+        self._note("int8", found)
+        chosen = plan.mixed(calibrated.quantised, self._gaps, self._options.bar, found)
+        model = calibrated.quantised(chosen.chosen)
+        if not chosen.chosen:
+            return model, model, _NOTHING
+        return (
+            model,
+            model,
+            (
+                f"{len(chosen.chosen)} of {len(found)} layers, {100 * chosen.share:.0f} % of their "
+                f"weights; all layers: {everything:.3f}"
+            ),
+        )
+
+    def _note(self, kind: str, found: Sequence[plan.Sensitivity]) -> None:
+        """Keep what each part does for the report."""
+        self.sensitivity[kind] = [
+            {"part": s.part.name, "size": s.part.size, "cosine": s.cosine} for s in found
+        ]
+
+    def _gaps(self, model: onnx.ModelProto) -> tuple[Gap, ...]:
+        files = graph.write(model, self._work / "measured.onnx")
+        return parity.compare(self._truth, parity.answers(files[0], self._judged))
+
+    def _latency(self, model: Path) -> float | None:
+        """The median time of a run [ms], None where ONNX Runtime cannot run it."""
+        sample = self._judged[0]
+        specs = {n: TensorSpec(v.shape, str(v.dtype)) for n, v in sample.items()}
+        try:
+            engine = ort.open_engine(model, specs, {})
+        except BundleError:
+            return None
+        for name, value in sample.items():
+            engine.write(name, value)
+        taken = []
+        for _ in range(_RUNS):
+            begun = time.perf_counter_ns()
+            engine.run()
+            taken.append(time.perf_counter_ns() - begun)
+        engine.close()
+        return float(np.median(taken)) / 1e6
+
+
+_NOTHING = "no part keeps the bar"
+
+
+def table(rows: Sequence[Row], output: str, judged: int, bar: float) -> str:
+    """The rows as text; `output` is the policy's, `judged` the number of observations."""
+    lines = [
+        f"{judged} observations that were not calibrated on; bar: worst cosine {bar:g}",
+        f"precision  size [MB]  CPU [ms]  worst cosine  {output}: cosine   max-abs  ",
+    ]
+    for r in rows:
+        took = "-" if r.latency_ms is None else f"{r.latency_ms:.2f}"
+        verdict = "" if r.precision == "fp32" else "kept" if r.kept else "refused"
+        lines.append(
+            f"{r.precision:9}  {r.size / 1e6:9.2f}  {took:>8}  {r.cosine:12.6f}  "
+            f"{r.output_cosine:{len(output) + 9}.6f}  {r.output_max_abs:8.1e}  "
+            f"{', '.join(filter(None, (verdict, r.note)))}"
+        )
+    return "\n".join(lines)

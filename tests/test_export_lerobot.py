@@ -1,0 +1,113 @@
+"""`headway export` of a LeRobot checkpoint: what the bundle answers is what LeRobot answers.
+
+`make peers-lerobot` installs LeRobot in an environment of its own and makes a checkpoint of ACT,
+with what LeRobot's `predict_action` sent for a recorded episode; other kinds are made here."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("onnx", reason="exporting needs onnx: pip install 'headway[export]'")
+pytest.importorskip("onnxslim", reason="exporting needs onnxslim: pip install 'headway[export]'")
+
+from headway import config
+from headway.__main__ import main
+from headway.bundle import load
+from headway.edge.engines.engine import open_bundle
+from headway.errors import ConfigError
+from headway.export.command import Options
+from headway.export.lerobot.importer import About, Camera, mapping
+from headway.tools.mapping import unfinished
+from headway.tools.policy_map import PolicyMap
+
+ROOT = Path(__file__).parents[1]
+PYTHON = ROOT / os.environ.get("LEROBOT_VENV", ".venv-lerobot") / "bin" / "python"
+RECORDED = ROOT / "runs" / "lerobot_act" / "small"
+UNIT = 13.6  # [deg, %]: the least standard deviation that the recording normalises with
+CAMERAS = ("front", "wrist")
+ABOUT = About(
+    kind="act", columns=6, state=6, state_input="observation.state", played=100, scale=(1.0,) * 6,
+    images=(Camera(input="observation.images.front", camera="front", height=48, width=64),),
+)  # fmt: skip
+
+
+@pytest.fixture
+def lerobot() -> Path:
+    if not PYTHON.is_file():
+        pytest.skip(f"no {PYTHON}: `make peers-lerobot` installs LeRobot")
+    return PYTHON
+
+
+def test_the_mapping_of_an_so101_is_whole() -> None:
+    text = mapping(ABOUT, 100, Options(None, robot="so101", fps=30.0))
+    known = config.decode(config.parse_toml(text, "it"), PolicyMap, "it")
+    assert known.actions.names[-1] == "grip"
+    assert known.actions.units == ("deg",) * 5 + ("%",)
+    assert known.rate_hz == pytest.approx(30.0 / 50)  # half a chunk is left to play
+    assert known.state[0].names[-1] == "gripper.closed"
+    assert known.images[0].camera == "front"
+
+
+@pytest.mark.parametrize("robot", [None, "ur5e"])
+def test_what_lerobot_does_not_say_is_to_be_filled_in(robot: str | None) -> None:
+    text = mapping(ABOUT, 100, Options(None, robot=robot))
+    assert unfinished(config.parse_toml(text, "it")) is not None
+    assert "--map" in text
+
+
+def test_a_robot_with_other_joints_is_refused() -> None:
+    with pytest.raises(ConfigError, match="6 joints"):
+        mapping(ABOUT, 100, Options(None, robot="franka"))
+
+
+def test_a_python_without_lerobot_says_what_is_missing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "config.json").write_text('{"type": "act"}')
+    args = ["export", str(tmp_path), "--out", str(tmp_path / "out")]
+    assert main([*args, "--python", str(tmp_path / "none")]) == 2
+    assert "wanted a Python at" in capsys.readouterr().err
+    fake = tmp_path / "python"
+    fake.write_text(
+        "#!/bin/sh\necho \"ModuleNotFoundError: No module named 'torch'\" >&2\nexit 1\n"
+    )
+    fake.chmod(0o755)
+    assert main([*args, "--python", str(fake)]) == 5
+    assert "--python" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_act_answers_as_lerobot_does(
+    lerobot: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On what LeRobot recorded with its own `predict_action`, by a script that knows no Headway."""
+    reference = RECORDED / "reference.npz"
+    if not reference.is_file():
+        pytest.skip(f"no {reference}: `make peers-lerobot` makes it")
+    out = tmp_path / "act"
+    args = ["--python", str(lerobot), "--robot", "so101", "--out", str(out)]
+    assert main(["export", str(RECORDED / "checkpoint"), *args]) == 0
+    assert "in network units" in capsys.readouterr().out
+    made = load(out)
+    metrics = made.manifest.provenance.metrics
+    assert metrics["parity.samples"] == 4.0
+    assert metrics["parity.actions.max_abs_scaled"] <= 1e-5
+    with np.load(reference) as found:
+        data = {name: found[name] for name in found.files}
+    engine = open_bundle(made, "ort")
+    asked = [*data["asked"].tolist(), len(data["action"])]
+    for i, (begin, end) in enumerate(itertools.pairwise(asked)):
+        engine.write("observation.state", data["state"][begin : begin + 1])
+        for camera in CAMERAS:
+            engine.write(f"observation.images.{camera}", data[f"images.{camera}"][i : i + 1])
+        engine.run()
+        ours = engine.bind("actions")[0, : end - begin]
+        sent = data["action"][begin:end]
+        assert np.ptp(sent, axis=0).min() > 0.01
+        assert np.abs(ours - sent).max() <= 1e-5 * UNIT
+    engine.close()

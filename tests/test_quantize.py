@@ -1,0 +1,158 @@
+"""`headway quantize`: a precision goes where the answers bear it, and is refused elsewhere."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+onnx = pytest.importorskip("onnx", reason="quantizing needs onnx: pip install 'headway[precision]'")
+
+from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+
+from headway import bundle  # noqa: E402
+from headway.__main__ import main  # noqa: E402
+from headway.export import graph, parity  # noqa: E402
+from headway.export.precision import halves, int8, plan  # noqa: E402
+from headway.tools.policy_map import make_bundle, read_map  # noqa: E402
+
+MAP = """
+name = "two_layers"
+rate_hz = 10.0
+[actions]
+names = ["a", "b", "c", "d"]
+space = "joint"
+mode = "absolute"
+chunk = 1
+dt_s = 0.1
+[[state]]
+input = "state"
+names = ["q.a", "q.b", "q.c", "q.d"]
+"""
+
+
+def model() -> onnx.ModelProto:
+    """actions = (state robust) sensitive: the input of `sensitive` has one number that is much
+    larger than the others and meets a weight of 0, so int8 loses the others."""
+    rng = np.random.default_rng(0)
+    robust = rng.normal(size=(4, 4)).astype(np.float32)
+    wide = np.zeros((4, 5), np.float32)
+    wide[:, :4] = np.eye(4)
+    wide[:, 4] = 1000.0
+    narrow = np.zeros((5, 4), np.float32)
+    narrow[:4] = np.eye(4)
+    nodes = [
+        helper.make_node("MatMul", ["state", "robust"], ["h"], "robust_layer"),
+        helper.make_node("MatMul", ["h", "wide"], ["w"], "wide_layer"),
+        helper.make_node("MatMul", ["w", "narrow"], ["actions"], "sensitive_layer"),
+    ]
+    weights = {"robust": robust, "wide": wide, "narrow": narrow}
+    made = helper.make_graph(
+        nodes, "g",
+        [helper.make_tensor_value_info("state", TensorProto.FLOAT, [1, 4])],
+        [helper.make_tensor_value_info("actions", TensorProto.FLOAT, [1, 4])],
+        [numpy_helper.from_array(v, n) for n, v in weights.items()],
+    )  # fmt: skip
+    return helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+
+
+def given(count: int = 20) -> np.ndarray:
+    return np.random.default_rng(3).uniform(-1, 1, (count, 4)).astype(np.float32)
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> Path:
+    file, mapping = tmp_path / "two.onnx", tmp_path / "map.toml"
+    file.write_bytes(model().SerializeToString())
+    mapping.write_text(MAP)
+    np.savez(tmp_path / "given.npz", state=given())
+    return make_bundle(file, read_map(mapping), mapping, tmp_path / "policy").path
+
+
+def test_int8_leaves_out_the_layers_that_do_not_bear_it(
+    policy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    args = ["quantize", str(policy), "--samples", str(tmp_path / "given.npz"), "--out", str(out)]
+    assert main([*args, "--precision", "int8"]) == 0
+    assert "kept, 1 of 3 layers" in capsys.readouterr().out
+    report = json.loads((out / "precision.json").read_text())
+    found = {s["part"]: s["cosine"] for s in report["sensitivity"]["int8"]}
+    assert found["narrow"] < 0.9 < 0.999 < found["robust"]
+    assert report["samples"] == {"calibration": 10, "judged": 10}
+    made = bundle.load(out / "int8")
+    ops = [n.op_type for n in graph.read(made.onnx).graph.node]
+    assert "QuantizeLinear" in ops
+    metrics = made.manifest.provenance.metrics
+    assert metrics["int8.actions.worst_cosine"] >= 0.999
+    states = [{"state": given()[k : k + 1]} for k in range(20)]
+    models = (bundle.load(policy).onnx, made.onnx)
+    (gap,) = parity.compare(*(parity.answers(m, states) for m in models))
+    assert 0.999 <= gap.cosine < 1.0
+    assert main([*args, "--precision", "int8"]) == 2
+    assert "--overwrite" in capsys.readouterr().err
+
+
+def test_a_precision_that_nothing_bears_is_refused(
+    policy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    args = ["quantize", str(policy), "--samples", str(tmp_path / "given.npz"), "--out", str(out)]
+    assert main([*args, "--precision", "int8", "--bar", "1.0"]) == 1
+    assert "no part keeps the bar" in capsys.readouterr().out
+    assert not (out / "int8").exists()
+
+
+def test_it_wants_real_observations(policy: Path, tmp_path: Path, capsys) -> None:  # type: ignore[no-untyped-def]
+    assert main(["quantize", str(policy), "--out", str(tmp_path / "out")]) == 2
+    assert "--observed" in capsys.readouterr().err
+
+
+def test_roundings_are_those_of_half_floats(tmp_path: Path) -> None:
+    """A part that is rounded gives what NumPy gives with float16 weights and results."""
+    whole = int8.named(model())
+    part = plan.Part("robust_layer", ("robust_layer",), 1)
+    file = graph.write(halves.rounded(whole, [part], "fp16"), tmp_path / "r.onnx")[0]
+    weights = {i.name: numpy_helper.to_array(i) for i in whole.graph.initializer}
+    for x in given(5):
+        (found,) = parity.answers(file, [{"state": x[None]}])
+        h = (x @ weights["robust"].astype(np.float16).astype(np.float32)).astype(np.float16)
+        wanted = h.astype(np.float32) @ weights["wide"] @ weights["narrow"]
+        np.testing.assert_allclose(found["actions"][0], wanted, atol=1e-6)
+
+
+def test_the_longest_beginning_that_keeps_the_budget_is_chosen() -> None:
+    parts = [plan.Part(str(k), (str(k),), 1) for k in range(7)]
+    costs = [0.0, 1e-5, 1e-4, 2e-4, 4e-4, 1e-2, 1.0]
+    asked: list[int] = []
+
+    def apply(chosen):  # type: ignore[no-untyped-def]
+        return sum(costs[int(p.name)] for p in chosen)
+
+    def measure(loss):  # type: ignore[no-untyped-def]
+        asked.append(loss)
+        return (parity.Gap("actions", 1.0 - loss, 0.0, 0.0, 1),)
+
+    found = plan.sensitivities(parts[::-1], apply, measure, "it")
+    assert [s.part.name for s in found] == [str(k) for k in range(7)]
+    best = plan.mixed(apply, measure, 0.9995, found)
+    assert [p.name for p in best.chosen] == ["0", "1", "2", "3"]
+    assert best.cosine == pytest.approx(1.0 - 3.1e-4)
+    assert best.share == pytest.approx(4 / 7)
+    assert plan.mixed(apply, measure, 1.1, found).chosen == ()
+
+
+@pytest.mark.slow
+def test_fp16_by_modelopt_is_judged_as_it_rounds(policy: Path, tmp_path: Path) -> None:
+    pytest.importorskip("modelopt", reason="fp16 needs modelopt: pip install 'headway[precision]'")
+    out = tmp_path / "out"
+    args = ["quantize", str(policy), "--samples", str(tmp_path / "given.npz"), "--out", str(out)]
+    assert main([*args, "--precision", "fp16", "bf16"]) == 0
+    made = bundle.load(out / "fp16")
+    kinds = {i.data_type for i in graph.read(made.onnx).graph.initializer}
+    assert TensorProto.FLOAT16 in kinds
+    assert made.manifest.inputs == bundle.load(policy).manifest.inputs
+    rows = {r["precision"]: r for r in json.loads((out / "precision.json").read_text())["rows"]}
+    assert 0.999 <= rows["fp16"]["cosine"] < 1.0
