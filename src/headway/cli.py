@@ -16,6 +16,7 @@ from pathlib import Path
 import tyro
 
 from headway import __version__, output, shipped
+from headway.cli_check import check
 from headway.cli_dataset import DATASET_COMMANDS
 from headway.cli_devices import DEVICE_COMMANDS
 from headway.cli_hil import hil
@@ -267,6 +268,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "run": run,
     "init": init,
     "bundle": bundle,
+    "check": check,
     "robot": robot,
     "serve": serve,
     "hil": hil,
