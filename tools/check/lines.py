@@ -74,6 +74,7 @@ def refused(group: str, name: str, wanted: str, error: HeadwayError | OSError) -
 def judged(
     group: str, name: str, wanted: str, found: str, misfits: Iterable[HeadwayError]
 ) -> list[Line]:
-    """A line for each of `misfits`, or one that says that what was `wanted` was `found`."""
+    """A line for each of `misfits`, or one that says that what was `wanted` was `found`. What is
+    said of both the colours and the depth of a camera is said once."""
     lines = [refused(group, name, wanted, error) for error in misfits]
-    return lines or [kept(group, name, wanted, found)]
+    return list(dict.fromkeys(lines)) or [kept(group, name, wanted, found)]

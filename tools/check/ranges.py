@@ -207,7 +207,7 @@ def _spreads(mean: float, std: float, within: Range) -> str:
     """Why no numbers `within` a range have this mean and standard deviation, "" where some may."""
     slack = SLACK * (within.high - within.low)
     low, high = within.low - slack, within.high + slack
-    said = f"mean {mean:.4g} and std {std:.4g}"
+    said = f"mean {mean + 0.0:.4g} and std {std:.4g}"  # + 0.0: no minus zero
     if not low <= mean <= high:
         return f"{said}, outside {_words(within)}"
     most = math.sqrt((high - mean) * (mean - low))
