@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,14 +15,21 @@ from null_robot import STATE, make_policy, null_table, tcp_actions
 from headway import bundle, config
 from headway.actions import ActionSpace
 from headway.bundle import Image, StateInput
-from headway.clock import VirtualClock
+from headway.clock import NS, Tick, VirtualClock
 from headway.drivers.model import load as robot_model
 from headway.edge.control.settings import Settings
 from headway.edge.control.station import Station
-from headway.edge.policy.policy import About, Needs
-from headway.errors import ConfigError
+from headway.edge.policy.policy import About, Needs, Ready
+from headway.errors import ConfigError, PolicyError
 from headway.tools.check import memory, ranges
-from headway.tools.check.budget import Measured, chunk_line, latency_lines, memory_line
+from headway.tools.check.budget import (
+    Measured,
+    Stopwatch,
+    TimedWorker,
+    chunk_line,
+    latency_lines,
+    memory_line,
+)
 from headway.tools.check.described import describe
 from headway.tools.check.lines import refused
 from headway.tools.check.twins import Twins, on_twins
@@ -176,6 +184,46 @@ def test_times_are_held_to_what_the_configuration_leaves():
     )
     long = structs.replace(ABOUT, actions=tcp_actions(7))
     assert verdicts(replace(fine, answer_s=(0.51,)), long)["chunk outlasts"] == "kept"
+
+
+class Answers:
+    """A worker that answers or fails, as `said` tells."""
+
+    about, trouble = ABOUT, ""
+
+    def __init__(self, *said):
+        self._said = list(said)
+
+    def take(self, now_ns):
+        said = self._said.pop(0)
+        if isinstance(said, Exception):
+            raise said
+        return said
+
+
+def test_a_measurement_ends_in_time_and_waits_a_little_for_a_first_chunk():
+    ready = Ready(None, None, submitted_ns=1, started_ns=2, done_ns=5)
+    worker = TimedWorker(Answers(None, PolicyError("it broke"), ready))
+    loop = SimpleNamespace(station=SimpleNamespace(clock=VirtualClock(1)), stop_requested=False)
+    for end, last in ((2, 2), (None, 5)):
+        loop.stop_requested = False
+        watch = Stopwatch(loop, worker if end is None else None, 2.0, 3.0)
+        for second in range(last + 1):
+            assert not loop.stop_requested
+            watch.stamps[-1] = 7
+            watch.timing(second * NS + 1, Tick(missed=1))
+        assert loop.stop_requested
+        assert (watch.busy_ns, watch.missed) == ([7] * (last + 1), last + 1)
+    assert worker.take(0) is None
+    with pytest.raises(PolicyError):
+        worker.take(0)
+    assert worker.failed == "it broke"
+    assert worker.take(0) is ready
+    assert worker.inference_ns == [3]
+    assert worker.answer_ns[0] > 0
+    loop.stop_requested = False
+    Stopwatch(loop, worker, 2.0, 3.0).timing(2 * NS + 1, Tick())
+    assert loop.stop_requested
 
 
 def test_a_policy_that_never_answered_is_said():

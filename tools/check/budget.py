@@ -12,6 +12,7 @@ import numpy as np
 
 from headway.clock import NS, Tick
 from headway.edge.control import pace
+from headway.edge.control import settings as run_settings
 from headway.edge.control.build import Built
 from headway.edge.control.log import NullLog
 from headway.edge.control.loop import Loop
@@ -25,6 +26,7 @@ from headway.types import Observation
 
 GROUP = "latency"
 EPISODES = 100  # at most, of tasks that end at once
+PATIENCE_S = 5.0  # for a first chunk, beside `hang_s` [s]
 
 
 class TimedWorker:
@@ -66,12 +68,15 @@ class TimedWorker:
 class Stopwatch(NullLog):
     """Times of the ticks of several episodes: `busy_ns` [ns], how long each worked, and `missed`
     deadlines. It asks `loop` to stop once `seconds` [s] of its clock have passed and `worker`, if
-    there is one, has answered."""
+    there is one, has answered, for which it waits `patience_s` [s] longer at most."""
 
-    def __init__(self, loop: Loop, worker: TimedWorker | None, seconds: float) -> None:
+    def __init__(
+        self, loop: Loop, worker: TimedWorker | None, seconds: float, patience_s: float
+    ) -> None:
         super().__init__()
         self._loop, self._worker = loop, worker
         self._end_ns = loop.station.clock.now() + round(seconds * NS)
+        self._last_ns = self._end_ns + round(patience_s * NS)
         self.busy_ns: list[int] = []
         self.missed = 0
 
@@ -79,8 +84,8 @@ class Stopwatch(NullLog):
         """Take down the tick that has just ended."""
         self.busy_ns.append(self.stamps[-1] - self.stamps[0])
         self.missed += tick.missed
-        answered = self._worker is None or self._worker.inference_ns
-        if t_ns >= self._end_ns and answered:
+        waiting = self._worker is not None and not self._worker.inference_ns
+        if t_ns >= (self._last_ns if waiting else self._end_ns):
             self._loop.stop_requested = True
 
 
@@ -106,7 +111,8 @@ def measure(built: Built, settings: Settings, seconds: float) -> Measured:
     worker = None if built.worker is None else TimedWorker(built.worker)
     warm_up = tuple(getattr(built.worker, "warm_up_ns", ()))
     loop.worker = worker
-    watch = Stopwatch(loop, worker, seconds)
+    cfg = run_settings.policy(settings)
+    watch = Stopwatch(loop, worker, seconds, PATIENCE_S + (cfg.hang_s if cfg else 0.0))
     with realtime(settings.realtime) as setup, setup.pinned():
         for seed in range(EPISODES):
             if loop.stop_requested:

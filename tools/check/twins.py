@@ -7,6 +7,7 @@ from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 from msgspec import structs
 
 from headway.drivers import Context
@@ -49,8 +50,10 @@ class Twins:
     def _arm(self, ctx: Context) -> null_arm.NullArm:
         arm = self._of.arm
         assert arm is not None
-        model = replace(arm.model, limits=arm.limits, chain=arm.chain)
-        return null_arm.NullArm(ctx.clock, null_arm.Config(), model)
+        limits = arm.limits  # a calibration may have narrowed them to less than the model's home
+        q = np.clip(arm.model.home, limits.q_min, limits.q_max).tolist()
+        model = replace(arm.model, limits=limits, chain=arm.chain)
+        return null_arm.NullArm(ctx.clock, null_arm.Config(q=tuple(q)), model)
 
     def _camera(self, name: str) -> null_camera.Config:
         rate = self._of.rates.get(f"camera {name}", null_camera.Config().rate_hz)
