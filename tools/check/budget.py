@@ -67,16 +67,16 @@ class TimedWorker:
 
 class Stopwatch(NullLog):
     """Times of the ticks of several episodes: `busy_ns` [ns], how long each worked, and `missed`
-    deadlines. It asks `loop` to stop once `seconds` [s] of its clock have passed and `worker`, if
-    there is one, has answered, for which it waits `patience_s` [s] longer at most."""
+    deadlines. It asks `loop` to stop once `seconds` [s] have passed since the first tick and
+    `worker`, if there is one, has answered, for which it waits `patience_s` [s] longer at most."""
 
     def __init__(
         self, loop: Loop, worker: TimedWorker | None, seconds: float, patience_s: float
     ) -> None:
         super().__init__()
         self._loop, self._worker = loop, worker
-        self._end_ns = loop.station.clock.now() + round(seconds * NS)
-        self._last_ns = self._end_ns + round(patience_s * NS)
+        self._long_ns, self._patience_ns = round(seconds * NS), round(patience_s * NS)
+        self._begin_ns: int | None = None
         self.busy_ns: list[int] = []
         self.missed = 0
 
@@ -84,8 +84,10 @@ class Stopwatch(NullLog):
         """Take down the tick that has just ended."""
         self.busy_ns.append(self.stamps[-1] - self.stamps[0])
         self.missed += tick.missed
+        if self._begin_ns is None:
+            self._begin_ns = t_ns
         waiting = self._worker is not None and not self._worker.inference_ns
-        if t_ns >= (self._last_ns if waiting else self._end_ns):
+        if t_ns - self._begin_ns >= self._long_ns + (self._patience_ns if waiting else 0):
             self._loop.stop_requested = True
 
 

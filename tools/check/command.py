@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from headway.edge.control.ending import EXIT_INTERRUPTED
 from headway.errors import BundleError, ConfigError
 from headway.tools.check.check import Asked, check
 from headway.tools.check.lines import Line, Report, Verdict
@@ -29,18 +28,12 @@ def check_command(what: Asked, json: bool = False, console: Any = None) -> int:
             f"wanted --seconds from 0 to {LONGEST_S:g}, found {what.seconds:g}: 0 measures nothing"
         )
     console = console or Console()
-    try:
-        if json:
-            report = check(what)
-        else:
-            with console.status("checking") as status:
-                report = check(what, lambda text: status.update(escape(text)))
-    except KeyboardInterrupt:
-        console.print("interrupted: nothing was moved", highlight=False)
-        return EXIT_INTERRUPTED
     if json:
+        report = check(what)
         console.file.write(json_module.dumps(plain(report), indent=2) + "\n")
     else:
+        with console.status("checking") as status:
+            report = check(what, lambda text: status.update(escape(text)))
         _print(report, console)
     return 0 if report.fits else EXIT_NO
 
