@@ -63,7 +63,8 @@ class Source(Protocol[T_co]):
 
 class Camera(Source[Frame], Protocol):
     """A camera. `has_depth`: whether its frames have a depth image. Each sample has arrays of its
-    own, since policies may look back at earlier ones."""
+    own, since policies may look back at earlier ones. A camera whose images have a size that is
+    known before it is open has it in `size`, (height, width) [px]."""
 
     has_depth: bool
 
@@ -158,7 +159,9 @@ class Input(Protocol):
 
 class World(Protocol):
     """The surroundings of the robot, where a program can reset them for each episode and ask how
-    the episode ended: a simulated cell, or a test rig that resets itself."""
+    the episode ended: a simulated cell, or a test rig that resets itself. The module of a world
+    whose `connect` starts something also offers `describe(cfg, ctx)`, which makes its devices
+    known and starts nothing."""
 
     def reset(self, seed: int) -> str:
         """Set up an episode; the same `seed` always gives the same one. Returns the instruction

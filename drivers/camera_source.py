@@ -184,7 +184,8 @@ class CameraSource:
     """A camera whose images the Grabbers bring that `make` makes, one for each time it is opened.
     `info` says what is known before, `rate_hz` [Hz] how often there is an image. `dead_s` [s]: so
     long without a new image, and the camera has failed. `stop_s` [s]: so long `close` waits.
-    `repeats`: see `Gate`. `abandoned` counts the sessions that did not end in time."""
+    `repeats`: see `Gate`. `size`: of its images as (height, width) [px], None where that shows once
+    it is open. `abandoned` counts the sessions that did not end in time."""
 
     waits = True
 
@@ -199,8 +200,9 @@ class CameraSource:
         dead_s: float = 1.0,
         stop_s: float = 1.0,
         repeats: bool = False,
+        size: tuple[int, int] | None = None,
     ) -> None:
-        self.clock, self.info, self.has_depth = clock, info, has_depth
+        self.clock, self.info, self.has_depth, self.size = clock, info, has_depth, size
         self.counts = Counts(clock, round(NS / rate_hz))
         self.abandoned = 0
         self._make, self._dead_ns, self._stop_s = make, round(dead_s * NS), stop_s

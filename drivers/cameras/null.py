@@ -35,7 +35,7 @@ class NullCamera(NullSource[Frame]):
     def __init__(self, clock: Clock, cfg: Config) -> None:
         super().__init__(clock, f"null camera {cfg.name}", cfg.rate_hz, cfg.threaded)
         self.has_depth = cfg.depth
-        size = (cfg.height, cfg.width)
+        self.size = size = (cfg.height, cfg.width)
         depth = np.full(size, cfg.depth_mm, np.uint16) if cfg.depth else None
         focal = float(cfg.height)  # [px], a vertical field of view of 53 deg
         K = np.array([[focal, 0, cfg.width / 2], [0, focal, cfg.height / 2], [0, 0, 1]])

@@ -355,4 +355,5 @@ def connect(cfg: Config, ctx: Context) -> CameraSource:
         rate_hz=float(cfg.rate_hz),
         dead_s=cfg.dead_s,
         stop_s=cfg.stop_s,
+        size=None if cfg.file else (cfg.height, cfg.width),
     )

@@ -8,6 +8,7 @@ from headway import config
 from headway.clock import NS, Clock
 from headway.drivers import Context
 from headway.drivers.cameras import CameraName
+from headway.drivers.cameras.sim import Config as CameraConfig
 from headway.drivers.counts import Counts
 from headway.drivers.rig import AskFrame, RigLink
 from headway.errors import ConfigError, DeviceError
@@ -24,15 +25,16 @@ class Config(config.Struct, frozen=True):
 
 
 class RigCamera:
-    """The camera `name` of the rig at the socket `address`."""
+    """The camera that `of` describes, of the rig at the socket `address`."""
 
     waits = True
 
-    def __init__(self, clock: Clock, name: str, address: str, depth: bool, rate_hz: float) -> None:
+    def __init__(self, clock: Clock, address: str, of: CameraConfig) -> None:
+        name = of.name
         self.info = Info("rig", f"{name} camera of the rig", uri="")
-        self.has_depth = depth
+        self.has_depth, self.size = of.depth, (of.height, of.width)
         self._clock, self._name, self._address = clock, name, address
-        self._counts = Counts(clock, round(NS / rate_hz))
+        self._counts = Counts(clock, round(NS / of.rate_hz))
         self._link: RigLink | None = None
 
     def open(self, timeout_s: float) -> None:
@@ -70,5 +72,4 @@ def connect(cfg: Config, ctx: Context) -> RigCamera:
     world = ctx.worlds.get("rig")
     if world is None:
         raise ConfigError('a camera of kind rig wants a `[cell]` of kind = "rig": add one')
-    of = world.file.camera(cfg.name)
-    return RigCamera(ctx.clock, cfg.name, world.address, of.depth, of.rate_hz)
+    return RigCamera(ctx.clock, world.address, world.file.camera(cfg.name))

@@ -56,7 +56,7 @@ class SimCamera(SimDevice[Frame]):
         self._model: Any = None
         self._data: Any = None
         self._episode = -1
-        size = (cfg.height, cfg.width)
+        self.size = size = (cfg.height, cfg.width)
         self._depth_buffer = np.empty(size, np.float32)
         rng = np.random.default_rng(0)
         # The noise is drawn once and shifted per frame: a draw per pixel costs more than rendering.

@@ -7,13 +7,13 @@ outcome and the images of a camera of kind `rig` come from it directly.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from msgspec import Meta
 
 from headway import config
 from headway.drivers import Asked, Context
-from headway.drivers.rig import AskOutcome, AskReset, RigLink, RigProcess, read_rig_file
+from headway.drivers.rig import AskOutcome, AskReset, RigFile, RigLink, RigProcess, read_rig_file
 from headway.drivers.worlds import sim
 from headway.errors import ConfigError
 
@@ -31,6 +31,13 @@ class Config(config.Struct, frozen=True):
 def asked(cfg: Config, where: str) -> Asked:
     """What the scene of the rig's cell expects of a run; see `headway.drivers.worlds.sim`."""
     return sim.asked(read_rig_file(Path(cfg.file)).cell, where)
+
+
+class RigPlan(NamedTuple):
+    """A rig that has not been started: what its `file` says. It has no socket yet."""
+
+    file: RigFile
+    address: str = ""
 
 
 class RigWorld:
@@ -53,6 +60,12 @@ class RigWorld:
         """End the rig; it ends with this process at the latest."""
         self._link.close()
         self._process.close()
+
+
+def describe(cfg: Config, ctx: Context) -> None:
+    """Put what the rig's file says into `ctx`, without starting the rig: its cameras can then be
+    described, but not be opened. Raises ConfigError."""
+    ctx.worlds["rig"] = RigPlan(read_rig_file(Path(cfg.file)))
 
 
 def connect(cfg: Config, ctx: Context) -> RigWorld:

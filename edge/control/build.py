@@ -11,7 +11,6 @@ import math
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import fields
-from pathlib import Path
 
 import msgspec
 
@@ -19,7 +18,7 @@ from headway import bundle, plugins
 from headway.bundle.trust import read_trust, vouched
 from headway.clock import Clock
 from headway.compiled import Computed
-from headway.edge.control import fits
+from headway.edge.control import fits, risks
 from headway.edge.control import settings as run_settings
 from headway.edge.control.loop import Loop
 from headway.edge.control.parts import Part, check, in_words
@@ -35,7 +34,7 @@ from headway.edge.policy.policy import About, InlineWorker, Policy, Worker, abou
 from headway.edge.pro import risk
 from headway.edge.pro.operator import ProOperator
 from headway.edge.pro.risk import RiskControl
-from headway.errors import ConfigError
+from headway.errors import ConfigError, refuse
 
 
 class Built:
@@ -78,7 +77,7 @@ class Built:
         self.choices: list[str] = []
         self.parts: list[Part] = []
         self._engines = plugins.kinds(FOLDER)
-        self._calibration: Path | None = None  # that PRO's bundle holds
+        self._head: bundle.Bundle | None = None  # of PRO
         self.notes: list[str] = []
         with ExitStack() as self._close:
             fits.check_wrench(settings)
@@ -182,7 +181,7 @@ class Built:
             hz=loop.hz, head_hz=loop.pro_hz, features=cfg.features,
             given=fits.given(station, task, knows),
         )  # fmt: skip
-        self._calibration = risk.of_bundle(made)
+        self._head = made
         self.facts |= {
             "pro": manifest.name,
             "pro_sha256": manifest.files[manifest.onnx].sha256,
@@ -205,18 +204,11 @@ class Built:
         cfg = settings.risk
         if cfg is None:
             return None
-        if settings.pro is None or pro is None:
+        if self._head is None or pro is None:
             raise ConfigError("[risk] wants PRO, found no [pro] section: add it, or drop [risk]")
-        path = cfg.calibration or self._calibration
-        if path is None:
-            raise ConfigError(
-                f"[risk] wants a `calibration`, found none, and no {risk.IN_BUNDLE} in "
-                f"{settings.pro.bundle} either: make one by {risk.CALIBRATE}"
-            )
-        made = risk.read(path)
-        then = f"calibrate on this robot's recordings by {risk.CALIBRATE}"
-        pro.hold_to(f"{path} was made from", made, then, task=made.task)
-        risk.check_model(made, path, self.facts["pro_sha256"])
+        refuse(risks.misfits(cfg, self._head, pro.given, settings.loop.hz))
+        path, made = risks.calibration(cfg, self._head)
+        pro.hold_to(risks.made_from_what(path), made, risks.THEN, task=made.task)
         if made.policy_sha256 is None:
             self.notes.append(
                 f"risk: {path} was calibrated on logs that do not say which policy drove: its "

@@ -9,10 +9,12 @@ from headway.edge.control.row import FILLED, OF_STATION
 from headway.edge.control.settings import Settings
 from headway.edge.control.station import Station
 from headway.edge.control.tasks import Task
-from headway.edge.policy.observation import StateVector
+from headway.edge.policy.observation import name_misfits
 from headway.edge.policy.policy import About
 from headway.edge.pro.made_from import Given, groups_of
-from headway.errors import ConfigError, SpecMismatch, Stale
+from headway.errors import ConfigError, SpecMismatch, Stale, refuse
+
+NO_POLICY = "there is no [policy]: the arm holds where it is"
 
 
 def check_wrench(settings: Settings) -> None:
@@ -25,7 +27,12 @@ def check_wrench(settings: Settings) -> None:
 
 
 def check_state(policy: About, settings: Settings, task: Task) -> None:
-    """Raises SpecMismatch for numbers of the state that `policy` wants and a run with `settings`
+    """Raises the first of `state_misfits`."""
+    refuse(state_misfits(policy, settings, task))
+
+
+def state_misfits(policy: About, settings: Settings, task: Task) -> Iterator[SpecMismatch]:
+    """An error for each group of numbers of the state that `policy` wants and a run with `settings`
     and `task` can never give. `task` is one that was just made."""
     lacking = {
         "goal": (task.goal is None, "the task has no goal: add `goal` to [task]"),
@@ -36,7 +43,7 @@ def check_state(policy: About, settings: Settings, task: Task) -> None:
     for group, (lacks, why) in lacking.items():
         names = [name for name in policy.state_names if name.startswith(f"{group}.")]
         if names and lacks:
-            raise SpecMismatch(
+            yield SpecMismatch(
                 f"policy {policy.name} wants the state {', '.join(names)}, and {why}, or choose a "
                 "policy that does without"
             )
@@ -46,7 +53,7 @@ def check_joints(policy: About, station: Station) -> None:
     """Raises SpecMismatch for a policy that names joints or numbers of the state which the robot
     does not have."""
     policy.actions.check_joints(station.model.joints)
-    StateVector(policy.state_names, station.model.joints, station.stroke)
+    refuse(name_misfits(policy.state_names, station.model.joints))
 
 
 def given(station: Station, task: str, tasks: Sequence[str]) -> Given:
@@ -70,15 +77,15 @@ def notes(policy: About | None, station: Station) -> Iterator[str]:
     if model.missing:
         yield f"robot {model.name}: {'; '.join(model.missing)}"
     if policy is None:
-        yield "there is no [policy]: the arm holds where it is"
+        yield NO_POLICY
     elif policy.actions.columns.grip is not None and station.gripper_device is None:
         yield (
             f"policy {policy.name} commands a grip, and there is no [gripper]: its grip is ignored"
         )
-    yield from _outside(station)
+    yield from outside(station)
 
 
-def _outside(station: Station) -> Iterator[str]:
+def outside(station: Station) -> Iterator[str]:
     """A note for each axis on which the arm starts outside the guard's workspace."""
     try:
         state = station.arm.latest(5 * NS).value

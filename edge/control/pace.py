@@ -3,11 +3,12 @@ the time that one of its single steps takes."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from headway.edge.control.settings import LoopConfig
 from headway.edge.policy.policy import About
-from headway.errors import ConfigError
+from headway.errors import ConfigError, refuse
 
 USUAL_HZ = 10.0  # of chunks where neither the policy nor the configuration gives a rate [Hz]
 FITS = 0.1  # relative difference allowed from the rate that the policy is made for
@@ -31,24 +32,43 @@ def pace(loop: LoopConfig, policy: About, latency_s: float) -> Pace:
     no whole number of ticks comes near that rate, and where a chunk ends before the policy is asked
     again.
     """
-    made_for = policy.needs.rate_hz
-    single = policy.actions.chunk == 1  # then an answer is made for one period of the policy
-    wanted = loop.policy_hz or made_for or (1.0 / policy.actions.dt_s if single else USUAL_HZ)
-    every = max(1, round(loop.hz / wanted))
+    refuse(misfits(loop, policy))
+    every = _every(loop, policy)
     hz = loop.hz / every
+    notes = (_steps_fit(policy, hz), chunks_meet(loop, policy, every / loop.hz, latency_s))
+    return Pace(hz, every, "; ".join(note for note in notes if note))
+
+
+def misfits(loop: LoopConfig, policy: About) -> Iterator[ConfigError]:
+    """An error for each thing that `pace` refuses."""
+    made_for = policy.needs.rate_hz
+    hz = loop.hz / _every(loop, policy)
     if made_for is not None and abs(hz - made_for) > FITS * made_for:
         if loop.policy_hz is not None:
-            raise ConfigError(
+            yield ConfigError(
                 f"policy {policy.name} is made to be asked {made_for:g} times a second, found "
                 f"loop.policy_hz = {loop.policy_hz:g}: leave loop.policy_hz out, or name a policy "
                 "of that rate"
             )
-        raise ConfigError(
-            f"policy {policy.name} is made to be asked {made_for:g} times a second, but no whole "
-            f"number of ticks of loop.hz = {loop.hz:g} comes near that: set loop.hz to a multiple"
+        else:
+            yield ConfigError(
+                f"policy {policy.name} is made to be asked {made_for:g} times a second, but no "
+                f"whole number of ticks of loop.hz = {loop.hz:g} comes near that: set loop.hz to a "
+                "multiple"
+            )
+    lasts, limit = lasting(loop, policy)
+    if lasts < (1.0 - 1e-9) / hz:
+        yield ConfigError(
+            f"policy {policy.name} is asked every {1.0 / hz:g} s, but {limit} {lasts:g} s: the arm "
+            f"would stop in between: set {_remedy(loop, policy, lasts)}"
         )
-    notes = (_steps_fit(policy, hz), _chunks_meet(loop, policy, every / loop.hz, latency_s))
-    return Pace(hz, every, "; ".join(note for note in notes if note))
+
+
+def _every(loop: LoopConfig, policy: About) -> int:
+    """The ticks between two questions to the policy, whether they fit or not."""
+    single = policy.actions.chunk == 1  # then an answer is made for one period of the policy
+    usual = 1.0 / policy.actions.dt_s if single else USUAL_HZ
+    return max(1, round(loop.hz / (loop.policy_hz or policy.needs.rate_hz or usual)))
 
 
 def _steps_fit(policy: About, hz: float) -> str:
@@ -67,17 +87,18 @@ def _steps_fit(policy: About, hz: float) -> str:
     )
 
 
-def _chunks_meet(loop: LoopConfig, policy: About, period_s: float, latency_s: float) -> str:
-    """A note for the user where the arm would stop between chunks only because of the latency, else
-    "". Raises ConfigError where it would stop even without any latency."""
+def lasting(loop: LoopConfig, policy: About) -> tuple[float, str]:
+    """How long a chunk can be followed [s], and the words for what limits it."""
     duration_s = policy.actions.duration_s
-    lasts = min(duration_s, loop.chunk_max_age_s)
-    limit = "its chunks last" if lasts == duration_s else "loop.chunk_max_age_s allows"
-    if lasts < period_s * (1.0 - 1e-9):
-        raise ConfigError(
-            f"policy {policy.name} is asked every {period_s:g} s, but {limit} {lasts:g} s: the arm "
-            f"would stop in between: set {_remedy(loop, policy, lasts)}"
-        )
+    if duration_s <= loop.chunk_max_age_s:
+        return duration_s, "its chunks last"
+    return loop.chunk_max_age_s, "loop.chunk_max_age_s allows"
+
+
+def chunks_meet(loop: LoopConfig, policy: About, period_s: float, latency_s: float) -> str:
+    """A note for the user where the arm, whose policy is asked every `period_s` [s] and answers
+    `latency_s` [s] later, would stop between chunks because of the latency, else ""."""
+    lasts, limit = lasting(loop, policy)
     if lasts < (period_s + latency_s) * (1.0 - 1e-9):
         return (
             f"the arm will stop between chunks: policy {policy.name} is asked every {period_s:g} s "

@@ -69,7 +69,7 @@ class ProConfig(config.Struct, frozen=True):
 
     bundle: FilePath  # of the PRO head
     engine: str = "auto"
-    engine_cache: str = ""  # folder of built engines; "": `engines` in the bundle's folder
+    engine_cache: str = ""  # folder of built engines; "": the bundle's with `.engines` after it
     features: Literal["auto", "cuda", "cpp", "numpy"] = "auto"  # what computes them
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import Any
 
 from headway.clock import NS, Clock, VirtualClock, WallClock
@@ -28,6 +29,15 @@ from headway.errors import Stale
 from headway.kernels.telemetry import Scale
 from headway.types import ArmState, Frame, GripperState, OrderState, Wrench
 
+# Makes the device of a module of `headway.drivers.FOLDER` from its checked `Config`; the arguments
+# are the folder, the module, the `Config` and the context.
+Connect = Callable[[str, ModuleType, Any, Context], Any]
+
+
+def as_configured(folder: str, module: ModuleType, cfg: Any, ctx: Context) -> Any:
+    """The device that the configuration names."""
+    return module.connect(cfg, ctx)
+
 
 class Station:
     """`with Station(settings, clock) as station:` opens all devices; nothing moves. `arm`, `ft`,
@@ -37,12 +47,14 @@ class Station:
     `scale` is what PRO's features are scaled by, and `seed` that of the episode which was set up
     last.
 
+    `connect` makes the devices, by default those that the configuration names.
+
     A device with an address (`info.uri`) is locked against other processes while it is open. Raises
     ConfigError, DeviceError, and Busy for a device that another process holds.
     """
 
-    def __init__(self, settings: Settings, clock: Clock) -> None:
-        self.settings, self.clock = settings, clock
+    def __init__(self, settings: Settings, clock: Clock, connect: Connect = as_configured) -> None:
+        self.settings, self.clock, self._connect = settings, clock, connect
         # Devices wait without spinning: a thread that spins holds Python's lock, and the loop would
         # wait for it.
         self.ctx = Context(WallClock(spin_ns=0) if isinstance(clock, WallClock) else clock)
@@ -50,7 +62,7 @@ class Station:
         described = world(settings)
         if described is not None:
             module, cfg = described
-            self.world = module.connect(cfg, self.ctx)
+            self.world = connect("worlds", module, cfg, self.ctx)
         self.arm_device: Arm = self._open("arms", "arm", settings.arm)
         self.model = self.arm_device.model
         self.chain = self.arm_device.chain
@@ -71,7 +83,7 @@ class Station:
             orders: OrderStation = self._open("stations", "station", settings.station)
             self.orders = Latest(orders, clock, "station")
         for name, (module, cfg) in cameras(settings).items():
-            camera: Camera = module.connect(cfg, self.ctx)
+            camera: Camera = connect("cameras", module, cfg, self.ctx)
             self.cameras[name] = Latest(camera, clock, f"camera {name}")
             self.has_depth[name] = camera.has_depth
         self._stack = ExitStack()
@@ -89,7 +101,7 @@ class Station:
 
     def _open(self, folder: str, section: str, table: dict[str, Any]) -> Any:
         module, cfg = device_config(folder, table, f"[{section}]")
-        return module.connect(cfg, self.ctx)
+        return self._connect(folder, module, cfg, self.ctx)
 
     @property
     def sources(self) -> list[Latest[Any]]:

@@ -41,10 +41,10 @@ class EngineOptions(config.Struct, frozen=True, kw_only=True):
     """How an engine is built and run. All of it but `cache`, `cuda_graph` and `budget_mb` is part
     of the cache key.
 
-    `cache`: folder of built engines; "": that of the model with `.engines` after its name. `workspace_mb`: most memory
-    that a layer may use while it runs [MB]; None: all of the device. `level`: 0 builds fast, 5
-    searches longest; None: TensorRT's own. `profiles`: by input, for inputs of several shapes; the
-    others have the one shape that the bundle states.
+    `cache`: folder of built engines; "": the model's with `.engines` after its name.
+    `workspace_mb`: most memory that a layer may use while it runs [MB]; None: all of the device.
+    `level`: 0 builds fast, 5 searches longest; None: TensorRT's own. `profiles`: by input, for
+    inputs of several shapes; the others have the one shape that the bundle states.
 
     `refit`: weights of the built engine can be replaced. `version_compatible`: the engine also runs
     in later releases of the same major TensorRT. `hardware`: the devices that it runs on.

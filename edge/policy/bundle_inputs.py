@@ -95,16 +95,7 @@ class _StateInput:
         actions: tuple[str, ...],
     ) -> None:
         """`state` are the numbers of an observation, `actions` the columns of an action."""
-        given = part.units or (tensor.unit,) * len(part.names)
-        factor = [_factor(name, unit) for name, unit in zip(part.names, given, strict=True)]
-        scale = np.array(part.scale or (1.0,)) * factor
-        offset = np.array(part.offset or (0.0,))
-        gain, shift = tensor.affine
-        if tensor.shape[-1:] != (len(part.names),) and gain.size > 1:
-            # the numbers of several steps lie in one axis
-            gain, shift = (x.reshape(part.steps, -1) for x in (gain, shift))
-        # (x scale + offset - shift) / gain, in one product and one sum per number
-        self._gain, self._offset = scale / gain, (offset - shift) / gain
+        self._gain, self._offset = affine_of(tensor, part)
         self._plain = bool(np.all(self._gain == 1.0) and np.all(self._offset == 0.0))
         self._rows = buffer.reshape(part.steps, len(part.names))
         at = {name: i for i, name in enumerate(state)}
@@ -134,6 +125,22 @@ class _StateInput:
         if self._own:
             values[last, self._own] = previous[self._columns]
         rows[...] = values if self._plain else values * self._gain + self._offset
+
+
+def affine_of(tensor: Tensor, part: StateInput) -> tuple[Vec, Vec]:
+    """(gain, offset), each (n,), (1,) or (steps, n): a number x of the state, in SI units, is
+    x * gain + offset in the input `tensor`, which `part` fills. Raises ValueError for a unit that
+    does not fit its number."""
+    given = part.units or (tensor.unit,) * len(part.names)
+    factor = [_factor(name, unit) for name, unit in zip(part.names, given, strict=True)]
+    scale = np.array(part.scale or (1.0,)) * factor
+    offset = np.array(part.offset or (0.0,))
+    gain, shift = tensor.affine
+    if tensor.shape[-1:] != (len(part.names),) and gain.size > 1:
+        # the numbers of several steps lie in one axis
+        gain, shift = (x.reshape(part.steps, -1) for x in (gain, shift))
+    # (x scale + offset - shift) / gain, in one product and one sum per number
+    return scale / gain, (offset - shift) / gain
 
 
 def _factor(name: str, unit: str) -> float:

@@ -12,6 +12,7 @@ again. The first candidate is the same however many there are.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from headway.bundle import Bundle
 from headway.edge.engines.engine import Engine, open_bundle
 from headway.edge.engines.options import DEFAULT, EngineOptions
-from headway.errors import PolicyError, SpecMismatch
+from headway.errors import PolicyError, SpecMismatch, refuse
 from headway.types import Observation
 
 _FLAT = 1e-9  # scores that spread less than this are equal: each of them is as likely
@@ -43,36 +44,10 @@ class Judge:
     another size of code or chunk than the policy's."""
 
     def __init__(self, bundle: Bundle, engine: Engine, policy: Bundle) -> None:
-        manifest, judged = bundle.manifest, policy.manifest
+        refuse(misfits(bundle, policy))
+        manifest = bundle.manifest
         info = manifest.critic
-        noise = judged.policy.noise if judged.policy is not None else None
-        if info is None:
-            raise _no_critic(bundle)
-        if noise is None:
-            raise SpecMismatch(
-                f"critic {manifest.name} judges chunks that are made from noise, and policy "
-                f"{judged.name} makes none from it: leave `critic` out"
-            )
-        if not noise.thought:
-            raise SpecMismatch(
-                f"policy {judged.name} does not give what a critic judges by (policy.noise has no "
-                f"`code`): leave the critic {manifest.name} out"
-            )
-        if info.eyes != judged.eyes:
-            raise SpecMismatch(
-                f"critic {manifest.name} was trained for the eyes {info.eyes[:12]} "
-                f"({info.policy or 'of a policy without a name'}), policy {judged.name} has "
-                f"{judged.eyes[:12]}: name the critic that was trained with this policy"
-            )
-        sizes = {t.name: t.shape[1:] for t in (*judged.inputs, *judged.outputs)}
-        for t in manifest.inputs:
-            name = noise.code if t.name == info.code else noise.latent
-            if t.shape[1:] != sizes[name]:
-                raise SpecMismatch(
-                    f"critic {manifest.name} wants {t.shape[1]} numbers as `{t.name}`, policy "
-                    f"{judged.name} gives {sizes[name][0]}: name the critic that was trained with "
-                    "this policy"
-                )
+        assert info is not None
         self.name, self.sha256 = manifest.name, manifest.files[manifest.onnx].sha256
         self.engine = engine
         self._code, self._latent = engine.bind(info.code), engine.bind(info.latent)
@@ -89,6 +64,43 @@ class Judge:
                 f"{np.abs(code).max():.3g} and a chunk up to {np.abs(latent).max():.3g}"
             )
         return self._scores
+
+
+def misfits(critic: Bundle, policy: Bundle) -> Iterator[SpecMismatch]:
+    """An error for each thing for which `Judge` refuses `critic` beside `policy`."""
+    manifest, judged = critic.manifest, policy.manifest
+    info = manifest.critic
+    noise = judged.policy.noise if judged.policy is not None else None
+    if info is None:
+        yield _no_critic(critic)
+        return
+    if noise is None:
+        yield SpecMismatch(
+            f"critic {manifest.name} judges chunks that are made from noise, and policy "
+            f"{judged.name} makes none from it: leave `critic` out"
+        )
+        return
+    if not noise.thought:
+        yield SpecMismatch(
+            f"policy {judged.name} does not give what a critic judges by (policy.noise has no "
+            f"`code`): leave the critic {manifest.name} out"
+        )
+        return
+    if info.eyes != judged.eyes:
+        yield SpecMismatch(
+            f"critic {manifest.name} was trained for the eyes {info.eyes[:12]} "
+            f"({info.policy or 'of a policy without a name'}), policy {judged.name} has "
+            f"{judged.eyes[:12]}: name the critic that was trained with this policy"
+        )
+    sizes = {t.name: t.shape[1:] for t in (*judged.inputs, *judged.outputs)}
+    for t in manifest.inputs:
+        name = noise.code if t.name == info.code else noise.latent
+        if t.shape[1:] != sizes[name]:
+            yield SpecMismatch(
+                f"critic {manifest.name} wants {t.shape[1]} numbers as `{t.name}`, policy "
+                f"{judged.name} gives {sizes[name][0]}: name the critic that was trained with "
+                "this policy"
+            )
 
 
 class Candidates:

@@ -36,7 +36,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
@@ -47,7 +47,7 @@ from numpy.typing import NDArray
 from headway import config
 from headway.bundle.schema1 import RENAMED
 from headway.drivers.rotations import mat_to_rot6d, mat_to_rotvec, mat_to_rpy, quat_to_mat
-from headway.errors import SpecMismatch
+from headway.errors import SpecMismatch, refuse
 from headway.types import Pose, Signals
 
 Row = Mapping[str, Any]  # telemetry by field name
@@ -207,6 +207,13 @@ def _unknown(name: str, joints: Sequence[str] | None) -> SpecMismatch:
     )
 
 
+def name_misfits(names: Iterable[str], joints: Sequence[str]) -> Iterator[SpecMismatch]:
+    """An error for each of `names` that the loop cannot fill in for a robot with these `joints`;
+    the message has the nearest one that it can."""
+    known = set(known_names(joints))
+    return (_unknown(name, joints) for name in names if name not in known)
+
+
 class StateVector:
     """Fills the state vector with the numbers `names`, see the table above.
 
@@ -217,10 +224,8 @@ class StateVector:
     def __init__(
         self, names: Sequence[str], joints: Sequence[str] = (), stroke: float | None = None
     ) -> None:
+        refuse(name_misfits(names, joints))
         known = {name: g for g in _groups(joints) for name in g.names}
-        for name in names:
-            if name not in known:
-                raise _unknown(name, joints)
         self.names = tuple(names)
         groups = list({id(known[n]): known[n] for n in names}.values())
         places = {n: i for i, n in enumerate(n for g in groups for n in g.names)}

@@ -9,7 +9,7 @@ so that a simulated run has the delay of a real one.
 from __future__ import annotations
 
 import sysconfig
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from time import monotonic_ns
 from typing import NamedTuple, Protocol
@@ -20,7 +20,7 @@ from headway.actions import ActionSpace
 from headway.clock import NS
 from headway.edge.motion.actions import Limb, to_joints
 from headway.edge.motion.chunks import JointChunk
-from headway.errors import ConfigError, HeadwayError, PolicyError
+from headway.errors import ConfigError, HeadwayError, PolicyError, refuse
 from headway.types import Chunk, Observation
 
 
@@ -150,12 +150,19 @@ def about(policy: Policy) -> About:
 def check_cameras(
     policy: About, cameras: Collection[str], frames: Mapping[str, FrameShape]
 ) -> None:
-    """Check that `cameras` has each camera that the policy wants, and that the frames of those in
-    `frames` have the size and the depth that it wants. Raises ConfigError."""
+    """Raises the first of `camera_misfits`."""
+    refuse(camera_misfits(policy, cameras, frames))
+
+
+def camera_misfits(
+    policy: About, cameras: Collection[str], frames: Mapping[str, FrameShape]
+) -> Iterator[ConfigError]:
+    """An error for each camera that the policy wants and that is not among `cameras`, and for each
+    in `frames` whose frames have not the size or the depth that it wants."""
     for camera in policy.cameras:
         if camera not in cameras:
             have = ", ".join(cameras) or "none"
-            raise ConfigError(
+            yield ConfigError(
                 f"policy {policy.name} wants camera `{camera}`, found {have}: add a [[camera]] "
                 f'section with name = "{camera}", or rename one'
             )
@@ -164,13 +171,13 @@ def check_cameras(
             continue
         height, width, depth = frames[need.camera]
         if (need.height or height, need.width or width) != (height, width):
-            raise ConfigError(
+            yield ConfigError(
                 f"policy {policy.name} wants {need.width}x{need.height} from camera "
                 f"`{need.camera}`, found {width}x{height}: set width = {need.width} and height = "
                 f"{need.height} in its [[camera]] section"
             )
         if need.depth and not depth:
-            raise ConfigError(
+            yield ConfigError(
                 f"policy {policy.name} wants depth from camera `{need.camera}`, which gives none: "
                 "set depth = true in its [[camera]] section, or choose a camera with depth"
             )

@@ -10,6 +10,7 @@ with gamma = 1 only a decrease of time-to-go earns a reward, so dawdling earns n
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from functools import cache
 
 import numpy as np
@@ -20,7 +21,7 @@ from headway.edge.engines.engine import Engine
 from headway.edge.pro import made_from, one_launch
 from headway.edge.pro.made_from import Given, MadeFrom, Watch
 from headway.edge.pro.one_launch import OneLaunch
-from headway.errors import SpecMismatch
+from headway.errors import SpecMismatch, refuse
 from headway.kernels import FeatureStream, cuda, feature_stream, spec
 from headway.kernels.telemetry import Scale
 from headway.types import Signals
@@ -73,26 +74,12 @@ class ProOperator:
         given: Given | None = None,
         watched: bool = True,
     ) -> None:
-        info = bundle.manifest.pro
-        if info is None:
-            raise SpecMismatch(
-                f"wanted a bundle of kind pro, found {bundle.manifest.kind}: {bundle.path}"
-            )
-        if info.spec_hash != spec.spec_hash():
-            raise SpecMismatch(
-                f"bundle {bundle.path} wants PRO spec {info.spec_hash[:12]}, kernels provide "
-                f"{spec.spec_hash()[:12]}: carry it over with `python -m headway.learn.pro.widen`, "
-                "or train it again (`headway pro train`; the shipped one: `make models`)"
-            )
         self.given = given or Given("", hz)
+        refuse(misfits(bundle, self.given, head_hz))
+        info = bundle.manifest.pro
+        assert info is not None
         self._watches: list[Watch] = []
-        self.hold_to(f"bundle {bundle.path} was trained on", info, TRAIN, watched=watched)
-        if abs(info.rate_hz - head_hz) > 1e-6:
-            raise SpecMismatch(
-                f"bundle {bundle.path} was trained at {info.rate_hz} Hz, the loop runs its head at "
-                f"{head_hz} Hz: set loop.pro_hz = {info.rate_hz}"
-            )
-        _check_manifest(bundle)
+        self.hold_to(_trained_on(bundle), info, TRAIN, watched=watched)
         self.info, self.engine = info, engine
         self._every = max(1, round(hz / head_hz))  # ticks of a file may be slower than the head
         self.stream: FeatureStream
@@ -175,6 +162,40 @@ class ProOperator:
         info = self.info
         shaped = info.gamma * phi - before
         return shaped - info.risk_weight * risk - info.stability_weight * (1 - stability)
+
+
+def misfits(bundle: Bundle, given: Given, head_hz: float) -> Iterator[SpecMismatch]:
+    """An error for each thing for which `ProOperator` refuses `bundle`, at `head_hz` [Hz] of its
+    head and with the telemetry that is `given`."""
+    info = bundle.manifest.pro
+    if info is None:
+        yield SpecMismatch(
+            f"wanted a bundle of kind pro, found {bundle.manifest.kind}: {bundle.path}"
+        )
+        return
+    if info.spec_hash != spec.spec_hash():
+        yield SpecMismatch(
+            f"bundle {bundle.path} wants PRO spec {info.spec_hash[:12]}, kernels provide "
+            f"{spec.spec_hash()[:12]}: carry it over with `python -m headway.learn.pro.widen`, "
+            "or train it again (`headway pro train`; the shipped one: `make models`)"
+        )
+    try:
+        made_from.check(_trained_on(bundle), info, given, TRAIN)
+    except SpecMismatch as e:
+        yield e
+    if abs(info.rate_hz - head_hz) > 1e-6:
+        yield SpecMismatch(
+            f"bundle {bundle.path} was trained at {info.rate_hz} Hz, the loop runs its head at "
+            f"{head_hz} Hz: set loop.pro_hz = {info.rate_hz}"
+        )
+    try:
+        _check_manifest(bundle)
+    except SpecMismatch as e:
+        yield e
+
+
+def _trained_on(bundle: Bundle) -> str:
+    return f"bundle {bundle.path} was trained on"
 
 
 def _check_manifest(bundle: Bundle) -> None:

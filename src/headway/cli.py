@@ -17,6 +17,7 @@ import tyro
 
 from headway import __version__, output, shipped
 from headway.cli_build import build
+from headway.cli_check import check
 from headway.cli_dataset import DATASET_COMMANDS
 from headway.cli_devices import DEVICE_COMMANDS
 from headway.cli_export import EXPORT_COMMANDS
@@ -274,6 +275,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "bundle": bundle,
     "build": build,
     **EXPORT_COMMANDS,
+    "check": check,
     "robot": robot,
     "serve": serve,
     "hil": hil,

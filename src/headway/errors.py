@@ -25,6 +25,8 @@ a protective stop; its recording says why.
 
 from __future__ import annotations
 
+from collections import abc
+
 
 class HeadwayError(Exception):
     """Base of all errors raised on purpose. The command line prints them without a traceback."""
@@ -108,3 +110,10 @@ class OutputError(HeadwayError):
     """The standard output cannot be written: a full disk, a closed terminal."""
 
     exit_code = 8
+
+
+def refuse(misfits: abc.Iterable[HeadwayError]) -> None:
+    """Raises the first of `misfits`, if there is one: a run is refused for the first thing that
+    does not fit, `headway check` lists them all."""
+    for misfit in misfits:
+        raise misfit

@@ -15,6 +15,7 @@ from msgspec import Meta
 
 from headway import config
 from headway.bundle import Bundle, load
+from headway.bundle import Policy as PolicyInfo
 from headway.bundle.trust import read_trust, vouched
 from headway.clock import NS
 from headway.edge.engines.engine import Engine, open_bundle
@@ -22,7 +23,7 @@ from headway.edge.engines.options import EngineOptions
 from headway.edge.policy.bundle_inputs import loop_names, make_inputs
 from headway.edge.policy.candidates import Candidates, Judge, Thought, open_judge
 from headway.edge.policy.instructions import Encoder, open_encoder
-from headway.edge.policy.policy import ImageNeed, Needs
+from headway.edge.policy.policy import About, ImageNeed, Needs
 from headway.edge.policy.previous import Previous
 from headway.errors import ConfigError, SpecMismatch
 from headway.types import Chunk, Observation
@@ -49,6 +50,40 @@ class Config(config.Struct, frozen=True):
 PATHS = ("bundle", "critic", "trust", "engine_cache")
 
 
+def policy_of(bundle: Bundle) -> PolicyInfo:
+    """The section `policy` of `bundle`. Raises SpecMismatch for a bundle of another kind."""
+    info = bundle.manifest.policy
+    if info is None:
+        raise SpecMismatch(
+            f"wanted a bundle of kind policy, found {bundle.manifest.kind}: {bundle.path}"
+        )
+    return info
+
+
+def described(bundle: Bundle, encoder: Encoder | None) -> About:
+    """What the manifest of `bundle` says of its policy, so that it is known before a model is
+    opened; `encoder` is that of its instruction, None for a policy that takes none. Raises
+    SpecMismatch for a bundle of another kind."""
+    info = policy_of(bundle)
+    needs = Needs(
+        rate_hz=info.rate_hz,
+        images=tuple(
+            ImageNeed(
+                i.camera,
+                i.height if i.fit == "exact" else None,
+                i.width if i.fit == "exact" else None,
+                i.encoding == "depth_mm",
+            )
+            for i in info.images
+        ),
+        instructions=() if encoder is None else encoder.texts,
+        steps=info.steps,
+        stride_s=info.stride_s or 0.0,
+    )
+    cameras = tuple(dict.fromkeys(i.camera for i in info.images))
+    return About(bundle.manifest.name, cameras, loop_names(info.state), info.actions, needs)
+
+
 class BundlePolicy:
     """The policy of `bundle`, whose model runs in `engine`, which `judge` and `temperature` make a
     choice for (see `Candidates`). `thought` is what came before the newest chunk, None for a policy
@@ -63,33 +98,14 @@ class BundlePolicy:
         temperature: float = 0.0,
     ) -> None:
         manifest = bundle.manifest
-        info = manifest.policy
-        if info is None:
-            raise SpecMismatch(
-                f"wanted a bundle of kind policy, found {manifest.kind}: {bundle.path}"
-            )
+        info = policy_of(bundle)
         self.bundle, self.engine, self.info = bundle, engine, info
-        self.name, self.actions = manifest.name, info.actions
-        self.cameras = tuple(dict.fromkeys(i.camera for i in info.images))
-        self.state_names = loop_names(info.state)
         self._encoder: Encoder | None = None
         if info.instruction is not None:
-            self._encoder = open_encoder(info.instruction, bundle.path, self.name)
-        self.needs = Needs(
-            rate_hz=info.rate_hz,
-            images=tuple(
-                ImageNeed(
-                    i.camera,
-                    i.height if i.fit == "exact" else None,
-                    i.width if i.fit == "exact" else None,
-                    i.encoding == "depth_mm",
-                )
-                for i in info.images
-            ),
-            instructions=() if self._encoder is None else self._encoder.texts,
-            steps=info.steps,
-            stride_s=info.stride_s or 0.0,
-        )
+            self._encoder = open_encoder(info.instruction, bundle.path, manifest.name)
+        known = described(bundle, self._encoder)
+        self.name, self.actions, self.needs = known.name, known.actions, known.needs
+        self.cameras, self.state_names = known.cameras, known.state_names
         self.detail = f"{engine.kind} ({engine.device})"
         self.facts = {
             "policy_sha256": manifest.files[manifest.onnx].sha256, "policy_engine": engine.kind,

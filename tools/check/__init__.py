@@ -1,0 +1,1 @@
+"""`headway check`: whether a bundle fits a robot and this computer, before anything moves."""
