@@ -74,7 +74,7 @@ def test_several_candidates_want_a_model_that_can_make_them(tmp_path: Path) -> N
         SpecMismatch, match=r"does not run with 4 chunks at a time.*leaves the first"
     ):
         open_bundle(fixed, "ort", 4)
-    with pytest.raises(SpecMismatch, match="tiny makes no chunks from noise, so it cannot make 2"):
+    with pytest.raises(SpecMismatch, match=r"tiny makes no chunks .* cannot make 2"):
         open_bundle(bundle.load(make_policy(tmp_path / "q")), "ort", 2)
 
 

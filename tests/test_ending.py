@@ -179,7 +179,7 @@ def test_before_the_first_episode_what_was_begun_is_given_up(robot, tmp_path):
     """While models are opened, for one."""
     extra = """
         from headway.edge.control import build
-        def load(path):
+        def load(path, trust):
             os.write(TOLD, b"b")
             time.sleep(100)
         build.bundle.load = load

@@ -22,3 +22,13 @@ def onnxruntime() -> Any:
 
     ort.disable_telemetry_events()
     return ort
+
+
+def quantization() -> Any:
+    """The module `onnxruntime.quantization` with its parts `calibrate` and `qdq_quantizer`. Raises
+    ImportError where it or the package onnx is not installed."""
+    onnxruntime()
+    from onnxruntime import quantization as made
+    from onnxruntime.quantization import calibrate, qdq_quantizer  # noqa: F401
+
+    return made

@@ -16,7 +16,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from headway.edge.engines.onnx_runtime import onnxruntime
+from headway.edge.engines.onnx_runtime import quantization
 from headway.errors import BundleError
 from headway.export import graph
 from headway.export.precision.plan import Part
@@ -54,15 +54,12 @@ class Calibrated:
     """The `model`, with the ranges that its activations have over `samples`."""
 
     def __init__(self, model: onnx.ModelProto, samples: Sequence[Sample]) -> None:
-        onnxruntime()
-        from onnxruntime.quantization import CalibrationDataReader, QuantType
-        from onnxruntime.quantization.calibrate import MinMaxCalibrater
-        from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
-
+        ort = quantization()
+        reader: Any = ort.CalibrationDataReader
         self.model = named(model)
-        self._quantizer, self._int8 = QDQQuantizer, QuantType.QInt8
+        self._quantizer, self._int8 = ort.qdq_quantizer.QDQQuantizer, ort.QuantType.QInt8
 
-        class Reader(CalibrationDataReader):
+        class Reader(reader):
             def __init__(self) -> None:
                 self._left = iter(samples)
 
@@ -72,7 +69,7 @@ class Calibrated:
         with tempfile.TemporaryDirectory() as folder, quiet():
             files = graph.write(self.model, Path(folder) / "model.onnx")
             wide = Path(folder) / "augmented.onnx"
-            calibrater = MinMaxCalibrater(
+            calibrater = ort.calibrate.MinMaxCalibrater(
                 str(files[0]), list(LAYERS), augmented_model_path=str(wide), symmetric=True
             )
             calibrater.augment_graph()
