@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 from headway.drivers.codecs import dynamixel
 from headway.drivers.codecs.dynamixel import StatusDecoder
-from headway.drivers.servo_bus import Packets, Reading, ReadRegisters, Registers
 from headway.drivers.servo_calibration import COUNTS, Motor
+from headway.drivers.servo_family import Packets, Reading, ReadRegisters, Registers
 from headway.errors import DeviceError
 
 _PRESENT, _COUNT = 126, 21  # current or load, velocity, position, trajectory, voltage, temperature
@@ -28,9 +28,9 @@ MODELS = frozenset(
 
 
 class DynamixelX:
-    """A `headway.drivers.servo_bus.Family`. `watchdog_s` [s] is rounded up to 20 ms. The current of
-    a reading is `ampere_per_count` times register 126: 0.00269 for XM, XH and XW, 0.001 for XL330
-    and XC330; XL430 and XC430 give the load there, so 0 for them."""
+    """A `headway.drivers.servo_family.Family`. `watchdog_s` [s] is rounded up to 20 ms. The current
+    of a reading is `ampere_per_count` times register 126: 0.00269 for XM, XH and XW, 0.001 for
+    XL330 and XC330; XL430 and XC430 give the load there, so 0 for them."""
 
     name, models, baud = "Dynamixel X", MODELS, 1_000_000
     registers = Registers(
