@@ -1,7 +1,7 @@
 """Each pip extra of the devices, alone: installed into an empty environment from one wheel, and its
 drivers brought as far as they go without the device.
 
-    python scripts/extras.py [--only serial ur ...] [--again]
+    python scripts/extras.py [--only serial ur ...] [--again] [--wheel FILE]
 
 The wheel is built once, for as long as the sources stay the same, and pip's cache is used. What has
 passed with this wheel is not tried again unless --again says so, so it may be interrupted and goes
@@ -43,8 +43,9 @@ HINTS = {
 
 @dataclass(frozen=True)
 class Result:
-    """What came of `extra` with the wheel `wheel`: `error` "" where it passed; `size_mb` [MB] and
-    `seconds` of its environment; `said`: what its drivers said without a device."""
+    """What came of `extra` with the wheel of the digest `wheel`: `error` "" where it passed;
+    `size_mb` [MB] and `seconds` of its environment; `said`: what its drivers said without a
+    device."""
 
     extra: str
     wheel: str
@@ -97,16 +98,17 @@ def hint(output: str) -> str:
     return next((todo for words, todo in HINTS.items() if words in output), "")
 
 
-def tried(extra: str, made: Path) -> Result:
-    """Install `extra` of the wheel `made` into an environment of its own, and try its drivers."""
+def tried(extra: str, made: Path, key: str) -> Result:
+    """Install `extra` of the wheel `made`, with the digest `key`, into an environment of its own,
+    and try its drivers."""
     begin = time.monotonic()
     venv = WORK / extra
-    key = made.parent.name
     python = venv / "bin" / "python"
     subprocess.run([sys.executable, "-m", "venv", "--clear", str(venv)], check=True)
     what = str(made) if extra == "base" else f"{made}[{extra}]"
     done = subprocess.run(
-        [python, "-m", "pip", "install", "--disable-pip-version-check", what],
+        # Compiling everything, as pip does, takes longer than the rest, and little of it is used.
+        [python, "-m", "pip", "install", "--disable-pip-version-check", "--no-compile", what],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     said, error = "", ""
@@ -145,18 +147,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--only", nargs="+", choices=EXTRAS, default=EXTRAS)
     parser.add_argument("--again", action="store_true", help="also those that have passed")
+    parser.add_argument("--wheel", type=Path, help="a wheel that is there, instead of building one")
     args = parser.parse_args()
     WORK.mkdir(parents=True, exist_ok=True)
-    made = wheel()
+    made = args.wheel.resolve() if args.wheel else wheel()
+    key = hashlib.sha256(made.read_bytes()).hexdigest()[:16]
     path = WORK / "results.json"
     results = known(path)
     for i, extra in enumerate(args.only, 1):
         had = results.get(extra)
-        if had and not had.error and had.wheel == made.parent.name and not args.again:
+        if had and not had.error and had.wheel == key and not args.again:
             print(f"{i}/{len(args.only)} {extra}: has passed", flush=True)
             continue
         print(f"{i}/{len(args.only)} {extra}: ", end="", flush=True)
-        results[extra] = r = tried(extra, made)
+        results[extra] = r = tried(extra, made, key)
         print("FAILED" if r.error else "passed", f"({r.seconds:.0f} s)", flush=True)
         new = path.with_suffix(".new")
         new.write_text(json.dumps([asdict(r) for r in results.values()], indent=2))

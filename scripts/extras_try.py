@@ -34,7 +34,10 @@ CASES: dict[str, list[tuple[str, str, dict[str, Any]]]] = {
     "dynamixel": [("arms", "dynamixel", {"port": NOWHERE, "calibration": FILE})],
     "realsense": [("cameras", "realsense", {})],
     "uvc": [("cameras", "uvc", {"device": NOWHERE})],
-    "franka": [("arms", "franka", {**HERE, "realtime": "ignore"})],
+    "franka": [
+        ("arms", "franka", {**HERE, "realtime": "ignore"}),
+        ("grippers", "franka", HERE),
+    ],
     "teleop": [("inputs", "gamepad", {}), ("inputs", "spacemouse", {})],
 }
 NEEDS_NOTHING = ("ur",)

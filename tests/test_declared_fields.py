@@ -71,7 +71,9 @@ mujoco = pytest.importorskip("mujoco", reason="the cell's configuration is part 
 FOLDERS = ("arms", "ft", "grippers", "stations", "cameras", "sim.scenes")
 # They hand their keys to a library that `make test` does not install; the tests that have it look
 # at what comes of them.
-WITH_LIBRARY = {("arms", "franka"), ("cameras", "realsense"), ("cameras", "uvc")}
+WITH_LIBRARY = {
+    ("arms", "franka"), ("grippers", "franka"), ("cameras", "realsense"), ("cameras", "uvc")
+}  # fmt: skip
 ROOTS = (
     Settings,
     Manifest,

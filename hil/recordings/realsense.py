@@ -60,7 +60,8 @@ def _record(rs: Any, path: Path) -> None:
         t_ms = 1000.0 + n * 1000.0 / RATE_HZ
         deep = rng.integers(400, 600, (HEIGHT, WIDTH)).astype(np.uint16)
         color = rng.integers(0, 256, (HEIGHT, WIDTH, 3)).astype(np.uint8)
-        for sensor, profile, pixels in zip(sensors, profiles, (deep, color), strict=True):
+        images: tuple[NDArray[Any], ...] = (deep, color)
+        for sensor, profile, pixels in zip(sensors, profiles, images, strict=True):
             sensor.on_video_frame(_frame(rs, profile, pixels, n + 1, t_ms))
         for _ in sensors:
             if not passed.try_wait_for_frame(_PASSED_MS)[0]:
