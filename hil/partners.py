@@ -71,6 +71,11 @@ class Partner:
         return str(getattr(self.module, "HOST_GONE", "stops"))
 
     @property
+    def device_faults(self) -> tuple[str, ...]:
+        """The kinds of faults that it can have by itself."""
+        return tuple(getattr(self.module, "KINDS", ()))
+
+    @property
     def needs(self) -> tuple[str, str] | None:
         """Folder and kind of the driver that has to be made before this one, in one run, since it
         owns the port that both share."""

@@ -174,6 +174,23 @@ def test_a_fault_that_its_line_cannot_have_is_not_tried():
     assert result.verdict == "not applicable"
 
 
+@pytest.mark.slow  # an emulator has its fault after some seconds
+@pytest.mark.parametrize(("kind", "fault"), [("ft300", "silent"), ("bota", "clock_back")])
+def test_a_fault_of_the_device_itself_is_told_and_passes(kind, fault):
+    with Subject("ft", kind, partner=partners.partners()["ft", kind]) as subject:
+        result = runner.check(subject, BY_NAME[f"fault device {fault}"], QUICK)
+    assert result.verdict == "kept", result
+    assert result.numbers["samples"] > 0
+
+
+def test_a_fault_that_the_emulator_does_not_know_is_not_tried():
+    subject = Subject("ft", "ft300", partner=partners.partners()["ft", "ft300"])
+    result = runner.check(subject, BY_NAME["fault device nan"], BOUNDS)
+    assert (result.verdict, "knows no such fault" in result.said) == ("not applicable", True)
+    result = runner.check(Subject("ft", "null"), BY_NAME["fault device nan"], BOUNDS)
+    assert result.verdict == "not applicable"
+
+
 # Partners.
 
 
