@@ -13,9 +13,9 @@ HEADWAY := $(PIP) $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS)) --editable
 PIP_FAILED = $(PYTHON) scripts/prerequisites.py --pip-failed
 SOURCES := pyproject.toml CMakeLists.txt $(wildcard kernels/cpp/* kernels/cuda/*.[ch]* kernels/cuda/params.py kernels/spec.py drivers/cpp/* edge/*/cpp/*)
 
-.PHONY: run test test-slow test-nvcc test-hardware test-pythons test-lowest test-wheel fuzz lint bench
-.PHONY: gpu cuda docs models models-workflows models-wide study study-smoke peers-lerobot torch gl clean
-.PHONY: hil hil-run hil-peers test-tensorrt
+.PHONY: run test test-extras test-slow test-nvcc test-hardware test-pythons test-lowest test-wheel fuzz lint
+.PHONY: bench gpu cuda docs models models-workflows models-wide study study-smoke peers-lerobot torch gl
+.PHONY: clean hil hil-run hil-peers test-tensorrt
 
 run: $(VENV)/.run gl
 	$(PY) -m headway run --episodes 3 --seed 5 --out runs/first --overwrite --report
@@ -46,6 +46,11 @@ test-wheel: $(VENV)/.test gl
 	$(PYTHON) -m venv $(WHEEL_VENV)
 	wheel=$$(echo build/wheel/*.whl) && $(WHEEL_VENV)/bin/python $(PIP) "$$wheel[sim]" || $(PIP_FAILED)
 	$(PY) -m pytest tests/test_wheel.py -rs --wheel-venv=$(WHEEL_VENV)
+
+# Each pip extra of the devices alone, in an empty environment of its own below build/extras. May be
+# interrupted, and goes on from there. ARGS='--only ur' tries one, ARGS=--again all of them again.
+test-extras:
+	$(PYTHON) scripts/extras.py $(ARGS)
 
 test-slow: $(VENV)/.test gl
 	$(PY) -m pytest -m slow

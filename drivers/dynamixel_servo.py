@@ -12,25 +12,37 @@ from collections.abc import Sequence
 
 from headway.drivers.codecs import dynamixel
 from headway.drivers.codecs.dynamixel import StatusDecoder
-from headway.drivers.servo_bus import Packets, Reading, ReadRegisters, Registers
 from headway.drivers.servo_calibration import COUNTS, Motor
+from headway.drivers.servo_family import Packets, Reading, ReadRegisters, Registers
 from headway.errors import DeviceError
 
 _PRESENT, _COUNT = 126, 21  # current or load, velocity, position, trajectory, voltage, temperature
 _OFFSET, _HIGH, _LOW, _WATCHDOG, _VOLTS = 20, 48, 52, 98, 144
 _WATCHDOG_S = 0.02  # per count of the watchdog
 _SPEED = 0.229 / 60.0 * COUNTS  # counts of position per second, per count of the velocity
-# XL330, XC330, XL430, 2XL430, XC430, 2XC430, XM430, XH430, XD430, XW430, XM540, XH540, XD540, XW540
+# Model numbers (register 0), after Robotis' own tables: src/actuator.h of Dynamixel2Arduino,
+# param/dxl_model/dynamixel.model of dynamixel_hardware_interface, and the e-Manual of the XM335.
 MODELS = frozenset(
-    {1060, 1090, 1070, 1080, 1160, 1020, 1030, 1000, 1010, 1040, 1050, 1011, 1031, 1280, 1270}
-    | {1120, 1130, 1100, 1110, 1150, 1140, 1190, 1200, 1210, 1220, 1230, 1240, 1180, 1170, 1101}
-)
+    {
+        1190, 1200,  # XL330-M077, -M288
+        1210, 1220, 1230, 1240,  # XC330-T181, -T288, -M181, -M288
+        1060, 1090,  # XL430-W250, 2XL430-W250
+        1070, 1080, 1160,  # XC430-W150, -W240, 2XC430-W250
+        1700, 1710,  # XC335-T332, XM335-T323
+        1020, 1030, 1120, 1130,  # XM430-W350, -W210, XM540-W270, -W150
+        1000, 1010, 1040, 1050,  # XH430-W350, -W210, -V350, -V210
+        1100, 1110, 1140, 1150,  # XH540-W270, -W150, -V270, -V150
+        1001, 1011, 1101, 1111,  # XD430-T350, -T210, XD540-T270, -T150
+        1270, 1280, 1170, 1180, 1310,  # XW430-T333, -T200, XW540-T260, -T140, -H260
+    }
+)  # fmt: skip
 
 
 class DynamixelX:
-    """A `headway.drivers.servo_bus.Family`. `watchdog_s` [s] is rounded up to 20 ms. The current of
-    a reading is `ampere_per_count` times register 126: 0.00269 for XM, XH and XW, 0.001 for XL330
-    and XC330; XL430 and XC430 give the load there, so 0 for them."""
+    """A `headway.drivers.servo_family.Family`. `watchdog_s` [s] is rounded up to 20 ms. The current
+    of a reading is `ampere_per_count` times register 126 [A], by the e-Manual: 0.00269 for XM430,
+    XM540, XH430-W, XH540, XD and XW; 0.00134 for XH430-V; 0.001 for XL330, XC330 and XM335, which
+    measure it at their supply; XL430 and XC430 give the load there, so 0 for them."""
 
     name, models, baud = "Dynamixel X", MODELS, 1_000_000
     registers = Registers(

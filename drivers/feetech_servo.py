@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from headway.drivers.codecs import feetech
 from headway.drivers.codecs.feetech import StatusDecoder
-from headway.drivers.servo_bus import Packets, Reading, ReadRegisters, Registers
 from headway.drivers.servo_calibration import Motor
+from headway.drivers.servo_family import Packets, Reading, ReadRegisters, Registers
 from headway.errors import DeviceError
 
 _COUNT = 15  # registers 56 to 70: position, speed, load, voltage, temperature, ..., current
@@ -18,7 +18,7 @@ _AMPERE = 0.0065  # per count of the current
 
 
 class Sts3215:
-    """A `headway.drivers.servo_bus.Family`."""
+    """A `headway.drivers.servo_family.Family`."""
 
     name, models, baud = "STS3215", frozenset({777}), 1_000_000
     registers = Registers(

@@ -7,13 +7,16 @@ so a new driver is found by `headway devices` without any list being edited.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from headway import plugins
 from headway.errors import HeadwayError
 
 FOLDERS = ("arms", "ft", "grippers", "cameras")
+# FTDI's FT232R and FT-X, which are in adapters and devices of many makers: Robotiq's adapter has
+# been seen with either (0403:6015 in issue 45 of github.com/ros-industrial-attic/robotiq).
+FTDI = ((0x0403, 0x6001), (0x0403, 0x6015))
 
 
 @dataclass(frozen=True)
@@ -75,15 +78,32 @@ class Found:
 Finder = Callable[[Seen], list[Found]]
 
 
+def at_ports(
+    seen: Seen,
+    adapters: Iterable[tuple[int, int]],
+    perhaps: Callable[[Port], Found],
+    ask: Callable[[Port], Found | None],
+) -> list[Found]:
+    """For drivers of one device a port: what `ask` finds at the ports whose adapter is one of
+    `adapters`; where they may not be asked, what `perhaps` says of them."""
+    ports = seen.of_usb(adapters)
+    if not seen.probe:
+        return [perhaps(p) for p in ports]
+    return [f for p in ports if (f := ask(p)) is not None]
+
+
 def find_all(seen: Seen) -> tuple[list[Found], list[str]]:
     """What all drivers find, and in words what kept some of them from looking. At an address where
-    one device is sure, what others only take for possible is left out."""
+    one device is sure, what others only take for possible is left out, and a serial port whose
+    device is known is not asked by further drivers."""
     found: list[Found] = []
     troubles: list[str] = []
+    sure: set[str] = set()
     for folder in FOLDERS:
         for kind in plugins.kinds(f"drivers.{folder}"):
-            found += _found_by(folder, kind, seen, troubles)
-    sure = {f.uri for f in found if f.sure}
+            left = replace(seen, ports=tuple(p for p in seen.ports if p.address not in sure))
+            found += _found_by(folder, kind, left, troubles)
+            sure = {f.uri for f in found if f.sure}
     return [f for f in found if f.sure or f.uri not in sure], troubles
 
 

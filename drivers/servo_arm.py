@@ -15,9 +15,10 @@ from headway.clock import NS, WallClock
 from headway.drivers import Context
 from headway.drivers.finding import Found, Port, Seen
 from headway.drivers.model import RobotModel, load
-from headway.drivers.servo_bus import Family, Reading, ServoBus, servos_at
+from headway.drivers.servo_bus import ServoBus, servos_at
 from headway.drivers.servo_calibration import RAD, Motor, check, read
 from headway.drivers.servo_device import ServoDevice
+from headway.drivers.servo_family import Family, Reading
 from headway.drivers.transports.serial import SerialPort
 from headway.errors import ConfigError, DeviceError
 from headway.types import ArmState, Info, Sample, Sent, Stamp, Vec

@@ -9,119 +9,21 @@ is not used at all. What differs between the makes is a `Family`.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from headway.clock import NS, Clock
 from headway.drivers.bus import Bus
 from headway.drivers.codecs import Decoder
 from headway.drivers.servo_calibration import Motor
+from headway.drivers.servo_family import Answer, Family, Reading
 from headway.drivers.transports import Transport
 from headway.errors import DeviceError, Stale
 
 _ANSWER_S = 0.02  # to wait for the servos; their answers take 1.5 ms
 _WRITE_S = 0.1
 _TRIES = 3  # of a request while the bus does not run
-
-ReadRegisters = Callable[[int, int, int], bytes]  # servo, address, count
-
-
-class Registers(NamedTuple):
-    """Addresses in a servo's memory: of its `model` (2 bytes), its `mode`, which has to be
-    `position_mode`, its `torque` switch and its `goal`; address and count of its `firmware` and of
-    what is measured, `present`."""
-
-    firmware: tuple[int, int]
-    model: int
-    mode: int
-    position_mode: int
-    torque: int
-    goal: int
-    present: tuple[int, int]
-
-
-class Answer(Protocol):
-    """What a servo answers."""
-
-    @property
-    def id(self) -> int:
-        """Of the servo."""
-
-    @property
-    def error(self) -> int:
-        """0 where all is well."""
-
-    @property
-    def data(self) -> bytes:
-        """The registers that were asked for."""
-
-    def errors(self) -> str:
-        """The errors in words."""
-
-
-class Packets(Protocol):
-    """A codec's module, as `headway.drivers.codecs.feetech`."""
-
-    PING: int
-
-    def packet(self, servo: int, instruction: int, data: bytes = b"") -> bytes:
-        """An instruction to `servo`."""
-
-    def read(self, servo: int, address: int, count: int) -> bytes:
-        """Ask for registers."""
-
-    def write(self, servo: int, address: int, data: bytes) -> bytes:
-        """Write registers."""
-
-    def sync_read(self, address: int, count: int, servos: Iterable[int]) -> bytes:
-        """Ask several servos for registers."""
-
-    def sync_write(self, address: int, data: Mapping[int, bytes]) -> bytes:
-        """Write registers of several servos."""
-
-
-class Family(Protocol):
-    """A make of servos: its `models` by number, its `packets`, and what its registers mean.
-    `set_up` says how one is set up. `watchdog`: address, value that clears and value that arms the
-    servo's watchdog for `watchdog_s` [s]; None without one."""
-
-    name: str
-    models: frozenset[int]
-    baud: int
-    registers: Registers
-    set_up: str
-    watchdog: tuple[int, bytes, bytes] | None
-    watchdog_s: float
-    packets: Packets
-
-    def decoder(self) -> Decoder[Any]:
-        """Of its answers, which are `Answer`s."""
-
-    def goal(self, counts: int) -> bytes:
-        """The goal register for a position [counts]."""
-
-    def volts(self, read: ReadRegisters, servo: int) -> float:
-        """The supply [V] of `servo`."""
-
-    def calibration(self, read: ReadRegisters, motor: Motor) -> Motor:
-        """What the servo itself holds of the calibration `motor`."""
-
-    def reading(self, rows: Sequence[bytes]) -> Reading:
-        """What servos measured whose registers `present` are `rows`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """What the servos measured: for each, in their order, position [counts], speed [counts/s], load
-    (-1..1 of the duty), voltage [V], temperature [degC], and current [A]."""
-
-    position: tuple[int, ...]
-    speed: tuple[float, ...]
-    load: tuple[float, ...]
-    volts: tuple[float, ...]
-    celsius: tuple[int, ...]
-    ampere: tuple[float, ...]
+_SETTLE_S = 0.2  # at most, for a line to fall silent
 
 
 class ServoBus:
@@ -153,6 +55,7 @@ class ServoBus:
         )
         self._goals: dict[int, int] = {}
         self._users = 0
+        self._late = False  # whether an answer may come that nobody waits for any more
         self._heard_ns: int | None = None  # the last exchange while servos have torque
         self._lapsed = False  # whether their watchdog must have stopped them since
         self.holding: set[int] = set()  # ids whose torque is on
@@ -351,6 +254,8 @@ class ServoBus:
 
     def _ask(self, request: bytes, ids: Sequence[int]) -> list[Answer]:
         """Send `request`; the answers of the servos `ids`, in that order. Raises DeviceError."""
+        if self._late:
+            self._settle()
         self.transport.discard()
         self._decoder.reset()
         self.transport.write(request, _WRITE_S)
@@ -361,6 +266,7 @@ class ServoBus:
             data = self.transport.read(512, max(0.0, left)) if left > 0 else b""
             if not data:
                 silent = [self._name(i) for i in ids if i not in found]
+                self._late = True
                 raise DeviceError(f"no answer of {', '.join(silent)} at {self.transport.uri}")
             found |= {s.id: s for s in self._decoder.feed(data) if s.id in ids}
         bad = [f"{self._name(i)}: {s.errors() or s.error}" for i, s in found.items() if s.error]
@@ -370,6 +276,14 @@ class ServoBus:
                 "then activate() again"
             )
         return [found[i] for i in ids]
+
+    def _settle(self) -> None:
+        """Wait until the line is silent: an answer does not say what it answers, so one that comes
+        late would be taken for the answer to the next request."""
+        until = self.clock.now() + round(_SETTLE_S * NS)
+        while self.clock.now() < until and self.transport.read(512, _ANSWER_S):
+            pass
+        self._late = False
 
     def _name(self, servo: int) -> str:
         for name, i in self.names.items():

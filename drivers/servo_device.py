@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from headway.clock import NS, Clock
 from headway.drivers.counts import Counts
-from headway.drivers.servo_bus import Reading, ServoBus
+from headway.drivers.servo_bus import ServoBus
+from headway.drivers.servo_family import Reading
 from headway.errors import DeviceError
 from headway.types import Health, Info
 

@@ -14,7 +14,7 @@ from headway.child import environment
 from headway.errors import DeviceError
 from headway.hil.journal import Entry, entries
 
-_READY_S = 20.0
+_READY_S = 60.0  # an idle machine takes one; a busy one must not fail for it
 _END_S = 5.0
 
 

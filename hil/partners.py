@@ -1,9 +1,11 @@
-"""Which emulator stands in for which driver: found in the modules of `headway.hil.emulators`, which
-say so themselves (see there)."""
+"""Which emulator, or which recording, stands in for which driver: found in the modules of
+`headway.hil.emulators` and `headway.hil.recordings`, which say so themselves (see there)."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
@@ -11,6 +13,7 @@ from headway import plugins
 from headway.errors import ConfigError
 
 WIRES = ("serial", "tcp", "udp")
+Record = Callable[[Path], dict[str, Any]]  # writes into a folder; gives the keys that play it
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,11 @@ class Partner:
         return str(getattr(self.module, "HOST_GONE", "stops"))
 
     @property
+    def device_faults(self) -> tuple[str, ...]:
+        """The kinds of faults that it can have by itself."""
+        return tuple(getattr(self.module, "KINDS", ()))
+
+    @property
     def needs(self) -> tuple[str, str] | None:
         """Folder and kind of the driver that has to be made before this one, in one run, since it
         owns the port that both share."""
@@ -95,4 +103,15 @@ def partners() -> dict[tuple[str, str], Partner]:
                     f"and {name}: take it out of the DRIVERS of one"
                 )
             found[folder, kind] = Partner(name, folder, kind, module)
+    return found
+
+
+def recordings() -> dict[tuple[str, str], Record]:
+    """How the recordings of all drivers that have one are made, by the driver's folder and kind.
+    Raises ConfigError for a module that says only half of what it should."""
+    found: dict[tuple[str, str], Record] = {}
+    for name in plugins.kinds("hil.recordings"):
+        module = plugins.load("hil.recordings", name, ("DRIVERS", "record"))
+        for folder, kind in module.DRIVERS:
+            found[folder, kind] = module.record
     return found

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 from device_rig import GENEROUS
+from emulator_rig import served
 from test_feetech_arm import calibration, fresh
 from test_feetech_arm import devices as feetech_devices
-from test_ft_emulated import device_of, emulated
+from test_ft_emulated import device_of
 from ur_stand_in import LONG, Controller, here, shared, until
 
 from headway.clock import WallClock
@@ -17,7 +18,7 @@ from headway.drivers import Context, device_config, open_device
 from headway.drivers.worlds.rig import connect as open_rig
 from headway.errors import Busy
 from headway.hil.emulators import dynamixel
-from headway.hil.launch import Emulator
+from headway.hil.plant import ServoConfig, ServoPlant
 
 
 def a_controller() -> None:
@@ -50,19 +51,19 @@ def at_lines(tmp_path: Path) -> None:
         ("rdt", {}, {}),
         ("rdt", {"dialect": "onrobot"}, {"dialect": "onrobot", "rate_hz": 200.0}),
     ):
-        with emulated(kind, setup) as device:
+        with served(kind, tmp_path, **setup) as device:
             sensor = device_of("ft", kind, device.uri, table)
             sensor.open(GENEROUS)
             sensor.read(GENEROUS)
             sensor.close()
-    with emulated("robotiq_2f", {}) as device:
+    with served("robotiq_2f", tmp_path) as device:
         gripper = device_of("grippers", "robotiq_2f", device.uri, {"newton_per_ampere": 10.0})
         gripper.open(GENEROUS)
         gripper.activate()
         gripper.read(GENEROUS)
         gripper.command(0.03, force=20.0)
         gripper.close()
-    with Emulator("feetech", {}, {"kind": "servo", "model": "so101"}) as device:
+    with served("feetech", tmp_path, ServoPlant(ServoConfig(model="so101"))) as device:
         arm, jaw = feetech_devices(device.uri, calibration(tmp_path))
         arm.open(GENEROUS)
         jaw.open(GENEROUS)
@@ -71,7 +72,7 @@ def at_lines(tmp_path: Path) -> None:
         fresh(jaw)
         jaw.close()
         arm.close()
-    with Emulator("dynamixel", {}, {"kind": "servo", "model": "so101"}) as device:
+    with served("dynamixel", tmp_path, ServoPlant(ServoConfig(model="so101"))) as device:
         table = dynamixel.table("arms", device.uri) | {"watchdog_s": 2.0}
         ctx = Context(WallClock(0))
         arm = open_device("arms", "dynamixel", table, ctx)

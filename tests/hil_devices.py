@@ -29,7 +29,7 @@ from headway.hil.partners import Wire
 from headway.hil.suite.subject import Subject
 from headway.types import Info, Sample, Sent, Stamp, Wrench
 
-HZ = 50.0
+HZ = 100.0
 
 
 class Made(Subject):

@@ -10,6 +10,7 @@ import pytest
 pytest.importorskip("onnx", reason="the tiny head is made with onnx: make test installs it")
 
 from pro_head import make_head
+from threadpoolctl import threadpool_limits
 
 from headway import bundle as bundles
 from headway.cli import main
@@ -119,7 +120,8 @@ def test_trees_on_real_runs_are_as_good_as_is_known():
     examples = dataset.load([BAXTER], ROOT / "examples" / "score" / "baxter_pick_place.toml")
     parts = [Parts(e) for e in examples]
     folds = baselines.folds_of(parts, 2, np.random.default_rng(0))
-    made = baselines.trees(parts, folds, [e.risk for e in examples], 0, lambda: None)
+    with threadpool_limits(limits=1):  # as a card does: two threads wait for each other
+        made = baselines.trees(parts, folds, [e.risk for e in examples], 0, lambda: None)
     y, x = np.concatenate([e.risk for e in examples]), np.concatenate(made.scores)
     known = np.isfinite(y)
     assert auroc(x[known], y[known] == 1) > 0.97

@@ -72,7 +72,9 @@ mujoco = pytest.importorskip("mujoco", reason="the cell's configuration is part 
 FOLDERS = ("arms", "ft", "grippers", "stations", "cameras", "sim.scenes")
 # They hand their keys to a library that `make test` does not install; the tests that have it look
 # at what comes of them.
-WITH_LIBRARY = {("arms", "franka"), ("cameras", "realsense"), ("cameras", "uvc")}
+WITH_LIBRARY = {
+    ("arms", "franka"), ("grippers", "franka"), ("cameras", "realsense"), ("cameras", "uvc")
+}  # fmt: skip
 ROOTS = (
     Settings,
     Manifest,
@@ -178,11 +180,11 @@ def runs(tmp_path: Path, policy: Path, pro: Path) -> Path:
     table = null_table(
         cell={}, arm=sim, ft=sim, gripper=sim, station=sim, camera=[camera], **with_models
     )
-    assert run(written(tmp_path / "cell.toml", table), tmp_path / "cell") == 0
+    assert run(written(tmp_path / "cell.toml", table), tmp_path / "cell", "--episodes", 1) == 0
     station = {"kind": "null", "instruction": "put the red item in the tote"}
     table = null_table(realtime=NO_REALTIME, station=station, **with_models)
     path = written(tmp_path / "null.toml", table)
-    assert run(path, tmp_path / "null", "--realtime") in (0, 1)
+    assert run(path, tmp_path / "null", "--realtime", "--episodes", 1) in (0, 1)
     with pytest.raises(SpecMismatch, match="wanted a bundle of kind policy, found pro"):
         open_bundle_policy(str(pro))
     with pytest.raises(SpecMismatch, match="was made for PRO model"):

@@ -6,6 +6,7 @@ import io
 import json
 from pathlib import Path
 from types import SimpleNamespace
+from urllib.parse import parse_qs, urlparse
 
 import pytest
 from emulator_rig import served
@@ -13,8 +14,10 @@ from rich.console import Console
 from test_feetech_arm import calibration
 from ur_stand_in import Controller
 
+from headway import plugins
 from headway.__main__ import main
 from headway.drivers.finding import Found, Port, Seen, find_all
+from headway.drivers.ft import rdt
 from headway.edge.control.settings import load
 from headway.errors import ConfigError
 from headway.hil.plant import ServoConfig, ServoPlant
@@ -102,11 +105,91 @@ def test_servos_are_asked_and_do_not_move(tmp_path):
     assert not events & {"activated", "command"}
 
 
-def test_another_device_at_a_named_port_is_not_taken_for_servos(tmp_path):
-    with served("bota", tmp_path) as device:
-        code, text = shown(Seen((Port(device.uri, named=True),), probe=True))
+def test_a_port_where_nobody_answers_is_told(tmp_path):
+    gone = str(tmp_path / "gone")
+    code, text = shown(Seen((Port(gone, named=True),), probe=True))
     assert code == NOTHING
-    assert f"port {device.uri}: nobody whom a driver knows answers there" in text
+    assert f"port {gone}: nobody whom a driver knows answers there" in text
+
+
+# What the emulators below say of themselves.
+SENSORS = [
+    ("ft300", {"streams": False}, "ft", "Robotiq FT 300, FTS-", "FTS-"),
+    ("ft300", {"streams": True}, "ft", "Robotiq FT 300, which streams already", ""),
+    ("bota", {"boot_s": 0.1}, "ft", "Bota Systems serial gen0", ""),
+    ("robotiq_2f", {}, "grippers", "Robotiq gripper, not activated", ""),
+]
+
+
+@pytest.mark.parametrize(("kind", "setup", "folder", "model", "serial"), SENSORS)
+def test_a_device_at_a_serial_port_is_known_by_what_it_says(
+    tmp_path, kind, setup, folder, model, serial
+):
+    with served(kind, tmp_path, **setup) as device:
+        port = Port(device.uri, named=True)
+        (found,) = plugins.load(f"drivers.{folder}", kind).find(Seen((port,), probe=True))
+        events = {e.event for e in device.journal()}
+    assert found.sure
+    assert (found.kind, found.keys["port"]) == (kind, device.uri)
+    assert found.model.startswith(model)
+    assert found.serial.startswith(serial)
+    assert ("serial" in found.keys) == bool(serial)
+    # A Bota sensor starts to stream when its port is opened, whoever does it.
+    assert not events & {"command", "stopped", *(() if kind == "bota" else {"activated"})}
+
+
+@pytest.mark.parametrize(
+    ("folder", "kind", "other"),
+    [
+        ("arms", "feetech", "bota"),
+        ("ft", "ft300", "bota"),
+        ("ft", "ft300", "robotiq_2f"),
+        ("grippers", "robotiq_2f", "ft300"),
+        pytest.param("ft", "bota", "ft300", marks=pytest.mark.slow),  # waits for one to start
+    ],
+)
+def test_another_device_at_a_named_port_is_none(tmp_path, folder, kind, other):
+    with served(other, tmp_path) as device:
+        port = Port(device.uri, named=True)
+        assert plugins.load(f"drivers.{folder}", kind).find(Seen((port,), probe=True)) == []
+
+
+def test_an_adapter_of_many_makers_is_taken_for_none_of_them():
+    port = Port("/dev/ttyUSB0", "", 0x0403, 0x6015, "DN01")
+    found, troubles = find_all(Seen((port,)))
+    assert not troubles
+    assert {f.kind for f in found} == {"ft300", "bota", "robotiq_2f"}
+    assert not any(f.sure for f in found)
+    assert all(f.model.startswith("perhaps a ") for f in found)
+
+
+def test_a_port_whose_device_is_known_is_not_asked_by_others(monkeypatch):
+    asked = []
+
+    def first(seen):
+        return [Found("arms", "first", p.address, sure=True) for p in seen.ports[:1]]
+
+    def second(seen):
+        asked.extend(p.path for p in seen.ports)
+        return []
+
+    finders = {"first": SimpleNamespace(find=first), "second": SimpleNamespace(find=second)}
+    monkeypatch.setattr(
+        plugins, "kinds", lambda folder: list(finders) if folder.endswith("arms") else []
+    )
+    monkeypatch.setattr(plugins, "load", lambda folder, kind: finders[kind])
+    found, _ = find_all(Seen((Port("/dev/a"), Port("/dev/b")), probe=True))
+    assert [f.uri for f in found] == ["/dev/a"]
+    assert asked == ["/dev/b"]
+
+
+def test_a_sensor_of_ati_is_known_by_its_page_and_is_not_told_to_stream(tmp_path):
+    with served("rdt", tmp_path) as device:
+        port = parse_qs(urlparse(device.uri).query)["http"][0]
+        (found,) = rdt.find(Seen(hosts=(f"127.0.0.1:{port}", "127.0.0.1:1")))
+        assert not device.journal()
+    assert (found.model, found.serial, found.sure) == ("Ethernet Axia", "FT12345", True)
+    assert found.keys == {"host": "127.0.0.1", "http_port": int(port), "serial": "FT12345"}
 
 
 def test_a_port_that_cannot_be_opened_is_told_and_the_others_are_asked(tmp_path):

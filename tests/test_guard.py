@@ -69,11 +69,19 @@ def test_nothing_gets_an_unsafe_command_through(mode: str, data: list[Any]) -> N
             assert isinstance(d.detail, str)
             rows.append(d.q.copy())
     check_sent(rows)
-    for _ in range(2000):  # whatever went before, a stop remains and ends
-        last = rows[-1]
+    check_sent(come_to_rest(guard, rows, 2000))
+
+
+def come_to_rest(guard: Guard, rows: list[Any], most: int) -> list[Any]:
+    """`rows` and what is sent without a command, until it has been the same 100 times: whatever
+    went before, a stop ends within `most` ticks, and remains."""
+    rows, same = list(rows), 0
+    while same < 100:
+        assert most > 0, "it does not come to rest"
         rows.append(send(guard, None).q.copy())
-    np.testing.assert_array_equal(rows[-1], last)
-    check_sent(rows)
+        same = same + 1 if np.array_equal(rows[-1], rows[-2]) else 0
+        most -= 1
+    return rows
 
 
 @examples(100)
@@ -155,7 +163,7 @@ def test_it_holds_for_other_arms_and_rates(
     rows = [np.zeros(N)]
     rng = np.random.default_rng(data.draw(st.integers(0, 1000)))
     target = one * 0.0
-    for k in range(400):
+    for k in range(320):
         if k % 80 == 0:
             target = rng.uniform(-1.2, 1.2, N)
         h = [rows[0]] * 3 + rows

@@ -17,10 +17,12 @@ from msgspec import structs
 from headway import plugins
 from headway.__main__ import main
 from headway.child import environment
-from headway.errors import ConfigError
+from headway.errors import ConfigError, Missing
 from headway.hil import partners
+from headway.hil.partners import recordings
 from headway.hil.proxy.faults import APPLIES
-from headway.hil.suite import outputs, robots, runner
+from headway.hil.pytest_plugin import Bench
+from headway.hil.suite import command, outputs, robots, runner
 from headway.hil.suite.page import plot
 from headway.hil.suite.promises import PROMISES
 from headway.hil.suite.results import QUICK, Result
@@ -28,7 +30,14 @@ from headway.hil.suite.subject import Subject
 
 # No verdict of these tests hangs on how fast the machine is.
 BOUNDS = structs.replace(
-    QUICK, window_s=0.3, rate_share=0.9, periods=50.0, slack_s=5.0, latency_s=5.0, cycles=10
+    QUICK,
+    window_s=0.3,
+    rate_share=0.9,
+    periods=50.0,
+    slack_s=5.0,
+    latency_s=5.0,
+    cycles=10,
+    tries=2,
 )
 BY_NAME = {p.name: p for p in PROMISES}
 
@@ -143,7 +152,7 @@ def test_a_driver_that_checks_no_checksum_is_found():
     def careless(clock, table):
         return devices.StreamSensor(clock, table, checks=False)
 
-    bounds = structs.replace(BOUNDS, fault_s=3.0)  # of some 50 flipped bits, one is a high one
+    bounds = structs.replace(BOUNDS, fault_s=1.5)  # of some 50 flipped bits, one is a high one
     with devices.streamed(careless) as subject:
         result = verdict(subject, "fault flip", bounds)
     assert result.verdict == "broken"
@@ -162,6 +171,23 @@ def test_a_fault_that_its_line_cannot_have_is_not_tried():
     with devices.streamed(devices.StreamSensor) as subject:
         result = verdict(subject, "fault reorder")
     assert "reorder" not in APPLIES["serial"]
+    assert result.verdict == "not applicable"
+
+
+@pytest.mark.slow  # an emulator has its fault after some seconds
+@pytest.mark.parametrize(("kind", "fault"), [("ft300", "silent"), ("bota", "clock_back")])
+def test_a_fault_of_the_device_itself_is_told_and_passes(kind, fault):
+    with Subject("ft", kind, partner=partners.partners()["ft", kind]) as subject:
+        result = runner.check(subject, BY_NAME[f"fault device {fault}"], QUICK)
+    assert result.verdict == "kept", result
+    assert result.numbers["samples"] > 0
+
+
+def test_a_fault_that_the_emulator_does_not_know_is_not_tried():
+    subject = Subject("ft", "ft300", partner=partners.partners()["ft", "ft300"])
+    result = runner.check(subject, BY_NAME["fault device nan"], BOUNDS)
+    assert (result.verdict, "knows no such fault" in result.said) == ("not applicable", True)
+    result = runner.check(Subject("ft", "null"), BY_NAME["fault device nan"], BOUNDS)
     assert result.verdict == "not applicable"
 
 
@@ -217,7 +243,41 @@ def test_every_kind_is_found_and_one_without_a_partner_is_said():
     for folder in ("arms", "ft", "grippers", "cameras", "stations"):
         assert {f"{folder} {kind}" for kind in plugins.kinds(f"drivers.{folder}")} <= named
     without = {r.device: r for r in chosen if isinstance(r, Result)}
-    assert "no partner" in without["ft replay"].said
+    assert "no partner" in without["cameras rig"].said
+    played = {s.name for s in chosen if isinstance(s, Subject) and s.played}
+    assert played >= {"cameras uvc", "cameras realsense", "arms replay"}
+
+
+RECORDED = {  # what makes each recording takes as long as it lasts, or a run
+    "uvc": (), "realsense": pytest.mark.slow, "replay": pytest.mark.slow
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("folder", "kind"), [pytest.param(*k, marks=RECORDED.get(k[1], ())) for k in recordings()]
+)
+def test_a_driver_keeps_its_promises_from_a_recording(folder, kind):
+    try:
+        with Subject(folder, kind, recorded=recordings()[folder, kind]) as subject:
+            assert not subject.hardware
+            found = list(runner.run(subject, BOUNDS))
+    except Missing as e:
+        pytest.skip(str(e))
+    kept = {r.promise for r in found if r.verdict == "kept"}
+    assert [r for r in found if r.verdict == "broken"] == []
+    assert kept >= {"identity", "lifecycle", "rate", "stamps", "leaks"}
+    assert not kept & {"limits", "latency", "stops", "jaws"}  # nothing obeys
+
+
+def test_a_recording_whose_library_is_missing_does_not_apply(tmp_path):
+    def record(folder):
+        raise Missing("pip install 'headway[uvc]'")
+
+    subject = Subject("cameras", "uvc", recorded=record)
+    (found,) = command.check_all([subject], command.Options(out=tmp_path), BOUNDS, lambda _: None)
+    assert (found.verdict, found.said) == ("not applicable", "pip install 'headway[uvc]'")
+    found = Bench(BOUNDS).check(subject, PROMISES[0])
+    assert found.verdict == "not applicable"
 
 
 # What is written.

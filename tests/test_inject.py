@@ -172,7 +172,7 @@ faults_at = st.tuples(
 )
 
 
-@examples(25)
+@examples(12)  # each starts the recorder's process
 @given(wanted=st.lists(faults_at, min_size=1, max_size=8), seed=st.integers(0, 99))
 def test_no_sequence_of_faults_gets_a_bad_command_through(tmp_path_factory, wanted, seed):
     """Thousands of ticks of a policy that wanders, with faults that come and go: whatever happens,

@@ -23,8 +23,9 @@ ADAPTERS = ((0x0403, 0x6014),)  # of the U2D2: FT232H, which much else has too
 
 class Config(ServoArmConfig, frozen=True):
     """Keys of `[arm]` for the kind `dynamixel`, beside those of `ServoArmConfig`. `watchdog_s` [s]
-    of the servos, rounded up to 20 ms. `ampere_per_count`: of register 126, 0.00269 for XM, XH and
-    XW servos, 0.001 for XL330 and XC330, 0 where it is no current. `nm_per_a` [Nm/A]: torque of a
+    of the servos, rounded up to 20 ms. `ampere_per_count`: of register 126, 0.00269 for XM430,
+    XM540, XH430-W, XH540, XD and XW servos, 0.00134 for XH430-V, 0.001 for XL330, XC330 and XM335,
+    0 where it is no current. `nm_per_a` [Nm/A]: torque of a
     joint per current; 0: the arm states no torques."""
 
     watchdog_s: Annotated[float, Meta(ge=0.02, le=2.54)] = 0.2

@@ -256,7 +256,10 @@ class Pipeline:
                 "`rs-enumerate-devices` lists what a camera can do, and a USB 2 port takes from it"
             ) from None
         self._pipeline, self._device = pipeline, profile.get_device()
-        return about(rs, self._device, self._uri)
+        info = about(rs, self._device, self._uri)
+        if cfg.file:  # a camera was asked before it started
+            identity.check(info, serial=cfg.serial, firmware=cfg.firmware)
+        return info
 
     def _asked(self) -> str:
         cfg = self._cfg

@@ -39,6 +39,7 @@ class ReplayCamera(ReplaySource[Frame]):
         if not len(times):
             raise RecordingError(f"wanted images on {self._rgb} of {log.path}, found none")
         super().__init__(tape, info(tape, f"{cfg.name} camera"), times)
+        self.has_depth = self._depth in log.topics
         self._frame_id = cfg.name
         self._K: NDArray[np.float64] = np.full((3, 3), np.nan)
         if f"{base}/calibration" in log.topics:

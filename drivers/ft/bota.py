@@ -19,6 +19,7 @@ from headway.drivers import Context
 from headway.drivers.codecs import bota
 from headway.drivers.codecs.bota import BotaDecoder, BotaFrame
 from headway.drivers.device_clock import DeviceClock
+from headway.drivers.finding import FTDI, Found, Port, Seen, at_ports
 from headway.drivers.mounting import Mounting, MountingConfig
 from headway.drivers.stream_source import StreamSource
 from headway.drivers.transports import Transport
@@ -31,6 +32,8 @@ _LINE_NS = round(bota.SIZE * 10 / BAUD * NS)  # a frame on the wire
 _ANSWER_S = 0.5
 _TRIES = 3
 _SETTLE_S = 0.2  # frames that come for so long without a banner: it did not start anew
+_SURE = 5  # whole frames, and no other device has sent them
+_BOOT_S = 5.0  # that a sensor takes at most to start
 _FLAGS = ((bota.OVERRANGE, "overrange"), (bota.INVALID, "invalid"), (bota.RAW, "raw"))
 
 
@@ -49,7 +52,7 @@ class Config(MountingConfig, frozen=True, kw_only=True):
     fir: bool = False
     temperature_compensation: bool = False
     save: bool = False
-    boot_s: SecondsOrNone = 5.0
+    boot_s: SecondsOrNone = _BOOT_S
 
 
 class Bota(StreamSource[BotaFrame, Wrench]):
@@ -163,6 +166,41 @@ class Bota(StreamSource[BotaFrame, Wrench]):
             f"wanted the Bota sensor at {self.transport.uri} to answer to "
             f"{command.decode().strip()!r}, found no answer: {hint}"
         )
+
+
+def find(seen: Seen) -> list[Found]:
+    """Sensors at serial ports, by their banner or their stream at the usual speed. Nothing is sent:
+    opening the port makes the sensor start anew."""
+
+    def found(port: Port, sure: bool) -> Found:
+        model = "Bota Systems serial gen0" if sure else "perhaps a Bota sensor"
+        keys = {"port": port.address}
+        return Found("ft", "bota", port.address, model, port.serial, sure, keys)
+
+    def ask(port: Port) -> Found | None:
+        return found(port, True) if _speaks(line(port.path, BAUD)) else None
+
+    return at_ports(seen, FTDI, lambda port: found(port, False), ask)
+
+
+def _speaks(transport: Transport) -> bool:
+    """Whether a sensor is heard at `transport` within the time that one takes to start. Raises
+    DeviceError where it cannot be opened."""
+    transport.open(1.0)
+    try:
+        decoder, frames, said = BotaDecoder(), 0, b""
+        until = time.monotonic() + _BOOT_S
+        while (left := until - time.monotonic()) > 0.0:
+            data = transport.read(4096, min(left, 0.1))
+            said = said[-64:] + data
+            frames += len(decoder.feed(data))
+            if frames >= _SURE or bota.BANNER in said:
+                return True
+        return False
+    except DeviceError:
+        return False
+    finally:
+        transport.close()
 
 
 def connect(cfg: Config, ctx: Context) -> Bota:

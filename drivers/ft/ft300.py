@@ -12,11 +12,12 @@ from dataclasses import replace
 
 import msgspec
 
-from headway.clock import NS, Clock
+from headway.clock import NS, Clock, WallClock
 from headway.drivers import Context, identity
 from headway.drivers.codecs import modbus_rtu
 from headway.drivers.codecs.modbus_rtu import AnswerDecoder
 from headway.drivers.codecs.robotiq_stream import SIZE, STOP, StreamDecoder, StreamFrame
+from headway.drivers.finding import FTDI, Found, Port, Seen, at_ports
 from headway.drivers.modbus import exchange
 from headway.drivers.mounting import Mounting, MountingConfig
 from headway.drivers.stream_source import StreamSource
@@ -35,6 +36,8 @@ _LINE_NS = round(SIZE * 10 / BAUD * NS)  # a frame on the wire
 _SILENT_S = 0.08  # without a byte: the sensor does not stream
 _ANSWER_S = 0.4
 _TRIES = 3
+_SURE = 3  # whole frames, and no other device has sent them
+_LOOK_S = 1.0
 
 
 class Config(MountingConfig, frozen=True, kw_only=True):
@@ -61,17 +64,10 @@ class Ft300(StreamSource[StreamFrame, Wrench]):
 
     def greet(self, timeout_s: float) -> None:
         until = time.monotonic() + timeout_s
-        heard = self._listen_once()
+        heard = len(self._listen_once())
         if heard:
             self._silence(until)
-        firmware = self._read(*_FIRMWARE, until, heard)
-        number = self._read(*_SERIAL, until, heard)
-        found = replace(self.info, firmware=firmware_text(firmware), serial=serial_text(number))
-        if not found.firmware.startswith("F"):
-            raise DeviceError(
-                f"wanted a Robotiq FT 300 at {self.transport.uri}, found a Modbus device whose "
-                f"firmware is {found.firmware}: name another port"
-            )
+        found = self._identity(until, heard)
         identity.check(found, serial=self.cfg.serial, firmware=self.cfg.firmware)
         self.info = found
         self._ask(modbus_rtu.write(SLAVE, _SELECT_OUTPUT, (_STREAM,)), until, heard)
@@ -89,12 +85,39 @@ class Ft300(StreamSource[StreamFrame, Wrench]):
     def part(self) -> None:
         self.transport.write(STOP)
 
-    def _listen_once(self) -> int:
-        """How many bytes come while the sensor is left alone: none, unless it streams already."""
-        heard = 0
+    def look(self, timeout_s: float) -> Info | None:
+        """What the sensor says about itself; without its numbers where it streams already, as it is
+        not stopped for that. None where nobody answers, or another device. Changes nothing at the
+        sensor. Raises DeviceError where the port cannot be opened."""
+        self.transport.open(timeout_s)
+        try:
+            heard = self._listen_once()
+            if not heard:
+                return self._identity(time.monotonic() + timeout_s, 0)
+            return self.info if len(StreamDecoder().feed(heard)) >= _SURE else None
+        except DeviceError:
+            return None
+        finally:
+            self.transport.close()
+
+    def _identity(self, until: float, heard: int) -> Info:
+        """What the sensor, which does not stream, says about itself. Raises DeviceError."""
+        firmware = self._read(*_FIRMWARE, until, heard)
+        number = self._read(*_SERIAL, until, heard)
+        found = replace(self.info, firmware=firmware_text(firmware), serial=serial_text(number))
+        if not found.firmware.startswith("F"):
+            raise DeviceError(
+                f"wanted a Robotiq FT 300 at {self.transport.uri}, found a Modbus device whose "
+                f"firmware is {found.firmware}: name another port"
+            )
+        return found
+
+    def _listen_once(self) -> bytes:
+        """What comes while the sensor is left alone: nothing, unless it streams already."""
+        heard = b""
         until = time.monotonic() + _SILENT_S
         while (left := until - time.monotonic()) > 0.0:
-            heard += len(self.transport.read(256, left))
+            heard += self.transport.read(256, left)
         return heard
 
     def _silence(self, until: float) -> None:
@@ -168,6 +191,27 @@ def _with_range(cfg: Config) -> MountingConfig:
         force_max=min(cfg.force_max, FORCE_MAX),
         torque_max=min(cfg.torque_max, TORQUE_MAX),
     )
+
+
+def find(seen: Seen) -> list[Found]:
+    """Sensors at serial ports, by their numbers, or by their stream."""
+
+    def perhaps(port: Port) -> Found:
+        return _found(port, "perhaps a Robotiq FT 300", port.serial, sure=False)
+
+    def ask(port: Port) -> Found | None:
+        info = connect(Config(port=port.path), Context(WallClock(spin_ns=0))).look(_LOOK_S)
+        if info is None:
+            return None
+        said = f"{info.model}, {info.firmware or 'which streams already'}"
+        return _found(port, said, info.serial, sure=True)
+
+    return at_ports(seen, FTDI, perhaps, ask)
+
+
+def _found(port: Port, model: str, serial: str, *, sure: bool) -> Found:
+    keys = {"port": port.address, **({"serial": serial} if sure and serial else {})}
+    return Found("ft", "ft300", port.address, model, serial, sure, keys)
 
 
 def connect(cfg: Config, ctx: Context) -> Ft300:

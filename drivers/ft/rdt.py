@@ -12,7 +12,7 @@ from __future__ import annotations
 import http.client
 import time
 from dataclasses import replace
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
@@ -22,6 +22,7 @@ from headway.drivers import Context, identity
 from headway.drivers.codecs import rdt
 from headway.drivers.codecs.rdt import Record, RecordDecoder, Scale
 from headway.drivers.device_clock import DeviceClock
+from headway.drivers.finding import Found, Seen
 from headway.drivers.mounting import Mounting, MountingConfig
 from headway.drivers.stream_source import StreamSource
 from headway.drivers.transports import Transport
@@ -31,6 +32,7 @@ from headway.types import Info, Sample, Stamp, Wrench
 
 PAGE = "/netftapi2.xml"
 _PAGE_MOST = 1 << 20  # bytes of it
+_PAGE_S = 2.0  # to wait for it, where there may be no sensor
 _START_TRIES, _START_S = 10, 0.1
 _RESTARTED = 8  # records in a row whose numbers are old: the sensor counts anew
 _HALF = 2**31
@@ -239,6 +241,24 @@ def _page(cfg: Config, until: float) -> bytes:
         return said
     finally:
         link.close()
+
+
+def find(seen: Seen) -> list[Found]:
+    """ATI's sensors among the hosts, by their web page. They are not asked by RDT: who asks last is
+    sent the stream, which may be another program's. OnRobot's have no such page."""
+    return [f for host in seen.hosts if (f := _at(host)) is not None]
+
+
+def _at(host: str) -> Found | None:
+    name, _, port = host.partition(":")
+    keys: dict[str, Any] = {"host": name, **({"http_port": int(port)} if port else {})}
+    try:
+        said = rdt.scale(_page(Config(**keys), time.monotonic() + _PAGE_S))
+    except (OSError, http.client.HTTPException, ValueError):
+        return None
+    keys |= {"serial": said.serial} if said.serial else {}
+    model = said.model or "ATI Net F/T"
+    return Found("ft", "rdt", host, model, said.serial, True, keys)
 
 
 def connect(cfg: Config, ctx: Context) -> Rdt:

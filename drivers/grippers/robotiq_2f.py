@@ -18,7 +18,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from headway.clock import NS, Clock
+from headway.clock import NS, Clock, WallClock
 from headway.config import Hertz, NotNegative, Positive, Struct
 from headway.drivers import Context
 from headway.drivers.bus import Bus
@@ -26,6 +26,7 @@ from headway.drivers.codecs import robotiq_2f as codec
 from headway.drivers.codecs.modbus_rtu import AnswerDecoder, Request
 from headway.drivers.codecs.robotiq_2f import Goal, Status
 from headway.drivers.counts import Counts
+from headway.drivers.finding import FTDI, Found, Port, Seen, at_ports
 from headway.drivers.modbus import exchange
 from headway.drivers.transports import Transport
 from headway.drivers.transports.address import line
@@ -34,6 +35,7 @@ from headway.types import GripperState, Health, Info, Sample, Stamp
 
 _LINE_NS = round(11 * 10 / 115_200 * NS)  # a status on the wire
 _TRIES = 3
+_LOOK_S = 1.0
 _DENIED = 50  # exchanges after which an activation has come to nothing, as by a loss of power
 
 
@@ -211,6 +213,17 @@ class Robotiq2f:
             f"{self.cfg.baud} bit/s, is it this port?"
         )
 
+    def look(self, timeout_s: float) -> Status | None:
+        """The gripper's status, None where none answers. Raises DeviceError where the port cannot
+        be opened."""
+        self.transport.open(timeout_s)
+        try:
+            return self._first_status(timeout_s)
+        except DeviceError:
+            return None
+        finally:
+            self.transport.close()
+
     def _exchange(self, command: Goal | None) -> Status:
         """One turn of the bus: send what is due, then ask for the status."""
         known = self._status
@@ -307,6 +320,26 @@ def _share(value: float, ends: tuple[float, float]) -> int:
     """`value` as 0..255 between `ends`, and within them."""
     low, high = ends
     return round(255 * min(max((value - low) / (high - low), 0.0), 1.0))
+
+
+def find(seen: Seen) -> list[Found]:
+    """Grippers at serial ports, by asking for their status, which moves nothing."""
+
+    def found(port: Port, model: str, sure: bool) -> Found:
+        todo = {
+            "model": "2F-85 or 2F-140; the gripper does not tell, and Robotiq's others answer alike"
+        }
+        keys = {"port": port.address}
+        return Found("grippers", "robotiq_2f", port.address, model, port.serial, sure, keys, todo)
+
+    def ask(port: Port) -> Found | None:
+        gripper = connect(Config(port=port.path), Context(WallClock(spin_ns=0)))
+        status = gripper.look(_LOOK_S)
+        if status is None:
+            return None
+        return found(port, f"Robotiq gripper, {'' if status.active else 'not '}activated", True)
+
+    return at_ports(seen, FTDI, lambda port: found(port, "perhaps a Robotiq gripper", False), ask)
 
 
 def connect(cfg: Config, ctx: Context) -> Robotiq2f:

@@ -249,13 +249,14 @@ def serve(
     stop: threading.Event,
 ) -> None:
     """Be the servos until `stop` is set."""
-    faults = FaultsTable(cfg.faults, servo.KINDS, journal)
+    faults = FaultsTable(cfg.faults, KINDS, journal)
     port = DevicePort(BAUD, cfg.link, journal, paced=cfg.paced)
     bus = _Bus(cfg, plant, journal, faults)
     ready(port.path)
     servo_line.serve(bus, port, faults, stop)
 
 
+KINDS = servo.KINDS  # of faults
 DRIVERS = (("arms", "dynamixel"), ("grippers", "dynamixel"))
 WIRE = ("serial", ("port",))
 PLANT = {"model": "so101"}

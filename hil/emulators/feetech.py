@@ -159,6 +159,7 @@ def checksum(body: bytes) -> int:
     return ~sum(body) & 0xFF
 
 
+KINDS = servo.KINDS  # of faults
 DRIVERS = (("arms", "feetech"), ("grippers", "feetech"))
 WIRE = ("serial", ("port",))
 PLANT = {"model": "so101"}
@@ -179,7 +180,7 @@ def serve(
     stop: threading.Event,
 ) -> None:
     """Be the servos until `stop` is set."""
-    faults = FaultsTable(cfg.faults, servo.KINDS, journal)
+    faults = FaultsTable(cfg.faults, KINDS, journal)
     port = DevicePort(BAUD, cfg.link, journal, paced=cfg.paced)
     bus = _Bus(cfg, plant, journal, faults)
     ready(port.path)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from msgspec import structs
 
-from headway.errors import ConfigError, DeviceError, HeadwayError
+from headway.errors import ConfigError, DeviceError, HeadwayError, Missing
 from headway.hil.suite import outputs, page, robots, runner
 from headway.hil.suite.promises import PROMISES, of
 from headway.hil.suite.results import QUICK, Bounds, Result
@@ -47,7 +47,9 @@ def plan(subject: Subject) -> str:
     said = [f"{subject.name}: opened and read"]
     if subject.partner is not None:
         said.append(f"against the emulator {subject.partner.name}")
-    if any(p.moves for p in of(subject.folder)):
+    if subject.played:
+        said.append("from a recording")
+    elif any(p.moves for p in of(subject.folder)):
         step = "by at most 0.05 rad around where it stands" if subject.folder == "arms" else ""
         said.append(f"moved {step}".strip() if subject.may_move else "NOT moved (--move allows it)")
     if subject.wire is not None:
@@ -78,6 +80,8 @@ def check_all(
             with one:
                 for result in runner.run(one, bounds, options.only):
                     take(result)
+        except Missing as e:
+            take(Result(one.name, "partner", "not applicable", str(e)))
         except HeadwayError as e:
             take(Result(one.name, "partner", "broken", str(e)))
     write(results, options.out)

@@ -161,8 +161,7 @@ def _arrives(newest: Latest[GripperState], wanted: float, stroke: float, until_n
 
 def gripper(subject: Subject, bounds: Bounds) -> Found:
     """Jaws refuse NaN and infinity, keep widths inside their stroke, and go where they are told."""
-    if not subject.may_move:
-        raise NotApplicableError("it would move the jaws: add --move")
+    subject.want_motion("jaws")
     found = Found()
     found.numbers["unfit_taken"] = 0.0
     with subject.latest() as newest, contextlib.ExitStack() as stack:

@@ -34,8 +34,7 @@ _HZ = 100.0
 def host_killed(subject: Subject, bounds: Bounds) -> Found:
     """SIGKILL of the host in motion: the device stops by itself, or holds where its page says
     so."""
-    if not subject.may_move:
-        raise NotApplicableError("it would move the arm: add --move, and have the stop at hand")
+    subject.want_motion("arm")
     if subject.kind in SIMULATED:
         raise NotApplicableError("it is in its host's process and ends with it")
     found = Found()

@@ -43,7 +43,7 @@ MEASURES: dict[str, dict[str, float]] = {
 
 
 @dataclass
-class _Watch:
+class Watch:
     """What happened while a device was read through a fault."""
 
     taken: list[Taken] = field(default_factory=list)
@@ -83,8 +83,8 @@ def under(subject: Subject, kind: str, bounds: Bounds) -> Found:
             long = 0.0 if kind == "reset" else bounds.fault_s
             setup["count"] = int(setup.get("count", 3))
             begin = proxy.inject(Fault(kind, for_s=long, **setup))  # type: ignore[arg-type]
-            watch = _watched(subject, device, begin, long, bounds)
-            _judge(subject, kind, clean, watch, begin, bounds, found)
+            watch = watched(subject, device, begin, long, bounds)
+            judge(subject, kind, clean, watch, begin, bounds, found)
             if active:
                 _no_motion_by_itself(device, kind, clean, watch, bounds, found)
     found.numbers["hits"] = float(proxy.hits.get(kind, 0))
@@ -93,10 +93,10 @@ def under(subject: Subject, kind: str, bounds: Bounds) -> Found:
     return found
 
 
-def _watched(subject: Subject, device: Any, begin: int, long: float, bounds: Bounds) -> _Watch:
+def watched(subject: Subject, device: Any, begin: int, long: float, bounds: Bounds) -> Watch:
     """Read on as a loop does, until samples come again after the fault, which lasts `long` [s] from
     `begin` [ns]; at most for `recover_s` more."""
-    watch, clock = _Watch(), subject.clock
+    watch, clock = Watch(), subject.clock
     period = 1.0 / (subject.rate_hz or 50.0)
     timeout = max(bounds.periods * period, 0.02)
     over = begin + round(long * NS)
@@ -126,11 +126,11 @@ def _watched(subject: Subject, device: Any, begin: int, long: float, bounds: Bou
     return watch
 
 
-def _judge(
+def judge(
     subject: Subject,
     kind: str,
     clean: list[Taken],
-    watch: _Watch,
+    watch: Watch,
     begin: int,
     bounds: Bounds,
     found: Found,
@@ -166,7 +166,7 @@ def _judge(
 
 
 def _silence(
-    subject: Subject, watch: _Watch, begin: int, over: int, bounds: Bounds, found: Found
+    subject: Subject, watch: Watch, begin: int, over: int, bounds: Bounds, found: Found
 ) -> None:
     period = 1.0 / (subject.rate_hz or 50.0)
     said = min((t for t in (watch.stale_ns, watch.failed_ns) if t is not None), default=None)
@@ -217,7 +217,7 @@ def _inside(device: Any, value: Any) -> bool:
 
 
 def _no_motion_by_itself(
-    device: Any, kind: str, clean: list[Taken], watch: _Watch, bounds: Bounds, found: Found
+    device: Any, kind: str, clean: list[Taken], watch: Watch, bounds: Bounds, found: Found
 ) -> None:
     """An arm that was lost takes no command before it is activated again, and has not moved."""
     if not watch.taken:

@@ -11,7 +11,7 @@ from headway.clock import NS, Rate
 from headway.drivers import Arm
 from headway.drivers.latest import Latest
 from headway.errors import DeviceError
-from headway.hil.suite.results import Bounds, NotApplicableError
+from headway.hil.suite.results import Bounds
 from headway.hil.suite.subject import Subject
 from headway.types import ArmState, Sample, Sent, Vec
 
@@ -93,8 +93,7 @@ class Motion:
 @contextlib.contextmanager
 def moved(subject: Subject, bounds: Bounds) -> Iterator[Motion]:
     """The arm of `subject`, open, active and at rest. Stopped and closed at the end."""
-    if not subject.may_move:
-        raise NotApplicableError("it would move the arm: add --move, and have the stop at hand")
+    subject.want_motion("arm")
     with subject.latest() as newest:
         arm: Arm = newest.source  # type: ignore[assignment]
         arm.activate()

@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 import msgspec
 
+from headway.hil.suite.device_faults import FAULTS as AT_DEVICE
 from headway.hil.suite.line_faults import FACTS, FAULTS
 from headway.hil.suite.results import Result
 
@@ -63,10 +64,11 @@ def line(result: Result, wide: int = 100) -> str:
 
 def matrix(results: Sequence[Result]) -> list[list[str]]:
     """Faults by devices: the first row and column are titles. `ok`: the device came through it as
-    it should; `-`: it does not happen on its line."""
-    kinds = {f"fault {kind}": kind for kind in FAULTS}
+    it should; `-`: it does not happen on its line, or in its emulator."""
+    titles = (*FAULTS, *(f"device {kind}" for kind in AT_DEVICE))
+    kinds = {f"fault {title}": title for title in titles}
     own = {(r.device, r.promise): r for r in results if r.promise in kinds}
-    rows = [["", *FAULTS]]
+    rows = [["", *titles]]
     for device in dict.fromkeys(name for name, _ in own):
         verdicts = (own.get((device, promise)) for promise in kinds)
         said = {"kept": "ok", "broken": "BROKEN", "not applicable": "-"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from headway.hil.suite import commands, host_gone, leaks, line_faults, stops, stream
+from headway.hil.suite import commands, device_faults, host_gone, leaks, line_faults, stops, stream
 from headway.hil.suite.results import Bounds, Found
 from headway.hil.suite.subject import Subject
 
@@ -44,6 +44,11 @@ PROMISES: tuple[Promise, ...] = (
         Promise(f"fault {kind}", "no wrong value, no hang, back again",
                 line_faults.check_of(kind), faults=True)
         for kind in line_faults.FAULTS
+    ),
+    *(
+        Promise(f"fault device {kind}", "told, no wrong value, no hang, back again",
+                device_faults.check_of(kind), faults=True)
+        for kind in device_faults.FAULTS
     ),
     # The last one: some arms have to be switched on by hand afterwards.
     Promise("power off", "a stop of category 0", stops.power_off, _ARM, moves=True),

@@ -12,7 +12,7 @@ from headway.drivers import Context, device_config, open_device
 from headway.edge.control import settings as run_settings
 from headway.edge.control.settings import Settings
 from headway.errors import ConfigError, HeadwayError
-from headway.hil.partners import partners
+from headway.hil.partners import partners, recordings
 from headway.hil.suite.promises import ALL
 from headway.hil.suite.results import Result
 from headway.hil.suite.subject import Subject
@@ -83,7 +83,7 @@ def _world(table: dict[str, Any] | None) -> dict[str, Any]:
 
 def of_all() -> Iterator[Subject | Result]:
     """Every driver kind with its partner; for one that has none, a result that says so."""
-    known = partners()
+    known, recorded = partners(), recordings()
     for folder in ALL:
         for kind in plugins.kinds(f"drivers.{folder}"):
             name = f"{folder} {kind}"
@@ -92,10 +92,12 @@ def of_all() -> Iterator[Subject | Result]:
                 table = {**_EASY, **_MORE.get((folder, kind), {})}
                 if partner is not None:
                     yield Subject(folder, kind, partner=partner)
+                elif (folder, kind) in recorded:
+                    yield Subject(folder, kind, recorded=recorded[folder, kind])
                 elif kind in _NEEDS_NOTHING:
                     yield Subject(folder, kind, table, worlds=_shared(folder, kind, table))
                 else:
-                    why = "no partner: no emulator in hil/emulators names this driver"
+                    why = "no partner: no emulator and no recording of hil names this driver"
                     yield Result(name, "partner", "not applicable", why)
             except HeadwayError as e:
                 yield Result(name, "partner", "not applicable", f"no partner: {e}")

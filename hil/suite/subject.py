@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -15,7 +16,7 @@ from headway.drivers.lock import DeviceLock
 from headway.errors import DeviceError
 from headway.hil.journal import Entry
 from headway.hil.launch import Emulator
-from headway.hil.partners import Partner, Wire
+from headway.hil.partners import Partner, Record, Wire
 from headway.hil.proxy.process import ProxyProcess
 from headway.hil.suite.results import NotApplicableError
 
@@ -25,7 +26,8 @@ SIMULATED = ("null", "sim", "rig", "replay")  # kinds without a device behind th
 
 class Subject:
     """`with Subject(...) as subject:` the device of `kind` in `folder`, with its config `table`;
-    where `partner` is given, an emulator is started for it, and `table` adds to what that says.
+    where `partner` is given, an emulator is started for it, and `table` adds to what that says; so
+    it does where `recorded` makes a recording that the driver plays.
 
     `wire`: the line to it, for the fault proxy, None where that is not known. `may_move`: whether a
     check may move it; by default only where no hardware moves. `may_fault`: whether faults may be
@@ -40,6 +42,7 @@ class Subject:
         *,
         name: str = "",
         partner: Partner | None = None,
+        recorded: Record | None = None,
         wire: Wire | None = None,
         may_move: bool = False,
         may_fault: bool = False,
@@ -49,8 +52,12 @@ class Subject:
         self.folder, self.kind, self.name = folder, kind, name or f"{folder} {kind}"
         self.partner = partner
         self.wire = partner.wire if partner is not None else wire
-        self.hardware = partner is None and kind not in SIMULATED
-        self.may_move = may_move or not self.hardware
+        self._recorded = recorded
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        file = bool((table or {}).get("file"))  # of a camera
+        self.played = recorded is not None or file or kind == "replay"
+        self.hardware = partner is None and not self.played and kind not in SIMULATED
+        self.may_move = (may_move or not self.hardware) and not self.played
         self.may_fault = may_fault or not self.hardware
         self.clock = WallClock(spin_ns=0)
         self._worlds, self._owner = dict(worlds or {}), owner
@@ -69,6 +76,13 @@ class Subject:
             if needs is not None:
                 table = self.partner.table(self._emulator.uri, needs[0])
                 self._owner = (*needs, table)
+        elif self._recorded is not None:
+            self._folder = tempfile.TemporaryDirectory(prefix="headway-recording-")
+            try:
+                self.table = {**self._recorded(Path(self._folder.name)), **self._own}
+            except BaseException:
+                self._folder.cleanup()
+                raise
         return self
 
     def __exit__(
@@ -79,6 +93,8 @@ class Subject:
     ) -> None:
         if self._emulator is not None:
             self._emulator.close()
+        if self._folder is not None:
+            self._folder.cleanup()
 
     @property
     def cfg(self) -> Any:
@@ -156,6 +172,15 @@ class Subject:
         }
         with ProxyProcess(setup) as proxy:
             yield proxy, self.wire.moved(self.table, proxy.uri)
+
+    def want_motion(self, what: str) -> None:
+        """Raises NotApplicableError where a check may not move `what`."""
+        if self.played:
+            raise NotApplicableError("what plays a recording follows no command")
+        if not self.may_move:
+            raise NotApplicableError(
+                f"it would move the {what}: add --move, and have the stop at hand"
+            )
 
     def journal(self) -> list[Entry]:
         """What the emulator has written down. Raises DeviceError where there is none."""

@@ -1,0 +1,77 @@
+"""headway.drivers.servo_bus: what comes over the line in time, and what comes too late."""
+
+from __future__ import annotations
+
+import pytest
+
+from headway.clock import NS, VirtualClock
+from headway.drivers.feetech_servo import Sts3215
+from headway.drivers.servo_bus import ServoBus
+from headway.errors import DeviceError
+
+MS = 1_000_000
+
+
+def answer(data: bytes) -> bytes:
+    """Of servo 1, by the manual."""
+    body = bytes((1, len(data) + 2, 0)) + data
+    return b"\xff\xff" + body + bytes((~sum(body) & 0xFF,))
+
+
+class Line:
+    """A servo whose answer to its n-th request comes `delays_ms[n]` later. It answers with the
+    address that is read, twice."""
+
+    uri = "line"
+
+    def __init__(self, clock: VirtualClock, *delays_ms: float) -> None:
+        self.clock, self._delays = clock, list(delays_ms)
+        self._coming: list[tuple[int, bytes]] = []
+
+    def open(self, timeout_s: float) -> None: ...
+
+    def close(self) -> None: ...
+
+    def write(self, data: bytes, timeout_s: float = 0.5) -> None:
+        due = self.clock.now() + round(self._delays.pop(0) * MS)
+        self._coming.append((due, answer(data[5:6] * 2)))
+        self._coming.sort()
+
+    def read(self, size: int, timeout_s: float) -> bytes:
+        end = self.clock.now() + round(timeout_s * NS)
+        if self._coming and self._coming[0][0] <= end:
+            due, data = self._coming.pop(0)
+            self.clock.sleep_until(due)
+            return data
+        self.clock.sleep_until(end)
+        return b""
+
+    def discard(self) -> None:
+        self._coming = [c for c in self._coming if c[0] > self.clock.now()]
+
+
+def bus_at(*delays_ms: float) -> ServoBus:
+    clock = VirtualClock(1)
+    return ServoBus(Line(clock, *delays_ms), {"one": 1}, clock, 100.0, Sts3215())
+
+
+def test_an_answer_that_comes_too_late_is_not_taken_for_the_next_one():
+    bus = bus_at(30.0, 1.5, 15.0)
+    assert bus.read(1, 56, 2) == bytes((56, 56))
+    assert bus.read(1, 69, 2) == bytes((69, 69))
+
+
+class Noise(Line):
+    """A line that is never silent."""
+
+    def read(self, size: int, timeout_s: float) -> bytes:
+        self.clock.sleep_until(self.clock.now() + 5 * MS)
+        return b"\x00"
+
+
+def test_a_line_that_is_never_silent_does_not_hold_it_up_for_long():
+    clock = VirtualClock(0)
+    bus = ServoBus(Noise(clock, 0, 0, 0), {"one": 1}, clock, 100.0, Sts3215())
+    with pytest.raises(DeviceError, match="no answer of one"):
+        bus.read(1, 56, 2)
+    assert clock.now() < NS
