@@ -173,7 +173,10 @@ class TestRefusals:
 
     def test_requirement_that_is_not_met(self, write, refused, both):
         path = write(**both)
-        refused(path, "--require", "tensorrt", code=5, says="nothing that tensorrt could compute (")
+        refused(
+            path, "--require", "tensorrt", code=5, says="would have policy in ort, PRO head in ort"
+        )
+        refused(path, "--require", "openvino", code=5, says="nothing that openvino could compute (")
         both["pro"]["features"] = "numpy"
         refused(path, "--require", "cpp", code=5, says="would have features in numpy (")
         refused(path, "--require", "cuda", code=5, says="nothing that cuda could compute (")
