@@ -16,6 +16,7 @@ SOURCES := pyproject.toml CMakeLists.txt $(wildcard kernels/cpp/* kernels/cuda/*
 .PHONY: run test test-slow test-nvcc test-hardware test-pythons test-lowest test-wheel fuzz lint bench
 .PHONY: gpu cuda docs models models-workflows study study-smoke peers-lerobot torch gl clean
 .PHONY: hil hil-run hil-peers
+.PHONY: wheel-aarch64 aarch64
 
 run: $(VENV)/.run gl
 	$(PY) -m headway run --episodes 3 --seed 5 --out runs/first --overwrite --report
@@ -46,6 +47,16 @@ test-wheel: $(VENV)/.test gl
 	$(PYTHON) -m venv $(WHEEL_VENV)
 	wheel=$$(echo build/wheel/*.whl) && $(WHEEL_VENV)/bin/python $(PIP) "$$wheel[sim]" || $(PIP_FAILED)
 	$(PY) -m pytest tests/test_wheel.py -rs --wheel-venv=$(WHEEL_VENV)
+
+# Wheels for arm64, as a Jetson is, cross-built on an x86-64 machine for PYTHON: see docs/jetson.md.
+wheel-aarch64:
+	$(PYTHON) scripts/aarch64/wheels.py
+
+# That wheel installed on an arm64 Debian under QEMU, features compared with those of this machine,
+# tests of what depends on the processor, an episode. It downloads, and goes on from where it was.
+# DEBIAN_MIRROR: where Debian's packages come from. QUIETLY: a prefix, such as `nice`.
+aarch64: $(VENV)/.run
+	$(QUIETLY) $(PY) scripts/aarch64/check.py $(if $(DEBIAN_MIRROR),--mirror $(DEBIAN_MIRROR))
 
 test-slow: $(VENV)/.test gl
 	$(PY) -m pytest -m slow
