@@ -6,14 +6,13 @@ only after the GPU driver has answered.
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Callable
 
 from headway.tools.doctor.doctor import Finding, Host, Probe, Status
+from headway.tools.doctor.jetson import GPU, jetson
 
 RT = "real time"
-GPU = "acceleration"
 SOFT = "software"
 DEVICES = "devices"
 
@@ -230,27 +229,6 @@ def gpu(host: Host) -> list[Finding]:
         )
     )  # fmt: skip
     return out
-
-
-def jetson(host: Host) -> list[Finding]:
-    """The power mode of a Jetson; nothing on other machines."""
-    text = host.read("/etc/nv_tegra_release")
-    if text is None:
-        return []
-    mode = host.run("nvpmodel", "-q") or ""
-    model = host.read("/proc/device-tree/model") or "Jetson"
-    power = mode.splitlines()[0].rpartition(":")[2].strip() if mode else "unknown"
-    full = "MAXN" in power.upper()
-    # Not 0 on every board: an Orin Nano Super has 15 W there.
-    conf = host.read("/etc/nvpmodel.conf") or ""
-    modes = re.findall(r"<\s*POWER_MODEL\s+ID=(\d+)\s+NAME=(\S*MAXN\S*)", conf)
-    number = modes[0][0] if modes else "N"
-    step = "" if full else f"for full clocks: sudo nvpmodel -m {number} && sudo jetson_clocks"
-    if not (full or modes):
-        step += "; N is the number of the mode MAXN in /etc/nvpmodel.conf"
-    release = text.splitlines()[0].lstrip("# ").split(", GCID")[0]
-    found = f"{model}, {release}, power mode {power}"
-    return [Finding(GPU, "Jetson", "ok" if full else "warn", found, step)]
 
 
 BASE = (
