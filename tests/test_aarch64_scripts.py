@@ -3,6 +3,7 @@ twice, and what they say of a machine that lacks something."""
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -74,6 +75,23 @@ class TestStages:
         with pytest.raises(KeyboardInterrupt):
             stages.run_all([stages.Stage("a", "2", interrupted)], tmp_path / "done")
         assert run(("a", "1", ())) == (["a"], [])
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    def test_a_signal_ends_the_command_as_well(self, number):
+        waits = "import signal; print('up', flush=True); signal.pause()"
+        code = (
+            "import sys; sys.path.insert(0, sys.argv[1]); import stages; sys.exit(stages.stoppable("
+            "lambda: stages.call([sys.executable, '-c', sys.argv[2]], 'it')))"
+        )
+        with subprocess.Popen(
+            [sys.executable, "-c", code, FOLDER, waits], stdout=subprocess.PIPE, text=True
+        ) as started:
+            assert started.stdout is not None
+            assert started.stdout.readline() == "up\n"
+            started.send_signal(number)
+            said = started.stdout.read()  # to the end, which is there once both have ended
+        assert started.returncode == 130
+        assert "the same command goes on with this stage" in said
 
     def test_contents_are_names_and_bytes(self, stages, tmp_path):
         (tmp_path / "x").write_text("1")

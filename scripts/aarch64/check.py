@@ -19,7 +19,7 @@ from pathlib import Path
 
 import needs
 from emulated import PACKAGES, QEMU_RELEASE, Emulated
-from stages import Stage, call, contents, digest, run_all
+from stages import Stage, call, contents, digest, run_all, stoppable
 from wheels import ROOT, VERSION, Wheels, only
 
 HERE = Path(__file__).resolve().parent
@@ -70,11 +70,16 @@ class Check:
         machine = self.machine
         how = contents([HERE / "emulated.py"])
         bits = contents([HERE / "same_bits.py", ROOT / "kernels"])
-        about = contents([ROOT / "tests", ROOT / "examples", Path(__file__)])
+        about = contents([ROOT / "tests", ROOT / "examples"])
         built, made = self.wheels.names, f"machine {machine.release}"
         installed = f"packages for {VERSION}"
         tests = [
-            Stage(f"tests of {name}", about, lambda names=names: self._test(names), (installed,))
+            Stage(
+                f"tests of {name}",
+                digest(about, *names),
+                lambda names=names: self._test(names),
+                (installed,),
+            )
             for name, names in TESTS.items()
         ]
         return [
@@ -171,4 +176,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(stoppable(main))

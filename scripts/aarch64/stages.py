@@ -8,6 +8,7 @@ that was interrupted goes on with the stage it was at.
 from __future__ import annotations
 
 import hashlib
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -82,6 +83,17 @@ def run_all(
         print(f"{head} done in {took / 60:.1f} min", flush=True)
         digests[stage.name] = wanted
     return failed
+
+
+def stoppable(main: Callable[[], int]) -> int:
+    """The exit status of `main`, which Ctrl-C and SIGTERM stop together with the command that it
+    has started."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        return main()
+    except KeyboardInterrupt:
+        print("stopped: the same command goes on with this stage", flush=True)
+        return 130
 
 
 def call(command: Sequence[str | Path], what: str, env: Mapping[str, str] | None = None) -> None:

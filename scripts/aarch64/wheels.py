@@ -18,7 +18,7 @@ import venv
 from pathlib import Path
 
 import needs
-from stages import Stage, StageError, call, contents, digest, run_all
+from stages import Stage, StageError, call, contents, digest, run_all, stoppable
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -161,4 +161,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(stoppable(main))
