@@ -54,7 +54,7 @@ def wrong_python(version: tuple[int, int]) -> str:
     known = " or ".join("{}.{}".format(*v) for v in RELEASES)
     return (
         "the emulated machine is a Debian, whose Python is {}, found {}.{}: name such a Python, "
-        "for example\n  make aarch64 PYTHON=python3.11".format(known, *version)
+        "for example\n  make aarch64 PYTHON=python3.11 VENV=.venv-3.11".format(known, *version)
     )
 
 
