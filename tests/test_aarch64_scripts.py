@@ -3,6 +3,7 @@ twice, and what they say of a machine that lacks something."""
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -262,3 +263,17 @@ class TestSameBits:
         found = bits.features(bits.telemetry(6, 3000, 0), 500.0)
         still = (found == found[0]).all(axis=0).mean()
         assert still < 0.1
+
+
+@pytest.mark.parametrize("name", ["headway.service", "Containerfile"])
+def test_what_a_jetson_is_told_to_run_is_a_command_of_headway(name, capsys):
+    from headway.__main__ import main
+
+    text = (ROOT / "examples" / "jetson" / name).read_text()
+    line = next(x for x in text.splitlines() if "headway run " in x)
+    flags = re.findall(r"--[a-z-]+", line.partition("headway run ")[2])
+    assert {"--config", "--realtime", "--out"} <= set(flags)
+    with pytest.raises(SystemExit):
+        main(["run", "--help"])
+    said = capsys.readouterr().out
+    assert [flag for flag in flags if flag not in said] == []
