@@ -222,7 +222,7 @@ class TestEmulation:
     def test_all_that_is_tested_there_exists(self):
         import check
 
-        files = [ROOT / "tests" / f"test_{n}.py" for names in check.TESTS.values() for n in names]
+        files = [ROOT / f for names in check.TESTS.values() for f in check.files_of(names)]
         assert [f.name for f in files if not f.is_file()] == []
         assert len(set(files)) == len(files)
 

@@ -58,6 +58,11 @@ def platforms() -> list[str]:
     return [f"--platform={name}" for name in (*names, "manylinux2014_aarch64", "linux_aarch64")]
 
 
+def files_of(names: tuple[str, ...]) -> list[str]:
+    """The test files called `names`, from the root of the checkout."""
+    return [f"tests/test_{name}.py" for name in names]
+
+
 class Check:
     """The stages from the sources to what the emulated machine says."""
 
@@ -70,13 +75,14 @@ class Check:
         machine = self.machine
         how = contents([HERE / "emulated.py"])
         bits = contents([HERE / "same_bits.py", ROOT / "kernels"])
-        about = contents([ROOT / "tests", ROOT / "examples"])
+        helpers = [p for p in (ROOT / "tests").glob("*.py") if not p.name.startswith("test_")]
+        about = contents([*helpers, ROOT / "examples"])
         built, made = self.wheels.names, f"machine {machine.release}"
         installed = f"packages for {VERSION}"
         tests = [
             Stage(
                 f"tests of {name}",
-                digest(about, *names),
+                about + contents([ROOT / file for file in files_of(names)]),
                 lambda names=names: self._test(names),
                 (installed,),
             )
@@ -137,9 +143,16 @@ class Check:
         self.machine.run(words, "features that are not those of x86")
 
     def _test(self, names: tuple[str, ...]) -> None:
-        files = [f"tests/test_{name}.py" for name in names]
         marks = "not slow and not hardware"
-        words = [self.machine.python, "-m", "pytest", "-m", marks, "--durations=5", *files]
+        words = [
+            self.machine.python,
+            "-m",
+            "pytest",
+            "-m",
+            marks,
+            "--durations=5",
+            *files_of(names),
+        ]
         self.machine.run(words, "tests", "/checkout")
 
     def _episode(self) -> None:
