@@ -16,6 +16,7 @@ SOURCES := pyproject.toml CMakeLists.txt $(wildcard kernels/cpp/* kernels/cuda/*
 .PHONY: run test test-extras test-slow test-nvcc test-hardware test-pythons test-lowest test-wheel fuzz lint
 .PHONY: bench gpu cuda docs models models-workflows models-wide study study-smoke peers-lerobot torch gl
 .PHONY: clean hil hil-run hil-peers test-tensorrt
+.PHONY: wheel-aarch64 aarch64
 
 run: $(VENV)/.run gl
 	$(PY) -m headway run --episodes 3 --seed 5 --out runs/first --overwrite --report
@@ -51,6 +52,16 @@ test-wheel: $(VENV)/.test gl
 # interrupted, and goes on from there. ARGS='--only ur' tries one, ARGS=--again all of them again.
 test-extras:
 	$(PYTHON) scripts/extras.py $(ARGS)
+
+# Wheels for arm64, as a Jetson is, cross-built on an x86-64 machine for PYTHON: see docs/jetson.md.
+wheel-aarch64:
+	$(PYTHON) scripts/aarch64/wheels.py
+
+# That wheel installed on an arm64 Debian under QEMU, features compared with those of this machine,
+# tests of what depends on the processor, an episode. It downloads, and goes on from where it was.
+# DEBIAN_MIRROR: where Debian's packages come from. QUIETLY: a prefix, such as `nice`.
+aarch64: $(VENV)/.run
+	$(QUIETLY) $(PY) scripts/aarch64/check.py $(if $(DEBIAN_MIRROR),--mirror $(DEBIAN_MIRROR))
 
 test-slow: $(VENV)/.test gl
 	$(PY) -m pytest -m slow

@@ -3,7 +3,8 @@
 The rig (`headway.hil.rig`) steps the physics and writes the state, each emulator reads it when its
 device would measure. In the other direction there is one place per kind of command, with one
 writer each. A counter before and after tells a reader that what it has read is of one piece: it is
-odd while the writer writes.
+odd while the writer writes. Fences keep the counter and the numbers in order on CPUs that reorder
+loads and stores.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from headway.config import Struct
+from headway.edge.recording.fence import fence_of
 from headway.errors import DeviceError
 from headway.hil.plant import PlantState
 from headway.types import Vec
@@ -35,6 +37,7 @@ class Block:
         self.ints = np.frombuffer(memory, np.int64, 1 + ints, offset)
         self.floats = np.frombuffer(memory, np.float64, floats, offset + 8 * (1 + ints))
         self.end = offset + 8 * (1 + ints + floats)
+        self._fence = fence_of()
 
     @property
     def count(self) -> int:
@@ -45,7 +48,9 @@ class Block:
     def writing(self) -> Iterator[None]:
         """Around a change of the numbers, by the only writer."""
         self.ints[0] += 1
+        self._fence()
         yield
+        self._fence()
         self.ints[0] += 1
 
     def read(self) -> tuple[list[int], Vec]:
@@ -54,7 +59,9 @@ class Block:
         until = time.monotonic() + _DEAD_S
         while True:
             before = self.count
+            self._fence()
             found = self.ints[1:].tolist(), self.floats.copy()
+            self._fence()
             if before % 2 == 0 and before == self.count:
                 return found
             if time.monotonic() > until:

@@ -154,7 +154,14 @@ def test_a_jetson_and_a_realtime_kernel() -> None:
     found = by_name(host)
     jetson = "NVIDIA Jetson AGX Orin, R36 (release), REVISION: 4.0, power mode MODE_30W"
     assert found["Jetson"].found == jetson
-    assert "nvpmodel -m 0" in found["Jetson"].next_step
+    assert "N is the number of the mode MAXN" in found["Jetson"].next_step
+    host.files["/etc/nvpmodel.conf"] = (
+        "< POWER_MODEL ID=0 NAME=15W >\n< POWER_MODEL ID=2 NAME=MAXN_SUPER >\n"
+    )
+    step = by_name(host)["Jetson"].next_step
+    assert step == "for full clocks: sudo nvpmodel -m 2 && sudo jetson_clocks"
+    host.commands["nvpmodel", "-q"] = "NV Power Mode: MAXN_SUPER\n2"
+    assert (by_name(host)["Jetson"].status, by_name(host)["Jetson"].next_step) == ("ok", "")
     assert found["kernel"].status == "ok"
 
 

@@ -16,6 +16,8 @@ import mmap
 import os
 import struct
 
+from headway.edge.recording.fence import fence_of
+
 HEADER = 4096
 _TEXT = 64
 _MADV_POPULATE_WRITE = 23  # Linux 5.14; Python has no name for it
@@ -45,6 +47,7 @@ class Ring:
         self.memory = mmap.mmap(fd, size)
         self._header = memoryview(self.memory)
         self.words = self._header[:_TEXT].cast("Q")
+        self.fence = fence_of()
 
     def populate(self) -> None:
         """Make every page resident and writable. The first touch of one is a page fault, 25 to 45
@@ -59,7 +62,8 @@ class Ring:
 
     @property
     def error(self) -> str:
-        """Why the writer has failed, as it said by `fail`."""
+        """Why the writer has failed, as it said by `fail`. To be read once STATE is FAILED."""
+        self.fence()
         return bytes(self.memory[_TEXT : _TEXT + self.words[ERROR]]).decode(errors="replace")
 
     def fail(self, text: str) -> None:
@@ -68,7 +72,13 @@ class Ring:
         data = text.encode()[: HEADER - _TEXT]
         self.memory[_TEXT : _TEXT + len(data)] = data
         self.words[ERROR] = len(data)
-        self.words[STATE] = FAILED
+        self.become(FAILED)
+
+    def become(self, state: int) -> None:
+        """The writer's side: from now on its STATE is `state`. Who sees that also sees everything
+        that was written to the header before."""
+        self.fence()
+        self.words[STATE] = state
 
     def close(self) -> None:
         """Unmap the memory. Raises BufferError while somebody still holds a view of it."""

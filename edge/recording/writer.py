@@ -186,9 +186,11 @@ def _serve(log: Log, shared: Ring, bell: int, status: int, parent: int) -> None:
             else:
                 at = ring.PAYLOAD + pos % shared.capacity
                 log.add(channel, t_ns, seq, memory[at : at + length])
+                shared.fence()  # the payload was read before the loop may overwrite it
                 words[ring.CONSUMED] = pos + length
             words[ring.ACKNOWLEDGED] = log.acknowledged
             taken += 1
+            shared.fence()  # and so was the note
             words[ring.TAKEN] = taken
             if taken % BATCH == 0:  # somebody may wait for room
                 _wake(status)
@@ -220,11 +222,11 @@ def main(argv: list[str]) -> int:
         size = shared.words[ring.SETUP]
         setup = json.loads(shared.memory[ring.PAYLOAD : ring.PAYLOAD + size])
         log = Log(fd, setup, tap)
-        shared.words[ring.STATE] = ring.READY
+        shared.become(ring.READY)
         _wake(status)
         _serve(log, shared, bell, status, parent)
         shared.words[ring.ACKNOWLEDGED] = log.acknowledged
-        shared.words[ring.STATE] = ring.DONE
+        shared.become(ring.DONE)
     except Exception as e:
         if log is not None:  # half a chunk is of no use to anybody, and a full disk gets it back
             with contextlib.suppress(OSError):

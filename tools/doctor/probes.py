@@ -10,9 +10,9 @@ import sys
 from collections.abc import Callable
 
 from headway.tools.doctor.doctor import Finding, Host, Probe, Status
+from headway.tools.doctor.jetson import GPU, jetson
 
 RT = "real time"
-GPU = "acceleration"
 SOFT = "software"
 DEVICES = "devices"
 
@@ -229,21 +229,6 @@ def gpu(host: Host) -> list[Finding]:
         )
     )  # fmt: skip
     return out
-
-
-def jetson(host: Host) -> list[Finding]:
-    """The power mode of a Jetson; nothing on other machines."""
-    text = host.read("/etc/nv_tegra_release")
-    if text is None:
-        return []
-    mode = host.run("nvpmodel", "-q") or ""
-    model = host.read("/proc/device-tree/model") or "Jetson"
-    power = mode.splitlines()[0].rpartition(":")[2].strip() if mode else "unknown"
-    full = "MAXN" in power.upper()
-    step = "" if full else "for full clocks: sudo nvpmodel -m 0 && sudo jetson_clocks"
-    release = text.splitlines()[0].lstrip("# ").split(", GCID")[0]
-    found = f"{model}, {release}, power mode {power}"
-    return [Finding(GPU, "Jetson", "ok" if full else "warn", found, step)]
 
 
 BASE = (

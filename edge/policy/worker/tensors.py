@@ -4,7 +4,8 @@
 tells the other one which slot is new. It does so over a socket, because a system call orders the
 stores before it, also on CPUs that reorder stores. Each slot has two counters, one written before
 its arrays and one after (a sequence lock, Lameter 2005). If the writer overwrites a slot while it
-is read, the reader sees that the counters differ.
+is read, the reader sees that the counters differ. Fences keep the counters and the arrays in order
+on CPUs, as those of a Jetson, that reorder loads and stores.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from headway.edge.recording.fence import fence_of
 
 Fields = Mapping[str, tuple[str, tuple[int, ...]]]  # name -> dtype, shape
 
@@ -35,6 +38,7 @@ class Tensors:
 
     def __init__(self, fields: Fields, slots: int, fd: int = -1) -> None:
         self.slots = slots
+        self._fence = fence_of()
         at, places = 0, []
         for name, (dtype, shape) in fields.items():
             size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
@@ -71,15 +75,18 @@ class Tensors:
         """Begin to write number `seq` (> 0) into `slot`. Returns the arrays to be overwritten; call
         `end` afterwards."""
         self._words[1 + 2 * slot] = seq
+        self._fence()
         return self.views[slot]
 
     def end(self, slot: int, seq: int) -> None:
         """Number `seq` is now complete in `slot`."""
+        self._fence()
         self._words[2 + 2 * slot] = seq
 
     def whole(self, slot: int, seq: int) -> bool:
         """Whether `slot` holds number `seq` and nobody is overwriting it. To be called after the
         arrays were copied: if it returns False, the copy is of no use."""
+        self._fence()
         first, last = self._words[1 + 2 * slot], self._words[2 + 2 * slot]
         return bool(first == seq and last == seq)
 

@@ -1,10 +1,12 @@
 // headway.edge.recording._tick: what every tick does beside the guard (see edge/recording/tick.py; the Python is in
-// edge/recording/pen.py, edge/control/audit.py, edge/control/row.py and edge/control/payload.py, which this follows).
+// edge/recording/pen.py, edge/control/audit.py, edge/control/row.py and edge/control/payload.py, which this follows),
+// and the fence of edge/recording/fence.py.
 #include <nanobind/stl/optional.h>
 #include <sched.h>
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -265,7 +267,9 @@ class Tool {
 
 NB_MODULE(_tick, m) {
   using nb::arg;
-  m.attr("VERSION") = 2;  // edge/recording/tick.py wants this one
+  m.attr("VERSION") = 3;  // edge/recording/tick.py wants this one
+  // Nothing on x86, whose loads and stores keep these orders by themselves; `dmb ish` on arm64.
+  m.def("fence", [] { std::atomic_thread_fence(std::memory_order_acq_rel); });
   nb::class_<Pen>(m, "Pen")
       .def(nb::init<nb::handle>(), arg("memory"))
       .def("put", &Pen::put)
