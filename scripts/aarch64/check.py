@@ -24,7 +24,7 @@ from wheels import ROOT, VERSION, Wheels, only
 
 HERE = Path(__file__).resolve().parent
 # With Headway and its simulated cell: what the tests below import.
-WITH = ("pytest>=8", "hypothesis>=6.100", "onnx>=1.16", "msgpack>=1.0")
+WITH = ("pytest>=8", "hypothesis>=6.100", "onnx>=1.16", "msgpack>=1.0", "tomli>=2", "scipy>=1.11.1")
 # Tests of what depends on the processor: compiled parts, the order of loads and stores, numbers as
 # bytes, clocks. Tests of everything else would say nothing more here.
 TESTS = {

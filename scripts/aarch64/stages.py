@@ -105,7 +105,7 @@ def call(command: Sequence[str | Path], what: str, env: Mapping[str, str] | None
     except OSError as e:
         raise StageError(f"{what}: {line[0]} could not be started ({e.strerror})") from None
     if code:
-        shown = " ".join(line)
+        shown = " ".join(line).replace("\n", "; ")
         raise StageError(
             f"{what}: exit status {code} of {shown[:400]}{' ...' if len(shown) > 400 else ''}"
         )
