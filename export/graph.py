@@ -7,12 +7,12 @@ import hashlib
 import logging
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import onnx
 
 from headway.edge.engines.engine import Declared
 from headway.errors import BundleError, Missing
-from headway.export.onnx import bare
 
 # Protocol buffers end at 2 GiB; nodes and shapes need some room beside the weights.
 EXTERNAL_ABOVE = 1_900_000_000
@@ -28,6 +28,21 @@ def read(path: Path) -> onnx.ModelProto:
         raise BundleError(
             f"wanted an ONNX model at {path}, found none that can be read: {e}"
         ) from None
+
+
+def bare(model: bytes) -> bytes:
+    """The model without the exporter's notes: they contain lines of source code and paths of the
+    machine on which it was made."""
+    whole = onnx.load_from_string(model)
+    graph = whole.graph
+    things: list[Any] = [
+        whole, graph, *graph.node, *graph.value_info, *graph.initializer, *graph.input,
+        *graph.output, *whole.functions,
+    ]  # fmt: skip
+    for thing in things:
+        del thing.metadata_props[:]
+        thing.doc_string = ""
+    return bytes(whole.SerializeToString())
 
 
 def weights(model: onnx.ModelProto) -> int:

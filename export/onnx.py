@@ -17,6 +17,7 @@ from headway.bundle import Tensor
 from headway.edge.engines.backends import ort
 from headway.edge.engines.engine import TensorSpec
 from headway.errors import BundleError
+from headway.export.graph import bare
 
 OPSET = 20
 TOLERANCE = 1e-4  # largest absolute difference on the sample inputs
@@ -120,21 +121,6 @@ def check(
                 )
         engine.close()
     return largest
-
-
-def bare(model: bytes) -> bytes:
-    """The model without the exporter's notes: they contain lines of source code and paths of the
-    machine on which it was made."""
-    whole = onnx.load_from_string(model)
-    graph = whole.graph
-    things: list[Any] = [
-        whole, graph, *graph.node, *graph.value_info, *graph.initializer, *graph.input,
-        *graph.output, *whole.functions,
-    ]  # fmt: skip
-    for thing in things:
-        del thing.metadata_props[:]
-        thing.doc_string = ""
-    return bytes(whole.SerializeToString())
 
 
 def _tensor(name: str, value: torch.Tensor) -> Tensor:
