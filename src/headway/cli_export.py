@@ -77,16 +77,17 @@ def quantize(
 ) -> int:
     """Make bundles of lower precision of a policy, and print what each costs.
 
-    A precision is written only where its answers keep the bar on observations that it was not
-    calibrated with; int8 goes into the layers that bear it (docs/export.md).
+    A precision is written only where its answers keep the bar on observations that it was neither
+    calibrated nor chosen with; int8 goes into the layers that bear it (docs/export.md).
 
     Args:
         bundle: folder of the policy's bundle.
         out: folder for the bundles, one per precision, and precision.json.
         precision: fp16 and bf16 by modelopt; int8 in as many layers as keep the bar.
-        observed: recordings, or folders of them, whose observations calibrate and judge.
+        observed: recordings, or folders of them, whose observations calibrate, choose and judge.
         samples: instead, .npz file with an array of inputs for each input by name.
-        count: how many observations; half of them calibrate, half of them judge.
+        count: how many observations; a third each calibrates, chooses what gets the precision, and
+            judges the outcome.
         bar: least worst cosine between the answers and those of the original.
         overwrite: replace bundles in --out.
     """
