@@ -118,6 +118,11 @@ def test_a_choice_that_does_not_hold_on_other_observations_is_refused(
     assert row["chosen_cosine"] >= 0.999 > row["cosine"]
     assert not row["kept"]
     assert not (out / "int8").exists()
+    assert main([*args, "--precision", "int8", "--choose-bar", "0.9999"]) == 1
+    assert json.loads((out / "precision.json").read_text())["choose_bar"] == 0.9999
+    assert "worst cosine 0.9999 on those that choose" in capsys.readouterr().out
+    assert main([*args, "--precision", "int8", "--choose-bar", "0.5"]) == 2
+    assert "--choose-bar" in capsys.readouterr().err
 
 
 def test_a_recording_goes_to_one_part() -> None:

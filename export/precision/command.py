@@ -37,8 +37,9 @@ _RUNS = 30  # of a latency
 @dataclass(frozen=True)
 class Options:
     """What the command was asked for: `kinds` of precision; where the observations come from, as
-    for `headway export`; the `bar`, the least worst cosine; `out`, the folder for the bundles, one
-    per precision, and the report."""
+    for `headway export`; the `bar`, the least worst cosine; `choose_bar`, the same while choosing
+    what gets a precision (None: the bar): a higher one leaves room for observations that the choice
+    did not see; `out`, the folder for the bundles, one per precision, and the report."""
 
     out: Path
     kinds: tuple[str, ...] = KINDS
@@ -46,7 +47,13 @@ class Options:
     samples: Path | None = None
     count: int = 100
     bar: float = parity.MIN_COSINE
+    choose_bar: float | None = None
     overwrite: bool = False
+
+    @property
+    def choosing(self) -> float:
+        """The least worst cosine while choosing."""
+        return self.bar if self.choose_bar is None else self.choose_bar
 
 
 @dataclass(frozen=True)
@@ -74,6 +81,11 @@ def quantize_command(path: Path, options: Options) -> int:
     for kind in options.kinds:
         if kind not in KINDS:
             raise ConfigError(f"wanted --precision of {', '.join(KINDS)}, found {kind}")
+    if options.choosing < options.bar:
+        raise ConfigError(
+            f"wanted --choose-bar of {options.bar:g} (--bar) or more, found {options.choosing:g}: "
+            "what is chosen below the bar would be refused"
+        )
     source = bundle.load(path)
     if source.manifest.policy is None:
         raise ConfigError(f"wanted a policy's bundle, found {source.manifest.kind}: {path}")
@@ -88,13 +100,14 @@ def quantize_command(path: Path, options: Options) -> int:
     with tempfile.TemporaryDirectory(prefix="headway-quantize-") as folder:
         made = _Quantizer(source, given, options, Path(folder))
         rows = [made.original(), *(made.row(kind) for kind in options.kinds)]
-    text = table(rows, source.manifest.policy.output, given, options.bar)
+    text = table(rows, source.manifest.policy.output, given, options)
     print(text)
     options.out.mkdir(parents=True, exist_ok=True)
     report = {
         "policy": source.manifest.name,
         "model_sha256": source.manifest.files[source.manifest.onnx].sha256,
         "bar": options.bar,
+        "choose_bar": options.choosing,
         "samples": {**given.counts, "dealt": given.dealt},
         "rows": [asdict(r) for r in rows],
         "sensitivity": made.sensitivity,
@@ -169,7 +182,7 @@ class _Quantizer:
         model = halves.halved(self._model, half, self._given.calibrate)
         seen = halves.emulated(model, half)
         all_of_it = plan.worst(self._gaps(seen))
-        if all_of_it >= self._options.bar:
+        if all_of_it >= self._options.choosing:
             return model, seen, "all of it"
         print(f"{kind} in all of it: worst cosine {all_of_it:.6f}, so part by part:")
         whole = named(self._model)
@@ -179,7 +192,7 @@ class _Quantizer:
 
         found = plan.sensitivities(halves.blocks(whole), apply, self._gaps, kind)
         self._note(kind, found)
-        best = plan.mixed(apply, self._gaps, self._options.bar, found)
+        best = plan.mixed(apply, self._gaps, self._options.choosing, found)
         chosen = list(best.chosen)
         # autocast may round more than was asked for, at the borders of the parts
         while chosen:
@@ -187,7 +200,7 @@ class _Quantizer:
             kept = [n.name for n in whole.graph.node if n.name not in taken]
             model = halves.halved(whole, half, self._given.calibrate, kept)
             seen = halves.emulated(model, half)
-            if plan.worst(self._gaps(seen)) >= self._options.bar:
+            if plan.worst(self._gaps(seen)) >= self._options.choosing:
                 nodes = len(whole.graph.node)
                 return (
                     model,
@@ -204,7 +217,7 @@ class _Quantizer:
         everything = plan.worst(self._gaps(calibrated.quantised(every)))
         print(f"int8 in all {len(found)} layers: worst cosine {everything:.6f}")
         self._note("int8", found)
-        chosen = plan.mixed(calibrated.quantised, self._gaps, self._options.bar, found)
+        chosen = plan.mixed(calibrated.quantised, self._gaps, self._options.choosing, found)
         model = calibrated.quantised(chosen.chosen)
         if not chosen.chosen:
             return model, model, _NOTHING
@@ -255,11 +268,12 @@ class _Quantizer:
 _NOTHING = "no part keeps the bar"
 
 
-def table(rows: Sequence[Row], output: str, given: Splits, bar: float) -> str:
+def table(rows: Sequence[Row], output: str, given: Splits, options: Options) -> str:
     """The rows as text; `output` is the policy's, `given` are the observations."""
     lines = [
         f"{given}",
-        f"bar: worst cosine {bar:g} on those that judge, which nothing was made or chosen with",
+        f"bars: worst cosine {options.choosing:g} on those that choose, {options.bar:g} on those "
+        "that judge",
         f"precision  size [MB]  CPU [ms]  cosine: chosen  judged    {output}: judged   max-abs  ",
     ]
     for r in rows:

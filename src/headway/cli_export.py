@@ -73,6 +73,7 @@ def quantize(
     samples: Path | None = None,
     count: int = 100,
     bar: float = 0.999,
+    choose_bar: float | None = None,
     overwrite: bool = False,
 ) -> int:
     """Make bundles of lower precision of a policy, and print what each costs.
@@ -89,6 +90,8 @@ def quantize(
         count: how many observations; a third each calibrates, chooses what gets the precision, and
             judges the outcome.
         bar: least worst cosine between the answers and those of the original.
+        choose_bar: the same while choosing [--bar]; a higher one leaves room for observations that
+            the choice did not see.
         overwrite: replace bundles in --out.
     """
     from headway.errors import Missing
@@ -99,7 +102,7 @@ def quantize(
         raise Missing(f"quantizing wants onnx: pip install 'headway[precision]' ({e})") from None
 
     return quantize_command(
-        bundle, Options(out, precision, observed, samples, count, bar, overwrite)
+        bundle, Options(out, precision, observed, samples, count, bar, choose_bar, overwrite)
     )
 
 
