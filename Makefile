@@ -226,11 +226,12 @@ study-smoke: $(VENV)/.test torch gl
 LEROBOT_VENV ?= .venv-lerobot
 export LEROBOT_VENV
 PEER := examples/lerobot_act
-peers-lerobot: $(LEROBOT_VENV)/.lerobot
+peers-lerobot: $(LEROBOT_VENV)/.lerobot $(VENV)/.learn
 	for size in small full; do \
 	    out=runs/lerobot_act/$$size; \
-	    $(LEROBOT_VENV)/bin/python $(PEER)/record.py --size $$size --out $$out \
-	    && $(LEROBOT_VENV)/bin/python $(PEER)/export.py $$out/checkpoint --out $$out || exit 1; \
+	    PYTHONPATH=export/lerobot $(LEROBOT_VENV)/bin/python $(PEER)/record.py --size $$size --out $$out \
+	    && $(PY) -m headway export $$out/checkpoint --python $(LEROBOT_VENV)/bin/python --robot so101 \
+	        --out $$out/bundle --overwrite || exit 1; \
 	done
 
 # The last torchvision that decodes videos, and PyAV as LeRobot wants it: with torchcodec, which LeRobot
@@ -257,11 +258,11 @@ $(VENV)/.test: $(VENV)/bin/python $(SOURCES) $(CONSTRAINTS)
 	$(PY) $(HEADWAY) '.[sim,test]' || $(PIP_FAILED)
 	@touch $@ $(VENV)/.run
 
-# PyTorch only for learning. On machines where this brings CUDA packages that are not wanted,
+# PyTorch only for learning and for exports. On machines where this brings CUDA packages that are not wanted,
 # install a CPU build of it into .venv first.
 $(VENV)/.learn: $(VENV)/.test
 	$(PY) $(PIP) torch==2.13.0 || $(PIP_FAILED)
-	$(PY) $(HEADWAY) '.[sim,test,learn]' || $(PIP_FAILED)
+	$(PY) $(HEADWAY) '.[sim,test,learn,export]' || $(PIP_FAILED)
 	@touch $@
 
 # The simulated camera renders through EGL or OSMesa, which are system libraries.

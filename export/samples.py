@@ -83,23 +83,33 @@ def recordings(paths: Iterable[Path]) -> list[Path]:
 
 
 def recorded(bundle: Bundle, files: Sequence[Path], limit: int) -> list[Sample]:
+    """The samples of `by_recording`, those of all recordings in one list."""
+    return [sample for group in by_recording(bundle, files, limit) for sample in group]
+
+
+def by_recording(bundle: Bundle, files: Sequence[Path], limit: int) -> list[list[Sample]]:
     """Up to `limit` samples for the policy of `bundle`, as it would have seen what the recordings
-    `files` show, spread over all of them. Raises SpecMismatch for a policy that wants what
-    recordings do not have, and RecordingError for one without a fitting observation."""
+    `files` show, spread over all of them: a list for each recording that has some. Raises
+    SpecMismatch for a policy that wants what recordings do not have, and RecordingError for one
+    without a fitting observation."""
     each = min(PER_EPISODE, limit) if len(files) * PER_EPISODE >= limit else -(-limit // len(files))
     used = files[:: max(1, len(files) * each // limit)]
-    found: list[Sample] = []
+    found: list[list[Sample]] = []
+    left = limit
     seer = _Seer(bundle)
     for path in used:
-        found += seer.samples(open_recording(path), each, len(found))
-        if len(found) >= limit:
+        group = list(seer.samples(open_recording(path), min(each, left), limit - left))
+        left -= len(group)
+        if group:
+            found.append(group)
+        if left <= 0:
             break
     if not found:
         raise RecordingError(
             f"wanted observations with images of {', '.join(seer.cameras) or 'no camera'}, found "
             f"none in {len(used)} recordings: name recordings of this robot"
         )
-    return found[:limit]
+    return found
 
 
 class _Seer:

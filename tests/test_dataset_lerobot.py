@@ -44,7 +44,7 @@ def lerobot(tmp_path):
         out = tmp_path / f"{what}.npz"
         env = {
             "PATH": os.environ["PATH"], "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hf"),
-            "PYTHONPATH": str(ROOT / "examples" / "lerobot_act"),
+            "PYTHONPATH": str(ROOT / "export" / "lerobot"),
         }  # fmt: skip
         done = subprocess.run(
             [python, "-W", "ignore", PEER, what, folder, out],

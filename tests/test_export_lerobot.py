@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ ROOT = Path(__file__).parents[1]
 PYTHON = ROOT / os.environ.get("LEROBOT_VENV", ".venv-lerobot") / "bin" / "python"
 RECORDED = ROOT / "runs" / "lerobot_act" / "small"
 UNIT = 13.6  # [deg, %]: the least standard deviation that the recording normalises with
+HALF = 52.5  # [deg, %]: the least half width that `lerobot_diffusion` normalises with
 CAMERAS = ("front", "wrist")
 ABOUT = About(
     kind="act", columns=6, state=6, state_input="observation.state", played=100, scale=(1.0,) * 6,
@@ -110,4 +112,38 @@ def test_act_answers_as_lerobot_does(
         sent = data["action"][begin:end]
         assert np.ptp(sent, axis=0).min() > 0.01
         assert np.abs(ours - sent).max() <= 1e-5 * UNIT
+    engine.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["DDIM", "DDPM"])
+def test_diffusion_answers_as_lerobot_does(lerobot: Path, tmp_path: Path, kind: str) -> None:
+    """On what LeRobot's `predict_action` sent for known noise; the script knows no Headway."""
+    peer = Path(__file__).with_name("lerobot_diffusion.py")
+    environment = {"PATH": os.environ["PATH"], "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
+    environment["PYTHONPATH"] = str(ROOT / "export" / "lerobot")
+    subprocess.run(
+        [lerobot, "-W", "ignore", peer, tmp_path, kind], check=True, env=environment, timeout=600
+    )
+    out = tmp_path / "bundle"
+    args = ["--python", str(lerobot), "--robot", "so101", "--out", str(out)]
+    assert main(["export", str(tmp_path / "checkpoint"), *args]) == 0
+    made = load(out)
+    assert made.manifest.provenance.metrics["parity.actions.max_abs_scaled"] <= 1e-5
+    policy = made.manifest.policy
+    assert policy is not None
+    assert policy.noise is not None
+    assert (policy.steps, policy.noise.thought) == (2, ())
+    with np.load(tmp_path / "reference.npz") as found:
+        data = {name: found[name] for name in found.files}
+    assert np.ptp(data["action"], axis=(0, 1)).min() > 0.1
+    engine = open_bundle(made, "ort")
+    size = engine.bind("noise").size
+    for k, sent in enumerate(data["action"]):
+        engine.write("observation.state", data["state"][k : k + 1])
+        engine.write("observation.images.front", data["images"][k : k + 1])
+        engine.write("noise", data["noise"][k].reshape(1, -1)[:, :size])
+        engine.run()
+        ours = engine.bind("actions")[0, : len(sent)]
+        assert np.abs(ours - sent).max() <= 1e-5 * HALF
     engine.close()

@@ -1,7 +1,7 @@
 """A policy of LeRobot's ACT, from its checkpoint to the robot: Headway sends what LeRobot would.
 
-`make peers-lerobot` makes the checkpoint with LeRobot itself, in an environment of its own, exports
-it, and records what LeRobot answers."""
+`make peers-lerobot` makes the checkpoint with LeRobot itself, in an environment of its own, records
+what LeRobot answers, and makes a bundle of it with `headway export`."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec import structs
 from null_robot import run, toml
 
 from headway import units
-from headway.__main__ import main
-from headway.bundle import load
+from headway.bundle import load, save
 from headway.clock import NS
 from headway.edge.control.events import EventKind
 from headway.edge.engines.engine import open_bundle
@@ -40,7 +40,7 @@ pytestmark = [
 def size(request):
     """The folder of one size, with what `make peers-lerobot` made."""
     folder = MADE / request.param
-    for name in ("policy.onnx", "policy.toml", "reference.npz"):
+    for name in ("bundle/bundle.json", "reference.npz"):
         if not (folder / name).is_file():
             pytest.skip(f"no {folder / name}: `make peers-lerobot` installs LeRobot and makes it")
     return folder
@@ -53,12 +53,9 @@ def reference(size):
 
 
 @pytest.fixture(scope="module")
-def bundle(size, tmp_path_factory):
-    """The bundle that `headway bundle` makes of LeRobot's files."""
-    out = tmp_path_factory.mktemp(size.name) / "bundle"
-    args = ["bundle", size / "policy.onnx", "--map", size / "policy.toml", "--out", out]
-    assert main([*map(str, args)]) == 0
-    return load(out)
+def bundle(size):
+    """The bundle that `headway export` made of LeRobot's files."""
+    return load(size / "bundle")
 
 
 @pytest.fixture
@@ -85,12 +82,17 @@ def observations(reference, policy):
         yield observation(policy.state_names, k * NS // 30, reference["state"][k], pictures)
 
 
-def test_inputs_of_the_network_are_those_that_lerobot_gives_it(policy, reference):
-    for i, seen in enumerate(observations(reference, policy)):
+def test_inputs_of_the_graph_are_what_lerobots_robot_gives(policy, reference):
+    """The graph normalises by itself: it wants degrees, per cent, and the cameras' own pixels."""
+    for i, (seen, k) in enumerate(
+        zip(observations(reference, policy), reference["asked"].tolist(), strict=True)
+    ):
         policy.infer(seen)
-        for name in ("observation.state", *(f"observation.images.{c}" for c in CAMERAS)):
-            wanted = reference[f"input.{name}"][i : i + 1]
-            np.testing.assert_allclose(policy.engine.bind(name), wanted, rtol=0, atol=1e-5)
+        state = policy.engine.bind("observation.state")
+        np.testing.assert_allclose(state[0], reference["state"][k], rtol=0, atol=2e-5)
+        for camera in CAMERAS:
+            pixels = policy.engine.bind(f"observation.images.{camera}")
+            np.testing.assert_array_equal(pixels[0], reference[f"images.{camera}"][i])
 
 
 def test_actions_are_those_that_lerobot_sends(policy, reference):
@@ -108,15 +110,17 @@ def test_actions_are_those_that_lerobot_sends(policy, reference):
     np.testing.assert_allclose(ours, sent, rtol=0, atol=TOLERANCE)
 
 
-def test_the_loop_moves_an_so101_as_the_policy_says(size, policy, reference, tmp_path):
+def test_the_loop_moves_an_so101_as_the_policy_says(bundle, policy, reference, tmp_path):
     """The whole way, on devices that are not there. The camera `front` has another size than the
     network, and its frames are stretched to it; those of `wrist` have the network's size."""
-    text = (size / "policy.toml").read_text()
-    mapping = tmp_path / "stretched.toml"
-    mapping.write_text(text.replace('fit = "exact"', 'fit = "stretch"', 1))
+    manifest = bundle.manifest
+    front, *rest = manifest.policy.images
+    images = (structs.replace(front, fit="stretch"), *rest)
+    stretched = structs.replace(
+        manifest, policy=structs.replace(manifest.policy, images=images), files={}
+    )
     made = tmp_path / "bundle"
-    args = ["bundle", size / "policy.onnx", "--map", mapping, "--out", made]
-    assert main([*map(str, args)]) == 0
+    save(made, stretched, {name: bundle.path / name for name in manifest.files})
 
     # The arm starts where the policy wants it, so that there is no way to go first.
     height, width = reference["images.wrist"].shape[1:3]

@@ -14,8 +14,9 @@ from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
 from headway import bundle  # noqa: E402
 from headway.__main__ import main  # noqa: E402
+from headway.errors import ConfigError  # noqa: E402
 from headway.export import graph, parity  # noqa: E402
-from headway.export.precision import halves, int8, plan  # noqa: E402
+from headway.export.precision import halves, int8, plan, splits  # noqa: E402
 from headway.tools.policy_map import make_bundle, read_map  # noqa: E402
 
 MAP = """
@@ -58,8 +59,10 @@ def model() -> onnx.ModelProto:
     return helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
 
 
-def given(count: int = 20) -> np.ndarray:
-    return np.random.default_rng(3).uniform(-1, 1, (count, 4)).astype(np.float32)
+def given(count: int = 60) -> np.ndarray:
+    """States of the length 1."""
+    states = np.random.default_rng(3).normal(size=(count, 4))
+    return (states / np.linalg.norm(states, axis=1, keepdims=True)).astype(np.float32)
 
 
 @pytest.fixture
@@ -77,22 +80,62 @@ def test_int8_leaves_out_the_layers_that_do_not_bear_it(
     out = tmp_path / "out"
     args = ["quantize", str(policy), "--samples", str(tmp_path / "given.npz"), "--out", str(out)]
     assert main([*args, "--precision", "int8"]) == 0
-    assert "kept, 1 of 3 layers" in capsys.readouterr().out
+    assert "kept, 2 of 3 layers" in capsys.readouterr().out
     report = json.loads((out / "precision.json").read_text())
     found = {s["part"]: s["cosine"] for s in report["sensitivity"]["int8"]}
     assert found["narrow"] < 0.9 < 0.999 < found["robust"]
-    assert report["samples"] == {"calibration": 10, "judged": 10}
+    assert report["samples"] == {"calibrate": 20, "choose": 20, "judge": 20, "dealt": "rows"}
+    fp32, row = report["rows"]
+    assert fp32["chosen_cosine"] == fp32["cosine"] == 1.0
+    assert 0.999 <= row["cosine"] < 1.0
+    assert 0.999 <= row["chosen_cosine"] < 1.0
     made = bundle.load(out / "int8")
     ops = [n.op_type for n in graph.read(made.onnx).graph.node]
     assert "QuantizeLinear" in ops
     metrics = made.manifest.provenance.metrics
     assert metrics["int8.actions.worst_cosine"] >= 0.999
-    states = [{"state": given()[k : k + 1]} for k in range(20)]
+    states = [{"state": given()[k : k + 1]} for k in range(60)]
     models = (bundle.load(policy).onnx, made.onnx)
     (gap,) = parity.compare(*(parity.answers(m, states) for m in models))
     assert 0.999 <= gap.cosine < 1.0
     assert main([*args, "--precision", "int8"]) == 2
     assert "--overwrite" in capsys.readouterr().err
+
+
+def test_a_choice_that_does_not_hold_on_other_observations_is_refused(
+    policy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every third row judges, and is small against the range that was calibrated: int8 leaves it
+    few steps. What looks good on the rows that it was chosen with is not written."""
+    states = given()
+    states[2::3] *= 0.02
+    np.savez(tmp_path / "given.npz", state=states)
+    out = tmp_path / "out"
+    args = ["quantize", str(policy), "--samples", str(tmp_path / "given.npz"), "--out", str(out)]
+    assert main([*args, "--precision", "int8"]) == 1
+    assert "refused, 2 of 3 layers" in capsys.readouterr().out
+    _, row = json.loads((out / "precision.json").read_text())["rows"]
+    assert row["chosen_cosine"] >= 0.999 > row["cosine"]
+    assert not row["kept"]
+    assert not (out / "int8").exists()
+    assert main([*args, "--precision", "int8", "--choose-bar", "0.9999"]) == 1
+    assert json.loads((out / "precision.json").read_text())["choose_bar"] == 0.9999
+    assert "worst cosine 0.9999 on those that choose" in capsys.readouterr().out
+    assert main([*args, "--precision", "int8", "--choose-bar", "0.5"]) == 2
+    assert "--choose-bar" in capsys.readouterr().err
+
+
+def test_a_recording_goes_to_one_part() -> None:
+    groups = [[{"k": np.array([k, i])} for i in range(1 + k % 2)] for k in range(9)]
+    found = splits.split(groups)
+    assert found.dealt == "recordings"
+    parts = [{int(s["k"][0]) for s in p} for p in (found.calibrate, found.choose, found.judge)]
+    assert parts == [{0, 3, 6}, {1, 4, 7}, {2, 5, 8}]
+    assert sum(found.counts.values()) == sum(map(len, groups))
+    two = splits.split([[{"k": np.array(i)} for i in range(6)] for _ in range(2)])
+    assert (two.dealt, two.counts) == ("rows", {"calibrate": 4, "choose": 4, "judge": 4})
+    with pytest.raises(ConfigError, match="9 observations"):
+        splits.split([[{"k": np.array(i)}] for i in range(8)])
 
 
 def test_a_precision_that_nothing_bears_is_refused(

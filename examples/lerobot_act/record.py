@@ -1,7 +1,7 @@
 """Makes a checkpoint of LeRobot's ACT for an SO-101, and records what LeRobot answers with it.
 Tests compare Headway with that. It runs in LeRobot's environment; see README.md beside this file.
 
-    python record.py --out DIR --size small
+    PYTHONPATH=export/lerobot python examples/lerobot_act/record.py --out DIR --size small
 
 DIR/checkpoint is a folder as LeRobot saves it. Its weights and statistics are random: it takes no
 trained policy to show that two programs compute the same. DIR/reference.npz has, for T steps of an

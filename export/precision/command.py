@@ -1,7 +1,7 @@
 """`headway quantize`: bundles of lower precision, with a table of what each costs.
 
-A bundle is only written for a precision whose worst cosine against the original, over observations
-that it was not calibrated on, keeps the bar.
+A bundle is only written for a precision whose worst cosine against the original keeps the bar over
+observations that were neither used to calibrate it nor to choose what of the model gets it.
 """
 
 from __future__ import annotations
@@ -25,20 +25,21 @@ from headway.export.parity import Gap
 from headway.export.precision import halves, plan
 from headway.export.precision.int8 import Calibrated, layers, named
 from headway.export.precision.plan import Part
+from headway.export.precision.splits import Splits, split
 from headway.export.samples import Sample
 from headway.export.sources import Again
 
 KINDS = ("fp16", "bf16", "int8")
 REPORT = "precision.json"
 _RUNS = 30  # of a latency
-_FEW = 8  # samples that are needed: half of them calibrate, half of them judge
 
 
 @dataclass(frozen=True)
 class Options:
     """What the command was asked for: `kinds` of precision; where the observations come from, as
-    for `headway export`; the `bar`, the least worst cosine; `out`, the folder for the bundles, one
-    per precision, and the report."""
+    for `headway export`; the `bar`, the least worst cosine; `choose_bar`, the same while choosing
+    what gets a precision (None: the bar): a higher one leaves room for observations that the choice
+    did not see; `out`, the folder for the bundles, one per precision, and the report."""
 
     out: Path
     kinds: tuple[str, ...] = KINDS
@@ -46,19 +47,27 @@ class Options:
     samples: Path | None = None
     count: int = 100
     bar: float = parity.MIN_COSINE
+    choose_bar: float | None = None
     overwrite: bool = False
+
+    @property
+    def choosing(self) -> float:
+        """The least worst cosine while choosing."""
+        return self.bar if self.choose_bar is None else self.choose_bar
 
 
 @dataclass(frozen=True)
 class Row:
     """A line of the table: size of the model [bytes], median time of ONNX Runtime on one thread of
-    this computer [ms] (None: it cannot run it here), worst cosine over all outputs, and that and
-    the largest difference at the policy's output; whether the bar was kept; and what else there is
-    to say."""
+    this computer [ms] (None: it cannot run it here); worst cosine over all outputs on the
+    observations that it was chosen with, and on those that judge; that of the judged ones and their
+    largest difference at the policy's output; whether the bar was kept; and what else there is to
+    say."""
 
     precision: str
     size: int
     latency_ms: float | None
+    chosen_cosine: float
     cosine: float
     output_cosine: float
     output_max_abs: float
@@ -72,6 +81,11 @@ def quantize_command(path: Path, options: Options) -> int:
     for kind in options.kinds:
         if kind not in KINDS:
             raise ConfigError(f"wanted --precision of {', '.join(KINDS)}, found {kind}")
+    if options.choosing < options.bar:
+        raise ConfigError(
+            f"wanted --choose-bar of {options.bar:g} (--bar) or more, found {options.choosing:g}: "
+            "what is chosen below the bar would be refused"
+        )
     source = bundle.load(path)
     if source.manifest.policy is None:
         raise ConfigError(f"wanted a policy's bundle, found {source.manifest.kind}: {path}")
@@ -81,18 +95,20 @@ def quantize_command(path: Path, options: Options) -> int:
             f"wanted new folders in {options.out}, found {', '.join(there)}: name another folder "
             "with --out, or replace them with --overwrite"
         )
-    given = _observations(source, options)
+    given = split(_observations(source, options))
+    print(given)
     with tempfile.TemporaryDirectory(prefix="headway-quantize-") as folder:
         made = _Quantizer(source, given, options, Path(folder))
         rows = [made.original(), *(made.row(kind) for kind in options.kinds)]
-    text = table(rows, source.manifest.policy.output, len(given) - len(given[::2]), options.bar)
+    text = table(rows, source.manifest.policy.output, given, options)
     print(text)
     options.out.mkdir(parents=True, exist_ok=True)
     report = {
         "policy": source.manifest.name,
         "model_sha256": source.manifest.files[source.manifest.onnx].sha256,
         "bar": options.bar,
-        "samples": {"calibration": len(given[::2]), "judged": len(given) - len(given[::2])},
+        "choose_bar": options.choosing,
+        "samples": {**given.counts, "dealt": given.dealt},
         "rows": [asdict(r) for r in rows],
         "sensitivity": made.sensitivity,
     }
@@ -100,42 +116,39 @@ def quantize_command(path: Path, options: Options) -> int:
     return 0 if any(r.kept for r in rows[1:]) else 1
 
 
-def _observations(source: bundle.Bundle, options: Options) -> list[Sample]:
-    """What the models are calibrated with (every other one) and compared on."""
-    inputs = ort.declared(source.onnx)[0]
+def _observations(source: bundle.Bundle, options: Options) -> list[list[Sample]]:
+    """What the models are made and compared with, a list for each recording."""
     if options.observed:
-        found = samples.recorded(source, samples.recordings(options.observed), options.count)
-    elif options.samples is not None:
-        found = samples.from_file(options.samples, inputs)[: options.count]
-    else:
-        raise ConfigError(
-            "wanted observations to calibrate with, found none: name recordings with --observed, "
-            "or a .npz file of inputs with --samples; made-up inputs would give made-up ranges"
-        )
-    if len(found) < _FEW:
-        raise ConfigError(f"wanted {_FEW} observations or more, found {len(found)}")
-    return found
+        files = samples.recordings(options.observed)
+        return samples.by_recording(source, files, options.count)
+    if options.samples is not None:
+        inputs = ort.declared(source.onnx)[0]
+        return [samples.from_file(options.samples, inputs)[: options.count]]
+    raise ConfigError(
+        "wanted observations to calibrate with, found none: name recordings with --observed, "
+        "or a .npz file of inputs with --samples; made-up inputs would give made-up ranges"
+    )
 
 
 class _Quantizer:
     """Makes the bundles of one policy. Files lie in `work`."""
 
-    def __init__(
-        self, source: bundle.Bundle, given: Sequence[Sample], options: Options, work: Path
-    ) -> None:
+    def __init__(self, source: bundle.Bundle, given: Splits, options: Options, work: Path) -> None:
         info = source.manifest.policy
         assert info is not None
         self._source, self._options, self._work = source, options, work
         self._output = info.output
-        self._calibration, self._judged = given[::2], given[1::2]
+        self._given = given
         self._model = graph.read(source.onnx)
-        self._truth = parity.answers(source.onnx, self._judged)
+        self._choosing = parity.answers(source.onnx, given.choose)
+        self._judging = parity.answers(source.onnx, given.judge)
         self.sensitivity: dict[str, list[dict[str, str | int | float]]] = {}
 
     def original(self) -> Row:
         """The line of the model as it is."""
         size = self._source.onnx.stat().st_size
-        return Row("fp32", size, self._latency(self._source.onnx), 1.0, 1.0, 0.0, True, "original")
+        took = self._latency(self._source.onnx)
+        return Row("fp32", size, took, 1.0, 1.0, 1.0, 0.0, True, "original")
 
     def row(self, kind: str) -> Row:
         """Make `kind`, measure it, and write its bundle where it keeps the bar."""
@@ -144,15 +157,18 @@ class _Quantizer:
             model, seen, note = self._int8() if kind == "int8" else self._half(kind)
         except BundleError as e:
             print(f"{kind}: {e}")
-            return Row(kind, 0, None, float("nan"), float("nan"), float("nan"), False, str(e))
+            nan = float("nan")
+            return Row(kind, 0, None, nan, nan, nan, nan, False, str(e))
         files = graph.write(model, self._work / f"{kind}.onnx")
-        gaps = self._gaps(seen)
+        gaps = self._judged(seen)
         cosine = plan.worst(gaps)
         at = next(g for g in gaps if g.output == self._output)
         size = sum(f.stat().st_size for f in files)
         kept = bool(cosine >= self._options.bar)
-        row = Row(kind, size, self._latency(files[0]), cosine, at.cosine, at.max_abs, kept, note)
-        print(parity.report(gaps, f"{kind} against the original"))
+        chosen = plan.worst(self._gaps(seen))
+        took = self._latency(files[0])
+        row = Row(kind, size, took, chosen, cosine, at.cosine, at.max_abs, kept, note)
+        print(parity.report(gaps, f"{kind} against the original, on the observations that judge"))
         if kept and note != _NOTHING:
             command = f"headway quantize {self._source.path.name} --precision {kind}"
             made = Again(self._source, command)(
@@ -163,10 +179,10 @@ class _Quantizer:
 
     def _half(self, kind: str) -> tuple[onnx.ModelProto, onnx.ModelProto, str]:
         half: halves.Half = "fp16" if kind == "fp16" else "bf16"
-        model = halves.halved(self._model, half, self._calibration)
+        model = halves.halved(self._model, half, self._given.calibrate)
         seen = halves.emulated(model, half)
         all_of_it = plan.worst(self._gaps(seen))
-        if all_of_it >= self._options.bar:
+        if all_of_it >= self._options.choosing:
             return model, seen, "all of it"
         print(f"{kind} in all of it: worst cosine {all_of_it:.6f}, so part by part:")
         whole = named(self._model)
@@ -176,15 +192,15 @@ class _Quantizer:
 
         found = plan.sensitivities(halves.blocks(whole), apply, self._gaps, kind)
         self._note(kind, found)
-        best = plan.mixed(apply, self._gaps, self._options.bar, found)
+        best = plan.mixed(apply, self._gaps, self._options.choosing, found)
         chosen = list(best.chosen)
         # autocast may round more than was asked for, at the borders of the parts
         while chosen:
             taken = {name for part in chosen for name in part.nodes}
             kept = [n.name for n in whole.graph.node if n.name not in taken]
-            model = halves.halved(whole, half, self._calibration, kept)
+            model = halves.halved(whole, half, self._given.calibrate, kept)
             seen = halves.emulated(model, half)
-            if plan.worst(self._gaps(seen)) >= self._options.bar:
+            if plan.worst(self._gaps(seen)) >= self._options.choosing:
                 nodes = len(whole.graph.node)
                 return (
                     model,
@@ -195,13 +211,13 @@ class _Quantizer:
         return whole, whole, _NOTHING
 
     def _int8(self) -> tuple[onnx.ModelProto, onnx.ModelProto, str]:
-        calibrated = Calibrated(self._model, self._calibration)
+        calibrated = Calibrated(self._model, self._given.calibrate)
         every = layers(calibrated.model)
         found = plan.sensitivities(every, calibrated.quantised, self._gaps, "int8")
         everything = plan.worst(self._gaps(calibrated.quantised(every)))
         print(f"int8 in all {len(found)} layers: worst cosine {everything:.6f}")
         self._note("int8", found)
-        chosen = plan.mixed(calibrated.quantised, self._gaps, self._options.bar, found)
+        chosen = plan.mixed(calibrated.quantised, self._gaps, self._options.choosing, found)
         model = calibrated.quantised(chosen.chosen)
         if not chosen.chosen:
             return model, model, _NOTHING
@@ -221,12 +237,18 @@ class _Quantizer:
         ]
 
     def _gaps(self, model: onnx.ModelProto) -> tuple[Gap, ...]:
+        """What `model` differs by on the observations that choose."""
         files = graph.write(model, self._work / "measured.onnx")
-        return parity.compare(self._truth, parity.answers(files[0], self._judged))
+        return parity.compare(self._choosing, parity.answers(files[0], self._given.choose))
+
+    def _judged(self, model: onnx.ModelProto) -> tuple[Gap, ...]:
+        """The same on those that judge. Nothing is chosen by it."""
+        files = graph.write(model, self._work / "judged.onnx")
+        return parity.compare(self._judging, parity.answers(files[0], self._given.judge))
 
     def _latency(self, model: Path) -> float | None:
         """The median time of a run [ms], None where ONNX Runtime cannot run it."""
-        sample = self._judged[0]
+        sample = self._given.judge[0]
         specs = {n: TensorSpec(v.shape, str(v.dtype)) for n, v in sample.items()}
         try:
             engine = ort.open_engine(model, specs, {})
@@ -246,18 +268,20 @@ class _Quantizer:
 _NOTHING = "no part keeps the bar"
 
 
-def table(rows: Sequence[Row], output: str, judged: int, bar: float) -> str:
-    """The rows as text; `output` is the policy's, `judged` the number of observations."""
+def table(rows: Sequence[Row], output: str, given: Splits, options: Options) -> str:
+    """The rows as text; `output` is the policy's, `given` are the observations."""
     lines = [
-        f"{judged} observations that were not calibrated on; bar: worst cosine {bar:g}",
-        f"precision  size [MB]  CPU [ms]  worst cosine  {output}: cosine   max-abs  ",
+        f"{given}",
+        f"bars: worst cosine {options.choosing:g} on those that choose, {options.bar:g} on those "
+        "that judge",
+        f"precision  size [MB]  CPU [ms]  cosine: chosen  judged    {output}: judged   max-abs  ",
     ]
     for r in rows:
         took = "-" if r.latency_ms is None else f"{r.latency_ms:.2f}"
         verdict = "" if r.precision == "fp32" else "kept" if r.kept else "refused"
         lines.append(
-            f"{r.precision:9}  {r.size / 1e6:9.2f}  {took:>8}  {r.cosine:12.6f}  "
-            f"{r.output_cosine:{len(output) + 9}.6f}  {r.output_max_abs:8.1e}  "
+            f"{r.precision:9}  {r.size / 1e6:9.2f}  {took:>8}  {r.chosen_cosine:14.6f}  "
+            f"{r.cosine:8.6f}  {r.output_cosine:{len(output) + 8}.6f}   {r.output_max_abs:.1e}  "
             f"{', '.join(filter(None, (verdict, r.note)))}"
         )
     return "\n".join(lines)

@@ -73,21 +73,25 @@ def quantize(
     samples: Path | None = None,
     count: int = 100,
     bar: float = 0.999,
+    choose_bar: float | None = None,
     overwrite: bool = False,
 ) -> int:
     """Make bundles of lower precision of a policy, and print what each costs.
 
-    A precision is written only where its answers keep the bar on observations that it was not
-    calibrated with; int8 goes into the layers that bear it (docs/export.md).
+    A precision is written only where its answers keep the bar on observations that it was neither
+    calibrated nor chosen with; int8 goes into the layers that bear it (docs/export.md).
 
     Args:
         bundle: folder of the policy's bundle.
         out: folder for the bundles, one per precision, and precision.json.
         precision: fp16 and bf16 by modelopt; int8 in as many layers as keep the bar.
-        observed: recordings, or folders of them, whose observations calibrate and judge.
+        observed: recordings, or folders of them, whose observations calibrate, choose and judge.
         samples: instead, .npz file with an array of inputs for each input by name.
-        count: how many observations; half of them calibrate, half of them judge.
+        count: how many observations; a third each calibrates, chooses what gets the precision, and
+            judges the outcome.
         bar: least worst cosine between the answers and those of the original.
+        choose_bar: the same while choosing [--bar]; a higher one leaves room for observations that
+            the choice did not see.
         overwrite: replace bundles in --out.
     """
     from headway.errors import Missing
@@ -98,7 +102,7 @@ def quantize(
         raise Missing(f"quantizing wants onnx: pip install 'headway[precision]' ({e})") from None
 
     return quantize_command(
-        bundle, Options(out, precision, observed, samples, count, bar, overwrite)
+        bundle, Options(out, precision, observed, samples, count, bar, choose_bar, overwrite)
     )
 
 

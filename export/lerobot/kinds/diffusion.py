@@ -14,23 +14,8 @@ import torch
 from numpy.typing import NDArray
 
 from headway.export.lerobot.checkpoint import STATE, Checkpoint, ExportError
+from headway.export.lerobot.denoising import Crop, Step, factors
 from headway.export.lerobot.stages import Loop, Stage, Stages
-
-_LEAST_VARIANCE = 1e-20  # as diffusers' DDPM clamps it
-
-
-class Crop(torch.nn.Module):
-    """The middle of images of a known size, `size` (h, w) of them [px], as torchvision's CenterCrop
-    takes it, which cannot be traced."""
-
-    def __init__(self, image: tuple[int, int], size: tuple[int, int]) -> None:
-        super().__init__()
-        (self.height, self.width), self.size = size, size
-        self.top, self.left = (round((a - b) / 2.0) for a, b in zip(image, size, strict=True))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        rows = x[..., self.top : self.top + self.height, :]
-        return rows[..., self.left : self.left + self.width]
 
 
 def traceable(model: torch.nn.Module) -> torch.nn.Module:
@@ -75,37 +60,6 @@ class First(torch.nn.Module):
         return condition, drawn[0], drawn[-self.steps :]
 
 
-class Step(torch.nn.Module):
-    """One step of denoising: x0 is what the U-Net takes for the clean trajectory, and the next one
-    is keep x + clean x0 + way e + spread z, for the noise e that it sees and fresh noise z."""
-
-    def __init__(self, checkpoint: Checkpoint) -> None:
-        super().__init__()
-        config = checkpoint.config
-        self.unet = checkpoint.policy.diffusion.unet
-        self.epsilon = config.prediction_type == "epsilon"
-        self.clip = config.clip_sample_range if config.clip_sample else None
-
-    def forward(
-        self,
-        x: torch.Tensor,
-        t: torch.Tensor,
-        at: torch.Tensor,
-        factors: torch.Tensor,
-        condition: torch.Tensor,
-        fresh: torch.Tensor,
-    ) -> torch.Tensor:
-        signal, noise, keep, clean, way, spread = factors.unbind(0)
-        seen = self.unet(x, t, global_cond=condition)
-        x0 = (x - noise * seen) / signal if self.epsilon else seen
-        e = seen if self.epsilon else (x - signal * x0) / noise
-        if self.clip is not None:
-            x0 = x0.clamp(-self.clip, self.clip)
-        z = torch.index_select(fresh, 0, at)[0]
-        moved: torch.Tensor = keep * x + clean * x0 + way * e + spread * z
-        return moved
-
-
 class Last(torch.nn.Module):
     """The rows of the trajectory from now on, in the units of the data set."""
 
@@ -117,26 +71,6 @@ class Last(torch.nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         rows: torch.Tensor = self.actions(x[:, self.first :])
         return rows
-
-
-def factors(scheduler: Any, ddpm: bool) -> NDArray[np.float32]:
-    """The six factors of `Step` for each step of diffusers' `scheduler` (steps, 6)."""
-    every = scheduler.alphas_cumprod.double()
-    times = [int(t) for t in scheduler.timesteps]
-    gap = scheduler.config.num_train_timesteps // scheduler.num_inference_steps
-    found = []
-    for t in times:
-        before = t - gap
-        a, b = float(every[t]), float(every[before]) if before >= 0 else 1.0
-        if ddpm:
-            alpha = a / b
-            variance = max((1 - b) / (1 - a) * (1 - alpha), _LEAST_VARIANCE)
-            keep, clean = alpha**0.5 * (1 - b) / (1 - a), b**0.5 * (1 - alpha) / (1 - a)
-            way, spread = 0.0, variance**0.5 if t > 0 else 0.0
-        else:
-            keep, clean, way, spread = 0.0, b**0.5, (1 - b) ** 0.5, 0.0
-        found.append((a**0.5, (1 - a) ** 0.5, keep, clean, way, spread))
-    return np.array(found, np.float32)
 
 
 def stages(checkpoint: Checkpoint) -> Stages:
@@ -195,12 +129,16 @@ def stages(checkpoint: Checkpoint) -> Stages:
     }  # fmt: skip
     example = {n: torch.from_numpy(v[0]) for n, v in constants.items()}
     step = {"x": x, **example, "condition": condition, "fresh": fresh}
+    denoise = Step(
+        policy.diffusion.unet, epsilon=config.prediction_type == "epsilon",
+        clip=config.clip_sample_range if config.clip_sample else None,
+    )  # fmt: skip
     last = Last(checkpoint)
     return Stages(
         Stage(first, inputs, ("condition", "x", "fresh")),
         last.actions.unit, truth, draw, played,
         Loop(
-            Stage(Step(checkpoint), step, ("next",)), Stage(last, {"x": x}, ("actions",)),
+            Stage(denoise, step, ("next",)), Stage(last, {"x": x}, ("actions",)),
             {"next": "x"}, constants,
         ),
         {"steps": config.n_obs_steps, "noise": "noise"},
