@@ -41,9 +41,11 @@ def test_an_onnx_runtime_without_the_provider_is_refused(
 def test_nodes_on_another_provider_are_named(tmp_path: Path) -> None:
     made = make_head(tmp_path / "head")
     inputs = specs(made.manifest.inputs)
-    with pytest.raises(
-        SpecMismatch, match=rf"wanted all nodes on {NONE}, found Concat.*MatMul.*more on the CPU"
-    ):
+    if hasattr(onnxruntime().InferenceSession, "get_provider_graph_assignment_info"):
+        wanted, said = SpecMismatch, f"all nodes on {NONE}, found Concat.*MatMul.*more on the CPU"
+    else:  # before 1.24, and so on Python 3.10
+        wanted, said = Missing, f"which nodes run on {NONE}, found an ONNX Runtime that does not"
+    with pytest.raises(wanted, match=said):
         session.open_session(made.onnx, inputs, "azure", NONE, {})
 
 
