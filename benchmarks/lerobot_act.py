@@ -93,8 +93,8 @@ def compared(folder: Path, python: Path, n: int) -> tuple[dict[str, NDArray[Any]
         }  # fmt: skip
         theirs = {THEIRS: 1, FREE: threads}
         ways = [*alone, *theirs]
-        took = {name: np.zeros(n) for name in ways}
-        sent = np.zeros(0)
+        took: dict[str, NDArray[Any]] = {name: np.zeros(n) for name in ways}
+        sent: NDArray[Any] = np.zeros(0)
         for i in range(-len(ways), n):
             for k in range(len(ways)):  # each begins a turn as often: the first finds colder caches
                 name = ways[(i + k) % len(ways)]
@@ -140,8 +140,8 @@ def lerobot(
     with TemporaryDirectory() as folder:
         Path(folder, "headway").symlink_to(Path(headway.__file__).parent)
         shown = Path(folder, "observation.npz")
-        arrays = {f"observation.images.{c}": rgb[None] for c, rgb in images.items()}
-        np.savez(shown, **{"observation.state": state[None]}, **arrays)
+        arrays: dict[str, Any] = {f"observation.images.{c}": x[None] for c, x in images.items()}
+        np.savez(shown, **(arrays | {"observation.state": state[None]}))
         process = subprocess.Popen(
             [
                 python, "-W", "ignore", "-m", "headway.benchmarks._lerobot_act",
