@@ -140,8 +140,8 @@ def lerobot(
     with TemporaryDirectory() as folder:
         Path(folder, "headway").symlink_to(Path(headway.__file__).parent)
         shown = Path(folder, "observation.npz")
-        arrays: dict[str, Any] = {f"observation.images.{c}": rgb[None] for c, rgb in images.items()}
-        np.savez(shown, **{"observation.state": state[None], **arrays})
+        arrays: dict[str, Any] = {f"observation.images.{c}": x[None] for c, x in images.items()}
+        np.savez(shown, **(arrays | {"observation.state": state[None]}))
         process = subprocess.Popen(
             [
                 python, "-W", "ignore", "-m", "headway.benchmarks._lerobot_act",

@@ -9,6 +9,7 @@ driver fixes, a mapping is made whole, for another robot one to be filled in.
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -49,12 +50,22 @@ class Camera(config.Struct, frozen=True, kw_only=True):
     width: Annotated[int, Meta(ge=1)]
 
 
+class Instruction(config.Struct, frozen=True, kw_only=True):
+    """How a text becomes tokens, by the file tokenizer.json: as in `instructions.TokensSpec`."""
+
+    input: str
+    mask_input: str
+    length: Annotated[int, Meta(ge=1)]
+    suffix: str
+    pad_id: int
+
+
 class About(config.Struct, frozen=True, kw_only=True):
     """What `inside` says of a policy: the `kind`; `columns` of its actions and `scale` of each (see
     `parity.compare`); the numbers of its `state` and the input that they go into; `images`;
     `played`, how many rows LeRobot plays before it asks again; `steps`, how many moments it is
-    shown; `noise`, the input that is given random numbers, "" for none; `carried`, of a policy that
-    works in steps, as in `stages.Loop`."""
+    shown; `noise`, the input that is given random numbers, "" for none; `instruction`, None for a
+    policy that takes no text; `carried`, of a policy that works in steps, as in `stages.Loop`."""
 
     kind: str
     columns: int
@@ -65,6 +76,7 @@ class About(config.Struct, frozen=True, kw_only=True):
     scale: tuple[float, ...]
     steps: Annotated[int, Meta(ge=1)] = 1
     noise: str = ""
+    instruction: Instruction | None = None
     carried: dict[str, str] = {}  # noqa: RUF012 - msgspec copies defaults
 
 
@@ -83,7 +95,9 @@ def of_checkpoint(path: Path, options: Options, work: Path) -> Made | str:
     how = f", exported and asked by LeRobot in {time.perf_counter() - begun:.1f} s"
     rows = arrays["actions"].shape[1]
     if options.map is not None:
-        known, file = read_map(options.map), options.map
+        known = read_map(options.map)
+        file = work / options.map.name  # beside what LeRobot's files gave, such as a tokenizer
+        shutil.copyfile(options.map, file)
     else:
         text = mapping(about, rows, options)
         file = work / "policy.toml"
@@ -201,6 +215,13 @@ def mapping(about: About, rows: int, options: Options) -> str:
     state = [f"q.{j}" for j in joints]
     if about.noise:
         lines += ["[noise]", f"input = {_toml(about.noise)}", 'code = ""', 'latent = ""']
+    if (text := about.instruction) is not None:
+        lines += [
+            "[instruction]", 'kind = "tokens"', 'tokenizer = "tokenizer.json"',
+            f"length = {text.length}", f"input = {_toml(text.input)}",
+            f"mask_input = {_toml(text.mask_input)}", f"suffix = {_toml(text.suffix)}",
+            f"pad_id = {text.pad_id}",
+        ]  # fmt: skip
     lines += ["[[state]]", f"input = {_toml(about.state_input)}", *moments]
     if about.state == len(names) and known:
         lines.append(f"names = {_toml([*state, *(['gripper.closed'] if grip else [])])}")

@@ -4,8 +4,9 @@
 
 OUT then has `first.onnx`, for a policy that works in steps also `step.onnx` and `last.onnx`;
 `samples.npz` with COUNT made-up inputs by name, (COUNT, ...), and `actions`, what LeRobot's own
-pre- and postprocessors and `select_action` make of them; and `about.json`, which says what
-`importer.About` does. What cannot be exported is said on the standard error, with exit code 2.
+pre- and postprocessors and `select_action` make of them; `about.json`, which says what
+`importer.About` does; and further files of the bundle, such as a tokenizer's. What cannot be
+exported is said on the standard error, with exit code 2.
 """
 
 from __future__ import annotations
@@ -68,6 +69,8 @@ def main(path: Path, out: Path, count: int) -> None:
     names = list(made.first.inputs)
     arrays: dict[str, Any] = {n: np.concatenate([s[n] for s in samples]) for n in names}
     np.savez(out / "samples.npz", **arrays, actions=np.concatenate(answers))
+    for name, content in made.files.items():
+        (out / name).write_text(content)
     (out / "about.json").write_text(json.dumps(about))
 
 

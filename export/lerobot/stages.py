@@ -46,7 +46,8 @@ class Stages:
 
     `scale` (columns,): one unit of the network's actions in the data set's units. `truth` is what
     LeRobot's own pipeline answers to inputs by name. `played`: rows between two answers.
-    `draw(rng)` makes inputs up. `about` goes into the description: see `inside`."""
+    `draw(rng)` makes inputs up. `about` goes into the description: see `inside`. `files`: further
+    files of the bundle, contents by name."""
 
     first: Stage
     scale: NDArray[Any]
@@ -55,3 +56,4 @@ class Stages:
     played: int
     loop: Loop | None = None
     about: dict[str, Any] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)

@@ -8,6 +8,7 @@ change a file can also change the manifest, unless it is signed and a trust stor
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -120,6 +121,8 @@ def _text(source: Path) -> bytes:
         with source.open("rb") as f:
             text = f.read(LARGEST + 1)
     except OSError as e:
+        if e.errno in (errno.EMFILE, errno.ENFILE):  # nothing is wrong with the bundle
+            raise
         raise BundleError(f"{source} is not readable: {e.strerror}") from None
     if len(text) > LARGEST:
         raise BundleError(f"{source}: wanted {LARGEST} bytes at most, found more")

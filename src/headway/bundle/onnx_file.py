@@ -8,6 +8,7 @@ it does not bound, beyond tensors that constants alone make huge.
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import stat
@@ -54,6 +55,8 @@ def check(path: Path | str) -> OnnxFile:
             data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         return _checked(path, memoryview(data))
     except OSError as e:
+        if e.errno in (errno.EMFILE, errno.ENFILE):  # nothing is wrong with the model
+            raise
         raise BundleError(f"cannot read the model {path}: {e.strerror}") from None
     except FormatError as e:
         raise BundleError(
