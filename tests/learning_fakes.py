@@ -12,6 +12,7 @@ import torch
 from learning_rig import CODE, LATENT, rollout
 from torch import nn
 
+from headway.errors import Unstable
 from headway.learn.execution import store
 from headway.learn.rollout import DEMONSTRATION, POLICY
 
@@ -67,6 +68,7 @@ class FakeSite:
         self.ran: list[tuple[str, int]] = []
         self.left: list[float] = []
         self.fail_after = fail_after
+        self.unstable: set[int] = set()  # scenes whose physics blows up
 
     @contextmanager
     def open(self, driver, scene):
@@ -90,6 +92,8 @@ class _Session:
             raise Killed
         self._site.ran.append((self._driver.who, seed))
         self._site.left.append(left_s)
+        if seed in self._site.unstable:
+            raise Unstable("made up")
         source = DEMONSTRATION if self._driver.who == "demonstrator" else POLICY
         helped = 0.8 if self._driver.who == "oracle" and left_s > 0 else 2.0
         return rollout(seed, self._skill, source, helped)[0]

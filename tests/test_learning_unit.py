@@ -146,3 +146,21 @@ def test_too_few_seeds_are_an_error_before_anything_runs(tmp_path):
     few = msgspec.structs.replace(unit(), train_count=9)
     with pytest.raises(ConfigError, match=r"seeds\.per_unit"):
         learner(tmp_path, of=few)
+
+
+def test_a_scene_whose_physics_blows_up_teaches_nothing_and_is_an_order_not_done(tmp_path):
+    of = unit("1.5")
+    demonstration, first = of.train_first + 1, of.tests[-1].first
+    killed = FakeSite(fail_after=4)
+    killed.unstable = {demonstration}
+    with pytest.raises(Killed):
+        learner(tmp_path, "1.5", site=killed)[0].result()
+    site = FakeSite()  # where that one would be stable: what was passed over stays so
+    site.unstable = {first}
+    found = learner(tmp_path, "1.5", site=site)[0].result()
+    check(of, found)
+    tried = [seed for who, seed in [*killed.ran, *site.ran] if who == "demonstrator"]
+    assert tried == [of.train_first + k for k in range(HOW.demonstrations.orders + 1)]
+    for order in found.orders:
+        assert (order.lines == 0) == (order.seed == first)
+        assert not (order.success and order.seed == first)

@@ -354,8 +354,8 @@ class TestOurPlans:
         main = [u for u in units if u.arm in ("B0", "1.5", "1.6")]
         assert len(main) == 3 * 3 * 8
         assert units[: len(main)] == main  # controls come after them
-        for seed in made.seeds.units:  # after any time, what is finished can be compared
-            some = main[9 * (seed - 1) : 9 * seed]
+        for k, seed in enumerate(made.seeds.units):  # whenever it stops, it can be compared
+            some = main[9 * k : 9 * (k + 1)]
             assert {(u.workflow, u.arm) for u in some} == {(u.workflow, u.arm) for u in main}
             assert {u.seed for u in some} == {seed}
         for a, b, c in zip(main, main[1:], main[2:], strict=False):

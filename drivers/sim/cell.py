@@ -23,7 +23,7 @@ from headway.drivers.sim.arm_model import with_gripper
 from headway.drivers.sim.gl import import_mujoco
 from headway.drivers.sim.gripper import FINGER_KP, FINGER_SPEED
 from headway.drivers.sim.scenes import Scene
-from headway.errors import ConfigError, DeviceError
+from headway.errors import ConfigError, Unstable
 from headway.types import Vec
 
 _FOLLOW_LATE_NS = 2_000_000  # delay of the reference in real time, see `Cell.follow`
@@ -204,9 +204,7 @@ class Cell:
             if self.scene.step is not None:
                 self.scene.step(self.model, self.data, (self.t_ns - self._start_ns) / NS)
             if any(self._unstable.tolist()):
-                raise DeviceError(
-                    "the simulated cell became unstable: use a smaller [cell] timestep"
-                )
+                raise Unstable("the simulated cell became unstable: use a smaller [cell] timestep")
 
     def follow(self, q: Vec, t_ns: int) -> None:
         """Let the servo's reference be `q` (n,) [rad] at `t_ns` [ns].

@@ -96,10 +96,10 @@ class Beginning:
         store.in_one_state(folder / MADE_OF, self._made_of)
         wanted = self.wanted
         count = wanted.demonstrations.orders
+        scenes = range(wanted.first, wanted.first + wanted.demonstrations.scenes)
         lessons = episodes.collect(
-            folder / EPISODES, Driver("demonstrator", self._base.folder),
-            range(wanted.first, wanted.first + count), lambda found: len(found) >= count,
-            "demonstrations",
+            folder / EPISODES, Driver("demonstrator", self._base.folder), scenes,
+            lambda found: len(found) >= count, "demonstrations",
         )  # fmt: skip
         head = self._cloned(folder / "clone.pt", lessons, account)
         policy = folder / "clone"

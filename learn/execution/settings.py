@@ -30,6 +30,11 @@ class Demonstrations(Struct, frozen=True):
     orders: AtLeastOne = 20
     disturb: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.04
 
+    @property
+    def scenes(self) -> int:
+        """Scenes that are set aside for them: a few come to nothing, where the physics blows up."""
+        return 2 * self.orders
+
 
 class Arm(Struct, frozen=True):
     """What tells the systems apart that are compared; everything else is the same for all.

@@ -28,7 +28,8 @@ class Session(Protocol):
     """A station that is open, with somebody who drives."""
 
     def episode(self, seed: int, left_s: float = 0.0) -> Rollout:
-        """The episode of `seed`. `left_s` [s]: how long the oracle may still act."""
+        """The episode of `seed`. `left_s` [s]: how long the oracle may still act. Raises Unstable
+        where the simulated physics blew up; the session is of no use any more then."""
 
 
 class Site(Protocol):

@@ -83,9 +83,9 @@ class Learner:
         self._episodes = Episodes(unit.name, site, self._account)
         self.beginning = Beginning(unit, how, base, site)
         self._stride = unit.train_count // (unit.rounds + 1)  # seeds of training scenes a round
-        if self._stride < how.demonstrations.orders:
+        if self._stride < how.demonstrations.scenes:
             raise ConfigError(
-                f"unit {unit.name} wants at least {how.demonstrations.orders} seeds a round, found "
+                f"unit {unit.name} wants at least {how.demonstrations.scenes} seeds a round, found "
                 f"{unit.train_count} for {unit.rounds + 1}: enlarge `seeds.per_unit`"
             )
         # Where the policy lies does not matter, `eyes` says which one it is; nor whether episodes
@@ -190,7 +190,7 @@ class Learner:
         first = self.unit.train_first + r * self._stride
         help_s = self.how.oracle.share * self.unit.robot_s - sum(x.helped_s for x in before)
         place = self._place(r) / "episodes" / kind
-        seeds = range(first + len(before), first + self._stride)
+        seeds = range(max([first, *(x.seed + 1 for x in before)]), first + self._stride)
         return self._episodes.collect(place, driver, seeds, enough, "collecting", help_s)
 
     def _tests(self, r: int, made: Made) -> list[Order]:

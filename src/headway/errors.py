@@ -78,6 +78,10 @@ class Stale(DeviceError):
     """A device without a sample that is new enough."""
 
 
+class Unstable(DeviceError):
+    """A simulated world whose physics blew up: what it says from then on means nothing."""
+
+
 class BadMessage(DeviceError):
     """A message from another program that is malformed, too large or unsafe."""
 
