@@ -10,6 +10,7 @@ HeadwayError
 ├── DeviceError            a device that cannot be opened, or that failed
 │   ├── Busy               a device that another process holds
 │   ├── Stale              a device without a sample that is new enough
+│   ├── Unstable           a simulated world whose physics blew up
 │   ├── BadMessage         a message from another program that is malformed, too large or unsafe
 │   └── Missing            a package or system library that the device needs
 ├── PolicyError            a policy that did not answer, or whose worker is gone
