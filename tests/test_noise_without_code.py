@@ -11,6 +11,7 @@ from echo_policy import observation
 from flow_rig import HORIZON, flow_critic, flow_policy
 
 from headway import bundle
+from headway.bundle import Noise
 from headway.edge.engines.engine import open_bundle
 from headway.edge.policy.kinds.bundle import open_policy
 from headway.errors import BundleError, SpecMismatch
@@ -49,9 +50,9 @@ def test_nobody_can_choose_among_its_chunks(quiet: Path, tmp_path: Path) -> None
         open_bundle(bundle.load(quiet), "ort", 2)
 
 
-def test_code_and_latent_come_together(tmp_path: Path) -> None:
+def test_code_and_latent_come_together() -> None:
     with pytest.raises(ValueError, match="come together"):
-        flow_policy(tmp_path / "half", noise={"code": ""})
+        Noise(input="noise", code="", latent="latent")
 
 
 def test_outputs_that_nobody_reads_are_named(tmp_path: Path) -> None:

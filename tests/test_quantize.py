@@ -19,6 +19,7 @@ from headway.export import graph, parity  # noqa: E402
 from headway.export.precision import halves, int8, plan, splits  # noqa: E402
 from headway.tools.policy_map import make_bundle, read_map  # noqa: E402
 
+wants_int8 = pytest.mark.skipif(int8.missing() != "", reason=int8.missing())
 MAP = """
 name = "two_layers"
 rate_hz = 10.0
@@ -74,6 +75,7 @@ def policy(tmp_path: Path) -> Path:
     return make_bundle(file, read_map(mapping), mapping, tmp_path / "policy").path
 
 
+@wants_int8
 def test_int8_leaves_out_the_layers_that_do_not_bear_it(
     policy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -102,6 +104,7 @@ def test_int8_leaves_out_the_layers_that_do_not_bear_it(
     assert "--overwrite" in capsys.readouterr().err
 
 
+@wants_int8
 def test_a_choice_that_does_not_hold_on_other_observations_is_refused(
     policy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -138,6 +141,7 @@ def test_a_recording_goes_to_one_part() -> None:
         splits.split([[{"k": np.array(i)}] for i in range(8)])
 
 
+@wants_int8
 def test_a_precision_that_nothing_bears_is_refused(
     policy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,6 +7,7 @@ part of the key differs, the engine is not this one, and is built again.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -43,9 +44,8 @@ class EngineKey(config.Struct, frozen=True, kw_only=True):
     @property
     def digest(self) -> str:
         """64 hexadecimal digits that differ where any part does."""
-        return hashlib.sha256(
-            msgspec.json.encode(msgspec.to_builtins(self), order="deterministic")
-        ).hexdigest()
+        plain = json.dumps(msgspec.to_builtins(self), sort_keys=True)
+        return hashlib.sha256(plain.encode()).hexdigest()
 
 
 def model_digest(path: Path, others: Sequence[str] = ()) -> str:

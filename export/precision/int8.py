@@ -16,8 +16,8 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from headway.edge.engines.onnx_runtime import quantization
-from headway.errors import BundleError
+from headway.edge.engines.onnx_runtime import onnxruntime, quantization
+from headway.errors import BundleError, Missing
 from headway.export import graph
 from headway.export.precision.plan import Part
 from headway.export.precision.quiet import quiet
@@ -50,10 +50,25 @@ def named(model: onnx.ModelProto) -> onnx.ModelProto:
     return made
 
 
+def missing() -> str:
+    """Why ONNX Runtime's quantizer cannot work here; "" where it can: old ones want a part of onnx
+    that new ones do not have."""
+    ort = onnxruntime().__version__
+    if hasattr(onnx, "mapping") or tuple(int(n) for n in ort.split(".")[:2]) >= (1, 20):
+        return ""
+    return (
+        f"int8 beside onnx {onnx.__version__} wants onnxruntime 1.20 or newer, found {ort}: "
+        "pip install -U onnxruntime"
+    )
+
+
 class Calibrated:
-    """The `model`, with the ranges that its activations have over `samples`."""
+    """The `model`, with the ranges that its activations have over `samples`. Raises Missing as
+    `missing` says."""
 
     def __init__(self, model: onnx.ModelProto, samples: Sequence[Sample]) -> None:
+        if why := missing():
+            raise Missing(why)
         ort = quantization()
         reader: Any = ort.CalibrationDataReader
         self.model = named(model)

@@ -11,6 +11,7 @@ is shared, as on another computer, it is made again, and is the same.
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,8 +77,8 @@ class Beginning:
     @property
     def name(self) -> str:
         """Names its folder: two beginnings that differ in anything have two."""
-        plain = msgspec.json.encode(self._made_of, order="sorted")
-        key = hashlib.sha256(plain).hexdigest()[:16]
+        plain = json.dumps(self._made_of, sort_keys=True)
+        key = hashlib.sha256(plain.encode()).hexdigest()[:16]
         return f"{self.wanted.workflow}_{self.wanted.seed}_{key}"
 
     def shared(self, folder: Path, episodes: Episodes, account: Account) -> Begun:

@@ -220,9 +220,7 @@ def _look_up(onnx: Any, graph: Any, path: Path) -> bool:
         readers = [n for n in graph.node if tensor.name in n.input]
         if not readers or not all(n.op_type in _MOVE for n in readers):
             continue
-        if tensor.external_data:
-            onnx.external_data_helper.load_external_data_for_tensor(tensor, str(path.parent))
-        value = onnx.numpy_helper.to_array(tensor).astype("int32")
+        value = onnx.numpy_helper.to_array(tensor, str(path.parent)).astype("int32")
         tensor.CopyFrom(onnx.numpy_helper.from_array(value, tensor.name))
         _check_moved(graph, tensor.name, tensor.name, path)
         found = True
