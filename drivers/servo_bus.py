@@ -26,6 +26,14 @@ _TRIES = 3  # of a request while the bus does not run
 _SETTLE_S = 0.2  # at most, for a line to fall silent
 
 
+class _ReportedError(DeviceError):
+    """Servos that answer, and report an error: those `ids`."""
+
+    def __init__(self, text: str, ids: tuple[int, ...]) -> None:
+        super().__init__(text)
+        self.ids = ids
+
+
 class ServoBus:
     """The servos `names` (with their ids) of `family` at `transport`; `rate_hz` [Hz] of the
     exchanges. Devices that share it call `open` and `close` in pairs. `check` is called when the
@@ -82,7 +90,9 @@ class ServoBus:
             self.firmware = ".".join(map(str, version))
             if self._check is not None:
                 self._check(self)
-            self._exchange(None)
+            # What a servo reports, such as an overload before, is told by `read` until `hold`.
+            with contextlib.suppress(_ReportedError):
+                self._exchange(None)
         except BaseException:
             self._users = 0
             self.transport.close()
@@ -125,7 +135,7 @@ class ServoBus:
         """Whether `servo` answers a ping."""
         packets = self.family.packets
         try:
-            self._sure(packets.packet(servo, packets.PING), servo)
+            self._sure(packets.packet(servo, packets.PING), servo, despite=True)
         except DeviceError:
             return False
         return True
@@ -138,9 +148,9 @@ class ServoBus:
         return int.from_bytes(answer.data, "little") in self.family.models
 
     def read(self, servo: int, address: int, count: int) -> bytes:
-        """`count` registers of `servo` from `address` on; before the bus runs. Raises
-        DeviceError."""
-        found = self._sure(self.family.packets.read(servo, address, count), servo)
+        """`count` registers of `servo` from `address` on, also of one that reports an error; before
+        the bus runs. Raises DeviceError."""
+        found = self._sure(self.family.packets.read(servo, address, count), servo, despite=True)
         if len(found.data) != count:
             raise DeviceError(
                 f"wanted {count} registers of servo {servo}, found {len(found.data)}: is this a "
@@ -177,12 +187,18 @@ class ServoBus:
 
     def hold(self, ids: Sequence[int]) -> Reading:
         """Set the goals of `ids` to where they are, check that the servos have taken them, and
-        switch their torque on. Also leaves a fault of the bus. Waits for the port. Raises
-        DeviceError."""
+        switch their torque on. Also leaves a fault of the bus, and what servos keep reporting until
+        their torque is switched off. Waits for the port. Raises DeviceError."""
         self.bus.close()  # from here on the port is ours
         try:
             self._goals = {i: g for i, g in self._goals.items() if i not in ids}
-            reading = self._measure()
+            try:
+                reading = self._measure()
+            except _ReportedError as e:
+                for i in e.ids:
+                    torque = self.family.registers.torque
+                    self._sure(self.family.packets.write(i, torque, b"\x00"), i, despite=True)
+                reading = self._measure()
             here = {i: p for i, p in zip(self.ids, reading.position, strict=True) if i in ids}
             registers, watchdog = self.family.registers, self.family.watchdog
             for i, p in here.items():
@@ -244,16 +260,17 @@ class ServoBus:
     def _write(self, servo: int, address: int, data: bytes) -> None:
         self._sure(self.family.packets.write(servo, address, data), servo)
 
-    def _sure(self, request: bytes, servo: int) -> Answer:
+    def _sure(self, request: bytes, servo: int, *, despite: bool = False) -> Answer:
         """The answer of `servo` to `request`, which may be sent several times: a single damaged
-        byte is no absence. Raises DeviceError."""
+        byte is no absence. Raises as `_ask`."""
         for _ in range(_TRIES - 1):
             with contextlib.suppress(DeviceError):
-                return self._ask(request, (servo,))[0]
-        return self._ask(request, (servo,))[0]
+                return self._ask(request, (servo,), despite=despite)[0]
+        return self._ask(request, (servo,), despite=despite)[0]
 
-    def _ask(self, request: bytes, ids: Sequence[int]) -> list[Answer]:
-        """Send `request`; the answers of the servos `ids`, in that order. Raises DeviceError."""
+    def _ask(self, request: bytes, ids: Sequence[int], *, despite: bool = False) -> list[Answer]:
+        """Send `request`; the answers of the servos `ids`, in that order. Raises DeviceError where
+        one is missing, and `_ReportedError` where one reports an error, unless `despite`."""
         if self._late:
             self._settle()
         self.transport.discard()
@@ -269,11 +286,12 @@ class ServoBus:
                 self._late = True
                 raise DeviceError(f"no answer of {', '.join(silent)} at {self.transport.uri}")
             found |= {s.id: s for s in self._decoder.feed(data) if s.id in ids}
-        bad = [f"{self._name(i)}: {s.errors() or s.error}" for i, s in found.items() if s.error]
-        if bad:
-            raise DeviceError(
-                f"servos report errors: {'; '.join(bad)}: remove the load or let them cool down, "
-                "then activate() again"
+        bad = {i: f"{self._name(i)}: {s.errors() or s.error}" for i, s in found.items() if s.error}
+        if bad and not despite:
+            raise _ReportedError(
+                f"servos report errors: {'; '.join(bad.values())}: remove the load or let them "
+                "cool down, then activate() again",
+                tuple(bad),
             )
         return [found[i] for i in ids]
 

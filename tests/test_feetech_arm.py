@@ -183,6 +183,37 @@ def test_an_overload_in_motion_is_told_with_its_servo_and_sends_nothing_more(tmp
         assert "shoulder_lift" in soon(fails)
         with pytest.raises(DeviceError, match="activate"):
             arm.command(q, deadline_ns=0)
+
+        def again():
+            try:
+                arm.activate()
+            except DeviceError:
+                return False  # the load is still there
+            return True
+
+        assert soon(again)
+        arm.command(fresh(arm).value.q, deadline_ns=0)
+        arm.close()
+
+
+def test_an_arm_that_reports_an_overload_can_be_opened_and_says_so_until_it_is_activated(tmp_path):
+    fault = {"kind": "overload", "at_s": 0.0, "for_s": 0.01, "target": 2}
+    with Emulator("feetech", {"faults": [fault]}, PLANT) as device:
+        arm, _ = devices(device.uri, calibration(tmp_path))
+        arm.open(LATE_S)
+
+        def told():
+            try:
+                arm.read(0.1)
+            except Stale:
+                return ""
+            except DeviceError as e:
+                return str(e)
+            return ""
+
+        assert "shoulder_lift (id 2): overload" in soon(told)
+        arm.activate()
+        arm.command(fresh(arm).value.q, deadline_ns=0)
         arm.close()
 
 
