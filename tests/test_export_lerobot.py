@@ -19,7 +19,7 @@ pytest.importorskip("onnxslim", reason="exporting needs onnxslim: pip install 'h
 
 from headway import config
 from headway.__main__ import main
-from headway.bundle import load
+from headway.bundle import Bundle, load
 from headway.edge.engines.engine import open_bundle
 from headway.edge.policy.instructions import open_encoder
 from headway.errors import ConfigError
@@ -104,14 +104,9 @@ def test_act_answers_as_lerobot_does(
     reference = RECORDED / "reference.npz"
     if not reference.is_file():
         pytest.skip(f"no {reference}: `make peers-lerobot` makes it")
-    out = tmp_path / "act"
-    args = ["--python", str(lerobot), "--robot", "so101", "--out", str(out)]
-    assert main(["export", str(RECORDED / "checkpoint"), *args]) == 0
+    made = exported(lerobot, RECORDED / "checkpoint", tmp_path / "act")
     assert "in network units" in capsys.readouterr().out
-    made = load(out)
-    metrics = made.manifest.provenance.metrics
-    assert metrics["parity.samples"] == 4.0
-    assert metrics["parity.actions.max_abs_scaled"] <= 1e-5
+    assert made.manifest.provenance.metrics["parity.samples"] == 4.0
     with np.load(reference) as found:
         data = {name: found[name] for name in found.files}
     engine = open_bundle(made, "ort")
@@ -126,6 +121,15 @@ def test_act_answers_as_lerobot_does(
         assert np.ptp(sent, axis=0).min() > 0.01
         assert np.abs(ours - sent).max() <= 1e-5 * UNIT
     engine.close()
+
+
+def exported(lerobot: Path, checkpoint: Path, out: Path) -> Bundle:
+    """The bundle that `headway export` makes of `checkpoint`, held to what LeRobot answers."""
+    args = ["--python", str(lerobot), "--robot", "so101", "--out", str(out)]
+    assert main(["export", str(checkpoint), *args]) == 0
+    made = load(out)
+    assert made.manifest.provenance.metrics["parity.actions.max_abs_scaled"] <= 1e-5
+    return made
 
 
 def recorded(lerobot: Path, out: Path, script: str, *args: str) -> dict[str, np.ndarray]:
@@ -149,11 +153,7 @@ def recorded(lerobot: Path, out: Path, script: str, *args: str) -> dict[str, np.
 def test_diffusion_answers_as_lerobot_does(lerobot: Path, tmp_path: Path, kind: str) -> None:
     """On what LeRobot's `predict_action` sent for known noise; the script knows no Headway."""
     data = recorded(lerobot, tmp_path, "lerobot_diffusion.py", kind)
-    out = tmp_path / "bundle"
-    args = ["--python", str(lerobot), "--robot", "so101", "--out", str(out)]
-    assert main(["export", str(tmp_path / "checkpoint"), *args]) == 0
-    made = load(out)
-    assert made.manifest.provenance.metrics["parity.actions.max_abs_scaled"] <= 1e-5
+    made = exported(lerobot, tmp_path / "checkpoint", tmp_path / "bundle")
     policy = made.manifest.policy
     assert policy is not None
     assert policy.noise is not None
@@ -175,11 +175,7 @@ def test_diffusion_answers_as_lerobot_does(lerobot: Path, tmp_path: Path, kind: 
 def test_smolvla_answers_as_lerobot_does(lerobot: Path, tmp_path: Path) -> None:
     """On what LeRobot's `predict_action` sent for a task in words; the script knows no Headway."""
     data = recorded(lerobot, tmp_path, "lerobot_smolvla.py")
-    out = tmp_path / "bundle"
-    args = ["--python", str(lerobot), "--robot", "so101", "--out", str(out)]
-    assert main(["export", str(tmp_path / "checkpoint"), *args]) == 0
-    made = load(out)
-    assert made.manifest.provenance.metrics["parity.actions.max_abs_scaled"] <= 1e-5
+    made = exported(lerobot, tmp_path / "checkpoint", tmp_path / "bundle")
     policy = made.manifest.policy
     assert policy is not None
     assert policy.instruction is not None

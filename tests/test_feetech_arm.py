@@ -58,6 +58,17 @@ def soon(condition, *what):
     return found
 
 
+def fault_of(arm):
+    """What the arm says of its fault, "" while it has none."""
+    try:
+        arm.read(0.1)
+    except Stale:
+        return ""
+    except DeviceError as e:
+        return str(e)
+    return ""
+
+
 def fresh(source):
     """A sample of `source`, which may be late on a busy machine."""
 
@@ -202,16 +213,7 @@ def test_an_arm_that_reports_an_overload_can_be_opened_and_says_so_until_it_is_a
         arm, _ = devices(device.uri, calibration(tmp_path))
         arm.open(LATE_S)
 
-        def told():
-            try:
-                arm.read(0.1)
-            except Stale:
-                return ""
-            except DeviceError as e:
-                return str(e)
-            return ""
-
-        assert "shoulder_lift (id 2): overload" in soon(told)
+        assert "shoulder_lift (id 2): overload" in soon(lambda: fault_of(arm))
         arm.activate()
         arm.command(fresh(arm).value.q, deadline_ns=0)
         arm.close()
@@ -222,16 +224,7 @@ def test_a_pulled_plug_is_a_fault(line):
     fresh(arm)
     device.kill()
 
-    def fails():
-        try:
-            arm.read(0.1)
-        except Stale:
-            return ""
-        except DeviceError as e:
-            return str(e)
-        return ""
-
-    assert soon(fails)
+    assert soon(lambda: fault_of(arm))
     assert arm.health().state == "fault"
 
 

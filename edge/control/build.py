@@ -15,7 +15,7 @@ from dataclasses import fields
 import msgspec
 
 from headway import bundle, plugins
-from headway.bundle.trust import read_trust, vouched
+from headway.bundle.trust import store_of, vouched
 from headway.clock import Clock
 from headway.compiled import Computed
 from headway.edge.control import fits, risks
@@ -170,7 +170,7 @@ class Built:
         cfg = settings.pro
         if cfg is None:
             return None
-        made = bundle.load(cfg.bundle, read_trust(settings.trust) if settings.trust else None)
+        made = bundle.load(cfg.bundle, store_of(settings.trust))
         manifest = made.manifest
         engine = open_bundle(made, cfg.engine, options=EngineOptions(cache=cfg.engine_cache))
         loop = settings.loop

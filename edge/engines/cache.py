@@ -23,6 +23,7 @@ from pathlib import Path
 import msgspec
 
 from headway import config
+from headway.bundle.disk import Disk
 from headway.bundle.private import made_private, open_private, wanted_private
 from headway.edge.engines.key import EngineKey, differences
 from headway.edge.engines.options import EngineOptions
@@ -227,7 +228,7 @@ class Cache:
                 with contextlib.suppress(OSError):
                     os.unlink(part)
                 raise
-            _sync_folder(self.folder)
+            Disk().sync(self.folder)
         except OSError as e:
             raise BundleError(
                 f"cannot write the engine to {self.folder}: {e.strerror or e}: make room or give "
@@ -270,11 +271,3 @@ def _damaged(path: Path, why: str) -> BundleError:
 
 def _json(value: object) -> bytes:
     return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
-
-
-def _sync_folder(folder: Path) -> None:
-    number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)

@@ -83,11 +83,11 @@ class ProOperator:
         self.info, self.engine = info, engine
         self._every = max(1, round(hz / head_hz))  # ticks of a file may be slower than the head
         self.stream: FeatureStream
-        self.one_launch = one_launch.fits(engine, features, self._every)
         if one_launch.fits(engine, features, self._every):
             self.stream = OneLaunch(cuda.device(), engine, scale, joints, hz)
         else:
             self.stream = feature_stream(features, scale, joints, hz)  # type: ignore[arg-type]
+        self.one_launch = isinstance(self.stream, OneLaunch)
         self._features = engine.bind("features")[0]
         self._mask = engine.bind("mask")[0]
         self._h, self._h_out = engine.bind("h"), engine.bind("h_out")

@@ -11,7 +11,7 @@ from msgspec import structs
 
 from headway import bundle
 from headway.bundle import Bundle
-from headway.bundle.trust import read_trust
+from headway.bundle.trust import store_of
 from headway.edge.control import fits, risks
 from headway.edge.control import settings as run_settings
 from headway.edge.control.settings import ProConfig, Settings
@@ -97,7 +97,7 @@ def _load(out: Models, name: str, path: str, trust: str) -> Bundle | None:
     store `trust` does not vouch for) is said."""
     wanted = f"a bundle at {os.path.normpath(path)}"
     try:
-        made = bundle.load(Path(path), read_trust(trust) if trust else None)
+        made = bundle.load(Path(path), store_of(trust))
     except HeadwayError as e:
         out.lines.append(refused(GROUP, name, wanted, e))
         out.whole = False

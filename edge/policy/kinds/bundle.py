@@ -16,7 +16,7 @@ from msgspec import Meta
 from headway import config
 from headway.bundle import Bundle, load
 from headway.bundle import Policy as PolicyInfo
-from headway.bundle.trust import read_trust, vouched
+from headway.bundle.trust import store_of, vouched
 from headway.clock import NS
 from headway.edge.engines.engine import Engine, open_bundle
 from headway.edge.engines.options import EngineOptions
@@ -200,7 +200,7 @@ def open_policy(
             f"[policy] candidates = {candidates} wants a critic that takes one of them, found "
             "none: set `critic` to the folder of its bundle, or leave `candidates` out"
         )
-    store = read_trust(trust) if trust else None
+    store = store_of(trust)
     made = load(Path(bundle), store)
     options = EngineOptions(cache=engine_cache)
     judge = (

@@ -177,6 +177,11 @@ def read_trust(folder: Path | str) -> Trust:
     return Trust(str(folder), keys, lowest)
 
 
+def store_of(path: Path | str | None) -> Trust | None:
+    """The trust store that a run names; None for none ("" or None). Raises as `read_trust`."""
+    return read_trust(path) if path else None
+
+
 def vouched(what: str, signed: Signed | None) -> dict[str, str]:
     """Metadata of a recording that ran a bundle as its `what`: version, and whose key vouched for
     it; nothing where no trust store was asked."""
