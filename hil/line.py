@@ -61,9 +61,10 @@ class SerialLine:
         return int(termios.tcgetattr(self._slave)[4])
 
     def close(self) -> None:
-        """Pull the plug: the host gets an error."""
+        """Pull the plug: the host gets an error. The link is gone by then, so that a host which
+        waits for a new one does not find the old one."""
+        if self._link is not None:
+            self._link.unlink(missing_ok=True)
         for end in (self._slave, self._master):
             with contextlib.suppress(OSError):
                 os.close(end)
-        if self._link is not None:
-            self._link.unlink(missing_ok=True)
