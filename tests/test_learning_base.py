@@ -29,6 +29,7 @@ from headway.learn.execution.settings import learning  # noqa: E402
 from headway.learn.execution.unit import run_unit  # noqa: E402
 from headway.learn.policy.corpus import corpus_of  # noqa: E402
 from headway.learn.policy.head import COLUMNS  # noqa: E402
+from headway.learn.policy.join import join  # noqa: E402
 from headway.learn.policy.network import FlowPolicy  # noqa: E402
 from headway.learn.policy.text_training import train_text  # noqa: E402
 from headway.learn.policy.train import camera  # noqa: E402
@@ -36,6 +37,7 @@ from headway.learn.rollout import DEMONSTRATION, PUSHED  # noqa: E402
 from headway.learn.scripted import ACTIONS, HORIZON  # noqa: E402
 from headway.learn.state_names import POLICY_STATE  # noqa: E402
 from headway.learn.study.units import Test, Unit, check  # noqa: E402
+from headway.types import Frame, Observation, Pose  # noqa: E402
 from headway.workflows import config_of  # noqa: E402
 
 torch.set_num_threads(1)
@@ -46,7 +48,9 @@ pytestmark = pytest.mark.slow  # exporting a policy takes ten seconds
 def folder(tmp_path_factory):
     """A policy that has learned next to nothing, and refuses no text."""
     torch.manual_seed(0)
-    text, by = train_text(corpus_of(("pick_place",)), steps=40, batch=16, lr=4e-3)
+    text, by = train_text(
+        corpus_of(("pick_place", "shoebox", "returns")), steps=40, batch=16, lr=4e-3
+    )
     net = FlowPolicy(camera(), POLICY_STATE, text, HORIZON).eval()
     out = tmp_path_factory.mktemp("base") / "policy"
     save_flow_policy(
@@ -174,6 +178,40 @@ def test_a_policy_without_noise_is_refused():
 
     with pytest.raises(SpecMismatch, match="from noise"):
         FlowBase(shipped.CONFIG.parent.parent / "models" / "pick_place_policy")
+
+
+def test_joined_policies_answer_as_the_one_whose_command_is_said(base, tmp_path):
+    texts = {
+        "pick_place": "put the red item in the tote",
+        "shoebox": "open the white box",
+        "returns": "scan the green bag",
+    }
+    heads = {name: tmp_path / name for name in texts}
+    for seed, out in enumerate(heads.values()):
+        base.save(base.head(seed), out, "made up")
+    made = join(heads, tmp_path / "joined")
+    assert made.manifest.eyes == base.eyes
+
+    def actions(folder, text):
+        policy = open_policy(str(folder))
+        picture = Frame(
+            np.full((96, 96, 3), 90, np.uint8), np.full((96, 96), 400, np.uint16), np.eye(3)
+        )
+        state = np.zeros(len(POLICY_STATE), np.float32)
+        here = Pose(np.array([0.4, 0.0, 0.2]), np.array([1.0, 0.0, 0.0, 0.0]))
+        policy.reset()
+        seen = Observation(0, {"wrist": picture}, state, text, np.zeros(6), here, seed=5)
+        return policy.infer(seen).actions
+
+    for name, text in texts.items():
+        mine = actions(heads[name], text)
+        np.testing.assert_allclose(actions(made.path, text), mine, atol=1e-5)
+        others = [actions(heads[other], text) for other in texts if other != name]
+        assert all(np.abs(other - mine).max() > 1e-3 for other in others)
+    with pytest.raises(SpecMismatch, match="several workflows"):
+        FlowBase(made.path)
+    with pytest.raises(ConfigError, match="two workflows or more, found 1"):
+        join({"returns": heads["returns"]}, tmp_path / "none")
 
 
 def test_a_unit_runs_in_the_simulated_cell(folder, tmp_path):

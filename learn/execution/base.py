@@ -89,7 +89,8 @@ class FlowBase:
                 raise SpecMismatch(
                     f"{self.folder}: wanted a model with the weights {prefix}{name} "
                     f"{tuple(value.shape)}, found {shape}: export the policy again with "
-                    "`headway.export.flow`"
+                    "`headway.export.flow`; heads of several workflows (`learn.policy.join`) "
+                    "cannot be taught together, take the policies that were joined"
                 )
         return {name: found[prefix + name] for name in module.state_dict()}
 
