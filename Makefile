@@ -162,6 +162,7 @@ $(HIL_VENV)/.peers: constraints/hil-peers.txt
 # The pictures, from episodes that are recorded for them, and the tables of docs/features.md.
 docs: $(VENV)/.test gl
 	$(PY) docs/picture.py
+	$(PY) docs/workflow_picture.py
 	$(PY) docs/slip.py
 	$(PY) docs/features.py
 

@@ -34,9 +34,8 @@ SIGNALS = {
 }
 
 
-def record(seed: int, path: Path) -> Recording:
-    """An episode with the overview camera switched on."""
-    config = Path("configs/pick_place_sim.toml")
+def record(config: Path, seed: int, path: Path) -> Recording:
+    """An episode of the run that `config` describes, with the overview camera switched on."""
     base = settings.load(config)
     overview = {"kind": "sim", "name": "overview", "width": 440, "height": 440, "depth": False}
     chosen = msgspec.structs.replace(base, camera=[*base.camera, overview])
@@ -82,7 +81,7 @@ def draw(recording: Recording, out: Path, frames: int = 6) -> None:
 def main(seed: int = 7, out: Path = Path("docs/img/cell.png")) -> None:
     """Record an episode and draw it."""
     with tempfile.TemporaryDirectory() as folder:
-        draw(record(seed, Path(folder) / "episode.mcap"), out)
+        draw(record(Path("configs/pick_place_sim.toml"), seed, Path(folder) / "episode.mcap"), out)
     print(f"wrote {out}")
 
 
