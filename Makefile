@@ -9,6 +9,8 @@ LINT := .venv-lint
 # A file of versions that pip must take, as constraints/lowest.txt; none: the newest that fit.
 CONSTRAINTS ?=
 PIP := -m pip install --quiet --disable-pip-version-check
+# Processes that share the tests: one for each core, four at most. JOBS=0: none but pytest itself.
+JOBS ?= auto
 HEADWAY := $(PIP) $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS)) --editable
 PIP_FAILED = $(PYTHON) scripts/prerequisites.py --pip-failed
 SOURCES := pyproject.toml CMakeLists.txt $(wildcard kernels/cpp/* kernels/cuda/*.[ch]* kernels/cuda/params.py kernels/spec.py drivers/cpp/* edge/*/cpp/*)
@@ -22,7 +24,7 @@ run: $(VENV)/.run gl
 	$(PY) -m headway run --episodes 3 --seed 5 --out runs/first --overwrite --report
 
 test: $(VENV)/.test gl
-	$(PY) -m pytest -m "not slow and not hardware" --durations=8
+	$(PY) -m pytest -m "not slow and not hardware" -n $(JOBS) --maxprocesses 4 --dist loadfile --durations=8
 
 # Property tests on inputs drawn at random, ten times as many as in `make test`, which always draws the
 # same ones. SEED=N repeats a run.
