@@ -47,7 +47,7 @@ class DynamixelX:
     name, models, baud = "Dynamixel X", MODELS, 1_000_000
     registers = Registers(
         firmware=(6, 1), model=0, mode=11, position_mode=3, torque=64, goal=116,
-        present=(_PRESENT, _COUNT),
+        present=(_PRESENT, _COUNT), lasting=36, limit=100,
     )  # fmt: skip
     set_up = "with the Dynamixel Wizard, or by `lerobot-setup-motors`"
     packets: Packets = dynamixel

@@ -17,6 +17,7 @@ from headway.drivers.bus import Bus
 from headway.drivers.codecs import Decoder
 from headway.drivers.servo_calibration import Motor
 from headway.drivers.servo_family import Answer, Family, Reading
+from headway.drivers.servo_marks import Marks
 from headway.drivers.transports import Transport
 from headway.errors import DeviceError, Stale
 
@@ -24,6 +25,7 @@ _ANSWER_S = 0.02  # to wait for the servos; their answers take 1.5 ms
 _WRITE_S = 0.1
 _TRIES = 3  # of a request while the bus does not run
 _SETTLE_S = 0.2  # at most, for a line to fall silent
+_LOOK_NS = NS // 10  # between looks at the marks, each of which takes as long as an exchange
 
 
 class _ReportedError(DeviceError):
@@ -41,7 +43,10 @@ class ServoBus:
     DeviceError.
 
     `goal` sets goals of some servos, which the next exchange sends; those of the others stay. The
-    torque is off until `hold` has set the goals to where the servos are."""
+    torque is off until `hold` has set the goals to where the servos are.
+
+    A servo whose power was away has forgotten torque and goal, and may be back before anybody
+    missed it. So each servo is marked, and the marks are looked at (`Marks`)."""
 
     def __init__(
         self,
@@ -67,6 +72,8 @@ class ServoBus:
         self._heard_ns: int | None = None  # the last exchange while servos have torque
         self._lapsed = False  # whether their watchdog must have stopped them since
         self.holding: set[int] = set()  # ids whose torque is on
+        self._marks = Marks(family.registers)
+        self._looked_ns = 0  # when the marks were looked at
 
     @property
     def crc_errors(self) -> int:
@@ -90,9 +97,10 @@ class ServoBus:
             self.firmware = ".".join(map(str, version))
             if self._check is not None:
                 self._check(self)
+            self._mark(self.ids)
             # What a servo reports, such as an overload before, is told by `read` until `hold`.
             with contextlib.suppress(_ReportedError):
-                self._exchange(None)
+                self._measure(_TRIES)
         except BaseException:
             self._users = 0
             self.transport.close()
@@ -212,6 +220,7 @@ class ServoBus:
                 self._write(i, registers.torque, b"\x01")
                 if watchdog is not None:
                     self._write(i, watchdog[0], watchdog[2])
+            self._mark(ids)
             self._goals |= here
             self.holding |= set(ids)
             self._heard_ns, self._lapsed = None, False
@@ -228,6 +237,7 @@ class ServoBus:
             self._goals = {i: g for i, g in self._goals.items() if i not in ids}
             for i in ids:
                 self._write(i, self.family.registers.torque, b"\x00")
+            self._mark(ids)
         finally:
             self.bus.start()
 
@@ -244,6 +254,9 @@ class ServoBus:
                 f"the servos at {self.transport.uri} heard nothing for {family.watchdog_s:g} s, "
                 "and their watchdog has stopped them: activate() again"
             )
+        if now - self._looked_ns >= _LOOK_NS:  # before goals go to a servo that forgot its own
+            self._look()
+            self._looked_ns = now
         if goals:
             rows = {i: family.goal(g) for i, g in goals.items()}
             self.transport.write(family.packets.sync_write(family.registers.goal, rows), _WRITE_S)
@@ -251,11 +264,44 @@ class ServoBus:
         self._heard_ns = now
         return reading
 
-    def _measure(self) -> Reading:
-        """Read all servos. Raises DeviceError where one is missing or reports an error."""
+    def _measure(self, tries: int = 1) -> Reading:
+        """Read all servos, with so many `tries` for answers that do not come. Raises DeviceError
+        where one is missing or reports an error."""
         family = self.family
-        found = self._ask(family.packets.sync_read(*family.registers.present, self.ids), self.ids)
+        request = family.packets.sync_read(*family.registers.present, self.ids)
+        for left in reversed(range(tries)):
+            try:
+                found = self._ask(request, self.ids)
+            except _ReportedError:
+                raise
+            except DeviceError:
+                if not left:
+                    raise
+            else:
+                break
         return family.reading([s.data for s in found])
+
+    def _mark(self, ids: Sequence[int]) -> None:
+        """Mark the servos `ids`, or see that they are marked."""
+        self._marks.make(
+            ids,
+            self.read,
+            lambda i, address, data: self._sure(
+                self.family.packets.write(i, address, data), i, despite=True
+            ),
+        )
+
+    def _look(self) -> None:
+        """Raises DeviceError where a servo has lost its mark."""
+        request = self.family.packets.sync_read(self.family.registers.limit, 2, self.ids)
+        found = self._ask(request, self.ids)
+        lost = [self._name(i) for i in self._marks.lost({s.id: s.data for s in found})]
+        if lost:
+            raise DeviceError(
+                f"servos at {self.transport.uri} have started anew, without torque and goal: "
+                f"{', '.join(lost)}: is the supply strong enough, are the plugs tight? activate() "
+                "again"
+            )
 
     def _write(self, servo: int, address: int, data: bytes) -> None:
         self._sure(self.family.packets.write(servo, address, data), servo)

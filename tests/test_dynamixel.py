@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from servo_host import kill_in_motion
-from test_feetech_arm import LATE_S, calibration, fresh, soon
+from test_feetech_arm import LATE_S, calibration, fresh, soon, tell_restarts
 
 from headway.clock import WallClock
 from headway.drivers import Context
@@ -110,6 +110,14 @@ def test_the_arm_goes_where_it_is_sent_and_the_jaw_as_well(line):
     assert fresh(arm).value.tau_ext is None  # no current per count is given
     arm.stop(2)
     arm.command(fresh(arm).value.q_ref, deadline_ns=0)
+
+
+@pytest.mark.parametrize("active", [False, True])
+def test_a_servo_that_started_anew_is_told_before_activation_as_after(tmp_path, active):
+    def make(uri):
+        return devices(uri, calibration(tmp_path), watchdog_s=2.0)[0]
+
+    tell_restarts("dynamixel", make, active=active)
 
 
 def test_speeds_are_in_rad_per_second():

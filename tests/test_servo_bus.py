@@ -7,6 +7,7 @@ import pytest
 from headway.clock import NS, VirtualClock
 from headway.drivers.feetech_servo import Sts3215
 from headway.drivers.servo_bus import ServoBus
+from headway.drivers.servo_marks import Marks
 from headway.errors import DeviceError
 
 MS = 1_000_000
@@ -75,3 +76,43 @@ def test_a_line_that_is_never_silent_does_not_hold_it_up_for_long():
     with pytest.raises(DeviceError, match="no answer of one"):
         bus.read(1, 56, 2)
     assert clock.now() < NS
+
+
+def marked(lasting: int, limit: int, *, obeys: bool = True) -> tuple[Marks, dict[int, int]]:
+    """Marks of a servo whose torque limits are these, and its registers afterwards."""
+    registers = {Sts3215.registers.lasting: lasting, Sts3215.registers.limit: limit}
+
+    def read(servo: int, address: int, count: int) -> bytes:
+        return registers[address].to_bytes(count, "little")
+
+    def write(servo: int, address: int, data: bytes) -> None:
+        if obeys:
+            registers[address] = int.from_bytes(data, "little")
+
+    marks = Marks(Sts3215.registers)
+    marks.make([1], read, write)
+    return marks, registers
+
+
+def word(value: int) -> bytes:
+    return value.to_bytes(2, "little")
+
+
+def test_a_servo_is_marked_by_one_count_of_its_torque_and_known_by_that():
+    marks, registers = marked(1000, 1000)
+    assert registers == {16: 1000, 48: 999}
+    assert marks.lost({1: word(999)}) == []
+    assert marks.lost({1: word(1000)}) == [1]
+
+
+def test_a_torque_limit_that_somebody_has_set_is_left_alone():
+    marks, registers = marked(1000, 400)
+    assert registers == {16: 1000, 48: 400}
+    assert marks.lost({1: word(1000)}) == [1]
+
+
+@pytest.mark.parametrize(("lasting", "obeys"), [(1, True), (0, True), (1000, False)])
+def test_a_servo_that_cannot_be_marked_never_counts_as_started_anew(lasting, obeys):
+    marks, registers = marked(lasting, lasting, obeys=obeys)
+    assert registers == {16: lasting, 48: lasting}
+    assert marks.lost({1: word(lasting)}) == []
