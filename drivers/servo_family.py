@@ -103,7 +103,8 @@ class Family(Protocol):
 @dataclass(frozen=True, slots=True)
 class Reading:
     """What the servos measured: for each, in their order, position [counts], speed [counts/s], load
-    (-1..1 of the duty), voltage [V], temperature [degC], and current [A]."""
+    (-1..1 of the duty), voltage [V], temperature [degC], and current [A], NaN where its unit is not
+    known."""
 
     position: tuple[int, ...]
     speed: tuple[float, ...]
