@@ -201,12 +201,12 @@ class ServoBus:
         try:
             self._goals = {i: g for i, g in self._goals.items() if i not in ids}
             try:
-                reading = self._measure()
+                reading = self._measure(_TRIES)
             except _ReportedError as e:
                 for i in e.ids:
                     torque = self.family.registers.torque
                     self._sure(self.family.packets.write(i, torque, b"\x00"), i, despite=True)
-                reading = self._measure()
+                reading = self._measure(_TRIES)
             here = {i: p for i, p in zip(self.ids, reading.position, strict=True) if i in ids}
             registers, watchdog = self.family.registers, self.family.watchdog
             for i, p in here.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from headway.clock import NS, VirtualClock
+from headway.drivers.codecs.feetech import PING, WRITE
 from headway.drivers.feetech_servo import Sts3215
 from headway.drivers.servo_bus import ServoBus
 from headway.drivers.servo_marks import Marks
@@ -60,6 +61,39 @@ def test_an_answer_that_comes_too_late_is_not_taken_for_the_next_one():
     bus = bus_at(30.0, 1.5, 15.0)
     assert bus.read(1, 56, 2) == bytes((56, 56))
     assert bus.read(1, 69, 2) == bytes((69, 69))
+
+
+class Servo(Line):
+    """A servo with registers, whose answers to the requests `deaf` (by their number) never come."""
+
+    def __init__(self, clock: VirtualClock, *deaf: int) -> None:
+        super().__init__(clock)
+        self._deaf, self._asked = deaf, 0
+        self.memory = bytearray(87)
+        self.memory[3:5] = word(777)
+
+    def write(self, data: bytes, timeout_s: float = 0.5) -> None:
+        self._asked += 1
+        instruction, body = data[4], data[5:-1]
+        said = b""
+        if instruction == WRITE:
+            self.memory[body[0] : body[0] + len(body) - 1] = body[1:]
+        elif instruction != PING:  # a read, of one or of several
+            said = bytes(self.memory[body[0] : body[0] + body[1]])
+        if self._asked not in self._deaf:
+            self._coming.append((self.clock.now() + MS, answer(said)))
+
+
+@pytest.mark.parametrize("deaf", range(1, 16))
+def test_one_lost_answer_ends_neither_opening_nor_activation(deaf):
+    clock = VirtualClock(0)
+    line = Servo(clock, deaf)
+    bus = ServoBus(line, {"one": 1}, clock, 100.0, Sts3215())
+    bus.bus.start = lambda: None  # its thread is not what is tested, and the clock is not its own
+    bus.open(1.0)
+    bus.hold([1])
+    assert (line.memory[40], bus.holding) == (1, {1})
+    bus.close()
 
 
 class Noise(Line):
