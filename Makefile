@@ -99,7 +99,7 @@ test-hardware: $(VENV)/.test
 	$(PY) -m pytest -m hardware
 
 # Every driver kind against its emulator or simulation; see docs/hil.md. ARGS=--quick for minutes.
-hil: $(VENV)/.test gl
+hil: $(VENV)/.test $(VENV)/.cameras gl
 	$(PY) -m headway hil --all $(ARGS)
 
 lint: $(LINT)/.lint
@@ -264,6 +264,11 @@ $(VENV)/.learn: $(VENV)/.test
 	$(PY) $(PIP) torch==2.13.0 || $(PIP_FAILED)
 	$(PY) $(HEADWAY) '.[sim,test,learn,export]' || $(PIP_FAILED)
 	@touch $@
+
+# Libraries of cameras at USB (80 MB), by which their recordings are made and played. The name is that of
+# the package that is installed: pip adds what its extras want. Without them those cameras are not checked.
+$(VENV)/.cameras: $(VENV)/.test
+	$(PY) $(PIP) 'headway[realsense,uvc]' && touch $@ || echo 'no librealsense and no OpenCV: those cameras are not checked'
 
 # The simulated camera renders through EGL or OSMesa, which are system libraries.
 gl: $(VENV)/.run

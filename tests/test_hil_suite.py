@@ -269,6 +269,16 @@ def test_a_driver_keeps_its_promises_from_a_recording(folder, kind):
     assert not kept & {"limits", "latency", "stops", "jaws"}  # nothing obeys
 
 
+def test_devices_are_chosen_by_the_beginnings_of_their_names(tmp_path):
+    wanted = command.Options(devices=("ft null", "stations"), only=("identity",), out=tmp_path)
+    assert command.hil_command(None, True, wanted, lambda _: None) == 0
+    found = {r["device"] for r in json.loads((tmp_path / outputs.JSON).read_text())}
+    assert found == {"ft null", *(f"stations {k}" for k in plugins.kinds("drivers.stations"))}
+    nobody = command.Options(devices=("ft nobody",), out=tmp_path)
+    with pytest.raises(ConfigError, match="--devices wants some of arms"):
+        command.hil_command(None, True, nobody, lambda _: None)
+
+
 def test_a_recording_whose_library_is_missing_does_not_apply(tmp_path):
     def record(folder):
         raise Missing("pip install 'headway[uvc]'")
