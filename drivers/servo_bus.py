@@ -143,7 +143,7 @@ class ServoBus:
         """Whether `servo` answers a ping."""
         packets = self.family.packets
         try:
-            self._sure(packets.packet(servo, packets.PING), servo, despite=True)
+            self._sure(packets.packet(servo, packets.PING), (servo,), despite=True)
         except DeviceError:
             return False
         return True
@@ -158,7 +158,8 @@ class ServoBus:
     def read(self, servo: int, address: int, count: int) -> bytes:
         """`count` registers of `servo` from `address` on, also of one that reports an error; before
         the bus runs. Raises DeviceError."""
-        found = self._sure(self.family.packets.read(servo, address, count), servo, despite=True)
+        request = self.family.packets.read(servo, address, count)
+        found = self._sure(request, (servo,), despite=True)[0]
         if len(found.data) != count:
             raise DeviceError(
                 f"wanted {count} registers of servo {servo}, found {len(found.data)}: is this a "
@@ -200,26 +201,19 @@ class ServoBus:
         self.bus.close()  # from here on the port is ours
         try:
             self._goals = {i: g for i, g in self._goals.items() if i not in ids}
+            registers, watchdog = self.family.registers, self.family.watchdog
             try:
                 reading = self._measure(_TRIES)
             except _ReportedError as e:
-                for i in e.ids:
-                    torque = self.family.registers.torque
-                    self._sure(self.family.packets.write(i, torque, b"\x00"), i, despite=True)
+                self._put(registers.torque, dict.fromkeys(e.ids, b"\x00"), despite=True)
                 reading = self._measure(_TRIES)
             here = {i: p for i, p in zip(self.ids, reading.position, strict=True) if i in ids}
-            registers, watchdog = self.family.registers, self.family.watchdog
-            for i, p in here.items():
-                if watchdog is not None:
-                    self._write(i, watchdog[0], watchdog[1])
-                wanted = self.family.goal(p)
-                self._write(i, registers.goal, wanted)
-                if self.read(i, registers.goal, len(wanted)) != wanted:
-                    raise DeviceError(f"servo {i} did not take its position as goal: try again")
-            for i in ids:
-                self._write(i, registers.torque, b"\x01")
-                if watchdog is not None:
-                    self._write(i, watchdog[0], watchdog[2])
+            if watchdog is not None:
+                self._put(watchdog[0], dict.fromkeys(ids, watchdog[1]))
+            self._put(registers.goal, {i: self.family.goal(p) for i, p in here.items()})
+            self._put(registers.torque, dict.fromkeys(ids, b"\x01"))
+            if watchdog is not None:
+                self._put(watchdog[0], dict.fromkeys(ids, watchdog[2]))
             self._mark(ids)
             self._goals |= here
             self.holding |= set(ids)
@@ -235,8 +229,7 @@ class ServoBus:
         try:
             self.holding -= set(ids)
             self._goals = {i: g for i, g in self._goals.items() if i not in ids}
-            for i in ids:
-                self._write(i, self.family.registers.torque, b"\x00")
+            self._put(self.family.registers.torque, dict.fromkeys(ids, b"\x00"), despite=True)
             self._mark(ids)
         finally:
             self.bus.start()
@@ -267,35 +260,24 @@ class ServoBus:
     def _measure(self, tries: int = 1) -> Reading:
         """Read all servos, with so many `tries` for answers that do not come. Raises DeviceError
         where one is missing or reports an error."""
-        family = self.family
-        request = family.packets.sync_read(*family.registers.present, self.ids)
-        for left in reversed(range(tries)):
-            try:
-                found = self._ask(request, self.ids)
-            except _ReportedError:
-                raise
-            except DeviceError:
-                if not left:
-                    raise
-            else:
-                break
-        return family.reading([s.data for s in found])
+        rows = self._rows(*self.family.registers.present, self.ids, tries=tries)
+        return self.family.reading([rows[i] for i in self.ids])
 
     def _mark(self, ids: Sequence[int]) -> None:
-        """Mark the servos `ids`, or see that they are marked."""
+        """Mark the servos `ids`, or see that they are marked. Raises DeviceError where one is
+        missing."""
         self._marks.make(
             ids,
-            self.read,
-            lambda i, address, data: self._sure(
-                self.family.packets.write(i, address, data), i, despite=True
+            lambda address, which: self._rows(address, 2, which, tries=_TRIES, despite=True),
+            lambda address, rows: self.transport.write(
+                self.family.packets.sync_write(address, rows), _WRITE_S
             ),
         )
 
     def _look(self) -> None:
         """Raises DeviceError where a servo has lost its mark."""
-        request = self.family.packets.sync_read(self.family.registers.limit, 2, self.ids)
-        found = self._ask(request, self.ids)
-        lost = [self._name(i) for i in self._marks.lost({s.id: s.data for s in found})]
+        found = self._rows(self.family.registers.limit, 2, self.ids)
+        lost = [self._name(i) for i in self._marks.lost(found)]
         if lost:
             raise DeviceError(
                 f"servos at {self.transport.uri} have started anew, without torque and goal: "
@@ -303,16 +285,42 @@ class ServoBus:
                 "again"
             )
 
-    def _write(self, servo: int, address: int, data: bytes) -> None:
-        self._sure(self.family.packets.write(servo, address, data), servo)
+    def _put(self, address: int, rows: Mapping[int, bytes], *, despite: bool = False) -> None:
+        """Write `rows` by servo into the registers from `address` on, all at once, and see that
+        they are there. Raises DeviceError for a servo that has not taken them, and as `_ask`."""
+        count = len(next(iter(rows.values()))) if rows else 0
+        refused: list[str] = []
+        for _ in range(_TRIES):
+            if not rows:
+                return
+            self.transport.write(self.family.packets.sync_write(address, rows), _WRITE_S)
+            found = self._rows(address, count, tuple(rows), tries=_TRIES, despite=despite)
+            refused = [self._name(i) for i, row in rows.items() if found[i] != row]
+            if not refused:
+                return
+        raise DeviceError(
+            f"wanted {', '.join(refused)} at {self.transport.uri} to take what was written into "
+            f"register {address}, found that it does not: is it damaged, or in another mode?"
+        )
 
-    def _sure(self, request: bytes, servo: int, *, despite: bool = False) -> Answer:
-        """The answer of `servo` to `request`, which may be sent several times: a single damaged
-        byte is no absence. Raises as `_ask`."""
-        for _ in range(_TRIES - 1):
+    def _rows(
+        self, address: int, count: int, ids: Sequence[int], *, tries: int = 1, despite: bool = False
+    ) -> dict[int, bytes]:
+        """`count` registers from `address` on of the servos `ids`, by servo, with so many `tries`
+        for answers that do not come. Raises as `_ask`."""
+        request = self.family.packets.sync_read(address, count, ids)
+        found = self._sure(request, ids, tries=tries, despite=despite)
+        return {s.id: s.data for s in found}
+
+    def _sure(
+        self, request: bytes, ids: Sequence[int], *, tries: int = _TRIES, despite: bool = False
+    ) -> list[Answer]:
+        """The answers of `ids` to `request`, which may be sent several times: a single damaged byte
+        is no absence. Raises as `_ask`."""
+        for _ in range(tries - 1):
             with contextlib.suppress(DeviceError):
-                return self._ask(request, (servo,), despite=despite)[0]
-        return self._ask(request, (servo,), despite=despite)[0]
+                return self._ask(request, ids, despite=despite)
+        return self._ask(request, ids, despite=despite)
 
     def _ask(self, request: bytes, ids: Sequence[int], *, despite: bool = False) -> list[Answer]:
         """Send `request`; the answers of the servos `ids`, in that order. Raises DeviceError where

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from headway.drivers.servo_family import ReadRegisters, Registers
+from headway.drivers.servo_family import Registers
 
 
 class Marks:
@@ -22,23 +22,27 @@ class Marks:
     def make(
         self,
         ids: Sequence[int],
-        read: ReadRegisters,
-        write: Callable[[int, int, bytes], object],
+        read: Callable[[int, Sequence[int]], Mapping[int, bytes]],
+        write: Callable[[int, Mapping[int, bytes]], object],
     ) -> None:
-        """Mark those of the servos `ids` that are not marked, by `read` and by `write`, which takes
-        servo, address and data. A servo that does not take its mark stays without one. Raises as
-        those do."""
-        registers = self._registers
+        """Mark those of the servos `ids` that are not marked, by `read`, which takes an address and
+        ids and gives 2 bytes by id, and by `write`, which takes those. A servo that does not take
+        its mark stays without one. Raises as those do."""
+        lasting = read(self._registers.lasting, ids)
+        found = dict(read(self._registers.limit, ids))
+        counts = {i: int.from_bytes(lasting[i], "little") for i in ids}
+        fresh = {
+            i: (counts[i] - 1).to_bytes(2, "little")
+            for i in ids
+            if found[i] == lasting[i] and counts[i] > 1
+        }
+        if fresh:
+            write(self._registers.limit, fresh)
+            found |= read(self._registers.limit, tuple(fresh))
         for i in ids:
             self._marks.pop(i, None)
-            lasting = read(i, registers.lasting, 2)
-            found = read(i, registers.limit, 2)
-            counts = int.from_bytes(lasting, "little")
-            if found == lasting and counts > 1:
-                write(i, registers.limit, (counts - 1).to_bytes(2, "little"))
-                found = read(i, registers.limit, 2)
-            if found != lasting:
-                self._marks[i] = found
+            if found[i] != lasting[i]:
+                self._marks[i] = found[i]
 
     def lost(self, found: Mapping[int, bytes]) -> list[int]:
         """The servos whose limit `found` in force is no longer their mark."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import pytest
 
 from headway.clock import NS, VirtualClock
-from headway.drivers.codecs.feetech import PING, WRITE
+from headway.drivers.codecs.feetech import PING, SYNC_WRITE
 from headway.drivers.feetech_servo import Sts3215
 from headway.drivers.servo_bus import ServoBus
 from headway.drivers.servo_marks import Marks
@@ -75,10 +77,11 @@ class Servo(Line):
     def write(self, data: bytes, timeout_s: float = 0.5) -> None:
         self._asked += 1
         instruction, body = data[4], data[5:-1]
+        if instruction == SYNC_WRITE:
+            self.memory[body[0] : body[0] + body[1]] = body[3:]
+            return  # nobody answers
         said = b""
-        if instruction == WRITE:
-            self.memory[body[0] : body[0] + len(body) - 1] = body[1:]
-        elif instruction != PING:  # a read, of one or of several
+        if instruction != PING:  # a read, of one or of several
             said = bytes(self.memory[body[0] : body[0] + body[1]])
         if self._asked not in self._deaf:
             self._coming.append((self.clock.now() + MS, answer(said)))
@@ -116,12 +119,12 @@ def marked(lasting: int, limit: int, *, obeys: bool = True) -> tuple[Marks, dict
     """Marks of a servo whose torque limits are these, and its registers afterwards."""
     registers = {Sts3215.registers.lasting: lasting, Sts3215.registers.limit: limit}
 
-    def read(servo: int, address: int, count: int) -> bytes:
-        return registers[address].to_bytes(count, "little")
+    def read(address: int, ids: Sequence[int]) -> dict[int, bytes]:
+        return {i: word(registers[address]) for i in ids}
 
-    def write(servo: int, address: int, data: bytes) -> None:
+    def write(address: int, rows: Mapping[int, bytes]) -> None:
         if obeys:
-            registers[address] = int.from_bytes(data, "little")
+            registers[address] = int.from_bytes(rows[1], "little")
 
     marks = Marks(Sts3215.registers)
     marks.make([1], read, write)

@@ -26,9 +26,9 @@ BITS = {"voltage": 0x01, "heat": 0x04, "encoder": 0x08, "shock": 0x10, "overload
 KINDS = ("silent", "stuck", "restart", *BITS)
 _DEFAULTS = {  # address: (bytes, value), as an XL430-W250 leaves the factory
     MODEL: (2, 1060), 6: (1, 52), ID: (1, 1), 8: (1, 3), RETURN_DELAY: (1, 250), 11: (1, 3),
-    12: (1, 255), 13: (1, 2), 24: (4, 10), 31: (1, 72), 32: (2, 160), 34: (2, 60), _PWM_LIMIT: (2, 885),
-    44: (4, 265), _MAX: (4, 4095), _MIN: (4, 0), _SHUTDOWN: (1, 0x34), STATUS_LEVEL: (1, 2),
-    76: (2, 1000), 78: (2, 100), 80: (2, 4000), 84: (2, 640),
+    12: (1, 255), 13: (1, 2), 24: (4, 10), 31: (1, 72), 32: (2, 160), 34: (2, 60),
+    _PWM_LIMIT: (2, 885), 44: (4, 265), _MAX: (4, 4095), _MIN: (4, 0), _SHUTDOWN: (1, 0x34),
+    STATUS_LEVEL: (1, 2), 76: (2, 1000), 78: (2, 100), 80: (2, 4000), 84: (2, 640),
 }  # fmt: skip
 
 
