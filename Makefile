@@ -144,7 +144,7 @@ cuda:
 
 # Pick-and-place over the real bytes of emulated devices: a UR5e, a force/torque sensor, a gripper.
 hil-run: $(VENV)/.test gl
-	$(PY) -m headway run --config examples/ur5e_emulated.toml --realtime --episodes 1 --seed 5 --out runs/hil --overwrite --report
+	$(PY) -m headway run --config examples/ur5e_emulated.toml --realtime --episodes 1 --seed 5 --out runs/hil-run --overwrite --report
 
 # Clients and servers of real devices that nobody here wrote, in an environment of their own, and what
 # they say of the emulators and drivers.
