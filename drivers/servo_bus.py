@@ -198,7 +198,7 @@ class ServoBus:
         """Set the goals of `ids` to where they are, check that the servos have taken them, and
         switch their torque on. Also leaves a fault of the bus, and what servos keep reporting until
         their torque is switched off. Waits for the port. Raises DeviceError."""
-        self.bus.close()  # from here on the port is ours
+        self.bus.pause()  # from here on the port is ours
         try:
             self._goals = {i: g for i, g in self._goals.items() if i not in ids}
             registers, watchdog = self.family.registers, self.family.watchdog
@@ -225,7 +225,7 @@ class ServoBus:
 
     def release(self, ids: Sequence[int]) -> None:
         """Switch the torque of `ids` off: an arm falls down. Raises DeviceError."""
-        self.bus.close()
+        self.bus.pause()
         try:
             self.holding -= set(ids)
             self._goals = {i: g for i, g in self._goals.items() if i not in ids}

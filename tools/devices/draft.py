@@ -24,6 +24,7 @@ limit_s = 60.0              # [s] that an episode may take
 
 [loop]
 hz = {hz}
+max_age_s = {age}          # [s] of the arm's state, after which a run ends
 
 # What the guard allows. These numbers are small on purpose: measure your cell, and set them.
 [guard]
@@ -71,7 +72,8 @@ def draft(found: Sequence[Found], name: str) -> str:
             parts.append("\n".join((note, *lines)) + "\n")
     arm = next((f.kind for f in found if f.folder == "arms"), "null")
     wrench = toml("ft" in taken)
-    parts.append(REST.format(hz=RATES.get(arm, 500.0), wrench=wrench))
+    hz = RATES.get(arm, 500.0)
+    parts.append(REST.format(hz=hz, age=10.0 / hz, wrench=wrench))
     return "\n".join(parts)
 
 
