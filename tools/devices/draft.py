@@ -24,7 +24,7 @@ limit_s = 60.0              # [s] that an episode may take
 
 [loop]
 hz = {hz}
-max_age_s = {age}          # [s] of the arm's state, after which a run ends
+max_age_s = {age}            # [s] of the samples of arm, wrench and gripper
 
 # What the guard allows. These numbers are small on purpose: measure your cell, and set them.
 [guard]
@@ -38,6 +38,7 @@ ddq_scale = 0.25
 floor_z = 0.0               # [m] the table
 """
 RATES = {"feetech": 200.0, "dynamixel": 200.0}  # [Hz] of arms that are slower than the usual loop
+AGES = {"ft300": 0.06}  # [s] of what measures at 100 Hz, and takes 8 ms to say it
 
 
 def draft(found: Sequence[Found], name: str) -> str:
@@ -73,7 +74,8 @@ def draft(found: Sequence[Found], name: str) -> str:
     arm = next((f.kind for f in found if f.folder == "arms"), "null")
     wrench = toml("ft" in taken)
     hz = RATES.get(arm, 500.0)
-    parts.append(REST.format(hz=hz, age=10.0 / hz, wrench=wrench))
+    age = max(10.0 / hz, *(AGES.get(f.kind, 0.0) for f in found), 0.0)
+    parts.append(REST.format(hz=hz, age=age, wrench=wrench))
     return "\n".join(parts)
 
 
