@@ -15,7 +15,7 @@ SOURCES := pyproject.toml CMakeLists.txt $(wildcard kernels/cpp/* kernels/cuda/*
 
 .PHONY: run test test-extras test-slow test-nvcc test-hardware test-pythons test-lowest test-wheel fuzz lint
 .PHONY: bench gpu cuda docs models models-workflows models-wide study study-smoke peers-lerobot torch gl
-.PHONY: clean hil hil-run hil-peers test-tensorrt
+.PHONY: clean hil hil-run hil-peers hil-franka test-tensorrt
 .PHONY: wheel-aarch64 aarch64
 
 run: $(VENV)/.run gl
@@ -157,6 +157,18 @@ $(HIL_VENV)/.peers: constraints/hil-peers.txt
 	$(PYTHON) -m venv --clear $(HIL_VENV)
 	$(HIL_VENV)/bin/python $(PIP) --requirement constraints/hil-peers.txt || $(PIP_FAILED)
 	$(HIL_VENV)/bin/python $(PIP) --no-deps lerobot==0.4.4 || $(PIP_FAILED)
+	@touch $@
+
+# The Franka driver over franky against franky-sim, a server of the FCI protocol in front of MuJoCo that
+# nobody here wrote; in an environment of its own that sees the packages of `make test`.
+FRANKA_VENV := .venv-franka
+hil-franka: $(VENV)/.test $(FRANKA_VENV)/.peers
+	$(FRANKA_VENV)/bin/python -m pytest -rs tests/test_franka.py tests/test_franka_hand.py
+
+$(FRANKA_VENV)/.peers: constraints/hil-franka.txt | $(VENV)/.test
+	$(PYTHON) -m venv --clear $(FRANKA_VENV)
+	$(FRANKA_VENV)/bin/python $(PIP) --requirement constraints/hil-franka.txt || $(PIP_FAILED)
+	$(FRANKA_VENV)/bin/python scripts/sees.py $(VENV)
 	@touch $@
 
 # The pictures, from episodes that are recorded for them, and the tables of docs/features.md.
