@@ -17,7 +17,7 @@ SOURCES := pyproject.toml CMakeLists.txt $(wildcard kernels/cpp/* kernels/cuda/*
 
 .PHONY: run test test-extras test-slow test-nvcc test-hardware test-pythons test-lowest test-wheel fuzz lint
 .PHONY: bench gpu cuda docs models models-workflows models-wide study study-smoke peers-lerobot torch gl
-.PHONY: clean hil hil-run hil-peers test-tensorrt
+.PHONY: clean hil hil-run hil-peers hil-franka test-tensorrt
 .PHONY: wheel-aarch64 aarch64
 
 run: $(VENV)/.run gl
@@ -101,7 +101,7 @@ test-hardware: $(VENV)/.test
 	$(PY) -m pytest -m hardware
 
 # Every driver kind against its emulator or simulation; see docs/hil.md. ARGS=--quick for minutes.
-hil: $(VENV)/.test gl
+hil: $(VENV)/.test $(VENV)/.cameras gl
 	$(PY) -m headway hil --all $(ARGS)
 
 lint: $(LINT)/.lint
@@ -146,7 +146,7 @@ cuda:
 
 # Pick-and-place over the real bytes of emulated devices: a UR5e, a force/torque sensor, a gripper.
 hil-run: $(VENV)/.test gl
-	$(PY) -m headway run --config examples/ur5e_emulated.toml --realtime --episodes 1 --seed 5 --out runs/hil --overwrite --report
+	$(PY) -m headway run --config examples/ur5e_emulated.toml --realtime --episodes 1 --seed 5 --out runs/hil-run --overwrite --report
 
 # Clients and servers of real devices that nobody here wrote, in an environment of their own, and what
 # they say of the emulators and drivers.
@@ -159,6 +159,18 @@ $(HIL_VENV)/.peers: constraints/hil-peers.txt
 	$(PYTHON) -m venv --clear $(HIL_VENV)
 	$(HIL_VENV)/bin/python $(PIP) --requirement constraints/hil-peers.txt || $(PIP_FAILED)
 	$(HIL_VENV)/bin/python $(PIP) --no-deps lerobot==0.4.4 || $(PIP_FAILED)
+	@touch $@
+
+# The Franka driver over franky against franky-sim, a server of the FCI protocol in front of MuJoCo that
+# nobody here wrote; in an environment of its own that sees the packages of `make test`.
+FRANKA_VENV := .venv-franka
+hil-franka: $(VENV)/.test $(FRANKA_VENV)/.peers
+	$(FRANKA_VENV)/bin/python -m pytest -rs tests/test_franka.py tests/test_franka_hand.py
+
+$(FRANKA_VENV)/.peers: constraints/hil-franka.txt | $(VENV)/.test
+	$(PYTHON) -m venv --clear $(FRANKA_VENV)
+	$(FRANKA_VENV)/bin/python $(PIP) --requirement constraints/hil-franka.txt || $(PIP_FAILED)
+	$(FRANKA_VENV)/bin/python scripts/sees.py $(VENV)
 	@touch $@
 
 # The pictures, from episodes that are recorded for them, and the tables of docs/features.md.
@@ -267,6 +279,11 @@ $(VENV)/.learn: $(VENV)/.test
 	$(PY) $(PIP) torch==2.13.0 || $(PIP_FAILED)
 	$(PY) $(HEADWAY) '.[sim,test,learn,export]' || $(PIP_FAILED)
 	@touch $@
+
+# Libraries of cameras at USB (80 MB), by which their recordings are made and played. The name is that of
+# the package that is installed: pip adds what its extras want. Without them those cameras are not checked.
+$(VENV)/.cameras: $(VENV)/.test
+	$(PY) $(PIP) 'headway[realsense,uvc]' && touch $@ || echo 'no librealsense and no OpenCV: those cameras are not checked'
 
 # The simulated camera renders through EGL or OSMesa, which are system libraries.
 gl: $(VENV)/.run

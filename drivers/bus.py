@@ -51,7 +51,7 @@ class Bus(Generic[C, S]):
         self._number = 0  # of exchanges that went well
         self._read_ns = 0  # when the last one ended
         self._fault = ""
-        self._stop = True
+        self._stop, self._paused = True, False
         self._thread: threading.Thread | None = None
         self.failed = 0  # exchanges, since the bus was made
         self.late = 0  # exchanges that began a period or more after they were due
@@ -60,7 +60,7 @@ class Bus(Generic[C, S]):
         """Begin to exchange. Does nothing when running."""
         if self._thread is not None:
             return
-        self._stop, self._value, self._fault = False, None, ""
+        self._stop, self._paused, self._value, self._fault = False, False, None, ""
         self._forget()
         self._thread = threading.Thread(target=self._run, name=f"bus-{self.name}", daemon=True)
         self._thread.start()
@@ -84,7 +84,10 @@ class Bus(Generic[C, S]):
         `after`; else of the next one, which is waited for at most `timeout_s` [s]. Raises Stale
         without one, and DeviceError in fault."""
         with self._new:
-            self._new.wait_for(lambda: self._is_new(after) or self._fault or self._stop, timeout_s)
+            self._new.wait_for(
+                lambda: self._is_new(after) or self._fault or (self._stop and not self._paused),
+                timeout_s,
+            )
             if self._fault:
                 raise DeviceError(f"{self.name} is in fault: {self._fault}")
             if not self._is_new(after) or self._value is None:
@@ -105,11 +108,20 @@ class Bus(Generic[C, S]):
             self._fault = ""
             self._new.notify_all()
 
+    def pause(self) -> None:
+        """End the thread as `close` does, until `start`: the port is the caller's meanwhile. Who
+        waits for a value goes on waiting: a reader that is told that there is none would ask again
+        at once, and again, and take the time of whoever uses the port."""
+        self._end(paused=True)
+
     def close(self) -> None:
         """End the thread. Waits at most 2 s for an exchange that hangs, and leaves it behind
         then."""
+        self._end(paused=False)
+
+    def _end(self, *, paused: bool) -> None:
         with self._new:
-            self._stop = True
+            self._stop, self._paused = True, paused
             self._new.notify_all()
         thread, self._thread = self._thread, None
         if thread is not None and thread is not threading.current_thread():

@@ -42,12 +42,13 @@ class DynamixelX:
     """A `headway.drivers.servo_family.Family`. `watchdog_s` [s] is rounded up to 20 ms. The current
     of a reading is `ampere_per_count` times register 126 [A], by the e-Manual: 0.00269 for XM430,
     XM540, XH430-W, XH540, XD and XW; 0.00134 for XH430-V; 0.001 for XL330, XC330 and XM335, which
-    measure it at their supply; XL430 and XC430 give the load there, so 0 for them."""
+    measure it at their supply. With 0 it is not known: XL430 and XC430 give the load there, and of
+    XC335 Robotis' own model file (xc335_t332.model) says no more than `raw`."""
 
     name, models, baud = "Dynamixel X", MODELS, 1_000_000
     registers = Registers(
         firmware=(6, 1), model=0, mode=11, position_mode=3, torque=64, goal=116,
-        present=(_PRESENT, _COUNT),
+        present=(_PRESENT, _COUNT), lasting=36, limit=100,
     )  # fmt: skip
     set_up = "with the Dynamixel Wizard, or by `lerobot-setup-motors`"
     packets: Packets = dynamixel
@@ -56,7 +57,7 @@ class DynamixelX:
         counts = min(127, max(1, math.ceil(watchdog_s / _WATCHDOG_S - 1e-9)))
         self.watchdog_s = counts * _WATCHDOG_S
         self.watchdog: tuple[int, bytes, bytes] | None = (_WATCHDOG, b"\0", bytes((counts,)))
-        self._ampere = ampere_per_count
+        self._ampere = ampere_per_count or math.nan
 
     def decoder(self) -> StatusDecoder:
         return StatusDecoder(_COUNT)

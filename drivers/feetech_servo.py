@@ -22,8 +22,9 @@ class Sts3215:
 
     name, models, baud = "STS3215", frozenset({777}), 1_000_000
     registers = Registers(
-        firmware=(0, 2), model=3, mode=33, position_mode=0, torque=40, goal=42, present=(56, _COUNT)
-    )
+        firmware=(0, 2), model=3, mode=33, position_mode=0, torque=40, goal=42,
+        present=(56, _COUNT), lasting=16, limit=48,
+    )  # fmt: skip
     set_up = "with Feetech's tool, or by `lerobot-setup-motors`"
     watchdog: tuple[int, bytes, bytes] | None = None  # they have none
     watchdog_s = 0.0

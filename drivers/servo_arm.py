@@ -163,11 +163,11 @@ def bus_of(
     port, the calibrated motors, and the robot's model. Raises ConfigError for what does not fit."""
     model = load(cfg.model, cfg.tool)
     names = [*model.joints, *([cfg.jaw] if cfg.jaw else [])]
-    motors = read(Path(cfg.calibration), names)
+    path = Path(cfg.calibration).expanduser()  # where LeRobot leaves it: below ~/.cache
+    motors = read(path, names)
     buses: dict[str, Any] = ctx.worlds.setdefault(WORLD, {})
     if cfg.port not in buses:
         ids = {name: m.id for name, m in motors.items()}
-        path = Path(cfg.calibration)
 
         def same(found: ServoBus) -> None:
             check(path, motors, found.calibration(motors))

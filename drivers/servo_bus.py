@@ -17,6 +17,7 @@ from headway.drivers.bus import Bus
 from headway.drivers.codecs import Decoder
 from headway.drivers.servo_calibration import Motor
 from headway.drivers.servo_family import Answer, Family, Reading
+from headway.drivers.servo_marks import Marks
 from headway.drivers.transports import Transport
 from headway.errors import DeviceError, Stale
 
@@ -24,6 +25,7 @@ _ANSWER_S = 0.02  # to wait for the servos; their answers take 1.5 ms
 _WRITE_S = 0.1
 _TRIES = 3  # of a request while the bus does not run
 _SETTLE_S = 0.2  # at most, for a line to fall silent
+_LOOK_NS = NS // 10  # between looks at the marks, each of which takes as long as an exchange
 
 
 class _ReportedError(DeviceError):
@@ -41,7 +43,10 @@ class ServoBus:
     DeviceError.
 
     `goal` sets goals of some servos, which the next exchange sends; those of the others stay. The
-    torque is off until `hold` has set the goals to where the servos are."""
+    torque is off until `hold` has set the goals to where the servos are.
+
+    A servo whose power was away has forgotten torque and goal, and may be back before anybody
+    missed it. So each servo is marked, and the marks are looked at (`Marks`)."""
 
     def __init__(
         self,
@@ -67,6 +72,8 @@ class ServoBus:
         self._heard_ns: int | None = None  # the last exchange while servos have torque
         self._lapsed = False  # whether their watchdog must have stopped them since
         self.holding: set[int] = set()  # ids whose torque is on
+        self._marks = Marks(family.registers)
+        self._looked_ns = 0  # when the marks were looked at
 
     @property
     def crc_errors(self) -> int:
@@ -90,9 +97,10 @@ class ServoBus:
             self.firmware = ".".join(map(str, version))
             if self._check is not None:
                 self._check(self)
+            self._mark(self.ids)
             # What a servo reports, such as an overload before, is told by `read` until `hold`.
             with contextlib.suppress(_ReportedError):
-                self._exchange(None)
+                self._measure(_TRIES)
         except BaseException:
             self._users = 0
             self.transport.close()
@@ -135,7 +143,7 @@ class ServoBus:
         """Whether `servo` answers a ping."""
         packets = self.family.packets
         try:
-            self._sure(packets.packet(servo, packets.PING), servo, despite=True)
+            self._sure(packets.packet(servo, packets.PING), (servo,), despite=True)
         except DeviceError:
             return False
         return True
@@ -150,7 +158,8 @@ class ServoBus:
     def read(self, servo: int, address: int, count: int) -> bytes:
         """`count` registers of `servo` from `address` on, also of one that reports an error; before
         the bus runs. Raises DeviceError."""
-        found = self._sure(self.family.packets.read(servo, address, count), servo, despite=True)
+        request = self.family.packets.read(servo, address, count)
+        found = self._sure(request, (servo,), despite=True)[0]
         if len(found.data) != count:
             raise DeviceError(
                 f"wanted {count} registers of servo {servo}, found {len(found.data)}: is this a "
@@ -189,29 +198,23 @@ class ServoBus:
         """Set the goals of `ids` to where they are, check that the servos have taken them, and
         switch their torque on. Also leaves a fault of the bus, and what servos keep reporting until
         their torque is switched off. Waits for the port. Raises DeviceError."""
-        self.bus.close()  # from here on the port is ours
+        self.bus.pause()  # from here on the port is ours
         try:
             self._goals = {i: g for i, g in self._goals.items() if i not in ids}
-            try:
-                reading = self._measure()
-            except _ReportedError as e:
-                for i in e.ids:
-                    torque = self.family.registers.torque
-                    self._sure(self.family.packets.write(i, torque, b"\x00"), i, despite=True)
-                reading = self._measure()
-            here = {i: p for i, p in zip(self.ids, reading.position, strict=True) if i in ids}
             registers, watchdog = self.family.registers, self.family.watchdog
-            for i, p in here.items():
-                if watchdog is not None:
-                    self._write(i, watchdog[0], watchdog[1])
-                wanted = self.family.goal(p)
-                self._write(i, registers.goal, wanted)
-                if self.read(i, registers.goal, len(wanted)) != wanted:
-                    raise DeviceError(f"servo {i} did not take its position as goal: try again")
-            for i in ids:
-                self._write(i, registers.torque, b"\x01")
-                if watchdog is not None:
-                    self._write(i, watchdog[0], watchdog[2])
+            try:
+                reading = self._measure(_TRIES)
+            except _ReportedError as e:
+                self._put(registers.torque, dict.fromkeys(e.ids, b"\x00"), despite=True)
+                reading = self._measure(_TRIES)
+            here = {i: p for i, p in zip(self.ids, reading.position, strict=True) if i in ids}
+            if watchdog is not None:
+                self._put(watchdog[0], dict.fromkeys(ids, watchdog[1]))
+            self._put(registers.goal, {i: self.family.goal(p) for i, p in here.items()})
+            self._put(registers.torque, dict.fromkeys(ids, b"\x01"))
+            if watchdog is not None:
+                self._put(watchdog[0], dict.fromkeys(ids, watchdog[2]))
+            self._mark(ids)
             self._goals |= here
             self.holding |= set(ids)
             self._heard_ns, self._lapsed = None, False
@@ -222,12 +225,12 @@ class ServoBus:
 
     def release(self, ids: Sequence[int]) -> None:
         """Switch the torque of `ids` off: an arm falls down. Raises DeviceError."""
-        self.bus.close()
+        self.bus.pause()
         try:
             self.holding -= set(ids)
             self._goals = {i: g for i, g in self._goals.items() if i not in ids}
-            for i in ids:
-                self._write(i, self.family.registers.torque, b"\x00")
+            self._put(self.family.registers.torque, dict.fromkeys(ids, b"\x00"), despite=True)
+            self._mark(ids)
         finally:
             self.bus.start()
 
@@ -244,6 +247,9 @@ class ServoBus:
                 f"the servos at {self.transport.uri} heard nothing for {family.watchdog_s:g} s, "
                 "and their watchdog has stopped them: activate() again"
             )
+        if now - self._looked_ns >= _LOOK_NS:  # before goals go to a servo that forgot its own
+            self._look()
+            self._looked_ns = now
         if goals:
             rows = {i: family.goal(g) for i, g in goals.items()}
             self.transport.write(family.packets.sync_write(family.registers.goal, rows), _WRITE_S)
@@ -251,22 +257,70 @@ class ServoBus:
         self._heard_ns = now
         return reading
 
-    def _measure(self) -> Reading:
-        """Read all servos. Raises DeviceError where one is missing or reports an error."""
-        family = self.family
-        found = self._ask(family.packets.sync_read(*family.registers.present, self.ids), self.ids)
-        return family.reading([s.data for s in found])
+    def _measure(self, tries: int = 1) -> Reading:
+        """Read all servos, with so many `tries` for answers that do not come. Raises DeviceError
+        where one is missing or reports an error."""
+        rows = self._rows(*self.family.registers.present, self.ids, tries=tries)
+        return self.family.reading([rows[i] for i in self.ids])
 
-    def _write(self, servo: int, address: int, data: bytes) -> None:
-        self._sure(self.family.packets.write(servo, address, data), servo)
+    def _mark(self, ids: Sequence[int]) -> None:
+        """Mark the servos `ids`, or see that they are marked. Raises DeviceError where one is
+        missing."""
+        self._marks.make(
+            ids,
+            lambda address, which: self._rows(address, 2, which, tries=_TRIES, despite=True),
+            lambda address, rows: self.transport.write(
+                self.family.packets.sync_write(address, rows), _WRITE_S
+            ),
+        )
 
-    def _sure(self, request: bytes, servo: int, *, despite: bool = False) -> Answer:
-        """The answer of `servo` to `request`, which may be sent several times: a single damaged
-        byte is no absence. Raises as `_ask`."""
-        for _ in range(_TRIES - 1):
+    def _look(self) -> None:
+        """Raises DeviceError where a servo has lost its mark."""
+        found = self._rows(self.family.registers.limit, 2, self.ids)
+        lost = [self._name(i) for i in self._marks.lost(found)]
+        if lost:
+            raise DeviceError(
+                f"servos at {self.transport.uri} have started anew, without torque and goal: "
+                f"{', '.join(lost)}: is the supply strong enough, are the plugs tight? activate() "
+                "again"
+            )
+
+    def _put(self, address: int, rows: Mapping[int, bytes], *, despite: bool = False) -> None:
+        """Write `rows` by servo into the registers from `address` on, all at once, and see that
+        they are there. Raises DeviceError for a servo that has not taken them, and as `_ask`."""
+        count = len(next(iter(rows.values()))) if rows else 0
+        refused: list[str] = []
+        for _ in range(_TRIES):
+            if not rows:
+                return
+            self.transport.write(self.family.packets.sync_write(address, rows), _WRITE_S)
+            found = self._rows(address, count, tuple(rows), tries=_TRIES, despite=despite)
+            refused = [self._name(i) for i, row in rows.items() if found[i] != row]
+            if not refused:
+                return
+        raise DeviceError(
+            f"wanted {', '.join(refused)} at {self.transport.uri} to take what was written into "
+            f"register {address}, found that it does not: is it damaged, or in another mode?"
+        )
+
+    def _rows(
+        self, address: int, count: int, ids: Sequence[int], *, tries: int = 1, despite: bool = False
+    ) -> dict[int, bytes]:
+        """`count` registers from `address` on of the servos `ids`, by servo, with so many `tries`
+        for answers that do not come. Raises as `_ask`."""
+        request = self.family.packets.sync_read(address, count, ids)
+        found = self._sure(request, ids, tries=tries, despite=despite)
+        return {s.id: s.data for s in found}
+
+    def _sure(
+        self, request: bytes, ids: Sequence[int], *, tries: int = _TRIES, despite: bool = False
+    ) -> list[Answer]:
+        """The answers of `ids` to `request`, which may be sent several times: a single damaged byte
+        is no absence. Raises as `_ask`."""
+        for _ in range(tries - 1):
             with contextlib.suppress(DeviceError):
-                return self._ask(request, (servo,), despite=despite)[0]
-        return self._ask(request, (servo,), despite=despite)[0]
+                return self._ask(request, ids, despite=despite)
+        return self._ask(request, ids, despite=despite)
 
     def _ask(self, request: bytes, ids: Sequence[int], *, despite: bool = False) -> list[Answer]:
         """Send `request`; the answers of the servos `ids`, in that order. Raises DeviceError where

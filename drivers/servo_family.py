@@ -16,7 +16,8 @@ ReadRegisters = Callable[[int, int, int], bytes]  # servo, address, count
 class Registers(NamedTuple):
     """Addresses in a servo's memory: of its `model` (2 bytes), its `mode`, which has to be
     `position_mode`, its `torque` switch and its `goal`; address and count of its `firmware` and of
-    what is measured, `present`."""
+    what is measured, `present`. `lasting` and `limit` (2 bytes each): a limit of the torque that
+    lasts, and the one in force, which begins as `lasting` whenever power comes."""
 
     firmware: tuple[int, int]
     model: int
@@ -25,6 +26,8 @@ class Registers(NamedTuple):
     torque: int
     goal: int
     present: tuple[int, int]
+    lasting: int
+    limit: int
 
 
 class Answer(Protocol):
@@ -100,7 +103,8 @@ class Family(Protocol):
 @dataclass(frozen=True, slots=True)
 class Reading:
     """What the servos measured: for each, in their order, position [counts], speed [counts/s], load
-    (-1..1 of the duty), voltage [V], temperature [degC], and current [A]."""
+    (-1..1 of the duty), voltage [V], temperature [degC], and current [A], NaN where its unit is not
+    known."""
 
     position: tuple[int, ...]
     speed: tuple[float, ...]

@@ -21,7 +21,8 @@ class ServoJawConfig(config.Struct, frozen=True):
     """Keys that jaws of servos have; the arm's section names port, calibration and the jaw's motor.
     `stroke` [m]: the opening at the open end of the calibrated range. `newton_per_ampere`: what the
     jaw presses with for the servo's current, measured with a scale; the default is that of an
-    SO-101's jaw of 9 cm and about 1 Nm/A."""
+    SO-101's jaw of 9 cm and about 1 Nm/A. The force is NaN where the current's unit is not
+    known."""
 
     port: Annotated[str, Meta(min_length=1)]
     stroke: Annotated[float, Meta(gt=0.0, le=0.5)] = 0.1

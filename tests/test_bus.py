@@ -156,3 +156,33 @@ def test_after_it_was_started_again_the_first_value_is_waited_for():
     reader.join(10.0)
     bus.close()
     assert answers == ["second life"]
+
+
+def test_who_waits_for_a_value_waits_over_a_pause_and_not_over_the_end(made):
+    bus, port = made
+    got = []
+
+    def read():
+        try:
+            got.append(bus.newest(1, 30.0)[2])
+        except Stale as e:
+            got.append(str(e))
+
+    port.gate.release()  # the thread may end
+    bus.pause()
+    asks = threading.Thread(target=read)
+    asks.start()
+    asks.join(0.05)  # where it is told that there is nothing, it is at once
+    assert asks.is_alive()
+    assert got == []
+    bus.start()
+    step(port)
+    step(port)
+    asks.join(10)
+    assert isinstance(got[0], int)
+
+    number = bus.newest(0, 10.0)[0]
+    port.gate.release()
+    bus.close()
+    with pytest.raises(Stale):
+        bus.newest(number + 10, 30.0)

@@ -255,10 +255,21 @@ def test_the_file_that_is_written_is_refused_only_for_what_must_be_filled_in(tmp
     assert settings.gripper == {"kind": "feetech", "port": "/dev/ttyACM0"}
     assert [c["name"] for c in settings.camera] == ["wrist", "overview"]
     assert not settings.guard.require_wrench
+    assert settings.loop.max_age_s == pytest.approx(10 / 200)
     with pytest.raises(ConfigError, match="wanted a new file"):
         shown(Seen((port,)), write=path)
     shown(Seen((port,)), write=path, overwrite=True)
     assert path.read_text() != written  # without the cameras
+
+
+def test_a_first_configuration_lets_a_slow_sensor_be_as_old_as_its_line_makes_it(tmp_path):
+    arm = Found("arms", "null", "", "an arm", sure=True)
+    path = tmp_path / "r.toml"
+    path.write_text(draft([arm], "r.toml"))
+    assert load(path).loop.max_age_s == pytest.approx(10 / 500)
+    sensor = Found("ft", "ft300", "/dev/a", sure=True, keys={"port": "/dev/a"})
+    path.write_text(draft([arm, sensor], "r.toml"))
+    assert load(path).loop.max_age_s == pytest.approx(0.06)
 
 
 def test_a_second_arm_and_an_unknown_kind_are_comments(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from servo_host import kill_in_motion
-from test_feetech_arm import LATE_S, calibration, fresh, soon
+from test_feetech_arm import LATE_S, calibration, fresh, soon, tell_restarts
 
 from headway.clock import WallClock
 from headway.drivers import Context
@@ -19,7 +19,7 @@ from headway.drivers.dynamixel_servo import DynamixelX
 from headway.drivers.finding import Port, Seen
 from headway.drivers.grippers import dynamixel as grippers
 from headway.drivers.transports.serial import SerialPort
-from headway.errors import DeviceError
+from headway.errors import ConfigError, DeviceError
 from headway.hil.launch import Emulator
 
 PLANT = {"kind": "servo", "model": "so101"}
@@ -108,8 +108,22 @@ def test_the_arm_goes_where_it_is_sent_and_the_jaw_as_well(line):
     soon(lambda: abs(fresh(jaw).value.width - 0.03) < 0.01)
     assert arm.info.kind == "dynamixel"
     assert fresh(arm).value.tau_ext is None  # no current per count is given
+    assert np.isnan(fresh(jaw).value.force)
     arm.stop(2)
     arm.command(fresh(arm).value.q_ref, deadline_ns=0)
+
+
+@pytest.mark.parametrize("active", [False, True])
+def test_a_servo_that_started_anew_is_told_before_activation_as_after(tmp_path, active):
+    def make(uri):
+        return devices(uri, calibration(tmp_path), watchdog_s=2.0)[0]
+
+    tell_restarts("dynamixel", make, active=active)
+
+
+def test_a_torque_of_a_current_without_unit_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="wants `ampere_per_count`"):
+        devices("/dev/none", calibration(tmp_path), nm_per_a=1.2)
 
 
 def test_speeds_are_in_rad_per_second():
@@ -117,7 +131,10 @@ def test_speeds_are_in_rad_per_second():
     row[2:6] = (-100).to_bytes(4, "little", signed=True)
     row[6:10] = (1024).to_bytes(4, "little")
     row[18:20], row[20] = (121).to_bytes(2, "little"), 40
+    row[0:2] = (-100).to_bytes(2, "little", signed=True)
     found = DynamixelX(ampere_per_count=0.00269).reading([bytes(row)])
+    assert found.ampere == (pytest.approx(-0.269),)
+    assert np.isnan(DynamixelX().reading([bytes(row)]).ampere[0])
     assert found.position == (1024,)
     assert found.speed[0] * 2 * np.pi / 4096 == pytest.approx(-22.9 * 2 * np.pi / 60)
     assert (found.volts, found.celsius) == ((12.1,), (40,))

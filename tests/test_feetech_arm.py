@@ -16,6 +16,7 @@ from headway.clock import WallClock
 from headway.drivers import Context
 from headway.drivers.arms import feetech as arms
 from headway.drivers.grippers import feetech as grippers
+from headway.drivers.inputs import leader
 from headway.drivers.servo_calibration import Motor, check, read
 from headway.errors import ConfigError, DeviceError, Stale
 from headway.hil.launch import Emulator
@@ -217,6 +218,62 @@ def test_an_arm_that_reports_an_overload_can_be_opened_and_says_so_until_it_is_a
         arm.activate()
         arm.command(fresh(arm).value.q, deadline_ns=0)
         arm.close()
+
+
+RESTARTS = [{"kind": "restart", "at_s": 1.0 + 2.0 * k, "target": 3} for k in range(8)]
+
+
+def tell_restarts(driver, make, *, active):
+    """Let servo 3 lose its power for a moment, again and again, under the arm that `make` makes of
+    the address of the emulated line of `driver`, `active` or without torque: it has to say so, and
+    to want activation."""
+    with Emulator(driver, {"faults": RESTARTS}, PLANT) as device:
+        arm = make(device.uri)
+        arm.open(LATE_S)
+        if active:
+            arm.activate()
+        said = soon(lambda: fault_of(arm))
+        assert "anew" in said
+        assert "elbow_flex (id 3)" in said
+        with pytest.raises(DeviceError, match="activate"):
+            arm.command(np.zeros(5), deadline_ns=0)
+
+        def again():
+            try:
+                arm.activate()
+                arm.command(fresh(arm).value.q, deadline_ns=0)
+            except DeviceError:  # the next time came meanwhile
+                return False
+            return True
+
+        assert soon(again)
+        arm.close()
+
+
+@pytest.mark.parametrize("active", [False, True])
+def test_a_servo_that_started_anew_is_told_before_activation_as_after(tmp_path, active):
+    tell_restarts("feetech", lambda uri: devices(uri, calibration(tmp_path))[0], active=active)
+
+
+def test_a_leader_whose_servo_started_anew_is_limp_and_read_again_once_it_is_activated(tmp_path):
+    with Emulator("feetech", {"faults": RESTARTS[:1]}, PLANT) as device:
+        cfg = leader.Config(
+            port=device.uri, calibration=str(calibration(tmp_path)), check_calibration=False
+        )
+        hand = leader.connect(cfg, Context(WallClock(spin_ns=0)))
+        hand.open(LATE_S)
+
+        def lost():
+            try:
+                hand.read()
+            except DeviceError as e:
+                return str(e)
+            return ""
+
+        assert "elbow_flex (id 3)" in soon(lost)
+        hand.activate()
+        assert soon(lambda: hand.read() is not None)
+        hand.close()
 
 
 def test_a_pulled_plug_is_a_fault(line):

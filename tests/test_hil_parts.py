@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -10,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headway import config
+from headway.child import environment
 from headway.errors import ConfigError
 from headway.hil import modbus
 from headway.hil.device_port import DevicePort
@@ -27,6 +31,29 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+@pytest.mark.parametrize("name", [signal.SIGINT, signal.SIGTERM])
+def test_an_emulator_without_input_runs_until_it_is_told_to_end(name):
+    """As one in the background of a shell; with a pipe it would end with whoever holds that."""
+    command = [sys.executable, "-m", "headway.hil.emulators", "ft300"]
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env=environment(),
+    ) as process:  # fmt: skip
+        assert b"uri" in process.stdout.readline()
+        process.send_signal(name)
+        assert (process.wait(20.0), process.stderr.read()) == (0, b"")
+
+
+def test_an_emulator_ends_with_the_pipe_of_who_started_it():
+    command = [sys.executable, "-m", "headway.hil.emulators", "ft300"]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment()
+    ) as process:
+        assert b"uri" in process.stdout.readline()
+        process.stdin.close()
+        assert process.wait(20.0) == 0
 
 
 def test_a_fault_begins_and_ends_for_its_target_only(tmp_path):

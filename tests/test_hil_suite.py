@@ -23,7 +23,7 @@ from headway.hil.partners import recordings
 from headway.hil.proxy.faults import APPLIES
 from headway.hil.pytest_plugin import Bench
 from headway.hil.suite import command, outputs, robots, runner
-from headway.hil.suite.page import plot
+from headway.hil.suite.page import plot, write_page
 from headway.hil.suite.promises import PROMISES
 from headway.hil.suite.results import QUICK, Result
 from headway.hil.suite.subject import Subject
@@ -269,6 +269,16 @@ def test_a_driver_keeps_its_promises_from_a_recording(folder, kind):
     assert not kept & {"limits", "latency", "stops", "jaws"}  # nothing obeys
 
 
+def test_devices_are_chosen_by_the_beginnings_of_their_names(tmp_path):
+    wanted = command.Options(devices=("ft null", "stations"), only=("identity",), out=tmp_path)
+    assert command.hil_command(None, True, wanted, lambda _: None) == 0
+    found = {r["device"] for r in json.loads((tmp_path / outputs.JSON).read_text())}
+    assert found == {"ft null", *(f"stations {k}" for k in plugins.kinds("drivers.stations"))}
+    nobody = command.Options(devices=("ft nobody",), out=tmp_path)
+    with pytest.raises(ConfigError, match="--devices wants some of arms"):
+        command.hil_command(None, True, nobody, lambda _: None)
+
+
 def test_a_recording_whose_library_is_missing_does_not_apply(tmp_path):
     def record(folder):
         raise Missing("pip install 'headway[uvc]'")
@@ -303,6 +313,17 @@ def test_the_files_say_what_was_found(tmp_path):
     assert outputs.facts(SOME)["hangs"] == 1
     rows = outputs.matrix(SOME)
     assert rows[1][rows[0].index("flip")] == "BROKEN"
+
+
+def test_the_page_begins_with_what_is_broken_and_shows_what_devices_say_as_text(tmp_path):
+    write_page(SOME, tmp_path / "p.html", "title")
+    page = (tmp_path / "p.html").read_text()
+    first = page[: page.index("<h2")]
+    assert '<a href="#ft-a">ft a, stamps</a>: &lt;b&gt;goes back' in first
+    assert '<h2 id="ft-a">' in page
+    assert "<b>goes" not in page
+    write_page(SOME[:1], tmp_path / "p.html", "title")
+    assert "<ul" not in (tmp_path / "p.html").read_text()
 
 
 def test_a_plot_has_all_that_was_measured_and_none_of_one_value():

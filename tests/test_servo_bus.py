@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import pytest
 
 from headway.clock import NS, VirtualClock
+from headway.drivers.codecs.feetech import PING, SYNC_WRITE
 from headway.drivers.feetech_servo import Sts3215
 from headway.drivers.servo_bus import ServoBus
+from headway.drivers.servo_marks import Marks
 from headway.errors import DeviceError
 
 MS = 1_000_000
@@ -61,6 +65,40 @@ def test_an_answer_that_comes_too_late_is_not_taken_for_the_next_one():
     assert bus.read(1, 69, 2) == bytes((69, 69))
 
 
+class Servo(Line):
+    """A servo with registers, whose answers to the requests `deaf` (by their number) never come."""
+
+    def __init__(self, clock: VirtualClock, *deaf: int) -> None:
+        super().__init__(clock)
+        self._deaf, self._asked = deaf, 0
+        self.memory = bytearray(87)
+        self.memory[3:5] = word(777)
+
+    def write(self, data: bytes, timeout_s: float = 0.5) -> None:
+        self._asked += 1
+        instruction, body = data[4], data[5:-1]
+        if instruction == SYNC_WRITE:
+            self.memory[body[0] : body[0] + body[1]] = body[3:]
+            return  # nobody answers
+        said = b""
+        if instruction != PING:  # a read, of one or of several
+            said = bytes(self.memory[body[0] : body[0] + body[1]])
+        if self._asked not in self._deaf:
+            self._coming.append((self.clock.now() + MS, answer(said)))
+
+
+@pytest.mark.parametrize("deaf", range(1, 16))
+def test_one_lost_answer_ends_neither_opening_nor_activation(deaf):
+    clock = VirtualClock(0)
+    line = Servo(clock, deaf)
+    bus = ServoBus(line, {"one": 1}, clock, 100.0, Sts3215())
+    bus.bus.start = lambda: None  # its thread is not what is tested, and the clock is not its own
+    bus.open(1.0)
+    bus.hold([1])
+    assert (line.memory[40], bus.holding) == (1, {1})
+    bus.close()
+
+
 class Noise(Line):
     """A line that is never silent."""
 
@@ -75,3 +113,43 @@ def test_a_line_that_is_never_silent_does_not_hold_it_up_for_long():
     with pytest.raises(DeviceError, match="no answer of one"):
         bus.read(1, 56, 2)
     assert clock.now() < NS
+
+
+def marked(lasting: int, limit: int, *, obeys: bool = True) -> tuple[Marks, dict[int, int]]:
+    """Marks of a servo whose torque limits are these, and its registers afterwards."""
+    registers = {Sts3215.registers.lasting: lasting, Sts3215.registers.limit: limit}
+
+    def read(address: int, ids: Sequence[int]) -> dict[int, bytes]:
+        return {i: word(registers[address]) for i in ids}
+
+    def write(address: int, rows: Mapping[int, bytes]) -> None:
+        if obeys:
+            registers[address] = int.from_bytes(rows[1], "little")
+
+    marks = Marks(Sts3215.registers)
+    marks.make([1], read, write)
+    return marks, registers
+
+
+def word(value: int) -> bytes:
+    return value.to_bytes(2, "little")
+
+
+def test_a_servo_is_marked_by_one_count_of_its_torque_and_known_by_that():
+    marks, registers = marked(1000, 1000)
+    assert registers == {16: 1000, 48: 999}
+    assert marks.lost({1: word(999)}) == []
+    assert marks.lost({1: word(1000)}) == [1]
+
+
+def test_a_torque_limit_that_somebody_has_set_is_left_alone():
+    marks, registers = marked(1000, 400)
+    assert registers == {16: 1000, 48: 400}
+    assert marks.lost({1: word(1000)}) == [1]
+
+
+@pytest.mark.parametrize(("lasting", "obeys"), [(1, True), (0, True), (1000, False)])
+def test_a_servo_that_cannot_be_marked_never_counts_as_started_anew(lasting, obeys):
+    marks, registers = marked(lasting, lasting, obeys=obeys)
+    assert registers == {16: lasting, 48: lasting}
+    assert marks.lost({1: word(lasting)}) == []

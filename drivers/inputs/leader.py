@@ -63,7 +63,8 @@ class Leader:
             self._bus.release(self._bus.ids)
 
     def activate(self) -> None:
-        self._bus.bus.reset()
+        if self._bus.bus.fault:
+            self._bus.release(self._bus.ids)
 
     def reset(self) -> None:
         """Does nothing: the follower's jaw goes where the leader's is."""

@@ -4,8 +4,9 @@
 
 TABLE is a JSON object with the keys of the emulator's `Config`, and beside them `plant` (a table
 with `kind`, "servo" or "shared", and its keys) and `journal` (a path). The first line of its
-standard output is a JSON object: `uri` says where it can be reached. It ends on SIGTERM, and when
-its standard input ends, so that it never outlives who started it.
+standard output is a JSON object: `uri` says where it can be reached. It ends on SIGTERM and on
+Ctrl-C, and when its standard input ends where that is a pipe, so that it never outlives a program
+that started it.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from headway.hil.servos import Servos
 TURN, CENTRE = 4096, 2048
 SIZE, _EEPROM = 147, 64
 MODEL, ID, RETURN_DELAY, STATUS_LEVEL = 0, 7, 9, 68
-_MAX, _MIN, _SHUTDOWN = 48, 52, 63
+_PWM_LIMIT, _MAX, _MIN, _SHUTDOWN = 36, 48, 52, 63
 _TORQUE, _REGISTERED, _HARDWARE, _WATCHDOG = 64, 69, 70, 98
 _GOALS, _PROFILE_SPEED, _GOAL, _MOVING = 100, 112, 116, 122
 _CURRENT, _SPEED, _POSITION, _VOLTS, _HEAT = 126, 128, 132, 144, 146
@@ -26,9 +26,9 @@ BITS = {"voltage": 0x01, "heat": 0x04, "encoder": 0x08, "shock": 0x10, "overload
 KINDS = ("silent", "stuck", "restart", *BITS)
 _DEFAULTS = {  # address: (bytes, value), as an XL430-W250 leaves the factory
     MODEL: (2, 1060), 6: (1, 52), ID: (1, 1), 8: (1, 3), RETURN_DELAY: (1, 250), 11: (1, 3),
-    12: (1, 255), 13: (1, 2), 24: (4, 10), 31: (1, 72), 32: (2, 160), 34: (2, 60), 36: (2, 885),
-    44: (4, 265), _MAX: (4, 4095), _MIN: (4, 0), _SHUTDOWN: (1, 0x34), STATUS_LEVEL: (1, 2),
-    76: (2, 1000), 78: (2, 100), 80: (2, 4000), 84: (2, 640), _GOALS: (2, 885),
+    12: (1, 255), 13: (1, 2), 24: (4, 10), 31: (1, 72), 32: (2, 160), 34: (2, 60),
+    _PWM_LIMIT: (2, 885), 44: (4, 265), _MAX: (4, 4095), _MIN: (4, 0), _SHUTDOWN: (1, 0x34),
+    STATUS_LEVEL: (1, 2), 76: (2, 1000), 78: (2, 100), 80: (2, 4000), 84: (2, 640),
 }  # fmt: skip
 
 
@@ -64,6 +64,7 @@ class Servo:
         for address, (size, value) in _DEFAULTS.items():
             if address >= _EEPROM or not id_:
                 self._put(address, value, size)
+        self.memory[_GOALS : _GOALS + 2] = self.memory[_PWM_LIMIT : _PWM_LIMIT + 2]
         self._switch(False)
         self._motion.hold(self._index)
         self._measure()

@@ -22,13 +22,15 @@ _CYCLES_S = 45.0  # [s] of opening and closing a device, with --all
 class Options:
     """`move`: real devices may be moved; `allow_hardware`: faults may be brought about on lines to
     them; `quick`: shorter looks, fewer cycles; `cycles` of opening and closing, None for the usual
-    number; `only`: the promises whose names begin so; `out`: folder for the files."""
+    number; `only`: the promises whose names begin so; `devices`: those whose names begin so; `out`:
+    folder for the files."""
 
     move: bool = False
     allow_hardware: bool = False
     quick: bool = False
     cycles: int | None = None
     only: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
     out: Path = Path("runs/hil")
 
     @property
@@ -115,6 +117,14 @@ def hil_command(
         if robot is None
         else robots.of_robot(robot, options.move, options.allow_hardware)
     )
+    if options.devices:
+        chosen = list(chosen)
+        names = [one.name if isinstance(one, Subject) else one.device for one in chosen]
+        for word in options.devices:
+            if not any(name.startswith(word) for name in names):
+                raise ConfigError(f"--devices wants some of {', '.join(names)}, found {word!r}")
+        wanted = [name.startswith(options.devices) for name in names]
+        chosen = [one for one, keep in zip(chosen, wanted, strict=True) if keep]
     tell("A stop by software is not a safety function: have the emergency stop at hand.")
     results = check_all(chosen, options, bounds, tell)
     tell("")

@@ -17,9 +17,8 @@ from headway.hil.suite.subject import OPEN_S, Subject
 # What is tried, where the emulator knows it. What wants `activate` to be left, as an overload, is
 # in the drivers' tests.
 FAULTS = ("silent", "nan", "overrange", "restart", "clock_back")
-# Nobody has to be told: the driver's clock comes over it, and an arm without torque loses nothing
-# by a servo's new start.
-UNTOLD = ("clock_back", "restart")
+# Nobody has to be told: the driver's clock comes over it.
+UNTOLD = ("clock_back",)
 _AT_S = 5.0  # after the first connection: a sensor takes 3 s to start, and is looked at before
 _BEGINS_S = 30.0  # within which a fault begins, on a busy machine
 _LOOK_S, _WAIT_S = 0.05, 0.02  # for samples, before the journal is looked at again

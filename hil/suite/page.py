@@ -15,7 +15,10 @@ body{font:14px/1.4 system-ui,sans-serif;margin:2em auto;max-width:80em;padding:0
 table{border-collapse:collapse;margin:.5em 0 2em}td,th{text-align:left;vertical-align:top;
 padding:.25em .8em .25em 0;border-bottom:1px solid #ddd}.kept{color:#17723a}.broken{color:#b00020;
 font-weight:600}.not{color:#888}svg{background:#f6f6f6}small{color:#666}.num{font-variant-numeric:
-tabular-nums}@media(prefers-color-scheme:dark){body{background:#181818;color:#ddd}td,th{
+tabular-nums}.num span{white-space:nowrap}td:first-child,td:nth-child(2){white-space:
+nowrap}.matrix td+td,.matrix th+th{text-align:center;padding:.25em .3em}.matrix th{vertical-align:
+bottom}.matrix th span{writing-mode:vertical-rl;transform:rotate(180deg)}a{color:
+inherit}@media(prefers-color-scheme:dark){body{background:#181818;color:#ddd}td,th{
 border-color:#444}svg{background:#242424}.kept{color:#5fd38a}.broken{color:#ff7a8a}}
 """
 
@@ -27,12 +30,14 @@ def write_page(results: Sequence[Result], path: Path, title: str) -> None:
         f"<h1>{escape(title)}</h1>",
         "<p>" + ", ".join(f"<b>{n}</b> {v}" for v, n in counts.items()) + "</p>",
         "<p>" + ", ".join(f"{escape(k)}: <b>{n}</b>" for k, n in facts(results).items()) + "</p>",
+        _broken(results),
         _matrix(results),
     ]
     for device in devices(results):
         rows = "".join(_row(r) for r in results if r.device == device)
         parts.append(
-            f"<h2>{escape(device)}</h2><table><tr><th>promise<th>verdict<th>found<th>measured"
+            f'<h2 id="{_anchor(device)}">{escape(device)}</h2>'
+            f"<table><tr><th>promise<th>verdict<th>found<th>measured"
             f"<th></tr>{rows}</table>"
         )
     body = "\n".join(parts)
@@ -46,25 +51,41 @@ def write_page(results: Sequence[Result], path: Path, title: str) -> None:
 
 def _row(r: Result) -> str:
     kind = r.verdict.split()[0]
-    measured = "<br>".join(f"{escape(k)} {v:.4g}" for k, v in r.numbers.items())
+    measured = ", ".join(f"<span>{escape(k)} {v:.4g}</span>" for k, v in r.numbers.items())
     plots = "".join(plot(name, values) for name, values in r.series.items())
     return (
         f'<tr><td>{escape(r.promise)}<td class="{kind}">{escape(r.verdict)}<td>{escape(r.said)}'
-        f'<td class="num"><small>{measured}</small><td>{plots}</tr>'
+        f'<td class="num"{"" if plots else " colspan=2"}><small>{measured}</small>'
+        f"{'<td>' + plots if plots else ''}</tr>"
     )
+
+
+def _anchor(device: str) -> str:
+    return escape(device.replace(" ", "-"))
+
+
+def _broken(results: Sequence[Result]) -> str:
+    """What is broken, first of all, each with a link to its device."""
+    rows = "".join(
+        f'<li><a href="#{_anchor(r.device)}">{escape(r.device)}, {escape(r.promise)}</a>: '
+        f"{escape(r.said)}"
+        for r in results
+        if r.verdict == "broken"
+    )
+    return f'<ul class="broken">{rows}</ul>' if rows else ""
 
 
 def _matrix(results: Sequence[Result]) -> str:
     rows = matrix(results)
     if len(rows) < 2:
         return ""
-    head = "".join(f"<th>{escape(c)}" for c in rows[0])
+    head = "".join(f"<th><span>{escape(c)}</span>" for c in rows[0])
     body = "".join(
         "<tr>"
         + "".join(f'<td class="{"broken" if c == "BROKEN" else ""}">{escape(c)}' for c in row)
         for row in rows[1:]
     )
-    return f"<h2>Faults on the line</h2><table><tr>{head}</tr>{body}</table>"
+    return f'<h2>Faults</h2><table class="matrix"><tr>{head}</tr>{body}</table>'
 
 
 def plot(name: str, values: Sequence[float]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -45,7 +46,8 @@ def numbers(value: Any) -> Vec:
     if isinstance(value, Wrench):
         return np.concatenate([value.force, value.torque])
     if isinstance(value, GripperState):
-        return np.array([value.width, value.force])
+        known = [value.width] if math.isnan(value.force) else [value.width, value.force]
+        return np.array(known)
     if isinstance(value, Frame):
         return np.asarray(value.rgb, np.float64).ravel()
     return np.zeros(0)

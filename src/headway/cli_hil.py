@@ -15,6 +15,7 @@ def hil(
     quick: bool = False,
     cycles: int | None = None,
     only: tuple[str, ...] = (),
+    devices: tuple[str, ...] = (),
     out: Path = Path("runs/hil"),
 ) -> int:
     """Check whether the devices of a robot keep their promises: rates, stamps, limits, stops.
@@ -27,8 +28,10 @@ def hil(
         quick: look for a shorter time, and open and close less often.
         cycles: how often to open and close for leaks [1000; with --quick 20].
         only: promises to check, by the beginnings of their names, e.g. stamps stops fault.
+        devices: devices to check, by the beginnings of their names, e.g. "arms ur" cameras.
         out: folder for index.html, junit.xml and results.json.
     """
     from headway.hil.suite.command import Options, hil_command
 
-    return hil_command(robot, all, Options(move, allow_hardware, quick, cycles, only, out))
+    options = Options(move, allow_hardware, quick, cycles, only, devices, out)
+    return hil_command(robot, all, options)

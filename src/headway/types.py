@@ -74,7 +74,8 @@ class Wrench(msgspec.Struct, frozen=True):
 
 class GripperState(msgspec.Struct, frozen=True):
     """Jaw opening `width` [m], commanded opening `width_ref` [m], grip `force` [N] (measured, or
-    estimated from motor current), and the `vacuum` level 0..1, None without a suction cup."""
+    estimated from motor current; NaN where it is not known), and the `vacuum` level 0..1,
+    None without a suction cup."""
 
     width: float
     width_ref: float

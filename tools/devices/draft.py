@@ -24,6 +24,7 @@ limit_s = 60.0              # [s] that an episode may take
 
 [loop]
 hz = {hz}
+max_age_s = {age}            # [s] of the samples of arm, wrench and gripper
 
 # What the guard allows. These numbers are small on purpose: measure your cell, and set them.
 [guard]
@@ -37,6 +38,7 @@ ddq_scale = 0.25
 floor_z = 0.0               # [m] the table
 """
 RATES = {"feetech": 200.0, "dynamixel": 200.0}  # [Hz] of arms that are slower than the usual loop
+AGES = {"ft300": 0.06}  # [s] of what measures at 100 Hz, and takes 8 ms to say it
 
 
 def draft(found: Sequence[Found], name: str) -> str:
@@ -71,7 +73,9 @@ def draft(found: Sequence[Found], name: str) -> str:
             parts.append("\n".join((note, *lines)) + "\n")
     arm = next((f.kind for f in found if f.folder == "arms"), "null")
     wrench = toml("ft" in taken)
-    parts.append(REST.format(hz=RATES.get(arm, 500.0), wrench=wrench))
+    hz = RATES.get(arm, 500.0)
+    age = max(10.0 / hz, *(AGES.get(f.kind, 0.0) for f in found), 0.0)
+    parts.append(REST.format(hz=hz, age=age, wrench=wrench))
     return "\n".join(parts)
 
 
