@@ -130,6 +130,9 @@ def _build(
     here = choice.folder(model.path, options)
     what = f"{record.layers} layers, {record.size / 1e6:.1f} MB, {record.numbers}"
     did = f"built in {record.seconds:.1f} s" if made.fresh else "was built already"
+    if made.fresh and record.refitted:
+        old = record.refitted[:12]
+        did = f"made in {record.seconds:.1f} s, by new weights for the one of the model {old}"
     console.print(escape(f"{model.path}: {record.key.kind} engine {did}: {what}"))
     console.print(escape(f"  {here / record.plan} for {record.key.library}"))
     if record.parity is not None:

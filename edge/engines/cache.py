@@ -56,7 +56,9 @@ class Record(config.Struct, frozen=True, kw_only=True):
     """The manifest of a built engine. `onnx`: SHA-256 of the ONNX file alone, which names `files`
     of weights beside it, and has `pairs` (inputs of uint16 that the plan has as pairs of uint8) and
     numbers of the precision `numbers`. `options`: what it was built with. `parity`: None where
-    there was no device to run it on. `notes`: what TensorRT had to say."""
+    there was no device to run it on. `notes`: what TensorRT had to say. `network`: of an engine
+    that takes other weights, SHA-256 of the graph without them; `refitted`: SHA-256 of the model
+    whose engine was given this one's, "" for an engine that was built."""
 
     schema: int
     key: EngineKey
@@ -73,6 +75,8 @@ class Record(config.Struct, frozen=True, kw_only=True):
     parity: Parity | None = None
     latency: Latency | None = None
     notes: tuple[str, ...] = ()
+    network: str = ""
+    refitted: str = ""
 
 
 class Best(config.Struct, frozen=True, kw_only=True):
