@@ -354,8 +354,10 @@ def check_precision(found: str, wanted: Precision, path: Path) -> None:
     precision `wanted`: TensorRT takes it from the graph, and is told nothing else."""
     same = {"graph": found, "tf32": "fp32"}.get(wanted, wanted)
     if found != same:
+        do = "export it in that one"
+        if wanted in ("fp16", "bf16", "int8"):
+            do = f"make a bundle of that one by `headway quantize --precision {wanted}`"
         raise SpecMismatch(
             f"wanted an engine of {wanted}, found a graph of {found} at {path}: the precision is "
-            f"that of the graph, so export it with that one: `headway export --precision {wanted}`,"
-            " or leave --precision out"
+            f"that of the graph, so {do}, or leave --precision out"
         )
