@@ -20,6 +20,7 @@ import onnx
 from numpy.typing import NDArray
 
 from headway import bundle
+from headway.bundle import onnx_file
 from headway.edge.engines.backends import ort
 from headway.edge.engines.engine import Declared
 from headway.errors import ConfigError
@@ -130,13 +131,13 @@ def _samples(
         found = samples.recorded(draft, samples.recordings(options.observed), options.count)
         return _Given(found, "recorded observations")
     if options.samples is not None:
-        before = _as_declared(ort.declared(files[0])[0], pairs)
+        before = _as_declared(ort.declared(onnx_file.check(files[0]))[0], pairs)
         found = samples.from_file(options.samples, before)[: options.count]
         return _Given([_as_now(s, pairs) for s in found], f"inputs of {options.samples.name}")
     if made.examples:
         found = [_as_now(s, pairs) for s in made.examples]
         return _Given(found, "the inputs that came with it")
-    before = _as_declared(ort.declared(files[0])[0], pairs)
+    before = _as_declared(ort.declared(onnx_file.check(files[0]))[0], pairs)
     found = [_as_now(s, pairs) for s in samples.made_up(before)]
     return _Given(found, "made-up inputs (name recordings with --observed for real ones)")
 

@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 import torch
 
-from headway.bundle import Tensor
+from headway.bundle import Tensor, onnx_file
 from headway.edge.engines.backends import ort
 from headway.edge.engines.engine import TensorSpec
 from headway.errors import BundleError
@@ -107,7 +107,7 @@ def check(
             name: TensorSpec(tuple(value.shape), str(value.numpy().dtype))
             for name, value in inputs.items()
         }
-        engine = ort.open_engine(path, shapes, {})
+        engine = ort.open_engine(onnx_file.check(path), shapes, {})
         for name, value in inputs.items():
             engine.write(name, value.numpy())
         engine.run()

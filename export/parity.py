@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from headway.bundle import onnx_file
 from headway.edge.engines.backends import ort
 from headway.edge.engines.engine import TensorSpec
 from headway.errors import BundleError
@@ -42,7 +43,7 @@ def answers(model: Path, samples: Sequence[Arrays]) -> list[dict[str, NDArray[An
     if not samples:
         raise BundleError("wanted samples to compare models with, found none")
     specs = {n: TensorSpec(v.shape, str(v.dtype)) for n, v in samples[0].items()}
-    engine = ort.open_engine(model, specs, {})
+    engine = ort.open_engine(onnx_file.check(model), specs, {})
     found = []
     try:
         for sample in samples:

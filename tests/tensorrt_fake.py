@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import onnx
 
 from headway.edge.engines.onnx_runtime import onnxruntime
 
@@ -131,7 +132,8 @@ class _Builder:
             self.log.log(_Log.ERROR, self.fake.fails)
             return None
         shapes = config.profile.shapes
-        return pickle.dumps((self.fake.__version__, network.content, shapes))
+        refits = _Flag.REFIT in config.flags
+        return pickle.dumps((self.fake.__version__, network.content, shapes, refits))
 
 
 class _Runtime:
@@ -140,21 +142,28 @@ class _Runtime:
         self.engine_host_code_allowed, self.DLA_core = False, -1
 
     def deserialize_cuda_engine(self, content: bytes) -> Any:
-        version, model, shapes = pickle.loads(content)
+        version, model, shapes, refits = pickle.loads(content)
         if version != self.fake.__version__:
             self.log.log(_Log.ERROR, f"built by {version}")
             return None
-        return _Engine(self.fake, model, shapes)
+        return _Engine(self.fake, model, shapes, refits)
 
 
 class _Engine:
-    def __init__(self, fake: FakeTensorrt, model: bytes, shapes: Any) -> None:
-        self.fake, self.shapes = fake, shapes
+    def __init__(self, fake: FakeTensorrt, model: bytes, shapes: Any, refittable: bool) -> None:
+        self.fake, self.model, self.shapes, self.refittable = fake, model, shapes, refittable
         self.session = onnxruntime().InferenceSession(model)
         self.io = {t.name: t for t in (*self.session.get_inputs(), *self.session.get_outputs())}
         self.ins = [t.name for t in self.session.get_inputs()]
         self.num_io_tensors, self.num_layers = len(self.io), len(fake.layers)
         self.weight_streaming_budget_v2 = 0
+
+    def create_serialization_config(self) -> Any:
+        return SimpleNamespace(flags=set(), set_flag=lambda flag: self.fake.kept.append(flag))
+
+    def serialize_with_config(self, config: Any) -> bytes:
+        refits = not hasattr(self.fake.SerializationFlag, "INCLUDE_REFIT") or bool(self.fake.kept)
+        return pickle.dumps((self.fake.__version__, self.model, self.shapes, refits))
 
     def get_weight_streaming_automatic_budget(self) -> int:
         return 7
@@ -176,6 +185,48 @@ class _Engine:
             return f'{{"Name": "layer{i}", "LayerType": "{self.fake.layers[i]}"}}'
 
         return SimpleNamespace(get_layer_information=told)
+
+
+class _Refitter:
+    """Weights are by name: what is not given stays missing."""
+
+    def __init__(self, engine: _Engine, log: Any) -> None:
+        self.engine, self.log, self.given = engine, log, dict[str, Any]()
+
+    def get_missing_weights(self) -> list[str]:
+        wanted = {*_weights(self.engine.model), *self.engine.fake.lacks}
+        return sorted(wanted - (self.given.keys() - self.engine.fake.lacks))
+
+    def refit_cuda_engine(self) -> bool:
+        if self.engine.fake.stuck:
+            self.log.log(_Log.ERROR, self.engine.fake.stuck)
+            return False
+        model = onnx.load_model_from_string(self.engine.model)
+        for tensor in model.graph.initializer:
+            tensor.CopyFrom(self.given[tensor.name])
+        self.engine.model = model.SerializeToString()
+        return True
+
+
+class _ParserRefitter:
+    def __init__(self, refitter: _Refitter, log: Any) -> None:
+        self.refitter, self.num_errors, self.why = refitter, 0, ""
+
+    def refit_from_bytes(self, content: bytes, path: str) -> bool:
+        have = _weights(self.refitter.engine.model)
+        for name, tensor in _weights(content).items():
+            if name not in have or tensor.dims != have[name].dims:
+                self.num_errors, self.why = 1, f"no weights {name} of {list(tensor.dims)}"
+                return False
+            self.refitter.given[name] = tensor
+        return True
+
+    def get_error(self, i: int) -> Any:
+        return SimpleNamespace(desc=lambda: self.why)
+
+
+def _weights(content: bytes) -> dict[str, Any]:
+    return {t.name: t for t in onnx.load_model_from_string(content).graph.initializer}
 
 
 class _Context:
@@ -231,7 +282,8 @@ class _Context:
 
 class FakeTensorrt:
     """`enqueue` takes work as the stream of the driver does. What goes wrong on purpose: `wrong`
-    multiplies all outputs, `fails` is why builds fail, `dead` engines do not run."""
+    multiplies all outputs, `fails` is why builds fail, `stuck` why weights are
+    not replaced, `lacks` weights that are not taken, `dead` engines do not run."""
 
     __name__ = "tensorrt"
     ILogger, BuilderFlag, DataType, TensorIOMode, IProgressMonitor = (
@@ -246,6 +298,7 @@ class FakeTensorrt:
     HardwareCompatibilityLevel = SimpleNamespace(NONE=0, AMPERE_PLUS=1)
     DeviceType = SimpleNamespace(GPU=0, DLA=1)
     ProfilingVerbosity = SimpleNamespace(DETAILED=2)
+    SerializationFlag = SimpleNamespace()  # 11 has INCLUDE_REFIT
     LayerInformationFormat = SimpleNamespace(JSON=1)
 
     def __init__(self, driver: Any, version: str = "10.3.0", dla_cores: int = 0) -> None:
@@ -255,6 +308,7 @@ class FakeTensorrt:
         self.layers = list(LAYERS)
         self.configs: list[_Config] = []
         self.timings: list[bytes] = []
+        self.stuck, self.lacks, self.kept = "", set[str](), list[Any]()
         self.streams: list[int] = []
 
     def Builder(self, log: Any) -> _Builder:
@@ -262,6 +316,12 @@ class FakeTensorrt:
 
     def OnnxParser(self, network: _Network, log: Any) -> _Parser:
         return _Parser(network, log)
+
+    def Refitter(self, engine: _Engine, log: Any) -> _Refitter:
+        return _Refitter(engine, log)
+
+    def OnnxParserRefitter(self, refitter: _Refitter, log: Any) -> _ParserRefitter:
+        return _ParserRefitter(refitter, log)
 
     def Runtime(self, log: Any) -> _Runtime:
         return _Runtime(self, log)

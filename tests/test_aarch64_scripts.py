@@ -225,6 +225,9 @@ class TestEmulation:
         files = [ROOT / f for names in check.TESTS.values() for f in check.files_of(names)]
         assert [f.name for f in files if not f.is_file()] == []
         assert len(set(files)) == len(files)
+        tests = [t for names in check.TESTS.values() for t in check.tests_of(names)]
+        for file, sign, test in (t.partition("::") for t in tests):
+            assert not sign or f"def {test}(" in (ROOT / file).read_text()
 
 
 @pytest.mark.skipif(native.module("auto") is None, reason="C++ feature stream not built")

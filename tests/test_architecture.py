@@ -163,7 +163,7 @@ def test_every_backend_says_its_rank_what_it_misses_and_how_it_opens():
         assert module.RANK is None or isinstance(module.RANK, int), kind
         assert isinstance(module.missing(), str), kind
         wanted = list(inspect.signature(module.open_engine).parameters)[:3]
-        assert wanted == ["path", "inputs", "outputs"], kind
+        assert wanted == ["model", "inputs", "outputs"], kind
         ranks += [module.RANK] if module.RANK is not None else []
     assert len(set(ranks)) == len(ranks)  # "auto" has one answer
 

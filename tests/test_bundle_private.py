@@ -5,11 +5,13 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+import struct
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from headway.bundle import private
 from headway.bundle.private import made_private, open_private, wanted_private
 from headway.errors import Untrusted
 
@@ -70,6 +72,39 @@ def test_of_a_group_only_one_without_other_members(
         lambda: [SimpleNamespace(pw_name="somebody", pw_gid=place.stat().st_gid)],
     )
     with pytest.raises(Untrusted, match="by the other members of its group"):
+        wanted_private(place)
+
+
+def give(path: Path, user: int, may: int) -> None:
+    """Let `user` do `may` (bits as in a mode) with `path` by an access list, as setfacl does."""
+    none = 0xFFFFFFFF
+    entries = ((0x01, 7, none), (0x02, may, user), (0x04, 0, none), (0x10, may, none),
+               (0x20, 0, none))  # owner, a user, group, mask, others  # fmt: skip
+    try:
+        os.setxattr(
+            path, "system.posix_acl_access",
+            struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *e) for e in entries),
+        )  # fmt: skip
+    except OSError as e:
+        pytest.skip(f"no access lists on this file system: {e.strerror}")
+
+
+def test_neither_is_one_that_an_access_list_lets_somebody_write(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its mode then looks as if our own group alone could."""
+    monkeypatch.setattr(private, "_alone", lambda group, user: True)
+    file = place / "engine"
+    file.write_bytes(b"code")
+    give(file, 4321, 4)
+    open_private(file).close()  # to read is no harm
+    give(file, 4321, 6)
+    with pytest.raises(Untrusted, match=r"those whom its access list names.*setfacl -b"):
+        open_private(file)
+    file.chmod(0o640)  # which takes it from all whom the list names
+    open_private(file).close()
+    give(place, 4321, 7)
+    with pytest.raises(Untrusted, match="engines can be written by those whom"):
         wanted_private(place)
 
 

@@ -14,6 +14,8 @@ import pytest
 from sign_rig import NOW, Maker
 
 from headway import bundle
+from headway.__main__ import main
+from headway.bundle.signing import sign_bundle
 from headway.errors import BundleError
 
 
@@ -70,9 +72,38 @@ def a_linked_signature(path: Path) -> None:
     (path / "bundle.sig").symlink_to(path.parent / "copy")
 
 
-def a_pipe_as_signature(path: Path) -> None:
-    (path / "bundle.sig").unlink()
-    os.mkfifo(path / "bundle.sig")
+def a_pipe_as(name: str) -> Callable[[Path], object]:
+    """Whoever opens it to read it waits for ever."""
+
+    def change(path: Path) -> None:
+        (path / name).unlink()
+        os.mkfifo(path / name)
+
+    return change
+
+
+def a_folder_as_model(path: Path) -> None:
+    (path / "model.onnx").unlink()
+    (path / "model.onnx").mkdir()
+
+
+def a_huge_model(path: Path) -> None:
+    with (path / "model.onnx").open("wb") as f:
+        f.truncate(1 << 40)  # a terabyte that takes no room, and hours to hash
+
+
+def lines_of_windows(path: Path) -> None:
+    """As of a checkout that changes the ends of lines."""
+    text = (path / "bundle.json").read_bytes()
+    (path / "bundle.json").write_bytes(text.replace(b"\n", b"\r\n"))
+
+
+def a_second_payload(path: Path) -> None:
+    """Of two that read it, each could take another one."""
+    text = (path / "bundle.sig").read_bytes()
+    other = (path.parent / "made2" / "bundle.sig").read_bytes()
+    payload = json.loads(other)["payload"].encode()
+    (path / "bundle.sig").write_bytes(text.rstrip()[:-1] + b',"payload":"' + payload + b'"}')
 
 
 TAMPERED: dict[str, tuple[Callable[[Path], object], str]] = {
@@ -138,11 +169,41 @@ TAMPERED: dict[str, tuple[Callable[[Path], object], str]] = {
         ),
         "extra/notes.txt wants 5 bytes, found 7",
     ),
+    "a pipe more": (
+        lambda p: os.mkfifo(p / "extra" / "pipe"),
+        "'extra/pipe' is not among the files",
+    ),
+    "a file of another spelling more": (
+        lambda p: shutil.copy(p / "model.onnx", p / "Model.onnx"),
+        "'Model.onnx' is not among the files",
+    ),
+    "a huge model": (a_huge_model, "wants 7 bytes, found 1099511627776"),
+    "a folder in the place of the model": (a_folder_as_model, "wanted the file model.onnx"),
+    "a pipe in the place of the model": (
+        a_pipe_as("model.onnx"),
+        "wanted the file model.onnx, found none",
+    ),
+    "a pipe in the place of the manifest": (a_pipe_as("bundle.json"), "as a plain file"),
+    "the manifest with a byte order mark": (
+        lambda p: (p / "bundle.json").write_bytes(
+            b"\xef\xbb\xbf" + (p / "bundle.json").read_bytes()
+        ),
+        "the signature of another bundle.json",
+    ),
+    "the manifest with lines of Windows": (
+        lines_of_windows,
+        "the signature of another bundle.json",
+    ),
+    "a second payload in the signature": (a_second_payload, "not that of the key factory"),
+    "something after the signature": (
+        lambda p: (p / "bundle.sig").write_bytes((p / "bundle.sig").read_bytes() + b"{}"),
+        "no signature of a bundle",
+    ),
     "a link in the place of a file": (a_link_to_a_copy, "goes through a symbolic link"),
     "a link in the place of a folder": (a_linked_folder, "'extra' is not among the files"),
     "a link in the place of the manifest": (a_linked_manifest, "as a plain file"),
     "a link in the place of the signature": (a_linked_signature, "bundle.sig as a plain file"),
-    "a pipe in the place of the signature": (a_pipe_as_signature, "bundle.sig as a plain file"),
+    "a pipe in the place of the signature": (a_pipe_as("bundle.sig"), "bundle.sig as a plain file"),
     "no signature": (lambda p: (p / "bundle.sig").unlink(), "wanted a signed bundle"),
     "an empty signature": (
         lambda p: (p / "bundle.sig").write_bytes(b""),
@@ -176,6 +237,27 @@ def test_what_was_changed_since_is_refused(maker: Maker, what: str) -> None:
     change(path)
     with pytest.raises(BundleError, match=re.escape(message)):
         maker.load(path)
+
+
+# What only says where a bundle lies: it may be looked at and copied from there, but is not run.
+PLACES = {what for what in TAMPERED if "others can write" in what}
+
+
+@pytest.mark.parametrize("what", TAMPERED)
+def test_the_command_verify_says_so_too(
+    maker: Maker, what: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    change, message = TAMPERED[what]
+    maker.make(name="other", folder="made2")
+    path = maker.make()
+    sign_bundle(path, maker.factory, 1)  # by the clock that the command reads
+    command = ["verify", str(path), "--trust", str(maker.store)]
+    assert main(command) == 0
+    change(path)
+    capsys.readouterr()
+    assert main(command) == (0 if what in PLACES else 3)
+    said = capsys.readouterr().err
+    assert what in PLACES or message in said
 
 
 def test_bytes_all_over_manifest_and_signature_count(maker: Maker) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -10,8 +11,9 @@ from typing import Any
 
 import msgspec
 import pytest
+from cut_disk import CutDisk, FullDisk, PowerCut
 
-from headway.edge.engines import cache as cache_module
+from headway.bundle.disk import Disk
 from headway.edge.engines.cache import SCHEMA, Cache, Record
 from headway.edge.engines.key import EngineKey, differences, model_digest, options_part
 from headway.edge.engines.options import DEFAULT, NOT_BUILT_IN, EngineOptions, Profile
@@ -167,31 +169,52 @@ def test_a_new_engine_takes_the_old_ones_place_and_leaves_nothing(cache: Cache) 
     assert len(list(cache.folder.iterdir())) == 2
 
 
-@pytest.mark.parametrize("step", range(6))
-def test_whenever_a_write_ends_there_is_the_old_engine_or_the_new_one(
-    cache: Cache, step: int, monkeypatch: pytest.MonkeyPatch
+# Two files, each written, synced, renamed, and its folder synced; then the old plan is removed.
+STEPS = 9
+
+
+@pytest.mark.parametrize("lucky", [False, True])
+@pytest.mark.parametrize("step", range(STEPS + 1))
+def test_whenever_the_power_goes_there_is_the_old_engine_or_the_new_one(
+    cache: Cache, step: int, lucky: bool
 ) -> None:
     cache.store(record(), b"old")
-    calls = iter(range(100))
-
-    def gone(name: str) -> Any:
-        real = getattr(os, name)
-
-        def call(*arguments: Any, **more: Any) -> Any:
-            if next(calls) == step:
-                raise OSError(28, "No space left on device")
-            return real(*arguments, **more)
-
-        return call
-
-    for name in ("fsync", "replace"):
-        monkeypatch.setattr(cache_module.os, name, gone(name))
-    with pytest.raises(BundleError, match=r"No space left on device.*--cache"):
-        cache.store(record(), b"new")
+    disk = CutDisk(step, lucky)
+    with pytest.raises(PowerCut) if step < STEPS else contextlib.nullcontext():
+        Cache(cache.folder, disk).store(record(), b"new")
+    disk.lose()
     found = cache.find(KEY)
     assert found is not None
-    assert found.plan == (b"new" if step == 5 else b"old")  # the last step only syncs the folder
+    renamed, synced = 7, 8  # calls until the new record has its name, and until that is on the disk
+    new = step >= synced or (lucky and step >= renamed)
+    assert found.plan == (b"new" if new else b"old")
+
+
+@pytest.mark.parametrize("at", range(2))
+def test_a_full_disk_leaves_the_old_engine_and_nothing_else(cache: Cache, at: int) -> None:
+    cache.store(record(), b"old")
+    with pytest.raises(BundleError, match=r"No space left on device.*--cache"):
+        Cache(cache.folder, FullDisk(at)).store(record(), b"new")
+    found = cache.find(KEY)
+    assert found is not None
+    assert found.plan == b"old"
     assert not list(cache.folder.glob(".part-*"))
+
+
+def test_two_that_build_at_a_time_do_not_write_to_one_file(cache: Cache) -> None:
+    class Beside(Disk):
+        """Another builder stores the same engine while the first has half written its own."""
+
+        def sync(self, path: Path) -> None:
+            if not other:
+                other.append(cache.store(record(), b"of the other"))
+            super().sync(path)
+
+    other: list[Record] = []
+    Cache(cache.folder, Beside()).store(record(), b"mine")
+    found = cache.find(KEY)
+    assert found is not None
+    assert found.plan == b"mine"
 
 
 def test_what_a_killed_writer_left_is_swept_away(cache: Cache) -> None:

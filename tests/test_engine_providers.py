@@ -13,6 +13,8 @@ import pytest
 from pro_head import make_head
 
 from headway import plugins
+from headway.bundle import onnx_file
+from headway.bundle.onnx_file import OnnxFile
 from headway.edge.engines import engine, providers, session
 from headway.edge.engines.engine import open_engine, specs
 from headway.edge.engines.onnx_runtime import onnxruntime
@@ -46,7 +48,7 @@ def test_nodes_on_another_provider_are_named(tmp_path: Path) -> None:
     else:  # before 1.24, and so on Python 3.10
         wanted, said = Missing, f"which nodes run on {NONE}, found an ONNX Runtime that does not"
     with pytest.raises(wanted, match=said):
-        session.open_session(made.onnx, inputs, "azure", NONE, {})
+        session.open_session(onnx_file.check(made.onnx), inputs, "azure", NONE, {})
 
 
 class _Session:
@@ -99,7 +101,7 @@ def test_onnx_runtimes_own_cache_is_below_a_folder_of_our_key(
     inputs, outputs = specs(made.manifest.inputs), specs(made.manifest.outputs)
 
     def opened(**options: Any) -> str:
-        backend.open_engine(made.onnx, inputs, outputs, EngineOptions(**options))
+        backend.open_engine(OnnxFile(made.onnx, 0), inputs, outputs, EngineOptions(**options))
         return given[-1]["trt_engine_cache_path"]
 
     folders = {opened(), opened(level=3), opened(workspace_mb=64)}

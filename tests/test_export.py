@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
 from headway import shipped  # noqa: E402
 from headway.__main__ import main  # noqa: E402
-from headway.bundle import load  # noqa: E402
+from headway.bundle import load, onnx_file  # noqa: E402
 from headway.edge.engines.engine import open_bundle  # noqa: E402
 from headway.errors import BundleError, ConfigError  # noqa: E402
 from headway.export import graph, parity, samples, tensorrt_inputs  # noqa: E402
@@ -235,7 +235,7 @@ def test_weights_that_are_too_large_for_one_file_lie_beside_it(tmp_path: Path) -
     assert files[1].stat().st_size >= 8192
     again = graph.write(graph.read(files[0]), tmp_path / "n.onnx")
     assert len(again) == 1
-    inputs = samples.made_up(parity.ort.declared(files[0])[0])
+    inputs = samples.made_up(parity.ort.declared(onnx_file.check(files[0]))[0])
     gaps = parity.compare(*(parity.answers(f[0], inputs) for f in (files, again)))
     assert gaps[0].max_abs == 0.0
 

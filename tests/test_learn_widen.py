@@ -13,7 +13,7 @@ from kernels_rows import scale, wild
 from pro_head import make_head
 
 from headway import bundle, kernels, shipped
-from headway.bundle import Bundle
+from headway.bundle import Bundle, onnx_file
 from headway.edge.engines.backends import ort
 from headway.edge.pro import risk
 from headway.edge.pro.operator import OUTPUTS, ProOperator
@@ -67,7 +67,7 @@ def features() -> tuple[Any, Any]:
 
 def signals(path: Path, x: Any, mask: Any) -> Any:
     """The outputs (n, 5) of the head at `path`, step by step."""
-    engine = ort.open_engine(path, {}, {})
+    engine = ort.open_engine(onnx_file.check(path), {}, {})
     h = np.zeros(engine.bind("h").shape, np.float32)
     out = []
     for f, m in zip(x, mask, strict=True):
@@ -120,7 +120,7 @@ def test_what_was_carried_over_runs_in_the_loop(
 
 
 def operator(head: Bundle) -> ProOperator:
-    engine = ort.open_engine(head.onnx, {}, {})
+    engine = ort.open_engine(onnx_file.check(head.onnx), {}, {})
     return ProOperator(head, engine, scale(), 6, hz=500.0, head_hz=50.0)
 
 

@@ -320,3 +320,15 @@ def test_weights_that_the_manifest_does_not_name_are_refused(tmp_path: Path) -> 
     edit(whole.path, lambda table: table["files"].pop("w.bin"))
     with pytest.raises(BundleError, match=r"the weights of p\.onnx lie in w\.bin, which is not"):
         open_bundle(bundle.load(whole.path))
+
+
+def test_a_bundles_model_is_looked_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = bundle.load(make_policy(tmp_path / "p"))
+    looked: list[Path] = []
+    monkeypatch.setattr(onnx_file, "check", lambda path: looked.append(path) or check(path))
+    open_bundle(made, "ort").close()
+    assert looked == [made.onnx]
+    open_engine("ort", made.onnx).close()
+    assert looked == [made.onnx] * 2
+    open_bundle(made, "null").close()  # which reads no model
+    assert len(looked) == 2

@@ -48,6 +48,14 @@ def demos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+def test_steps_that_look_at_every_pixel_count_four_times() -> None:
+    assert train.first_fine(14_000) == 12_600
+    assert train.work(0, 12_600, 14_000) == 12_600
+    assert train.work(0, 14_000, 14_000) == 12_600 + 4 * 1400
+    assert train.work(12_000, 13_000, 14_000) == 600 + 4 * 400
+    assert train.work(13_000, 14_000, 14_000) == 4 * 1000  # resumed among them
+
+
 @needs_gl
 def test_each_decision_has_the_command_of_its_line(demos: Path, corpus: Corpus) -> None:
     recording = open_recording(sorted(demos.glob("*.mcap"))[0])

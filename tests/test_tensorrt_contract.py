@@ -24,7 +24,8 @@ OURS = sorted(Path(package.__file__).parent.glob("*.py"))
 # Variable or attribute of our sources -> class of TensorRT.
 OBJECTS = {
     "trt": "", "builder": "Builder", "network": "INetworkDefinition", "config": "IBuilderConfig",
-    "parser": "OnnxParser", "error": "ParserError", "profile": "IOptimizationProfile",
+    "parser": "OnnxParser", "refitter": "Refitter", "weights": "OnnxParserRefitter",
+    "written": "ISerializationConfig", "error": "ParserError", "profile": "IOptimizationProfile",
     "runtime": "Runtime", "_runtime": "Runtime", "engine": "ICudaEngine",
     "context": "IExecutionContext", "_context": "IExecutionContext",
     "inspector": "EngineInspector", "flag": "BuilderFlag", "kind": "DataType",
@@ -66,7 +67,8 @@ def test_the_names_are_found_in_our_sources() -> None:
         ("IExecutionContext", "execute_async_v3"), ("ICudaEngine", "get_tensor_dtype"),
         ("DataType", "UINT8"), ("EngineInspector", "get_layer_information"),
         ("NetworkDefinitionCreationFlag", "STRONGLY_TYPED"), ("Runtime", "deserialize_cuda_engine"),
-        ("ParserError", "node_operator"), ("ITensor", "shape"),
+        ("ParserError", "node_operator"), ("ITensor", "shape"), ("Refitter", "get_missing_weights"),
+        ("OnnxParserRefitter", "refit_from_bytes"), ("ISerializationConfig", "set_flag"),
     ):  # fmt: skip
         assert pair in THEIRS
     assert len(THEIRS) > 60

@@ -14,11 +14,11 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from headway import bundle, config, plugins
-from headway.bundle import Bundle
+from headway.bundle import Bundle, onnx_file
+from headway.bundle.onnx_file import OnnxFile
 from headway.edge.engines import choice, gate
-from headway.edge.engines.backends import ort
 from headway.edge.engines.cache import Latency, Record
-from headway.edge.engines.engine import FOLDER, Engine, open_engine, specs, tensors
+from headway.edge.engines.engine import FOLDER, Engine, open_engine, tensors
 from headway.edge.engines.options import EngineOptions
 from headway.edge.engines.trt.backend import Made, Watch
 from headway.edge.engines.trt.build import Progress as Step
@@ -32,8 +32,12 @@ Beat = Callable[[], None]
 class Model:
     """A model of a bundle, and ONNX Runtime on the CPU, which its engines are held to."""
 
-    path: Path
+    file: OnnxFile
     reference: Engine
+
+    @property
+    def path(self) -> Path:
+        return self.file.path
 
 
 def build_command(
@@ -98,11 +102,12 @@ def _backend(kind: str | None) -> tuple[str, ModuleType]:
 def _models(made: Bundle, candidates: int) -> Iterator[Model]:
     """The model of the bundle, and that of its instructions. Raises as `open_engine`."""
     inputs, outputs = tensors(made, candidates)
-    yield Model(made.onnx, open_engine("ort", made.onnx, inputs=inputs, outputs=outputs))
+    file = onnx_file.check_bundle(made)
+    yield Model(file, open_engine("ort", file, inputs=inputs, outputs=outputs))
     policy = made.manifest.policy
     if policy is not None and isinstance(policy.instruction, EmbeddingSpec):
-        path = made.path / policy.instruction.encoder
-        yield Model(path, ort.open_engine(path, specs(()), {}))
+        file = onnx_file.check(made.path / policy.instruction.encoder)
+        yield Model(file, open_engine("ort", file))
 
 
 def _build(
@@ -125,6 +130,9 @@ def _build(
     here = choice.folder(model.path, options)
     what = f"{record.layers} layers, {record.size / 1e6:.1f} MB, {record.numbers}"
     did = f"built in {record.seconds:.1f} s" if made.fresh else "was built already"
+    if made.fresh and record.refitted:
+        old = record.refitted[:12]
+        did = f"made in {record.seconds:.1f} s, by new weights for the one of the model {old}"
     console.print(escape(f"{model.path}: {record.key.kind} engine {did}: {what}"))
     console.print(escape(f"  {here / record.plan} for {record.key.library}"))
     if record.parity is not None:
@@ -181,7 +189,7 @@ def _timed(kind: str, model: Model, options: EngineOptions) -> Latency:
     backend = plugins.load(FOLDER, kind)
     given = (options,) if getattr(backend, "TAKES", ()) else ()
     reference = model.reference
-    engine: Engine = backend.open_engine(model.path, reference.inputs, reference.outputs, *given)
+    engine: Engine = backend.open_engine(model.file, reference.inputs, reference.outputs, *given)
     try:
         gate.check(gate.parity(engine, reference), f"{model.path} ({kind})")
         return gate.latency(engine)

@@ -13,7 +13,8 @@ from msgspec import Meta
 
 from headway import bundle, config
 from headway.actions import ActionSpace
-from headway.bundle import Image, Manifest, Noise, Policy, Provenance, StateInput, Tensor
+from headway.bundle import Image, Manifest, Noise, Policy, Provenance, StateInput, Tensor, onnx_file
+from headway.bundle.onnx_file import OnnxFile
 from headway.config import Hertz, Seconds
 from headway.drivers import model as models
 from headway.edge.engines.backends import ort
@@ -183,10 +184,10 @@ def _there(file: Path, mapping: Path) -> Path:
     return file
 
 
-def _model(file: Path) -> Path:
+def _model(file: Path) -> OnnxFile:
     if not file.is_file():
         raise ConfigError(f"wanted an ONNX model at {file}, found none")
-    return file
+    return onnx_file.check(file)
 
 
 def _tensors(

@@ -16,14 +16,14 @@ import contextlib
 import hashlib
 import os
 import re
-import tempfile
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 from headway import config
-from headway.bundle.disk import Disk
+from headway.bundle.disk import Disk, replace
 from headway.bundle.private import made_private, open_private, wanted_private
 from headway.edge.engines.key import EngineKey, differences
 from headway.edge.engines.options import EngineOptions
@@ -56,7 +56,9 @@ class Record(config.Struct, frozen=True, kw_only=True):
     """The manifest of a built engine. `onnx`: SHA-256 of the ONNX file alone, which names `files`
     of weights beside it, and has `pairs` (inputs of uint16 that the plan has as pairs of uint8) and
     numbers of the precision `numbers`. `options`: what it was built with. `parity`: None where
-    there was no device to run it on. `notes`: what TensorRT had to say."""
+    there was no device to run it on. `notes`: what TensorRT had to say. `network`: of an engine
+    that takes other weights, SHA-256 of the graph without them; `refitted`: SHA-256 of the model
+    whose engine was given this one's, "" for an engine that was built."""
 
     schema: int
     key: EngineKey
@@ -73,6 +75,8 @@ class Record(config.Struct, frozen=True, kw_only=True):
     parity: Parity | None = None
     latency: Latency | None = None
     notes: tuple[str, ...] = ()
+    network: str = ""
+    refitted: str = ""
 
 
 class Best(config.Struct, frozen=True, kw_only=True):
@@ -92,10 +96,11 @@ class Built:
 
 
 class Cache:
-    """The engines in `folder`."""
+    """The engines in `folder`; `disk` does all changes."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, disk: Disk | None = None) -> None:
         self.folder = folder
+        self._disk = Disk() if disk is None else disk
 
     def find(self, key: EngineKey) -> Built | None:
         """The engine of that key; None where none was built. Raises BundleError for one that is
@@ -166,7 +171,7 @@ class Cache:
         self._write(f"{digest}.json", _json(full))
         if before is not None and before.plan != name:
             with contextlib.suppress(OSError):
-                (self.folder / before.plan).unlink()
+                self._disk.remove(self.folder / before.plan)
         return full
 
     def update(self, record: Record) -> None:
@@ -179,7 +184,7 @@ class Cache:
             self.folder / f"{key.digest}.json", *self.folder.glob(f"{key.digest[:16]}-*.plan"),
         ):  # fmt: skip
             with contextlib.suppress(OSError):
-                path.unlink()
+                self._disk.remove(path)
 
     def best(self, model: str) -> Best | None:
         """What was measured for the model with that SHA-256; None where nothing was. Raises
@@ -214,21 +219,17 @@ class Cache:
         return record
 
     def _write(self, name: str, content: bytes) -> None:
+        # two that build at a time write to different files first
+        part = self.folder / f"{_PART}{os.getpid()}-{secrets.token_hex(4)}"
         try:
             made_private(self.folder)
             self._sweep()
-            number, part = tempfile.mkstemp(prefix=f"{_PART}{os.getpid()}-", dir=self.folder)
             try:
-                with os.fdopen(number, "wb") as f:
-                    f.write(content)
-                    f.flush()
-                    os.fsync(f.fileno())
-                os.replace(part, self.folder / name)
+                replace(self._disk, self.folder / name, content, part)
             except BaseException:
                 with contextlib.suppress(OSError):
-                    os.unlink(part)
+                    self._disk.remove(part)
                 raise
-            Disk().sync(self.folder)
         except OSError as e:
             raise BundleError(
                 f"cannot write the engine to {self.folder}: {e.strerror or e}: make room or give "
@@ -245,7 +246,7 @@ class Cache:
                 and Path("/proc/self").exists()
             ):
                 with contextlib.suppress(OSError):
-                    part.unlink()
+                    self._disk.remove(part)
 
 
 def _decoded(path: Path, kind: type[config.S]) -> config.S | None:

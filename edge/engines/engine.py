@@ -1,9 +1,10 @@
 """Inference engines behind one Protocol: `open_bundle` opens the model of a bundle, `open_engine`
 any ONNX model. The folder `edge/engines/backends` is the registry of backends.
 
-A backend is a module with `open_engine(path, inputs, outputs) -> Engine`, `missing() -> str` (why
-it cannot run on this computer, "" when it can) and `RANK`. One that takes options names them in
-`TAKES`, and is given the `EngineOptions` as a fourth argument. One that compiles models beforehand
+A backend is a module with `open_engine(model, inputs, outputs) -> Engine`, `missing() -> str` (why
+it cannot run on this computer, "" when it can) and `RANK`. Its `model` is an `OnnxFile`, which was
+checked already. One that takes options names them in `TAKES`, and is given the `EngineOptions` as a
+fourth argument. One that compiles models beforehand
 also has `build`, which `headway build` calls (`headway.edge.engines.trt.backend`).
 
 "auto" is a choice per model: the backend that `headway build` measured to be fastest for this model
@@ -27,6 +28,7 @@ from numpy.typing import NDArray
 
 from headway import plugins
 from headway.bundle import Bundle, Tensor, onnx_file
+from headway.bundle.onnx_file import OnnxFile
 from headway.edge.engines import choice
 from headway.edge.engines.options import DEFAULT, EngineOptions, refuse_others
 from headway.errors import BundleError, Missing, SpecMismatch
@@ -149,23 +151,24 @@ def check(found: Mapping[str, TensorSpec], want: Mapping[str, TensorSpec], where
 
 def open_engine(
     kind: str,
-    onnx_path: Path | str,
+    onnx: OnnxFile | Path | str,
     *,
     require: str | None = None,
     inputs: Sequence[Tensor] = (),
     outputs: Sequence[Tensor] = (),
     options: EngineOptions = DEFAULT,
 ) -> Engine:
-    """Open the model at `onnx_path` with the backend `kind`; "auto" takes the best one for it that
-    can run on this computer. `require`: the only backend that is accepted, None for any. `options`
-    that the backend does not have are refused; "auto" takes the `cache` alone.
+    """Open the model `onnx` with the backend `kind`; "auto" takes the best one for it that can run
+    on this computer. A path is checked first (`headway.bundle.onnx_file`), an `OnnxFile` was.
+    `require`: the only backend that is accepted, None for any. `options` that the backend does not
+    have are refused; "auto" takes the `cache` alone.
 
     `inputs` and `outputs` are those that a bundle declares; if they are given, the model must have
     exactly these. Raises ConfigError for an unknown kind or option, Missing for a backend that
     cannot run here or is not the required one, BundleError for a file that is no model, and
     SpecMismatch for a model with other inputs or outputs.
     """
-    path, named = Path(onnx_path), kind != "auto"
+    path, named = onnx.path if isinstance(onnx, OnnxFile) else Path(onnx), kind != "auto"
     kind, chosen = _choose(kind, path, options)
     if require is not None and kind != require:
         raise Missing(
@@ -174,10 +177,11 @@ def open_engine(
         )
     if not path.is_file():
         raise BundleError(f"wanted an ONNX model at {path}, found none: check the bundle's folder")
+    model = onnx if isinstance(onnx, OnnxFile) else _checked(kind, path)
     want_in, want_out = specs(inputs), specs(outputs)
     module = plugins.load(FOLDER, kind)
     given = (options if named or "cache" in takes(module) else DEFAULT,) if takes(module) else ()
-    engine: Engine = module.open_engine(path, want_in, want_out, *given)
+    engine: Engine = module.open_engine(model, want_in, want_out, *given)
     try:
         if want_in:
             check(engine.inputs, want_in, f"{path} inputs")
@@ -188,6 +192,11 @@ def open_engine(
         raise
     engine.chosen = chosen
     return engine
+
+
+def _checked(kind: str, path: Path) -> OnnxFile:
+    """The model at `path`, which the null engine does not read. Raises BundleError."""
+    return OnnxFile(path, 0) if kind == "null" else onnx_file.check(path)
 
 
 def takes(backend: ModuleType) -> tuple[str, ...]:
@@ -230,11 +239,10 @@ def open_bundle(
     inputs and outputs that the bundle's manifest declares; those that hold a row per chunk get
     `candidates` rows, for policies with noise and critics. Raises what `open_engine` raises, and
     SpecMismatch for several candidates of a bundle that cannot have them."""
-    if kind != "null":  # which reads no model
-        onnx_file.check_bundle(bundle)
+    model = OnnxFile(bundle.onnx, 0) if kind == "null" else onnx_file.check_bundle(bundle)
     inputs, outputs = tensors(bundle, candidates)
     try:
-        return open_engine(kind, bundle.onnx, inputs=inputs, outputs=outputs, options=options)
+        return open_engine(kind, model, inputs=inputs, outputs=outputs, options=options)
     except BundleError as e:
         if candidates == 1:
             raise

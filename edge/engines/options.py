@@ -46,8 +46,9 @@ class EngineOptions(config.Struct, frozen=True, kw_only=True):
     `level`: 0 builds fast, 5 searches longest; None: TensorRT's own. `profiles`: by input, for
     inputs of several shapes; the others have the one shape that the bundle states.
 
-    `refit`: weights of the built engine can be replaced. `version_compatible`: the engine also runs
-    in later releases of the same major TensorRT. `hardware`: the devices that it runs on.
+    `refit`: the engine takes other weights, and one of the same network is given the model's
+    instead of building another. `version_compatible`: the engine also runs in later releases of the
+    same major TensorRT. `hardware`: the devices that it runs on.
     `weight_streaming`: weights may stay in host memory, of which `budget_mb` [MB] are kept on the
     device; None: TensorRT chooses. `dla`: number of the deep-learning accelerator (Jetson) that
     must run the model; `dla_fallback`: layers that it cannot run may use the GPU. `sm`: compute

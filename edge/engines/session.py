@@ -5,7 +5,9 @@ spinning, because a thread that spins while it waits takes time from the loop be
 is run once when it is opened: that finds models that cannot run, gives the outputs' shapes, and
 lets ONNX Runtime allocate its memory before the loop starts.
 
-The execution provider that was asked for runs every node, or the model is refused.
+The execution provider that was asked for runs every node, or the model is refused. Models are those
+that `headway.bundle.onnx_file` has looked at: ONNX Runtime believes what a file says of sizes and
+other files.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from headway.bundle import onnx_file
+from headway.bundle.onnx_file import OnnxFile
 from headway.edge.engines.engine import Buffers, Declared, TensorSpec
 from headway.edge.engines.onnx_runtime import onnxruntime
 from headway.errors import BundleError, Missing, SpecMismatch
@@ -39,10 +41,10 @@ _DTYPES = {
 }
 
 
-def declared(path: Path) -> tuple[dict[str, Declared], dict[str, Declared]]:
-    """The inputs and outputs of the model at `path` as its file has them; nothing is run. A batch,
+def declared(model: OnnxFile) -> tuple[dict[str, Declared], dict[str, Declared]]:
+    """The inputs and outputs of `model` as its file has them; nothing is run. A batch,
     as `open_engine` understands it, is 1. Raises BundleError as `open_engine`."""
-    session = _session(path)
+    session = _session(model)
     batch = _batch(session)
 
     def of(tensors: Any) -> dict[str, Declared]:
@@ -65,9 +67,13 @@ def declared(path: Path) -> tuple[dict[str, Declared], dict[str, Declared]]:
 
 
 def open_session(
-    path: Path, inputs: Mapping[str, TensorSpec], kind: str, provider: str, given: dict[str, str]
+    model: OnnxFile,
+    inputs: Mapping[str, TensorSpec],
+    kind: str,
+    provider: str,
+    given: dict[str, str],
 ) -> OrtEngine:
-    """Open the model at `path` on the execution provider `provider` with its options `given`; the
+    """Open `model` on the execution provider `provider` with its options `given`; the
     engine says that it is of the kind `kind`. `inputs` are those that the bundle names: they give
     the size of dimensions that the model leaves open.
 
@@ -75,16 +81,15 @@ def open_session(
     not arrays of numbers of fixed shapes; SpecMismatch for an open dimension that neither the model
     nor the bundle gives a size, and for nodes that the provider leaves to another one; Missing for
     a provider that does not start here."""
-    opened = _session(path, provider, given)
+    opened, path = _session(model, provider, given), model.path
     found = _inputs(opened, inputs, path)
     return OrtEngine(opened, found, _outputs(opened, found, path), path, kind, provider)
 
 
-def _session(path: Path, provider: str = CPU, given: dict[str, str] | None = None) -> Any:
-    """The session of the model at `path`, whose inputs and outputs are arrays of numbers, all of
+def _session(model: OnnxFile, provider: str = CPU, given: dict[str, str] | None = None) -> Any:
+    """The session of `model`, whose inputs and outputs are arrays of numbers, all of
     whose nodes are on `provider`. Raises BundleError, SpecMismatch, Missing."""
-    onnx_file.check(path)  # ONNX Runtime believes what a file says of sizes and other files
-    ort = onnxruntime()
+    ort, path = onnxruntime(), model.path
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1

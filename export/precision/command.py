@@ -17,6 +17,7 @@ import numpy as np
 import onnx
 
 from headway import bundle
+from headway.bundle import onnx_file
 from headway.edge.engines.backends import ort
 from headway.edge.engines.engine import TensorSpec
 from headway.errors import BundleError, ConfigError
@@ -122,7 +123,7 @@ def _observations(source: bundle.Bundle, options: Options) -> list[list[Sample]]
         files = samples.recordings(options.observed)
         return samples.by_recording(source, files, options.count)
     if options.samples is not None:
-        inputs = ort.declared(source.onnx)[0]
+        inputs = ort.declared(onnx_file.check_bundle(source))[0]
         return [samples.from_file(options.samples, inputs)[: options.count]]
     raise ConfigError(
         "wanted observations to calibrate with, found none: name recordings with --observed, "
@@ -251,7 +252,7 @@ class _Quantizer:
         sample = self._given.judge[0]
         specs = {n: TensorSpec(v.shape, str(v.dtype)) for n, v in sample.items()}
         try:
-            engine = ort.open_engine(model, specs, {})
+            engine = ort.open_engine(onnx_file.check(model), specs, {})
         except BundleError:
             return None
         for name, value in sample.items():

@@ -13,6 +13,7 @@ lie in `codes.npz` beside the checkpoint: what is needed to train the head alone
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -42,7 +43,8 @@ from headway.learn.state_names import POLICY_STATE
 
 ARM = with_gripper("ur5e")  # of the demonstrations
 IMAGE = 96  # square image of the wrist camera [px]
-FINE = 0.1
+FINE = 0.1  # the share of the steps, the last ones, in which the eyes look at every pixel
+FINE_COST = 4  # steps before them that take as long as one of these
 _DRAWS = 4  # random times and noises per sample and step
 
 
@@ -168,7 +170,7 @@ class Training:
     def step(self) -> float:
         """Take one step and return its loss. Until the last `FINE` of the steps the eyes look at
         every second row and column, from where chance has it: a quarter of the work."""
-        fine = self.schedule.last_epoch >= (1.0 - FINE) * self.args.steps
+        fine = self.schedule.last_epoch >= first_fine(self.args.steps)
         row, column = self.rng.integers(2, size=2).tolist()
         idx = self.rng.choice(self.train_idx, self.args.batch, p=self.weights)
         loss = self.loss(idx, (1, 0, 0) if fine else (2, row, column))
@@ -196,6 +198,18 @@ class Training:
         gap = 2.0 * (attended(code)[known] - target[known] * 10.0)
         seen = F.smooth_l1_loss(gap, torch.zeros_like(gap), beta=0.2) if known.any() else gap.sum()
         return flow + 2.0 * seen
+
+
+def first_fine(steps: int) -> int:
+    """The first of `steps` steps in which the eyes look at every pixel."""
+    return math.ceil((1.0 - FINE) * steps)
+
+
+def work(first: int, last: int, steps: int) -> int:
+    """The work of the steps from `first` to before `last`, of `steps` in all, in that of a step in
+    which the eyes do not look at every pixel."""
+    fine = max(0, last - max(first, first_fine(steps)))
+    return last - first + (FINE_COST - 1) * fine
 
 
 def attended(code: Tensor) -> Tensor:
@@ -258,7 +272,8 @@ def train(args: Args, corpus: Corpus, data: Samples) -> tuple[Training, FlowPoli
     for step in range(first, args.steps):
         mean += (training.step() - mean) * (0.02 if step > first else 1.0)
         if (step + 1) % 500 == 0 or step + 1 == args.steps:
-            left = (time.monotonic() - began) / (step + 1 - first) * (args.steps - step - 1)
+            rate = (time.monotonic() - began) / work(first, step + 1, args.steps)
+            left = rate * work(step + 1, args.steps, args.steps)
             report = evaluate(training, net, training.test_idx, step + 1)
             print(f"{args.steps} steps, {left:.0f} s left  loss {mean:.4f}  {report}", flush=True)
             checkpoint.save(

@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway import bundle
-from headway.bundle import Bundle, Manifest
+from headway.bundle import Bundle, Manifest, onnx_file
 from headway.edge.engines.backends import ort
 from headway.edge.pro import risk as calibrations
 from headway.edge.pro.operator import OUTPUTS
@@ -174,7 +174,7 @@ def _outputs(model: bytes, x: Floats, mask: Floats) -> dict[str, Floats]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         path.write_bytes(model)
-        engine = ort.open_engine(path, {}, {})
+        engine = ort.open_engine(onnx_file.check(path), {}, {})
         out: dict[str, list[Floats]] = {name: [] for name in (*OUTPUTS, "h_out")}
         engine.bind("h")[:] = 0.0
         for step, bits in zip(x, mask, strict=True):

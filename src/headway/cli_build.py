@@ -31,13 +31,14 @@ def build(
         bundle: bundle folder.
         engine: tensorrt or tensorrt_rtx [the first that can run here].
         precision: what the numbers of the model's graph have to be; tf32 lets float32 be rounded.
-        cache: folder for the engines [BUNDLE/engines].
+        cache: folder for the engines [BUNDLE.engines, beside it].
         candidates: chunks that a policy with noise makes at a time.
         workspace_mb: most memory that a layer may use while it runs [MB].
         level: 0 builds fast, 5 searches longest.
         dla: number of the deep-learning accelerator (Jetson) that has to run the model.
         dla_fallback: what the accelerator cannot do may run on the GPU.
-        refit: make engines whose weights can be replaced.
+        refit: make engines that take other weights, and use one that is there of the same network,
+            trained otherwise, instead of building.
         version_compatible: make engines that later releases of the same TensorRT run too.
         weight_streaming: keep weights in host memory, for models larger than the device's.
         hardware: the devices that the engines run on.

@@ -4,8 +4,8 @@ time of its model, and as the shortest complete example of a backend."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
+from headway.bundle.onnx_file import OnnxFile
 from headway.edge.engines.engine import Buffers, Engine, TensorSpec
 from headway.errors import SpecMismatch
 
@@ -18,13 +18,15 @@ def missing() -> str:
 
 
 def open_engine(
-    path: Path, inputs: Mapping[str, TensorSpec], outputs: Mapping[str, TensorSpec]
+    model: OnnxFile, inputs: Mapping[str, TensorSpec], outputs: Mapping[str, TensorSpec]
 ) -> Engine:
-    """An engine with the `inputs` and `outputs` of the bundle; the file at `path` is not read.
+    """An engine with the `inputs` and `outputs` of the bundle; the file of `model` is not read.
     Raises SpecMismatch where one of them is empty."""
     if not inputs or not outputs:
-        raise SpecMismatch(f"the null engine wants the inputs and outputs of {path}, found none")
-    return NullEngine(inputs, outputs, str(path))
+        raise SpecMismatch(
+            f"the null engine wants the inputs and outputs of {model.path}, found none"
+        )
+    return NullEngine(inputs, outputs, str(model.path))
 
 
 class NullEngine(Buffers):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib.util import find_spec
-from pathlib import Path
 
+from headway.bundle.onnx_file import OnnxFile
 from headway.edge.engines.engine import Engine, TensorSpec
 from headway.edge.engines.session import CPU, declared, open_session
 
@@ -20,7 +20,7 @@ def missing() -> str:
 
 
 def open_engine(
-    path: Path, inputs: Mapping[str, TensorSpec], outputs: Mapping[str, TensorSpec]
+    model: OnnxFile, inputs: Mapping[str, TensorSpec], outputs: Mapping[str, TensorSpec]
 ) -> Engine:
-    """Open the model at `path`; `outputs` are not needed here. Raises as `session.open_session`."""
-    return open_session(path, inputs, "ort", CPU, {})
+    """Open `model`; `outputs` are not needed here. Raises as `session.open_session`."""
+    return open_session(model, inputs, "ort", CPU, {})

@@ -4,8 +4,8 @@ TensorRT. Every node runs there, or the model is refused; see `headway.edge.engi
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
+from headway.bundle.onnx_file import OnnxFile
 from headway.edge.engines import providers
 from headway.edge.engines.engine import Engine, TensorSpec
 from headway.edge.engines.session import open_session
@@ -20,8 +20,8 @@ def missing() -> str:
 
 
 def open_engine(
-    path: Path, inputs: Mapping[str, TensorSpec], outputs: Mapping[str, TensorSpec]
+    model: OnnxFile, inputs: Mapping[str, TensorSpec], outputs: Mapping[str, TensorSpec]
 ) -> Engine:
-    """Open the model at `path`. Raises as `session.open_session`."""
+    """Open `model`. Raises as `session.open_session`."""
     # TF32 is on by default there, and 1e-3 off.
-    return open_session(path, inputs, "ort_cuda", PROVIDER, {"use_tf32": "0"})
+    return open_session(model, inputs, "ort_cuda", PROVIDER, {"use_tf32": "0"})

@@ -8,8 +8,8 @@ the weights; so each key of ours has a folder of its own.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
+from headway.bundle.onnx_file import OnnxFile
 from headway.bundle.private import made_private
 from headway.edge.engines import choice, providers
 from headway.edge.engines.engine import Engine, TensorSpec
@@ -27,15 +27,15 @@ def missing() -> str:
 
 
 def open_engine(
-    path: Path,
+    model: OnnxFile,
     inputs: Mapping[str, TensorSpec],
     outputs: Mapping[str, TensorSpec],
     options: EngineOptions,
 ) -> Engine:
-    """Open the model at `path`; the first time takes minutes. Raises as `session.open_session`, and
+    """Open `model`; the first time takes minutes. Raises as `session.open_session`, and
     Untrusted for a cache that others can write to."""
-    key = providers.key("ort_tensorrt", path, inputs, options)
-    folder = choice.folder(path, options) / f"ort-{key.digest}"
+    key = providers.key("ort_tensorrt", model.path, inputs, options)
+    folder = choice.folder(model.path, options) / f"ort-{key.digest}"
     given = {
         "trt_engine_cache_enable": "1",
         "trt_engine_cache_path": str(made_private(folder)),
@@ -46,4 +46,4 @@ def open_engine(
         given["trt_max_workspace_size"] = str(options.workspace_mb << 20)
     if options.level is not None:
         given["trt_builder_optimization_level"] = str(options.level)
-    return open_session(path, inputs, "ort_tensorrt", PROVIDER, given)
+    return open_session(model, inputs, "ort_tensorrt", PROVIDER, given)

@@ -26,6 +26,7 @@ SOME = {
     "": ("ComputeCapability",),
     "HardwareCompatibilityLevel": ("SAME_COMPUTE_CAPABILITY",),
     "IBuilderConfig": ("num_compute_capabilities", "set_compute_capability"),
+    "SerializationFlag": ("INCLUDE_REFIT",),
 }
 
 

@@ -21,8 +21,9 @@ from headway.edge.engines.cache import SCHEMA, Built, Cache, Record
 from headway.edge.engines.engine import Engine, TensorSpec
 from headway.edge.engines.key import EngineKey, differences, model_digest, options_part
 from headway.edge.engines.options import DEFAULT, EngineOptions, Profile, built_in
-from headway.edge.engines.trt import api, dla, graph
+from headway.edge.engines.trt import api, dla, graph, refit
 from headway.edge.engines.trt.build import Plan, Progress, Stop, build, build_in_thread, profiles
+from headway.edge.engines.trt.graph import Prepared
 from headway.edge.engines.trt.runtime import TensorrtEngine
 from headway.errors import BundleError
 from headway.kernels import cuda
@@ -30,6 +31,7 @@ from headway.kernels.cuda.driver import Driver
 from headway.kernels.cuda.machine import Machine, machine
 
 TAKES = tuple(EngineOptions.__struct_fields__)
+REFITS = 2  # engines of the same network that are tried before one is built
 __all__ = ["Library", "Made", "Watch", "make", "open_built"]
 
 
@@ -83,7 +85,7 @@ class Watch:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What `make` did: the `record` of the engine, and whether it was built now, or was there."""
+    """What `make` did: the `record` of the engine, and whether it was made now, or was there."""
 
     record: Record
     fresh: bool
@@ -98,7 +100,8 @@ def make(
     options: EngineOptions,
     watch: Watch | None = None,
 ) -> Made:
-    """Build the engine of the model at `path` into its cache, unless it is there.
+    """Build the engine of the model at `path` into its cache, unless it is there; with the option
+    `refit`, give the weights to one of the same network instead, where the cache has one.
 
     Raises what `graph.prepare`, `build.build` and `gate.check` raise, BundleError for a cache that
     cannot be written, Untrusted for one that others can write to. Whatever it raises, what was in
@@ -122,6 +125,25 @@ def make(
             if found is not None:
                 return Made(found.record, False)
     begun = time.monotonic()
+    record = Record(
+        schema=SCHEMA, key=key, onnx=model_digest(path), files=files,
+        pairs=tuple(sorted(prepared.pairs)), numbers=prepared.precision, plan="", size=0, sha256="",
+        options=msgspec.structs.replace(options, cache=""), seconds=0.0, layers=0,
+        network=refit.network(prepared) if options.refit else "",
+    )  # fmt: skip
+
+    def tried(record: Record, content: bytes) -> tuple[Record, list[str]]:
+        record = msgspec.structs.replace(record, seconds=time.monotonic() - begun)
+        if watch.reference is None:
+            return record, []
+        return _tried(library, Built(record, content), inputs, outputs, path, watch.reference)
+
+    if options.refit and watch.reference is not None and not watch.again:
+        made, said = _by_refit(library, cache, record, prepared, tried)
+        notes += said
+        if made is not None:
+            return Made(made, True, tuple(notes))
+        begun = time.monotonic()
     timing = f"timing-{library.kind}.cache"
     known = cache.read(timing) if library.timed else None
 
@@ -131,22 +153,47 @@ def make(
         )
 
     plan = build_in_thread(work, watch.beat)
-    record = Record(
-        schema=SCHEMA, key=key, onnx=model_digest(path), files=files,
-        pairs=tuple(sorted(prepared.pairs)), numbers=prepared.precision, plan="", size=0, sha256="",
-        options=msgspec.structs.replace(options, cache=""), seconds=time.monotonic() - begun,
-        layers=plan.layers, notes=plan.notes,
-    )  # fmt: skip
-    reference = watch.reference
-    if reference is not None:
-        record, said = _tried(
-            library, Built(record, plan.content), inputs, outputs, path, reference
-        )
-        notes += said
+    record = msgspec.structs.replace(record, layers=plan.layers, notes=plan.notes)
+    record, said = tried(record, plan.content)
     record = cache.store(record, plan.content)
     if plan.timing:
         cache.write(timing, plan.timing)
-    return Made(record, True, tuple(notes))
+    return Made(record, True, (*notes, *said))
+
+
+def _by_refit(
+    library: Library,
+    cache: Cache,
+    record: Record,
+    prepared: Prepared,
+    tried: Callable[[Record, bytes], tuple[Record, list[str]]],
+) -> tuple[Record | None, list[str]]:
+    """Make the engine of `record` out of one in `cache` whose key differs by nothing but the model,
+    which is one of the same network. None where that does not work out, with the reasons. Raises
+    Untrusted, and BundleError for a cache that cannot be written."""
+    others = [
+        old
+        for old in cache.records()[0]
+        if old.network == record.network
+        and old.key == msgspec.structs.replace(record.key, model=old.key.model)
+    ]
+    notes: list[str] = []
+    for old in sorted(others, key=lambda old: old.refitted != "")[:REFITS]:
+        try:
+            built = cache.find(old.key)
+            if built is None:
+                continue
+            library.driver()  # TensorRT uses the context that is open
+            content = refit.refit(library.trt, built.plan, prepared, old.options)
+            made = msgspec.structs.replace(record, layers=old.layers, refitted=old.key.model)
+            made, said = tried(made, content)
+        except BundleError as e:
+            if type(e) is not BundleError:  # Untrusted
+                raise
+            notes.append(f"not made from the engine of the model {old.key.model[:12]}: {e}")
+        else:
+            return cache.store(made, content), [*notes, *said]
+    return None, notes
 
 
 def _tried(

@@ -31,6 +31,12 @@ _MOVE: dict[str, tuple[int, ...] | None] = {
 }  # fmt: skip
 # Numbers of inputs and outputs that TensorRT 10 and 11 have.
 _TAKEN = ("float32", "float16", "bfloat16", "int64", "int32", "int8", "uint8", "bool", "uint16")
+# Operators whose float inputs TensorRT keeps as weights. What others read, such as the sizes of a
+# Resize or the bounds of a Clip, becomes part of the network when it is parsed.
+_WEIGHTS = frozenset({
+    "Add", "BatchNormalization", "Conv", "ConvTranspose", "Div", "Gemm", "GroupNormalization",
+    "InstanceNormalization", "LayerNormalization", "MatMul", "Mul", "Sub",
+})  # fmt: skip
 _LARGEST = 2**31 - 1  # bytes of an ONNX file, a limit of protobuf
 
 
@@ -147,6 +153,57 @@ def prepare(path: Path) -> Prepared:
     return Prepared(
         model.SerializeToString(), path, frozenset(pairs), precision_of(model), len(graph.node)
     )
+
+
+def blank(prepared: Prepared) -> bytes:
+    """The graph of `prepared` without what may differ between models of the same network: the
+    numbers of its weights, and what is said about it. Everything else is there, also numbers that
+    lie in other files. Raises BundleError where these cannot be read."""
+    onnx = _onnx()
+    model = onnx.load_model_from_string(prepared.content)
+    for name in ("producer_name", "producer_version", "doc_string", "metadata_props", "domain"):
+        model.ClearField(name)
+    graph = model.graph
+    kept = {t.name for t in graph.output} | set(_read_by_others(graph))
+    for tensor in graph.initializer:
+        if tensor.name in kept:
+            _load(onnx, tensor, prepared.path)
+            continue
+        bare = onnx.TensorProto(name=tensor.name, dims=tensor.dims, data_type=tensor.data_type)
+        tensor.CopyFrom(bare)
+    for node in graph.node:
+        node.ClearField("doc_string")
+        node.ClearField("metadata_props")
+    del graph.value_info[:]
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def _read_by_others(graph: Any) -> Iterator[str]:
+    """Names that operators read which keep no weights, in `graph` and in the graphs inside it; and
+    those of what is no float."""
+    proto = _onnx().TensorProto
+    floats = (proto.FLOAT, proto.FLOAT16, proto.BFLOAT16)
+    yield from (t.name for t in graph.initializer if t.data_type not in floats)
+    for node in graph.node:
+        if node.op_type not in _WEIGHTS:
+            yield from node.input
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                for deeper in inner.node:
+                    yield from deeper.input
+                yield from _read_by_others(inner)
+
+
+def _load(onnx: Any, tensor: Any, path: Path) -> None:
+    """Let `tensor` have its numbers itself, if they lie in a file beside `path`."""
+    if tensor.data_location != onnx.TensorProto.EXTERNAL:
+        return
+    try:
+        onnx.external_data_helper.load_external_data_for_tensor(tensor, str(path.parent))
+    except (OSError, ValueError) as e:
+        raise BundleError(f"cannot read the weights of {path}: {e}: copy all its files") from None
+    tensor.data_location = onnx.TensorProto.DEFAULT
+    del tensor.external_data[:]
 
 
 def _dtype(onnx: Any, tensor: Any) -> str:
@@ -297,8 +354,10 @@ def check_precision(found: str, wanted: Precision, path: Path) -> None:
     precision `wanted`: TensorRT takes it from the graph, and is told nothing else."""
     same = {"graph": found, "tf32": "fp32"}.get(wanted, wanted)
     if found != same:
+        do = "export it in that one"
+        if wanted in ("fp16", "bf16", "int8"):
+            do = f"make a bundle of that one by `headway quantize --precision {wanted}`"
         raise SpecMismatch(
             f"wanted an engine of {wanted}, found a graph of {found} at {path}: the precision is "
-            f"that of the graph, so export it with that one: `headway export --precision {wanted}`,"
-            " or leave --precision out"
+            f"that of the graph, so {do}, or leave --precision out"
         )

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from headway.bundle.onnx_file import OnnxFile
 from headway.edge.engines.engine import Engine, TensorSpec
 from headway.edge.engines.options import EngineOptions
 from headway.edge.engines.trt import api, backend
@@ -35,10 +36,11 @@ class Kind:
 
     def open_engine(
         self,
-        path: Path,
+        model: OnnxFile,
         inputs: Mapping[str, TensorSpec],
         outputs: Mapping[str, TensorSpec],
         options: EngineOptions,
     ) -> Engine:
-        """The engine that was built of the model at `path`. See `backend.open_built`."""
-        return backend.open_built(backend.Library.here(self._name), path, inputs, outputs, options)
+        """The engine that was built of `model`. See `backend.open_built`."""
+        library = backend.Library.here(self._name)
+        return backend.open_built(library, model.path, inputs, outputs, options)

@@ -68,12 +68,8 @@ class TensorrtEngine(Buffers):
         self.kind, self.stream = kind, driver.stream
         self.device = f"{driver.device} by {driver.provider}"
         self._driver, self._log = driver, api.logger(trt)
-        self._runtime = trt.Runtime(self._log)
-        if options.version_compatible:
-            self._runtime.engine_host_code_allowed = True
-        if options.dla is not None:
-            self._runtime.DLA_core = options.dla
-        self.engine = _loaded(self._runtime, content, options, self._log, where)
+        self._runtime = runtime_for(trt, options, self._log)
+        self.engine = loaded(self._runtime, content, options, self._log, where)
         self._context = self.engine.create_execution_context()
         if self._context is None:
             raise BundleError(
@@ -186,7 +182,19 @@ def said(log: Any) -> str:
     return "; ".join(dict.fromkeys(log.errors)) or "TensorRT does not say why"
 
 
-def _loaded(runtime: Any, content: bytes, options: EngineOptions, log: Any, where: str) -> Any:
+def runtime_for(trt: Any, options: EngineOptions, log: Any) -> Any:
+    """What loads engines that were built with `options`. It has to live as long as they do."""
+    runtime = trt.Runtime(log)
+    if options.version_compatible:
+        runtime.engine_host_code_allowed = True
+    if options.dla is not None:
+        runtime.DLA_core = options.dla
+    return runtime
+
+
+def loaded(runtime: Any, content: bytes, options: EngineOptions, log: Any, where: str) -> Any:
+    """The engine of the plan `content`. Raises BundleError for one that does not load; `where`
+    names it."""
     engine = runtime.deserialize_cuda_engine(content)
     if engine is None:
         raise BundleError(

@@ -15,6 +15,7 @@ from typing import BinaryIO
 
 from headway.errors import Untrusted
 
+_ACL = "system.posix_acl_access"
 _LINKS = 40  # that a path may go through, as Linux has it
 
 
@@ -114,16 +115,27 @@ def check_owner(path: Path, found: os.stat_result, user: int) -> None:
             f"{path} belongs to {_owner(found.st_uid)}, who can change it: wanted it to belong to "
             f"{_only(user)}: sudo chown {_owner(user)} {path}, or name another place"
         )
-    who = ""
+    who, mend = "", f"chmod go-w {path}"
     if found.st_mode & stat.S_IWOTH:
         who = "everybody"
     elif found.st_mode & stat.S_IWGRP and not _alone(found.st_gid, user):
         who = "the other members of its group"
+    elif found.st_mode & stat.S_IWGRP and _names_others(path):
+        who, mend = "those whom its access list names", f"setfacl -b {path}"
     if who:
         raise Untrusted(
             f"{path} can be written by {who}: wanted a place that only {_only(user)} can "
-            f"change: chmod go-w {path}, or name another place"
+            f"change: {mend}, or name another place"
         )
+
+
+def _names_others(path: Path) -> bool:
+    """Whether `path` has an access list (ACL). Then the group's bits of its mode are the most that
+    anybody whom the list names may do, and say nothing of the group."""
+    try:
+        return bool(os.getxattr(path, _ACL, follow_symlinks=False))
+    except (OSError, AttributeError):  # none, a file system without them, not Linux
+        return False
 
 
 def _only(user: int) -> str:
