@@ -15,7 +15,7 @@ from headway.hil.suite.promises import PROMISES, of
 from headway.hil.suite.results import QUICK, Bounds, Result
 from headway.hil.suite.subject import Subject
 
-_CYCLES_S = 45.0  # [s] of opening and closing a device, with --all
+_CYCLES_S = 30.0  # [s] of opening and closing a device, with --all
 
 
 @dataclass(frozen=True)
