@@ -12,6 +12,8 @@ other files.
 
 from __future__ import annotations
 
+import functools
+import platform
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,10 +27,7 @@ from headway.errors import BundleError, Missing, SpecMismatch
 
 CPU = "CPUExecutionProvider"
 _PLACEMENT = "session.record_ep_graph_assignment_info"
-# Products of int8 saturate at 16 bits on x86 without VNNI, and answers are then plainly wrong (a
-# cosine of 0.95 where it is 0.9999 on other processors). With this they are computed as uint8,
-# which does not; it changes nothing on processors with VNNI, nor for models without int8.
-_EXACT_INT8 = "session.x64quantprecision"
+_NO_INT8 = "session.disable_quant_qdq"
 _DTYPES = {
     "tensor(float)": "float32",
     "tensor(double)": "float64",
@@ -43,6 +42,21 @@ _DTYPES = {
     "tensor(uint8)": "uint8",
     "tensor(bool)": "bool",
 }
+
+
+@functools.cache
+def multiplies_int8() -> bool:
+    """Whether this processor multiplies int8 as a model with Q/DQ nodes says. Those of x86 without
+    VNNI saturate at 16 bits in between, and what ONNX Runtime answers there is plainly wrong (a
+    cosine of 0.95 where it is 0.9999 elsewhere). Such a model is computed in float32 then, with the
+    roundings that its Q/DQ nodes state. ONNX Runtime has another way out, products of uint8
+    (`session.x64quantprecision`), but cannot load models with it in which nodes share a weight."""
+    if platform.machine() not in ("x86_64", "AMD64"):
+        return True
+    try:
+        return "vnni" in Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
 
 
 def declared(model: OnnxFile) -> tuple[dict[str, Declared], dict[str, Declared]]:
@@ -99,7 +113,8 @@ def _session(model: OnnxFile, provider: str = CPU, given: dict[str, str] | None 
     options.inter_op_num_threads = 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.add_session_config_entry(_EXACT_INT8, "1")
+    if not multiplies_int8():
+        options.add_session_config_entry(_NO_INT8, "1")
     options.log_severity_level = 3
     if provider != CPU:
         options.log_severity_level = 4  # what it says is in the errors below
