@@ -15,7 +15,7 @@ from loop_rig import TABLES, WHEN, Policy, Rig, check_log
 from msgspec import structs
 from null_robot import null_table
 
-from headway.clock import NS
+from headway.clock import NS, VirtualClock
 from headway.edge.control.log import EpisodeLog
 from headway.errors import CommandRejected, DeviceError, RecordingError, Stale
 from headway.mcaplog import open_recording
@@ -247,6 +247,26 @@ def test_interrupts_stop_the_arm_and_leave_the_collector_as_it_was(path):
     assert gc.isenabled()
     rig.check_arm()
     check_log(path, "fatal: KeyboardInterrupt")
+
+
+def test_nothing_is_collected_once_the_arm_is_active(path, monkeypatch):
+    """A collection holds the interpreter, and an arm that hears nothing for 0.1 s stops itself."""
+    rig = Rig(null_table(), Policy())
+    order = []
+    monkeypatch.setattr(VirtualClock, "realtime", True)
+    monkeypatch.setattr("headway.edge.control.loop.gc.collect", lambda: order.append("collect"))
+    activate = rig.arm.activate
+
+    def spy():
+        order.append(f"activate, collector on: {gc.isenabled()}")
+        activate()
+        raise KeyboardInterrupt
+
+    rig.arm.activate = spy
+    with pytest.raises(KeyboardInterrupt):
+        rig.run(path)
+    assert order == ["collect", "activate, collector on: False"]
+    assert gc.isenabled()
 
 
 @pytest.fixture

@@ -116,13 +116,14 @@ class Loop:
         station = self.station
         gc_was_on = gc.isenabled()
         try:
-            episode = self.prepare(instruction, log)
-            self._running = True
             # In lock-step nothing can be late, so there Python collects when it wants to, between
-            # episodes.
+            # episodes. Not once the arm is active: a collection holds the interpreter, for 0.1 s in
+            # a large program, and a driver that says nothing for so long trips the arm's watchdog.
             if station.clock.realtime:
                 gc.collect()
             gc.disable()
+            episode = self.prepare(instruction, log)
+            self._running = True
             if self.watchdog is not None:
                 self.watchdog.arm(log.path)
             end, tick = self._run(episode, log)
