@@ -8,9 +8,9 @@ PY := $(VENV)/bin/python
 LINT := .venv-lint
 # A file of versions that pip must take, as constraints/lowest.txt; none: the newest that fit.
 CONSTRAINTS ?=
-PIP := -m pip install --quiet --disable-pip-version-check
 # Processes that share the tests: one for each core, four at most. JOBS=0: none but pytest itself.
 JOBS ?= auto
+PIP := -m pip install --quiet --disable-pip-version-check
 HEADWAY := $(PIP) $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS)) --editable
 PIP_FAILED = $(PYTHON) scripts/prerequisites.py --pip-failed
 SOURCES := pyproject.toml CMakeLists.txt $(wildcard kernels/cpp/* kernels/cuda/*.[ch]* kernels/cuda/params.py kernels/spec.py drivers/cpp/* edge/*/cpp/*)

@@ -34,6 +34,9 @@ SIGNALS = {
 }
 
 
+CROP = np.s_[40:400, 20:420]  # of the overview camera's image
+
+
 def record(config: Path, seed: int, path: Path) -> Recording:
     """An episode of the run that `config` describes, with the overview camera switched on."""
     base = settings.load(config)
@@ -57,7 +60,7 @@ def draw(recording: Recording, out: Path, frames: int = 6) -> None:
     grid = figure.add_gridspec(2, frames, height_ratios=[1.0, 1.15], hspace=0.16, wspace=0.03)
     for i, (t_ns, image) in enumerate(picked):
         axes = figure.add_subplot(grid[0, i])
-        axes.imshow(image[40:400, 20:420])
+        axes.imshow(image[CROP])
         axes.set_title(f"{(t_ns - t0) / NS:.1f} s", fontsize=9)
         axes.set_axis_off()
     axes = figure.add_subplot(grid[1, :])

@@ -14,7 +14,7 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import tyro
-from picture import record
+from picture import CROP, record
 
 from headway.clock import NS
 from headway.edge.control.events import EventKind
@@ -33,7 +33,7 @@ def row(recording: Recording, axes: np.ndarray) -> None:
     for at, i in zip(axes, np.linspace(4, len(images) - 2, len(axes)).astype(int), strict=True):
         t_ns, image = images[i]
         due = [e.text for e in begun if e.t_ns <= t_ns]
-        at.imshow(image[40:400, 20:420])
+        at.imshow(image[CROP])
         said = (due or [""])[-1].replace(" into ", "\ninto ").replace(" in the ", "\nin the ")
         at.set_title(f"{(t_ns - t0) / NS:.1f} s\n{said}", fontsize=7)
         at.set_axis_off()

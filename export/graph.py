@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
+from numpy.typing import NDArray
 
 from headway.edge.engines.engine import Declared
 from headway.errors import BundleError, Missing
@@ -48,6 +50,21 @@ def bare(model: bytes) -> bytes:
 def weights(model: onnx.ModelProto) -> int:
     """The size of its weights [bytes]."""
     return sum(len(i.raw_data) or i.ByteSize() for i in model.graph.initializer)
+
+
+def by_name(model: onnx.ModelProto) -> dict[str, NDArray[Any]]:
+    """Its weights, by name."""
+    return {i.name: onnx.numpy_helper.to_array(i) for i in model.graph.initializer}
+
+
+def replaced(model: bytes, values: Mapping[str, NDArray[Any]]) -> bytes:
+    """The `model` with those of `values` as its weights whose names it has."""
+    whole = onnx.load_from_string(model)
+    for initializer in whole.graph.initializer:
+        if initializer.name in values:
+            value = np.ascontiguousarray(values[initializer.name])
+            initializer.CopyFrom(onnx.numpy_helper.from_array(value, initializer.name))
+    return bytes(whole.SerializeToString())
 
 
 def write(model: onnx.ModelProto, path: Path, external_above: int = EXTERNAL_ABOVE) -> list[Path]:

@@ -9,14 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import onnx
 import torch
 
 from headway.bundle import Tensor, onnx_file
 from headway.edge.engines.backends import ort
 from headway.edge.engines.engine import TensorSpec
 from headway.errors import BundleError
-from headway.export.graph import bare
+from headway.export.graph import bare, replaced
 
 OPSET = 20
 TOLERANCE = 1e-4  # largest absolute difference on the sample inputs
@@ -76,13 +75,8 @@ def with_weights(
     """The ONNX `model`, which was exported from a module of the same kind and shapes, with the
     weights of `module`: much faster than exporting that one too. Raises BundleError as `export`
     does."""
-    whole = onnx.load_from_string(model)
     weights = {name: value.detach().numpy() for name, value in module.state_dict().items()}
-    for initializer in whole.graph.initializer:
-        if initializer.name in weights:
-            value = np.ascontiguousarray(weights[initializer.name])
-            initializer.CopyFrom(onnx.numpy_helper.from_array(value, initializer.name))
-    made = bytes(whole.SerializeToString())
+    made = replaced(model, weights)
     check(made, module.eval(), inputs, outputs, tolerance)
     return made
 

@@ -8,14 +8,14 @@ import os
 import socket
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
 
-from headway.errors import Busy, OutputError
+from headway.errors import Busy, ConfigError, OutputError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 # What reading a damaged .npz file, or JSON in it, may raise.
@@ -44,6 +44,20 @@ def write_bytes(path: Path, write: Callable[[BinaryIO], object]) -> None:
         with suppress(OSError):
             part.unlink()
         raise OutputError(f"cannot write {path}: {advice(e)}") from e
+
+
+def named_folders(given: Sequence[str], example: str) -> dict[str, Path]:
+    """The folders by name, from texts NAME=FOLDER, of which `example` is one. Raises ConfigError
+    for what is none, and for a name that is there twice."""
+    named: dict[str, Path] = {}
+    for text in given:
+        name, sign, folder = text.partition("=")
+        if not (name and sign and folder) or name in named:
+            raise ConfigError(
+                f"wanted NAME=FOLDER, each name once, found {text!r}: such as {example}"
+            )
+        named[name] = Path(folder)
+    return named
 
 
 def advice(e: OSError) -> str:

@@ -23,10 +23,10 @@ from headway.bundle import load
 from headway.edge.control.result import success_of
 from headway.errors import ConfigError
 from headway.learn import evaluate
-from headway.tools.statistics import wilson
+from headway.learn.files import named_folders
+from headway.tools.statistics import Z, wilson
 
 TURN = 25  # orders of one bundle before it is the next one's turn: a process is started for each
-Z = 1.959964  # of the normal distribution, for 95 %
 
 
 class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -125,14 +125,7 @@ def in_words(orders: Iterable[Order], names: Sequence[str]) -> str:
 
 def bundles(given: Sequence[str]) -> dict[str, Path]:
     """The folders by name, from NAME=FOLDER. Raises ConfigError."""
-    named: dict[str, Path] = {}
-    for text in given:
-        name, sign, folder = text.partition("=")
-        if not (name and sign and folder) or name in named:
-            raise ConfigError(
-                f"wanted NAME=FOLDER, each name once, found {text!r}: such as fp32=models/workflows"
-            )
-        named[name] = Path(folder)
+    named = named_folders(given, "fp32=models/workflows")
     if len(named) < 2:
         raise ConfigError(f"wanted two bundles or more to compare, found {len(named)}: name them")
     return named

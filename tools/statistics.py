@@ -10,9 +10,10 @@ from numpy.typing import ArrayLike
 # The least number of positives and of negatives for an AUROC. With 5 of each, random scores give an
 # AUROC of 1.0 once in 252 cases; with 1 and 2, once in 3.
 FEWEST = 5
+Z = 1.959964  # quantile of the normal distribution, for intervals of 95 %
 
 
-def wilson(successes: int, n: int, z: float = 1.959964) -> tuple[float, float]:
+def wilson(successes: int, n: int, z: float = Z) -> tuple[float, float]:
     """Wilson score interval (low, high) of the proportion `successes` / `n` (Wilson 1927). `z` is
     the quantile of the normal distribution, by default for 95 %. (0, 1) for n = 0."""
     if n == 0:

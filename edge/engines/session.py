@@ -113,7 +113,7 @@ def _session(model: OnnxFile, provider: str = CPU, given: dict[str, str] | None 
     options.inter_op_num_threads = 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    if not multiplies_int8():
+    if provider == CPU and not multiplies_int8():
         options.add_session_config_entry(_NO_INT8, "1")
     options.log_severity_level = 3
     if provider != CPU:

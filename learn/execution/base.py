@@ -18,12 +18,12 @@ from headway import bundle
 from headway.bundle import Bundle, Manifest, Provenance
 from headway.edge.engines.engine import open_bundle
 from headway.errors import SpecMismatch
+from headway.export import graph
 from headway.export.onnx import export, with_weights
 from headway.learn.execution.critic import Critic
 from headway.learn.execution.extraction import HeadLoss
-from headway.learn.policy.head import FlowHead, Latents, flow_loss
+from headway.learn.policy.head import HEAD, LATENTS, FlowHead, Latents, flow_loss
 
-HEAD, LATENTS = "head.", "latents."  # the names of these weights in the model begin so
 TOLERANCE = 1e-3  # of what the model answers with another head, and the head by itself
 CRITIC = "critic.onnx"
 Exported = tuple[bytes, tuple[bundle.Tensor, ...], tuple[bundle.Tensor, ...]]
@@ -79,7 +79,7 @@ class FlowBase:
         SpecMismatch where they are not what the module has."""
         found = {
             name: torch.from_numpy(value.copy())
-            for name, value in _weights(self._bundle.onnx.read_bytes()).items()
+            for name, value in graph.by_name(graph.read(self._bundle.onnx)).items()
             if name.startswith(prefix)
         }
         for name, value in module.state_dict().items():
@@ -112,7 +112,7 @@ class FlowBase:
     def save(self, head: nn.Module, out: Path, note: str) -> None:
         """See `Base`. Raises BundleError also where the model answers other than the head."""
         old = self._bundle.manifest
-        model = _with_weights(
+        model = graph.replaced(
             self._bundle.onnx.read_bytes(),
             {HEAD + n: v.detach().numpy() for n, v in head.state_dict().items()},
         )
@@ -183,25 +183,6 @@ class FlowBase:
 def _sizes(critic: Critic) -> tuple[Any, ...]:
     """What decides about the graph of a critic: the sizes of its weights, and its doubt."""
     return (critic.doubt, *(tuple(v.shape) for v in critic.state_dict().values()))
-
-
-def _weights(model: bytes) -> dict[str, NDArray[Any]]:
-    import onnx
-
-    graph = onnx.load_from_string(model).graph
-    return {i.name: onnx.numpy_helper.to_array(i) for i in graph.initializer}
-
-
-def _with_weights(model: bytes, weights: dict[str, NDArray[Any]]) -> bytes:
-    """The ONNX `model` with other `weights`, by the names of its initializers."""
-    import onnx
-
-    whole = onnx.load_from_string(model)
-    for initializer in whole.graph.initializer:
-        if initializer.name in weights:
-            value = np.ascontiguousarray(weights[initializer.name])
-            initializer.CopyFrom(onnx.numpy_helper.from_array(value, initializer.name))
-    return bytes(whole.SerializeToString())
 
 
 def open_base(folder: Path) -> FlowBase:

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+HEAD, LATENTS = "head.", "latents."  # names of these weights in a policy's model begin so
 STEPS = 8  # Euler steps of a draw
 COLUMNS = 5  # latent numbers per waypoint: x, y, z, rz, grip
 _FINE = (0.01, 0.01, 0.01, 0.05)  # below this a movement counts as small [m, m, m, rad]

@@ -16,7 +16,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -29,10 +28,12 @@ from headway.bundle import Bundle, Noise, Policy
 from headway.edge.engines.engine import open_bundle
 from headway.edge.policy.instructions import open_encoder
 from headway.errors import BundleError, ConfigError, SpecMismatch
+from headway.export.graph import by_name, read
 from headway.instructions import EmbeddingSpec
+from headway.learn.files import named_folders
 from headway.learn.policy.corpus import corpus_of
+from headway.learn.policy.head import HEAD
 
-HEAD = "head."  # the names of a head's weights in the model begin so
 _PICKED = "heads.picked"
 _TOLERANCE = 1e-5  # of latents, between the joined model and the one that a head came from
 
@@ -65,7 +66,7 @@ def join(heads: Mapping[str, Path], out: Path) -> Bundle:
                 "taught with, and no other"
             )
     known, owner = _commands(first, list(parts))
-    models = [onnx.load_from_string(part.made.onnx.read_bytes()) for part in parts.values()]
+    models = [read(part.made.onnx) for part in parts.values()]
     model = _joined(models, first.instruction.input, known, owner)
     old = first.made.manifest
     files: dict[str, bytes | Path] = {
@@ -120,7 +121,7 @@ def _joined(
     """The first of `models` with the heads of all, of which the input `instruction` (1, e) picks
     that of the `owner` (c,) of the nearest of the embeddings `known` (c, e)."""
     whole, graph = models[0], models[0].graph
-    weights = [_weights(model) for model in models]
+    weights = [by_name(model) for model in models]
     names = [name for name in weights[0] if name.startswith(HEAD)]
     if not names or any(
         set(w) != set(weights[0]) or any(w[n].shape != weights[0][n].shape for n in names)
@@ -195,10 +196,6 @@ def _check(
         )
 
 
-def _weights(model: onnx.ModelProto) -> dict[str, NDArray[Any]]:
-    return {i.name: numpy_helper.to_array(i) for i in model.graph.initializer}
-
-
 def main(heads: tuple[str, ...], out: Path) -> None:
     """Join policies that were taught on one workflow each.
 
@@ -206,13 +203,7 @@ def main(heads: tuple[str, ...], out: Path) -> None:
         heads: the policies, each as WORKFLOW=FOLDER.
         out: folder of the new bundle.
     """
-    named: dict[str, Path] = {}
-    for text in heads:
-        workflow, is_named, folder = text.partition("=")
-        if not is_named or not workflow or not folder:
-            raise ConfigError(f"wanted --heads WORKFLOW=FOLDER, found {text!r}")
-        named[workflow] = Path(folder)
-    made = join(named, out)
+    made = join(named_folders(heads, "returns=runs/learn/returns/policy"), out)
     print(f"wrote {made.path} ({sum(f.stat().st_size for f in made.path.iterdir()) / 1e6:.1f} MB)")
 
 

@@ -9,15 +9,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import onnx
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from onnx import numpy_helper
 from torch import Tensor
 
 from headway.bundle import Bundle
 from headway.errors import SpecMismatch
+from headway.export.graph import by_name, read
 from headway.kernels import spec
 from headway.learn.pro import fit
 from headway.learn.pro.ema import BINS, EmaHead, Reader
@@ -67,10 +66,10 @@ def opened(bundle: Bundle) -> EmaHead | Recurrent:
     """The network of the PRO head in `bundle`. Raises SpecMismatch for one of another spec, or
     whose model does not name the weights of a head of Headway's."""
     check(bundle, [])
-    graph = onnx.load(bundle.onnx).graph
-    weights = {i.name: np.array(numpy_helper.to_array(i)) for i in graph.initializer}
+    whole = read(bundle.onnx)
+    weights = {name: np.array(value) for name, value in by_name(whole).items()}
     # Which features and mask bits it picks: the exporter has no names for what is no weight.
-    for node in graph.node:
+    for node in whole.graph.node:
         if node.op_type == "Gather" and node.input[0] in ("features", "mask"):
             weights[f"{node.input[0]}_at"] = weights[node.input[1]]
     try:

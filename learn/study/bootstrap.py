@@ -26,8 +26,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from headway.tools.statistics import Z
+
 Floats = NDArray[np.float64]
-Z = 1.959964  # the normal distribution's, for 95 %
 BLOCK = 500  # draws at a time: bounds the memory
 ORDERS_ONLY = 300  # draws of orders alone, for their variance
 SHARE = (0.0, 1.0)
