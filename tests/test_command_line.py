@@ -144,6 +144,21 @@ def test_an_empty_word_is_not_taken_for_this_folder(args, after, tmp_path, monke
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["devices", "--host", "a", "--host", "b"],
+        ["devices", "--host=a", "--host=b"],
+        ["run", "--view-host", "a", "--view_host", "b"],
+    ],
+)
+def test_an_option_that_is_there_twice_is_refused_and_none_of_its_values_lost(args, capsys):
+    assert main(args) == 2
+    said = capsys.readouterr().err
+    assert "host once, found it 2 times" in said
+    assert "all of them after it, as in `--" in said
+
+
 @pytest.mark.parametrize(("module", "args"), [("tyro", ["doctor"]), ("mcap", ["score", "a.csv"])])
 def test_ctrl_c_while_modules_are_imported_is_said_in_one_line(module, args, tmp_path):
     (tmp_path / f"{module}.py").write_text(

@@ -343,6 +343,17 @@ def _refuse_empty(args: list[str]) -> None:
             )
 
 
+def _refuse_repeated(args: list[str]) -> None:
+    """Raises ConfigError for an option that is there twice, of which only the last would count."""
+    names = [arg.partition("=")[0].replace("_", "-") for arg in args if arg.startswith("--")]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(
+                f"wanted {name} once, found it {names.count(name)} times: give it once, and where "
+                f"it takes several values, all of them after it, as in `{name} A B`"
+            )
+
+
 def _command(args: list[str]) -> int:
     if args in ([], ["-h"], ["--help"]):
         print(_help(), end="")
@@ -352,6 +363,7 @@ def _command(args: list[str]) -> int:
         return 0
     try:
         _refuse_empty(args)
+        _refuse_repeated(args)
         commands, prog = COMMANDS, "headway"
         if args[0] in GROUPS:
             commands, prog = GROUPS[args[0]][1], f"headway {args[0]}"
