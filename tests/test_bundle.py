@@ -196,6 +196,20 @@ def test_a_failed_save_leaves_what_was_there(saved: Bundle, tmp_path: Path) -> N
     assert os.listdir(tmp_path) == ["head"]
 
 
+def test_what_is_not_accepted_is_not_put_in_place(saved: Bundle) -> None:
+    seen = []
+
+    def accept(made: Bundle) -> None:
+        seen.append(made.onnx.read_bytes())
+        raise BundleError("not this one")
+
+    with pytest.raises(BundleError, match="not this one"):
+        bundle.save(saved.path, manifest(), {**FILES, manifest().onnx: b"other"}, accept)
+    assert seen == [b"other"]
+    assert bundle.load(saved.path) == saved
+    assert [p.name for p in saved.path.parent.iterdir()] == [saved.path.name]
+
+
 def test_save_does_not_replace_what_is_no_bundle(tmp_path: Path) -> None:
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "precious").write_text("x")

@@ -13,7 +13,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePosixPath
@@ -202,11 +202,17 @@ def _sha256(file: Path) -> str:
     return digest.hexdigest()
 
 
-def save(path: Path | str, manifest: Manifest, files: Mapping[str, bytes | Path]) -> Bundle:
+def save(
+    path: Path | str,
+    manifest: Manifest,
+    files: Mapping[str, bytes | Path],
+    accept: Callable[[Bundle], None] = lambda made: None,
+) -> Bundle:
     """Write a bundle into the folder `path` and return it. `files` maps relative paths to contents,
     or to files to copy; sizes and hashes are added to `manifest`.
 
     The folder is written beside `path`, synced and then renamed, so that it is never there in part.
+    `accept` is called with the bundle before that; what it raises keeps it from being put in place.
     It replaces a bundle at `path`. Raises BundleError when something else is there, or when the
     bundle cannot be written or would not load.
     """
@@ -234,7 +240,7 @@ def save(path: Path | str, manifest: Manifest, files: Mapping[str, bytes | Path]
         text = msgspec.json.format(msgspec.json.encode(full), indent=2)
         (fresh / MANIFEST).write_bytes(text + b"\n")
         _sync(fresh / MANIFEST)
-        load(fresh)  # a bundle that does not load is not put in place
+        accept(load(fresh))  # a bundle that does not load is not put in place
         old = work / "old"
         if path.exists():
             path.rename(old)
