@@ -60,6 +60,20 @@ def named_folders(given: Sequence[str], example: str) -> dict[str, Path]:
     return named
 
 
+def recordings_in(paths: Sequence[Path]) -> list[Path]:
+    """The recordings of `headway run` among `paths`, files and folders, in the order of their
+    names. Raises ConfigError where there is none."""
+    found = [
+        p for path in paths for p in ([path] if path.is_file() else sorted(path.glob("*.mcap")))
+    ]
+    if not found:
+        raise ConfigError(
+            f"wanted recordings (*.mcap) in {', '.join(map(str, paths)) or 'no folder'}, found "
+            "none: record with `headway run`"
+        )
+    return list(dict.fromkeys(found))
+
+
 def advice(e: OSError) -> str:
     """What is wrong and what to do about it."""
     if e.errno in FULL:

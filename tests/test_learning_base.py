@@ -27,6 +27,7 @@ from headway.learn.execution.critic import Critic  # noqa: E402
 from headway.learn.execution.regression import Members  # noqa: E402
 from headway.learn.execution.settings import learning  # noqa: E402
 from headway.learn.execution.unit import run_unit  # noqa: E402
+from headway.learn.files import recordings_in  # noqa: E402
 from headway.learn.policy.corpus import corpus_of  # noqa: E402
 from headway.learn.policy.head import COLUMNS  # noqa: E402
 from headway.learn.policy.join import join  # noqa: E402
@@ -129,7 +130,7 @@ def test_a_critic_chooses_among_the_candidates_of_its_policy(base, tmp_path):
 
 
 def test_recordings_are_learned_from(base, recordings, tmp_path):
-    paths = recorded.files_in([recordings])
+    paths = recordings_in([recordings])
     found = recorded.look(paths, base, tmp_path / "kept", lambda doing, share: None)
     assert [p.name for p in paths] == ["a.mcap", "b.mcap"]
     assert len(found.left_out) == 1
@@ -152,7 +153,7 @@ def test_recordings_are_learned_from(base, recordings, tmp_path):
     with pytest.raises(ConfigError, match="take the arm B0"):
         recorded.improve([lesson], base, own, tmp_path / "own", 0, lambda doing, share: None)
     with pytest.raises(ConfigError, match="found none"):
-        recorded.files_in([tmp_path / "nowhere"])
+        recordings_in([tmp_path / "nowhere"])
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,7 @@ from headway.learn.execution import recorded
 from headway.learn.execution.base import open_base
 from headway.learn.execution.settings import Learning, learning
 from headway.learn.execution.unit import run_unit
+from headway.learn.files import recordings_in
 from headway.learn.study.units import Progress as Told
 from headway.learn.study.units import Test, Unit, UnitResult
 from headway.tools.statistics import wilson
@@ -121,7 +122,7 @@ def _from_recordings(
                 bars[doing] = progress.add_task(doing, total=1.0)
             progress.update(bars[doing], completed=share)
 
-        found = recorded.look(recorded.files_in(paths), base, out / "episodes", tell)
+        found = recorded.look(recordings_in(paths), base, out / "episodes", tell)
         for text in found.left_out:
             console.print(f"[red]left out[/red] {escape(text)}", soft_wrap=True)
         if not found.lessons:

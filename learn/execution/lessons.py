@@ -119,8 +119,20 @@ class Lesson:
 def lesson(rollout: Rollout) -> Lesson:
     """The lesson in `rollout`, with features by the product's kernels. Raises RecordingError for
     one without rates, scale or decisions, and for one whose policy tells no code."""
+    made = rollout.decisions
+    if not len(made.t_ns) or not made.code.shape[1]:
+        raise RecordingError(
+            f"{_named(rollout)}: wanted decisions of a policy that tells what its eyes see, found "
+            f"{len(made.t_ns)} with codes of {made.code.shape[-1]} numbers: choose a policy that "
+            "makes its chunks from noise"
+        )
+    return watched(rollout)
+
+
+def watched(rollout: Rollout) -> Lesson:
+    """As `lesson`, for a rollout that is only watched, and may be without decisions."""
     rows, facts = rollout.rows, rollout.facts
-    where = f"{rollout.workflow}, seed {rollout.seed}"
+    where = _named(rollout)
     try:
         hz, pro_hz = float(facts["hz"]), float(facts["pro_hz"])
     except (KeyError, ValueError) as e:
@@ -130,12 +142,6 @@ def lesson(rollout: Rollout) -> Lesson:
         ) from None
     scale = Scale.from_json(facts.get("scale"), where)
     made = rollout.decisions
-    if not len(made.t_ns) or not made.code.shape[1]:
-        raise RecordingError(
-            f"{where}: wanted decisions of a policy that tells what its eyes see, found "
-            f"{len(made.t_ns)} with codes of {made.code.shape[-1]} numbers: choose a policy that "
-            "makes its chunks from noise"
-        )
     every = round(hz / pro_hz)
     features, mask = kernels.batch(rows, scale, hz, every)
     ends = (np.arange(len(features)) + 1) * every - 1
@@ -170,6 +176,10 @@ def lesson(rollout: Rollout) -> Lesson:
     )
 
 
+def _named(rollout: Rollout) -> str:
+    return f"{rollout.workflow}, seed {rollout.seed}"
+
+
 def happened(
     events: Sequence[Event], first_ns: int, end_s: float, success: bool | None
 ) -> Happened:
@@ -186,12 +196,13 @@ def happened(
     return Happened(
         lines=max([1, len(closed), *lines]),
         closed=closed,
-        failures=times([e for e in events if _is_failure(e)]),
+        failures=times([e for e in events if is_failure(e)]),
         retries=times([e for e in events if e.kind in RETRIES]),
     )
 
 
-def _is_failure(e: Event) -> bool:
+def is_failure(e: Event) -> bool:
+    """Whether PRO's risk is to tell of this event."""
     if e.kind in RETRIES:
         return True
     if e.kind is EventKind.GUARD:

@@ -9,12 +9,13 @@ import numpy as np
 
 from headway.kernels import spec
 from headway.learn.execution import process
+from headway.learn.execution.judged import example
 from headway.learn.execution.lessons import Lesson
 from headway.learn.execution.process import NOT_READ, Head, Signals
 from headway.learn.execution.recurrent import Schedule
 from headway.learn.execution.targets import targets
 from headway.learn.pro import calibration, dataset
-from headway.learn.pro.examples import TARGETS, Example, Moment
+from headway.learn.pro.examples import TARGETS
 from headway.learn.pro.heads import Fold, Folds
 from headway.learn.pro.save import Facts, save
 from headway.learn.pro.tune import Recurrent
@@ -70,29 +71,6 @@ def save_head(
     )
     folds = Folds(process.FOLDS, {e.name: Fold(k) for e, k in zip(examples, fold, strict=True)})
     save(out, made[0], made[1:], folds, calibration.peaks(examples, risk), facts)
-
-
-def example(x: Lesson) -> Example:
-    """The lesson as an episode that heads are judged by. `completion` and `time_to_go` are about
-    the line that is due."""
-    y = targets(x)
-    return Example(
-        name=x.name,
-        session="",
-        hz=x.hz,
-        t=x.t,
-        features=x.features,
-        mask=x.mask,
-        success=x.success,
-        failures=tuple(Moment(float(t), "failure") for t in x.happened.failures),
-        retries=tuple(Moment(float(t), "retry") for t in x.happened.retries),
-        time_to_go=y.to_close,
-        completion=y.closes,
-        risk=y.risk,
-        unstable=y.unstable,
-        force=x.force,
-        task=x.name.partition(":")[0],
-    )
 
 
 def _calibrated(head: Head) -> Recurrent:

@@ -36,20 +36,6 @@ class Found:
     left_out: list[str]
 
 
-def files_in(paths: Sequence[Path]) -> list[Path]:
-    """The recordings among `paths`, files and folders, in the order of their names. Raises
-    ConfigError where there is none."""
-    found = [
-        p for path in paths for p in ([path] if path.is_file() else sorted(path.glob("*.mcap")))
-    ]
-    if not found:
-        raise ConfigError(
-            f"wanted recordings (*.mcap) in {', '.join(map(str, paths)) or 'no folder'}, found "
-            "none: record with `headway run`, with images"
-        )
-    return list(dict.fromkeys(found))
-
-
 def look(paths: Sequence[Path], base: Base, kept: Path, tell: Tell) -> Found:
     """The lessons in the recordings `paths`, as the eyes of `base` see them; the folder `kept` has
     those that were looked at before. A recording that cannot be read, or has no decisions that can

@@ -81,7 +81,7 @@ def alarms(
 def card(
     bundle: tyro.conf.Positional[Path],
     data: tyro.conf.Positional[tuple[Path, ...]],
-    map: Path,
+    map: Path | None = None,
     out: Path = Path("card"),
     seed: int = 0,
     overwrite: bool = False,
@@ -91,7 +91,8 @@ def card(
     Args:
         bundle: bundle of the PRO head.
         data: recordings of a robot, or folders of them.
-        map: TOML file that says what each channel and event is (examples in examples/score).
+        map: TOML file that says what each channel and event is (examples in examples/score)
+            [recordings of `headway run`, whose orders are judged line by line].
         out: the page becomes OUT.html, the numbers OUT.json.
         seed: of the draws behind the intervals, and of the folds of the baselines.
         overwrite: replace existing files at --out.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -15,28 +15,37 @@ from headway import bundle as bundles
 from headway.bundle import Bundle
 from headway.edge.pro import risk
 from headway.errors import BundleError, ConfigError, OutputError
+from headway.learn.execution import judged, targets
+from headway.learn.files import recordings_in
 from headway.learn.pro import dataset, heads
 from headway.learn.pro.card import baselines
 from headway.learn.pro.card.card import is_seen, make_card
 from headway.learn.pro.card.model import Card
 from headway.learn.pro.card.page import page
 from headway.learn.pro.card.separation import COMPARED
+from headway.learn.pro.examples import Example
 
+ABOUT_LINES = (
+    "judged line by line: completion is whether the station closes the line of the order that is "
+    "due in time, time-to-go the time until then, and risk a failure event within "
+    f"{targets.RISK_S:g} s"
+)
 UNKNOWN = "unknown"  # with this begins what `heads` says where the bundle names no episodes
 
 
 def card_command(
     bundle: Path,
     data: Sequence[Path],
-    map: Path,
+    map: Path | None,
     out: Path,
     seed: int = 0,
     overwrite: bool = False,
     console: Console | None = None,
 ) -> int:
     """Judge the head in the folder `bundle` on the recordings `data`, which the mapping file `map`
-    explains, and write `out`.html and `out`.json. Raises BundleError, ConfigError, RecordingError,
-    Missing, and OutputError where the files are there already or cannot be written."""
+    explains; without one, on those of `headway run`. Write `out`.html and `out`.json. Raises
+    BundleError, ConfigError, RecordingError, Missing, and OutputError where the files are there
+    already or cannot be written."""
     console = console or Console()
     baselines.require()
     if not data:
@@ -55,7 +64,7 @@ def card_command(
         def show(share: float) -> None:
             progress.update(bar, completed=share)
 
-        examples = dataset.load(list(data), map, made.manifest.pro.rate_hz, show)
+        examples, notes = _examples(data, map, made.manifest.pro.rate_hz, show)
         progress.update(bar, description="running the head", completed=0.0)
         signals, source = heads.held_out(made, examples)
         progress.update(bar, description="judging", completed=0.0)
@@ -67,7 +76,7 @@ def card_command(
             threshold=threshold_of(made),
             source=source,
             fold_of=folds_of(source),
-            notes=_notes(source),
+            notes=[*notes, *_notes(source)],
             progress=show,
         )
     texts = (card.to_json(), page(card).encode("utf-8", "replace"))
@@ -76,6 +85,25 @@ def card_command(
     say(card, console)
     console.print(f"wrote {escape(str(files[1]))} and {escape(str(files[0]))}", soft_wrap=True)
     return 0
+
+
+def _examples(
+    data: Sequence[Path], map: Path | None, hz: float, show: Callable[[float], object]
+) -> tuple[list[Example], list[str]]:
+    """The episodes in `data`, in steps of `hz` [Hz], and what to say about them."""
+    if map is not None:
+        return dataset.load(list(data), map, hz, show), []
+    found = judged.recorded(recordings_in(data), show)
+    if not found.examples:
+        raise ConfigError(
+            "wanted recordings of `headway run`, found none that can be judged: "
+            + "; ".join(found.left_out[:3])
+            + ": for other files say with --map what is in them"
+        )
+    notes = [ABOUT_LINES]
+    if found.left_out:
+        notes.append(f"{len(found.left_out)} recordings left out, first: {found.left_out[0]}")
+    return found.examples, notes
 
 
 def say(card: Card, console: Console) -> None:

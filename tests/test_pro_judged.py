@@ -1,0 +1,101 @@
+"""Recordings of `headway run` as episodes that a PRO head is judged by."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("mujoco", reason="wants headway[sim]")
+pytest.importorskip("onnx", reason="the tiny head is made with onnx: make test installs it")
+
+from pro_head import make_head
+from workflow_rig import settings_of
+
+from headway.cli import main
+from headway.clock import VirtualClock
+from headway.edge.control.build import Built
+from headway.edge.control.events import RETRIES
+from headway.edge.control.runner import record_episode
+from headway.edge.control.station import Station
+from headway.learn.execution.judged import recorded
+from headway.learn.execution.targets import RISK_S
+from headway.mcaplog import open_recording
+from headway.tools.recorded import events_of, result_of
+
+SEEDS = (4, 5)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Orders of shoeboxes by the scripted expert, who is pushed off its way, and a damaged file."""
+    out = tmp_path_factory.mktemp("runs")
+    settings = settings_of("shoebox", lines_max=2)
+    settings.policy["disturb"] = 0.3
+    clock = VirtualClock(1)
+    with Station(settings, clock) as station:
+        built = Built(settings, station, clock)
+        for seed in SEEDS:
+            record_episode(built.loop, seed, out / f"{seed}.mcap", metadata=built.facts)
+        built.close()
+    (out / "junk.mcap").write_bytes(b"junk")
+    return out
+
+
+def test_an_order_is_judged_line_by_line(runs: Path) -> None:
+    found = recorded(sorted(runs.glob("*.mcap")))
+    assert [e.name for e in found.examples] == ["4", "5"]
+    assert len(found.left_out) == 1
+    assert "junk.mcap" in found.left_out[0]
+    failed = 0
+    for e in found.examples:
+        recording = open_recording(runs / f"{e.name}.mcap")
+        result = result_of(recording)
+        assert result is not None
+        assert e.success == result.success
+        assert e.hz == 25.0
+        closed = [
+            (x.t_ns - int(recording.rows("/telemetry")["t_ns"][0])) / 1e9
+            for x in events_of(recording)
+            if x.kind.value == "line_closed"
+        ]
+        assert len(closed) == 2
+        # Until a line is closed, the time to go is that until its own closing, not the order's.
+        for since, until in zip([0.0, *closed], closed, strict=False):
+            due = (e.t > since) & (e.t < until) & np.isfinite(e.time_to_go)
+            assert due.any()
+            np.testing.assert_allclose(e.time_to_go[due], until - e.t[due], atol=1e-3)
+            assert (e.completion[due] == 1).all()
+        for moment in e.failures:
+            near = (e.t <= moment.t) & (e.t > moment.t - RISK_S)
+            assert (e.risk[near] == 1).all()
+            assert moment.label in {k.value for k in RETRIES}
+        failed += len(e.failures)
+    assert failed, "an expert that is pushed so often presses in vain"
+
+
+def test_a_card_of_recordings_wants_no_mapping(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_head(tmp_path / "head", rate_hz=25.0)
+    out = tmp_path / "card"
+    assert main(["pro", "card", str(tmp_path / "head"), str(runs), "--out", str(out)]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "judged line by line" in said
+    assert "1 recordings left out" in said
+    card = json.loads(out.with_suffix(".json").read_text())
+    assert card["data"]["episodes"] == len(SEEDS)
+
+
+def test_what_is_no_recording_of_ours_wants_a_mapping(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_head(tmp_path / "head", rate_hz=25.0)
+    shutil.copy(runs / "junk.mcap", tmp_path)
+    asked = ["pro", "card", str(tmp_path / "head"), str(tmp_path), "--out", str(tmp_path / "c")]
+    assert main(asked) == 2
+    assert "say with --map what is in them" in capsys.readouterr().err
+    assert not (tmp_path / "c.json").exists()
