@@ -77,6 +77,13 @@ class TestRefusals:
     def test_policy_that_is_no_address(self, write, refused, url):
         refused(write(), "--policy", url, code=2, says=f"as ws://HOST:PORT, found {url!r}")
 
+    def test_a_folder_that_is_no_bundle_and_an_expert_without_a_world(
+        self, write, refused, tmp_path
+    ):
+        (tmp_path / "none").mkdir()
+        refused(write(), "--policy", tmp_path / "none", code=3, says="wanted bundle.json as")
+        refused(write(), "--policy", "expert", code=2, says="wanted a simulated world")
+
     def test_an_empty_policy(self, write, refused):
         refused(write(), "--policy", "", code=2, says="--policy`, found an empty one")
 

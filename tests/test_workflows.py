@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from headway import plugins, workflows
 from headway.__main__ import main
@@ -111,6 +112,22 @@ def test_the_expert_works_on_an_order_with_the_station_in_telemetry(name):
     assert rows["phase"].max() < MOST_PHASES
     assert (np.diff(rows["retries"]) >= 0).all()
     assert station.world.scene.order.state.line == 2
+
+
+def test_another_policy_takes_over_what_every_policy_is_told(tmp_path):
+    found = run_settings.load(workflows.config_of("shoebox"))
+    table = {**(found.policy or {}), "latency_s": 0.07}
+    found = structs.replace(found, policy=table)
+    assert run_settings.with_policy(found, "expert").policy == {
+        "kind": "expert", "expert": "shoebox", "latency_s": 0.07,
+    }  # fmt: skip
+    (tmp_path / "mine").mkdir()
+    assert run_settings.with_policy(found, str(tmp_path / "mine")).policy == {
+        "kind": "bundle", "bundle": str(tmp_path / "mine"), "latency_s": 0.07,
+    }  # fmt: skip
+    assert run_settings.with_policy(found, "ws://here:1").policy == {
+        "kind": "remote", "url": "ws://here:1", "latency_s": 0.07,
+    }  # fmt: skip
 
 
 class TestCommand:

@@ -22,6 +22,7 @@ from headway.edge.pro.risk import RiskConfig
 from headway.errors import ConfigError
 
 FilePath = Annotated[str, Meta(min_length=1)]
+EXPERT = "expert"  # the kind of policies that are scripted, and the key of their name
 LONGEST_TICKS = 10_000_000  # of an episode, 5.5 h at 500 Hz: memory is kept for every tick
 
 
@@ -109,6 +110,27 @@ class Settings(config.Struct, frozen=True):
                 f"loop.pro_hz wants a divisor of loop.hz = {self.loop.hz:g}, found "
                 f"{self.loop.pro_hz:g}"
             )
+
+
+def with_policy(settings: Settings, policy: str, mapping: Path | None = None) -> Settings:
+    """`settings` with another policy than `[policy]` names: the scripted `EXPERT` of the simulated
+    world, the bundle in a folder, or the policy server at a URL, see `with_policy_server`. Raises
+    ConfigError."""
+    common = {k: v for k, v in (settings.policy or {}).items() if k in COMMON}
+    if policy == EXPERT:
+        scene = (settings.cell or {}).get("scene")
+        if scene is None:
+            raise ConfigError(
+                f"wanted a simulated world for the policy `{EXPERT}`, found no [cell] with a "
+                "`scene`: a scripted expert looks into the world; name the folder of a bundle"
+            )
+        table = {**common, "kind": EXPERT, EXPERT: scene}
+    elif Path(policy).is_dir():
+        table = {**common, "kind": "bundle", "bundle": str(Path(policy).resolve())}
+    else:
+        return with_policy_server(settings, policy, mapping)
+    decode(table, "[policy]")
+    return structs.replace(settings, policy=table)
 
 
 def with_policy_server(settings: Settings, url: str, mapping: Path | None = None) -> Settings:

@@ -93,7 +93,8 @@ def run(
         report: write an HTML report beside every recording.
         overwrite: replace existing recordings.
         require: fail unless these implementations are in use, e.g. ort, cpp, numpy.
-        policy: ws://HOST:PORT of a policy server to use instead of the configured policy.
+        policy: instead of the configured policy, the folder of a bundle, ws://HOST:PORT of a policy
+            server, or `expert`: the scripted one of the simulated world.
         policy_map: TOML file that says which keys that server wants and what its actions mean.
         instruction: what the robot is asked to do, instead of the configured instruction; in a
             simulated cell the order is then one line with this text.

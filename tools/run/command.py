@@ -88,7 +88,7 @@ def _run(config: Path, run: RunOptions, ending: Ending, console: Console) -> int
     check(run, out)
     settings = settings_module.load(config)
     if run.policy is not None:
-        settings = settings_module.with_policy_server(settings, run.policy, run.policy_map)
+        settings = settings_module.with_policy(settings, run.policy, run.policy_map)
     if run.instruction is not None:
         settings = settings_module.with_instruction(settings, run.instruction)
     if run.patch and (settings.cell is None or settings.policy is None):

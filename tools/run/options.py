@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from headway.edge.control.settings import EXPERT
 from headway.errors import ConfigError, DeviceError, RecordingError
 from headway.tools.view.viewer import ViewOptions
 from headway.tools.view.viewer import check as check_view
@@ -31,7 +32,7 @@ class RunOptions:
     report: bool = False
     overwrite: bool = False
     require: tuple[str, ...] = ()
-    policy: str | None = None  # URL of a policy server, instead of the configured policy
+    policy: str | None = None  # instead of the configured one: see settings.with_policy
     policy_map: Path | None = None  # what that server wants and answers, a TOML file
     instruction: str | None = None  # instead of the configured one
     inject: tuple[str, ...] = ()  # faults, see headway.tools.run.inject
@@ -55,7 +56,7 @@ def check(run: RunOptions, out: Path) -> None:
         why = "keeps the wall clock's pace by itself" if run.realtime else "reads the keyboard, too"
         raise ConfigError(f"wanted --patch without {other}, since it {why}: leave one of them out")
     check_view(run.view)
-    if run.policy is not None:
+    if run.policy is not None and not _is_here(run.policy):
         _check_url(run.policy)
     elif run.policy_map is not None:
         raise ConfigError(
@@ -65,6 +66,11 @@ def check(run: RunOptions, out: Path) -> None:
     _check_folder(out)
     if not run.overwrite:
         _check_free(out, range(run.seed, run.seed + run.episodes))
+
+
+def _is_here(policy: str) -> bool:
+    """Whether `policy` is none of another computer."""
+    return policy == EXPERT or Path(policy).is_dir()
 
 
 def _check_url(url: str) -> None:
@@ -83,8 +89,8 @@ def _check_url(url: str) -> None:
         why = str(e)
     if why:
         raise ConfigError(
-            f"wanted a policy server as ws://HOST:PORT, found {url!r} ({why}): take the address "
-            "that `headway serve BUNDLE` prints"
+            f"wanted the folder of a bundle, `{EXPERT}`, or a policy server as ws://HOST:PORT, "
+            f"found {url!r} ({why}): `headway serve BUNDLE` prints the address of one"
         )
 
 
