@@ -37,9 +37,8 @@ SIGNALS = {
 CROP = np.s_[40:400, 20:420]  # of the overview camera's image
 
 
-def record(config: Path, seed: int, path: Path) -> Recording:
-    """An episode of the run that `config` describes, with the overview camera switched on."""
-    base = settings.load(config)
+def record(base: settings.Settings, seed: int, path: Path) -> Recording:
+    """An episode of the run that `base` describes, with the overview camera switched on."""
     overview = {"kind": "sim", "name": "overview", "width": 440, "height": 440, "depth": False}
     chosen = msgspec.structs.replace(base, camera=[*base.camera, overview])
     clock = VirtualClock(1)
@@ -84,7 +83,8 @@ def draw(recording: Recording, out: Path, frames: int = 6) -> None:
 def main(seed: int = 7, out: Path = Path("docs/img/cell.png")) -> None:
     """Record an episode and draw it."""
     with tempfile.TemporaryDirectory() as folder:
-        draw(record(Path("configs/pick_place_sim.toml"), seed, Path(folder) / "episode.mcap"), out)
+        base = settings.load(Path("configs/pick_place_sim.toml"))
+        draw(record(base, seed, Path(folder) / "episode.mcap"), out)
     print(f"wrote {out}")
 
 

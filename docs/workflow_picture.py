@@ -17,6 +17,7 @@ import tyro
 from picture import CROP, record
 
 from headway.clock import NS
+from headway.edge.control import settings
 from headway.edge.control.events import EventKind
 from headway.mcaplog import Recording
 from headway.tools.recorded import events_of
@@ -45,7 +46,8 @@ def main(seed: int = 12, out: Path = Path("docs/img/workflows.png")) -> None:
     figure, axes = plt.subplots(len(names), FRAMES, figsize=(12, 5.6), dpi=110)
     with tempfile.TemporaryDirectory() as folder:
         for name, cells in zip(names, axes, strict=True):
-            row(record(config_of(name), seed, Path(folder) / f"{name}.mcap"), cells)
+            base = settings.with_policy(settings.load(config_of(name)), settings.EXPERT)
+            row(record(base, seed, Path(folder) / f"{name}.mcap"), cells)
     figure.subplots_adjust(wspace=0.04, hspace=0.34)
     figure.savefig(out, bbox_inches="tight")
     print(f"wrote {out}")

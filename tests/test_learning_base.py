@@ -10,6 +10,8 @@ torch = pytest.importorskip("torch", reason="wants headway[learn]")
 pytest.importorskip("tokenizers", reason="wants headway[text]")
 pytest.importorskip("onnxscript", reason="wants headway[learn]")
 
+from pro_head import make_head  # noqa: E402
+
 from headway import bundle  # noqa: E402
 from headway.clock import VirtualClock  # noqa: E402
 from headway.edge.control import settings  # noqa: E402
@@ -37,6 +39,7 @@ from headway.learn.policy.train import camera  # noqa: E402
 from headway.learn.rollout import DEMONSTRATION, PUSHED  # noqa: E402
 from headway.learn.scripted import ACTIONS, HORIZON  # noqa: E402
 from headway.learn.state_names import POLICY_STATE  # noqa: E402
+from headway.learn.study.ship import ship  # noqa: E402
 from headway.learn.study.units import Test, Unit, check  # noqa: E402
 from headway.types import Frame, Observation, Pose  # noqa: E402
 from headway.workflows import config_of  # noqa: E402
@@ -72,8 +75,8 @@ def folder(tmp_path_factory):
 def recordings(tmp_path_factory):
     """A recorded demonstration that was pushed off its way often, and a file that is none."""
     out = tmp_path_factory.mktemp("recordings")
-    chosen = settings.load(config_of("pick_place"))
-    chosen = msgspec.structs.replace(chosen, policy={**chosen.policy, "disturb": 0.3})
+    chosen = settings.with_policy(settings.load(config_of("pick_place")), "expert")
+    chosen = msgspec.structs.replace(chosen, policy={**chosen.policy, "disturb": 0.3}, pro=None)
     clock = VirtualClock(1)
     with Station(chosen, clock) as station:
         built = Built(chosen, station, clock)
@@ -190,7 +193,7 @@ def test_joined_policies_answer_as_the_one_whose_command_is_said(base, tmp_path)
     heads = {name: tmp_path / name for name in texts}
     for seed, out in enumerate(heads.values()):
         base.save(base.head(seed), out, "made up")
-    made = join(heads, tmp_path / "joined")
+    made = join(heads, tmp_path / "joined", "make test")
     assert made.manifest.eyes == base.eyes
 
     def actions(folder, text):
@@ -212,7 +215,29 @@ def test_joined_policies_answer_as_the_one_whose_command_is_said(base, tmp_path)
     with pytest.raises(SpecMismatch, match="several workflows"):
         FlowBase(made.path)
     with pytest.raises(ConfigError, match="two workflows or more, found 1"):
-        join({"returns": heads["returns"]}, tmp_path / "none")
+        join({"returns": heads["returns"]}, tmp_path / "none", "make test")
+
+
+def test_what_ships_is_made_of_the_units_of_one_seed(base, tmp_path):
+    names = ("pick_place", "returns")
+    for seed, name in enumerate(names):
+        base.save(base.head(seed), tmp_path / f"1.6_{name}_2" / "round-5" / "policy", "made up")
+        base.save(base.head(seed + 5), tmp_path / "shared" / f"{name}_2_ab" / "clone", "made up")
+        make_head(tmp_path / f"1.6_{name}_2" / "pro", rate_hz=25.0)
+    made = ship(tmp_path, tmp_path / "models", names, "1.6", 2, 5, "make test")
+    places = [p.relative_to(tmp_path / "models").as_posix() for p in made]
+    assert places[:2] == ["workflows_learned", "workflows_cloned"]
+    assert places[2:] == ["workflows_pro/pick_place", "workflows_pro/returns"]
+    found = [bundle.load(p).manifest for p in made]
+    assert [m.name for m in found] == [
+        "workflows_learned", "workflows_cloned", "pick_place_pro", "returns_pro",
+    ]  # fmt: skip
+    assert [m.provenance.command for m in found[:2]] == ["make test", "make test"]
+    with pytest.raises(ConfigError, match="run the study first"):
+        ship(tmp_path, tmp_path / "models", names, "1.6", 3, 5, "make test")
+    (tmp_path / "shared" / "returns_2_cd").mkdir()
+    with pytest.raises(ConfigError, match="found 2"):
+        ship(tmp_path, tmp_path / "models", names, "1.6", 2, 5, "make test")
 
 
 def test_a_unit_runs_in_the_simulated_cell(folder, tmp_path):

@@ -130,14 +130,19 @@ def test_another_policy_takes_over_what_every_policy_is_told(tmp_path):
     }  # fmt: skip
 
 
+def quickly(limit_s: float, path: Path) -> Path:
+    """The configuration of pick_place with another time limit, at `path`."""
+    config = workflows.config_of("pick_place")
+    text = config.read_text().replace("limit_s = 42.0", f"limit_s = {limit_s}")
+    path.write_text(text.replace('"../../', f'"{config.resolve().parents[2]}/'))
+    return path
+
+
 class TestCommand:
     def test_run_takes_a_workflow_and_replay_devices_play_its_station(self, tmp_path, capsys):
-        arguments = ["run", "--workflow", "pick_place", "--episodes", "1", "--out", str(tmp_path)]
-        config = workflows.config_of("pick_place")
-        text = config.read_text().replace("limit_s = 42.0", "limit_s = 12.0")
-        own = tmp_path / "own.toml"
-        own.write_text(text)
-        assert main(["run", "--config", str(own), *arguments[3:], "--seed", "3000001"]) == 0
+        own = quickly(12.0, tmp_path / "own.toml")
+        arguments = ["--episodes", "1", "--seed", "3000001", "--out", str(tmp_path)]
+        assert main(["run", "--config", str(own), "--policy", "expert", *arguments]) == 0
         recording = tmp_path / "episode_3000001.mcap"
         told = [e for e in events_of(open_recording(recording)) if e.kind is EventKind.LINE_CLOSED]
         assert told
@@ -174,9 +179,7 @@ class TestCommand:
 
     def test_an_instruction_is_an_order_of_one_line(self, tmp_path):
         out = tmp_path / "out"
-        own = tmp_path / "own.toml"
-        text = workflows.config_of("pick_place").read_text()
-        own.write_text(text.replace("limit_s = 42.0", "limit_s = 0.5"))
+        own = quickly(0.5, tmp_path / "own.toml")
         asked = "Pack the blue object."
         arguments = ["--episodes", "1", "--seed", "3", "--out", str(out), "--instruction", asked]
         assert main(["run", "--config", str(own), *arguments]) == 0

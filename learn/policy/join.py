@@ -48,11 +48,12 @@ class _Part:
     noise: Noise
 
 
-def join(heads: Mapping[str, Path], out: Path) -> Bundle:
+def join(heads: Mapping[str, Path], out: Path, command: str) -> Bundle:
     """Join the policies in the folders `heads`, by the name of the workflow (whose scene has the
-    same name), and write the bundle `out`. Raises SpecMismatch for policies that do not see and
-    read alike, ConfigError for a workflow without commands, and BundleError where the joined model
-    would answer other than the policy that it has the head from."""
+    same name), and write the bundle `out`, as the one that `command` makes. Raises SpecMismatch for
+    policies that do not see and read alike, ConfigError for a workflow without commands, and
+    BundleError where the joined model would answer other than the policy that it has the head
+    from."""
     if len(heads) < 2:
         raise ConfigError(f"wanted the heads of two workflows or more, found {len(heads)}")
     parts = {name: _part(folder) for name, folder in heads.items()}
@@ -74,7 +75,6 @@ def join(heads: Mapping[str, Path], out: Path) -> Bundle:
     }
     policy = structs.replace(first.policy, noise=structs.replace(first.noise, eyes=old.eyes))
     data = "; ".join(f"{n}: {p.made.manifest.provenance.data}" for n, p in parts.items())
-    command = " ".join(["python -m headway.learn.policy.join", *sys.argv[1:]])
     provenance = structs.replace(
         old.provenance, date=datetime.date.today().isoformat(), metrics={}, command=command,
         data=data,
@@ -205,7 +205,8 @@ def main(heads: tuple[str, ...], out: Path) -> None:
         heads: the policies, each as WORKFLOW=FOLDER.
         out: folder of the new bundle.
     """
-    made = join(named_folders(heads, "returns=runs/learn/returns/policy"), out)
+    command = " ".join(["python -m headway.learn.policy.join", *sys.argv[1:]])
+    made = join(named_folders(heads, "returns=runs/learn/returns/policy"), out, command)
     print(f"wrote {made.path} ({sum(f.stat().st_size for f in made.path.iterdir()) / 1e6:.1f} MB)")
 
 
