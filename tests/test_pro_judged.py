@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from headway.edge.control.runner import record_episode
 from headway.edge.control.station import Station
 from headway.learn.execution.judged import recorded
 from headway.learn.execution.targets import RISK_S
+from headway.learn.pro.card.parts import Parts
 from headway.mcaplog import open_recording
 from headway.tools.recorded import events_of, result_of
 
@@ -99,3 +101,21 @@ def test_what_is_no_recording_of_ours_wants_a_mapping(
     assert main(asked) == 2
     assert "say with --map what is in them" in capsys.readouterr().err
     assert not (tmp_path / "c.json").exists()
+
+
+def test_the_value_is_to_rise_within_each_line(runs: Path) -> None:
+    """The time until the line that is due is closed begins anew with each line."""
+    pytest.importorskip("scipy", reason="wants headway[card]")
+    from headway.learn.pro.card.calibration import order
+
+    parts = [Parts(e) for e in recorded([runs / f"{s}.mcap" for s in SEEDS]).examples]
+    signals = []
+    for p in parts:
+        assert [p.of.line[x.start] for x in p.stretches][:2] == [0, 1]
+        signals.append({"time_to_go": np.nan_to_num(p.of.time_to_go).astype(float)})
+    said = order(parts, signals, np.random.default_rng(0))
+    assert said.tau_successes.value == pytest.approx(1.0)
+    assert said.error_s == pytest.approx(0.0, abs=1e-6)
+    assert said.clock_error_s is not None
+    whole = [Parts(replace(p.of, line=None)) for p in parts]
+    assert order(whole, signals, np.random.default_rng(0)).tau_successes.value < 0.7

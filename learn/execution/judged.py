@@ -47,6 +47,7 @@ def example(x: Lesson) -> Example:
         unstable=y.unstable,
         force=x.force,
         task=x.name.partition(":")[0],
+        line=x.closed_by(x.t),
     )
 
 

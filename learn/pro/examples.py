@@ -47,6 +47,9 @@ class Example:
     sha256: str = ""  # of the file that the episode is from, by which a copy of it is known
     robot: str = ""
     task: str = ""
+    # (n,) how many lines of an order are closed, where completion and time-to-go are about the line
+    # that is due and not about the episode
+    line: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.t)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,31 +61,32 @@ def order(
     parts: Sequence[Parts], signals: Sequence[Mapping[str, Floats]], rng: np.random.Generator
 ) -> Order:
     """Rank correlations of the value -time_to_go with time, episode by episode: Kendall's tau on
-    successes, Spearman's rho (value-order correlation) on successes and on failures."""
+    successes, Spearman's rho (value-order correlation) on successes and on failures. Where targets
+    are about the lines of an order, it is the mean over the lines."""
     from scipy.stats import kendalltau, spearmanr
 
     tau: list[float] = []
     rho: dict[bool, list[float]] = {True: [], False: []}
     errors, clock = [], []
     outcomes = [p.of.success for p in parts]
-    ends = [float(p.of.time_to_go[0]) if p.n else np.nan for p in parts]
+    begun = [[float(p.of.time_to_go[x.start]) for x in p.stretches] for p in parts]
     taught = False
     for k, (p, s) in enumerate(zip(parts, signals, strict=True)):
         togo = s["time_to_go"][: p.end]
         if p.of.success is None or len(togo) < 2 or not np.isfinite(togo).all():
             continue
-        flat = togo.min() == togo.max()
-        taught |= not flat
-        rho[p.of.success].append(0.0 if flat else float(spearmanr(-togo, p.of.t[: p.end])[0]))
+        taught |= bool(togo.min() < togo.max())
+        rho[p.of.success].append(_correlation(spearmanr, p, togo))
         if p.of.success:
-            tau.append(0.0 if flat else float(kendalltau(-togo, p.of.t[: p.end])[0]))
+            tau.append(_correlation(kendalltau, p, togo))
             true = p.of.time_to_go[: p.end]
             if not np.isfinite(true).any():
                 continue
             errors.append(float(np.nanmean(np.abs(togo - true))))
-            others = [e for i, e in enumerate(ends) if i != k and np.isfinite(e)]
+            others = [e for i, of in enumerate(begun) if i != k for e in of if np.isfinite(e)]
             if others:
-                left = np.maximum(0.0, np.median(others) - p.of.t[: p.end])
+                since = np.concatenate([p.of.t[x] - p.of.t[x.start] for x in p.stretches])
+                left = np.maximum(0.0, np.median(others) - since)
                 clock.append(float(np.nanmean(np.abs(left - true))))
     why = ""
     if all(o is None for o in outcomes):
@@ -102,6 +104,17 @@ def order(
         clock_error_s=_mean(clock),
         why=why,
     )
+
+
+def _correlation(of: Callable[[Floats, Floats], Any], p: Parts, togo: Floats) -> float:
+    """The rank correlation `of` -togo (end,) with time, as the mean over the episode's stretches in
+    which something is due; 0 where the head says the same all the time."""
+    found = []
+    for x in p.stretches:
+        said = togo[x]
+        if len(said) > 1 and np.isfinite(p.of.completion[x]).any():
+            found.append(0.0 if said.min() == said.max() else float(of(-said, p.of.t[x])[0]))
+    return float(np.mean(found)) if found else 0.0
 
 
 def _mean(values: Sequence[float]) -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,6 +86,16 @@ class Parts:
         """How many steps there are up to the last one that is judged; 0 where none is."""
         known = np.isfinite(self.of.risk) | np.isfinite(self.of.completion)
         return int(np.flatnonzero(known)[-1]) + 1 if known.any() else 0
+
+    @cached_property
+    def stretches(self) -> list[slice]:
+        """The steps up to `end` in stretches in which one line of an order is due; all of them in
+        one where the targets are about the whole episode."""
+        if self.of.line is None:
+            return [slice(0, self.end)] if self.end else []
+        changes = np.flatnonzero(np.diff(self.of.line[: self.end])) + 1
+        at = [0, *changes.tolist(), self.end]
+        return [slice(a, b) for a, b in pairwise(at) if b > a]
 
     @cached_property
     def kinds(self) -> NDArray[np.int64]:
