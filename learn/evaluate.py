@@ -29,13 +29,15 @@ from headway.edge.control.events import EventKind
 from headway.edge.control.result import Result
 from headway.edge.control.settings import Settings
 from headway.edge.policy.policy import Policy
-from headway.errors import ConfigError
+from headway.errors import ConfigError, Refused
+from headway.kernels import telemetry
 from headway.learn.policy.language import Misled
-from headway.learn.rollout import Rollout, Runner
+from headway.learn.rollout import Rollout, Runner, undecided
 from headway.learn.rollout_pool import rollouts
 from headway.tools.run.summary import success_line
 from headway.workflows import config_of
 
+REFUSED = "refused"  # the end of an order that was never begun
 TEST_SEEDS = 9_000_000  # nothing is trained or tuned on scenes from here on
 
 
@@ -68,6 +70,23 @@ def settings_of(
     return structs.replace(settings, cell=cell, policy=policy, pro=None, risk=None)
 
 
+class Tested(Runner):
+    """A `Runner` to which an order whose first text the policy refuses is one that is not done."""
+
+    def episode(self, seed: int) -> Rollout:
+        """See `Runner`."""
+        try:
+            return super().episode(seed)
+        except Refused as e:
+            result = Result(
+                end=REFUSED, success=False, seconds=0.0, ticks=0, retries=0, rejected=0, missed=0,
+                peak_force=0.0, reward=0.0, why=str(e),
+            )  # fmt: skip
+            rows = telemetry.empty(self.station.joints, 0)
+            name = self.built.loop.task.name
+            return Rollout(name, seed, result, (), rows, undecided(), self.built.facts)
+
+
 def misled(scene: str, policy: Policy) -> Policy:
     """`policy`, which is told another command of the scene than the station says."""
     return Misled(policy, plugins.load("drivers.sim.scenes", scene).COMMANDS)
@@ -80,7 +99,7 @@ def run(
     `misled`."""
     assert settings.cell is not None
     wrap = partial(misled, str(settings.cell["scene"])) if is_misled else None
-    return rollouts(settings, seeds, workers, make=partial(Runner, wrap=wrap))
+    return rollouts(settings, seeds, workers, make=partial(Tested, wrap=wrap))
 
 
 def in_words(made: Sequence[Rollout]) -> str:

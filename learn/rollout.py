@@ -94,6 +94,12 @@ class Decisions:
         return len(self.t_ns)
 
 
+def undecided() -> Decisions:
+    """No decisions at all."""
+    none = np.zeros((0, 0), np.float32)
+    return Decisions(np.zeros(0, np.int64), none, none, np.zeros(0, np.int8), np.zeros(0, np.int16))
+
+
 @dataclass(frozen=True, eq=False)
 class Rollout:
     """One episode of the task `workflow` with `seed`: how it ended, its events, the telemetry

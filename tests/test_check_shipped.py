@@ -17,12 +17,13 @@ pytest.importorskip("mujoco", reason="the shipped configurations are of the simu
 ROOT = Path(__file__).resolve().parent.parent
 MODEL = ROOT.parent / "shared" / "data" / "isaac_ur10_reach" / "policy.onnx"
 FLOWS = ("pick_place", "returns", "shoebox")
+CLONED = "models/workflows_cloned"
 SHIPPED = [
     ("configs/pick_place_sim.toml", None),
     ("configs/pick_place_sim.toml", "models/pick_place_policy"),
     ("configs/pick_place_sim.toml", "models/pick_place_pro"),
     ("configs/pick_place_demos.toml", None),
-    *((f"configs/workflows/{n}.toml", b) for n in FLOWS for b in (None, "models/workflows")),
+    *((f"configs/workflows/{n}.toml", b) for n in FLOWS for b in (None, CLONED)),
     ("examples/ur5e.toml", None),
     ("examples/droid_franka.toml", None),
     ("examples/aloha/aloha.toml", None),
@@ -103,8 +104,14 @@ def test_somebody_elses_class_is_asked_in_its_process(tmp_path):
     assert "did you mean" in found[2]
 
 
-def test_a_policy_that_sees_the_world_is_left_to_the_run():
-    report = check(Asked(workflows.config_of("returns"), seconds=0.0))
+def test_a_policy_that_sees_the_world_is_left_to_the_run(tmp_path):
+    config = workflows.config_of("returns").resolve()
+    text = config.read_text().replace('"../../', f'"{config.parents[2]}/')
+    bundle = f'bundle = "{config.parents[2]}/models/workflows_learned"'
+    assert bundle in text
+    path = tmp_path / "expert.toml"
+    path.write_text(text.replace(bundle, 'kind = "expert"\nexpert = "returns"'))
+    report = check(Asked(path, seconds=0.0))
     assert report.fits
     (line,) = [x for x in report.lines if (x.group, x.name) == ("policy", "fit")]
     assert "a policy of kind expert looks into the world" in line.found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from headway.errors import ConfigError
@@ -25,3 +27,19 @@ def test_keys_that_are_no_toml_and_workflows_that_there_are_not_are_refused(tmp_
         evaluate.main(tmp_path, "pick_place", scene=("novel=yes",))
     with pytest.raises(ConfigError, match="wanted a workflow"):
         evaluate.settings_of("pick_plaice", tmp_path, {})
+
+
+def test_an_order_that_the_policy_refuses_is_not_done_and_the_others_go_on():
+    pytest.importorskip("mujoco", reason="wants headway[sim]")
+    pytest.importorskip("tokenizers", reason="wants headway[text]")
+    shipped = Path(evaluate.__file__).resolve().parents[1] / "models" / "workflows_cloned"
+    scene = {"instruction": "sing a song about totes"}
+    with evaluate.Tested(evaluate.settings_of("pick_place", shipped, scene)) as runner:
+        made = runner.episode(3)
+        again = runner.episode(4)
+    assert (made.result.end, made.result.success, made.seed) == ("refused", False, 3)
+    assert "say it in other words" in made.result.why
+    assert len(made.rows) == len(made.decisions) == 0
+    assert again.seed == 4
+    assert "success 0/2" in evaluate.in_words([made, again])
+    assert "ends: 2 refused" in evaluate.in_words([made, again])

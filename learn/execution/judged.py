@@ -11,8 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from headway.clock import NS
 from headway.edge.control.events import RETRIES, Event, EventKind
 from headway.errors import HeadwayError, RecordingError
@@ -20,7 +18,7 @@ from headway.kernels.telemetry import of_recording
 from headway.learn.execution.lessons import Lesson, is_failure, watched
 from headway.learn.execution.targets import targets
 from headway.learn.pro.examples import Example, Moment
-from headway.learn.rollout import Decisions, Rollout
+from headway.learn.rollout import Rollout, undecided
 from headway.mcaplog import open_recording
 from headway.tools.recorded import events_of, result_of
 from headway.tools.score.identity import sha256_of
@@ -88,7 +86,7 @@ def _example(path: Path) -> Example:
     rows = of_recording(recording.rows("/telemetry"))
     made = Rollout(
         facts.get("task", ""), int(facts.get("seed", "0")), result, tuple(events), rows,
-        _undecided(), facts,
+        undecided(), facts,
     )  # fmt: skip
     first = int(rows["t_ns"][0])
     failures = sorted(((e.t_ns - first) / NS, _label(e)) for e in events if is_failure(e))
@@ -98,11 +96,6 @@ def _example(path: Path) -> Example:
         failures=tuple(Moment(t, label) for t, label in failures),
         sha256=sha256_of(path),
     )
-
-
-def _undecided() -> Decisions:
-    none = np.zeros((0, 0), np.float32)
-    return Decisions(np.zeros(0, np.int64), none, none, np.zeros(0, np.int8), np.zeros(0, np.int16))
 
 
 def _label(e: Event) -> str:
