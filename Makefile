@@ -16,7 +16,7 @@ PIP_FAILED = $(PYTHON) scripts/prerequisites.py --pip-failed
 SOURCES := pyproject.toml CMakeLists.txt $(wildcard kernels/cpp/* kernels/cuda/*.[ch]* kernels/cuda/params.py kernels/spec.py drivers/cpp/* edge/*/cpp/*)
 
 .PHONY: run test test-extras test-slow test-nvcc test-hardware test-pythons test-lowest test-wheel fuzz lint
-.PHONY: bench gpu cuda docs models models-workflows models-wide study study-smoke peers-lerobot torch gl
+.PHONY: bench gpu cuda docs models models-workflows models-wide models-learned study study-smoke peers-lerobot torch gl
 .PHONY: clean hil hil-run hil-peers hil-franka test-tensorrt
 .PHONY: wheel-aarch64 aarch64
 
@@ -177,6 +177,7 @@ $(FRANKA_VENV)/.peers: constraints/hil-franka.txt | $(VENV)/.test
 docs: $(VENV)/.test gl
 	$(PY) docs/picture.py
 	$(PY) docs/workflow_picture.py
+	$(PY) docs/story_picture.py
 	$(PY) docs/slip.py
 	$(PY) docs/features.py
 
@@ -234,6 +235,10 @@ study: $(VENV)/.test torch gl
 study-smoke: $(VENV)/.test torch gl
 	$(PY) -m headway study --smoke
 
+# The policies and PRO heads that ship, made of the units of the study's first seed once they are there.
+models-learned: $(VENV)/.test torch
+	$(PY) -m headway.learn.study.ship --work '$(STUDY_WORK)' --seed 2 --out models
+
 # LeRobot in an environment of its own (about 2 GB), an ACT policy for an SO-101 made there, and what
 # LeRobot answers with it: tests/test_peer_lerobot.py compares Headway with that. `runs/lerobot_act`
 # has it in a size for tests, and in the size that LeRobot trains. tests/test_dataset_lerobot.py loads
@@ -266,7 +271,7 @@ $(VENV)/bin/python:
 	$(PY) $(PIP) --upgrade pip || $(PIP_FAILED)
 
 $(VENV)/.run: $(VENV)/bin/python $(SOURCES) $(CONSTRAINTS)
-	$(PY) $(HEADWAY) '.[sim]' || $(PIP_FAILED)
+	$(PY) $(HEADWAY) '.[sim,text]' || $(PIP_FAILED)
 	@touch $@
 
 $(VENV)/.test: $(VENV)/bin/python $(SOURCES) $(CONSTRAINTS)
