@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from headway.errors import Missing
-from headway.learn.pro.card import model
+from headway.learn.pro.card import baselines, model
 from headway.learn.pro.card.card import make_card
 from headway.learn.pro.card.page import page
+from headway.learn.pro.card.parts import Parts
+from headway.learn.pro.examples import Moment
 
 
 def cut(e, n):
@@ -106,3 +108,15 @@ def test_progress_ends_at_one():
     make_card(ALL, rig.of(rig.perfect, ALL), name="x", folds=2, progress=seen.append)
     assert seen == sorted(seen)
     assert seen[-1] == 1.0
+
+
+def test_a_retry_that_is_the_failure_itself_does_not_foretell_it() -> None:
+    e = rig.episode(0, np.random.default_rng(0), failed=True)
+    at = e.failures[0].t
+    e = replace(e, retries=(Moment(1.0, "retry"), Moment(at, "slip")))
+    counted = baselines.retries(e)
+    caught = Parts(e).window
+    assert caught.any()
+    assert (counted[caught] == 1.0).all()
+    assert counted[-1] == 2.0
+    assert (counted[e.t < 1.0] == 0.0).all()

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from headway.errors import Missing
 from headway.kernels import spec
 from headway.learn.pro.card.measures import Floats
-from headway.learn.pro.card.parts import Parts
+from headway.learn.pro.card.parts import AFTER_S, HALF_STEP, Parts
 from headway.learn.pro.examples import Example
 
 if TYPE_CHECKING:
@@ -49,8 +49,11 @@ def elapsed(e: Example) -> Floats:
 
 
 def retries(e: Example) -> Floats:
-    """How many retries there were up to each step."""
-    return np.searchsorted([m.t for m in e.retries], e.t, side="right").astype(np.float64)
+    """How many retries there were up to each step. One that is itself a failure would tell it as
+    soon as it has happened, so it counts only when that failure can no longer be caught."""
+    failed = {m.t for m in e.failures}
+    at = sorted(m.t + (AFTER_S + 2 * HALF_STEP if m.t in failed else 0.0) for m in e.retries)
+    return np.searchsorted(at, e.t, side="right").astype(np.float64)
 
 
 def force(e: Example) -> Floats:
