@@ -93,6 +93,7 @@ def _example(path: Path) -> Example:
     return replace(
         example(watched(made)),
         name=path.stem,
+        session=path.resolve().parent.name,  # those of one run lie in one folder
         failures=tuple(Moment(t, label) for t, label in failures),
         sha256=sha256_of(path),
     )
