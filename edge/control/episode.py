@@ -73,6 +73,7 @@ class Episode:
         self.q_sent = q.copy()  # the last command (n,) [rad]
         self.row = Row(station.joints, task_index, task.limit_s)
         self.task: Task = task.make(task_about(station, station.seed, self._happened))
+        self.line_begun = False  # whether a line of the order becomes due at this tick
         self.operator = False  # whether an operator has ended the episode
         self.trace = Trace(round(task.limit_s * self._cfg.pro_hz) + 2)
         self.speed = 1.0  # fraction of the planned speed
@@ -124,7 +125,7 @@ class Episode:
             return None
         order = self.senses.order()
         self.row.confirms(order, self.operator)
-        self._orders.step(order, t_ns)
+        self.line_begun = self._orders.step(order, t_ns)
         return order
 
     def finish(self, said: bool | None) -> None:

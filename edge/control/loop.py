@@ -217,6 +217,8 @@ class Loop:
             log.telemetry(t_ns, row.data)  # the row that PRO is given: a replay computes the same
             stamps[2] = now()
             if pro is not None:
+                if e.line_begun:
+                    pro.begin_line()
                 signals = pro.step(row.data, tick.index)
                 e.reward += pro.reward_now
                 if pro.updated:

@@ -15,11 +15,12 @@ class OrderWatch:
         self._log = log
         self._last: OrderState | None = None
 
-    def step(self, order: OrderState | None, t_ns: int) -> None:
-        """Take in what the station says at `t_ns` [ns]; None: nothing, so nothing is new."""
+    def step(self, order: OrderState | None, t_ns: int) -> bool:
+        """Take in what the station says at `t_ns` [ns]; None: nothing, so nothing is new. Returns
+        whether a line becomes due."""
         last = self._last
         if order is None or order is last:
-            return
+            return False
         self._last = order
         numbers = {"line": float(order.line), "lines": float(order.lines)}
         before = {} if last is None else {**numbers, "line": float(last.line)}
@@ -40,5 +41,7 @@ class OrderWatch:
             text = f"line {line + 1} of {order.lines} is closed"
             about = {**numbers, "line": float(line)}
             self._log.event(t_ns, EventKind.LINE_CLOSED, "info", text, numbers=about)
-        if order.line < order.lines and (last is None or order.line != last.line):
+        begun = order.line < order.lines and (last is None or order.line != last.line)
+        if begun:
             self._log.event(t_ns, EventKind.LINE_BEGUN, "info", order.instruction, numbers=numbers)
+        return begun

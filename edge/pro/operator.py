@@ -4,7 +4,9 @@ which gives the signals; the reward follows from them.
 The reward of a step of the head is gamma * Phi(t+1) - Phi(t) - lambda * risk - mu * (1 -
 stability), with Phi = -time-to-go [s]. lambda and mu are the bundle's `risk_weight` and
 `stability_weight`. The first two terms are potential-based shaping (Ng, Harada & Russell 1999):
-with gamma = 1 only a decrease of time-to-go earns a reward, so dawdling earns nothing.
+with gamma = 1 only a decrease of time-to-go earns a reward, so dawdling earns nothing. Where the
+head tells of the line of an order that is due, Phi begins anew with each line, SETTLED_S after it
+has become due.
 """
 
 from __future__ import annotations
@@ -28,6 +30,8 @@ from headway.types import Signals
 
 OUTPUTS = ("progress", "stability", "completion", "risk", "time_to_go")  # in the order of Signals
 SIGNALS = (*OUTPUTS, "reward")
+# How long a head takes to tell of the next line: 0.3 to 0.5 s, those of models/workflows_pro.
+SETTLED_S = 0.5
 TRAIN = "train a head on this robot's recordings by `headway pro train`"
 _NUMBERS = struct.Struct("=q6d")  # of a row of /pro: t_ns, SIGNALS
 
@@ -81,6 +85,7 @@ class ProOperator:
         self._watches: list[Watch] = []
         self.hold_to(_trained_on(bundle), info, TRAIN, watched=watched)
         self.info, self.engine = info, engine
+        self._settling = round(SETTLED_S * head_hz)  # steps
         self._every = max(1, round(hz / head_hz))  # ticks of a file may be slower than the head
         self.stream: FeatureStream
         if one_launch.fits(engine, features, self._every):
@@ -119,9 +124,16 @@ class ProOperator:
         self.stream.bind(self._features, self._mask)  # it writes where the head reads
         self._h[:] = 0.0
         self._phi: float | None = None
+        self._unsettled = 0  # steps that are left until Phi begins anew
         self.updated = False
         self.reward_now = 0.0
         self.signals = Signals(0.0, 1.0, 0.5, 0.0, 0.0, 0.0)
+
+    def begin_line(self) -> None:
+        """The next line of an order is due. A head that tells of the line then says how long that
+        one takes, which is no loss: until it has settled there is no reward."""
+        if self.info.about == "line":
+            self._unsettled = self._settling
 
     def due(self, tick: int) -> bool:
         """Whether the head runs at the tick with the index `tick`."""
@@ -157,6 +169,9 @@ class ProOperator:
     def _reward(self, stability: float, risk: float, time_to_go: float) -> float:
         phi = -time_to_go
         before, self._phi = self._phi, phi
+        if self._unsettled:
+            self._unsettled -= 1
+            before = None
         if before is None:
             return 0.0
         info = self.info

@@ -66,6 +66,7 @@ def save_head(
         task=lessons[0].name.partition(":")[0],
         groups=tuple(m for m in dataset.known_groups(examples) if m in needed),
         taught=TARGETS,
+        about="line",
         metrics={k: v for k, v in metrics.items() if np.isfinite(v)},
         thresholds={"risk": said.threshold} if np.isfinite(said.threshold) else {},
     )

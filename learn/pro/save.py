@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import torch
@@ -37,6 +37,7 @@ class Facts:
     taught: tuple[str, ...]
     metrics: dict[str, float]
     thresholds: dict[str, float]
+    about: Literal["episode", "line"] = "episode"  # see `headway.bundle.Pro`
 
 
 def save(
@@ -76,6 +77,7 @@ def save(
             tick_hz=facts.tick_hz,
             groups=facts.groups,
             taught=facts.taught,
+            about=facts.about,
             thresholds=facts.thresholds,
             risk_weight=0.05,
             stability_weight=0.02,

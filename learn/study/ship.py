@@ -39,7 +39,9 @@ def ship(
     ]
     for w, folder in heads.items():
         old = bundle.load(folder)
-        manifest = structs.replace(old.manifest, name=f"{w}_pro", files={})
+        assert old.manifest.pro is not None
+        about = structs.replace(old.manifest.pro, about="line")  # units before that key was there
+        manifest = structs.replace(old.manifest, name=f"{w}_pro", pro=about, files={})
         files = {name: old.path / name for name in old.manifest.files}
         made.append(bundle.save(out / "workflows_pro" / w, manifest, files).path)
     return made

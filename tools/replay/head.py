@@ -67,11 +67,17 @@ def open_head(recording: Path, meta: dict[str, str], pro: Path, notes: list[str]
 
 
 def signals_of(
-    head: Bundle, want: NDArray[np.void], scale: Scale, hz: float, head_hz: float
+    head: Bundle,
+    want: NDArray[np.void],
+    begun: NDArray[np.int64],
+    scale: Scale,
+    hz: float,
+    head_hz: float,
 ) -> NDArray[np.void]:
     """Rows (n,) of /pro with the signals that the loop's operator computes with `head` from the
-    recorded features in `want` (n,). `scale` is the recording's; `hz` and `head_hz` are the rates
-    of the loop and of the head [Hz]."""
+    recorded features in `want` (n,). `begun` (k,) are the times [ns], in order, at which lines of
+    an order became due. `scale` is the recording's; `hz` and `head_hz` are the rates of the loop
+    and of the head [Hz]."""
     joints = len(scale.q_min)
     engine = open_bundle(head)
     try:
@@ -82,7 +88,13 @@ def signals_of(
         operator.reset()
         out = np.zeros(len(want), pro_dtype())
         row = np.zeros(1, dtype(joints))[0]
+        due = np.searchsorted(
+            begun, want["t_ns"], side="right"
+        )  # lines that had become due by then
+        new = np.diff(due, prepend=0) > 0
         for i in range(len(want)):
+            if new[i]:
+                operator.begin_line()
             operator.step(row, 0)
             out[i] = operator.record
     finally:

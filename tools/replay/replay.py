@@ -18,12 +18,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from headway.clock import NS
+from headway.edge.control.events import EventKind
 from headway.edge.pro.operator import SIGNALS, pro_dtype
 from headway.errors import Missing, RecordingError, SpecMismatch
 from headway.kernels import FeatureStream, feature_stream, resolve, spec
 from headway.kernels.telemetry import Scale, dtype
 from headway.mcapdiff import first_difference
 from headway.mcaplog import Recording, open_recording
+from headway.tools.recorded import events_of
 from headway.tools.replay.head import open_head, signals_of
 
 RELATIVE, ABSOLUTE = 1e-4, 1e-5  # per feature, between two implementations
@@ -160,7 +162,8 @@ def replay(recording: Path, pro: Path | None) -> ReplayReport:
                 f"the head's state is not known: signals compared on the {n} steps before it"
             )
         head = open_head(recording, meta, pro, notes)
-        signals = signals_of(head, want[:n], scale, hz, head_hz)
+        begun = [e.t_ns for e in events_of(log) if e.kind is EventKind.LINE_BEGUN]
+        signals = signals_of(head, want[:n], np.array(begun, np.int64), scale, hz, head_hz)
         checked += SIGNALS
         differences += [_difference(s, signals[s], want[:n], tick[:n], True) for s in SIGNALS]
     return ReplayReport(

@@ -102,6 +102,9 @@ class Pro(Struct, frozen=True, kw_only=True):
     # What it learned, of completion, risk, unstable and time_to_go; the signals of others keep
     # their neutral values. Left out: all.
     taught: tuple[str, ...] = ()
+    # What completion and time_to_go are about: the episode, or the line of an order that is due.
+    # Then the reward's Phi begins anew with each line.
+    about: Literal["episode", "line"] = "episode"
     # By output. The graph already applies these; they are stated for information only.
     temperature: dict[str, float] = msgspec.field(default_factory=dict)
     # Alarm levels by signal at which the metrics in `provenance` were counted, for information
