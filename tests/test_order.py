@@ -65,6 +65,14 @@ def test_without_a_scale_the_place_sensor_closes_a_line_after_the_time_of_grace(
     assert all(np.isnan(s.scale) for s in told)
 
 
+def test_a_scale_is_silent_where_nobody_can_tell_what_it_should_find():
+    bench = Bench(lines(1), SURE)
+    for i in range(round(3.0 / DT)):
+        bench.order.sense(i * DT, placed=True, weight_ok=None, scanned=False, scale=True)
+        assert bench.order.state.scale == 0.0
+    assert bench.order.state.line == 1
+
+
 def test_another_weight_keeps_the_line_open_until_the_load_is_right():
     bench = Bench(lines(1), SURE)
     told = bench.hold(6.0, placed=True)

@@ -188,6 +188,22 @@ class TestCommand:
         begun = [e for e in events_of(recording) if e.kind is EventKind.LINE_BEGUN]
         assert [(e.text, e.numbers) for e in begun] == [(asked, {"line": 0.0, "lines": 1.0})]
 
+    @pytest.mark.parametrize("name", NAMES)
+    def test_pro_goes_on_for_a_text_that_the_scene_does_not_know(self, name, tmp_path):
+        """Its head wants the sensors of the station, which are there whatever is asked for."""
+        config = workflows.config_of(name)
+        text = config.read_text().replace("limit_s = 42.0", "limit_s = 2.0")
+        own = tmp_path / "own.toml"
+        own.write_text(text.replace('"../../', f'"{config.resolve().parents[2]}/'))
+        out = tmp_path / "out"
+        asked = ["--instruction", "sing a song about totes", "--policy", "expert"]
+        rest = ["--episodes", "1", "--seed", "3", "--out", str(out)]
+        assert main(["run", "--config", str(own), *asked, *rest]) == 0
+        recording = open_recording(out / "episode_3.mcap")
+        assert len(recording.rows("/pro")) > 40
+        rows = recording.rows("/telemetry")
+        assert (rows["scale_match"] == 0.0).all()
+
 
 class TestOtherPackages:
     @pytest.fixture

@@ -91,13 +91,20 @@ class SimOrder:
         return self._state
 
     def sense(
-        self, t_s: float, *, placed: bool, weight_ok: bool | None, scanned: bool | None
+        self,
+        t_s: float,
+        *,
+        placed: bool,
+        weight_ok: bool | None,
+        scanned: bool | None,
+        scale: bool | None = None,
     ) -> None:
         """Take in what is true at `t_s` [s] since the episode's start, once per control tick.
         `placed`: something has come to rest where the due line's item belongs, since the line is
-        due. `weight_ok`: what lies there weighs what it should once the due line is done; None: the
-        station has no scale. `scanned`: a barcode is where the scanner reads it; None: there is no
-        scanner."""
+        due. `weight_ok`: what lies there weighs what it should once the due line is done; None:
+        nobody can tell. `scanned`: a barcode is where the scanner reads it; None: there is no
+        scanner. `scale`: the station has one, which is silent where nobody can tell; by default
+        there is none where `weight_ok` is None."""
         read = self._barcode.step(t_s, bool(scanned))
         saw = self._place.step(t_s, placed)
         agrees = False
@@ -118,7 +125,8 @@ class SimOrder:
                 self._begin()
         if waited:
             self._arrived_s = None
-        self._tell(t_s, weight_ok is not None, scanned is not None)
+        has_scale = weight_ok is not None if scale is None else scale
+        self._tell(t_s, has_scale, scanned is not None)
 
     def _begin(self) -> None:
         """Look anew, since another line or step is due."""

@@ -165,7 +165,8 @@ class Boxes:
         there = frozenset(latch.i for latch in self.latches if latch.angle > SEEN_OPEN)
         due, order = self.due[: self._line + 1], self.order
         weight_ok = None if None in due else there == frozenset(due)
-        order.sense(t_s, placed=bool(there - self._before), weight_ok=weight_ok, scanned=False)
+        placed = bool(there - self._before)
+        order.sense(t_s, placed=placed, weight_ok=weight_ok, scanned=False, scale=True)
         if order.line != self._line:
             self._line, self._before = order.line, there
 

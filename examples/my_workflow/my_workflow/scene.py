@@ -85,7 +85,13 @@ class Panel:
                 self.down.discard(colour)
         due = self.due[: self._line + 1]
         agrees = None if None in due else self.lit == set(due)
-        self.order.sense(t_s, placed=bool(self.lit - self._before), weight_ok=agrees, scanned=False)
+        self.order.sense(
+            t_s,
+            placed=bool(self.lit - self._before),
+            weight_ok=agrees,
+            scanned=False,
+            scale=True,
+        )
         if self.order.line != self._line:
             self._line, self._before = self.order.line, set(self.lit)
 
