@@ -31,7 +31,8 @@ from headway.errors import BundleError, ConfigError, Missing, SpecMismatch
 from headway.shipped import ROOT
 
 pytestmark = pytest.mark.slow
-BUNDLES = sorted(p.parent.name for p in (ROOT / "models").glob("*/bundle.json"))
+MODELS = ROOT / "models"
+BUNDLES = sorted(p.parent.relative_to(MODELS).as_posix() for p in MODELS.rglob("bundle.json"))
 RTX = Library.here("tensorrt_rtx")
 FOUR = {"x": Profile((1, 4), (1, 4), (1, 4))}
 
@@ -40,7 +41,7 @@ FOUR = {"x": Profile((1, 4), (1, 4), (1, 4))}
 def test_every_shipped_bundle_builds(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = ROOT / "models" / name
+    folder = MODELS / name
     cache = tmp_path / "cache"
     arguments = ["build", str(folder), "--engine", "tensorrt_rtx", "--cache", str(cache)]
     assert main(arguments) == 0

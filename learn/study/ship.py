@@ -41,7 +41,10 @@ def ship(
         old = bundle.load(folder)
         assert old.manifest.pro is not None
         about = structs.replace(old.manifest.pro, about="line")  # units before that key was there
-        manifest = structs.replace(old.manifest, name=f"{w}_pro", pro=about, files={})
+        made_by = structs.replace(old.manifest.provenance, command=command)
+        manifest = structs.replace(
+            old.manifest, name=f"{w}_pro", pro=about, provenance=made_by, files={}
+        )
         files = {name: old.path / name for name in old.manifest.files}
         made.append(bundle.save(out / "workflows_pro" / w, manifest, files).path)
     return made
