@@ -15,6 +15,8 @@ import matplotlib.pyplot as plt
 import msgspec
 import numpy as np
 import tyro
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from headway.clock import NS, VirtualClock
 from headway.edge.control import settings
@@ -48,16 +50,20 @@ def record(base: settings.Settings, seed: int, path: Path) -> Recording:
     return open_recording(path)
 
 
-def draw(recording: Recording, out: Path, frames: int = 6) -> None:
-    """Frames in a row, signals below them with the events that the controller logged."""
+def panels(
+    recording: Recording, frames: int, height: float, rows: tuple[float, float], hspace: float
+) -> tuple[Figure, Axes, int]:
+    """A figure of `height` [inch] with so many frames in a row and PRO's signals below them, which
+    take the shares `rows` of it, `hspace` apart; the axes of the signals, and the time of the first
+    tick [ns]."""
     pro = recording.rows("/pro")
     t0 = int(recording.rows("/telemetry")["t_ns"][0])
     t = (pro["t_ns"] - t0) / NS
     images = list(recording.images("/camera/overview/rgb"))
-    picked = [images[i] for i in np.linspace(2, len(images) - 1, frames).astype(int)]
-    figure = plt.figure(figsize=(12, 5.2), dpi=110)
-    grid = figure.add_gridspec(2, frames, height_ratios=[1.0, 1.15], hspace=0.16, wspace=0.03)
-    for i, (t_ns, image) in enumerate(picked):
+    figure = plt.figure(figsize=(12, height), dpi=110)
+    grid = figure.add_gridspec(2, frames, height_ratios=rows, hspace=hspace, wspace=0.03)
+    for i, at in enumerate(np.linspace(2, len(images) - 1, frames).astype(int)):
+        t_ns, image = images[at]
         axes = figure.add_subplot(grid[0, i])
         axes.imshow(image[CROP])
         axes.set_title(f"{(t_ns - t0) / NS:.1f} s", fontsize=9)
@@ -65,6 +71,15 @@ def draw(recording: Recording, out: Path, frames: int = 6) -> None:
     axes = figure.add_subplot(grid[1, :])
     for name, colour in SIGNALS.items():
         axes.plot(t, pro[name], label=name, color=colour, linewidth=1.8)
+    axes.set(xlim=(0, t[-1]), ylim=(-0.02, 1.02), xlabel="time [s]", ylabel="PRO signal")
+    axes.legend(loc="center left", frameon=False, fontsize=9, bbox_to_anchor=(1.0, 0.5))
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes, t0
+
+
+def draw(recording: Recording, out: Path) -> None:
+    """Frames in a row, signals below them with the events that the controller logged."""
+    figure, axes, t0 = panels(recording, 6, 5.2, (1.0, 1.15), 0.16)
     for k, event in enumerate(events_of(recording)):
         guard = event.kind is EventKind.GUARD
         if guard and event.subject == Reason.NO_COMMAND.name:
@@ -73,9 +88,6 @@ def draw(recording: Recording, out: Path, frames: int = 6) -> None:
         axes.axvline(at, color="#888888", linewidth=0.8, linestyle=":")
         text = event.subject if guard else event.text
         axes.text(at, 1.03 + 0.07 * (k % 2), text, fontsize=8, ha="center", color="#555555")
-    axes.set(xlim=(0, t[-1]), ylim=(-0.02, 1.02), xlabel="time [s]", ylabel="PRO signal")
-    axes.legend(loc="center left", frameon=False, fontsize=9, bbox_to_anchor=(1.0, 0.5))
-    axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle(f"“{recording.metadata['instruction']}”", fontsize=11, y=0.99)
     figure.savefig(out, bbox_inches="tight")
 

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from headway import workflows
 from headway.__main__ import main
 from headway.tools.check.check import Asked, check
 
 pytest.importorskip("mujoco", reason="the shipped configurations are of the simulated cell")
+
+from workflow_rig import moved
 
 ROOT = Path(__file__).resolve().parent.parent
 MODEL = ROOT.parent / "shared" / "data" / "isaac_ur10_reach" / "policy.onnx"
@@ -105,12 +106,9 @@ def test_somebody_elses_class_is_asked_in_its_process(tmp_path):
 
 
 def test_a_policy_that_sees_the_world_is_left_to_the_run(tmp_path):
-    config = workflows.config_of("returns").resolve()
-    text = config.read_text().replace('"../../', f'"{config.parents[2]}/')
-    bundle = f'bundle = "{config.parents[2]}/models/workflows_learned"'
-    assert bundle in text
-    path = tmp_path / "expert.toml"
-    path.write_text(text.replace(bundle, 'kind = "expert"\nexpert = "returns"'))
+    expert = 'kind = "expert"\nexpert = "returns"'
+    driven = f'bundle = "{ROOT}/models/workflows_learned"'
+    path = moved("returns", tmp_path / "expert.toml", (driven, expert))
     report = check(Asked(path, seconds=0.0))
     assert report.fits
     (line,) = [x for x in report.lines if (x.group, x.name) == ("policy", "fit")]

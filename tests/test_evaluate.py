@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
+from headway import shipped
 from headway.errors import ConfigError
 from headway.learn import evaluate
 
@@ -32,9 +31,9 @@ def test_keys_that_are_no_toml_and_workflows_that_there_are_not_are_refused(tmp_
 def test_an_order_that_the_policy_refuses_is_not_done_and_the_others_go_on():
     pytest.importorskip("mujoco", reason="wants headway[sim]")
     pytest.importorskip("tokenizers", reason="wants headway[text]")
-    shipped = Path(evaluate.__file__).resolve().parents[1] / "models" / "workflows_cloned"
+    cloned = shipped.ROOT / "models" / "workflows_cloned"
     scene = {"instruction": "sing a song about totes"}
-    with evaluate.Tested(evaluate.settings_of("pick_place", shipped, scene)) as runner:
+    with evaluate.Tested(evaluate.settings_of("pick_place", cloned, scene)) as runner:
         made = runner.episode(3)
         again = runner.episode(4)
     assert (made.result.end, made.result.success, made.seed) == ("refused", False, 3)

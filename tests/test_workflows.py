@@ -20,7 +20,7 @@ from headway.types import OrderState
 
 pytest.importorskip("mujoco", reason="workflows run in the simulated cell")
 
-from workflow_rig import episode, settings_of
+from workflow_rig import episode, moved, settings_of
 
 from headway.clock import NS, VirtualClock
 from headway.drivers import Context, open_device
@@ -130,17 +130,9 @@ def test_another_policy_takes_over_what_every_policy_is_told(tmp_path):
     }  # fmt: skip
 
 
-def quickly(limit_s: float, path: Path) -> Path:
-    """The configuration of pick_place with another time limit, at `path`."""
-    config = workflows.config_of("pick_place")
-    text = config.read_text().replace("limit_s = 42.0", f"limit_s = {limit_s}")
-    path.write_text(text.replace('"../../', f'"{config.resolve().parents[2]}/'))
-    return path
-
-
 class TestCommand:
     def test_run_takes_a_workflow_and_replay_devices_play_its_station(self, tmp_path, capsys):
-        own = quickly(12.0, tmp_path / "own.toml")
+        own = moved("pick_place", tmp_path / "own.toml", ("limit_s = 42.0", "limit_s = 12.0"))
         arguments = ["--episodes", "1", "--seed", "3000001", "--out", str(tmp_path)]
         assert main(["run", "--config", str(own), "--policy", "expert", *arguments]) == 0
         recording = tmp_path / "episode_3000001.mcap"
@@ -179,7 +171,7 @@ class TestCommand:
 
     def test_an_instruction_is_an_order_of_one_line(self, tmp_path):
         out = tmp_path / "out"
-        own = quickly(0.5, tmp_path / "own.toml")
+        own = moved("pick_place", tmp_path / "own.toml", ("limit_s = 42.0", "limit_s = 0.5"))
         asked = "Pack the blue object."
         arguments = ["--episodes", "1", "--seed", "3", "--out", str(out), "--instruction", asked]
         assert main(["run", "--config", str(own), *arguments]) == 0
@@ -191,10 +183,7 @@ class TestCommand:
     @pytest.mark.parametrize("name", NAMES)
     def test_pro_goes_on_for_a_text_that_the_scene_does_not_know(self, name, tmp_path):
         """Its head wants the sensors of the station, which are there whatever is asked for."""
-        config = workflows.config_of(name)
-        text = config.read_text().replace("limit_s = 42.0", "limit_s = 2.0")
-        own = tmp_path / "own.toml"
-        own.write_text(text.replace('"../../', f'"{config.resolve().parents[2]}/'))
+        own = moved(name, tmp_path / "own.toml", ("limit_s = 42.0", "limit_s = 2.0"))
         out = tmp_path / "out"
         asked = ["--instruction", "sing a song about totes", "--policy", "expert"]
         rest = ["--episodes", "1", "--seed", "3", "--out", str(out)]

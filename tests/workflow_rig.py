@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,18 @@ def settings_of(name: str, limit_s: float | None = None, **scene: Any) -> Settin
     task = found.task if limit_s is None else {**found.task, "limit_s": limit_s}
     policy = {"kind": "expert", "expert": name, "latency_s": 0.02}
     return structs.replace(found, cell=cell, policy=policy, pro=None, risk=None, task=task)
+
+
+def moved(name: str, path: Path, *changes: tuple[str, str]) -> Path:
+    """The workflow's configuration at `path`, with its models where they were and `changes` of its
+    text, each of something that is there."""
+    config = config_of(name).resolve()
+    text = config.read_text().replace('"../../', f'"{config.parents[2]}/')
+    for old, new in changes:
+        assert old in text, old
+        text = text.replace(old, new)
+    path.write_text(text)
+    return path
 
 
 def episode(

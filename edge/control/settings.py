@@ -116,7 +116,7 @@ def with_policy(settings: Settings, policy: str, mapping: Path | None = None) ->
     """`settings` with another policy than `[policy]` names: the scripted `EXPERT` of the simulated
     world, the bundle in a folder, or the policy server at a URL, see `with_policy_server`. Raises
     ConfigError."""
-    common = {k: v for k, v in (settings.policy or {}).items() if k in COMMON}
+    common = _common(settings)
     if policy == EXPERT:
         scene = (settings.cell or {}).get("scene")
         if scene is None:
@@ -154,7 +154,7 @@ def with_operator(settings: Settings, kind: str | None = None) -> Settings:
     if kind is not None and kind != table.get("kind"):
         table = {"kind": kind}
     device_config("inputs", table, "[input]")
-    common = {k: v for k, v in (settings.policy or {}).items() if k in COMMON}
+    common = _common(settings)
     target = f"headway.drivers.inputs.{table['kind']}:connect"
     return structs.replace(
         settings,
@@ -163,6 +163,11 @@ def with_operator(settings: Settings, kind: str | None = None) -> Settings:
         loop=structs.replace(settings.loop, policy_hz=None),
         risk=None,
     )
+
+
+def _common(settings: Settings) -> dict[str, Any]:
+    """What `[policy]` says that holds for every kind of policy."""
+    return {k: v for k, v in (settings.policy or {}).items() if k in COMMON}
 
 
 def with_instruction(settings: Settings, text: str) -> Settings:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from headway.clock import NS
 from headway.edge.control.events import RETRIES, Event, EventKind
-from headway.errors import HeadwayError, RecordingError
+from headway.errors import HeadwayError, RecordingError, of_file
 from headway.kernels.telemetry import of_recording
 from headway.learn.execution.lessons import Lesson, is_failure, watched
 from headway.learn.execution.targets import targets
@@ -66,7 +66,7 @@ def recorded(paths: Sequence[Path], progress: Progress | None = None) -> Recorde
         try:
             found.examples.append(_example(path))
         except HeadwayError as e:
-            found.left_out.append(str(e) if str(path) in str(e) else f"{path}: {e}")
+            found.left_out.append(of_file(path, e))
         if progress is not None:
             progress((i + 1) / len(paths))
     return found

@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 
 from headway.edge.policy.kinds.bundle import open_policy
-from headway.errors import ConfigError, HeadwayError
+from headway.errors import ConfigError, HeadwayError, of_file
 from headway.learn.execution import critic, extraction, store, values
 from headway.learn.execution.base import Base
 from headway.learn.execution.lessons import Lesson, lesson, of_all
@@ -53,7 +53,7 @@ def look(paths: Sequence[Path], base: Base, kept: Path, tell: Tell) -> Found:
                 store.save_lesson(kept / name, found)
             lessons.append(found)
         except HeadwayError as e:
-            left_out.append(str(e) if str(path) in str(e) else f"{path}: {e}")
+            left_out.append(of_file(path, e))
     policy.engine.close()
     return Found(lessons, left_out)
 

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway import kernels
-from headway.errors import ConfigError, HeadwayError, RecordingError
+from headway.errors import ConfigError, HeadwayError, RecordingError, of_file
 from headway.kernels import spec
 from headway.kernels.telemetry import Scale
 from headway.learn.pro.examples import Example, Moment
@@ -273,18 +273,14 @@ def _opened(path: Path, mapping: Mapping, wrong: list[str]) -> list[Telemetry]:
     try:
         names = episodes_of(path)
     except HeadwayError as e:
-        wrong.append(_why(path, e))
+        wrong.append(of_file(path, e))
         return out
     for name in names:
         try:
             out.append(telemetry_of(*open_source(path, mapping, name)))
         except HeadwayError as e:  # noqa: PERF203 - the other episodes are read all the same
-            wrong.append(_why(path, e))
+            wrong.append(of_file(path, e))
     return out
-
-
-def _why(path: Path, e: HeadwayError) -> str:
-    return str(e) if str(path) in str(e) else f"{path}: {e}"
 
 
 def _say_rates(own: Sequence[float], head_hz: float) -> list[str]:

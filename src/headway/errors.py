@@ -26,6 +26,7 @@ a protective stop; its recording says why.
 
 from __future__ import annotations
 
+import pathlib
 from collections import abc
 
 
@@ -122,3 +123,8 @@ def refuse(misfits: abc.Iterable[HeadwayError]) -> None:
     does not fit, `headway check` lists them all."""
     for misfit in misfits:
         raise misfit
+
+
+def of_file(path: pathlib.Path, e: Exception) -> str:
+    """What `e` says about the file at `path`, which it may have named already."""
+    return str(e) if str(path) in str(e) else f"{path}: {e}"

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway.edge.pro.operator import OUTPUTS
-from headway.errors import ConfigError, HeadwayError, RecordingError
+from headway.errors import ConfigError, HeadwayError, RecordingError, of_file
 from headway.kernels.telemetry import FIELDS
 from headway.mcaplog import open_recording
 from headway.tools.dataset import layout
@@ -126,7 +126,7 @@ def plan(
                 _check_same(seen[0], found)
             seen.append(found)
         except HeadwayError as e:
-            failed.append(str(e) if str(path) in str(e) else f"{path}: {e}")
+            failed.append(of_file(path, e))
         finally:
             show()
     if not seen:

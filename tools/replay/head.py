@@ -88,9 +88,7 @@ def signals_of(
         operator.reset()
         out = np.zeros(len(want), pro_dtype())
         row = np.zeros(1, dtype(joints))[0]
-        due = np.searchsorted(
-            begun, want["t_ns"], side="right"
-        )  # lines that had become due by then
+        due = np.searchsorted(begun, want["t_ns"], side="right")  # lines until each step
         new = np.diff(due, prepend=0) > 0
         for i in range(len(want)):
             if new[i]:
