@@ -15,7 +15,7 @@ from headway.learn.execution.critic import CriticFit
 from headway.learn.execution.extraction import HeadFit
 from headway.learn.execution.gate import Gate
 from headway.learn.execution.outcome import OutcomeFit
-from headway.learn.execution.recurrent import Schedule
+from headway.learn.execution.process import ProcessFit
 from headway.learn.execution.regression import Regression
 from headway.learn.execution.settings import ARMS, Demonstrations, Learning
 from headway.learn.execution.unit import Learner
@@ -25,7 +25,7 @@ torch.set_num_threads(1)
 SHORT = Regression(steps=10, width=16)
 HOW = Learning(
     base="", arm=ARMS["1.6"], demonstrations=Demonstrations(orders=4),
-    process=Schedule(steps=6, pieces=4), outcome=OutcomeFit(steps=20, members=2), baseline=SHORT,
+    process=ProcessFit(steps=6, pieces=4), outcome=OutcomeFit(steps=20, members=2), baseline=SHORT,
     critic=CriticFit(fit=SHORT), clone=HeadFit(steps=30), head=HeadFit(steps=30),
 )  # fmt: skip
 

@@ -16,14 +16,14 @@ from headway.errors import ConfigError, RecordingError
 from headway.learn.execution import critic, extraction, gate, outcome, process, store, values
 from headway.learn.execution.lessons import happened
 from headway.learn.execution.outcome import OutcomeFit
-from headway.learn.execution.recurrent import Schedule
+from headway.learn.execution.process import ProcessFit
 from headway.learn.execution.regression import Regression
 from headway.learn.execution.settings import ARMS, Learning, learning
 from headway.learn.execution.targets import RISK_S, UNSTABLE_S, targets
 from headway.learn.rollout import DEMONSTRATION, ORACLE, POLICY
 from headway.tools.statistics import auroc
 
-QUICK = Schedule(steps=40, pieces=12, lr=1e-2)
+QUICK = ProcessFit(steps=40, pieces=12, lr=1e-2)
 HOW = Learning(base="", arm=ARMS["1.6"], process=QUICK, baseline=Regression(steps=60))
 torch.set_num_threads(1)
 
@@ -54,6 +54,19 @@ def test_targets_say_what_came_afterwards(made):
             assert y.risk[i] == ((failures >= 0) & (failures <= RISK_S)).any()
             retries = x.happened.retries - x.t[i]
             assert y.unstable[i] == ((retries >= 0) & (retries <= UNSTABLE_S)).any()
+
+
+def test_risk_looks_as_far_ahead_as_it_is_asked_to(made):
+    for x in made[0]:
+        near, far = targets(x), targets(x, 3.0)
+        left = np.append(x.happened.failures, np.inf)[
+            np.searchsorted(x.happened.failures, x.t, side="left")
+        ]
+        np.testing.assert_array_equal(far.risk, left - x.t <= 3.0)
+        assert (near.risk <= far.risk).all()
+        for name in ("to_close", "closes", "unstable"):
+            np.testing.assert_array_equal(getattr(near, name), getattr(far, name))
+    assert any((targets(x, 3.0).risk > targets(x).risk).any() for x in made[0])
 
 
 def test_decisions_are_judged_by_nothing_that_comes_after_them(made):

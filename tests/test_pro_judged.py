@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 pytest.importorskip("mujoco", reason="wants headway[sim]")
 pytest.importorskip("onnx", reason="the tiny head is made with onnx: make test installs it")
@@ -16,6 +17,7 @@ pytest.importorskip("onnx", reason="the tiny head is made with onnx: make test i
 from pro_head import make_head
 from workflow_rig import settings_of
 
+from headway import bundle
 from headway.cli import main
 from headway.clock import VirtualClock
 from headway.edge.control.build import Built
@@ -90,6 +92,31 @@ def test_a_card_of_recordings_wants_no_mapping(
     assert "1 recordings left out" in said
     card = json.loads(out.with_suffix(".json").read_text())
     assert card["data"]["episodes"] == len(SEEDS)
+
+
+def test_a_head_is_judged_by_how_far_it_says_it_looks_ahead(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = make_head(tmp_path / "head", rate_hz=25.0)
+    far = structs.replace(made.manifest, pro=structs.replace(made.manifest.pro, risk_s=3.0))
+    bundle.save(tmp_path / "far", far, {"pro.onnx": made.onnx})
+    out = tmp_path / "card"
+    assert main(["pro", "card", str(tmp_path / "far"), str(runs), "--out", str(out)]) == 0
+    assert "a failure event within 3 s" in " ".join(capsys.readouterr().out.split())
+    wanted = sum(int((e.risk == 1).sum()) for e in recorded(_files(runs), risk_s=3.0).examples)
+    usual = sum(int((e.risk == 1).sum()) for e in recorded(_files(runs)).examples)
+    assert wanted > usual > 0
+    (risk,) = [
+        r
+        for r in json.loads(out.with_suffix(".json").read_text())["reliability"]
+        if r["signal"] == "risk"
+    ]
+    was = sum(b["steps"] * b["was"] for b in risk["bins"] if b["steps"])
+    assert was == pytest.approx(wanted)
+
+
+def _files(runs: Path) -> list[Path]:
+    return sorted(runs.glob("*.mcap"))
 
 
 def test_what_is_no_recording_of_ours_wants_a_mapping(

@@ -2,7 +2,7 @@
 recordings of `headway run`.
 
 What is wanted of the head is what `targets` says: `completion` and `time_to_go` are about the line
-of the order that is due, `risk` about a failure event within `targets.RISK_S`.
+of the order that is due, `risk` about a failure event within the time that the head looks ahead.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from headway.edge.control.events import RETRIES, Event, EventKind
 from headway.errors import HeadwayError, RecordingError, of_file
 from headway.kernels.telemetry import of_recording
 from headway.learn.execution.lessons import Lesson, is_failure, watched
-from headway.learn.execution.targets import targets
+from headway.learn.execution.targets import RISK_S, targets
 from headway.learn.pro.examples import Example, Moment
 from headway.learn.rollout import Rollout, undecided
 from headway.mcaplog import open_recording
@@ -26,9 +26,9 @@ from headway.tools.score.identity import sha256_of
 Progress = Callable[[float], object]  # is called with the share of the work that is done, 0..1
 
 
-def example(x: Lesson) -> Example:
-    """The lesson as an episode that heads are judged by."""
-    y = targets(x)
+def example(x: Lesson, risk_s: float = RISK_S) -> Example:
+    """The lesson as an episode that heads are judged by whose risk looks `risk_s` [s] ahead."""
+    y = targets(x, risk_s)
     return Example(
         name=x.name,
         session="",
@@ -57,14 +57,16 @@ class Recorded:
     left_out: list[str]
 
 
-def recorded(paths: Sequence[Path], progress: Progress | None = None) -> Recorded:
+def recorded(
+    paths: Sequence[Path], progress: Progress | None = None, risk_s: float = RISK_S
+) -> Recorded:
     """The episodes in the recordings `paths` of `headway run`. One that is damaged, was interrupted
     or in which somebody took over from the policy is left out. `progress` is called with the share
-    that is done."""
+    that is done; `risk_s` as in `example`."""
     found = Recorded([], [])
     for i, path in enumerate(paths):
         try:
-            found.examples.append(_example(path))
+            found.examples.append(_example(path, risk_s))
         except HeadwayError as e:
             found.left_out.append(of_file(path, e))
         if progress is not None:
@@ -72,7 +74,7 @@ def recorded(paths: Sequence[Path], progress: Progress | None = None) -> Recorde
     return found
 
 
-def _example(path: Path) -> Example:
+def _example(path: Path, risk_s: float) -> Example:
     recording = open_recording(path, strict=True)
     result, events = result_of(recording), events_of(recording)
     if result is None:
@@ -91,7 +93,7 @@ def _example(path: Path) -> Example:
     first = int(rows["t_ns"][0])
     failures = sorted(((e.t_ns - first) / NS, _label(e)) for e in events if is_failure(e))
     return replace(
-        example(watched(made)),
+        example(watched(made), risk_s),
         name=path.stem,
         session=path.resolve().parent.name,  # those of one run lie in one folder
         failures=tuple(Moment(t, label) for t, label in failures),

@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit
 from torch import Tensor
 
+from headway.config import Positive
 from headway.kernels import spec
 from headway.learn.execution.lessons import Floats, Lesson, Singles
 from headway.learn.execution.recurrent import Schedule, Track, answers, fit
-from headway.learn.execution.targets import Targets, targets
+from headway.learn.execution.targets import RISK_S, Targets, targets
 from headway.learn.pro.calibration import sigmoid
 from headway.learn.pro.fit import two_hot
 from headway.learn.pro.head import ProHead
@@ -34,10 +35,17 @@ DROPPED = 0.05  # how often a group of telemetry is masked in a piece
 FLAGS = ("closes", "risk", "unstable")  # in the order of the network's flags
 
 
+class ProcessFit(Schedule, frozen=True):
+    """How PRO is taught. `risk_s` [s]: risk is the probability of a failure within that time. With
+    a longer one it sees a failure coming earlier, and tells less well when it comes."""
+
+    risk_s: Positive = RISK_S
+
+
 @dataclass(frozen=True)
 class Signals:
-    """What PRO says at n steps: tau (n,) [s], and probabilities p (n,), risk (n,) in the next
-    second, and unstable (n,)."""
+    """What PRO says at n steps: tau (n,) [s], and probabilities p (n,), risk (n,), and unstable
+    (n,)."""
 
     to_close: Singles
     closes: Singles
@@ -73,9 +81,9 @@ def fold_of(count: int) -> NDArray[np.int64]:
     return np.arange(count) % FOLDS
 
 
-def teach(lessons: Sequence[Lesson], how: Schedule, seed: int) -> Head:
+def teach(lessons: Sequence[Lesson], how: ProcessFit, seed: int) -> Head:
     """A head that is taught by `lessons`."""
-    wanted = [targets(x) for x in lessons]
+    wanted = [targets(x, how.risk_s) for x in lessons]
     net = _network(lessons, wanted, seed)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -85,7 +93,7 @@ def teach(lessons: Sequence[Lesson], how: Schedule, seed: int) -> Head:
 
 
 def cross_fitted(
-    lessons: Sequence[Lesson], how: Schedule, seed: int
+    lessons: Sequence[Lesson], how: ProcessFit, seed: int
 ) -> tuple[list[Signals], list[Head]]:
     """The signals of each lesson by a head that was taught by the other fold, and the heads by the
     fold that they were not taught. The flags are calibrated on what the heads say of lessons that
@@ -95,7 +103,7 @@ def cross_fitted(
         teach([x for x, f in zip(lessons, fold, strict=True) if f != k], how, seed * FOLDS + k)
         for k in range(FOLDS)
     ]
-    slope, shift = calibration(lessons, heads)
+    slope, shift = calibration(lessons, heads, how.risk_s)
     heads = [Head(h.net, slope, shift) for h in heads]
     return held_out(lessons, heads), heads
 
@@ -111,12 +119,12 @@ def held_out(lessons: Sequence[Lesson], heads: Sequence[Head]) -> list[Signals]:
 
 
 def calibration(
-    lessons: Sequence[Lesson], heads: Sequence[Head]
+    lessons: Sequence[Lesson], heads: Sequence[Head], risk_s: float
 ) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
     """Slope and shift of the flags' logits, by lessons that the `heads` of the folds did not see. A
-    flag of which one class is missing keeps its logits."""
+    flag of which one class is missing keeps its logits. `risk_s` as in `ProcessFit`."""
     raw = held_out(lessons, [Head(h.net) for h in heads])
-    wanted = [targets(x) for x in lessons]
+    wanted = [targets(x, risk_s) for x in lessons]
     slope, shift = [], []
     for name in FLAGS:
         p = np.concatenate([getattr(s, name) for s in raw]).astype(np.float64)

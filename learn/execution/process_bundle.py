@@ -11,8 +11,7 @@ from headway.kernels import spec
 from headway.learn.execution import process
 from headway.learn.execution.judged import example
 from headway.learn.execution.lessons import Lesson
-from headway.learn.execution.process import NOT_READ, Head, Signals
-from headway.learn.execution.recurrent import Schedule
+from headway.learn.execution.process import NOT_READ, Head, ProcessFit, Signals
 from headway.learn.execution.targets import targets
 from headway.learn.pro import calibration, dataset
 from headway.learn.pro.examples import TARGETS
@@ -26,7 +25,7 @@ def save_head(
     out: Path,
     lessons: Sequence[Lesson],
     of_folds: Sequence[Head],
-    how: Schedule,
+    how: ProcessFit,
     seed: int,
     note: str,
 ) -> None:
@@ -40,7 +39,7 @@ def save_head(
     made = [_calibrated(Head(process.teach(lessons, how, seed + 500).net, slope, shift))]
     made += [_calibrated(h) for h in of_folds]
     signals = process.held_out(lessons, of_folds)
-    examples = [example(x) for x in lessons]
+    examples = [example(x, how.risk_s) for x in lessons]
     risk = [s.risk for s in signals]
     said = calibration.summary(examples, risk)
     fold = process.fold_of(len(lessons)).tolist()
@@ -67,6 +66,7 @@ def save_head(
         groups=tuple(m for m in dataset.known_groups(examples) if m in needed),
         taught=TARGETS,
         about="line",
+        risk_s=how.risk_s,
         metrics={k: v for k, v in metrics.items() if np.isfinite(v)},
         thresholds={"risk": said.threshold} if np.isfinite(said.threshold) else {},
     )

@@ -15,7 +15,7 @@ from headway.learn.execution.critic import CriticFit
 from headway.learn.execution.extraction import HeadFit, Mix
 from headway.learn.execution.gate import Gate
 from headway.learn.execution.outcome import OutcomeFit
-from headway.learn.execution.recurrent import Schedule
+from headway.learn.execution.process import ProcessFit
 from headway.learn.execution.regression import Regression
 from headway.learn.execution.values import Worth
 from headway.learn.oracle import OracleConfig
@@ -83,7 +83,7 @@ class Learning(Struct, frozen=True, kw_only=True):
     head: HeadFit = HeadFit()
     mix: Mix = Mix()
     worth: Worth = Worth()
-    process: Schedule = Schedule()
+    process: ProcessFit = ProcessFit()
     outcome: OutcomeFit = OutcomeFit()
     baseline: Regression = Regression()
     critic: CriticFit = CriticFit()

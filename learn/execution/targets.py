@@ -5,7 +5,8 @@
   A line that somebody closes who took over is one that the policy does not close: else robots that
   are stuck would seem to do well, because they are helped;
 - `to_close`: the time [s] until then, known where it does;
-- `risk`: whether a failure event of the telemetry comes within RISK_S;
+- `risk`: whether a failure event of the telemetry comes within RISK_S, or another time that is
+  asked for;
 - `unstable`: whether a retry or a recovery comes, or goes on, within UNSTABLE_S.
 
 NaN: not known. After an interruption, and while somebody else drives, nobody knows what would have
@@ -36,8 +37,8 @@ class Targets:
     unstable: Singles
 
 
-def targets(lesson: Lesson) -> Targets:
-    """The targets of the steps of `lesson`."""
+def targets(lesson: Lesson, risk_s: float = RISK_S) -> Targets:
+    """The targets of the steps of `lesson`; `risk_s` [s] is how far ahead the risk is to look."""
     t, closed = lesson.t, lesson.happened.closed
     done = lesson.closed_by(t)
     comes = done < len(closed)
@@ -56,7 +57,7 @@ def targets(lesson: Lesson) -> Targets:
     return Targets(
         to_close=np.where(soon & known, following - t, np.nan).astype(np.float32),
         closes=np.where(known, soon, np.nan).astype(np.float32),
-        risk=_within(t, lesson.happened.failures, RISK_S).astype(np.float32),
+        risk=_within(t, lesson.happened.failures, risk_s).astype(np.float32),
         unstable=unstable.astype(np.float32),
     )
 

@@ -30,7 +30,6 @@ from headway.learn.execution import outcome, process
 from headway.learn.execution.lessons import Floats, Lesson, Singles, episode_of, of_all
 from headway.learn.execution.outcome import OutcomeFit
 from headway.learn.execution.process import Head, Signals
-from headway.learn.execution.recurrent import Schedule
 from headway.learn.execution.regression import Regression, cross_fitted
 
 Credit = Literal["pro", "outcome", "attempts", "clock", "shuffled"]
@@ -71,7 +70,7 @@ class How(Protocol):
     @property
     def worth(self) -> Worth: ...
     @property
-    def process(self) -> Schedule: ...
+    def process(self) -> process.ProcessFit: ...
     @property
     def outcome(self) -> OutcomeFit: ...
     @property

@@ -37,7 +37,8 @@ class Facts:
     taught: tuple[str, ...]
     metrics: dict[str, float]
     thresholds: dict[str, float]
-    about: Literal["episode", "line"] = "episode"  # see `headway.bundle.Pro`
+    about: Literal["episode", "line"] = "episode"  # see `headway.bundle.Pro`,
+    risk_s: float | None = None  # also for this one [s]
 
 
 def save(
@@ -78,6 +79,7 @@ def save(
             groups=facts.groups,
             taught=facts.taught,
             about=facts.about,
+            risk_s=facts.risk_s,
             thresholds=facts.thresholds,
             risk_weight=0.05,
             stability_weight=0.02,

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from headway import bundle as bundles
-from headway.bundle import Bundle
+from headway.bundle import Bundle, Pro
 from headway.edge.pro import risk
 from headway.errors import BundleError, ConfigError, OutputError
 from headway.learn.execution import judged, targets
@@ -27,8 +27,7 @@ from headway.learn.pro.examples import Example
 
 ABOUT_LINES = (
     "judged line by line: completion is whether the station closes the line of the order that is "
-    "due in time, time-to-go the time until then, and risk a failure event within "
-    f"{targets.RISK_S:g} s"
+    "due in time, time-to-go the time until then, and risk a failure event within {risk_s:g} s"
 )
 UNKNOWN = "unknown"  # with this begins what `heads` says where the bundle names no episodes
 
@@ -64,7 +63,7 @@ def card_command(
         def show(share: float) -> None:
             progress.update(bar, completed=share)
 
-        examples, notes = _examples(data, map, made.manifest.pro.rate_hz, show)
+        examples, notes = _examples(data, map, made.manifest.pro, show)
         progress.update(bar, description="running the head", completed=0.0)
         signals, source = heads.held_out(made, examples)
         progress.update(bar, description="judging", completed=0.0)
@@ -88,19 +87,20 @@ def card_command(
 
 
 def _examples(
-    data: Sequence[Path], map: Path | None, hz: float, show: Callable[[float], object]
+    data: Sequence[Path], map: Path | None, pro: Pro, show: Callable[[float], object]
 ) -> tuple[list[Example], list[str]]:
-    """The episodes in `data`, in steps of `hz` [Hz], and what to say about them."""
+    """The episodes in `data`, in steps of the head `pro`, and what to say about them."""
     if map is not None:
-        return dataset.load(list(data), map, hz, show), []
-    found = judged.recorded(recordings_in(data), show)
+        return dataset.load(list(data), map, pro.rate_hz, show), []
+    risk_s = targets.RISK_S if pro.risk_s is None else pro.risk_s
+    found = judged.recorded(recordings_in(data), show, risk_s)
     if not found.examples:
         raise ConfigError(
             "wanted recordings of `headway run`, found none that can be judged: "
             + "; ".join(found.left_out[:3])
             + ": for other files say with --map what is in them"
         )
-    notes = [ABOUT_LINES]
+    notes = [ABOUT_LINES.format(risk_s=risk_s)]
     if found.left_out:
         notes.append(f"{len(found.left_out)} recordings left out, first: {found.left_out[0]}")
     return found.examples, notes

@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from headway.actions import ActionSpace
 from headway.bundle.tensors import Image, StateInput, Tensor
-from headway.config import Hertz, NotNegative, Seconds, Struct
+from headway.config import Hertz, NotNegative, Positive, Seconds, Struct
 from headway.instructions import InstructionSpec
 
 SCHEMA = 2
@@ -105,6 +105,8 @@ class Pro(Struct, frozen=True, kw_only=True):
     # What completion and time_to_go are about: the episode, or the line of an order that is due.
     # Then the reward's Phi begins anew with each line.
     about: Literal["episode", "line"] = "episode"
+    # Risk is about a failure within this time [s]; None: the bundle does not say.
+    risk_s: Positive | None = None
     # By output. The graph already applies these; they are stated for information only.
     temperature: dict[str, float] = msgspec.field(default_factory=dict)
     # Alarm levels by signal at which the metrics in `provenance` were counted, for information
