@@ -55,10 +55,17 @@ class Thinking(Policy, Protocol):
     def thought(self) -> Thought | None: ...
 
 
+class Teacher(Policy, Protocol):
+    """An expert that can drive from any state on."""
+
+    def take_over(self, obs: Observation) -> None:
+        """Somebody else has driven until `obs`."""
+
+
 class _Beside:
     """A policy and an expert that are given the same observations, each its own state."""
 
-    def __init__(self, policy: Thinking, expert: Policy, more: Sequence[str] = ()) -> None:
+    def __init__(self, policy: Thinking, expert: Teacher, more: Sequence[str] = ()) -> None:
         if policy.actions != expert.actions:
             raise ConfigError(
                 f"wanted an expert with the actions of the policy {policy.name}, found others of "
@@ -91,7 +98,10 @@ class _Beside:
         return chunk
 
     def _taught(self, obs: Observation) -> Chunk:
-        return self.expert.infer(structs.replace(obs, state=obs.state[self._of_expert]))
+        return self.expert.infer(self._for_expert(obs))
+
+    def _for_expert(self, obs: Observation) -> Observation:
+        return structs.replace(obs, state=obs.state[self._of_expert])
 
 
 class Demonstrator(_Beside):
@@ -115,7 +125,7 @@ class Oracle(_Beside):
 
     name = "policy with a scripted oracle"
 
-    def __init__(self, policy: Thinking, expert: Policy, cfg: OracleConfig) -> None:
+    def __init__(self, policy: Thinking, expert: Teacher, cfg: OracleConfig) -> None:
         super().__init__(policy, expert, WATCHED)
         self.cfg, self.left_s, self.taken = cfg, 0.0, 0
         self._at = {n: self.state_names.index(n) for n in WATCHED}
@@ -157,6 +167,7 @@ class Oracle(_Beside):
             elif t >= self._acts_from:
                 self._acts_until = t + self.cfg.longest_s
                 self.taken += 1
+                self.expert.take_over(self._for_expert(obs))
         elif t >= self._quiet_until and self.left_s > 0.0 and self._wanted(seen, t):
             if self._rng.random() < self.cfg.misses:
                 self._forget(seen, t)

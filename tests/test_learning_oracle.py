@@ -37,12 +37,16 @@ class Fixed:
     def __init__(self, name, value, state_names, meta=None, actions=SPACE) -> None:
         self.name, self.value, self.state_names = name, value, tuple(state_names)
         self.actions, self.meta, self.asked = actions, meta or {}, []
+        self.taken: list[tuple[int, list[float]]] = []
 
     def check_instruction(self, text):
         pass
 
     def reset(self):
-        self.asked = []
+        self.asked, self.taken = [], []
+
+    def take_over(self, obs):
+        self.taken.append((len(self.asked), obs.state.tolist()))
 
     def infer(self, obs):
         self.asked.append(obs.state.tolist())
@@ -95,6 +99,15 @@ def test_both_are_given_the_states_that_they_ask_for():
     assert oracle.policy.asked == [[1.0]]
     drive(oracle, 10, retries=2.0, tcp__x=1.0, tcp__y=2.0)
     assert oracle.expert.asked[0] == [2.0, 1.0]
+
+
+def test_the_expert_is_told_when_it_takes_over_and_before_it_is_asked():
+    oracle = station()
+    who = drive(oracle, 40, retries=lambda k: k // 20 * 2.0 + 2.0, tcp__x=1.0, phase__2=1.0)
+    begins = [k for k in range(1, 40) if who[k] == ORACLE != who[k - 1]]
+    assert len(begins) == oracle.taken >= 2
+    asked = [who[:k].count(ORACLE) for k in begins]
+    assert oracle.expert.taken == [(n, [0.0, 1.0]) for n in asked]
 
 
 def test_it_hands_back_when_the_line_is_closed():

@@ -16,6 +16,7 @@ import numpy as np
 from headway.drivers import World
 from headway.drivers.sim.scenes import Zone
 from headway.drivers.sim.scenes.pick_place import BIN, LOW_WALL, RIM, TOTE
+from headway.edge.control.tasks.pick_place import Phase
 from headway.learn.experts._grasps import Solid, grasp, solid
 from headway.learn.scripted import Aim, Scripted, cell_with, direction, half_turn
 from headway.types import Vec
@@ -35,9 +36,9 @@ class Expert(Scripted):
 
     pushes = (3, 6)
     bounds = ((0.25, -0.32, 0.06), (0.6, 0.34, 0.36))
+    recover = Phase.RECOVER
     bad_look: bool  # see `Scripted`
     # `reset`, which the base class calls when it is made, sets these.
-    _rising: bool
     _attempt: int
     _bin_height: float
     _items: list[dict[str, Any]]
@@ -45,7 +46,7 @@ class Expert(Scripted):
     _way: int | None  # a neighbour that is in the way
 
     def reset(self) -> None:
-        self._rising, self._attempt = False, 0
+        self._attempt = 0
         self._bin_height = self.cell.scene.truth["bin_height"]
         self._items = self.cell.scene.truth["items"]
         self._before, self._way = 0, None
@@ -57,7 +58,7 @@ class Expert(Scripted):
 
     def _give_up_attempt(self) -> None:
         self._attempt += not self.bad_look
-        self._rising, self.bad_look = True, False
+        self.rising, self.bad_look = True, False
 
     def _positions(self) -> list[Vec]:
         """Where the items are (3,) [m], base frame."""
@@ -145,9 +146,9 @@ class Expert(Scripted):
             job = self._job(where)
             keep_off = None if job is None or job == held else where[job]
             return self._carry(p, yaw, _free_place(BIN, others, keep_off))
-        if self._rising:
+        if self.rising:
             if p[2] > 0.15:
-                self._rising = False
+                self.rising = False
                 self.look()
             return Aim(np.array([p[0], p[1], 0.18]), yaw, False, self.speed)
         job = self._job(where)

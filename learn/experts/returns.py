@@ -15,6 +15,7 @@ import numpy as np
 from headway.drivers import World
 from headway.drivers.sim.returned_items import Loose
 from headway.drivers.sim.scenes.returns import BIN, SCAN, TOTES, Made, in_tote, meaning
+from headway.edge.control.tasks.returns import Phase
 from headway.learn.experts._grasps import Solid, blocked, solid
 from headway.learn.scripted import Aim, Scripted, cell_with, half_turn
 from headway.types import Vec
@@ -37,15 +38,15 @@ _AWAY_Z = 0.325  # so high the scanner no longer sees what the jaws hold [m]
 class Expert(Scripted):
     """The expert as a policy."""
 
+    recover = Phase.RECOVER
     bad_look: bool  # see `Scripted`
     # `reset`, which the base class calls when it is made, sets these.
-    _rising: bool
     _leaving: bool
     _blocked: int  # how often a finger stood on something
     _since: float | None  # when it began to wait for the station [s]
 
     def reset(self) -> None:
-        self._rising = self._leaving = False
+        self._leaving = False
         self._blocked, self._since = 0, None
         super().reset()
 
@@ -64,18 +65,18 @@ class Expert(Scripted):
         self._leaving = False
         item = self._wanted(t_s)
         over = next((t for t in TOTES.values() if t.holds(p[0], p[1])), None)
-        if over is not None and p[2] < 0.2 and not self._rising:
+        if over is not None and p[2] < 0.2 and not self.rising:
             here = item is not None and over.holds(*self._place(item)[:2].tolist())
             if not here:
                 return Aim(
                     np.array([p[0], p[1], 0.24]), yaw, False, self.speed
                 )  # up from the walls
         if item is None:  # nothing to do but to wait, over the bin
-            self._rising = False
+            self.rising = False
             return Aim(np.array([BIN.centre[0] - 0.06, BIN.centre[1], 0.3]), yaw, False, self.speed)
-        if self._rising:
+        if self.rising:
             if p[2] > 0.15:
-                self._rising = False
+                self.rising = False
                 self.look()
             return Aim(np.array([p[0], p[1], 0.18]), yaw, False, self.speed)
         return self._approach(p, yaw, state, item)
@@ -85,7 +86,7 @@ class Expert(Scripted):
         one is made at another place."""
         self._blocked += blocked and not self.bad_look
         self.bad_look = False
-        self._rising, self._leaving, self._since = True, False, None
+        self.rising, self._leaving, self._since = True, False, None
 
     # --- what is to be done -------------------------------------------------------------------
 

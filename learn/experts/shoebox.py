@@ -25,6 +25,7 @@ from headway.drivers import World
 from headway.drivers.kinematics import Mat3, tool_down
 from headway.drivers.sim.lidded_box import BROKEN_AWAY, LEDGE_TRAVEL, OPEN, Latch, LiddedBox
 from headway.drivers.sim.scenes.shoebox import Boxes
+from headway.edge.control.tasks.shoebox import Phase
 from headway.learn.scripted import DT_NS, Aim, Scripted, cell_with, direction, half_turn
 from headway.types import Vec
 
@@ -101,15 +102,15 @@ class Expert(Scripted):
     yaw_sight = 0.03
     pushes = (3, 6)
     bounds = ((0.25, -0.36, 0.15), (0.55, 0.36, 0.42))
+    recover = Phase.RECOVER
     bad_look: bool  # see `Scripted`
     # `reset`, which the base class calls when it is made, sets these.
-    _rising: bool
     _standing: int  # for how many decisions the due lid has been half open
     _box: int | None  # the one that was due last
     _wrong_side: bool  # whether the wrong pad is pressed
 
     def reset(self) -> None:
-        self._rising, self._standing = False, 0
+        self._standing = 0
         self._box, self._wrong_side = None, False
         super().reset()
 
@@ -121,7 +122,7 @@ class Expert(Scripted):
         return bool(self.bad_look or self._wrong_side)
 
     def _give_up_attempt(self) -> None:
-        self._rising, self.bad_look, self._wrong_side = True, False, False
+        self.rising, self.bad_look, self._wrong_side = True, False, False
 
     def _due(self) -> Latch | None:
         """The latch of the box that the station asks for, or of one that it asked for before and
@@ -196,7 +197,7 @@ class Expert(Scripted):
                 return Aim(np.array([p[0], p[1], fin[2] + 0.06]), yaw, False, self.speed)
         if held or seen is None:  # that is something else
             return Aim(p, yaw, False, self.speed)
-        if self._rising:
+        if self.rising:
             return self._rise(p, yaw, shut)
         if by_hand:
             return self._reach(p, yaw, state, seen)
@@ -213,7 +214,7 @@ class Expert(Scripted):
         """Up after a failed attempt, then look again."""
         top = _TRAVEL_Z if p[0] < _LIDS_X else _OVER_LIDS_Z
         if p[2] > top - 0.01:
-            self._rising = False
+            self.rising = False
             self.look()
         # Jaws that open beside a box would push it.
         return Aim(np.array([p[0], p[1], max(p[2], top + 0.01)]), yaw, shut, self.speed)
