@@ -318,19 +318,19 @@ class TestPage:
 
     def test_pictures_are_drawn_the_same_every_time(self, partial, tmp_path):
         pytest.importorskip("matplotlib", reason="wants matplotlib")
-        first = plots.draw(partial, tmp_path / "a")
-        again = plots.draw(partial, tmp_path / "b")
-        assert [p.name for p in first] == [f"study-{name}.png" for name in page.PICTURES]
-        for a, b in zip(first, again, strict=True):
+        first = plots.draw(partial, tmp_path / "a", "mine")
+        again = plots.draw(partial, tmp_path / "b", "mine")
+        assert {n: p.name for n, p in first.items()} == {n: f"mine-{n}.png" for n in page.PICTURES}
+        for a, b in zip(first.values(), again.values(), strict=True):
             assert a.with_suffix(".svg").read_bytes() == b.with_suffix(".svg").read_bytes()
             with Image.open(a) as image:
                 assert len(image.convert("L").histogram()) == 256
                 assert image.convert("L").getextrema() == (0, 255)
-        curves = first[0].with_suffix(".svg").read_text()
+        curves = first["curves"].with_suffix(".svg").read_text()
         for words in ("1.6 (n=3)", "1.5 (n=2)", "pick_place", "robot time [min]"):
             assert words in curves
         assert "clock" not in curves  # a control
-        assert "1.6 - B0" in first[3].with_suffix(".svg").read_text()
+        assert "1.6 - B0" in first["differences"].with_suffix(".svg").read_text()
 
     def test_a_study_without_results_has_a_page_that_says_so(self, partial, tmp_path):
         pytest.importorskip("matplotlib", reason="wants matplotlib")
@@ -341,10 +341,10 @@ class TestPage:
     def test_without_matplotlib_or_room_that_is_said(self, partial, tmp_path, monkeypatch):
         (tmp_path / "file").write_text("")
         with pytest.raises(OutputError, match="cannot write"):
-            plots.draw(partial, tmp_path / "file" / "img")
+            plots.draw(partial, tmp_path / "file" / "img", "x")
         monkeypatch.setitem(sys.modules, "matplotlib", None)
         with pytest.raises(Missing, match=r"headway\[study\]"):
-            plots.draw(partial, tmp_path / "c")
+            plots.draw(partial, tmp_path / "c", "x")
 
 
 class TestOurPlans:
@@ -363,6 +363,22 @@ class TestOurPlans:
         assert made.robot_s >= 900.0
         orders = made.suites["main"].orders
         assert all(orders[r] >= 60 for r in (0, 2, 5))
+
+    def test_the_second_run_learns_as_the_first_with_other_seeds(self):
+        first, again = (plan.load(ROOT / "configs/study" / n) for n in ("plan.toml", "second.toml"))
+        assert (again.learn, again.workflow) == (first.learn, first.workflow)
+        assert (again.rounds, again.robot_s, again.frozen) == (
+            first.rounds, first.robot_s, first.frozen,
+        )  # fmt: skip
+        assert (again.measured.level, again.measured.primary_rounds) == (
+            first.measured.level, first.measured.primary_rounds,
+        )  # fmt: skip
+        seen = {*first.seeds.units, *first.seeds.development}
+        assert seen == {*again.seeds.development}
+        assert not seen & {*again.seeds.units}
+        units = plan.units(again)
+        assert {u.arm for u in units[:45]} == {"B0", "1.5", "1.6"}  # controls come after them
+        assert all(u.settings["oracle"] is False for u in units if u.arm == "shuffled-alone")
 
     def test_the_trial_is_small(self):
         made = plan.load(ROOT / "configs/study/smoke.toml")

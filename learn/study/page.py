@@ -38,8 +38,9 @@ PICTURES = {
 
 
 def write_page(summary: Summary, page: Path, smoke: bool = False) -> list[Path]:
-    """Write the page and its pictures (in `img` beside it) and return their paths. Raises
-    ConfigError for a page without marks, OutputError, and Missing without matplotlib."""
+    """Write the page and its pictures (in `img` beside it, named after the page) and return all
+    paths. Raises ConfigError for a page without marks, OutputError, and Missing without matplotlib.
+    """
     text = _whole(summary)
     if page.exists():
         text = page.read_text(encoding="utf-8")
@@ -48,20 +49,19 @@ def write_page(summary: Summary, page: Path, smoke: bool = False) -> list[Path]:
                 f"wanted a page with the lines {BEGIN} and {END} at {page}, found none: add them "
                 "where the results should be, or name another file with --out"
             )
-    pictures = plots.draw(summary, page.parent / "img")
+    pictures = plots.draw(summary, page.parent / "img", page.stem)
     made = "\n".join(_lines(summary, page, pictures, smoke))
     write_text(page, MARKED.sub(lambda _: f"{BEGIN}\n{made}\n{END}", text))
-    return [page, *pictures]
+    return [page, *pictures.values()]
 
 
 def _whole(summary: Summary) -> str:
     return f"# The study {summary.plan.name}\n\n{BEGIN}\n{END}\n"
 
 
-def _lines(summary: Summary, page: Path, pictures: list[Path], smoke: bool) -> Iterator[str]:
+def _lines(summary: Summary, page: Path, pictures: dict[str, Path], smoke: bool) -> Iterator[str]:
     yield from _head(summary, smoke)
-    for picture in pictures:
-        name = picture.stem.removeprefix("study-")
+    for name, picture in pictures.items():
         yield f"![{PICTURES[name]}]({os.path.relpath(picture, page.parent)})"
         yield f"*{PICTURES[name]}.*"
         yield ""

@@ -25,9 +25,10 @@ STYLE = {
 RECOVERY = (("recovery", "after the first failure"), ("injected", "after an injected failure"))
 
 
-def draw(summary: Summary, folder: Path) -> list[Path]:
-    """Write all pictures of `summary` into `folder` and return the paths of the PNGs. Raises
-    Missing without matplotlib, OutputError where they cannot be written."""
+def draw(summary: Summary, folder: Path, study: str) -> dict[str, Path]:
+    """Write all pictures of `summary` into `folder`, whose files begin with the name `study`, and
+    return the paths of the PNGs by what they show. Raises Missing without matplotlib, OutputError
+    where they cannot be written."""
     try:
         import matplotlib as mpl
     except ImportError as e:
@@ -35,7 +36,7 @@ def draw(summary: Summary, folder: Path) -> list[Path]:
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 
-    made = []
+    made = {}
     with mpl.rc_context(STYLE):
         for name, fill, columns in (
             ("curves", _curves, len(summary.workflows)),
@@ -50,7 +51,7 @@ def draw(summary: Summary, folder: Path) -> list[Path]:
             )  # fmt: skip
             fill(summary, list(axes[0]))
             figure.tight_layout()
-            made.append(_save(figure, folder / f"study-{name}"))
+            made[name] = _save(figure, folder / f"{study}-{name}")
             plt.close(figure)
     return made
 
