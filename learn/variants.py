@@ -58,6 +58,7 @@ from headway.learn.study.units import Order, Progress, Test
 from headway.tools.statistics import wilson
 
 MADE_OF = "made_of.json"
+WIDTH = 110  # of the table where it goes to a file
 DRAW = 10_000_000  # seeds of trainings of the same head are so far apart
 
 
@@ -225,7 +226,10 @@ def main(
     """
     calls = {v.name: v for v in variants_of(unit, variants)}
     found = run(calls, workers)
-    Console().print(table({n: found[n] for n in calls}, f"{unit.stem}, {variants.stem}"))
+    console = Console()
+    if not console.is_terminal:
+        console.width = WIDTH
+    console.print(table({n: found[n] for n in calls}, f"{unit.stem}, {variants.stem}"))
 
 
 def run(calls: dict[str, Variant], workers: int) -> dict[str, list[Order]]:

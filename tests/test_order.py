@@ -29,8 +29,10 @@ def lines(n: int, then: tuple[Step, ...] = ()) -> list[Line]:
 class Bench:
     """An order that is told the same truth for a while."""
 
-    def __init__(self, made: list[Line], rates: Rates, seed: int = 0, dt: float = DT) -> None:
-        self.order = SimOrder(made, rates, np.random.default_rng(seed))
+    def __init__(
+        self, made: list[Line], rates: Rates, seed: int = 0, dt: float = DT, scale: bool = True
+    ) -> None:
+        self.order = SimOrder(made, rates, np.random.default_rng(seed), scale=scale)
         self.t, self.dt = 0.0, dt
 
     def hold(self, seconds: float, placed=False, weight_ok: bool | None = False, scanned=False):
@@ -57,7 +59,7 @@ def test_an_order_hands_out_its_lines_one_after_the_other():
 
 
 def test_without_a_scale_the_place_sensor_closes_a_line_after_the_time_of_grace():
-    bench = Bench(lines(1), SURE)
+    bench = Bench(lines(1), SURE, scale=False)
     told = bench.hold(3.0, placed=True, weight_ok=None)
     fired = next(i for i, s in enumerate(told) if s.place == 1.0)
     closed = next(i for i, s in enumerate(told) if s.line == 1)
@@ -65,10 +67,15 @@ def test_without_a_scale_the_place_sensor_closes_a_line_after_the_time_of_grace(
     assert all(np.isnan(s.scale) for s in told)
 
 
+def test_a_weight_at_a_station_without_a_scale_is_refused():
+    with pytest.raises(ValueError, match="scale=True"):
+        Bench(lines(1), SURE, scale=False).hold(DT, weight_ok=True)
+
+
 def test_a_scale_is_silent_where_nobody_can_tell_what_it_should_find():
     bench = Bench(lines(1), SURE)
     for i in range(round(3.0 / DT)):
-        bench.order.sense(i * DT, placed=True, weight_ok=None, scanned=False, scale=True)
+        bench.order.sense(i * DT, placed=True, weight_ok=None, scanned=False)
         assert bench.order.state.scale == 0.0
     assert bench.order.state.line == 1
 

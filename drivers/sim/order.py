@@ -69,10 +69,13 @@ class Line:
 
 class SimOrder:
     """The order of `lines`, at a station whose sensors are as `rates` say. `rng` draws what they
-    miss and invent, which depends on what happens and when, not on the rate of ticks."""
+    miss and invent, which depends on what happens and when, not on the rate of ticks. `scale`:
+    whether the station has one."""
 
-    def __init__(self, lines: Sequence[Line], rates: Rates, rng: np.random.Generator) -> None:
-        self.lines, self.rates = tuple(lines), rates
+    def __init__(
+        self, lines: Sequence[Line], rates: Rates, rng: np.random.Generator, *, scale: bool = True
+    ) -> None:
+        self.lines, self.rates, self.scale = tuple(lines), rates, scale
         self.line = 0  # index of the one that is due
         self.step = 0  # of the line: 0 for its `text`, n for the n-th of `then`
         self._place = _Sensor(rates.place_miss, rates.place_false, rates.place_delay_s, rates, rng)
@@ -91,20 +94,18 @@ class SimOrder:
         return self._state
 
     def sense(
-        self,
-        t_s: float,
-        *,
-        placed: bool,
-        weight_ok: bool | None,
-        scanned: bool | None,
-        scale: bool | None = None,
+        self, t_s: float, *, placed: bool, weight_ok: bool | None, scanned: bool | None
     ) -> None:
         """Take in what is true at `t_s` [s] since the episode's start, once per control tick.
         `placed`: something has come to rest where the due line's item belongs, since the line is
         due. `weight_ok`: what lies there weighs what it should once the due line is done; None:
-        nobody can tell. `scanned`: a barcode is where the scanner reads it; None: there is no
-        scanner. `scale`: the station has one, which is silent where nobody can tell; by default
-        there is none where `weight_ok` is None."""
+        nobody can tell, and the scale is silent. `scanned`: a barcode is where the scanner reads
+        it; None: there is no scanner. Raises ValueError for a weight where there is no scale."""
+        if weight_ok is not None and not self.scale:
+            raise ValueError(
+                "wanted weight_ok=None at a station without a scale, found "
+                f"{weight_ok}: make the order with scale=True"
+            )
         read = self._barcode.step(t_s, bool(scanned))
         saw = self._place.step(t_s, placed)
         agrees = False
@@ -125,8 +126,7 @@ class SimOrder:
                 self._begin()
         if waited:
             self._arrived_s = None
-        has_scale = weight_ok is not None if scale is None else scale
-        self._tell(t_s, has_scale, scanned is not None)
+        self._tell(t_s, scanned is not None)
 
     def _begin(self) -> None:
         """Look anew, since another line or step is due."""
@@ -140,11 +140,11 @@ class SimOrder:
         line = self.lines[self.line]
         return line.then[self.step - 1].text if self.step else line.text
 
-    def _tell(self, t_s: float, scale: bool, scanner: bool) -> None:
+    def _tell(self, t_s: float, scanner: bool) -> None:
         told = (
             self.line, self.step, t_s < self._place.until_s,
             t_s < self._barcode.until_s if scanner else None,
-            t_s < self._scale.until_s if scale else None,
+            t_s < self._scale.until_s if self.scale else None,
             self._scale.objects,
         )  # fmt: skip
         if told == self._told:  # the state is the same object while nothing changes

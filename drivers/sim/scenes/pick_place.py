@@ -166,7 +166,6 @@ class _Tote:
             placed=any(i not in self._before for i in there),
             weight_ok=self._weight_ok(there),
             scanned=False,
-            scale=True,
         )
         if order.line != self._line:
             self._line, self._before = order.line, there

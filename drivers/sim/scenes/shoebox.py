@@ -166,7 +166,7 @@ class Boxes:
         due, order = self.due[: self._line + 1], self.order
         weight_ok = None if None in due else there == frozenset(due)
         placed = bool(there - self._before)
-        order.sense(t_s, placed=placed, weight_ok=weight_ok, scanned=False, scale=True)
+        order.sense(t_s, placed=placed, weight_ok=weight_ok, scanned=False)
         if order.line != self._line:
             self._line, self._before = order.line, there
 

@@ -90,7 +90,6 @@ class Panel:
             placed=bool(self.lit - self._before),
             weight_ok=agrees,
             scanned=False,
-            scale=True,
         )
         if self.order.line != self._line:
             self._line, self._before = self.order.line, set(self.lit)
