@@ -37,6 +37,7 @@ SIGNALS = {
 
 
 CROP = np.s_[40:400, 20:420]  # of the overview camera's image
+ALIKE_S = 0.5
 
 
 def record(base: settings.Settings, seed: int, path: Path) -> Recording:
@@ -77,18 +78,40 @@ def panels(
     return figure, axes, t0
 
 
+def told(recording: Recording) -> list[tuple[float, str]]:
+    """The events worth a label, with their times [s]; what the guard does within ALIKE_S is one."""
+    t0 = int(recording.rows("/telemetry")["t_ns"][0])
+    found: list[tuple[float, str]] = []
+    guarded = -ALIKE_S
+    for event in events_of(recording):
+        at = (event.t_ns - t0) / NS
+        if event.kind is EventKind.MODE or event.subject == Reason.NO_COMMAND.name:
+            continue
+        if event.kind is not EventKind.GUARD:
+            found.append((at, event.text))
+        elif at - guarded >= ALIKE_S:
+            found.append((at, "guard"))
+            guarded = at
+    return found
+
+
+def label(axes: Axes, events: list[tuple[float, str]]) -> None:
+    """Write the `events` above the signals, each in the lowest row in which it has room."""
+    ends: list[float] = []  # of the last label in each row [s]
+    letter = axes.get_xlim()[1] * 0.0062  # about the width of one [s]
+    for at, text in events:
+        half = letter * (len(text) + 2) / 2
+        row = next((k for k, end in enumerate(ends) if at - half > end), len(ends))
+        ends[row : row + 1] = [at + half]
+        axes.axvline(at, color="#888888", linewidth=0.8, linestyle=":")
+        axes.text(at, 1.04 + 0.085 * row, text, fontsize=8, ha="center", color="#555555")
+
+
 def draw(recording: Recording, out: Path) -> None:
     """Frames in a row, signals below them with the events that the controller logged."""
-    figure, axes, t0 = panels(recording, 6, 5.2, (1.0, 1.15), 0.16)
-    for k, event in enumerate(events_of(recording)):
-        guard = event.kind is EventKind.GUARD
-        if guard and event.subject == Reason.NO_COMMAND.name:
-            continue
-        at = (event.t_ns - t0) / NS
-        axes.axvline(at, color="#888888", linewidth=0.8, linestyle=":")
-        text = event.subject if guard else event.text
-        axes.text(at, 1.03 + 0.07 * (k % 2), text, fontsize=8, ha="center", color="#555555")
-    figure.suptitle(f"“{recording.metadata['instruction']}”", fontsize=11, y=0.99)
+    figure, axes, _ = panels(recording, 6, 4.9, (1.0, 1.3), 0.3)
+    label(axes, told(recording))
+    figure.suptitle(f"“{recording.metadata['instruction']}”", fontsize=11, y=0.97)
     figure.savefig(out, bbox_inches="tight")
 
 
