@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -16,8 +17,11 @@ HIDDEN = 8
 NAMES = ("progress", "stability", "completion", "risk", "time_to_go")
 
 
-def make_head(path: Path, *, seed: int = 0, rate_hz: float = 50.0, name: str = "tiny") -> Bundle:
-    """h_out = tanh(W [features / 100, mask, h]); each output reads one unit of it."""
+def make_head(
+    path: Path, *, seed: int = 0, rate_hz: float = 50.0, name: str = "tiny", **pro: Any
+) -> Bundle:
+    """h_out = tanh(W [features / 100, mask, h]); each output reads one unit of it. `pro` are fields
+    of `headway.bundle.Pro`."""
     n = spec.N_FEATURES + spec.N_MASKS + HIDDEN
     w = np.random.default_rng(seed).normal(0, 0.3, (n, HIDDEN)).astype(np.float32)
     w[: spec.N_FEATURES] /= 100.0
@@ -60,7 +64,7 @@ def make_head(path: Path, *, seed: int = 0, rate_hz: float = 50.0, name: str = "
         provenance=bundle.Provenance(command="tests", seed=seed, data="nothing", date="2026-01-01"),
         pro=bundle.Pro(
             spec_hash=spec.spec_hash(), rate_hz=rate_hz, hidden=HIDDEN, masks=spec.MASKS,
-            risk_weight=0.1, stability_weight=0.05,
+            risk_weight=0.1, stability_weight=0.05, **pro,
         ),
     )  # fmt: skip
     return bundle.save(path, manifest, {"pro.onnx": model.SerializeToString()})

@@ -8,12 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from msgspec import structs
 from pro_head import make_head
 from score_files import from_arrays, mapping, npz
 from score_motion import motion, motion_map, sampled
 
-from headway import bundle
 from headway.errors import SpecMismatch
 from headway.kernels import spec
 from headway.tools.score.grid import Resampled
@@ -212,11 +210,7 @@ def test_signals_agree_between_rates_or_the_tool_says_that_they_cannot(
 
 def declared(path: Path, tick_hz: tuple[float, float], rate_hz: float) -> Head:
     """A head that says at which ticks it was taught."""
-    made = make_head(path, rate_hz=rate_hz)
-    pro = made.manifest.pro
-    assert pro is not None
-    manifest = structs.replace(made.manifest, pro=structs.replace(pro, tick_hz=tick_hz))
-    return open_head(bundle.save(path, manifest, {"pro.onnx": made.onnx.read_bytes()}).path)
+    return open_head(make_head(path, rate_hz=rate_hz, tick_hz=tick_hz).path)
 
 
 @pytest.mark.parametrize(

@@ -189,6 +189,16 @@ def trained(path: Path, folds: bytes | None = None, **changes: Any) -> Head:
     return open_head(bundle.save(made.path, manifest, files).path)
 
 
+def test_a_head_that_tells_of_lines_says_that_nothing_tells_of_them(
+    tmp_path: Path, map_file: Path
+) -> None:
+    path, m = trial(tmp_path / "a.npz"), load_mapping(map_file)
+    for about in ("line", "episode"):
+        head = trained(tmp_path / about, about=about)
+        notes = score_file(path, m, head).notes
+        assert any("the reward falls" in n for n in notes) == (about == "line")
+
+
 def test_signals_that_a_head_was_not_taught_are_left_out(tmp_path: Path, map_file: Path) -> None:
     head = trained(tmp_path / "head", taught=("completion", "unstable"))
     out = tmp_path / "out"

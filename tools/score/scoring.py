@@ -179,6 +179,12 @@ def score_file(
         notes.append(whence)
         if lost := [s for s in SIGNALS if s not in head.learned]:
             notes.append(f"head {made.name} was not taught {', '.join(lost)}: left out")
+        if head.info.about == "line":
+            notes.append(
+                f"head {made.name} tells of the line of an order that is due, and no channel says "
+                "when the next one is: there progress, completion and time_to_go begin anew, and "
+                "the reward falls, which is no loss"
+            )
         if (f"{path.stem}:{data.episode}" if data.episode else path.stem) in head.trained_on:
             notes.append(
                 f"an episode of this name was in the training of head {made.name}: if it is this "
