@@ -58,8 +58,8 @@ class Thinking(Policy, Protocol):
 class Teacher(Policy, Protocol):
     """An expert that can drive from any state on."""
 
-    def take_over(self, obs: Observation) -> None:
-        """Somebody else has driven until `obs`."""
+    def take_over(self, recovering: bool) -> None:
+        """Somebody else has driven until now; `recovering`: from a failed attempt."""
 
 
 class _Beside:
@@ -98,10 +98,7 @@ class _Beside:
         return chunk
 
     def _taught(self, obs: Observation) -> Chunk:
-        return self.expert.infer(self._for_expert(obs))
-
-    def _for_expert(self, obs: Observation) -> Observation:
-        return structs.replace(obs, state=obs.state[self._of_expert])
+        return self.expert.infer(structs.replace(obs, state=obs.state[self._of_expert]))
 
 
 class Demonstrator(_Beside):
@@ -167,7 +164,7 @@ class Oracle(_Beside):
             elif t >= self._acts_from:
                 self._acts_until = t + self.cfg.longest_s
                 self.taken += 1
-                self.expert.take_over(self._for_expert(obs))
+                self.expert.take_over(seen["recovering"] == 1.0)
         elif t >= self._quiet_until and self.left_s > 0.0 and self._wanted(seen, t):
             if self._rng.random() < self.cfg.misses:
                 self._forget(seen, t)

@@ -72,7 +72,6 @@ class Scripted(ABC):
     yaw_sight = 0.06  # and of the perceived yaw [rad]
     pushes = (2, 4)  # a push takes so many decisions, less than the second
     bounds = ((0.25, -0.40, 0.06), (0.62, 0.40, 0.36))  # that a push does not leave [m]
-    recover: int | None = None  # the phase in which the robot recovers from a failed attempt
 
     def __init__(self, cell: Cell, *, disturb: float = 0.0, cameras: tuple[str, ...] = ()) -> None:
         """`cell` gives the poses of things, and the seed of all random numbers of an episode.
@@ -95,12 +94,11 @@ class Scripted(ABC):
         if self.bad_look:
             self.noise[:2] = self.wrong_look()
 
-    def take_over(self, obs: Observation) -> None:
-        """Drive from `obs` on, after somebody else. An attempt that has failed meanwhile, from
-        which the robot still recovers, is taken as one of its own: else it would do something that
-        its demonstrations contradict, where they show how to recover."""
-        if self.recover is not None:
-            self.rising = obs.state[self.state_names.index(f"phase.{self.recover}")] == 1.0
+    def take_over(self, recovering: bool) -> None:
+        """Drive from now on, after somebody else. `recovering`: their last attempt has failed, and
+        the robot still recovers from it. That is taken as a failure of its own: else it would do
+        what its demonstrations contradict, which show how to recover."""
+        self.rising = recovering
 
     def look(self) -> None:
         """Draw new errors of perception, as an ordinary detector has them."""

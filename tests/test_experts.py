@@ -24,36 +24,30 @@ def expert(request):
     return plugins.load("learn.experts", request.param).connect(cell)
 
 
-def seen(expert, phase):
-    """An observation at the height AT with open jaws, in the `phase` of the robot's controller."""
+def way(expert):
+    """The motion of the next chunk (3,) [m] in the base frame, at the height AT with open jaws."""
     state = dict.fromkeys(expert.state_names, 0.0)
-    state |= {"gripper.width": OPEN_M, "gripper.width_ref": OPEN_M, f"phase.{phase}": 1.0}
+    state |= {"gripper.width": OPEN_M, "gripper.width_ref": OPEN_M}
     values = np.array([*state.values()], np.float32)
     at = np.array([0.36, -0.10, AT[expert.cell.cfg.scene]])
     pose = Pose(at, np.array([0.0, 1.0, 0.0, 0.0]))  # pointing down
-    return Observation(0, {}, values, "", np.zeros(6), pose, ())
-
-
-def way(expert, obs):
-    """The motion of the next chunk in the base frame (3,) [m]: the tool's y and z point back."""
-    return expert.infer(obs).actions[-1, :3] * [1.0, -1.0, -1.0]
+    obs = Observation(0, {}, values, "", np.zeros(6), pose, ())
+    return expert.infer(obs).actions[-1, :3] * [1.0, -1.0, -1.0]  # y and z of the tool point back
 
 
 def test_after_a_failed_attempt_of_somebody_else_they_go_up_first(expert):
-    failed = seen(expert, expert.recover)
     expert.reset()
-    expert.take_over(failed)
-    x, y, z = way(expert, failed)
+    expert.take_over(recovering=True)
+    x, y, z = way(expert)
     assert np.hypot(x, y) < 1e-3
     assert z > 0.02
 
 
 def test_they_take_over_where_nothing_has_failed_as_if_they_had_driven(expert):
-    quiet = seen(expert, 0)
     expert.reset()
-    alone = way(expert, quiet)
+    alone = way(expert)
     expert.reset()
     expert.rising = True
-    expert.take_over(quiet)
-    np.testing.assert_array_equal(way(expert, quiet), alone)
+    expert.take_over(recovering=False)
+    np.testing.assert_array_equal(way(expert), alone)
     assert np.hypot(*alone[:2]) > 0.01  # it is on its way to something

@@ -37,7 +37,7 @@ class Fixed:
     def __init__(self, name, value, state_names, meta=None, actions=SPACE) -> None:
         self.name, self.value, self.state_names = name, value, tuple(state_names)
         self.actions, self.meta, self.asked = actions, meta or {}, []
-        self.taken: list[tuple[int, list[float]]] = []
+        self.taken: list[tuple[int, bool]] = []
 
     def check_instruction(self, text):
         pass
@@ -45,8 +45,8 @@ class Fixed:
     def reset(self):
         self.asked, self.taken = [], []
 
-    def take_over(self, obs):
-        self.taken.append((len(self.asked), obs.state.tolist()))
+    def take_over(self, recovering):
+        self.taken.append((len(self.asked), recovering))
 
     def infer(self, obs):
         self.asked.append(obs.state.tolist())
@@ -103,11 +103,12 @@ def test_both_are_given_the_states_that_they_ask_for():
 
 def test_the_expert_is_told_when_it_takes_over_and_before_it_is_asked():
     oracle = station()
-    who = drive(oracle, 40, retries=lambda k: k // 20 * 2.0 + 2.0, tcp__x=1.0, phase__2=1.0)
+    fails = {"retries": lambda k: k // 20 * 2.0 + 2.0, "recovering": lambda k: float(k < 20)}
+    who = drive(oracle, 40, **fails)
     begins = [k for k in range(1, 40) if who[k] == ORACLE != who[k - 1]]
     assert len(begins) == oracle.taken >= 2
-    asked = [who[:k].count(ORACLE) for k in begins]
-    assert oracle.expert.taken == [(n, [0.0, 1.0]) for n in asked]
+    assert oracle.expert.taken == [(who[:k].count(ORACLE), k < 20) for k in begins]
+    assert {recovering for _, recovering in oracle.expert.taken} == {True, False}
 
 
 def test_it_hands_back_when_the_line_is_closed():

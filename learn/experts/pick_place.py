@@ -16,7 +16,6 @@ import numpy as np
 from headway.drivers import World
 from headway.drivers.sim.scenes import Zone
 from headway.drivers.sim.scenes.pick_place import BIN, LOW_WALL, RIM, TOTE
-from headway.edge.control.tasks.pick_place import Phase
 from headway.learn.experts._grasps import Solid, grasp, solid
 from headway.learn.scripted import Aim, Scripted, cell_with, direction, half_turn
 from headway.types import Vec
@@ -36,7 +35,6 @@ class Expert(Scripted):
 
     pushes = (3, 6)
     bounds = ((0.25, -0.32, 0.06), (0.6, 0.34, 0.36))
-    recover = Phase.RECOVER
     bad_look: bool  # see `Scripted`
     # `reset`, which the base class calls when it is made, sets these.
     _attempt: int

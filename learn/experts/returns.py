@@ -15,7 +15,6 @@ import numpy as np
 from headway.drivers import World
 from headway.drivers.sim.returned_items import Loose
 from headway.drivers.sim.scenes.returns import BIN, SCAN, TOTES, Made, in_tote, meaning
-from headway.edge.control.tasks.returns import Phase
 from headway.learn.experts._grasps import Solid, blocked, solid
 from headway.learn.scripted import Aim, Scripted, cell_with, half_turn
 from headway.types import Vec
@@ -38,7 +37,6 @@ _AWAY_Z = 0.325  # so high the scanner no longer sees what the jaws hold [m]
 class Expert(Scripted):
     """The expert as a policy."""
 
-    recover = Phase.RECOVER
     bad_look: bool  # see `Scripted`
     # `reset`, which the base class calls when it is made, sets these.
     _leaving: bool

@@ -25,7 +25,6 @@ from headway.drivers import World
 from headway.drivers.kinematics import Mat3, tool_down
 from headway.drivers.sim.lidded_box import BROKEN_AWAY, LEDGE_TRAVEL, OPEN, Latch, LiddedBox
 from headway.drivers.sim.scenes.shoebox import Boxes
-from headway.edge.control.tasks.shoebox import Phase
 from headway.learn.scripted import DT_NS, Aim, Scripted, cell_with, direction, half_turn
 from headway.types import Vec
 
@@ -102,7 +101,6 @@ class Expert(Scripted):
     yaw_sight = 0.03
     pushes = (3, 6)
     bounds = ((0.25, -0.36, 0.15), (0.55, 0.36, 0.42))
-    recover = Phase.RECOVER
     bad_look: bool  # see `Scripted`
     # `reset`, which the base class calls when it is made, sets these.
     _standing: int  # for how many decisions the due lid has been half open

@@ -15,17 +15,13 @@ PRESS = 0.04  # [m/s]
 class Expert(Scripted):
     """The expert as a policy. It decides anew from what it sees, and so takes over anywhere."""
 
-    def reset(self):
-        self._rising = False
-        super().reset()
-
     def may_push(self, p, close, state):
         return not close and p[2] > HOVER + 0.03
 
     def decide(self, p, yaw, state, t_s):
         button = self._target()
-        if button is None or self._rising:  # up, and wait for what the station says
-            self._rising = self._rising and p[2] < HOVER - 0.005
+        if button is None or self.rising:  # up, and wait for what the station says
+            self.rising = self.rising and p[2] < HOVER - 0.005
             return Aim(np.array([p[0], p[1], HOVER + 0.02]), yaw, True, self.speed)
         goal = np.array([*button, HOVER]) + self.noise * [1.0, 1.0, 0.0]
         if np.hypot(*(goal - p)[:2]) > 0.008:
@@ -38,7 +34,7 @@ class Expert(Scripted):
             return Aim(goal, 0.0, p[2] < HOVER + 0.02, self.speed)
         if p[2] < BESIDE:  # no click so far down: look again
             self.look()
-            self.bad_look, self._rising = False, True
+            self.bad_look, self.rising = False, True
             return Aim(p + np.array([0.0, 0.0, 0.03]), yaw, True, self.speed)
         return Aim(np.array([*goal[:2], p[2] - 0.02]), 0.0, True, PRESS)
 
