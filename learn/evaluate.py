@@ -23,6 +23,7 @@ from msgspec import structs
 from rich.progress import track
 
 from headway import plugins
+from headway.bundle import load
 from headway.config import parse_toml
 from headway.edge.control import settings as run_settings
 from headway.edge.control.events import EventKind
@@ -48,9 +49,11 @@ def settings_of(
     *,
     candidates: int = 1,
     critic: Path | None = None,
+    noise: float | None = None,
 ) -> Settings:
     """The run configuration of `workflow` with the policy in the folder `bundle`, and `scene` over
-    the keys of its scene. Raises ConfigError."""
+    the keys of its scene. `noise`: how much of its noise a policy makes chunks from that has some;
+    None: what the configuration says. Raises ConfigError, BundleError."""
     settings = run_settings.load(config_of(workflow))
     if settings.cell is None or settings.policy is None:
         raise ConfigError(
@@ -63,6 +66,11 @@ def settings_of(
     }  # fmt: skip
     if critic is not None:
         policy["critic"] = str(critic.resolve())
+    made = load(bundle).manifest.policy
+    if noise is None and made is not None and made.noise is not None:
+        noise = settings.policy.get("noise")
+    if noise is not None:
+        policy["noise"] = noise
     cell = {
         **settings.cell,
         "scene_config": {**settings.cell.get("scene_config", {}), **scene},
@@ -135,6 +143,7 @@ def main(
     scene: tuple[str, ...] = (),
     candidates: int = 1,
     critic: Path | None = None,
+    noise: float | None = None,
     misled: bool = False,
     out: Path | None = None,
 ) -> None:
@@ -149,11 +158,15 @@ def main(
         scene: keys of scene_config as KEY=VALUE, the value as in TOML.
         candidates: chunks that the critic chooses from.
         critic: folder of the critic.
+        noise: how much of its noise the policy makes chunks from, 0 to 1 [what the workflow's
+            configuration says; of a policy that has some].
         misled: tell the policy another command than the station says.
         out: file for a JSON line per order.
     """
     table = parse_toml("\n".join(scene), "--scene")
-    settings = settings_of(workflow, bundle, table, candidates=candidates, critic=critic)
+    settings = settings_of(
+        workflow, bundle, table, candidates=candidates, critic=critic, noise=noise
+    )
     seeds = range(seed, seed + orders)
     made = list(track(run(settings, seeds, workers, misled), workflow, total=orders))
     made.sort(key=lambda m: m.seed)

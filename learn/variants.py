@@ -113,7 +113,7 @@ class Variant:
         policy = self.out / "policy"
         if not policy.exists():
             base.save(self._taught(lessons, base, account), policy, f"variant {self.name}")
-        with_it = Driver("policy", policy)
+        with_it = Driver("policy", policy, noise=self.how.noise)
         return Episodes(self.name, site, account).test(self.out, self.test, with_it)
 
     def _taught(self, lessons: Sequence[Lesson], base: Base, account: Account) -> nn.Module:

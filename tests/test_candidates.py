@@ -81,6 +81,30 @@ def test_noise_is_standard_normal(flow: Path) -> None:
     assert abs(np.corrcoef(values[:, 0], values[:, 1])[0, 1]) < 0.2
 
 
+def test_less_noise_brings_chunks_together(flow: Path) -> None:
+    drawn: dict[float, Any] = {}
+    for noise in (1.0, 0.5, 0.0):
+        policy = opened(flow, 1, noise=noise)
+        latents = []
+        for number in range(50):
+            policy.infer(seen(number=number))
+            assert policy.thought is not None
+            latents.append(policy.thought.latent[0])
+        drawn[noise] = np.array(latents)
+        assert policy.facts["noise"] == f"{noise:g}"
+        assert ("of its noise" in policy.detail) == (noise != 1.0)
+    usual = drawn[0.0][0]
+    assert (drawn[0.0] == usual).all()
+    np.testing.assert_allclose(drawn[0.5] - usual, 0.5 * (drawn[1.0] - usual), atol=1e-5)
+
+
+def test_noise_is_asked_of_who_has_some(flow: Path, critic: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="which does not: leave `noise` out"):
+        open_policy(str(make_policy(tmp_path / "p")), noise=0.0)
+    with pytest.raises(ConfigError, match="candidates = 2 wants noise"):
+        opened(flow, 2, critic, noise=0.0)
+
+
 def test_the_chunk_with_the_highest_score_is_played(flow: Path, critic: Path) -> None:
     policy = opened(flow, 4, critic)
     chunk = policy.infer(seen())
@@ -189,7 +213,7 @@ def test_a_critic_that_does_not_belong_to_the_policy_is_refused(tmp_path: Path, 
 def test_several_candidates_want_a_critic(flow: Path) -> None:
     with pytest.raises(ConfigError, match="candidates = 2 wants a critic that takes one of them"):
         opened(flow, 2)
-    for bad in ({"candidates": 0}, {"temperature": -1.0}):
+    for bad in ({"candidates": 0}, {"temperature": -1.0}, {"noise": 1.5}, {"noise": -0.1}):
         with pytest.raises(ConfigError, match=next(iter(bad))):
             config.decode({"bundle": "x", **bad}, Config, "[policy]")
 

@@ -8,17 +8,31 @@ from headway import shipped
 from headway.errors import ConfigError
 from headway.learn import evaluate
 
+CLONED = shipped.ROOT / "models" / "workflows_cloned"
 
-def test_a_workflow_is_run_with_another_policy_and_other_keys_of_its_scene(tmp_path):
-    made = evaluate.settings_of("pick_place", tmp_path, {"novel": True}, candidates=2)
+
+def test_a_workflow_is_run_with_another_policy_and_other_keys_of_its_scene():
+    made = evaluate.settings_of("pick_place", CLONED, {"novel": True}, candidates=2)
     assert made.policy is not None
-    assert made.policy["bundle"] == str(tmp_path)
+    assert made.policy["bundle"] == str(CLONED.resolve())
     assert made.policy["candidates"] == 2
     assert "critic" not in made.policy
     assert made.cell is not None
     assert made.cell["scene_config"]["novel"] is True
     assert made.cell["scene_config"]["lines_min"] == 2
     assert made.pro is None
+
+
+def test_noise_is_what_the_workflow_says_unless_it_is_said_or_there_is_none():
+    for workflow, bundle, given, wanted in (
+        ("shoebox", CLONED, None, 0.0),
+        ("shoebox", CLONED, 0.5, 0.5),
+        ("shoebox", CLONED.parent / "pick_place_policy", None, None),
+        ("pick_place", CLONED, None, None),
+    ):
+        made = evaluate.settings_of(workflow, bundle, {}, noise=given)
+        assert made.policy is not None
+        assert made.policy.get("noise") == wanted
 
 
 def test_keys_that_are_no_toml_and_workflows_that_there_are_not_are_refused(tmp_path):
@@ -31,9 +45,8 @@ def test_keys_that_are_no_toml_and_workflows_that_there_are_not_are_refused(tmp_
 def test_an_order_that_the_policy_refuses_is_not_done_and_the_others_go_on():
     pytest.importorskip("mujoco", reason="wants headway[sim]")
     pytest.importorskip("tokenizers", reason="wants headway[text]")
-    cloned = shipped.ROOT / "models" / "workflows_cloned"
     scene = {"instruction": "sing a song about totes"}
-    with evaluate.Tested(evaluate.settings_of("pick_place", cloned, scene)) as runner:
+    with evaluate.Tested(evaluate.settings_of("pick_place", CLONED, scene)) as runner:
         made = runner.episode(3)
         again = runner.episode(4)
     assert (made.result.end, made.result.success, made.seed) == ("refused", False, 3)

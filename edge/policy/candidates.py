@@ -110,10 +110,18 @@ class Candidates:
 
     `temperature` 0 takes the chunk with the highest score. Above, each is taken with a probability
     in proportion to exp(z / temperature), where z is its score minus the mean of the scores, over
-    their standard deviation: so that other chunks than the best are tried, too."""
+    their standard deviation: so that other chunks than the best are tried, too.
+
+    `noise` 1 is the noise that the policy was trained with. With less of it chunks are nearer to
+    the most usual one, and with 0 the same observation always gives the same chunk."""
 
     def __init__(
-        self, bundle: Bundle, engine: Engine, judge: Judge | None, temperature: float
+        self,
+        bundle: Bundle,
+        engine: Engine,
+        judge: Judge | None,
+        temperature: float,
+        noise: float = 1.0,
     ) -> None:
         info = bundle.manifest.policy
         assert info is not None
@@ -122,17 +130,19 @@ class Candidates:
         # () for a policy that does not tell its thoughts
         self._told = tuple(engine.bind(name) for name in info.noise.thought)
         self.count = len(self._noise)
-        self._judge, self._temperature = judge, temperature
+        self._judge, self._temperature, self._strength = judge, temperature, noise
         self._rng = np.random.default_rng(0)
         self._unknown: NDArray[np.float32] = np.full(self.count, np.nan, np.float32)
-        self.detail = f"{self.count} candidates a chunk" if self.count > 1 else ""
-        if judge is not None:
-            self.detail = f"{self.count} candidates a chunk, judged by {judge.name}"
+        parts = [f"{self.count} candidates a chunk"] if self.count > 1 or judge is not None else []
+        parts += [f"judged by {judge.name}"] if judge is not None else []
+        parts += [f"{noise:g} of its noise"] if noise != 1.0 else []
+        self.detail = ", ".join(parts)
 
     def draw(self, obs: Observation) -> None:
         """Fill the model's noise for the decision about `obs`."""
         self._rng = np.random.default_rng((obs.seed, obs.number))
         self._rng.standard_normal(out=self._noise, dtype=np.float32)
+        self._noise *= self._strength
 
     def choose(self) -> Thought | None:
         """What the model made of the noise, and which chunk is taken; None for a policy without a

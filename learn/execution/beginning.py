@@ -45,6 +45,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     clone: HeadFit
     mix: Mix
     scene: dict[str, Any]  # what is changed in the workflow's
+    noise: float  # of the policy at tests
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ class Beginning:
             workflow=unit.workflow, seed=unit.seed, first=unit.train_first,
             tests=tuple(t for t in unit.tests if t.round == 0),
             demonstrations=how.demonstrations, clone=how.clone, mix=how.mix, scene=how.workflow,
+            noise=how.noise,
         )  # fmt: skip
         self._base, self._unit = base, unit.name
         self._made_of = {
@@ -108,7 +110,9 @@ class Beginning:
             self._base.save(head, policy, f"{wanted.workflow}, seed {wanted.seed}, clone")
         orders: list[Order] = []
         for test in wanted.tests:
-            orders += episodes.test(folder / "tests", test, Driver("policy", policy))
+            orders += episodes.test(
+                folder / "tests", test, Driver("policy", policy, noise=wanted.noise)
+            )
         return Begun(folder, lessons, head, policy, orders)
 
     def _cloned(self, path: Path, lessons: list[Lesson], account: Account) -> nn.Module:

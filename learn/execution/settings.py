@@ -74,6 +74,8 @@ class Learning(Struct, frozen=True, kw_only=True):
 
     `temperature` is that of the choice among candidates while collecting: about even, so that what
     a critic learns from is not what the critic before it liked. At tests the best one is taken.
+    `noise`: how much of its noise the policy makes chunks from at tests; while collecting it is all
+    of it, so that there are better and worse decisions to learn from.
     `keep`: keep the episodes of a unit that is finished."""
 
     base: str
@@ -90,6 +92,7 @@ class Learning(Struct, frozen=True, kw_only=True):
     gate: Gate = Gate()
     oracle: OracleConfig = OracleConfig()
     temperature: NotNegative = 4.0
+    noise: Annotated[float, Meta(ge=0.0, le=1.0)] = 1.0
     keep: bool = False
     workflow: dict[str, Any] = field(default_factory=dict)  # over the workflow's own settings
 

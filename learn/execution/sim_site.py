@@ -87,6 +87,8 @@ class SimSite:
             "kind": "bundle", "bundle": str(driver.policy),
             "latency_s": (old.policy or {}).get("latency_s", 0.02),
         }  # fmt: skip
+        if driver.noise != 1.0:
+            policy["noise"] = driver.noise
         if driver.critic is not None:
             policy |= {
                 "critic": str(driver.critic), "candidates": driver.candidates,

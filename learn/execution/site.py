@@ -15,13 +15,15 @@ from headway.learn.rollout import Rollout
 class Driver:
     """Who drives. "policy": the bundle `policy` alone; "oracle": it, and the scripted oracle takes
     over; "demonstrator": the scripted expert. With `critic`, the policy makes `candidates` chunks
-    at a time, of which one is drawn with this `temperature`."""
+    at a time, of which one is drawn with this `temperature`. `noise`: how much of its noise the
+    policy makes chunks from, 1 for all of it."""
 
     who: Literal["policy", "oracle", "demonstrator"]
     policy: Path
     critic: Path | None = None
     candidates: int = 1
     temperature: float = 0.0
+    noise: float = 1.0
 
 
 class Session(Protocol):

@@ -210,6 +210,7 @@ class Learner:
             judge,
             self.how.arm.candidates if judge is not None else 1,
             0.0 if test else self.how.temperature,
+            self.how.noise if test else 1.0,
         )
 
     def _demonstrator(self) -> Driver:

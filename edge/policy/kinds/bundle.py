@@ -32,10 +32,11 @@ from headway.types import Chunk, Observation
 class Config(config.Struct, frozen=True):
     """Keys of `[policy]` for the kind `bundle`: the folder of the bundle, and the engine that runs
     its model; `engine_cache` is the folder of built engines, "" for the usual one.
-    For a policy with noise also: how many `candidates` it makes at a time; the folder of the bundle
-    of the `critic` that takes one of them, "" for none; and the `temperature` of that, 0 for the
-    best one (see `Candidates`), above it to collect data for learning. `trust`: the trust store
-    that has to vouch for the bundles ["" or left out: that of the run]."""
+    For a policy with noise also: the strength of that `noise`, 1 as it was trained, 0 for none; how
+    many `candidates` it makes at a time; the folder of the bundle of the `critic` that takes one
+    of them, "" for none; and the `temperature` of that, 0 for the best one (see `Candidates`),
+    above it to collect data for learning. `trust`: the trust store that has to vouch for the
+    bundles ["" or left out: that of the run]."""
 
     bundle: Annotated[str, Meta(min_length=1)]
     engine: str = "auto"
@@ -43,6 +44,7 @@ class Config(config.Struct, frozen=True):
     candidates: Annotated[int, Meta(ge=1, le=1024)] = 1
     critic: str = ""
     temperature: Annotated[float, Meta(ge=0.0, le=100.0)] = 0.0
+    noise: Annotated[float, Meta(ge=0.0, le=1.0)] = 1.0
     trust: str = ""
 
 
@@ -85,10 +87,11 @@ def described(bundle: Bundle, encoder: Encoder | None) -> About:
 
 
 class BundlePolicy:
-    """The policy of `bundle`, whose model runs in `engine`, which `judge` and `temperature` make a
-    choice for (see `Candidates`). `thought` is what came before the newest chunk, None for a policy
-    without noise; `candidates` how many chunks it makes at a time, 0 without noise. Raises
-    SpecMismatch for a bundle of another kind, and for inputs that the loop cannot fill."""
+    """The policy of `bundle`, whose model runs in `engine`, with what `judge`, `temperature` and
+    `noise` say of its chunks (see `Candidates`). `thought` is what came before the newest chunk,
+    None for a policy without noise; `candidates` how many chunks it makes at a time, 0 without
+    noise. Raises SpecMismatch for a bundle of another kind, and for inputs that the loop cannot
+    fill."""
 
     def __init__(
         self,
@@ -96,6 +99,7 @@ class BundlePolicy:
         engine: Engine,
         judge: Judge | None = None,
         temperature: float = 0.0,
+        noise: float = 1.0,
     ) -> None:
         manifest = bundle.manifest
         info = policy_of(bundle)
@@ -115,9 +119,9 @@ class BundlePolicy:
         self.recorded: tuple[str, ...] = ()  # of the meta of its chunks
         self._several: Candidates | None = None
         if info.noise is not None:
-            self._several = several = Candidates(bundle, engine, judge, temperature)
+            self._several = several = Candidates(bundle, engine, judge, temperature, noise)
             self.candidates, self.recorded = several.count, ("score",)
-            self.facts["candidates"] = str(several.count)
+            self.facts |= {"candidates": str(several.count), "noise": f"{noise:g}"}
             self.detail += f", {several.detail}" if several.detail else ""
         if judge is not None:
             self.facts |= {
@@ -191,20 +195,32 @@ def open_policy(
     temperature: float = 0.0,
     trust: str = "",
     engine_cache: str = "",
+    noise: float = 1.0,
 ) -> BundlePolicy:
     """Open the policy of the bundle in the folder `bundle`, with an engine of the kind `engine`;
     the other arguments are the keys of `Config`. Raises ConfigError for several candidates without
-    a critic, BundleError, SpecMismatch, and what `engines.engine.open_engine` raises."""
+    a critic or without noise, and for less noise of a policy that has none, BundleError,
+    SpecMismatch, and what `engines.engine.open_engine` raises."""
     if candidates > 1 and not critic:
         raise ConfigError(
             f"[policy] candidates = {candidates} wants a critic that takes one of them, found "
             "none: set `critic` to the folder of its bundle, or leave `candidates` out"
         )
+    if candidates > 1 and noise == 0.0:
+        raise ConfigError(
+            f"[policy] candidates = {candidates} wants noise, by which they differ, found noise = "
+            "0: leave one of the two out"
+        )
     store = store_of(trust)
     made = load(Path(bundle), store)
+    if noise != 1.0 and policy_of(made).noise is None:
+        raise ConfigError(
+            f"[policy] noise = {noise:g} wants a policy that makes its chunks from noise, found "
+            f"{made.manifest.name}, which does not: leave `noise` out"
+        )
     options = EngineOptions(cache=engine_cache)
     judge = (
         open_judge(load(Path(critic), store), made, engine, candidates, options) if critic else None
     )
     opened = open_bundle(made, engine, candidates, options)
-    return BundlePolicy(made, opened, judge, temperature)
+    return BundlePolicy(made, opened, judge, temperature, noise)
