@@ -101,6 +101,9 @@ def test_less_noise_brings_chunks_together(flow: Path) -> None:
 def test_noise_is_asked_of_who_has_some(flow: Path, critic: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="which does not: leave `noise` out"):
         open_policy(str(make_policy(tmp_path / "p")), noise=0.0)
+    for wrong in (-0.1, 1.5, float("nan")):
+        with pytest.raises(ConfigError, match="noise wants 0 to 1"):
+            opened(flow, 1, noise=wrong)
     with pytest.raises(ConfigError, match="candidates = 2 wants noise"):
         opened(flow, 2, critic, noise=0.0)
 

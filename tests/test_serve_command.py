@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from flow_rig import flow_policy
 from msgspec import structs
 from null_robot import HORIZON, SENTENCES, make_policy, null_table, run, tcp_actions
 from remote_rig import BASE, WAIT
@@ -160,6 +161,13 @@ def _stops_at_once(monkeypatch):
         return self
 
     monkeypatch.setattr(PolicyServer, "__enter__", leave)
+
+
+def test_a_policy_with_noise_is_served_with_less_of_it(tmp_path, capsys, monkeypatch):
+    _stops_at_once(monkeypatch)
+    flow = flow_policy(tmp_path / "flow")
+    assert serve_command(flow, "127.0.0.1", 0, "ort", 1, noise=0.0) == 0
+    assert "policy flow on ort (cpu), 0 of its noise" in capsys.readouterr().out
 
 
 def test_serving_more_than_this_machine_is_said(bundles, capsys, monkeypatch):

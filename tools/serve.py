@@ -26,12 +26,15 @@ def serve_command(
     candidates: int = 1,
     critic: Path | None = None,
     trust: Path | None = None,
+    noise: float = 1.0,
 ) -> int:
     """Serve the policy in the folder `bundle` until SIGINT or SIGTERM; a second signal ends the
     process at once. `headway.cli.serve` explains the arguments. Returns the exit code. Raises
     ConfigError and BundleError, and what the engine and the server raise when they cannot start."""
     console = Console()
-    policy = open_policy(str(bundle), engine, candidates, str(critic or ""), trust=str(trust or ""))
+    policy = open_policy(
+        str(bundle), engine, candidates, str(critic or ""), trust=str(trust or ""), noise=noise
+    )
     layout = of_bundle(policy.bundle.manifest)
     ended, end = os.pipe()
     asked = False

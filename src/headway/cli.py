@@ -198,6 +198,7 @@ def serve(
     candidates: int = 1,
     critic: Path | None = None,
     trust: Path | None = None,
+    noise: float = 1.0,
 ) -> int:
     """Serve a policy to other computers: openpi's WebSocket protocol.
 
@@ -210,10 +211,11 @@ def serve(
         candidates: chunks that a policy with noise makes at a time, for the critic to choose from.
         critic: bundle folder of the critic.
         trust: trust store that has to vouch for the bundles (docs/bundle-security.md).
+        noise: how much of its noise a policy makes chunks from: 1 for all of it, 0 for none.
     """
     from headway.tools.serve import serve_command
 
-    return serve_command(bundle, host, port, engine, max_clients, candidates, critic, trust)
+    return serve_command(bundle, host, port, engine, max_clients, candidates, critic, trust, noise)
 
 
 def doctor(

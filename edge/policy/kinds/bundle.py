@@ -206,6 +206,8 @@ def open_policy(
             f"[policy] candidates = {candidates} wants a critic that takes one of them, found "
             "none: set `critic` to the folder of its bundle, or leave `candidates` out"
         )
+    if not 0.0 <= noise <= 1.0:
+        raise ConfigError(f"[policy] noise wants 0 to 1, found {noise:g}")
     if candidates > 1 and noise == 0.0:
         raise ConfigError(
             f"[policy] candidates = {candidates} wants noise, by which they differ, found noise = "
