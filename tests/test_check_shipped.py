@@ -108,7 +108,8 @@ def test_somebody_elses_class_is_asked_in_its_process(tmp_path):
 def test_a_policy_that_sees_the_world_is_left_to_the_run(tmp_path):
     expert = 'kind = "expert"\nexpert = "returns"'
     driven = f'bundle = "{ROOT}/models/workflows_learned"'
-    path = moved("returns", tmp_path / "expert.toml", (driven, expert))
+    noise = ("noise = 0.0", "# noise = 0.0")  # an expert has none
+    path = moved("returns", tmp_path / "expert.toml", (driven, expert), noise)
     report = check(Asked(path, seconds=0.0))
     assert report.fits
     (line,) = [x for x in report.lines if (x.group, x.name) == ("policy", "fit")]

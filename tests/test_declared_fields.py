@@ -143,7 +143,9 @@ class Machine(System):
 def exercise(tmp_path: Path) -> None:
     """Run everything that acts on a configuration, once."""
     policy, pro = make_policy(tmp_path / "policy"), make_pro(tmp_path / "pro")
-    assert "risk" in open_head(pro).learned  # as `headway score` asks of a head
+    head = open_head(pro)
+    assert "risk" in head.learned  # as `headway score` asks of a head
+    assert head.ahead == ""
     recording = runs(tmp_path, policy, pro)
     devices(recording)
     a_controller()

@@ -189,14 +189,15 @@ def trained(path: Path, folds: bytes | None = None, **changes: Any) -> Head:
     return open_head(bundle.save(made.path, manifest, files).path)
 
 
-def test_a_head_that_tells_of_lines_says_that_nothing_tells_of_them(
+def test_what_a_head_says_of_lines_and_of_how_far_it_looks_is_told(
     tmp_path: Path, map_file: Path
 ) -> None:
     path, m = trial(tmp_path / "a.npz"), load_mapping(map_file)
-    for about in ("line", "episode"):
-        head = trained(tmp_path / about, about=about)
+    for about, risk_s in (("line", 3.0), ("episode", None)):
+        head = trained(tmp_path / about, about=about, risk_s=risk_s)
         notes = score_file(path, m, head).notes
         assert any("the reward falls" in n for n in notes) == (about == "line")
+        assert any("that of a failure within 3 s" in n for n in notes) == (risk_s is not None)
 
 
 def test_signals_that_a_head_was_not_taught_are_left_out(tmp_path: Path, map_file: Path) -> None:

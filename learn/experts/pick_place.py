@@ -36,6 +36,7 @@ class Expert(Scripted):
     pushes = (3, 6)
     bounds = ((0.25, -0.32, 0.06), (0.6, 0.34, 0.36))
     bad_look: bool  # see `Scripted`
+    rising: bool  # likewise
     # `reset`, which the base class calls when it is made, sets these.
     _attempt: int
     _bin_height: float

@@ -38,6 +38,7 @@ class Expert(Scripted):
     """The expert as a policy."""
 
     bad_look: bool  # see `Scripted`
+    rising: bool  # likewise
     # `reset`, which the base class calls when it is made, sets these.
     _leaving: bool
     _blocked: int  # how often a finger stood on something

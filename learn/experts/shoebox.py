@@ -102,6 +102,7 @@ class Expert(Scripted):
     pushes = (3, 6)
     bounds = ((0.25, -0.36, 0.15), (0.55, 0.36, 0.42))
     bad_look: bool  # see `Scripted`
+    rising: bool  # likewise
     # `reset`, which the base class calls when it is made, sets these.
     _standing: int  # for how many decisions the due lid has been half open
     _box: int | None  # the one that was due last

@@ -176,6 +176,8 @@ def score_file(
         whence = f"signals of head {made.name}, trained on {made.provenance.data}"
         if not head.info.robot:
             whence += ", are for inspection: not calibrated for another robot, rate or task"
+        if head.ahead:
+            whence += f"; {head.ahead}"
         notes.append(whence)
         if lost := [s for s in SIGNALS if s not in head.learned]:
             notes.append(f"head {made.name} was not taught {', '.join(lost)}: left out")

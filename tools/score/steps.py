@@ -48,6 +48,12 @@ class Head:
         return self.info.rate_hz
 
     @property
+    def ahead(self) -> str:
+        """How far ahead its risk looks, in words; "" where the bundle does not say."""
+        risk_s = self.info.risk_s
+        return "" if risk_s is None else f"its risk is that of a failure within {risk_s:g} s"
+
+    @property
     def learned(self) -> tuple[str, ...]:
         """The signals that it learned, of `SIGNALS`; the others keep their neutral values."""
         taught = self.info.taught
