@@ -21,7 +21,7 @@ from headway.workflows import config_of
 
 # Found by looking from seed 9,000,000 on for orders that were right in the end and in which the
 # risk rose above 0.5 before a failure.
-SEEDS = {"pick_place": 9_000_010, "shoebox": 9_000_004, "returns": 9_000_063}
+SEEDS = {"pick_place": 9_000_010, "shoebox": 9_000_004, "returns": 9_000_011}
 
 
 def draw(recording: Recording, out: Path) -> None:
