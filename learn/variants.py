@@ -3,7 +3,7 @@ hypothesis, without running the rollouts again.
 
     cd configs/development
     headway learn shoebox.toml                   # keep = true: its executions stay
-    python -m headway.learn.variants shoebox.toml shoebox_variants.toml
+    python -m headway.learn.variants shoebox.toml mix_variants.toml
 
 The second file names the variants, each by what is changed in `[learn]` of the first (`arm` names
 another arm, `draw` another training of the same head, to see what chance does), and how many test
