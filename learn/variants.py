@@ -38,7 +38,7 @@ from torch import nn
 
 from headway import config
 from headway.config import Struct
-from headway.errors import ConfigError, RecordingError
+from headway.errors import ConfigError, PolicyError, RecordingError
 from headway.learn import files
 from headway.learn.execution import extraction, store, values
 from headway.learn.execution.account import USUAL_S, Account
@@ -51,7 +51,7 @@ from headway.learn.execution.settings import Learning, learning
 from headway.learn.execution.site import Driver, Site
 from headway.learn.execution.unit import OWN
 from headway.learn.executors import processes
-from headway.learn.executors.executor import Done, Failed, Lost, Tell, Told
+from headway.learn.executors.executor import Tell, gather
 from headway.learn.paired import paired
 from headway.learn.study.plan import MAIN
 from headway.learn.study.units import Order, Progress, Test
@@ -234,31 +234,26 @@ def main(
 
 def run(calls: dict[str, Variant], workers: int) -> dict[str, list[Order]]:
     """The orders of each of `calls`, so many at a time. Raises RecordingError where one failed."""
-    waiting, running = list(calls), set[str]()
+    place = next(iter(calls.values())).out.parent
     found: dict[str, list[Order]] = {}
     said: dict[str, str] = {}
-    with files.alone(next(iter(calls.values())).out.parent, "the variants"), processes.connect(
-        workers
-    ) as executor:  # fmt: skip
-        while waiting or running:
-            while waiting and len(running) < executor.slots:
-                name = waiting.pop(0)
-                executor.start(name, calls[name], str(calls[name].out.parent / f"{name}.log"))
-                running.add(name)
-            for news in executor.wait(1.0):
-                if isinstance(news, Told):
-                    if isinstance(news.note, Progress) and said.get(news.key) != news.note.doing:
-                        said[news.key] = news.note.doing
-                        print(f"{news.key}: {news.note.doing}", flush=True)
-                    continue
-                running.discard(news.key)
-                if isinstance(news, Done):
-                    found[news.key] = news.value
-                    good = sum(o.success for o in news.value)
-                    print(f"{news.key}: {good} of {len(news.value)} orders right", flush=True)
-                elif isinstance(news, Failed | Lost):
-                    why = news.error if isinstance(news, Failed) else news.why
-                    raise RecordingError(f"the variant {news.key} ended without a result: {why}")
+
+    def told(name: str, note: Progress) -> None:
+        if said.get(name) != note.doing:
+            said[name] = note.doing
+            print(f"{name}: {note.doing}", flush=True)
+
+    def log(name: str) -> str:
+        return str(place / f"{name}.log")
+
+    with files.alone(place, "the variants"), processes.connect(workers) as executor:
+        try:
+            for name, orders in gather(executor, calls, told, log):
+                found[name] = orders
+                good = sum(o.success for o in orders)
+                print(f"{name}: {good} of {len(orders)} orders right", flush=True)
+        except PolicyError as e:
+            raise RecordingError(f"the variant {e}") from None
     return found
 
 

@@ -4,8 +4,8 @@ to start it again."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -94,36 +94,49 @@ class _On:
         return self.function(self.item)
 
 
+def gather(
+    executor: Executor,
+    calls: Mapping[str, Call],
+    told: Callable[[str, Any], object] = lambda key, note: None,
+    log: Callable[[str], str] = lambda key: "",
+    losses: int = 3,
+) -> Iterator[tuple[str, Any]]:
+    """Run `calls` and yield the key and the value of each, as they come. `told` is called with what
+    one tells of its progress; `log` gives the file for what it prints. A lost call is started
+    again, up to `losses` times, so that each key comes exactly once. Raises PolicyError when a call
+    fails or is lost too often, OutputError for a full disk."""
+    waiting, lost = deque(calls), Counter[str]()
+    running: set[str] = set()
+    while waiting or running:
+        while waiting and len(running) < executor.slots:
+            key = waiting.popleft()
+            executor.start(key, calls[key], log(key))
+            running.add(key)
+        for news in executor.wait(1.0):
+            key = news.key
+            if isinstance(news, Told):
+                told(key, news.note)
+                continue
+            running.discard(key)
+            if isinstance(news, Done):
+                yield key, news.value
+            elif isinstance(news, Failed):
+                kind = OutputError if news.full else PolicyError
+                raise kind(f"{key} failed: {news.error}\n{news.trace}".rstrip())
+            else:
+                lost[key] += 1
+                if lost[key] > losses:
+                    raise PolicyError(f"{key} was lost {lost[key]} times, last: {news.why}")
+                waiting.append(key)
+
+
 def scatter(
     executor: Executor, function: Callable[[I], T], items: Sequence[I], losses: int = 3
 ) -> Iterator[tuple[int, T]]:
     """Run `function` on every one of `items` and yield the index and the value of each, as they
-    come: rollouts of some seeds, labels of some recordings. A lost call is started again, up to
-    `losses` times, so that each index comes exactly once. `function`, items and values can be
-    pickled. Raises PolicyError when a call fails or is lost too often, OutputError for a full disk.
-    """
-    waiting = deque(range(len(items)))
-    lost = [0] * len(items)
-    running: set[int] = set()
-    while waiting or running:
-        while waiting and len(running) < executor.slots:
-            i = waiting.popleft()
-            executor.start(str(i), _On(function, items[i]))
-            running.add(i)
-        for news in executor.wait(1.0):
-            i = int(news.key)
-            if isinstance(news, Told):
-                continue
-            running.discard(i)
-            if isinstance(news, Done):
-                yield i, news.value
-            elif isinstance(news, Failed):
-                kind = OutputError if news.full else PolicyError
-                raise kind(f"part {i} of {len(items)} failed: {news.error}\n{news.trace}".rstrip())
-            else:
-                lost[i] += 1
-                if lost[i] > losses:
-                    raise PolicyError(
-                        f"part {i} of {len(items)} was lost {lost[i]} times, last: {news.why}"
-                    )
-                waiting.append(i)
+    come: rollouts of some seeds, labels of some recordings. `function`, items and values can be
+    pickled. What is lost, and what is raised: as in `gather`."""
+    at = {f"part {i} of {len(items)}": i for i in range(len(items))}
+    calls = {key: _On(function, items[i]) for key, i in at.items()}
+    for key, value in gather(executor, calls, losses=losses):
+        yield at[key], value
