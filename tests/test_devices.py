@@ -285,6 +285,20 @@ def test_a_second_arm_and_an_unknown_kind_are_comments(tmp_path):
     assert load(path).arm == {"kind": "null", "model": "ur5e"}
 
 
+def test_paths_of_devices_start_at_the_configuration(tmp_path, monkeypatch):
+    path, home = tmp_path / "r.toml", tmp_path / "home"
+    arm = {"port": "/dev/a", "calibration": "so101.json"}
+    path.write_text(draft([Found("arms", "feetech", "/dev/a", sure=True, keys=arm)], "r.toml"))
+    monkeypatch.chdir("/")
+    monkeypatch.setenv("HOME", str(home))
+    assert load(path).arm["calibration"] == str(tmp_path / "so101.json")
+    camera = '[[camera]]\nkind = "uvc"\nname = "{}"\nfile = "{}"\n'
+    with path.open("a") as f:
+        f.write(camera.format("a", "clips/a.mp4") + camera.format("b", "~/b.mp4"))
+    files = [table["file"] for table in load(path).camera]
+    assert files == [str(tmp_path / "clips/a.mp4"), str(home / "b.mp4")]
+
+
 def test_the_command(tmp_path, capsys):
     assert main(["devices", "--port", "/dev/none"]) == 2
     assert "wanted a serial port at /dev/none" in capsys.readouterr().err

@@ -6,12 +6,18 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from headway.drivers.model import load
+from headway.edge.guard.config import GuardConfig
 from headway.edge.motion.follow import INSIDE_RAD, SHARE, Follow, follow
 from headway.errors import ConfigError
 
 DT = 0.04
+GUARD = GuardConfig(
+    workspace_min=(-2.0,) * 3, workspace_max=(2.0,) * 3, force_max=50.0, torque_max=5.0,
+    position_margin=0.01, dq_scale=0.5,
+)  # fmt: skip
 LOW, HIGH, SPEED, ACCELERATION = (np.array([x]) for x in (-1.0, 1.0, 2.0, 20.0))
 
 
@@ -50,11 +56,11 @@ def test_it_comes_to_rest_where_nobody_points():
 
 def test_what_a_guard_allows():
     limits = load("so101", None).limits
-    law = follow(limits, (0.01, 0.5, 1.0, 1.0), DT)
+    law = follow(GUARD.allowed(limits), DT)
     q = np.zeros(len(limits.q_min))
     for _ in range(400):
         before, q = q, law.step(q, limits.q_max + 1.0)
         assert (np.abs(q - before) <= SHARE * 0.5 * limits.dq_max * DT + 1e-9).all()
     np.testing.assert_allclose(q, limits.q_max - 0.01 - INSIDE_RAD, atol=1e-6)
     with pytest.raises(ConfigError, match="room between their limits"):
-        follow(limits, (9.0, 1.0, 1.0, 1.0), DT)
+        follow(structs.replace(GUARD, position_margin=9.0).allowed(limits), DT)

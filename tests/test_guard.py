@@ -239,7 +239,8 @@ def test_each_fault_has_its_reason(bad: Any, reason: Reason) -> None:
         ({"signals": Signals(0, 1, 0, np.nan, 0, 0)}, Reason.RISK),
         # the first check in the documented order is the one that is named
         ({"now_ns": 200_000_000, "wrench": None, "state": None}, Reason.LATE),
-        ({"wrench": None, "state": None}, Reason.NO_WRENCH),
+        # without the arm's state the wrench at the tool is not known either
+        ({"wrench": None, "state": None}, Reason.NO_STATE),
     ],
 )
 def test_each_missing_or_bad_input_has_its_reason(inputs: Any, reason: Reason) -> None:

@@ -178,6 +178,24 @@ def test_start_outside_the_limits_is_refused_and_noise_is_not() -> None:
     assert send(guard, None).q[1] == 0.02
 
 
+def test_a_joint_that_starts_outside_the_guards_limits_may_stay_or_come_back(impl: Impl) -> None:
+    """No step at the start: the margin is 0.01 rad, and joint 1 stands in the middle of it."""
+    guard = make(position_margin=0.01)
+    guard.reset(np.array([0.0, 0.015, 0.0]))
+    assert send(guard, None).q[1] == 0.015
+    d = send(guard, [0.0, 0.0151, 0.0])  # further out
+    assert (d.reason, d.q[1]) == (Reason.POSITION, 0.015)
+    for x in np.linspace(0.015, 0.0, 400) ** 2 / 0.015:  # slowly back in
+        assert send(guard, [0.0, x, 0.0]).q[1] <= 0.015
+    guard.reset(np.zeros(N))  # inside: the limits are the guard's own again
+    assert send(guard, [0.0, 0.0101, 0.0]).reason is not Reason.OK
+
+
+def test_how_far_outside_a_joint_may_start_is_bounded() -> None:
+    with pytest.raises(ValueError, match="reset_tolerance wants at most 0.02 rad, found 0.3"):
+        make(reset_tolerance=0.3)
+
+
 def test_nothing_is_sent_before_reset(impl: Impl) -> None:
     guard = Guard(GuardConfig(**BOX), LIMITS, T, lambda q: q, impl)
     with pytest.raises(CommandRejected, match="reset"):

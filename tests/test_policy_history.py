@@ -22,7 +22,7 @@ def shown(history: History, every: int, phase: int, ticks: range, blind: tuple[i
     for tick in ticks:
         if history.due(tick):
             past = history.add(tick, None if tick in blind else moment(tick))
-            if tick % every == phase and tick not in blind:
+            if history.asks(tick) and tick not in blind:
                 out[tick] = [int(m.state[0]) for m in past]
     return out
 
@@ -52,6 +52,20 @@ def test_a_policy_of_one_step_is_looked_at_only_when_it_is_asked():
     history = History(Needs(), 17, 3, 500.0)
     assert [t for t in range(60) if history.due(t)] == [3, 20, 37, 54]
     assert history.add(3, moment(3)) == ()
+
+
+def test_what_was_due_at_a_skipped_tick_is_due_at_the_next_one():
+    history = History(Needs(steps=3, stride_s=0.02), 10, 0, 500.0)
+    found = {}
+    for tick, missed in ((0, 0), (10, 0), (21, 2), (25, 0), (30, 0), (43, 5), (50, 0)):
+        if history.due(tick, missed):
+            past = history.add(tick, moment(tick))
+            if history.asks(tick, missed):
+                found[tick] = [int(m.state[0]) for m in past]
+    # 43 stands for 40, and shows what was seen at 20 (by 21) and 30
+    assert found == {
+        0: [0, 0], 10: [0, 0], 21: [0, 10], 30: [10, 21], 43: [21, 30], 50: [30, 43]
+    }  # fmt: skip
 
 
 def space(chunk: int) -> ActionSpace:

@@ -17,6 +17,7 @@ from headway.clock import NS
 from headway.drivers.model import load
 from headway.edge.motion.actions import Limb
 from headway.edge.policy.policy import FrameShape
+from headway.edge.policy.worker import protocol
 from headway.edge.policy.worker.process import Care, ProcessWorker
 from headway.edge.policy.worker.source import PolicySource
 from headway.errors import BundleError, ConfigError, Missing, PolicyError
@@ -212,6 +213,20 @@ def test_after_too_many_restarts_it_is_gone_until_the_run_ends(start):
     with pytest.raises(PolicyError, match="were not enough"):
         worker.reset("go")
     worker.submit(observation())  # harmless
+
+
+def test_one_that_dies_before_the_first_episode_is_started_again(start):
+    worker = start()
+    os.kill(worker.pid, signal.SIGKILL)
+    recovered(worker, 1)
+    worker.reset("go")
+    worker.submit(observation())
+    assert answer(worker) is not None
+
+
+def test_a_message_that_would_be_cut_is_refused():
+    with pytest.raises(PolicyError, match="a message of at most 65536 bytes.* found 70"):
+        protocol.pack(protocol.DESCRIBE, {"instructions": ["x" * 70_000]})
 
 
 def test_an_episode_may_begin_while_it_is_being_started_again(start):

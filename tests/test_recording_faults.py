@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from mcap.reader import make_reader
 
+from headway.edge.recording import link
 from headway.edge.recording.recorder import Recorder
 from headway.edge.recording.schema import Channel
 from headway.errors import RecordingError
@@ -214,6 +215,45 @@ def test_real_time_never_waits_and_counts_what_it_drops(tmp_path, capacity):
     first = min(10, written)
     assert found.rows("/x")[:first].tobytes() == rows[:first].tobytes()
     assert found.end["dropped"] == str(n - written)
+
+
+@contextlib.contextmanager
+def standing_still(log):
+    os.kill(log.writer_pid, signal.SIGSTOP)
+    os.waitid(os.P_PID, log.writer_pid, os.WSTOPPED | os.WNOWAIT)
+    try:
+        with deadline(60):
+            yield
+    finally:
+        os.kill(log.writer_pid, signal.SIGCONT)
+
+
+def test_in_real_time_a_writer_that_hangs_is_told(tmp_path, monkeypatch):
+    """As on a network drive that is gone: the process lives, and takes nothing any more."""
+    monkeypatch.setattr(link, "SILENT_S", 0.1)
+    rows = rows_of(10)
+    log = Recorder(tmp_path / "a.mcap", CHANNELS, lossless=False)
+    log.write(0, 0, rows[0])
+    log.flush()
+    log.check()
+    with standing_still(log):
+        log.write(0, 1, rows[1])
+        with pytest.raises(RecordingError, match=r"taken nothing for 0\.1 s; the first 1 of 2 "):
+            while True:
+                log.check()
+    log.close()
+    assert len(open_recording(tmp_path / "a.mcap").rows("/x")) == 2
+
+
+def test_closing_does_not_wait_for_ever_and_loses_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(link, "SILENT_S", 0.1)
+    rows = rows_of(10)
+    log = Recorder(tmp_path / "a.mcap", CHANNELS, lossless=False)
+    log.write(0, 0, rows[0])
+    with standing_still(log), pytest.raises(RecordingError, match=r"closes the file once it no"):
+        log.close()
+    wait_for_writer(tmp_path / "a.mcap")  # the disk is back
+    assert len(open_recording(tmp_path / "a.mcap").rows("/x")) == 1
 
 
 def test_an_exception_in_the_run_is_not_hidden_by_the_recorder(tmp_path):

@@ -96,6 +96,17 @@ def test_the_reward_is_that_of_the_formula(head):
     assert rewards(ProOperator, head) == [REWARDS, REWARDS]
 
 
+def test_a_step_whose_tick_was_skipped_is_done_at_the_next_one(head):
+    pro = ProOperator(
+        head, Spoken(head.manifest), scale(), 6, hz=HZ, head_hz=HEAD_HZ, features="numpy"
+    )
+    row, updated = empty(6, 1)[0], []
+    for tick, missed in ((0, 0), (1, 0), (3, 1), (4, 0), (5, 0), (9, 3)):
+        pro.step(row, tick, missed)
+        updated.append(pro.updated)
+    assert updated == [True, False, True, True, False, True]
+
+
 POTENTIAL, RISK = "info.gamma * phi - before", "- info.risk_weight * risk"
 STABILITY = "- info.stability_weight * (1 - stability)"
 

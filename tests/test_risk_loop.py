@@ -40,7 +40,7 @@ class Pro:
 
     def reset(self): ...
 
-    def step(self, row, tick):
+    def step(self, row, tick, missed=0):
         alarmed = WHEN <= tick / 500.0 < self.until
         return Signals(0.0, 1.0, 0.5, ALARM if alarmed else CALM, 1.0, 0.0)
 

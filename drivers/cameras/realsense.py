@@ -38,6 +38,7 @@ _WRAPS_NS = 2**32 * 1000  # the camera counts microseconds in 32 bits: 4295 s
 _BEGINS = 5  # waits without an image, until a recording that is not playing counts as over
 _APART = 0.6  # of a period; two streams of one rate that are not triggered together: at most half
 _MM = 1e-3  # [m]
+PATHS = ("file",)  # keys of `Config`, see `headway.drivers.device_paths`
 
 
 class Config(config.Struct, frozen=True):

@@ -16,6 +16,8 @@ from headway.drivers.replay_source import ReplaySource, Tape, info, tape_of
 from headway.errors import RecordingError
 from headway.types import Frame
 
+PATHS = ("path",)  # keys of `Config`, see `headway.drivers.device_paths`
+
 
 class Config(config.Struct, frozen=True):
     """Keys of `[[camera]]` for the kind `replay`. `path`: the recording; `name`: the camera in

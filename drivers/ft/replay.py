@@ -11,6 +11,8 @@ from headway.drivers import Context
 from headway.drivers.replay_source import ReplaySource, Tape, bad, info, tape_of
 from headway.types import Wrench
 
+PATHS = ("path",)  # keys of `Config`, see `headway.drivers.device_paths`
+
 
 class Config(config.Struct, frozen=True):
     """Keys of `[ft]` for the kind `replay`. `path`: the recording; `topic`: where its telemetry is;

@@ -13,6 +13,8 @@ from headway.drivers.replay_source import ReplaySource, Tape, bad, info, tape_of
 from headway.errors import DeviceError
 from headway.types import GripperState
 
+PATHS = ("path",)  # keys of `Config`, see `headway.drivers.device_paths`
+
 
 class Config(config.Struct, frozen=True):
     """Keys of `[gripper]` for the kind `replay`. `path`: the recording; `topic`: where its

@@ -156,7 +156,7 @@ class Built:
         self.parts.append(Part("policy", by, (*self._engines, "remote", "python", by)))
         space = msgspec.json.encode(worker.about.actions).decode()
         dt_s = 1.0 / settings.loop.hz
-        lengths = lengths_s(station.arm_device.limits, dt_s)
+        lengths = lengths_s(settings.guard.allowed(station.arm_device.limits), dt_s)
         self.facts |= {
             "policy": name, "policy_kind": cfg.kind, "actions": space,
             "smoothing": f"{cfg.smoothing:g}",

@@ -23,7 +23,7 @@ from headway.edge.guard.guard import Decision, Guard
 from headway.edge.guard.reasons import FINE, Finding, Reason
 from headway.edge.policy.policy import Worker
 from headway.errors import PolicyError, SpecMismatch
-from headway.types import ArmState, OrderState, Signals, Vec, Wrench
+from headway.types import ArmState, OrderState, Signals, Wrench
 
 # The guard's reasons that no new chunk can cure: when only these come for `loop.fault_after_s`, the
 # episode ends as a fault.
@@ -128,6 +128,11 @@ class Episode:
         self.line_begun = self._orders.step(order, t_ns)
         return order
 
+    @property
+    def dropped(self) -> int:
+        """How many messages are missing in the recording."""
+        return self._log.dropped
+
     def finish(self, said: bool | None) -> None:
         """An operator ends the episode with the next tick. `said`: whether it is a success, None to
         leave that to the task or the world."""
@@ -160,14 +165,18 @@ class Episode:
             self._log.event(t_ns, EventKind.SPEED, "info", f"risk: {text}", numbers=numbers)
         self.speed = speed
 
-    def command(self, q: Vec, tick: Tick) -> None:
-        """Send the joint positions `q` (n,) [rad] to the arm at `tick`, and to the jaws what the
-        chunk wants of them, as far as the guard allows it. Raises DeviceError."""
-        self.q_sent[:] = q
-        self._station.arm_device.command(q, deadline_ns=tick.deadline_ns)
+    def command(self, sent: Decision, tick: Tick) -> None:
+        """Send the joint positions that the guard has decided on to the arm at `tick`, and to the
+        jaws what the chunk wants of them, as far as the guard allows it. While the guard brakes or
+        holds the arm the jaws keep what they were last sent: the chunk goes on without the arm, and
+        would open them where it does not stand. Raises DeviceError."""
+        self.q_sent[:] = sent.q
+        self._station.arm_device.command(sent.q, deadline_ns=tick.deadline_ns)
         player = self.planner.player
-        if self._jaws is None or player.grip_kind == "none" or not math.isfinite(player.grip):
-            return  # the joints of a grip that is no number are NaN too: the guard refuses them
+        if self._jaws is None or sent.braking:
+            return
+        if player.grip_kind == "none" or not math.isfinite(player.grip):
+            return
         allowed = self._guard.jaws(player.grip, player.grip_force)
         if allowed.finding is not FINE and tick.t_ns - self._grip_said_ns >= NS:
             self._grip_said_ns = tick.t_ns

@@ -143,6 +143,11 @@ class NullLog:
             )
         )  # fmt: skip
 
+    @property
+    def dropped(self) -> int:
+        """How many messages the recording could not take."""
+        return 0
+
     def add(self, event: Event) -> None:
         """Keep `event` in `events`."""
         self.events.append(event)
@@ -242,6 +247,11 @@ class EpisodeLog(NullLog):
             overwrite=overwrite, view=view,
         )  # fmt: skip
         self.audit = Audit(realtime)
+
+    @property
+    def dropped(self) -> int:
+        """How many messages found no room, since the disk was too slow for them."""
+        return self.recorder.dropped
 
     def __enter__(self) -> EpisodeLog:
         return self

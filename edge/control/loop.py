@@ -127,6 +127,7 @@ class Loop:
             if self.watchdog is not None:
                 self.watchdog.arm(log.path)
             end, tick = self._run(episode, log)
+            station.arm_device.stop()  # before the watchdog is disarmed: a stop that hangs is seen
         except BaseException as e:
             # An arm that does not answer, or a full disk, must not hide the first error.
             said = [f"{type(e).__name__}: {e}"]
@@ -147,7 +148,6 @@ class Loop:
                 self.watchdog.disarm()
             if self.observer is not None:
                 self.observer.end()
-        station.arm_device.stop()
         if episode.why:
             text = f"{end}: {episode.why}"
             log.event(station.clock.now(), EventKind.FAULT, "error", text, end)
@@ -193,7 +193,7 @@ class Loop:
         deadline, dt, start_ns = planner.deadline, self.dt, rate.start_ns
         instructions = self._instructions
         signals: Signals | None = None
-        stamps, now = log.stamps, perf_counter_ns
+        stamps, now, clock = log.stamps, perf_counter_ns, self.station.clock
         for tick in rate:
             t_ns = tick.t_ns
             log.begin()
@@ -219,7 +219,7 @@ class Loop:
             if pro is not None:
                 if e.line_begun:
                     pro.begin_line()
-                signals = pro.step(row.data, tick.index)
+                signals = pro.step(row.data, tick.index, tick.missed)
                 e.reward += pro.reward_now
                 if pro.updated:
                     e.trace.add(elapsed, signals, e.force, task.retries)
@@ -231,10 +231,11 @@ class Loop:
             wanted = deadline.sample(t_ns, e.speed)
             row.watchdog = deadline.mode is not Mode.FOLLOW
             sent = guard.apply(
-                wanted, state=state, wrench=contact, now_ns=t_ns, command_t_ns=t_ns, signals=signals
-            )
+                wanted, state=state, wrench=contact, now_ns=clock.now(), command_t_ns=t_ns,
+                signals=signals,
+            )  # fmt: skip
             stamps[5] = now()
-            e.command(sent.q, tick)
+            e.command(sent, tick)
             stamps[6] = now()
             deadline.sent(e.q_sent)
             if deadline.changed:

@@ -65,8 +65,8 @@ def misfits(loop: LoopConfig, policy: About) -> Iterator[ConfigError]:
 
 
 def _every(loop: LoopConfig, policy: About) -> int:
-    """The ticks between two questions to the policy, whether they fit or not."""
-    single = policy.actions.chunk == 1  # then an answer is made for one period of the policy
+    """The ticks between two questions to the policy; `misfits` checks whether that suits it."""
+    single = policy.actions.chunk == 1  # such a policy is asked once per step
     usual = 1.0 / policy.actions.dt_s if single else USUAL_HZ
     return max(1, round(loop.hz / (loop.policy_hz or policy.needs.rate_hz or usual)))
 

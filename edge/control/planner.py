@@ -3,6 +3,8 @@ turns chunks into the joint reference of each tick."""
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from headway.clock import NS, Tick
@@ -60,7 +62,8 @@ class Planner:
         self._station, self._senses, self._worker = station, senses, worker
         self._guard, self._log = guard, log
         dt_s = 1.0 / loop.hz
-        limits = station.arm_device.limits
+        # Motion is planned within what the guard allows, so that it refuses nothing of it.
+        limits = station.settings.guard.allowed(station.arm_device.limits)
         lengths = lengths_s(limits, dt_s)
         self.player = (
             ChunkPlayer(n, dt_s, lengths=lengths)
@@ -69,17 +72,16 @@ class Planner:
         )
         self.deadline = Deadline(self.player, limits, dt_s, loop.chunk_max_age_s)
         self._check = cfg.chunk_check if cfg else "off"
-        self._every = pace.every if pace else 1
-        # The policy is asked halfway between two ticks of PRO's head, so that no tick does both.
-        self._phase = min(round(loop.hz / loop.pro_hz) // 2, self._every - 1)
         about = worker.about if worker else None
         self._state_vector: StateVector | None = None
         self._history: History | None = None
-        if about is not None:
+        if about is not None and pace is not None:
             self._state_vector = StateVector(
                 about.state_names, station.model.joints, station.stroke
             )
-            self._history = History(about.needs, self._every, self._phase, loop.hz)
+            # It is asked halfway between two ticks of PRO's head, so that no tick does both.
+            phase = min(round(loop.hz / loop.pro_hz) // 2, pace.every - 1)
+            self._history = History(about.needs, pace.every, phase, loop.hz)
         self.instruction = ""
         self._chunk_reason = Reason.OK
         self.failed = self.last_failure = ""
@@ -139,10 +141,10 @@ class Planner:
         if worker is None or history is None:
             return
         try:
-            if history.due(tick.index):
+            if history.due(tick.index, tick.missed):
                 seen = self._see(worker, tick.t_ns, row, goal, signals)
                 past = history.add(tick.index, seen)
-                if tick.index % self._every == self._phase and seen is not None:
+                if seen is not None and history.asks(tick.index, tick.missed):
                     worker.submit(self._observation(tick.t_ns, seen, past))
             ready = worker.take(tick.t_ns)
         except Refused as e:
@@ -243,9 +245,9 @@ class Planner:
     def _see(
         self, worker: Worker, t_ns: int, row: Row, goal: Pose | None, signals: Signals | None
     ) -> Moment | None:
-        """What the policy wants to see, None where a part of it is missing. From NaN inputs a
-        network would compute actions that mean nothing, so no new chunk is asked for: the old one
-        runs out, then the arm stops."""
+        """What the policy wants to see, None where a part of it is missing or no finite number.
+        From such inputs a network would compute actions that mean nothing, so no new chunk is asked
+        for: the old one runs out, then the arm stops."""
         images = self._senses.frames(t_ns)
         if any(name not in images for name in worker.about.cameras):
             return None
@@ -254,7 +256,8 @@ class Planner:
         state = np.empty(len(vector.names), np.float32)
         base = self._station.chain.pose(self.player.raw)
         vector.fill(row.view, state, base=base, goal=goal, signals=signals)
-        unknown = [n for n, x in zip(vector.names, state.tolist(), strict=True) if x != x]
+        named = zip(vector.names, state.tolist(), strict=True)
+        unknown = [name for name, x in named if not math.isfinite(x)]
         if unknown:
             self._senses.trouble = f"the policy wants {', '.join(unknown)}, which no sensor gives"
             self._log.once(t_ns, "state", self._senses.trouble)

@@ -11,7 +11,7 @@ from msgspec import Meta, structs
 
 from headway import config
 from headway.config import Hertz, Seconds, SecondsOrNone
-from headway.drivers import Asked, device_config
+from headway.drivers import Asked, device_config, device_paths
 from headway.edge.control import tasks
 from headway.edge.control.payload import ToolConfig
 from headway.edge.control.tasks import TaskSettings
@@ -23,6 +23,10 @@ from headway.errors import ConfigError
 
 FilePath = Annotated[str, Meta(min_length=1)]
 EXPERT = "expert"  # the kind of policies that are scripted, and the key of their name
+# The sections that hold the table of one device, and the folders of `drivers` with its kinds.
+DEVICE_FOLDERS = {
+    "arm": "arms", "ft": "ft", "gripper": "grippers", "station": "stations", "input": "inputs"
+}  # fmt: skip
 LONGEST_TICKS = 10_000_000  # of an episode, 5.5 h at 500 Hz: memory is kept for every tick
 
 
@@ -104,6 +108,12 @@ class Settings(config.Struct, frozen=True):
                 f"a risk that stops the robot wants one limit, found guard.risk_max = "
                 f"{self.guard.risk_max:g} and risk.abort_alpha = {self.risk.abort_alpha:g}: leave "
                 "one of them out"
+            )
+        if self.loop.grip_force > self.guard.grip_force_max:
+            raise ValueError(
+                f"loop.grip_force, which closes the jaws where the policy asks for no force, wants "
+                f"at most guard.grip_force_max = {self.guard.grip_force_max:g} N, found "
+                f"{self.loop.grip_force:g}"
             )
         if self.pro is not None and not divides(self.loop.pro_hz, self.loop.hz):
             raise ValueError(
@@ -208,7 +218,19 @@ def load(path: Path | str) -> Settings:
             cell = {**cell, "file": str(folder / name)}
         settings = structs.replace(settings, cell=cell)
     check_devices(settings, where)
-    return settings
+    return _with_device_paths(settings, folder)
+
+
+def _with_device_paths(settings: Settings, folder: Path) -> Settings:
+    """`settings`, which have been checked, with the paths in the tables of devices made absolute,
+    from `folder` on."""
+    made: dict[str, Any] = {}
+    for section, kinds in DEVICE_FOLDERS.items():
+        table = getattr(settings, section)
+        if table is not None:
+            made[section] = device_paths(kinds, table, folder)
+    made["camera"] = [device_paths("cameras", table, folder) for table in settings.camera]
+    return structs.replace(settings, **made)
 
 
 def _with_model(table: dict[str, Any], key: str, folder: Path) -> dict[str, Any]:
@@ -224,15 +246,10 @@ def check_devices(settings: Settings, where: str) -> None:
     """Check the tables of all devices, of the task and of the cell before any device is opened.
     Raises ConfigError, which names the file `where`, the section and the key."""
     place = f"{where}: "
-    device_config("arms", settings.arm, f"{place}[arm]")
-    if settings.ft is not None:
-        device_config("ft", settings.ft, f"{place}[ft]")
-    if settings.gripper is not None:
-        device_config("grippers", settings.gripper, f"{place}[gripper]")
-    if settings.station is not None:
-        device_config("stations", settings.station, f"{place}[station]")
-    if settings.input is not None:
-        device_config("inputs", settings.input, f"{place}[input]")
+    for section, kinds in DEVICE_FOLDERS.items():
+        table = getattr(settings, section)
+        if table is not None:
+            device_config(kinds, table, f"{place}[{section}]")
     cameras(settings, place)
     policy(settings, place)
     task(settings, place)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Annotated, Literal, NamedTuple
 
 from msgspec import Meta
 
 from headway.config import INFINITE, SecondsOrNone, Struct
 from headway.drivers.capsules import Capsule, Xyz
+from headway.types import Limits
 
 # A number where infinity is a value too, and means "no limit".
 Limit = Annotated[float, INFINITE]
 Radius = Annotated[float, Meta(ge=0.0)]  # [m]
+RESET_MOST = 0.02  # [rad]
 Corner = tuple[Limit, Limit, Limit]
 
 
@@ -81,7 +84,9 @@ class GuardConfig(Struct, frozen=True, kw_only=True):
     max_command_age_s: float = 0.1
     position_margin: float = 0.0  # [rad], taken off both position limits of every joint
     workspace_margin: float = 0.0  # [m], taken off every face of the box
-    reset_tolerance: float = 0.01  # [rad] that the measured start may lie outside the limits
+    # How far outside its limits a joint may stand at the start [rad]. From outside the arm's own
+    # limits the first command moves it inside at once, so this is at most RESET_MOST.
+    reset_tolerance: float = 0.01
     dq_scale: float = 1.0  # fractions of the arm's own limits, 0 < x <= 1
     ddq_scale: float = 1.0
     dddq_scale: float = 1.0
@@ -103,6 +108,18 @@ class GuardConfig(Struct, frozen=True, kw_only=True):
     fixed_capsules: tuple[FixedCapsule, ...] = ()
     boxes: tuple[Box, ...] = ()
 
+    def allowed(self, arm: Limits) -> Limits:
+        """The limits that the guard holds an arm to whose own limits are `arm`: the position limits
+        without `position_margin`, the rates times their scales."""
+        return replace(
+            arm,
+            q_min=arm.q_min + self.position_margin,
+            q_max=arm.q_max - self.position_margin,
+            dq_max=arm.dq_max * self.dq_scale,
+            ddq_max=arm.ddq_max * self.ddq_scale,
+            dddq_max=arm.dddq_max * self.dddq_scale,
+        )
+
     def __post_init__(self) -> None:
         for key in ("dq_scale", "ddq_scale", "dddq_scale", "force_release"):
             if not 0.0 < getattr(self, key) <= 1.0:
@@ -114,6 +131,11 @@ class GuardConfig(Struct, frozen=True, kw_only=True):
         for key in ("position_margin", "workspace_margin", "reset_tolerance", "collision_margin"):
             if not 0.0 <= getattr(self, key) < math.inf:
                 raise ValueError(f"{key} wants a number >= 0, found {getattr(self, key)}")
+        if self.reset_tolerance > RESET_MOST:
+            raise ValueError(
+                f"reset_tolerance wants at most {RESET_MOST} rad, found {self.reset_tolerance}: "
+                "jog the arm inside its limits instead"
+            )
         if self.risk_max is not None and not 0.0 <= self.risk_max <= 1.0:
             raise ValueError(f"risk_max wants 0..1 or nothing, found {self.risk_max}")
         if self.risk_max is None and self.risk_after_s > 0.0:

@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -107,15 +108,10 @@ class Guard:
     ) -> None:
         if not 0.0 < period_s < math.inf:
             raise ValueError(f"guard wants a period > 0, found {period_s} s")
-        self.cfg, self.period_s = cfg, period_s
-        rows = [
-            (limits.q_min, 1.0, cfg.position_margin),
-            (limits.q_max, 1.0, -cfg.position_margin),
-            (limits.dq_max, cfg.dq_scale, 0.0),
-            (limits.ddq_max, cfg.ddq_scale, 0.0),
-            (limits.dddq_max, cfg.dddq_scale, 0.0),
-        ]
-        columns = np.array([np.asarray(x, np.float64) * k + d for x, k, d in rows]).T.tolist()
+        self.cfg, self.period_s, self.limits = cfg, period_s, limits
+        allowed = cfg.allowed(limits)
+        rows = (allowed.q_min, allowed.q_max, allowed.dq_max, allowed.ddq_max, allowed.dddq_max)
+        columns = np.array([np.asarray(x, np.float64) for x in rows]).T.tolist()
         self._joints = [Joint(lo, hi, v, a, j, period_s) for lo, hi, v, a, j in columns]
         self.n = n = len(self._joints)
         self._shape = (n,)
@@ -129,10 +125,13 @@ class Guard:
         frames, upright = 0, True
         if isinstance(fk, Chain):
             body, frames, upright = fk.body, len(fk.steps) + 1, fk.upright
-        self._core = guard_native.make(
-            impl, self._joints, period_s, box, cfg.lever_m, cfg.mode == "clamp",
-            self._command, self._out.q, fk, collision.scene(cfg, body, frames, upright),
+        self._made_by = partial(
+            guard_native.make, impl=impl, period_s=period_s, box=box, lever_m=cfg.lever_m,
+            clamp=cfg.mode == "clamp", command=self._command, out=self._out.q, fk=fk,
+            scene=collision.scene(cfg, body, frames, upright),
         )  # fmt: skip
+        self._core = self._made_by(joints=self._joints)
+        self._holds = self._joints  # the joints that the core has
         self._ready = self._stopped = False
         self._tripped = self._risky = FINE  # what latched: FORCE or POWER; RISK
         if risk is None and cfg.risk_max is not None:
@@ -150,7 +149,11 @@ class Guard:
         """Start at rest at `q_measured` (n,) [rad]. A stop is over, and the time that PRO's risk
         has lasted begins anew; what is latched stays latched.
 
-        Raises CommandRejected if the arm stands outside its limits or the position is no position.
+        A joint that stands outside the guard's limits, by `reset_tolerance` at most, may stay there
+        until the next `reset` and move back, but not further out. Outside the arm's own limits no
+        arm takes a command: such a joint starts at the limit.
+
+        Raises CommandRejected if the arm stands further out or the position is no position.
         """
         q = np.asarray(q_measured, dtype=np.float64)
         if q.shape != (self.n,) or not np.isfinite(q).all():
@@ -164,7 +167,11 @@ class Guard:
                     f"guard wants joint {k} in {joint.lo:.4f}..{joint.hi:.4f} rad to start, found "
                     f"{x:.4f}: jog the arm inside its limits first"
                 )
-            self._out.q[k] = inside
+        self._out.q[:] = start = np.clip(q, self.limits.q_min, self.limits.q_max)
+        pairs = zip(self._joints, start.tolist(), strict=True)
+        joints = [joint.reaching(x) for joint, x in pairs]
+        if joints != self._holds:  # an arm that starts inside its limits, as usual, keeps its core
+            self._core, self._holds = self._made_by(joints=joints), joints
         self._core.start()
         self._jaws.reset()
         self._above = 0
@@ -285,7 +292,10 @@ class Guard:
         latched: it is reported, as it was found, until all three are well below their limits."""
         cfg = self.cfg
         if wrench is None:
-            return Finding(Reason.NO_WRENCH) if cfg.require_wrench else self._tripped
+            # Without the arm's state nothing is known of the wrench at the tool either: then the
+            # state is what is missing, and `_status` says so.
+            missing = cfg.require_wrench and state is not None
+            return Finding(Reason.NO_WRENCH) if missing else self._tripped
         try:
             fx, fy, fz = wrench.force.tolist()
             mx, my, mz = wrench.torque.tolist()

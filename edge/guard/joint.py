@@ -61,6 +61,14 @@ class Joint:
         self._far = v_max * period_s * (self._trial.n + a_max / self._trial.h + 3.0)
         self.start(lo)
 
+    def reaching(self, q: float) -> Joint:
+        """This joint where `q` [rad] lies within its position limits, else one whose limits reach
+        just as far."""
+        if self.lo <= q <= self.hi:
+            return self
+        lo, hi = min(self.lo, q), max(self.hi, q)
+        return Joint(lo, hi, self.v_max, self.a_max, self.j_max, self._T)
+
     def constants(self) -> tuple[float, ...]:
         """What the compiled joint is made of, (8,): the limits `lo`, `hi`, `v_max`, `a_max` and
         `j_max`; the acceleration limit and the acceleration's largest step per tick, both

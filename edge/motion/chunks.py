@@ -48,10 +48,10 @@ _KEPT = 8  # older chunks that an ensemble keeps at most
 
 
 def lengths_s(limits: Limits, dt: float) -> tuple[float, float, float]:
-    """The lengths [s] of the three moving averages for an arm with these `limits`, at ticks of `dt`
-    [s]: TAPS_S, or what it takes for a velocity step of ORDINARY_STEP to stay within the smallest
-    acceleration and jerk limit of a joint. From dv/T1 and dv/(T1*T2) above, T1 is then
-    dv/acceleration and T2 is dv/(jerk*T1), both rounded up to whole ticks."""
+    """The lengths [s] of the three moving averages for the `limits` that the guard holds an arm to,
+    at ticks of `dt` [s]: TAPS_S, or what it takes for a velocity step of ORDINARY_STEP to stay
+    within the smallest acceleration and jerk limit of a joint. From dv/T1 and dv/(T1*T2) above, T1
+    is then dv/acceleration and T2 is dv/(jerk*T1), both rounded up to whole ticks."""
     first, second, third = TAPS_S
     first = max(first, _up(ORDINARY_STEP / float(limits.ddq_max.min()), dt))
     second = max(second, _up(ORDINARY_STEP / (float(limits.dddq_max.min()) * first), dt))

@@ -7,7 +7,7 @@ Those are samples q_k with the backward differences v_k (velocity) and a_k (acce
 period T, not a continuous curve. The stop starts at q_k with the acceleration a_k and the velocity
 v_k + a_k T / 2: with a jerk j, its next samples then have the accelerations a_k + j T / 6,
 a_k + j T, ..., so the third difference stays within the jerk limit across the seam. The stop uses
-only `_SHARE` of the arm's acceleration and jerk limits, so that rounding does not make the guard
+only `_SHARE` of the acceleration and jerk limits, so that rounding does not make the guard
 refuse it. The guard checks each of its samples like any command; if it refuses one, it brakes by
 its own law.
 """
@@ -25,7 +25,7 @@ from headway.edge.motion.stop import StopTrajectory
 from headway.errors import CommandRejected
 from headway.types import Limits, Vec
 
-_SHARE = 0.9  # of the arm's acceleration and jerk limits
+_SHARE = 0.9  # of the acceleration and jerk limits
 
 
 class Mode(IntEnum):
@@ -42,8 +42,8 @@ class Deadline:
     reason in words; `changed` is True on the tick on which the mode changes."""
 
     def __init__(self, player: ChunkPlayer, limits: Limits, dt_s: float, max_age_s: float) -> None:
-        """`player` holds the chunk; `limits` of the arm; `dt_s` [s] per tick; `max_age_s` [s]: a
-        chunk made from an older observation is not followed."""
+        """`player` holds the chunk; `limits` are those that the guard holds the arm to; `dt_s` [s]
+        per tick; `max_age_s` [s]: a chunk made from an older observation is not followed."""
         self._player, self._dt = player, dt_s
         self._max_age_ns = round(max_age_s * NS)
         gentle = replace(limits, ddq_max=limits.ddq_max * _SHARE, dddq_max=limits.dddq_max * _SHARE)

@@ -52,14 +52,11 @@ class Follow:
         return out
 
 
-def follow(limits: Limits, guard: tuple[float, float, float, float], dt_s: float) -> Follow:
-    """What an arm with `limits` may do below a guard with (position_margin, dq_scale, ddq_scale,
-    dddq_scale): `SHARE` of it. The chunk player makes an acceleration of a velocity step by a mean
-    over 0.08 s at least and, for steps up to 1 rad/s, a jerk within the arm's limit
-    (`headway.edge.motion.chunks.lengths_s`), so two steps of a T that follow each other stay below
-    both."""
-    margin, dq, ddq, dddq = guard
-    speed = SHARE * dq * limits.dq_max
-    acceleration = np.minimum(SHARE * ddq * limits.ddq_max, SHARE * 0.5 * dddq / dt_s)
-    inside = margin + INSIDE_RAD
-    return Follow(limits.q_min + inside, limits.q_max - inside, speed, acceleration, dt_s)
+def follow(allowed: Limits, dt_s: float) -> Follow:
+    """How an arm whose guard has the limits `allowed` follows a person: with `SHARE` of them. The
+    chunk player makes an acceleration of a velocity step by a mean over 0.08 s at least and, for
+    steps up to 1 rad/s, a jerk within these limits (`headway.edge.motion.chunks.lengths_s`), so two
+    steps of a T that follow each other stay below both."""
+    acceleration = np.minimum(SHARE * allowed.ddq_max, SHARE * 0.5 / dt_s)
+    low, high = allowed.q_min + INSIDE_RAD, allowed.q_max - INSIDE_RAD
+    return Follow(low, high, SHARE * allowed.dq_max, acceleration, dt_s)

@@ -135,14 +135,12 @@ class ProOperator:
         if self.info.about == "line":
             self._unsettled = self._settling
 
-    def due(self, tick: int) -> bool:
-        """Whether the head runs at the tick with the index `tick`."""
-        return tick % self._every == 0
-
-    def step(self, row: np.void, tick: int) -> Signals:
-        """The signals after the telemetry row `row`, at the tick with the index `tick`. The head
-        runs every hz / head_hz ticks; on the ticks in between, its last signals are returned."""
-        self.updated = self.due(tick)
+    def step(self, row: np.void, tick: int, missed: int = 0) -> Signals:
+        """The signals after the telemetry row `row`, at the tick with the index `tick`, before
+        which the loop has skipped `missed` ticks. The head runs every hz / head_hz ticks, and where
+        that tick was skipped at the next one; on the ticks in between, its last signals are
+        returned."""
+        self.updated = tick % self._every <= missed
         self.reward_now = 0.0
         if not self.updated:
             self.stream.push(row)

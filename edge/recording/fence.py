@@ -2,8 +2,9 @@
 
 x86 lets every core see the stores of another one in their order, and does loads in order. arm64
 promises neither: a counter that was stored after the numbers it announces may be seen before them.
-A fence is an acquire and a release fence in one (C++17, 32.9): what the code does before it is done
-before what it does after it, but for a load after a store, on which nothing here relies.
+A fence is an acquire and a release fence in one (C++17, 32.9): all loads and stores before it take
+effect before all those after it, with one exception: a store before and a load after it may be
+swapped. Nothing here depends on that pair.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ import os
 import select
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +26,7 @@ from headway.edge.recording.tap import Feed
 from headway.errors import RecordingError
 
 _START_S = 60.0
+SILENT_S = 3.0  # a writer that takes nothing for so long while there is something to take hangs
 
 
 class Link:
@@ -46,6 +48,7 @@ class Link:
     ) -> None:
         self.path, self.lossless = path, lossless
         self.acknowledged = 0  # set by `close`; until then it is in the ring's header
+        self._taken, self._taken_s = -1, 0.0  # of the notes, and when that was first seen [s]
         memory = os.memfd_create("headway-recorder")
         os.ftruncate(memory, PAYLOAD + max(capacity, len(setup)))
         self.ring = Ring(memory)
@@ -98,17 +101,18 @@ class Link:
         self.knock(ring.SOON)  # a writer that is gone must not go unnoticed
         return True
 
-    def ask(self, op: int, value: int = 0) -> None:
-        """Something else than a message; waits for room. Raises RecordingError."""
+    def ask(self, op: int, value: int = 0, timeout: float | None = None) -> None:
+        """Something else than a message; waits for room, for `timeout` [s] at most. Raises
+        RecordingError."""
         taken = self.ring.words[ring.TAKEN]
         while not self.pen.ask(op, value):
-            taken = self._until_taken(taken, "read messages")
+            taken = self._until_taken(taken, "read messages", timeout)
         self.knock()
 
-    def _until_taken(self, taken: int, what: str) -> int:
+    def _until_taken(self, taken: int, what: str, timeout: float | None = None) -> int:
         """More than `taken` notes; how many now."""
         words = self.ring.words
-        self.wait(lambda: words[ring.TAKEN] > taken, None, what)
+        self.wait(lambda: words[ring.TAKEN] > taken, timeout, what)
         return words[ring.TAKEN]
 
     def knock(self, when: bytes = ring.NOW) -> None:
@@ -148,12 +152,15 @@ class Link:
             poll.poll(None if rest is None else rest * 1000)
 
     def check(self, written: int | None) -> None:
-        """Raise RecordingError when the writer is in trouble."""
+        """Raise RecordingError when the writer is in trouble; in real time also when it hangs."""
         state = self.ring.words[ring.STATE]
-        if state == ring.DONE or (state != ring.FAILED and self._writer.poll() is None):
+        if state == ring.DONE:
             return
-        of = f" of {written}" if written is not None else ""
-        kept = f"the first {self.ring.words[ring.ACKNOWLEDGED]}{of} messages are in the file"
+        if state != ring.FAILED and self._writer.poll() is None:
+            if not self.lossless:
+                self._moves(written)
+            return
+        kept = self._kept(written)
         if state == ring.FAILED:
             raise RecordingError(
                 f"cannot record to {self.path}: {self.ring.error}; {kept}: free space or choose "
@@ -166,18 +173,55 @@ class Link:
             f"{how}; {kept}: look for what ended it (too little memory?), then run again"
         )
 
+    def _kept(self, written: int | None) -> str:
+        of = f" of {written}" if written is not None else ""
+        return f"the first {self.ring.words[ring.ACKNOWLEDGED]}{of} messages are in the file"
+
+    def _moves(self, written: int | None) -> None:
+        """Raise RecordingError where the writer has taken nothing for SILENT_S."""
+        words, now = self.ring.words, time.monotonic()
+        taken = words[ring.TAKEN]
+        if taken != self._taken or taken == words[ring.NOTED]:
+            self._taken, self._taken_s = taken, now
+        elif now - self._taken_s > SILENT_S:
+            raise RecordingError(
+                f"wanted the recorder to write to {self.path}, found that it has taken nothing for "
+                f"{SILENT_S:g} s; {self._kept(written)}: the disk hangs (a network drive?): "
+                "choose another place"
+            )
+
     def close(self, dropped: int, written: int) -> None:
-        """Let the writer finish and wait for it. Raises RecordingError."""
+        """Let the writer finish and wait for it. Raises RecordingError, also where the writer does
+        not get on for SILENT_S: it is left alone then, and closes the file once the disk lets it.
+        """
         try:
-            with contextlib.suppress(RecordingError):  # the second check tells
-                self.ask(ring.CLOSE, dropped)
+            with contextlib.suppress(RecordingError):  # what follows tells
+                self.ask(ring.CLOSE, dropped, None if self.lossless else SILENT_S)
             os.close(self._bell)
             self._bell = -1
+            self._until_done(written)
             self._writer.wait()
             self.check(written)
         finally:
             self.acknowledged = self.ring.words[ring.ACKNOWLEDGED]
             self._release()
+
+    def _until_done(self, written: int) -> None:
+        """Wait until the writer has ended. Raises RecordingError where it stands still."""
+        words, so_far = self.ring.words, (-1, -1)
+        while True:
+            try:
+                self._writer.wait(SILENT_S)
+                return
+            except subprocess.TimeoutExpired:
+                before, so_far = so_far, (words[ring.TAKEN], words[ring.ACKNOWLEDGED])
+            if so_far == before:
+                threading.Thread(target=self._writer.wait, daemon=True).start()  # leaves no zombie
+                raise RecordingError(
+                    f"wanted the recorder to close {self.path}, found that it has not got on for "
+                    f"{SILENT_S:g} s; {self._kept(written)}: the disk hangs; process "
+                    f"{self._writer.pid} closes the file once it no longer does"
+                )
 
     def _release(self) -> None:
         for fd in (self._bell, self._status):

@@ -4,9 +4,10 @@ written, and a ring of payloads.
 It is an anonymous memfd: nothing is left behind under any name when both are killed. Positions
 count bytes for ever; a payload lies in one piece at `pos % capacity`. The loop owns the head and
 `noted`, the writer `consumed` and `taken`. A loop with deadlines makes no system call per message:
-waking another process costs it more than the copy. So the writer looks by itself, and takes what
-was noted before it last slept: by then also a CPU that reorders stores has made the payload
-visible. A byte through the doorbell pipe is a system call of both sides, and orders it at once.
+waking another process costs it more than the copy. So the writer polls, and processes only the
+notes that it already saw when it polled before: a CPU that reorders stores has published their
+payload by then. A byte through the doorbell pipe makes it process everything at once: the system
+calls on both sides order the memory accesses.
 """
 
 from __future__ import annotations

@@ -151,6 +151,11 @@ def _run(config: Path, run: RunOptions, ending: Ending, console: Console) -> int
                         ),
                         soft_wrap=True,
                     )
+                    if episode.dropped:
+                        progress.console.print(
+                            f"  [yellow]{episode.dropped} messages are not in the recording: the "
+                            "disk was too slow for them[/yellow]", soft_wrap=True,
+                        )  # fmt: skip
                     progress.advance(bar)
                     if run.report:
                         from headway.tools.report import write_report

@@ -156,9 +156,8 @@ def person(device: Input, station: Station, session: Session, say: Callable[[str
     space = device.actions
     if space.space != "joint":
         return Teleop(steering, target)
-    g = station.settings.guard
-    scales = (g.position_margin, g.dq_scale, g.ddq_scale, g.dddq_scale)
-    joints = follow(station.arm_device.limits, scales, space.dt_s)
+    allowed = station.settings.guard.allowed(station.arm_device.limits)
+    joints = follow(allowed, space.dt_s)
     return Teleop(steering, target, joints, station.model.joints)
 
 

@@ -78,7 +78,7 @@ class ProcessWorker:
         self.warm_up_ns: list[int] = []
         self.restarts = 0  # over all episodes
         self._exchange: Exchange | None = None
-        self._left = 0
+        self._left = self._care.restarts  # it may also end before the first episode
         self._instruction: str | None = None
         self._trouble = self._gone = ""
         self._closing = threading.Event()

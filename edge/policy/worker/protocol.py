@@ -17,6 +17,7 @@ from headway.actions import ActionSpace
 from headway.edge.motion.chunks import GripKind, JointChunk
 from headway.edge.policy.policy import FrameShape, Ready
 from headway.edge.policy.worker.tensors import Fields
+from headway.errors import PolicyError
 from headway.types import Chunk, Frame, Moment, Observation, Pose
 
 DESCRIBE, MEMORY, READY = b"D", b"M", b"R"  # the handshake, in this order
@@ -34,9 +35,15 @@ SLOT = struct.Struct("<cxHIQQ")
 
 
 def pack(kind: bytes, content: Mapping[str, Any]) -> bytes:
-    """A message of one of the kinds above with `content` as JSON. Sockets refuse one that is longer
-    than LONGEST bytes: whoever passes text on cuts it first."""
-    return kind + json.dumps(content).encode()
+    """A message of one of the kinds above with `content` as JSON. Raises PolicyError for one that
+    is longer than LONGEST bytes, of which the other side would lose the rest."""
+    message = kind + json.dumps(content).encode()
+    if len(message) > LONGEST:
+        raise PolicyError(
+            f"wanted a message of at most {LONGEST} bytes between the loop and its policy, found "
+            f"{len(message)}: shorten what it lists (instructions, names) or says"
+        )
+    return message
 
 
 def unpack(message: bytes) -> Any:
