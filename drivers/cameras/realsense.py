@@ -65,6 +65,48 @@ class Config(config.Struct, frozen=True):
     stop_s: config.Seconds = 1.0  # so long a stop may take before it is abandoned
 
 
+def apply(cfg: Config, rs: Any, device: Any) -> None:
+    """Set the camera `device` of the library `rs` as `cfg` says, and have it stamp images by its
+    own clock. Raises DeviceError for a value that the camera does not take, and for a setting that
+    it does not have although `cfg` gives one."""
+    option, sensors = rs.option, device.query_sensors()
+    # A D405 has no colour sensor: its colour image is one of the depth sensor's, whose exposure
+    # counts in microseconds.
+    colour = [s for s in sensors if s.is_color_sensor()]
+    unit_us = 100 if colour else 1
+    colour = colour or [s for s in sensors if s.is_depth_sensor()]
+    for sensor in sensors:
+        usual: dict[Any, float] = {option.global_time_enabled: 0.0}
+        asked: dict[Any, float] = {}
+        if sensor.is_depth_sensor():
+            usual[option.emitter_enabled] = float(cfg.emitter)
+        if sensor in colour:
+            usual[option.enable_auto_exposure] = float(not cfg.exposure_us)
+            usual[option.enable_auto_white_balance] = float(not cfg.white_balance_k)
+            if cfg.exposure_us:
+                asked[option.exposure] = cfg.exposure_us / unit_us
+                asked |= {option.gain: float(cfg.gain)} if cfg.gain else {}
+            if cfg.white_balance_k:
+                asked[option.white_balance] = float(cfg.white_balance_k)
+        for what, value in (usual | asked).items():
+            name = str(what).removeprefix("option.")
+            model = about(rs, device, "").model
+            if not sensor.supports(what):
+                if what in asked:
+                    raise DeviceError(
+                        f"wanted {name} = {value:g} of {model}, found that it has no such setting: "
+                        "leave it out"
+                    )
+                continue
+            try:
+                sensor.set_option(what, value)
+            except RuntimeError as e:
+                raise DeviceError(
+                    f"wanted {name} = {value:g} of {model}, found: {e}: choose a value that the "
+                    "camera takes"
+                ) from None
+
+
 def library() -> ModuleType:
     """The module pyrealsense2. Raises Missing, with what to install."""
     try:
@@ -234,7 +276,7 @@ class Pipeline:
             device = self._found(context)
             info = about(rs, device, self._uri)
             identity.check(info, serial=cfg.serial, firmware=cfg.firmware)
-            self._set(device)
+            apply(cfg, rs, device)
             wanted.enable_device(info.serial)
             rate = cfg.rate_hz
             wanted.enable_stream(rs.stream.color, cfg.width, cfg.height, rs.format.rgb8, rate)
@@ -284,33 +326,6 @@ class Pipeline:
         have = ", ".join(sorted(serials)) or "none plugged in"
         todo = "name one with `serial`" if serials else "check its cable and the udev rules"
         raise DeviceError(f"wanted {what}, found {have}: {todo}")
-
-    def _set(self, device: Any) -> None:
-        """The settings of the configuration, and the camera's own clock."""
-        rs, cfg, option = self._rs, self._cfg, self._rs.option
-        for sensor in device.query_sensors():
-            values: dict[Any, float] = {option.global_time_enabled: 0.0}
-            if sensor.is_depth_sensor():
-                values[option.emitter_enabled] = float(cfg.emitter)
-            elif sensor.is_color_sensor():
-                values[option.enable_auto_exposure] = float(not cfg.exposure_us)
-                values[option.enable_auto_white_balance] = float(not cfg.white_balance_k)
-                if cfg.exposure_us:
-                    values[option.exposure] = cfg.exposure_us / 100  # [100 us]
-                    values |= {option.gain: float(cfg.gain)} if cfg.gain else {}
-                if cfg.white_balance_k:
-                    values[option.white_balance] = float(cfg.white_balance_k)
-            for what, value in values.items():
-                if not sensor.supports(what):
-                    continue
-                try:
-                    sensor.set_option(what, value)
-                except RuntimeError as e:
-                    name = str(what).removeprefix("option.")
-                    raise DeviceError(
-                        f"wanted {name} = {value:g} of {about(rs, device, '').model}, found: {e}: "
-                        "choose a value that the camera takes"
-                    ) from None
 
     def grab(self) -> Shot | None:
         playback, rs = self._playback, self._rs
