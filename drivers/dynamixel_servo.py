@@ -3,12 +3,18 @@ control table of the X series.
 
 Their bus watchdog is armed while they have torque: without a packet for `watchdog_s` a servo stops
 and obeys no goal until the watchdog is cleared, which activation does.
+
+Three modes go to positions: 3 within one turn, 4 over several, which is where LeRobot leaves joints
+(its calibrations have offsets of up to half a turn, which mode 3 ignores), and 5 with a limit of
+the current as well, where it leaves the jaw.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+
+from msgspec import structs
 
 from headway.drivers.codecs import dynamixel
 from headway.drivers.codecs.dynamixel import StatusDecoder
@@ -17,7 +23,10 @@ from headway.drivers.servo_family import Packets, Reading, ReadRegisters, Regist
 from headway.errors import DeviceError
 
 _PRESENT, _COUNT = 126, 21  # current or load, velocity, position, trajectory, voltage, temperature
-_OFFSET, _HIGH, _LOW, _WATCHDOG, _VOLTS = 20, 48, 52, 98, 144
+_DRIVE_MODE, _MODE, _OFFSET, _HIGH, _LOW, _WATCHDOG, _VOLTS = 10, 11, 20, 48, 52, 98, 144
+_REVERSE = 1  # the bit of the drive mode that turns a servo the other way
+_POSITION, _EXTENDED, _WITH_CURRENT = 3, 4, 5  # modes that go to a position
+_MOST_OFFSET = 1024  # counts; e-Manual, Homing Offset(20): others are ignored in mode 3
 _WATCHDOG_S = 0.02  # per count of the watchdog
 _SPEED = 0.229 / 60.0 * COUNTS  # counts of position per second, per count of the velocity
 # Model numbers (register 0), after Robotis' own tables: src/actuator.h of Dynamixel2Arduino,
@@ -47,10 +56,10 @@ class DynamixelX:
 
     name, models, baud = "Dynamixel X", MODELS, 1_000_000
     registers = Registers(
-        firmware=(6, 1), model=0, mode=11, position_mode=3, torque=64, goal=116,
-        present=(_PRESENT, _COUNT), lasting=36, limit=100,
+        firmware=(6, 1), model=0, torque=64, goal=116, present=(_PRESENT, _COUNT), lasting=36,
+        limit=100,
     )  # fmt: skip
-    set_up = "with the Dynamixel Wizard, or by `lerobot-setup-motors`"
+    servo_inverts = True  # by bit 0 of register 10, which `lerobot-calibrate` sets
     packets: Packets = dynamixel
 
     def __init__(self, watchdog_s: float = 0.2, ampere_per_count: float = 0.0) -> None:
@@ -65,12 +74,35 @@ class DynamixelX:
     def goal(self, counts: int) -> bytes:
         return counts.to_bytes(4, "little", signed=True)
 
+    def refuse_mode(self, read: ReadRegisters, servo: int, name: str) -> None:
+        """Also raises DeviceError for a homing offset that the servo ignores in its mode."""
+        mode = read(servo, _MODE, 1)[0]
+        if mode not in (_POSITION, _EXTENDED, _WITH_CURRENT):
+            raise DeviceError(
+                f"wanted {name} in a position mode ({_POSITION}, {_EXTENDED} or {_WITH_CURRENT}), "
+                f"found mode {mode}: set register {_MODE} to {_EXTENDED} with the Dynamixel "
+                "Wizard, or by `lerobot-calibrate`"
+            )
+        offset = _signed(read(servo, _OFFSET, 4))
+        if mode == _POSITION and abs(offset) > _MOST_OFFSET:
+            raise DeviceError(
+                f"wanted a homing offset of {name} within -{_MOST_OFFSET} to {_MOST_OFFSET} counts "
+                f"in mode {_POSITION}, found {offset}, which the servo ignores in this mode: it "
+                f"would not stand where it says. Set register {_MODE} to {_EXTENDED} (several "
+                "turns) with the Dynamixel Wizard, or by `lerobot-calibrate`"
+            )
+
     def volts(self, read: ReadRegisters, servo: int) -> float:
         return int.from_bytes(read(servo, _VOLTS, 2), "little") / 10.0
 
     def calibration(self, read: ReadRegisters, motor: Motor) -> Motor:
         offset, high, low = (_signed(read(motor.id, at, 4)) for at in (_OFFSET, _HIGH, _LOW))
-        return Motor(motor.id, motor.drive_mode, offset, low, high)
+        # The other bits of the register do not turn it, and are no part of a calibration.
+        reverse = read(motor.id, _DRIVE_MODE, 1)[0] & _REVERSE
+        drive_mode = motor.drive_mode & ~_REVERSE | reverse
+        return structs.replace(
+            motor, drive_mode=drive_mode, homing_offset=offset, range_min=low, range_max=high
+        )
 
     def reading(self, rows: Sequence[bytes]) -> Reading:
         """Raises DeviceError for a row of another length."""

@@ -17,7 +17,8 @@ from headway.clock import NS, Clock
 from headway.errors import DeviceError, Missing
 from headway.types import Info
 
-KEY, REL, ABS = 1, 2, 3  # types of events, of linux/input-event-codes.h
+SYN, KEY, REL, ABS = 0, 1, 2, 3  # types of events, of linux/input-event-codes.h
+_REPORT, _DROPPED = 0, 3  # of SYN: what belongs together ends; the kernel's buffer was full
 _JOIN_S = 2.0
 
 
@@ -39,6 +40,7 @@ class InputEvents:
         self._relative: dict[int, tuple[float, int]] = {}  # with the time of the event [ns]
         self._held: set[int] = set()
         self._presses: dict[int, int] = {}
+        self._behind = False  # events were lost, and the state was not asked for yet
         self.fault = ""
 
     def open(self) -> None:
@@ -54,7 +56,7 @@ class InputEvents:
             self._absolute[code] = float(info.value)
         self.info = Info(self._what, str(self._device.name), uri=str(self._device.path))
         self.fault = ""
-        self._held, self._relative = set(), {}
+        self._held, self._relative, self._behind = set(), {}, False
         self._ends = os.pipe()
         self._thread = threading.Thread(target=self._run, name=self._what, daemon=True)
         self._thread.start()
@@ -127,7 +129,14 @@ class InputEvents:
             self.fault = str(getattr(e, "strerror", None) or e)
 
     def _take(self, kind: int, code: int, value: int) -> None:
-        if kind == ABS:
+        if kind == SYN and code == _DROPPED:
+            # A release may be among what is lost: nothing is held until the device itself says so.
+            self._held, self._relative, self._behind = set(), {}, True
+        elif self._behind:  # Documentation/input/event-codes.rst: wait for the report, then ask
+            if kind == SYN and code == _REPORT:
+                self._behind = False
+                self._ask()
+        elif kind == ABS:
             self._absolute[code] = float(value)
         elif kind == REL:
             self._relative[code] = (float(value), self._clock.now())
@@ -136,6 +145,13 @@ class InputEvents:
             self._presses[code] = self._presses.get(code, 0) + 1
         elif kind == KEY and value == 0:
             self._held = self._held - {code}
+
+    def _ask(self) -> None:
+        """Ask the device for its buttons and axes as they are now. Raises OSError when it is
+        gone."""
+        for code in self._absolute:
+            self._absolute[code] = float(self._device.absinfo(code).value)
+        self._held = set(self._device.active_keys())
 
     def check(self) -> None:
         """Raises DeviceError when the device is gone, or closed."""

@@ -3,9 +3,9 @@ drivers that starts threads.
 
 In real time, one reader thread per device waits in `read` and keeps the newest sample. In
 lock-step, and for a source that never waits, there is no thread: `latest` itself reads. A device
-that fails is closed, and opened again after a pause that grows with each failure up to 1 s; it is
-given as long for that as it was at the start, since cameras and sensors take seconds to boot.
-Meanwhile `latest` raises Stale once the newest sample is too old.
+that fails is closed, and opened again after a pause that grows with each failure up to 1 s; each
+further attempt to open it has the same timeout as the first, since cameras and sensors take seconds
+to boot. Meanwhile `latest` raises Stale once the newest sample is too old.
 """
 
 from __future__ import annotations

@@ -79,7 +79,7 @@ class ServoArm(ServoDevice):
         self._sent: Vec = np.full(model.n, np.nan)
 
     def open(self, timeout_s: float) -> None:
-        if self.counts.state != "ok":
+        if not self.is_open:
             super().open(timeout_s)
             self.info = replace(self.info, firmware=self.bus.firmware)
             self._active = False
@@ -111,7 +111,6 @@ class ServoArm(ServoDevice):
     def activate(self) -> None:
         reading = self.bus.hold(self.bus.ids)  # with the jaw, so that its commands never wait
         self._sent = self._state(reading).q
-        self.counts.state = "ok"
         self._active = True
 
     def command(self, q: Vec, *, deadline_ns: int) -> Sent:
@@ -164,7 +163,7 @@ def bus_of(
     model = load(cfg.model, cfg.tool)
     names = [*model.joints, *([cfg.jaw] if cfg.jaw else [])]
     path = Path(cfg.calibration).expanduser()  # where LeRobot leaves it: below ~/.cache
-    motors = read(path, names)
+    motors = read(path, names, servo_inverts=family.servo_inverts)
     buses: dict[str, Any] = ctx.worlds.setdefault(WORLD, {})
     if cfg.port not in buses:
         ids = {name: m.id for name, m in motors.items()}

@@ -116,28 +116,23 @@ class ServoBus:
             self.transport.close()
 
     def _find(self) -> None:
-        """Raises DeviceError unless each id is a servo of the right model in position mode."""
+        """Raises DeviceError unless each id is a servo of the right model in a position mode."""
         silent = [f"{name} (id {i})" for name, i in self.names.items() if not self._is_there(i)]
         if silent:
             raise DeviceError(
                 f"wanted {len(self.ids)} servos at {self.transport.uri}, found no answer of "
                 f"{', '.join(silent)}: is the arm's supply on, are all plugs in, is this its port?"
             )
-        family, registers = self.family, self.family.registers
+        family = self.family
         for name, i in self.names.items():
-            model = int.from_bytes(self.read(i, registers.model, 2), "little")
+            model = int.from_bytes(self.read(i, family.registers.model, 2), "little")
             if model not in family.models:
                 numbers = ", ".join(map(str, sorted(family.models)))
                 raise DeviceError(
                     f"wanted a servo {family.name} (model {numbers}) as {name} (id {i}) at "
                     f"{self.transport.uri}, found model {model}: is this the right port?"
                 )
-            mode = self.read(i, registers.mode, 1)[0]
-            if mode != registers.position_mode:
-                raise DeviceError(
-                    f"wanted {name} (id {i}) in position mode, found mode {mode}: set register "
-                    f"{registers.mode} to {registers.position_mode} {family.set_up}"
-                )
+            family.refuse_mode(self.read, i, self._name(i))
 
     def _is_there(self, servo: int) -> bool:
         """Whether `servo` answers a ping."""
@@ -315,8 +310,8 @@ class ServoBus:
     def _sure(
         self, request: bytes, ids: Sequence[int], *, tries: int = _TRIES, despite: bool = False
     ) -> list[Answer]:
-        """The answers of `ids` to `request`, which may be sent several times: a single damaged byte
-        is no absence. Raises as `_ask`."""
+        """The answers of `ids` to `request`, which may be sent several times, so that one damaged
+        byte does not make a servo count as missing. Raises as `_ask`."""
         for _ in range(tries - 1):
             with contextlib.suppress(DeviceError):
                 return self._ask(request, ids, despite=despite)

@@ -2,7 +2,9 @@
 both: a JSON object with, for each motor's name, `id`, `drive_mode`, `homing_offset`, `range_min`
 and `range_max` (lerobot.motors.MotorCalibration; written by `lerobot-calibrate`).
 
-As in LeRobot, the angle 0 is in the middle of the calibrated range.
+As in LeRobot, the angle 0 is in the middle of the calibrated range, and `drive_mode` 1 turns the
+other way: for servos that cannot (Feetech's) the driver inverts, as LeRobot's bus of them does
+(`apply_drive_mode`); those that can (Dynamixel's) were told to when they were calibrated.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
+from msgspec import structs
 
 from headway.errors import ConfigError, DeviceError
 
@@ -20,14 +23,15 @@ RAD = 2.0 * math.pi / COUNTS
 
 
 class Motor(msgspec.Struct, frozen=True):
-    """One motor: positions are counts with its homing offset taken off; `drive_mode` 1 turns the
-    other way."""
+    """One motor: positions are counts as its servo gives them, with its homing offset.
+    `servo_inverts`: whether a servo that `drive_mode` 1 turns the other way does so by itself."""
 
     id: int
     drive_mode: int
     homing_offset: int
     range_min: int
     range_max: int
+    servo_inverts: bool = False  # of the family, see `read`: the file does not say it
 
     @property
     def middle(self) -> float:
@@ -35,9 +39,14 @@ class Motor(msgspec.Struct, frozen=True):
         return (self.range_min + self.range_max) / 2.0
 
     @property
+    def inverted(self) -> bool:
+        """Whether the angle grows as the counts fall."""
+        return bool(self.drive_mode) and not self.servo_inverts
+
+    @property
     def sign(self) -> float:
         """Of the angle over the counts."""
-        return -1.0 if self.drive_mode else 1.0
+        return -1.0 if self.inverted else 1.0
 
     def angle(self, counts: float) -> float:
         """[rad]"""
@@ -50,17 +59,18 @@ class Motor(msgspec.Struct, frozen=True):
     def share(self, counts: float) -> float:
         """0 at one end of the range, 1 at the other; of a jaw: how far it is open."""
         along = (counts - self.range_min) / (self.range_max - self.range_min)
-        return 1.0 - along if self.drive_mode else along
+        return 1.0 - along if self.inverted else along
 
     def at_share(self, share: float) -> int:
         """The position at `share` of the range."""
-        along = 1.0 - share if self.drive_mode else share
+        along = 1.0 - share if self.inverted else share
         return round(self.range_min + along * (self.range_max - self.range_min))
 
 
-def read(path: Path, names: Sequence[str]) -> dict[str, Motor]:
-    """The motors `names` of the calibration file `path`. Raises ConfigError for a file that is
-    missing or does not fit, with what to do."""
+def read(path: Path, names: Sequence[str], *, servo_inverts: bool = False) -> dict[str, Motor]:
+    """The motors `names` of the calibration file `path`, of servos that invert by themselves where
+    `servo_inverts`. Raises ConfigError for a file that is missing or does not fit, with what to
+    do."""
     try:
         found = msgspec.json.decode(path.read_bytes(), type=dict[str, Motor])
     except FileNotFoundError:
@@ -85,16 +95,16 @@ def read(path: Path, names: Sequence[str]) -> dict[str, Motor]:
     ids = [found[n].id for n in names]
     if len(set(ids)) != len(ids):
         raise ConfigError(f"{path}: two motors have the same id, found {ids}")
-    return {n: found[n] for n in names}
+    return {n: structs.replace(found[n], servo_inverts=servo_inverts) for n in names}
 
 
 def check(path: Path, wanted: Mapping[str, Motor], found: Mapping[str, Motor]) -> None:
     """Raises DeviceError where the servos hold another calibration than the file: `found` is what
-    they say, of which homing offset and range are compared."""
+    they say, of which drive mode, homing offset and range are compared."""
     wrong = [
         f"{name} has {part} {getattr(found[name], part)} (the file {getattr(m, part)})"
         for name, m in wanted.items()
-        for part in ("homing_offset", "range_min", "range_max")
+        for part in ("drive_mode", "homing_offset", "range_min", "range_max")
         if getattr(found[name], part) != getattr(m, part)
     ]
     if wrong:

@@ -14,15 +14,13 @@ ReadRegisters = Callable[[int, int, int], bytes]  # servo, address, count
 
 
 class Registers(NamedTuple):
-    """Addresses in a servo's memory: of its `model` (2 bytes), its `mode`, which has to be
-    `position_mode`, its `torque` switch and its `goal`; address and count of its `firmware` and of
-    what is measured, `present`. `lasting` and `limit` (2 bytes each): a limit of the torque that
-    lasts, and the one in force, which begins as `lasting` whenever power comes."""
+    """Addresses in a servo's memory: of its `model` (2 bytes), its `torque` switch and its `goal`;
+    address and count of its `firmware` and of what is measured, `present`. `lasting` and `limit` (2
+    bytes each): a limit of the torque that lasts, and the one in force, which begins as `lasting`
+    whenever power comes."""
 
     firmware: tuple[int, int]
     model: int
-    mode: int
-    position_mode: int
     torque: int
     goal: int
     present: tuple[int, int]
@@ -72,14 +70,15 @@ class Packets(Protocol):
 
 class Family(Protocol):
     """A make of servos: its `models` by number, its `packets`, and what its registers mean.
-    `set_up` says how one is set up. `watchdog`: address, value that clears and value that arms the
-    servo's watchdog for `watchdog_s` [s]; None without one."""
+    `servo_inverts`: whether a servo turns the other way by itself where its calibration says
+    `drive_mode` 1, so that the driver must not. `watchdog`: address, value that clears and value
+    that arms the servo's watchdog for `watchdog_s` [s]; None without one."""
 
     name: str
     models: frozenset[int]
     baud: int
     registers: Registers
-    set_up: str
+    servo_inverts: bool
     watchdog: tuple[int, bytes, bytes] | None
     watchdog_s: float
     packets: Packets
@@ -89,6 +88,10 @@ class Family(Protocol):
 
     def goal(self, counts: int) -> bytes:
         """The goal register for a position [counts]."""
+
+    def refuse_mode(self, read: ReadRegisters, servo: int, name: str) -> None:
+        """Raises DeviceError unless `servo`, called `name`, is in a mode in which it goes to the
+        positions of its calibration."""
 
     def volts(self, read: ReadRegisters, servo: int) -> float:
         """The supply [V] of `servo`."""

@@ -11,10 +11,12 @@ from headway import config
 from headway.drivers import Context
 from headway.drivers.servo_arm import WORLD
 from headway.drivers.servo_bus import ServoBus
-from headway.drivers.servo_calibration import Motor
+from headway.drivers.servo_calibration import COUNTS, Motor
 from headway.drivers.servo_device import ServoDevice
-from headway.errors import ConfigError, DeviceError
+from headway.errors import ConfigError, DeviceError, Stale
 from headway.types import GripperState, Info, Sample, Stamp
+
+_ASIDE = COUNTS // 8  # a jaw that is so far outside its calibrated range is a turn or more away
 
 
 class ServoJawConfig(config.Struct, frozen=True):
@@ -59,9 +61,26 @@ class ServoJaw(ServoDevice):
     def command(self, width: float, *, force: float) -> None:
         if not (math.isfinite(width) and math.isfinite(force)):
             raise DeviceError(f"the jaw wants finite numbers, found width {width}, force {force}")
+        self._refuse_turned()
         self._width_ref = min(max(width, 0.0), self.stroke)
         share = self._width_ref / self.stroke
         self.bus.goal({self._motor.id: self._motor.at_share(share)})
+
+    def _refuse_turned(self) -> None:
+        """Raises DeviceError for a jaw that says it stands far outside its range. A servo that
+        counts several turns forgets them without power, and would go a whole turn to its goal."""
+        try:
+            _, _, reading = self.bus.bus.newest(0, 0.0)
+        except Stale:  # nothing was read yet
+            return
+        motor, at = self._motor, reading.position[self._place]
+        if not motor.range_min - _ASIDE <= at <= motor.range_max + _ASIDE:
+            raise DeviceError(
+                f"wanted the jaw (id {motor.id}) near its calibrated range, {motor.range_min} to "
+                f"{motor.range_max} counts, found it at {at}: is the calibration this arm's? A "
+                "Dynamixel in mode 4 or 5 forgets whole turns while its power is off: move the jaw "
+                "to the middle of its range by hand, switch the power off and on, open it again"
+            )
 
     def stop(self) -> None:
         if self._motor.id in self.bus.holding:

@@ -2,7 +2,8 @@
 perhaps that nobody missed an answer, and torque, goal and all that is in its RAM are gone.
 
 The mark is the torque limit in force: one count (0.1 %) below the one that lasts, from which it
-begins whenever power comes. A limit that somebody has set is a mark as it is, and is left alone.
+begins whenever power comes. If the limit in force already differs from the lasting one, somebody
+has set it: it serves as the mark and is not changed.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import os
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -207,12 +207,15 @@ class StaleStream(StreamSensor):
 
 
 @contextlib.contextmanager
-def streamed(make: Any) -> Iterator[Made]:
-    """A subject behind a serial line with a device at its end, whose drivers `make` makes."""
+def streamed(make: Any, alive: Callable[[], bool] = lambda: True) -> Iterator[Made]:
+    """A subject behind a serial line with a device at its end, which sends while it is `alive`, and
+    whose drivers `make` makes."""
     line, stop = SerialLine(), threading.Event()
 
     def serve() -> None:
         while not stop.wait(1.0 / HZ):
+            if not alive():
+                continue
             force = 5.0 * math.sin(3.0 * time.monotonic())
             body = b"\xa5" + struct.pack("<h", round(100.0 * force))
             line.write(body + modbus(body).to_bytes(2, "little"))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from servo_host import kill_in_motion
-from test_feetech_arm import LATE_S, calibration, fresh, soon, tell_restarts
+from test_feetech_arm import LATE_S, NAMES, calibration, fresh, soon, tell_restarts
 
 from headway.clock import WallClock
 from headway.drivers import Context
@@ -18,6 +18,7 @@ from headway.drivers.codecs.dynamixel import Status, StatusDecoder
 from headway.drivers.dynamixel_servo import DynamixelX
 from headway.drivers.finding import Port, Seen
 from headway.drivers.grippers import dynamixel as grippers
+from headway.drivers.servo_calibration import RAD, read
 from headway.drivers.transports.serial import SerialPort
 from headway.errors import ConfigError, DeviceError
 from headway.hil.launch import Emulator
@@ -41,6 +42,18 @@ def line(tmp_path):
         yield device, arm, jaw
         arm.close()
         jaw.close()
+
+
+def put(uri, address, data, ids=range(1, 7)):
+    """Write `data` into the registers from `address` on of the servos `ids` at `uri`."""
+    port = SerialPort(uri, 1_000_000)
+    port.open(LATE_S)
+    for servo in ids:
+        decoder = StatusDecoder()
+        port.write(codec.write(servo, address, data))
+        (said,) = soon(lambda decoder=decoder: decoder.feed(port.read(64, 0.1)))
+        assert (said.id, said.error) == (servo, 0)
+    port.close()
 
 
 def answer(servo, error, data):
@@ -246,3 +259,97 @@ def test_the_calibration_in_the_servos_is_compared(tmp_path):
         arm, _ = devices(device.uri, calibration(tmp_path), check_calibration=True)
         with pytest.raises(DeviceError, match=r"range_min 0 \(the file 300\)"):
             arm.open(LATE_S)
+        path = calibration(tmp_path, elbow_flex={"drive_mode": 1})
+        arm, _ = devices(device.uri, path, check_calibration=True)
+        with pytest.raises(DeviceError, match=r"elbow_flex has drive_mode 0 \(the file 1\)"):
+            arm.open(LATE_S)
+
+
+def test_a_servo_that_inverts_by_itself_is_not_inverted_again(tmp_path):
+    """LeRobot's bus of Dynamixels has `apply_drive_mode` False: angles grow with the counts."""
+    path = calibration(tmp_path, elbow_flex={"drive_mode": 1}, gripper={"drive_mode": 1})
+    with Emulator("dynamixel", {}, PLANT) as device:
+        put(device.uri, 10, b"\x05", ids=(3, 6))  # reversed, and a bit that does not turn it
+        arm, jaw = devices(device.uri, path, watchdog_s=2.0)
+        assert arm.bus.family.servo_inverts
+        arm.open(LATE_S)
+        jaw.open(LATE_S)
+        wanted = {m.id: m for m in read(path, NAMES, servo_inverts=True).values()}
+        counts = dict(zip(arm.bus.ids, soon(lambda: arm.newest(LATE_S)[1]).position, strict=True))
+        elbow, gripper = wanted[3], wanted[6]
+        assert fresh(arm).value.q[2] == pytest.approx((counts[3] - elbow.middle) * RAD, abs=1e-6)
+        share = (counts[6] - gripper.range_min) / (gripper.range_max - gripper.range_min)
+        assert fresh(jaw).value.width == pytest.approx(share * jaw.stroke, abs=1e-6)
+        arm.activate()
+        arm.command(fresh(arm).value.q + np.array([0, 0, 0.1, 0, 0]), deadline_ns=0)
+        goal = counts[3] + round(0.1 / RAD)
+        soon(lambda: abs(arm.newest(LATE_S)[1].position[2] - goal) <= 5)
+        arm.close()
+        jaw.close()
+        found = DynamixelX().calibration(lambda *_: bytes(4), elbow)
+        assert found.drive_mode == 0  # as the register says, not the file
+
+
+@pytest.mark.parametrize("mode", [3, 4, 5])
+def test_servos_go_to_positions_in_each_mode_that_lerobot_leaves_them_in(tmp_path, mode):
+    with Emulator("dynamixel", {}, PLANT) as device:
+        put(device.uri, 11, bytes((mode,)))
+        arm, jaw = devices(device.uri, calibration(tmp_path), watchdog_s=2.0)
+        arm.open(LATE_S)
+        jaw.open(LATE_S)
+        arm.activate()
+        goal = fresh(arm).value.q + np.array([0.1, 0, 0, 0, 0])
+        arm.command(goal, deadline_ns=0)
+        soon(lambda: np.abs(fresh(arm).value.q - goal).max() < 0.01)
+        jaw.command(0.03, force=10.0)
+        soon(lambda: abs(fresh(jaw).value.width - 0.03) < 0.01)
+        arm.close()
+        jaw.close()
+
+
+def test_a_mode_that_goes_to_no_position_is_refused(tmp_path):
+    with Emulator("dynamixel", {}, PLANT) as device:
+        put(device.uri, 11, b"\x01", ids=(4,))
+        arm, _ = devices(device.uri, calibration(tmp_path))
+        wanted = r"wanted wrist_flex \(id 4\) in a position mode .* found mode 1: set register 11"
+        with pytest.raises(DeviceError, match=wanted) as said:
+            arm.open(LATE_S)
+        assert "lerobot-setup-motors" not in str(said.value)  # it does not set the mode
+
+
+def test_a_homing_offset_that_the_servo_ignores_is_refused_and_obeyed_in_mode_4(tmp_path):
+    far = {name: {"homing_offset": -1500} for name in NAMES}
+    with Emulator("dynamixel", {}, PLANT) as device:
+        arm, _ = devices(device.uri, calibration(tmp_path))
+        arm.open(LATE_S)
+        before = fresh(arm).value.q
+        arm.close()
+        put(device.uri, 20, (-1500).to_bytes(4, "little", signed=True))
+        arm, _ = devices(device.uri, calibration(tmp_path, **far))
+        wanted = "offset of shoulder_pan .* within -1024 to 1024 counts in mode 3, found -1500"
+        with pytest.raises(DeviceError, match=wanted):
+            arm.open(LATE_S)
+        put(device.uri, 11, b"\x04")
+        arm.open(LATE_S)
+        np.testing.assert_allclose(fresh(arm).value.q, before - 1500 * RAD, atol=1e-3)
+        arm.close()
+
+
+def test_a_servo_that_has_lost_count_of_its_turns_is_not_sent_a_turn_away(tmp_path):
+    with Emulator("dynamixel", {}, PLANT) as device:
+        put(device.uri, 11, b"\x05", ids=(1, 6))
+        put(device.uri, 20, (-4096).to_bytes(4, "little", signed=True), ids=(1, 6))
+        arm, jaw = devices(device.uri, calibration(tmp_path), watchdog_s=2.0)
+        arm.open(LATE_S)
+        jaw.open(LATE_S)
+        arm.activate()
+        fresh(jaw)
+        with pytest.raises(DeviceError, match=r"wanted the jaw \(id 6\) near its calibrated range"):
+            jaw.command(0.03, force=10.0)
+        here = fresh(arm).value.q
+        assert here[0] < -4.0
+        for first, said in ((here[0], "its calibrated range"), (0.0, "a jump")):
+            with pytest.raises(DeviceError, match=said):
+                arm.command(np.array([first, *here[1:]]), deadline_ns=0)
+        arm.close()
+        jaw.close()

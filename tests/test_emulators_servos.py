@@ -181,6 +181,24 @@ def test_dynamixel_answers_moves_and_stops_by_its_watchdog(tmp_path):
         assert dxl_answer(port, dxl(1, 0x77), 0)[0] == 2
 
 
+def test_a_dynamixel_ignores_a_far_offset_in_mode_3_and_turns_the_other_way(tmp_path):
+    plant = so101()
+    with served("dynamixel", tmp_path, plant) as device, line(device, BAUD) as port:
+        (_, start) = dxl_read(port, 1, 132)
+        for mode, offset, added in ((3, 1024, 1024), (3, 1025, 0), (4, 1025, 1025)):
+            assert dxl_write(port, 1, 11, mode) == 0
+            assert dxl_write(port, 1, 20, offset, 4) == 0
+            assert dxl_read(port, 1, 132) == (0, start + added)
+        assert dxl_write(port, 1, 10, 1) == 0
+        turned = 4096 - start + 1025  # the offset is not turned
+        assert dxl_read(port, 1, 132) == (0, turned)
+        before = plant.state().q[0]
+        assert dxl_write(port, 1, 64, 1) == 0
+        assert dxl_write(port, 1, 116, turned + 200, 4) == 0
+        until(lambda: abs(dxl_read(port, 1, 132)[1] - turned - 200) <= 3)
+        assert plant.state().q[0] == pytest.approx(before - 200 * math.tau / 4096, abs=0.01)
+
+
 def test_dynamixels_alert_until_they_are_rebooted(tmp_path):
     wrong = {"voltage": (1, 1), "heat": (4, 0), "encoder": (8, 1), "shock": (0x10, 0)}
     wrong["overload"] = (0x20, 0)  # bit of register 70, and whether the torque stays

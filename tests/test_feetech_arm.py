@@ -16,7 +16,7 @@ from headway.clock import WallClock
 from headway.drivers import Context
 from headway.drivers.arms import feetech as arms
 from headway.drivers.grippers import feetech as grippers
-from headway.drivers.inputs import leader
+from headway.drivers.latest import Latest
 from headway.drivers.servo_calibration import Motor, check, read
 from headway.errors import ConfigError, DeviceError, Stale
 from headway.hil.launch import Emulator
@@ -255,27 +255,6 @@ def test_a_servo_that_started_anew_is_told_before_activation_as_after(tmp_path, 
     tell_restarts("feetech", lambda uri: devices(uri, calibration(tmp_path))[0], active=active)
 
 
-def test_a_leader_whose_servo_started_anew_is_limp_and_read_again_once_it_is_activated(tmp_path):
-    with Emulator("feetech", {"faults": RESTARTS[:1]}, PLANT) as device:
-        cfg = leader.Config(
-            port=device.uri, calibration=str(calibration(tmp_path)), check_calibration=False
-        )
-        hand = leader.connect(cfg, Context(WallClock(spin_ns=0)))
-        hand.open(LATE_S)
-
-        def lost():
-            try:
-                hand.read()
-            except DeviceError as e:
-                return str(e)
-            return ""
-
-        assert "elbow_flex (id 3)" in soon(lost)
-        hand.activate()
-        assert soon(lambda: hand.read() is not None)
-        hand.close()
-
-
 def test_a_pulled_plug_is_a_fault(line):
     device, arm, _ = line
     fresh(arm)
@@ -283,6 +262,51 @@ def test_a_pulled_plug_is_a_fault(line):
 
     assert soon(lambda: fault_of(arm))
     assert arm.health().state == "fault"
+
+
+def test_a_line_that_comes_back_is_counted_as_a_reconnection_of_each_of_its_devices(tmp_path):
+    fault = {"kind": "silent", "at_s": 1.0, "for_s": 0.5}
+    with Emulator("feetech", {"faults": [fault]}, PLANT) as device:
+        readers = [Latest(d, WallClock(0)) for d in devices(device.uri, calibration(tmp_path))]
+        for reader in readers:
+            reader.start(LATE_S)
+        for reader in readers:
+            soon(lambda reader=reader: reader.health().reconnects > 0)
+            soon(lambda reader=reader: reader.health().state == "ok")
+        for reader in readers:
+            reader.close()
+
+
+def test_a_device_that_is_closed_in_fault_says_so_and_leaves_the_line_to_the_other(tmp_path):
+    fault = {"kind": "silent", "at_s": 1.0, "for_s": 0.5, "target": 3}
+    with Emulator("feetech", {"faults": [fault]}, PLANT) as device:
+        arm, jaw = devices(device.uri, calibration(tmp_path))
+        arm.open(LATE_S)
+        jaw.open(LATE_S)
+        assert "elbow_flex" in soon(lambda: fault_of(arm))
+        arm.close()
+        arm.close()  # once more takes nothing from the jaw
+        assert arm.health().state == "fault"
+        with pytest.raises(DeviceError, match="is closed: open it before reading"):
+            arm.read(0.1)
+        assert "elbow_flex" in fault_of(jaw)
+        arm.open(LATE_S)  # the line is in fault still, which opening does not leave
+        assert "elbow_flex" in fault_of(arm)
+        assert arm.health().reconnects == 0
+
+        def again():
+            try:
+                arm.activate()
+            except DeviceError:
+                return False  # the servo is silent still
+            return True
+
+        soon(again)
+        for one in (arm, jaw):
+            fresh(one)
+            assert (one.health().state, one.health().reconnects) == ("ok", 1)
+            one.close()
+            assert one.health().state == "closed"
 
 
 def test_a_host_that_is_killed_leaves_an_arm_that_holds_its_last_goal(tmp_path):

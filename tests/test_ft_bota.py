@@ -6,14 +6,17 @@ from __future__ import annotations
 import math
 import threading
 from itertools import pairwise
+from typing import get_args, get_type_hints
 
 import pytest
 from device_rig import GENEROUS, SerialDevice, bota_frame, reads, until
 
 from headway.clock import WallClock
 from headway.drivers import Context, open_device
+from headway.drivers.codecs.bota import SPEEDS
+from headway.drivers.ft.bota import Config
 from headway.drivers.latest import Latest
-from headway.errors import DeviceError
+from headway.errors import ConfigError, DeviceError
 
 WRENCH = (1.0, -2.0, 3.5, 0.25, -0.5, 0.125)
 PERIOD_US = 996  # 51 x 19.53
@@ -105,6 +108,19 @@ def test_settings_are_sent_and_saved_only_when_asked(opened):
         sinc_length=512, chop=True, fir=True, temperature_compensation=True, save=True
     )
     assert device.commands == [b"C", b"c,1,1,0,4", b"f,512,1,0,0", b"s", b"R"]
+
+
+@pytest.mark.parametrize(("baud", "code"), SPEEDS.items())
+def test_the_speed_of_the_line_is_the_one_that_the_sensor_is_told(opened, baud, code):
+    device, _ = opened(baud=baud)
+    assert device.commands[1] == b"c,0,1,0,%d" % code
+
+
+def test_a_speed_that_the_sensor_does_not_know_is_refused():
+    wanted = "`baud` wants one of 9600, 57600, 115200, 230400, 460800, found 38400"
+    with SerialDevice() as device, pytest.raises(ConfigError, match=wanted):
+        sensor_of(device, baud=38_400)
+    assert get_args(get_type_hints(Config)["baud"]) == tuple(SPEEDS)
 
 
 def test_a_command_that_was_lost_is_sent_again():

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import ModuleType
 from xml.etree import ElementTree
@@ -21,6 +22,7 @@ from headway.errors import ConfigError, Missing
 from headway.hil import partners
 from headway.hil.partners import recordings
 from headway.hil.proxy.faults import APPLIES
+from headway.hil.proxy.process import ProxyProcess
 from headway.hil.pytest_plugin import Bench
 from headway.hil.suite import command, outputs, robots, runner
 from headway.hil.suite.page import plot, write_page
@@ -165,6 +167,22 @@ def test_a_driver_that_stamps_anew_in_silence_is_found():
         result = verdict(subject, "fault silence", bounds)
     assert result.verdict == "broken"
     assert result.numbers["made_up"] > 0
+
+
+def test_a_device_that_dies_of_a_fault_that_hits_no_byte_is_found(monkeypatch):
+    alive, usual = threading.Event(), ProxyProcess.inject
+    alive.set()
+
+    def inject(proxy, fault):
+        alive.clear()
+        return usual(proxy, fault)
+
+    monkeypatch.setattr(ProxyProcess, "inject", inject)
+    bounds = structs.replace(BOUNDS, recover_s=0.5)
+    with devices.streamed(devices.StreamSensor, alive.is_set) as subject:
+        result = verdict(subject, "fault truncate", bounds)
+    assert result.verdict == "broken", result
+    assert "no samples within 0.5 s after the fault" in result.said
 
 
 def test_a_fault_that_its_line_cannot_have_is_not_tried():

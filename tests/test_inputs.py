@@ -15,7 +15,7 @@ from test_feetech_arm import calibration
 from headway import plugins
 from headway.clock import NS, VirtualClock, WallClock
 from headway.drivers import Context, device_config
-from headway.drivers.input_events import ABS, KEY, REL
+from headway.drivers.input_events import ABS, KEY, REL, SYN
 from headway.drivers.inputs import gamepad, keyboard, leader, spacemouse
 from headway.drivers.inputs.keyboard import KEYS, Keys
 from headway.errors import ConfigError, DeviceError, Missing
@@ -32,6 +32,7 @@ class FakeDevice:
         self._capabilities, self._events = capabilities, []
         self.fd, self._write = os.pipe()
         self.gone = False
+        self.down = []  # the keys that are
 
     def capabilities(self):
         return self._capabilities
@@ -43,6 +44,12 @@ class FakeDevice:
     def pull(self):
         self.gone = True
         os.write(self._write, b"x")
+
+    def absinfo(self, code):
+        return dict(self._capabilities[ABS])[code]
+
+    def active_keys(self):
+        return self.down
 
     def read(self):
         os.read(self.fd, 1)
@@ -142,6 +149,27 @@ def test_a_game_pad_moves_the_arm_while_its_dead_mans_button_is_held(kernel):
     until(lambda: device.read()[1] == 0.0)
     made.send((KEY, gamepad.SOUTH, 0), (KEY, gamepad.SHOULDER, 0))
     until(lambda: device.read() is None)
+    device.close()
+
+
+def test_a_release_that_the_kernel_has_dropped_lets_go_of_the_dead_mans_button(kernel):
+    """It says so by SYN_DROPPED, and the device is to be asked once the report has ended."""
+    kernel.append(made := pad())
+    device = opened(gamepad, speed=0.2, dead_zone=0.1)
+    made.send((ABS, 1, 0), (KEY, gamepad.SHOULDER, 1), (SYN, 0, 0))
+    until(lambda: device.read() is not None)
+    made.send((SYN, 3, 0))
+    until(lambda: device.read() is None)  # whether it is held still is not known
+    made.send((KEY, gamepad.SHOULDER, 1), (ABS, 1, 0))  # of a report whose beginning is lost
+    made.absinfo(1).value = 255  # where the stick is by now
+    made.send((SYN, 0, 0), (KEY, gamepad.SOUTH, 1))
+    until(lambda: device.events.presses(gamepad.SOUTH))
+    assert device.read() is None
+    assert device.events.axis(1) == 1.0
+    made.down = [gamepad.SHOULDER]
+    made.send((SYN, 3, 0), (SYN, 0, 0), (KEY, gamepad.SOUTH, 1))
+    until(lambda: device.events.presses(gamepad.SOUTH) == 2)
+    assert device.read()[0] == pytest.approx(-0.2)  # it is held, and goes on
     device.close()
 
 

@@ -17,7 +17,7 @@ from null_robot import null_table
 
 from headway.clock import NS, VirtualClock
 from headway.edge.control.log import EpisodeLog
-from headway.errors import CommandRejected, DeviceError, RecordingError, Stale
+from headway.errors import ArmStopped, CommandRejected, DeviceError, RecordingError, Stale
 from headway.mcaplog import open_recording
 from headway.types import Wrench
 
@@ -206,6 +206,18 @@ def test_a_protective_stop_ends_the_episode(table, path):
     assert (result.end, result.seconds) == ("protective stop", pytest.approx(WHEN))
     rig.check_arm()
     check_log(path, "guard: PROTECTIVE_STOP", end="protective stop")
+
+
+@on_both
+def test_an_arm_that_refuses_a_command_since_it_was_stopped_ends_the_episode(table, path):
+    """Before a sample says so: drivers know it earlier."""
+    rig = Rig(table, Policy())
+    rig.after(WHEN, rig.arm, "command", fails(ArmStopped("the arm is in protective stop")))
+    result = rig.run(path)
+    assert (result.end, result.why) == ("protective stop", "the arm is in protective stop")
+    assert result.seconds == pytest.approx(WHEN)
+    rig.check_arm()
+    check_log(path, "protective stop: the arm is in", end="protective stop")
 
 
 @on_both

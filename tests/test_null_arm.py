@@ -103,6 +103,20 @@ def test_a_stop_holds_where_the_arm_is():
         made.command(end.q, deadline_ns=0)
 
 
+def test_a_stop_activates_nothing():
+    made = arm()
+    made.stop(2)
+    with pytest.raises(DeviceError, match="activate"):
+        made.command(made.model.home, deadline_ns=0)
+    made.activate()
+    made.stop(2)
+    made.command(made.model.home, deadline_ns=0)  # it goes on after this one
+    made.stop(0)
+    made.stop(2)
+    with pytest.raises(DeviceError, match="activate"):
+        made.command(made.model.home, deadline_ns=0)
+
+
 @pytest.mark.parametrize(
     ("table", "says"),
     [

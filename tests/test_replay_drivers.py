@@ -196,6 +196,7 @@ def test_commands_are_checked_kept_and_move_nothing(recorded):
         with pytest.raises(DeviceError, match="6 finite"):
             arm.command(wrong, deadline_ns=0)
     arm.stop(1)
+    arm.stop(2)  # which activates nothing
     with pytest.raises(DeviceError, match="activate"):
         arm.command(q, deadline_ns=0)
     gripper.command(0.03, force=20.0)

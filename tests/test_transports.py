@@ -152,6 +152,13 @@ def test_nobody_at_a_tcp_port():
         Tcp("127.0.0.1", port).open(0.5)
 
 
+@pytest.mark.parametrize("kind", [Tcp, Udp])
+@pytest.mark.parametrize("host", ["a" * 64, "robot..local"])
+def test_a_name_that_no_host_can_have_says_so(kind, host):
+    with pytest.raises(DeviceError, match=rf"host at \w+://{host}:9, found a name that none"):
+        kind(host, 9).open(1.0)
+
+
 def test_nobody_at_a_udp_port_shows_after_sending(udp_line):
     udp_line.hang_up()
     udp_line.transport.write(b"anybody?")

@@ -81,6 +81,24 @@ def test_the_vacuum_is_switched_by_a_mask_and_seen_by_an_input(robot, ctx):
     gripper.close()
 
 
+def test_what_is_let_go_before_the_suction_was_reported_is_let_go(robot, ctx):
+    gripper = open_device("grippers", "vacuum_ur", shared(robot), ctx)
+    gripper.open(LONG)
+    until(gripper, lambda s: True)
+    robot.silent = True  # the newest report says off
+    gripper.command(0.0, force=10.0)
+    gripper.command(gripper.stroke, force=10.0)
+    robot.silent = False
+    until(gripper, lambda s: len(robot.written) == 2)
+    assert [w["tool_digital_output"] for w in robot.written] == [1, 0]
+    until(gripper, lambda s: s.value.width == gripper.stroke)
+    gripper.command(gripper.stroke, force=10.0)  # as it is: nothing to write
+    gripper.command(0.0, force=10.0)
+    until(gripper, lambda s: s.value.width == 0.0)
+    assert len(robot.written) == 3
+    gripper.close()
+
+
 def test_an_output_that_the_bank_has_not_is_refused(robot, ctx):
     with pytest.raises(ConfigError, match="`output` wants 0 to 1 in the bank tool, found 4"):
         open_device("grippers", "vacuum_ur", shared(robot) | {"output": 4}, ctx)

@@ -141,6 +141,32 @@ def test_a_dropped_connection_is_told_at_once_and_set_up_anew(active, robot, ctx
     source.close()
 
 
+@pytest.mark.parametrize(
+    ("question", "other", "said"),
+    [
+        ("get serial number", "20229999999", "serial number 20225500123 .* found 20229999999"),
+        ("get robot model", "UR10", "wanted a ur5e at .* found a UR10e"),
+    ],
+)
+def test_another_robot_at_the_address_is_refused_after_a_lost_connection(
+    robot, ctx, question, other, said
+):
+    arm = open_device("arms", "ur", robot.table | {"serial": robot.serial}, ctx)
+    arm.open(LONG)
+    robot.hang_up()
+    with pytest.raises(DeviceError, match="is lost"):
+        until(arm, lambda s: False)
+    arm.close()
+    ours, robot.answers[question] = robot.answers[question], other  # with the same software
+    with pytest.raises(DeviceError, match=said):
+        arm.open(LONG)
+    robot.answers[question] = ours
+    arm.open(LONG)
+    assert arm.info.serial == robot.serial
+    assert arm.read(LONG).valid
+    arm.close()
+
+
 def test_a_reader_that_waits_hears_of_the_loss_from_its_wait(arm, robot):
     robot.silent = True
     caught = []

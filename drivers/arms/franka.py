@@ -33,7 +33,7 @@ from headway.drivers.bus import Bus
 from headway.drivers.counts import Counts
 from headway.drivers.device_clock import DeviceClock
 from headway.drivers.model import RobotModel, load
-from headway.errors import ConfigError, DeviceError, Missing
+from headway.errors import ArmStopped, ConfigError, DeviceError, Missing
 from headway.types import ArmState, Health, Info, Limits, Sample, Sent, Stamp, Vec
 
 # The FCI serves one connection, which is the loop's. What stops the arm when the loop hangs is that
@@ -238,8 +238,8 @@ class FrankaArm:
 
     def command(self, q: Vec, *, deadline_ns: int) -> Sent:
         if not self._active:
-            why = f" ({self._fault})" if self._fault else ""
-            raise DeviceError(f"the {self.info.model} wants activate() before a command{why}")
+            wants = f"the {self.info.model} wants activate() before a command"
+            raise ArmStopped(f"{wants} ({self._fault})") if self._fault else DeviceError(wants)
         low, high = self.limits.q_min - _SLACK, self.limits.q_max + _SLACK
         if q.shape != (self.model.n,) or not bool(((q >= low) & (q <= high)).all()):
             raise DeviceError(

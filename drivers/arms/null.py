@@ -84,7 +84,7 @@ class NullArm(NullSource[ArmState]):
     def stop(self, category: int = 2) -> None:
         with self._lock:
             self._servo.follow(self._servo.advance(self.clock.now())[0])
-        self._active = category == 2
+        self._active = self._active and category == 2
 
 
 class Servo:

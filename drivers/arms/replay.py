@@ -21,6 +21,8 @@ _FIT = 0.002  # largest distance allowed between the recorded TCP and the model'
 
 remote_stop: RemoteStop | None = None
 
+PATHS = ("path",)  # keys of `Config`, see `headway.drivers.device_paths`
+
 
 class Config(config.Struct, frozen=True):
     """Keys of `[arm]` for the kind `replay`. `path`: the recording; `topic`: where its telemetry
@@ -77,7 +79,7 @@ class ReplayArm(ReplaySource[ArmState]):
         return self.sent
 
     def stop(self, category: int = 2) -> None:
-        self._active = category == 2
+        self._active = self._active and category == 2
 
 
 def _model(name: str, rows: NDArray[np.void], path: str) -> RobotModel:

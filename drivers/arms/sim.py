@@ -10,10 +10,11 @@ from headway.drivers.joint_range import refuse_out_of_range
 from headway.drivers.sim import cell_of
 from headway.drivers.sim.cell import Cell
 from headway.drivers.sim.source import SimSource
-from headway.errors import DeviceError
+from headway.errors import ArmStopped, DeviceError
 from headway.types import ArmState, Info, Sent, Vec
 
 remote_stop: RemoteStop | None = None
+STOPPED = "the simulated arm is in a protective stop: look what it ran into, then reset"
 
 
 class Config(config.Struct, frozen=True):
@@ -24,7 +25,8 @@ class Config(config.Struct, frozen=True):
 
 class SimArm(SimSource[ArmState]):
     """The arm of the simulated `cell`. `command` sets the reference of the joint servo; `stop` sets
-    it to where the arm is."""
+    it to where the arm is. In a protective stop the arm stays where it is, and commands are
+    refused."""
 
     def __init__(self, cell: Cell, cfg: Config) -> None:
         self.model = cell.robot
@@ -55,9 +57,7 @@ class SimArm(SimSource[ArmState]):
         with self.cell.lock:
             self.cell.sync()
             if self.cell.protective_stop:
-                raise DeviceError(
-                    "the simulated arm is in a protective stop: look what it ran into, then reset"
-                )
+                raise ArmStopped(STOPPED)
             self.cell.hold()
             self._active = True
 
@@ -73,6 +73,8 @@ class SimArm(SimSource[ArmState]):
         refuse_out_of_range(q, self.limits, "the simulated arm")
         with self.cell.lock:
             self.cell.sync()
+            if self.cell.protective_stop:
+                raise ArmStopped(STOPPED)
             self.cell.follow(q, deadline_ns)
         return Sent(q, self.cell.clock.now())
 
@@ -80,7 +82,7 @@ class SimArm(SimSource[ArmState]):
         with self.cell.lock:
             self.cell.sync()
             self.cell.hold()
-            self._active = category == 2
+            self._active = self._active and category == 2
 
 
 def connect(cfg: Config, ctx: Context) -> SimArm:

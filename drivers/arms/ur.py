@@ -32,7 +32,7 @@ from headway.drivers.ur.greeting import POLYSCOPE_X
 from headway.drivers.ur.link import Heard, Port
 from headway.drivers.ur.plausible import Plausible
 from headway.drivers.ur.source import UrSource, said_of
-from headway.errors import Busy, ConfigError, DeviceError, HeadwayError, Stale
+from headway.errors import ArmStopped, Busy, ConfigError, DeviceError, HeadwayError, Stale
 from headway.types import ArmState, Sent, Vec
 
 _READY_S = 5.0  # for the program to start
@@ -91,6 +91,7 @@ class UrArm(UrSource[ArmState]):
         self._last = 0  # that of the last one, which may still be there
         self._beat = 0
         self._why = _WANTS  # why no command is taken, "" where they are
+        self._refusal: type[DeviceError] = DeviceError  # of commands, while there is a reason
         self._latched = ""  # the safety stops that were not acknowledged
         self._plausible = Plausible(model.limits.dq_max)
         self._still = False  # it holds, and nobody has to command it
@@ -121,7 +122,8 @@ class UrArm(UrSource[ArmState]):
     def heard(self, state: State) -> None:
         if state.safety & STOPPED:
             self._latched = state.stopped
-            self._forget(f"is in {state.stopped}: acknowledge() it, then activate()")
+            why = f"is in {state.stopped}: acknowledge() it, then activate()"
+            self._forget(why, refusal=ArmStopped)
         elif self._session and not self._why:
             if state.mode != RUNNING:
                 self._forget(f"has the mode {_mode(state)}: power it on, then activate() it")
@@ -169,7 +171,7 @@ class UrArm(UrSource[ArmState]):
         """See `Arm`. Also raises DeviceError for joints beyond their limits, or too far from the
         last command."""
         if self._why or not self._session:
-            raise DeviceError(f"the arm at {self.info.uri} {self._why or _WANTS}")
+            raise self._refusal(f"the arm at {self.info.uri} {self._why or _WANTS}")
         newest = self.link.newest
         if newest is None:
             raise DeviceError(f"the connection to {self.info.uri} is lost: {self.link.fault}")
@@ -236,7 +238,7 @@ class UrArm(UrSource[ArmState]):
                 f"found {self._now().stopped}: look at its panel"
             ) from None
         self._latched = ""
-        self._why = _WANTS
+        self._forget(_WANTS)
 
     def close(self) -> None:
         if not self.link.fault:
@@ -339,9 +341,10 @@ class UrArm(UrSource[ArmState]):
             )
         return self._obeys(state) and state.program == program.READY
 
-    def _forget(self, why: str) -> None:
-        """No command is taken from now on, because of `why`."""
+    def _forget(self, why: str, refusal: type[DeviceError] = DeviceError) -> None:
+        """No command is taken from now on, because of `why`: it is refused by a `refusal`."""
         self._why, self._still, self._known, self._session = why, False, False, 0
+        self._refusal = refusal
 
     def _now(self) -> State:
         """A state that comes from now on. Raises Stale, and DeviceError where the link is lost."""

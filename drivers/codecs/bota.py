@@ -1,4 +1,5 @@
-"""Bota Systems SensONE, Rokubi and their kin of generation 0, over a serial line at 460800 bit/s.
+"""Bota Systems SensONE, Rokubi and their kin of generation 0, over a serial line, usually at 460800
+bit/s.
 
 A frame has 37 bytes, little-endian: AA, status (u16), force [N] and torque [Nm] (6 x f32), time
 [us] (u32, starts over after 71.6 minutes), temperature [°C] (f32), CRC-16/X-25 of the 34 bytes
@@ -17,6 +18,9 @@ from headway.drivers.codecs.fixed import FixedFrames
 HEADER = b"\xaa"
 SIZE = 37
 BANNER = b"App Init"  # printed when the sensor has started
+# How `c` says the speed [bit/s], after Bota's own ROS driver
+# (RokubiminiSerialImpl::setCommunicationSetup), which knows no others.
+SPEEDS = {9600: 0, 57_600: 1, 115_200: 2, 230_400: 3, 460_800: 4}
 SINC_S = 19.53125e-6  # a sample takes `sinc_length` times as long [s]
 WRAPS_NS = 2**32 * 1000
 
@@ -43,9 +47,10 @@ class BotaDecoder(FixedFrames[BotaFrame]):
         super().__init__(HEADER, SIZE, _intact, _unpack)
 
 
-def configure(*, temperature_compensation: bool) -> bytes:
-    """Calibrated values as binary frames, at 460800 bit/s."""
-    return b"c,%d,1,0,4\n" % temperature_compensation
+def configure(*, temperature_compensation: bool, baud: int) -> bytes:
+    """Calibrated values as binary frames, at `baud`, one of SPEEDS [bit/s]. It has to be the speed
+    of the line: Bota's driver changes a sensor's by this, a save and a restart."""
+    return b"c,%d,1,0,%d\n" % (temperature_compensation, SPEEDS[baud])
 
 
 def filters(sinc_length: int, *, chop: bool, fast: bool, fir: bool) -> bytes:

@@ -228,7 +228,7 @@ class RtdeDecoder:
         return out
 
     def _skip(self) -> None:
-        """One byte is no header's first."""
+        """No package begins at this byte: count it as skipped."""
         self.errors += not self._lost
         self._lost = True
         self.skipped += 1

@@ -9,7 +9,7 @@ closed, as it is after a host died: that is how it also starts.
 from __future__ import annotations
 
 import time
-from typing import Annotated
+from typing import Annotated, Final, Literal
 
 from msgspec import Meta
 
@@ -27,8 +27,7 @@ from headway.drivers.transports.address import line
 from headway.errors import DeviceError
 from headway.types import Info, Sample, Stamp, Wrench
 
-BAUD = 460_800
-_LINE_NS = round(bota.SIZE * 10 / BAUD * NS)  # a frame on the wire
+BAUD: Final = 460_800
 _ANSWER_S = 0.5
 _TRIES = 3
 _SETTLE_S = 0.2  # frames that come for so long without a banner: it did not start anew
@@ -39,13 +38,14 @@ _FLAGS = ((bota.OVERRANGE, "overrange"), (bota.INVALID, "invalid"), (bota.RAW, "
 
 class Config(MountingConfig, frozen=True, kw_only=True):
     """Keys of `[ft]` for the kind `bota`, beside those of `MountingConfig`. `port`: the serial
-    port, by path or as serial:NUMBER of its USB adapter. A sample takes `sinc_length` x 19.53 us;
+    port, by path or as serial:NUMBER of its USB adapter. `baud` [bit/s]: the speed that the sensor
+    is set to, of those that it knows. A sample takes `sinc_length` x 19.53 us;
     `chop`, `fast` and `fir` are the sensor's other filters. `boot_s`: how long it may take to
     start, which each `open` waits for in addition to its own timeout. `save`: keep the settings in
     the sensor's memory, which wears out by it."""
 
     port: str
-    baud: Annotated[int, Meta(ge=9600, le=4_000_000)] = BAUD
+    baud: Literal[9600, 57_600, 115_200, 230_400, 460_800] = BAUD
     sinc_length: Annotated[int, Meta(ge=51, le=512)] = 51  # 51: 1004 Hz, 512: 100 Hz
     chop: bool = False
     fast: bool = False
@@ -66,7 +66,8 @@ class Bota(StreamSource[BotaFrame, Wrench]):
         super().__init__(clock, info, transport, BotaDecoder(), 1e6 / self._period_us)
         self.cfg = cfg
         self.mounting = Mounting(cfg, "bota")
-        self.device_clock = DeviceClock(delay_ns=_LINE_NS, wraps_ns=bota.WRAPS_NS)
+        on_the_wire = round(bota.SIZE * 10 / cfg.baud * NS)  # a frame
+        self.device_clock = DeviceClock(delay_ns=on_the_wire, wraps_ns=bota.WRAPS_NS)
         self._last_us: int | None = None
 
     def greet(self, timeout_s: float) -> None:
@@ -75,9 +76,11 @@ class Bota(StreamSource[BotaFrame, Wrench]):
         heard = self._started()
         until = time.monotonic() + timeout_s
         self._command(bota.CONFIGURE_MODE, until, heard)
-        compensate = self.cfg.temperature_compensation
-        self._command(bota.configure(temperature_compensation=compensate), until, heard)
         cfg = self.cfg
+        settings = bota.configure(
+            temperature_compensation=cfg.temperature_compensation, baud=cfg.baud
+        )
+        self._command(settings, until, heard)
         filters = bota.filters(cfg.sinc_length, chop=cfg.chop, fast=cfg.fast, fir=cfg.fir)
         self._command(filters, until, heard)
         if cfg.save:

@@ -57,6 +57,7 @@ class UrVacuum(UrSource[GripperState]):
         self._bit = first + cfg.output
         name = f"{cfg.bank}_digital_output"
         self._fields = link.writes([f"{name}_mask", name])
+        self._sent: bool | None = None  # the output that was asked for last, None before the first
 
     def value(self, heard: Heard) -> tuple[GripperState, tuple[str, ...], bool]:
         state, cfg = heard.state, self.cfg
@@ -76,10 +77,12 @@ class UrVacuum(UrSource[GripperState]):
                 f"the vacuum gripper wants finite numbers, found width {width}, force {force}"
             )
         on, newest = width < 0.5 * self.stroke, self.link.newest
-        if newest is not None and bool(newest.state.outputs >> self._bit & 1) == on:
-            return  # it is so already
+        is_so = newest is not None and bool(newest.state.outputs >> self._bit & 1) == on
+        if is_so and self._sent in (None, on):
+            return  # and nothing is on its way that would change it after that report
         mask = 1 << self.cfg.output
         self.link.send(self._fields, (mask, mask if on else 0))
+        self._sent = on
 
     def stop(self) -> None:
         """Nothing moves; what the cup holds is not let go."""

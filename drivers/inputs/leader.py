@@ -19,8 +19,11 @@ from headway.drivers.inputs import ANSWER_S
 from headway.drivers.servo_arm import WORLD, ServoArmConfig, bus_of
 from headway.drivers.servo_bus import ServoBus
 from headway.drivers.servo_calibration import Motor
-from headway.errors import ConfigError, Stale
+from headway.errors import ConfigError, DeviceError, Stale
 from headway.types import Info, Vec
+
+_OPEN_S = 2.0  # to open the port again
+PATHS = ("calibration",)  # keys of `Config`, see `headway.drivers.device_paths`
 
 
 class Config(config.Struct, frozen=True):
@@ -57,19 +60,34 @@ class Leader:
         )  # fmt: skip
 
     def open(self, timeout_s: float) -> None:
-        if not self._open:
-            self._bus.open(timeout_s)
-            self._open = True
+        if self._open:
+            return
+        self._bus.open(timeout_s)
+        self._open = True
+        try:
             self._bus.release(self._bus.ids)
+        except BaseException:
+            self.close()  # it may have torque: nobody is to steer by it
+            raise
 
     def activate(self) -> None:
-        if self._bus.bus.fault:
-            self._bus.release(self._bus.ids)
+        """See `Input`. Also opens the port again where its plug was pulled: it is another port
+        then, wherever the same name leads."""
+        if self._open and self._bus.bus.fault:
+            try:
+                self._bus.release(self._bus.ids)
+            except DeviceError:
+                self.close()
+        self.open(_OPEN_S)
 
     def reset(self) -> None:
         """Does nothing: the follower's jaw goes where the leader's is."""
 
     def read(self) -> Vec | None:
+        if not self._open:
+            raise DeviceError(
+                f"the leader at {self.info.uri} is not open: plug it in, and take over again"
+            )
         try:
             _, arrival, value = self._bus.bus.newest(0, 0.0)
         except Stale:

@@ -15,6 +15,17 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from headway.errors import DeviceError
+
+
+def no_host(uri: str) -> DeviceError:
+    """The error for the address `uri`, whose host cannot be a name: Python raises UnicodeError for
+    it, before anybody is asked."""
+    return DeviceError(
+        f"wanted a host at {uri}, found a name that none can have (1 to 63 characters between "
+        "dots): correct its address"
+    )
+
 
 class Transport(Protocol):
     """A connection that can be opened again after it was closed or lost. One thread uses it at a

@@ -7,6 +7,7 @@ import select
 import socket
 import time
 
+from headway.drivers.transports import no_host
 from headway.errors import DeviceError
 
 
@@ -28,6 +29,8 @@ class Tcp:
             made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self.send_buffer:
                 made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self.send_buffer)
+        except UnicodeError:
+            raise no_host(self.uri) from None
         except OSError as e:
             raise DeviceError(
                 f"wanted a connection to {self.uri}, found {_said(e)}: is the device on, and in "

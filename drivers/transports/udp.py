@@ -5,6 +5,7 @@ from __future__ import annotations
 import select
 import socket
 
+from headway.drivers.transports import no_host
 from headway.errors import DeviceError
 
 _LARGEST = 65536  # bytes of a datagram
@@ -30,6 +31,8 @@ class Udp:
             made = socket.socket(family, kind, proto)
             made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
             made.connect(address)
+        except UnicodeError:
+            raise no_host(self.uri) from None
         except OSError as e:
             raise DeviceError(
                 f"wanted to reach {self.uri}, found {e.strerror or e}: check its address, and the "

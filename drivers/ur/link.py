@@ -229,9 +229,9 @@ class Link:
         self._thread.start()
 
     def _identify(self, firmware: tuple[int, ...], timeout_s: float) -> None:
-        version = ".".join(map(str, firmware))
-        if version == self.info.firmware:  # it was checked when the link was opened before
-            return
+        """Ask which robot this is, and keep it in `info`. At every connection, since another robot
+        may have got the address while there was none. Raises DeviceError for one that is not as
+        `cfg` says, and where the dashboard does not answer."""
         cfg = self.cfg
         found = greeting.identity(cfg.host, cfg.dashboard_port, firmware, timeout_s)
         if found is None and cfg.serial:
@@ -240,6 +240,7 @@ class Link:
                 "dashboard that would tell: leave `serial` out for this controller"
             )
         model, serial = found or ("", "")
+        version = ".".join(map(str, firmware))
         info = Info("ur", model or "Universal Robots", serial, version, self.uri)
         identity.check(info, serial=cfg.serial, firmware=cfg.firmware)
         self.info = info

@@ -11,7 +11,9 @@ from headway.clock import NS
 from headway.drivers.ur.fields import State
 from headway.types import Vec
 
-STUCK_RAD = 0.05  # so far the reference moves, and not one bit of the measured joints
+# [rad] the reference has moved by this much while the measured joints have not changed at all: they
+# are stuck
+STUCK_RAD = 0.05
 _SLACK_RAD = 0.02  # beside what the highest speed covers
 _ENOUGH = 5  # so many jumps in a row are believed: the arm is elsewhere
 

@@ -22,7 +22,7 @@ from headway.edge.control.tasks import OnEvent, Task, TaskAbout, TaskSettings
 from headway.edge.guard.guard import Decision, Guard
 from headway.edge.guard.reasons import FINE, Finding, Reason
 from headway.edge.policy.policy import Worker
-from headway.errors import PolicyError, SpecMismatch
+from headway.errors import ArmStopped, PolicyError, SpecMismatch
 from headway.types import ArmState, OrderState, Signals, Wrench
 
 # The guard's reasons that no new chunk can cure: when only these come for `loop.fault_after_s`, the
@@ -86,6 +86,7 @@ class Episode:
         if self._orders is not None:
             self._asked = instruction  # the station has said it already
         self._said: bool | None = None  # the operator's verdict
+        self._arm_stopped = False  # by its own controller
         self._peak = 0.0
         self._refused: dict[str, int] = {}  # commands by the name of the guard's reason
         self._clamped = self._missed = 0
@@ -169,9 +170,14 @@ class Episode:
         """Send the joint positions that the guard has decided on to the arm at `tick`, and to the
         jaws what the chunk wants of them, as far as the guard allows it. While the guard brakes or
         holds the arm the jaws keep what they were last sent: the chunk goes on without the arm, and
-        would open them where it does not stand. Raises DeviceError."""
+        would open them where it does not stand. An arm that its controller has stopped ends the
+        episode, though its sample of this tick may not say so yet. Raises DeviceError."""
         self.q_sent[:] = sent.q
-        self._station.arm_device.command(sent.q, deadline_ns=tick.deadline_ns)
+        try:
+            self._station.arm_device.command(sent.q, deadline_ns=tick.deadline_ns)
+        except ArmStopped as e:
+            self._arm_stopped, self.why = True, str(e)
+            return
         player = self.planner.player
         if self._jaws is None or sent.braking:
             return
@@ -232,7 +238,7 @@ class Episode:
             return "done"
         if elapsed_s >= self._limit_s:
             return "time limit"
-        if state is not None and state.protective_stop:
+        if self._arm_stopped or (state is not None and state.protective_stop):
             return "protective stop"
         if self.why:
             return "fault"

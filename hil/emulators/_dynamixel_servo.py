@@ -12,6 +12,9 @@ from headway.hil.servos import Servos
 TURN, CENTRE = 4096, 2048
 SIZE, _EEPROM = 147, 64
 MODEL, ID, RETURN_DELAY, STATUS_LEVEL = 0, 7, 9, 68
+_DRIVE_MODE, _MODE, _OFFSET = 10, 11, 20
+_REVERSE, _POSITION_MODE = 1, 3
+_MOST_OFFSET = 1024  # in the position mode: e-Manual, Homing Offset(20), others are ignored there
 _PWM_LIMIT, _MAX, _MIN, _SHUTDOWN = 36, 48, 52, 63
 _TORQUE, _REGISTERED, _HARDWARE, _WATCHDOG = 64, 69, 70, 98
 _GOALS, _PROFILE_SPEED, _GOAL, _MOVING = 100, 112, 116, 122
@@ -25,7 +28,7 @@ DATA_RANGE, DATA_LENGTH, DATA_LIMIT, ACCESS = 4, 5, 6, 7  # errors of a status p
 BITS = {"voltage": 0x01, "heat": 0x04, "encoder": 0x08, "shock": 0x10, "overload": 0x20}
 KINDS = ("silent", "stuck", "restart", *BITS)
 _DEFAULTS = {  # address: (bytes, value), as an XL430-W250 leaves the factory
-    MODEL: (2, 1060), 6: (1, 52), ID: (1, 1), 8: (1, 3), RETURN_DELAY: (1, 250), 11: (1, 3),
+    MODEL: (2, 1060), 6: (1, 52), ID: (1, 1), 8: (1, 3), RETURN_DELAY: (1, 250), _MODE: (1, 3),
     12: (1, 255), 13: (1, 2), 24: (4, 10), 31: (1, 72), 32: (2, 160), 34: (2, 60),
     _PWM_LIMIT: (2, 885), 44: (4, 265), _MAX: (4, 4095), _MIN: (4, 0), _SHUTDOWN: (1, 0x34),
     STATUS_LEVEL: (1, 2), 76: (2, 1000), 78: (2, 100), 80: (2, 4000), 84: (2, 640),
@@ -117,14 +120,27 @@ class Servo:
     def _measure(self) -> None:
         motion, i = self._motion, self._index
         if not self._faults.active("stuck", self.id):
-            self._position = CENTRE + round(motion.q[i] * TURN / math.tau)
+            turned = self._sign * round(motion.q[i] * TURN / math.tau)
+            self._position = CENTRE + turned + self._offset
             self._put(_POSITION, self._position)
-            self._put(_SPEED, round(motion.dq[i] * 60 / math.tau / _RPM))
-        self._put(_CURRENT, round(motion.tau[i] / _STALL_NM * 1000), 2)
+            self._put(_SPEED, self._sign * round(motion.dq[i] * 60 / math.tau / _RPM))
+        self._put(_CURRENT, self._sign * round(motion.tau[i] / _STALL_NM * 1000), 2)
         self.memory[_MOVING] = int(abs(motion.dq[i]) > 0.01)
         low = self._faults.active("voltage", self.id)
         self._put(_VOLTS, round(10 * (5.0 if low else self._volts)), 2)
         self.memory[_HEAT] = 80 if self._faults.active("heat", self.id) else 31
+
+    @property
+    def _sign(self) -> int:
+        """Of what it measures: its drive mode may turn it the other way."""
+        return -1 if self.memory[_DRIVE_MODE] & _REVERSE else 1
+
+    @property
+    def _offset(self) -> int:
+        """What is added to where it stands [counts]; the drive mode does not turn it."""
+        offset = self._get(_OFFSET)
+        ignored = self.memory[_MODE] == _POSITION_MODE and abs(offset) > _MOST_OFFSET
+        return 0 if ignored else offset
 
     def write(self, address: int, values: bytes) -> int:
         """Write `values` from `address` on, and do what that asks for; the error of its status, 0
@@ -151,7 +167,7 @@ class Servo:
             return DATA_RANGE
         if self.memory[_WATCHDOG] == _FIRED and address < _MEASURED and end > _GOALS:
             return DATA_RANGE
-        if address <= _GOAL and end >= _GOAL + 4 and self.memory[11] == 3:
+        if address <= _GOAL and end >= _GOAL + 4 and self.memory[_MODE] == _POSITION_MODE:
             goal = int.from_bytes(values[_GOAL - address :][:4], "little", signed=True)
             if not self._get(_MIN) <= goal <= self._get(_MAX):
                 return DATA_LIMIT
@@ -181,7 +197,8 @@ class Servo:
             self._commanded = True
             self._journal.write("command", id=self.id, goal=goal)
         speed = self._get(_PROFILE_SPEED) * _RPM * math.tau / 60
-        self._motion.go(self._index, (goal - CENTRE) * math.tau / TURN, speed or math.inf)
+        way = self._sign * (goal - self._offset - CENTRE)
+        self._motion.go(self._index, way * math.tau / TURN, speed or math.inf)
 
     def _get(self, address: int, size: int = 4) -> int:
         return int.from_bytes(self.memory[address : address + size], "little", signed=True)

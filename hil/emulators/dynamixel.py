@@ -4,7 +4,10 @@
 `FF FF FD 00 id length instruction parameters CRC`, with FD stuffed after FF FF FD inside (Robotis
 e-Manual, "DYNAMIXEL Protocol 2.0" and the X series' control table). Ping, read, write, regwrite and
 action, reboot, sync, fast sync, bulk and fast bulk reads, sync and bulk writes are there. A
-position is 2048 where the joint is at 0 rad. New baud rates are stored, not taken.
+position is 2048 where the joint is at 0 rad, plus the homing offset (register 20), which mode 3
+ignores beyond 1024 counts; bit 0 of register 10 turns the servo the other way, about 2048 (which is
+assumed). New baud rates are stored, not taken. Every mode of register 11 goes to positions, 3 alone
+keeps to the limits of registers 48 and 52.
 
 Its promises: a servo whose torque is switched on holds its place until a goal is written; a goal
 beyond the limits is refused; the EEPROM is not written with torque on. The bus watchdog (register

@@ -87,8 +87,9 @@ def under(subject: Subject, kind: str, bounds: Bounds) -> Found:
             judge(subject, kind, clean, watch, begin, bounds, found)
             if active:
                 _no_motion_by_itself(device, kind, clean, watch, bounds, found)
-    found.numbers["hits"] = float(proxy.hits.get(kind, 0))
-    if not proxy.hits.get(kind, 0):
+    hits = proxy.hits.get(kind, 0)
+    found.numbers["hits"] = float(hits)
+    if not hits and not found.broken:  # what is broken is told, whatever broke it
         raise NotApplicableError("no byte was there that the fault could hit")
     return found
 

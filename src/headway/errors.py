@@ -10,6 +10,7 @@ HeadwayError
 ├── DeviceError            a device that cannot be opened, or that failed
 │   ├── Busy               a device that another process holds
 │   ├── Stale              a device without a sample that is new enough
+│   ├── ArmStopped         an arm that its own controller has stopped, and that takes no command
 │   ├── Unstable           a simulated world whose physics blew up
 │   ├── BadMessage         a message from another program that is malformed, too large or unsafe
 │   └── Missing            a package or system library that the device needs
@@ -21,7 +22,7 @@ HeadwayError
 
 Each message says what was wanted, what was found and what to do next. `exit_code` is what the
 command line returns for the error. `headway run` also returns 1 when an episode ended in a fault or
-a protective stop; its recording says why.
+a protective stop, where its recording says why, and when a report could not be written.
 """
 
 from __future__ import annotations
@@ -74,6 +75,11 @@ class DeviceError(HeadwayError):
 
 class Busy(DeviceError):
     """A device, port or file that another process holds."""
+
+
+class ArmStopped(DeviceError):
+    """An arm that its own controller has stopped (a protective stop, a reflex, an emergency stop).
+    It takes no command until somebody has looked and `activate` has been called."""
 
 
 class Stale(DeviceError):
