@@ -36,7 +36,7 @@ ARM = with_gripper("ur5e")  # of the demonstrations
 @dataclass(frozen=True)
 class Args:
     """What to train on, and how. A checkpoint is resumed only by a training with the same
-    arguments."""
+    arguments on the same samples."""
 
     demos: tuple[Path, ...] = (Path("runs/demos"),)  # folders of recordings
     out: Path = Path("models/pick_place_policy")
@@ -95,7 +95,7 @@ def train(args: Args) -> tuple[ChunkPolicy, Report]:
         net, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.995)
     )
     state = {"net": net, "average": average, "optimiser": optimiser, "schedule": schedule}
-    path, same = args.work / "checkpoint.pt", str(asdict(args))
+    path, same = args.work / "checkpoint.pt", checkpoint.same(args, data)
     first = checkpoint.resume(path, same, state, rng)
     began, mean = time.monotonic(), 0.0
     net.train()

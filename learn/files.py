@@ -74,6 +74,31 @@ def recordings_in(paths: Sequence[Path]) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
+def distinct(names: Sequence[str]) -> list[str]:
+    """`names`, of which no two are equal any more: one that was there before gets a number."""
+    given = set(names)
+    made: dict[str, None] = {}
+    for name in names:
+        one, n = name, 1
+        while one in made or (n > 1 and one in given):
+            n += 1
+            one = f"{name} ({n})"
+        made[one] = None
+    return list(made)
+
+
+def first_of_each(digests: Sequence[str]) -> list[int]:
+    """The places of `digests` without those that were there before, of which the same files are
+    copies; "" is no digest, and never a copy."""
+    seen: set[str] = set()
+    places = []
+    for i, digest in enumerate(digests):
+        if not digest or digest not in seen:
+            places.append(i)
+            seen.add(digest)
+    return places
+
+
 def advice(e: OSError) -> str:
     """What is wrong and what to do about it."""
     if e.errno in FULL:

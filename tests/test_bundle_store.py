@@ -241,6 +241,21 @@ def test_what_was_gone_back_from_is_installed_only_when_it_is_said(maker: Maker)
     assert [v.rejected for v in store(maker).versions()] == [False, False]
 
 
+def test_what_was_gone_back_from_is_known_when_its_files_are_gone(maker: Maker) -> None:
+    for version in (5, 6, 7):
+        put(maker, version)
+    store(maker).rollback(maker.trust, now=NOW)
+    put(maker, 8)  # removes version 7, of which there would be too many
+    assert [v.version for v in store(maker).versions()] == [5, 6, 8]
+    store(maker).rollback(maker.trust, now=NOW)
+    with pytest.raises(Untrusted, match=r"version 7 of head was gone back from: .*--again"):
+        put(maker, 7)
+    path = maker.make(7, folder="v7", weights=b"weights 7")
+    store(maker).install(path, maker.trust, again=True, now=NOW)
+    assert current(maker) == (7, b"weights 7")
+    assert not any(v.rejected for v in store(maker).versions() if v.version == 7)
+
+
 def test_one_cannot_go_back_to_what_is_not_good(maker: Maker) -> None:
     with pytest.raises(BundleError, match="no bundle of the name head is installed"):
         store(maker).rollback(maker.trust, now=NOW)

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from engine_rig import ORIN, Rig, rig, zeroed  # noqa: F401
 from kernels_cuda import needs_host
 
+from headway import cli_build, shipped
+from headway.bundle import Tensor
 from headway.edge.engines import choice, gate
 from headway.edge.engines.cache import Cache, Latency, Parity
 from headway.edge.engines.engine import Engine, open_bundle, open_engine
 from headway.edge.engines.options import EngineOptions, Profile
 from headway.edge.engines.trt import dla
+from headway.edge.policy import instructions
+from headway.edge.policy.kinds.bundle import open_policy
 from headway.errors import BundleError, ConfigError, HeadwayError, SpecMismatch
 
 pytestmark = needs_host
@@ -63,6 +69,25 @@ def test_default_options_open_what_was_built_and_others_only_that(rig: Rig) -> N
         rig.open(workspace_mb=65)
 
 
+@pytest.mark.parametrize("options", [{"version_compatible": True}, {"hardware": "ampere_or_newer"}])
+def test_a_plan_for_more_is_served_only_where_it_was_compared(
+    rig: Rig, options: dict[str, Any]
+) -> None:
+    rig.build(**options)
+    rig.open(**options).close()
+    elsewhere = dataclasses.replace(
+        rig.library, machine=dataclasses.replace(ORIN, sm="89", gpu="RTX 4090")
+    )
+    with pytest.raises(BundleError, match="sm 87, not 89; gpu Orin, not RTX 4090"):
+        rig.open(elsewhere, **options)
+    rig.trt.__version__ = "10.16.1"
+    with pytest.raises(BundleError, match=r"library tensorrt 10\.3\.0, .* not tensorrt 10\.16\.1"):
+        rig.open(**options)
+    said = " ".join((cli_build.build.__doc__ or "").split())  # what --help prints
+    assert "Headway opens an engine only with the release that built it" in said
+    assert "Headway opens an engine only on a device like the one that built it" in said
+
+
 def test_shapes_are_part_of_the_engine(rig: Rig) -> None:
     wide = {"h": Profile((1, 8), (1, 8), (4, 8))}
     with pytest.raises(SpecMismatch, match=r"found a graph that has it as \(1, 8\) alone"):
@@ -106,11 +131,14 @@ def test_auto_takes_what_was_measured_for_the_model(
         return open_engine("auto", rig.made.onnx, inputs=m.inputs, outputs=m.outputs)
 
     assert chosen().chosen.startswith("ort: best that can run here")
-    choice.keep(rig.made.onnx, rig.options, {"ort": Latency(9, 12), "tensorrt": Latency(50, 60)})
+    shapes = {t.name: t.shape for t in m.inputs}
+    times = {"ort": Latency(9, 12), "tensorrt": Latency(50, 60)}
+    choice.keep(rig.made.onnx, rig.options, times, shapes)
     engine = chosen()
     assert engine.kind == "ort"
     assert engine.chosen == "ort: fastest here for this model (ort 9 us, tensorrt 50 us)"
-    choice.keep(rig.made.onnx, rig.options, {"ort": Latency(900, 912), "null": Latency(1, 2)})
+    times = {"ort": Latency(900, 912), "null": Latency(1, 2)}
+    choice.keep(rig.made.onnx, rig.options, times, shapes)
     assert chosen().kind == "null"
     monkeypatch.setattr(choice, "computer", lambda: "another")
     engine = chosen()
@@ -123,6 +151,57 @@ def test_auto_takes_what_was_measured_for_the_model(
     engine = chosen()
     assert engine.kind == "ort"
     assert "what was measured is not used" in engine.chosen
+
+
+def test_auto_takes_what_was_measured_for_these_shapes_alone(tmp_path: Path) -> None:
+    """A measurement of several candidates says nothing of one, of which there is no engine."""
+    tmp_path.chmod(0o700)
+    path = tmp_path / "b" / "m.onnx"
+    path.parent.mkdir()
+    h = onnx.helper
+    x, y = (h.make_tensor_value_info(n, onnx.TensorProto.FLOAT, ["n", 3]) for n in "xy")
+    relu = h.make_graph([h.make_node("Relu", ["x"], ["y"])], "g", [x], [y])
+    made = h.make_model(relu, opset_imports=[h.make_opsetid("", 18)], ir_version=9)
+    path.write_bytes(made.SerializeToString())
+
+    def chosen(candidates: int) -> Engine:
+        of = [Tensor(name=n, shape=(candidates, 3), dtype="float32") for n in "xy"]
+        return open_engine("auto", path, inputs=of[:1], outputs=of[1:])
+
+    times = {"ort": Latency(50, 60), "null": Latency(10, 12)}
+    choice.keep(path, EngineOptions(), times, {"x": (8, 3)})
+    assert chosen(8).kind == "null"
+    engine = chosen(1)
+    assert engine.kind == "ort"
+    assert "measured with inputs of other shapes (x (8, 3)), where null was fastest" in (
+        engine.chosen
+    )
+    (best,) = choice.folder(path, EngineOptions()).glob("*.best.json")
+    text = json.loads(best.read_text())
+    del text["shapes"]  # as an earlier Headway wrote it
+    best.write_text(json.dumps(text))
+    engine = chosen(8)
+    assert engine.kind == "ort"
+    assert "other shapes (not said)" in engine.chosen
+
+
+def test_the_text_encoder_is_opened_as_the_docs_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("tokenizers", reason="wants headway[text]")
+    asked: list[tuple[str, str, EngineOptions]] = []
+
+    def opened(kind: str, path: Path, **how: Any) -> Engine:
+        asked.append((kind, path.name, how.get("options", EngineOptions())))
+        return open_engine(kind, path, **how)
+
+    monkeypatch.setattr(instructions, "open_engine", opened)
+    bundle = str(shipped.ROOT / "models" / "workflows")
+    for given in ({"engine": "ort"}, {"engine_cache": str(tmp_path)}):
+        open_policy(bundle, **given).engine.close()
+    assert asked == [("auto", "text.onnx", EngineOptions())] * 2
+    said = " ".join((Path(__file__).parent.parent / "docs" / "engines.md").read_text().split())
+    assert "is always opened by `auto`, with the engines beside its bundle" in said
 
 
 def test_options_that_an_engine_does_not_have_are_refused(rig: Rig) -> None:

@@ -19,6 +19,7 @@ from headway.edge.engines import engine, providers, session
 from headway.edge.engines.engine import open_engine, specs
 from headway.edge.engines.onnx_runtime import onnxruntime
 from headway.edge.engines.options import EngineOptions
+from headway.edge.engines.trt import api
 from headway.errors import Missing, SpecMismatch, Untrusted
 from headway.kernels.cuda.machine import Machine
 
@@ -89,6 +90,23 @@ def test_without_a_device_it_is_missing(
     assert plugins.load(engine.FOLDER, kind).missing() == "wanted a CUDA device"
 
 
+def test_the_tensorrt_that_a_library_is_linked_to_says_its_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "provider.so"
+    assert api.linked(path) == ""
+    path.write_bytes(b"\x7fELF libcudart.so.12\0")
+    assert api.linked(path) == ""
+    path.write_bytes(b"\x7fELF libcudart.so.12\0libnvinfer.so.987\0libnvinfer_plugin.so.987\0")
+    assert api.linked(path) == "libnvinfer.so.987"  # which is not here
+    said = dict(zip(("Major", "Minor", "Patch", "Build"), (10, 3, 0, 30), strict=True))
+    asked = {f"getInferLib{part}Version": lambda n=n: n for part, n in said.items()}
+    names: list[str] = []
+    monkeypatch.setattr(api.ctypes, "CDLL", lambda name: names.append(name) or asked)
+    assert api.linked(path) == "10.3.0.30"
+    assert names == ["libnvinfer.so.987"]
+
+
 def test_onnx_runtimes_own_cache_is_below_a_folder_of_our_key(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -110,7 +128,9 @@ def test_onnx_runtimes_own_cache_is_below_a_folder_of_our_key(
     folders.add(opened())
     made.onnx.write_bytes(make_head(tmp_path / "b", seed=1).onnx.read_bytes())
     folders.add(opened())
-    assert len(folders) == 5
+    monkeypatch.setattr(api, "linked", lambda path: "10.3.0.30")  # another TensorRT below it
+    folders.add(opened())
+    assert len(folders) == 6
     assert all(Path(f).stat().st_mode & 0o077 == 0 for f in folders)
     made.path.with_name(made.path.name + ".engines").chmod(0o777)
     with pytest.raises(Untrusted, match="everybody"):

@@ -91,6 +91,38 @@ def test_the_state_of_a_recurrent_head_stays_on_the_device(rig: Rig) -> None:
         engine.pointer("hout")
 
 
+def test_a_state_that_is_fed_back_is_on_the_engines_own_stream(rig: Rig) -> None:
+    rig.build()
+    engine = rig.open()
+    engine.enqueue(7)  # nothing is copied behind the network: any stream does
+    engine.feed_back("h_out", "h")
+    engine.enqueue(engine.stream)
+    with pytest.raises(BundleError, match=r"own stream 0x0, .* found 0x7: enqueue it on"):
+        engine.enqueue(7)
+    assert rig.trt.streams[-2:] == [7, engine.stream]
+
+
+def test_graphs_of_runs_are_freed(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Any] = []
+    real = HostDriver.capture
+
+    def captured(driver: HostDriver, work: Any) -> Any:
+        made.append(real(driver, work))
+        return made[-1]
+
+    monkeypatch.setattr(HostDriver, "capture", captured)
+    rig.build()
+    engine = rig.open()
+    before = len(made)  # that of the gate is another engine's
+    engine.run()
+    engine.feed_back("h_out", "h")  # a run is another one from now on
+    engine.run()
+    assert len(made) == before + 2
+    assert [bool(each.work) for each in made[before:]] == [False, True]
+    engine.close()
+    assert not any(each.work for each in made)
+
+
 def test_features_and_head_are_one_graph(rig: Rig) -> None:
     """The tick in one launch: telemetry up, features, head, state, answers down."""
     rig.build()

@@ -133,10 +133,14 @@ def test_a_failed_capture_leaves_the_driver_usable() -> None:
 @needs_host
 def test_closing_gives_all_memory_back() -> None:
     d = HostDriver()
-    stream = FeatureStream(d, scale(), 6, 500.0)
-    pinned = 2
-    stream.close()
-    assert len(d._memory) == pinned  # page-locked memory goes with the driver
+    for graph in (True, False):
+        stream = FeatureStream(d, scale(), 6, 500.0, graph=graph)
+        stream.push(wild(1, 5)[0])
+        stream.features()
+        stream.close()
+        assert not d._memory
+        with pytest.raises(IndexError):  # and not a write to memory that is gone
+            stream.push(wild(1, 5)[0])
     d.close()
     assert not d._memory
 

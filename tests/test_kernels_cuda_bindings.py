@@ -40,7 +40,7 @@ class FakeCu:
 
     def __init__(self) -> None:
         self.host = HostDriver()
-        self.code = 0
+        self.code = self.graphs = 0  # `graphs` that were instantiated, and not destroyed
         self.record: list[Any] | None = None
 
     def __getattr__(self, name: str) -> Any:
@@ -48,7 +48,7 @@ class FakeCu:
             "cuInit": (), "cuDeviceGet": (3,), "cuDevicePrimaryCtxRetain": (4,),
             "cuCtxSetCurrent": (), "cuStreamCreate": (5,), "cuDeviceGetName": (b"Fake\0\0",),
             "cuModuleLoadData": (6,), "cuFuncSetAttribute": (), "cuStreamSynchronize": (),
-            "cuMemFreeHost": (), "cuModuleUnload": (), "cuStreamDestroy": (),
+            "cuModuleUnload": (), "cuStreamDestroy": (),
             "cuDevicePrimaryCtxRelease": (), "cuGraphDestroy": (),
         }  # fmt: skip
         if name not in simple:
@@ -71,6 +71,10 @@ class FakeCu:
 
     def cuMemHostAlloc(self, n: int, flags: int) -> Any:
         return 0, self.host.alloc(n)
+
+    def cuMemFreeHost(self, host: int) -> Any:
+        self.host.free(host)
+        return (self.code,)
 
     def cuMemHostGetDevicePointer(self, host: int, flags: int) -> Any:
         return 0, host
@@ -104,7 +108,12 @@ class FakeCu:
         return 0, graph
 
     def cuGraphInstantiate(self, graph: Any, flags: int) -> Any:
+        self.graphs += 1
         return 0, graph
+
+    def cuGraphExecDestroy(self, graph: Any) -> Any:
+        self.graphs -= 1
+        return (self.code,)
 
     def cuGraphLaunch(self, graph: Any, stream: int) -> Any:
         for step in graph:
@@ -148,7 +157,16 @@ def test_cuda_bindings(image: Any, graph: bool) -> None:
     driver = with_bindings.BindingsDriver(cu, image)
     assert (driver.device, driver.stream, driver.shared) == ("Fake", 5, 227 * 1024)
     follow(driver, graph)
+    assert (cu.graphs, cu.host._memory) == (0, {})  # a stream that is closed leaves nothing
+    memory, at = driver.pinned(64)
+    assert at == memory.ctypes.data
+    made = driver.capture(lambda: None)
+    assert cu.graphs == 1
+    for _ in range(2):
+        made.close()
+        assert cu.graphs == 0
     driver.close()
+    assert not cu.host._memory
 
 
 def test_what_cuda_answers_is_quoted(image: Any) -> None:
@@ -162,6 +180,11 @@ def test_what_cuda_answers_is_quoted(image: Any) -> None:
     def work() -> None:
         raise RuntimeError("head")
 
+    made = driver.capture(lambda: None)
+    cu.code = 400
+    with pytest.raises(DeviceError, match="freeing a graph: CUDA answered 400"):
+        made.close()
+    cu.code = 0
     with pytest.raises(RuntimeError, match="head"):
         driver.capture(work)
     driver.launch("headway_empty", 1, 32, 0, ())  # not captured: the stream is usable again

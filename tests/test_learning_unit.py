@@ -11,6 +11,7 @@ import torch
 from learning_fakes import FakeBase, FakeSite, Killed
 
 from headway.errors import ConfigError
+from headway.learn.execution import unit as unit_module
 from headway.learn.execution.critic import CriticFit
 from headway.learn.execution.extraction import HeadFit
 from headway.learn.execution.gate import Gate
@@ -93,6 +94,28 @@ def test_a_unit_that_is_killed_at_any_moment_ends_as_if_it_had_not_been(tmp_path
     again, site = learner(tmp_path / "killed", "1.5-n4")
     assert again.result() == wanted
     assert site.ran == []
+
+
+def test_a_unit_that_is_killed_after_its_pro_does_not_teach_it_twice(tmp_path, monkeypatch):
+    taught = []
+    real = unit_module.save_head
+    monkeypatch.setattr(unit_module, "save_head", lambda *a: taught.append(a[0].name) or real(*a))
+    of = unit("1.6", rounds=1, robot_s=20.0)
+    made, _ = learner(tmp_path, "1.6", of=of)
+
+    def killed(head, out, note):
+        if note.endswith("round 1"):
+            raise Killed
+        FakeBase.save(made.base, head, out, note)
+
+    made.base.save = killed
+    with pytest.raises(Killed):
+        made.result()
+    assert taught == ["pro"]
+    before = (tmp_path / "pro" / "bundle.json").read_bytes()
+    learner(tmp_path, "1.6", of=of)[0].result()
+    assert taught == ["pro"]
+    assert (tmp_path / "pro" / "bundle.json").read_bytes() == before
 
 
 def test_the_oracle_has_what_is_left_of_the_rounds_budget(tmp_path):

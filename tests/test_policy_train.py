@@ -100,6 +100,9 @@ def test_training_is_resumed_and_gives_a_policy(
         torch.testing.assert_close(a, b)
     rows = train.codes(training, fresh)
     np.testing.assert_allclose(rows["latent"], codes["latent"], atol=1e-5)
+    capsys.readouterr()
+    train.train(args, corpus, samples.taken(data, np.arange(len(data) - 1)))  # other recordings
+    assert "resuming" not in capsys.readouterr().out
 
 
 def _results(*good: bool | None) -> list[Result]:

@@ -128,6 +128,19 @@ def test_a_choice_that_does_not_hold_on_other_observations_is_refused(
     assert "--choose-bar" in capsys.readouterr().err
 
 
+@wants_int8
+def test_a_precision_that_no_part_bears_is_not_kept(
+    policy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    args = ["quantize", str(policy), "--samples", str(tmp_path / "given.npz"), "--out", str(out)]
+    assert main([*args, "--precision", "int8", "--choose-bar", "1.0"]) == 1
+    assert "refused, no part keeps the bar" in capsys.readouterr().out
+    assert [p.name for p in out.iterdir()] == ["precision.json"]
+    _, row = json.loads((out / "precision.json").read_text())["rows"]
+    assert not row["kept"]
+
+
 def test_a_recording_goes_to_one_part() -> None:
     groups = [[{"k": np.array([k, i])} for i in range(1 + k % 2)] for k in range(9)]
     found = splits.split(groups)

@@ -180,7 +180,8 @@ def _choose(
             times[other] = _timed(other, model, options)
         except HeadwayError as e:
             console.print(escape(f"  {other} is not compared: {e}"))
-    best = choice.keep(model.path, options, times)
+    shapes = {name: spec.shape for name, spec in model.reference.inputs.items()}
+    best = choice.keep(model.path, options, times, shapes)
     said = ", ".join(f"{k} {t.p50_us:.0f} us" for k, t in sorted(times.items()))
     console.print(f"  fastest here: {best.kind} ({said}); engine = auto takes it")
 

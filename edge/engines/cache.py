@@ -30,6 +30,7 @@ from headway.edge.engines.options import EngineOptions
 from headway.errors import BundleError, ConfigError, Untrusted
 
 SCHEMA = 1
+Shapes = dict[str, tuple[int, ...]]  # of inputs, by name
 _PART = ".part-"
 _DIGEST = re.compile(r"[0-9a-f]{64}\.json")
 
@@ -80,13 +81,15 @@ class Record(config.Struct, frozen=True, kw_only=True):
 
 
 class Best(config.Struct, frozen=True, kw_only=True):
-    """Which kind of engine is fastest for a model on a computer, by measurement there."""
+    """Which kind of engine is fastest for a model on a computer, by measurement there, with inputs
+    of these `shapes`; {} where an earlier Headway wrote it, which did not say."""
 
     schema: int
     model: str  # SHA-256
     machine: str
     kind: str
     measured: dict[str, Latency]
+    shapes: Shapes = {}  # noqa: RUF012 - msgspec copies defaults
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from headway.edge.engines.cache import SCHEMA, Best, Cache, Latency
+from headway.edge.engines.cache import SCHEMA, Best, Cache, Latency, Shapes
 from headway.edge.engines.key import model_digest
 from headway.edge.engines.options import SUFFIX, EngineOptions
 from headway.errors import BundleError
@@ -25,9 +25,10 @@ def folder(path: Path, options: EngineOptions) -> Path:
     return Path(options.cache) if options.cache else beside
 
 
-def measured(path: Path, options: EngineOptions) -> tuple[str, str]:
-    """The kind that was measured to be the fastest for the model at `path`, and that in words; ""
-    for no kind, with the reason where there was a measurement that does not count."""
+def measured(path: Path, options: EngineOptions, shapes: Shapes) -> tuple[str, str]:
+    """The kind that was measured to be the fastest for the model at `path` with inputs of these
+    `shapes`, and that in words; "" for no kind, with the reason where there was a measurement that
+    does not count."""
     cache = Cache(folder(path, options))
     if not cache.folder.is_dir() or not path.is_file():
         return "", ""
@@ -42,17 +43,24 @@ def measured(path: Path, options: EngineOptions) -> tuple[str, str]:
             f"measured elsewhere ({best.machine}), where {best.kind} was fastest: run `headway "
             "build` here"
         )
+    if best.shapes != shapes:
+        had = ", ".join(f"{n} {s}" for n, s in best.shapes.items() if shapes.get(n) != s)
+        return "", (
+            f"measured with inputs of other shapes ({had or 'not said'}), where {best.kind} was "
+            "fastest: run `headway build` for these"
+        )
     times = ", ".join(f"{kind} {t.p50_us:.0f} us" for kind, t in sorted(best.measured.items()))
     return best.kind, f"{best.kind}: fastest here for this model ({times})"
 
 
-def keep(path: Path, options: EngineOptions, times: dict[str, Latency]) -> Best:
-    """Write down what was measured for the model at `path`, by kind, and return it. Raises
-    BundleError."""
+def keep(path: Path, options: EngineOptions, times: dict[str, Latency], shapes: Shapes) -> Best:
+    """Write down what was measured for the model at `path` with inputs of these `shapes`, by kind,
+    and return it. Raises BundleError."""
     kind = min(times, key=lambda k: times[k].p50_us)
     best = Best(
-        schema=SCHEMA, model=model_digest(path), machine=computer(), kind=kind, measured=times
-    )
+        schema=SCHEMA, model=model_digest(path), machine=computer(), kind=kind, measured=times,
+        shapes=shapes,
+    )  # fmt: skip
     Cache(folder(path, options)).write_best(best)
     return best
 

@@ -8,9 +8,9 @@ fourth argument. One that compiles models beforehand
 also has `build`, which `headway build` calls (`headway.edge.engines.trt.backend`).
 
 "auto" is a choice per model: the backend that `headway build` measured to be fastest for this model
-on this computer; where nothing was measured, the backend with the highest rank among those that can
-run (rank None: only by measurement, or by name). `Engine.chosen` says which backend was chosen, and
-why the others were not.
+with inputs of these shapes on this computer; where nothing was measured, the backend with the
+highest rank among those that can run (rank None: only by measurement, or by name). `Engine.chosen`
+says which backend was chosen, and why the others were not.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from headway import plugins
 from headway.bundle import Bundle, Tensor, onnx_file
 from headway.bundle.onnx_file import OnnxFile
 from headway.edge.engines import choice
+from headway.edge.engines.cache import Shapes
 from headway.edge.engines.options import DEFAULT, EngineOptions, refuse_others
 from headway.errors import BundleError, Missing, SpecMismatch
 
@@ -169,7 +170,8 @@ def open_engine(
     SpecMismatch for a model with other inputs or outputs.
     """
     path, named = onnx.path if isinstance(onnx, OnnxFile) else Path(onnx), kind != "auto"
-    kind, chosen = _choose(kind, path, options)
+    shapes = {t.name: tuple(t.shape) for t in inputs}
+    kind, chosen = _choose(kind, path, options, shapes)
     if require is not None and kind != require:
         raise Missing(
             f"wanted the engine `{require}`, found `{kind}` ({chosen}): install what it needs, or "
@@ -205,15 +207,16 @@ def takes(backend: ModuleType) -> tuple[str, ...]:
     return named
 
 
-def _choose(kind: str, path: Path, options: EngineOptions) -> tuple[str, str]:
-    """The name of the backend, and the reason for the choice in words."""
+def _choose(kind: str, path: Path, options: EngineOptions, shapes: Shapes) -> tuple[str, str]:
+    """The name of the backend, and the reason for the choice in words. `shapes` are those of the
+    inputs."""
     if kind != "auto":
         if why := plugins.load(FOLDER, kind).missing():
             raise Missing(f"wanted the engine `{kind}`, which cannot run here: {why}")
         refuse_others(kind, options, takes(plugins.load(FOLDER, kind)))
         return kind, f"{kind}: as configured"
     refuse_others("auto", options, ("cache",))
-    measured, note = choice.measured(path, options)
+    measured, note = choice.measured(path, options, shapes)
     notes = [note] if note else []
     able = []
     for name in plugins.kinds(FOLDER):

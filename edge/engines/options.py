@@ -47,13 +47,15 @@ class EngineOptions(config.Struct, frozen=True, kw_only=True):
     inputs of several shapes; the others have the one shape that the bundle states.
 
     `refit`: the engine takes other weights, and one of the same network is given the model's
-    instead of building another. `version_compatible`: the engine also runs in later releases of the
-    same major TensorRT. `hardware`: the devices that it runs on.
+    instead of building another. `version_compatible`: TensorRT can load the plan in later releases
+    of the same major one too; `hardware`: the devices that it can load it on; `sm`: compute
+    capabilities to build for, such as "89", for TensorRT-RTX alone, empty: this device's. These
+    three are for other programs that are given the plan: the cache serves an engine only to the
+    library and device that built it, since nothing was compared elsewhere.
     `weight_streaming`: weights may stay in host memory, of which `budget_mb` [MB] are kept on the
     device; None: TensorRT chooses. `dla`: number of the deep-learning accelerator (Jetson) that
-    must run the model; `dla_fallback`: layers that it cannot run may use the GPU. `sm`: compute
-    capabilities to build for, such as "89", for TensorRT-RTX alone; empty: this device's.
-    `cuda_graph`: launch a run as one CUDA graph.
+    must run the model; `dla_fallback`: layers that it cannot run may use the GPU. `cuda_graph`:
+    launch a run as one CUDA graph.
     """
 
     precision: Precision = "graph"

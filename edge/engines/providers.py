@@ -10,12 +10,13 @@ from headway.edge.engines.engine import TensorSpec
 from headway.edge.engines.key import EngineKey, model_digest, options_part
 from headway.edge.engines.onnx_runtime import onnxruntime
 from headway.edge.engines.options import EngineOptions
-from headway.edge.engines.trt import graph
+from headway.edge.engines.trt import api, graph
 from headway.edge.engines.trt.build import profiles
 from headway.errors import Missing
 from headway.kernels.cuda.driver import devices
 from headway.kernels.cuda.machine import machine
 
+_TENSORRT = "libonnxruntime_providers_tensorrt.so"  # beside the module of ONNX Runtime
 _INSTALL = (
     "install onnxruntime-gpu in the place of onnxruntime (on a Jetson, NVIDIA's build of it for "
     "that JetPack)"
@@ -39,13 +40,16 @@ def missing(provider: str) -> str:
 def key(
     kind: str, path: Path, inputs: Mapping[str, TensorSpec], options: EngineOptions
 ) -> EngineKey:
-    """The key of an engine that ONNX Runtime builds of the model at `path`. Raises as
+    """The key of an engine that ONNX Runtime builds by TensorRT of the model at `path`. Raises as
     `graph.read`."""
     ort, here = onnxruntime(), machine()
     model = graph.read(path)
+    # ONNX Runtime says nothing of the TensorRT below it, which can be exchanged alone.
+    tensorrt = api.linked(Path(ort.__file__).parent / "capi" / _TENSORRT) or "unknown"
     return EngineKey(
         model=model_digest(path, graph.files(path)), graph=0, kind=kind,
-        library=f"onnxruntime {ort.__version__}, {ort.get_build_info()}", sm=here.sm, gpu=here.gpu,
-        driver=here.driver, jetpack=here.jetpack, precision=graph.precision_of(model),
-        profile=profiles(inputs, options), options=options_part(options),
+        library=f"onnxruntime {ort.__version__}, {ort.get_build_info()}, TensorRT {tensorrt}",
+        sm=here.sm, gpu=here.gpu, driver=here.driver, jetpack=here.jetpack,
+        precision=graph.precision_of(model), profile=profiles(inputs, options),
+        options=options_part(options),
     )  # fmt: skip

@@ -62,8 +62,8 @@ class Row:
     """A line of the table: size of the model [bytes], median time of ONNX Runtime on one thread of
     this computer [ms] (None: it cannot run it here); worst cosine over all outputs on the
     observations that it was chosen with, and on those that judge; that of the judged ones and their
-    largest difference at the policy's output; whether the bar was kept; and what else there is to
-    say."""
+    largest difference at the policy's output; whether the bar was kept, by a model of which some
+    part has the precision; and what else there is to say."""
 
     precision: str
     size: int
@@ -77,8 +77,9 @@ class Row:
 
 
 def quantize_command(path: Path, options: Options) -> int:
-    """Write bundles of the policy in the bundle `path`. Returns the exit code: 1 where no precision
-    kept the bar. Raises ConfigError and BundleError, and Missing for a package."""
+    """Write bundles of the policy in the bundle `path`. Returns the exit code: 1 where none was
+    written, since no precision kept the bar. Raises ConfigError and BundleError, and Missing for a
+    package."""
     for kind in options.kinds:
         if kind not in KINDS:
             raise ConfigError(f"wanted --precision of {', '.join(KINDS)}, found {kind}")
@@ -165,12 +166,12 @@ class _Quantizer:
         cosine = plan.worst(gaps)
         at = next(g for g in gaps if g.output == self._output)
         size = sum(f.stat().st_size for f in files)
-        kept = bool(cosine >= self._options.bar)
+        kept = note != _NOTHING and bool(cosine >= self._options.bar)
         chosen = plan.worst(self._gaps(seen))
         took = self._latency(files[0])
         row = Row(kind, size, took, chosen, cosine, at.cosine, at.max_abs, kept, note)
         print(parity.report(gaps, f"{kind} against the original, on the observations that judge"))
-        if kept and note != _NOTHING:
+        if kept:
             command = f"headway quantize {self._source.path.name} --precision {kind}"
             made = Again(self._source, command)(
                 files, self._options.out / kind, parity.metrics(gaps, kind)

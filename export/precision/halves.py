@@ -45,7 +45,8 @@ def halved(
     with tempfile.TemporaryDirectory() as folder, quiet():
         files = graph.write(model, Path(folder) / "model.onnx")
         given = Path(folder) / "calibration.npz"
-        # modelopt takes one set of inputs: the ends of what the samples hold are enough for it
+        # modelopt takes one input set: we give it, of about 16 samples, the one with the largest
+        # absolute value.
         few = calibration[:: max(1, len(calibration) // _CALIBRATION)]
         largest = max(few, key=lambda s: max(float(np.abs(v).max()) for v in s.values()))
         arrays: dict[str, Any] = dict(largest)

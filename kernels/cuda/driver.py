@@ -32,14 +32,16 @@ Argument: TypeAlias = "np.uint64 | np.int32"  # a pointer, a number
 
 
 class Graph(Protocol):
-    """Work recorded once; `launch` puts it on the driver's stream."""
+    """Work recorded once; `launch` puts it on the driver's stream. `close` frees it, when none of
+    its launches is under way any more; idempotent."""
 
     def launch(self) -> None: ...
+    def close(self) -> None: ...
 
 
 class Driver(Protocol):
-    """One device, its primary context, one stream. All calls but `alloc`, `pinned`, `free` and
-    `synchronize` only enqueue. Raises DeviceError with CUDA's own words.
+    """One device, its primary context, one stream. All calls but `alloc`, `pinned`, `free`, `unpin`
+    and `synchronize` only enqueue. Raises DeviceError with CUDA's own words.
 
     `provider` is whose binding it is, `integrated` whether host memory is the device's own,
     `shared` the most shared memory a block may have [B]. `stream` is the CUstream as an integer.
@@ -56,8 +58,11 @@ class Driver(Protocol):
     def alloc(self, n: int) -> int: ...
     def free(self, pointer: int) -> None: ...
     def pinned(self, n: int) -> tuple[BYTES, int]:
-        """Page-locked host memory, and where the device sees it."""
+        """Page-locked host memory, and where the device sees it; freed by `unpin` or `close`."""
         ...
+
+    def unpin(self, memory: BYTES) -> None:
+        """Free what `pinned` gave. Nobody may have a view of it any more: it may be gone."""
 
     def upload(self, to: int, source: NDArray[Any]) -> None: ...
     def download(self, to: NDArray[Any], source: int) -> None: ...

@@ -45,6 +45,9 @@ class _Replay:
         for step in self.work:
             step()
 
+    def close(self) -> None:
+        self.work.clear()
+
 
 class HostDriver:
     """As driver.Driver. `order`: see emulate.hpp; `launches` counts what a device would launch."""
@@ -77,6 +80,9 @@ class HostDriver:
         raw = self._memory[at]
         first = at - raw.ctypes.data
         return raw[first : first + n], at
+
+    def unpin(self, memory: BYTES) -> None:
+        self.free(int(memory.ctypes.data))
 
     def upload(self, to: int, source: NDArray[Any]) -> None:
         self.copy(to, contiguous(source).ctypes.data, source.nbytes)

@@ -82,6 +82,7 @@ class FeatureStream:
         n = 4 * (spec.N_FEATURES + spec.N_MASKS)
         out, out_at = driver.pinned(n)
         self._out = out.view(np.float32)
+        self._pinned = [inbox, out]
         if into is None:
             at = self._own(n) if self._copied else out_at
             into = at, at + 4 * spec.N_FEATURES
@@ -173,10 +174,19 @@ class FeatureStream:
             driver.copy(self._out_at + f, self.mask_at, m)
 
     def close(self) -> None:
+        """Free everything. Nothing can be pushed any more."""
         self.driver.synchronize()
+        if self._graph is not None:
+            self._graph.close()
+            self._graph = None
         for pointer in self._owned:
             self.driver.free(pointer)
         self._owned.clear()
+        # No view of page-locked memory may stay, through which somebody could write to it later.
+        self._inbox, self._rows = np.zeros(0), np.zeros((0, self._columns))
+        self._out = np.zeros(0, np.float32)
+        while self._pinned:
+            self.driver.unpin(self._pinned.pop())
         self._robot.close()
 
 

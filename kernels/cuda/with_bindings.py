@@ -74,6 +74,11 @@ class BindingsDriver:
         array[:] = 0
         return array, int(self._do(cu.cuMemHostGetDevicePointer(host, 0)))
 
+    def unpin(self, memory: BYTES) -> None:
+        host = int(memory.ctypes.data)
+        self._hosts.remove(host)
+        self._do(self._cu.cuMemFreeHost(host))
+
     def upload(self, to: int, source: NDArray[Any]) -> None:
         at = contiguous(source).ctypes.data
         self._do(self._cu.cuMemcpyHtoDAsync(to, at, source.nbytes, self._stream))
@@ -110,8 +115,8 @@ class BindingsDriver:
 
     def close(self) -> None:
         self.synchronize()
-        for host in self._hosts:
-            self._do(self._cu.cuMemFreeHost(host))
+        while self._hosts:
+            self._do(self._cu.cuMemFreeHost(self._hosts.pop()))
         if self._module is not None:
             self._do(self._cu.cuModuleUnload(self._module))
         self._do(self._cu.cuStreamDestroy(self._stream))
@@ -128,6 +133,14 @@ class CapturedGraph:
         (code,) = self._cu.cuGraphLaunch(self._executable, self._stream)
         if int(code):
             raise failed("graph launch", f"{code!r}")
+
+    def close(self) -> None:
+        executable, self._executable = self._executable, None
+        if executable is None:
+            return
+        (code,) = self._cu.cuGraphExecDestroy(executable)
+        if int(code):
+            raise failed("freeing a graph", f"{code!r}")
 
 
 def capture(cu: Any, stream: Any, work: Callable[[], None]) -> CapturedGraph:

@@ -41,7 +41,7 @@ class PycudaDriver:
         if image is not None:
             self._load(image(self.capability).read_bytes())
         self._memory: dict[int, Any] = {}
-        self._hosts: list[Any] = []
+        self._hosts: dict[int, Any] = {}  # by address: they last as long as somebody has them
 
     def _load(self, kernels: bytes) -> None:
         cuda = self._cuda
@@ -61,8 +61,11 @@ class PycudaDriver:
     def pinned(self, n: int) -> tuple[BYTES, int]:
         flags = self._cuda.host_alloc_flags.DEVICEMAP
         array: BYTES = self._cuda.pagelocked_zeros(n, np.uint8, mem_flags=flags)
-        self._hosts.append(array)
+        self._hosts[int(array.ctypes.data)] = array
         return array, int(array.base.get_device_pointer())  # type: ignore[union-attr]
+
+    def unpin(self, memory: BYTES) -> None:
+        del self._hosts[int(memory.ctypes.data)]
 
     def upload(self, to: int, source: NDArray[Any]) -> None:
         self._cuda.memcpy_htod_async(to, contiguous(source), self._stream)

@@ -125,6 +125,8 @@ def _from_recordings(
         found = recorded.look(recordings_in(paths), base, out / "episodes", tell)
         for text in found.left_out:
             console.print(f"[red]left out[/red] {escape(text)}", soft_wrap=True)
+        if found.copies:
+            console.print(f"{found.copies} recordings are copies of others; they are left out")
         if not found.lessons:
             raise ConfigError("wanted recordings to learn from, found none that can be used")
         _say_counts(console, recorded.Counts.of(found.lessons))

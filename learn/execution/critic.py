@@ -1,5 +1,5 @@
-"""The critic: what a chunk is worth more than the first one that the policy drew, from what the
-eyes saw and both. Three small networks, each taught by other episodes, tell the advantage of a
+"""The critic: estimates how much better a chunk is than the first one drawn, given the eyes' code
+and both chunks. Three small networks, each taught by other episodes, tell the advantage of a
 chunk. Its score is by how much they find it better than the first, less their disagreement about
 that. So the plain policy's own chunk is played unless the networks agree that another one is
 better, and what they wrongly believe of the whole situation does not count.

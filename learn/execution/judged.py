@@ -44,6 +44,7 @@ def example(x: Lesson, risk_s: float = RISK_S) -> Example:
         risk=y.risk,
         unstable=y.unstable,
         force=x.force,
+        sha256=x.sha256,
         task=x.name.partition(":")[0],
         line=x.closed_by(x.t),
     )

@@ -42,7 +42,8 @@ class Lesson:
 
     `success` is the station's outcome, None where there is none; `limit_s` [s] the time limit of
     the order. `step` (D,) is the newest step at each decision, so a decision is judged by nothing
-    that came after it; only before the first step of all it is that one.
+    that came after it; only before the first step of all it is that one. `sha256` is that of the
+    recording, by which a copy of it is known; "" for an episode that was run to be learned from.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Lesson:
     end: str
     end_s: float
     limit_s: float
+    sha256: str = ""
 
     @property
     def demonstration(self) -> bool:

@@ -13,6 +13,7 @@ from headway.learn.execution.judged import example
 from headway.learn.execution.lessons import Lesson
 from headway.learn.execution.process import NOT_READ, Head, ProcessFit, Signals
 from headway.learn.execution.targets import targets
+from headway.learn.files import distinct
 from headway.learn.pro import calibration, dataset
 from headway.learn.pro.examples import TARGETS
 from headway.learn.pro.heads import Fold, Folds
@@ -29,12 +30,10 @@ def save_head(
     seed: int,
     note: str,
 ) -> None:
-    """Teach a head by all `lessons` and write it to the folder `out`, with those `of_folds` beside
-    it and a calibration of its risk by what they say of lessons that they did not see. `note` says
-    where it comes from. The outputs `completion` and `time_to_go` are about the line that is due,
-    see `process`. Raises BundleError."""
-    if out.exists():
-        return
+    """Teach a head by all `lessons` and write it to the folder `out`, in the place of one that is
+    there, with those `of_folds` beside it and a calibration of its risk by what they say of lessons
+    that they did not see. `note` says where it comes from. The outputs `completion` and
+    `time_to_go` are about the line that is due, see `process`. Raises BundleError."""
     slope, shift = of_folds[0].slope, of_folds[0].shift
     made = [_calibrated(Head(process.teach(lessons, how, seed + 500).net, slope, shift))]
     made += [_calibrated(h) for h in of_folds]
@@ -54,10 +53,12 @@ def save_head(
     needed = {
         m for n in spec.NAMES if n not in NOT_READ for m in spec.FEATURES[spec.INDEX[n]].needs
     }
+    where = "recorded" if lessons[0].sha256 else "of one unit of a study"
     facts = Facts(
         command=note,
-        data=f"{len(lessons)} episodes of one unit of a study ({note}); completion and time_to_go "
-        "are about the line of the order that is due",
+        data=f"{len(lessons)} episodes {where} ({note}); completion and time_to_go are about the "
+        "line of the order that is due",
+        episodes=len(lessons),
         seed=seed,
         rate_hz=lessons[0].hz,
         tick_hz=(min(rates), max(rates)),
@@ -70,7 +71,9 @@ def save_head(
         metrics={k: v for k, v in metrics.items() if np.isfinite(v)},
         thresholds={"risk": said.threshold} if np.isfinite(said.threshold) else {},
     )
-    folds = Folds(process.FOLDS, {e.name: Fold(k) for e, k in zip(examples, fold, strict=True)})
+    # Recordings of several runs may have the same seeds, and so the same names.
+    named = zip(distinct([e.name for e in examples]), examples, fold, strict=True)
+    folds = Folds(process.FOLDS, {name: Fold(k, e.sha256) for name, e, k in named})
     save(out, made[0], made[1:], folds, calibration.peaks(examples, risk), facts)
 
 

@@ -8,7 +8,7 @@ command with more recordings only looks at the new ones.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -22,46 +22,54 @@ from headway.learn.execution.base import Base
 from headway.learn.execution.lessons import Lesson, lesson, of_all
 from headway.learn.execution.process_bundle import save_head
 from headway.learn.execution.settings import Learning
+from headway.learn.files import first_of_each
 from headway.learn.rollout_recorded import of_recording
 from headway.tools.flags import beside
+from headway.tools.score.identity import sha256_of
 
 Tell = Callable[[str, float], object]  # what is done, and the share of it (0..1)
 
 
 @dataclass(frozen=True)
 class Found:
-    """The lessons in recordings, and why files were left out."""
+    """The lessons in recordings, and why files were left out; `copies` of others, which nobody
+    learns from twice, are counted alone."""
 
     lessons: list[Lesson]
     left_out: list[str]
+    copies: int = 0
 
 
 def look(paths: Sequence[Path], base: Base, kept: Path, tell: Tell) -> Found:
     """The lessons in the recordings `paths`, as the eyes of `base` see them; the folder `kept` has
     those that were looked at before. A recording that cannot be read, or has no decisions that can
-    be learned from, is left out."""
+    be learned from, is left out. So is a copy of another one: a head would be judged by what it was
+    taught."""
     lessons, left_out = [], []
+    digests = [sha256_of(path) for path in paths]
+    once = first_of_each(digests)
     policy = open_policy(str(base.folder))
-    for i, path in enumerate(paths):
-        tell("looking at recordings", i / len(paths))
+    for n, i in enumerate(once):
+        path, digest = paths[i], digests[i]
+        tell("looking at recordings", n / len(once))
         try:
-            name = _name(path, base)
+            name = _name(path, digest, base)
             if (kept / name).exists():
                 found = store.load_lesson(kept / name)
             else:
                 found = lesson(of_recording(path, policy, to_latent=base.to_latent))
                 store.save_lesson(kept / name, found)
-            lessons.append(found)
+            lessons.append(replace(found, sha256=digest))
         except HeadwayError as e:
             left_out.append(of_file(path, e))
     policy.engine.close()
-    return Found(lessons, left_out)
+    return Found(lessons, left_out, len(paths) - len(once))
 
 
-def _name(path: Path, base: Base) -> str:
-    """Of the lesson in the recording `path`, which follows from its content, its flags and the
-    eyes."""
-    made = sha256(path.read_bytes() + base.eyes.encode())
+def _name(path: Path, digest: str, base: Base) -> str:
+    """Of the lesson in the recording `path`, which follows from its content, of which `digest` is
+    the SHA-256, its flags and the eyes."""
+    made = sha256(f"{digest} {base.eyes}".encode())
     if beside(path).exists():
         made.update(beside(path).read_bytes())
     return f"{made.hexdigest()[:32]}.npz"

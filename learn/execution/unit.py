@@ -170,8 +170,11 @@ class Learner:
             assert how.arm.credit != "demonstrations"
             judged = values.judge(lessons, how.arm.credit, how, seed)
             advantage = judged.advantage
-            if judged.heads and how.arm.credit == "pro" and r == self.unit.rounds:
-                save_head(self.folder / "pro", lessons, judged.heads, how.process, seed, note)
+            pro = self.folder / "pro"
+            # A unit that was killed after it goes on with the same lessons: it would be the same.
+            wanted = how.arm.credit == "pro" and r == self.unit.rounds and not pro.exists()
+            if judged.heads and wanted:
+                save_head(pro, lessons, judged.heads, how.process, seed, note)
         if self._deliberates:
             assert advantage is not None
             self._account.tell("critic")

@@ -51,7 +51,7 @@ _DRAWS = 4  # random times and noises per sample and step
 @dataclass(frozen=True)
 class Args:
     """What to train on, and how. A checkpoint is resumed only by a training with the same
-    arguments."""
+    arguments on the same samples."""
 
     demos: tuple[Path, ...] = (Path("runs/demos"),)  # folders of recordings
     scenes: tuple[str, ...] = ("pick_place", "shoebox", "returns")  # whose sentences it learns
@@ -264,7 +264,7 @@ def train(args: Args, corpus: Corpus, data: Samples) -> tuple[Training, FlowPoli
     written."""
     torch.set_num_threads(args.threads)
     training = Training(args, corpus, data)
-    same = str(asdict(args))
+    same = checkpoint.same(args, data, corpus)
     first = checkpoint.resume(args.work / "checkpoint.pt", same, training.parts, training.rng)
     began, mean = time.monotonic(), 0.0
     net: FlowPolicy = training.average.module

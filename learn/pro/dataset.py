@@ -27,6 +27,7 @@ from headway import kernels
 from headway.errors import ConfigError, HeadwayError, RecordingError, of_file
 from headway.kernels import spec
 from headway.kernels.telemetry import Scale
+from headway.learn.files import distinct
 from headway.learn.pro.examples import Example, Moment
 from headway.tools.score import labelfile
 from headway.tools.score.carried import carried, rate_bits
@@ -258,12 +259,8 @@ def _log(path: Path, data: Telemetry, every: int, mapping: Mapping, telling: Tel
 
 def _with_names(found: list[Log]) -> list[Log]:
     """The logs under names that differ."""
-    seen: dict[str, int] = {}
-    out = []
-    for log in found:
-        n = seen[log.name] = seen.get(log.name, 0) + 1
-        out.append(log if n == 1 else replace(log, name=f"{log.name} ({n})"))
-    return out
+    names = distinct([log.name for log in found])
+    return [replace(log, name=name) for log, name in zip(found, names, strict=True)]
 
 
 def _opened(path: Path, mapping: Mapping, wrong: list[str]) -> list[Telemetry]:

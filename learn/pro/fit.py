@@ -144,7 +144,7 @@ def descend(
 
 
 def _columns_of_groups(net: EmaHead) -> Tensor:
-    """A matrix (G, width) that is 1 where an input is not there when a mask bit is 0."""
+    """A matrix (G, width). Entry (g, i) is 1 if input i has to be zeroed when mask bit g is 0."""
     r = net.reader
     needs = torch.from_numpy(r.needs).T  # (G, F)
     return torch.cat([needs] * (1 + len(r.gains)) + [torch.eye(len(r.masks))], dim=1)

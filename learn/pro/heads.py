@@ -24,7 +24,8 @@ RATE_TOLERANCE = 0.02  # steps at a rate that differs by less than this share ar
 
 
 class Fold(Struct, frozen=True):
-    """In which fold an episode was held out; `sha256` is that of its file."""
+    """In which fold an episode was held out; `sha256` is that of its file, "" for one that was run
+    in simulation and is no file."""
 
     fold: int
     sha256: str = ""
@@ -66,10 +67,12 @@ def signals(bundle: Bundle, examples: Sequence[Example]) -> list[Signals]:
 
 def held_out(bundle: Bundle, examples: Sequence[Example]) -> tuple[list[Signals], list[str]]:
     """The signals of each example by a head that was not taught it, as far as the bundle has one;
-    and in words which it was: "held out by fold 3", "never seen", or "seen in training" where the
-    bundle does not say what it was taught. Raises what `signals` raises."""
+    and in words which it was: "held out by fold 3", "never seen", or "unknown: ..." where the
+    bundle does not say what it was taught, or by names alone, which say nothing of a file. Raises
+    what `signals` raises."""
     check(bundle, examples)
     folds = folds_of(bundle)
+    told = folds is not None and all(f.sha256 for f in folds.of.values())
     by_file = {f.sha256: f.fold for f in folds.of.values() if f.sha256} if folds else {}
     engines: dict[int | None, Engine] = {}
     found, notes = [], []
@@ -82,8 +85,14 @@ def held_out(bundle: Bundle, examples: Sequence[Example]) -> tuple[list[Signals]
                 path = bundle.onnx if fold is None else bundle.path / model_of(fold)
                 engines[fold] = _open(bundle, path)
             found.append(_run(engines[fold], e))
-            unknown = "never seen" if folds is not None else "unknown: the bundle has no folds"
-            notes.append(unknown if fold is None else f"held out by fold {fold}")
+            if fold is not None:
+                notes.append(f"held out by fold {fold}")
+            elif folds is None:
+                notes.append("unknown: the bundle has no folds")
+            elif e.sha256 and not told:
+                notes.append("unknown: the bundle knows its episodes by name alone")
+            else:
+                notes.append("never seen")
     finally:
         for engine in engines.values():
             engine.close()

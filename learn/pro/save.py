@@ -24,10 +24,12 @@ from headway.learn.pro.heads import FOLDS, Folds, model_of
 
 @dataclass(frozen=True)
 class Facts:
-    """What the bundle says about where its head comes from."""
+    """What the bundle says about where its head comes from: `episodes` are those that it learned
+    from."""
 
     command: str
     data: str
+    episodes: int
     seed: int
     rate_hz: float  # of the head's steps
     tick_hz: tuple[float, float]
@@ -87,7 +89,7 @@ def save(
     )  # fmt: skip
     calibration = Calibration(
         kind="risk", pro=out.name, pro_sha256=sha256(model).hexdigest(), policy_sha256=None,
-        peaks=tuple(sorted(min(max(p, 0.0), 1.0) for p in peaks)), episodes=len(folds.of),
+        peaks=tuple(sorted(min(max(p, 0.0), 1.0) for p in peaks)), episodes=facts.episodes,
         data=f"held out in {folds.folds} folds: {facts.data}", date=date.today().isoformat(),
         of="fault-free parts", robot=facts.robot, task=facts.task, tick_hz=facts.tick_hz,
         groups=facts.groups,

@@ -37,6 +37,7 @@ from headway import bundle as bundles
 from headway.bundle import Bundle
 from headway.errors import BundleError, ConfigError
 from headway.kernels import spec
+from headway.learn.files import first_of_each
 from headway.learn.pro import augment, calibration, dataset, fit, tune
 from headway.learn.pro.calibration import EARLY_ALARMS, Summary
 from headway.learn.pro.dataset import Log
@@ -174,8 +175,10 @@ def _progress(console: Any) -> Progress:
 
 
 def _prepare(logs: list[Log], options: Options, progress: Progress) -> Data:
-    """Features of all episodes and their copies. The copies depend on the seed and on their place
-    alone."""
+    """Features of all episodes, each once, and as other sessions would have recorded them, which
+    depends on the seed and on their place alone. Of files with the same content the first is taken:
+    in different folds, a head would be judged by what it was taught."""
+    logs = [logs[i] for i in first_of_each([log.sha256 for log in logs])]
     bar = progress.add_task("features", total=len(logs))
     examples: list[Example] = []
     steps = sum(log.telemetry.n // log.every for log in logs)
@@ -205,12 +208,15 @@ def _tuned(init: Bundle, how: Fit) -> Teach:
 
 
 class _Kept:
-    """Networks that are kept until all are trained. `key`: what else they depend on."""
+    """Networks that are kept until all are trained. `key`: what they depend on beside the episodes,
+    their labels, which may come from a table that was corrected since, and their folds."""
 
     def __init__(self, out: Path, key: Sequence[bytes], data: Data) -> None:
         digest = sha256(b"\0".join([spec.spec_hash().encode(), *key]))
         for e, k in zip(data.examples, data.fold_of, strict=True):
-            digest.update(f"{e.sha256}{k}".encode())
+            digest.update(f"{e.sha256} {k} {e.success}".encode())
+            for name in TARGETS:
+                digest.update(getattr(e, name).tobytes())
         self._out, self._key, self._data = out, digest.hexdigest()[:16], data
 
     @staticmethod
@@ -270,6 +276,7 @@ def _facts(
     return Facts(
         command=" ".join(["headway", *sys.argv[1:]]),
         data=f"{len(data.examples)} episodes of {first.robot or 'a robot'}",
+        episodes=len(data.examples),
         seed=options.seed,
         rate_hz=data.examples[0].hz,
         tick_hz=(min(rates), max(rates)),
@@ -298,6 +305,8 @@ def _say_data(
         f"{data.folds} folds by {split_in_words(examples, options.split)}",
         *found.notes,
     ]
+    if copies := len(found.logs) - len(data.logs):
+        lines.append(f"{copies} episodes are copies of others; they are left out")
     if options.init is None:
         left_out = [n for group in fit.LEFT_OUT.values() for n in group if n not in options.keep]
         lines.append(

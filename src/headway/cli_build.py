@@ -39,10 +39,12 @@ def build(
         dla_fallback: what the accelerator cannot do may run on the GPU.
         refit: make engines that take other weights, and use one that is there of the same network,
             trained otherwise, instead of building.
-        version_compatible: make engines that later releases of the same TensorRT run too.
+        version_compatible: make plans that later releases of the same TensorRT load too, in other
+            programs: Headway opens an engine only with the release that built it.
         weight_streaming: keep weights in host memory, for models larger than the device's.
-        hardware: the devices that the engines run on.
-        sm: compute capabilities to build for, such as 89 120; only tensorrt_rtx.
+        hardware: devices that the plans run on, in other programs: Headway opens an engine only on
+            a device like the one that built it.
+        sm: compute capabilities to build for, such as 89 120, likewise; only tensorrt_rtx.
         again: build also what is built already.
     """
     from headway.edge.engines.options import EngineOptions

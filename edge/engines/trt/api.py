@@ -8,6 +8,7 @@ bindings of four releases.
 from __future__ import annotations
 
 import ctypes
+import re
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -85,6 +86,17 @@ def library(name: str, maps: Path = Path("/proc/self/maps")) -> str:
         if Path(path).name.startswith(file):
             return _version_of(path)
     return ""
+
+
+def linked(path: Path) -> str:
+    """Version with build number of the TensorRT library that the library at `path` is linked to,
+    as this process would load it; its name where it is not found, or does not say; "" where `path`
+    is linked to none, or is no file."""
+    try:
+        found = re.search(rb"libnvinfer\.so(\.\d+)+", path.read_bytes())
+    except OSError:
+        return ""
+    return _version_of(found.group().decode()) if found else ""
 
 
 def _version_of(path: str) -> str:

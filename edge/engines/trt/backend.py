@@ -2,8 +2,8 @@
 
 Opening never builds, which takes minutes: without a built engine it is refused, with what
 `headway build` has to be called for. An engine is served only if every part of its key holds here
-and now (`headway.edge.engines.key`). Where all options of the build are left at their defaults,
-whatever was built of the model is right, if the rest of the key holds.
+and now (`headway.edge.engines.key`). A run that sets no build options accepts any engine built for
+this model, whatever options it was built with, provided model, device and library match.
 """
 
 from __future__ import annotations

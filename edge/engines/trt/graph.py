@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from headway.edge.engines.options import Precision
+from headway.edge.engines.trt.contents import Contents, read_inside
 from headway.errors import BundleError, Missing, SpecMismatch
 
 REVISION = 1  # of what is done to a graph; part of the cache key
@@ -90,7 +91,7 @@ def files(path: Path) -> tuple[str, ...]:
     """The names of the files beside `path` that hold weights of the model there. Raises as `read`,
     and BundleError for a file that is not beside it."""
     found: dict[str, None] = {}
-    for tensor in _tensors(read(path).graph):
+    for tensor in Contents(read(path)).tensors():
         for entry in tensor.external_data:
             if entry.key == "location":
                 found[entry.value] = None
@@ -105,17 +106,6 @@ def files(path: Path) -> tuple[str, ...]:
                 f"{path} wants its weights in {name} beside it, found no such file: copy it too"
             )
     return tuple(sorted(found))
-
-
-def _tensors(graph: Any) -> Iterator[Any]:
-    yield from graph.initializer
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("t"):
-                yield attribute.t
-            yield from attribute.tensors
-            for inner in (attribute.g, *attribute.graphs):
-                yield from _tensors(inner)
 
 
 def prepare(path: Path) -> Prepared:
@@ -166,11 +156,11 @@ def blank(prepared: Prepared) -> bytes:
     graph = model.graph
     kept = {t.name for t in graph.output} | set(_read_by_others(graph))
     for tensor in graph.initializer:
-        if tensor.name in kept:
-            _load(onnx, tensor, prepared.path)
-            continue
-        bare = onnx.TensorProto(name=tensor.name, dims=tensor.dims, data_type=tensor.data_type)
-        tensor.CopyFrom(bare)
+        if tensor.name not in kept:
+            bare = onnx.TensorProto(name=tensor.name, dims=tensor.dims, data_type=tensor.data_type)
+            tensor.CopyFrom(bare)
+    for tensor in Contents(model).tensors():
+        _load(onnx, tensor, prepared.path)
     for node in graph.node:
         node.ClearField("doc_string")
         node.ClearField("metadata_props")
@@ -184,14 +174,15 @@ def _read_by_others(graph: Any) -> Iterator[str]:
     proto = _onnx().TensorProto
     floats = (proto.FLOAT, proto.FLOAT16, proto.BFLOAT16)
     yield from (t.name for t in graph.initializer if t.data_type not in floats)
+    yield from read_inside(graph)
     for node in graph.node:
-        if node.op_type not in _WEIGHTS:
+        if _operator(node) not in _WEIGHTS:
             yield from node.input
-        for attribute in node.attribute:
-            for inner in (attribute.g, *attribute.graphs):
-                for deeper in inner.node:
-                    yield from deeper.input
-                yield from _read_by_others(inner)
+
+
+def _operator(node: Any) -> str:
+    """What the node does, "" where a function or somebody else's operator says it."""
+    return str(node.op_type) if node.domain in ("", "ai.onnx") else ""
 
 
 def _load(onnx: Any, tensor: Any, path: Path) -> None:
@@ -224,7 +215,7 @@ def _free(graph: Any, name: str) -> str:
 def _widen(onnx: Any, graph: Any, tensor: Any, path: Path) -> bool:
     """Let what moves the uint8 input `tensor` move it as int32. Returns whether there was any."""
     readers = [n for n in graph.node if tensor.name in n.input]
-    if all(n.op_type == "Cast" for n in readers):
+    if all(_operator(n) == "Cast" for n in readers):
         return False
     wide = _free(graph, f"{tensor.name}_int32")
     cast = onnx.helper.make_node(
@@ -275,7 +266,7 @@ def _look_up(onnx: Any, graph: Any, path: Path) -> bool:
         if tensor.data_type not in (proto.INT8, proto.UINT8):
             continue
         readers = [n for n in graph.node if tensor.name in n.input]
-        if not readers or not all(n.op_type in _MOVE for n in readers):
+        if not readers or not all(_operator(n) in _MOVE for n in readers):
             continue
         value = onnx.numpy_helper.to_array(tensor, str(path.parent)).astype("int32")
         tensor.CopyFrom(onnx.numpy_helper.from_array(value, tensor.name))
@@ -294,22 +285,26 @@ def _replace(graph: Any, old: str, new: str) -> None:
 def _check_moved(graph: Any, start: str, source: str, path: Path) -> None:
     """Raises SpecMismatch where a number of the input or weight `source`, an int32 named `start`
     now, is computed with before a Cast: it would not overflow where the model's does."""
-    outputs = {t.name for t in graph.output}
+    outputs, inside = {t.name for t in graph.output}, read_inside(graph) - {""}
     moved, open_ = {start}, [start]
     while open_:
         name = open_.pop()
+        if name in inside or source in inside:
+            raise SpecMismatch(
+                f"{path}: a graph inside another (of an If, a Loop) reads the integers of "
+                f"`{source}`, which have to be changed for TensorRT: export the model with a Cast "
+                "to float32 before it"
+            )
         if name in outputs:
             raise SpecMismatch(
                 f"{path}: `{source}` goes to the output `{name}` as it is, which "
                 "TensorRT cannot do: export the model with a Cast to float32 between them"
             )
         for node in graph.node:
-            if name not in node.input or node.op_type == "Cast":
+            if name not in node.input or _operator(node) in ("Cast", "Shape"):
                 continue
-            at = _MOVE.get(node.op_type, ())
+            at = _MOVE.get(_operator(node), ())
             used = [i for i, n in enumerate(node.input) if n == name]
-            if node.op_type == "Shape":
-                continue
             if at is not None and not all(i in at for i in used):
                 raise SpecMismatch(
                     f"{path}: the node `{node.name or node.output[0]}` ({node.op_type}) computes "
@@ -332,21 +327,8 @@ def _check_moved(graph: Any, start: str, source: str, path: Path) -> None:
 
 
 def precision_of(model: Any) -> str:
-    """What the numbers of the graph are: "fp8" or "int8" where it is quantised so, "fp16" or "bf16"
-    where it has weights or casts of these, else "fp32"."""
-    proto = _onnx().TensorProto
-    kinds = {t.data_type for t in _tensors(model.graph)}
-    for node in model.graph.node:
-        kinds |= {a.i for a in node.attribute if node.op_type == "Cast" and a.name == "to"}
-    operators = {n.op_type for n in model.graph.node}
-    float8 = {v for k, v in proto.DataType.items() if k.startswith("FLOAT8")}
-    if kinds & float8:
-        return "fp8"
-    if operators & {"QuantizeLinear", "DequantizeLinear"}:
-        return "int8"
-    if proto.FLOAT16 in kinds:
-        return "fp16"
-    return "bf16" if proto.BFLOAT16 in kinds else "fp32"
+    """What the numbers of the model are, see `Contents.precision`."""
+    return Contents(model).precision(_onnx().TensorProto.DataType)
 
 
 def check_precision(found: str, wanted: Precision, path: Path) -> None:

@@ -33,7 +33,8 @@ class DeviceEngine(Engine, Protocol):
     def enqueue(self, stream: int) -> None:
         """Put the network on the CUDA stream with that handle: it reads and writes the buffers on
         the device. Copies nothing to or from the host, allocates nothing, does not wait, so it can
-        be captured into a CUDA graph. Raises BundleError."""
+        be captured into a CUDA graph. Raises BundleError, also for another stream than the
+        engine's own where an output is fed back."""
 
     def fetch(self) -> None:
         """Put copies of all outputs to the host buffers on the engine's own stream; where host and
@@ -41,7 +42,8 @@ class DeviceEngine(Engine, Protocol):
 
     def feed_back(self, output: str, to: str) -> None:
         """From now on, each run ends with a copy on the device of the output `output` into the
-        input `to`, which is not taken from the host any more: the state of a recurrent model.
+        input `to`, which is not taken from the host any more: the state of a recurrent model. The
+        copy is on the engine's own stream, so that from now on `enqueue` takes that one alone.
         Raises SpecMismatch unless both have the same shape and dtype."""
 
     def clear(self, name: str) -> None:
@@ -122,6 +124,11 @@ class TensorrtEngine(Buffers):
     def enqueue(self, stream: int) -> None:
         if self._closed:
             raise BundleError(f"the engine of {self._where} is closed: open it again")
+        if self._fed and stream != self.stream:
+            raise BundleError(
+                f"{self._where}: wanted the engine's own stream {self.stream:#x}, on which its "
+                f"outputs are fed back, found {stream:#x}: enqueue it on `engine.stream`"
+            )
         if not self._context.execute_async_v3(stream):
             raise BundleError(f"{self._where} failed while running: {said(self._log)}")
         for output, to in self._fed.items():
@@ -139,7 +146,7 @@ class TensorrtEngine(Buffers):
                 f"and {self.inputs[to]}"
             )
         self._fed[output] = to
-        self._graph = None
+        self._forget()
 
     def clear(self, name: str) -> None:
         self.bind(name)[...] = 0
@@ -171,11 +178,19 @@ class TensorrtEngine(Buffers):
         if self._closed:
             return
         self._closed = True
-        self._driver.synchronize()
-        self._graph = self._context = self.engine = self._runtime = None
+        self._forget()
+        self._context = self.engine = self._runtime = None
         for pointer in self._owned:
             self._driver.free(pointer)
         self._owned.clear()
+        # The host buffers stay until the driver closes: others have what `bind` gave them.
+
+    def _forget(self) -> None:
+        """Wait for what runs, and free the graph of a run: the next one has another."""
+        self._driver.synchronize()
+        if self._graph is not None:
+            self._graph.close()
+            self._graph = None
 
 
 def said(log: Any) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from headway.learn.files import first_of_each
 from headway.learn.pro.card import alarms, baselines, controls
 from headway.learn.pro.card.calibration import order, reliability
 from headway.learn.pro.card.measures import Floats, of_wins, wins
@@ -164,13 +165,9 @@ def _kept(examples: Sequence[Example], source: Sequence[str]) -> tuple[list[int]
             f"ALL {seen} EPISODES WERE SEEN IN TRAINING: the numbers say how well the head "
             "remembers"
         )
-    kept, known = [], set()
-    for i in new or range(len(source)):
-        digest = examples[i].sha256
-        if not digest or digest not in known:
-            kept.append(i)
-            known.add(digest)
-    copies = len(new or source) - len(kept)
+    judged = new or list(range(len(source)))
+    kept = [judged[k] for k in first_of_each([examples[i].sha256 for i in judged])]
+    copies = len(judged) - len(kept)
     if copies:
         words.append(f"{copies} episodes are copies of others; they are left out")
     return kept, words

@@ -69,8 +69,8 @@ class Parts:
     @cached_property
     def window(self) -> NDArray[np.bool_]:
         """(n,) steps at which an alarm catches the first failure: from `BEFORE_S` before it to
-        `AFTER_S` after it, and before that where the labels already say that it is near; all of an
-        episode that ended badly where nothing says when that began."""
+        `AFTER_S` after it. The window starts earlier where risk is labelled 1 without a gap up to
+        the failure. If the episode failed and the time is unknown, it is the whole episode."""
         if self.first is None:
             return np.zeros(self.n, bool)
         t, at = self.of.t, self.first.t

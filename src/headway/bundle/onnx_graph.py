@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from headway.bundle.onnx_tensor import LARGEST, External, shape_size, tensor
 from headway.bundle.protobuf import FormatError, Reader, Value, bytes_of, int_of, text_of
@@ -15,6 +15,7 @@ _FROM_SHAPE = {"ConstantOfShape": 0, "Expand": 1}  # the input that says how lar
 _BY_ATTRIBUTE = {"RandomNormal", "RandomUniform"}  # whose attribute `shape` says it
 
 Function = tuple[str, str, str]  # domain, name, overload
+Sized = tuple[str, str]  # what is made of a shape, for messages, and the name of that shape
 
 
 @dataclass(slots=True)
@@ -28,11 +29,26 @@ class Node:
     reads: list[str] = field(default_factory=list)
     makes: list[str] = field(default_factory=list)
     free: set[str] = field(default_factory=set)  # that graphs inside it read from outside
+    sized: list[Sized] = field(default_factory=list)  # in graphs inside it, by shapes from outside
     shape: list[int] | None = None  # its attribute of that name
     constant: list[int] | None = None  # of a node Constant
 
+    @property
+    def standard(self) -> bool:
+        """Whether ONNX itself says what its operator does."""
+        return self.domain in ("", "ai.onnx")
+
     def __str__(self) -> str:
         return f"{self.op} {self.name!r}" if self.name else f"{self.op} of {self.makes[:1]}"
+
+
+@dataclass(slots=True)
+class Attribute:
+    """An attribute: its name, its whole numbers, and those of its tensor if that is a short one."""
+
+    name: str = ""
+    ints: list[int] = field(default_factory=list)
+    held: list[int] | None = None
 
 
 class Functions:
@@ -79,6 +95,7 @@ class GraphReader:
     def __init__(self, reader: Reader, external: External, functions: Functions) -> None:
         self._reader, self._external, self._functions = reader, external, functions
         self._calls: dict[Function, int] = {}
+        self._defaults: dict[str, Attribute] = {}  # of the function that is read
         self._nodes = 0
 
     def model(self, data: memoryview) -> dict[Function, int]:
@@ -86,9 +103,10 @@ class GraphReader:
         graphs inside it. Raises FormatError."""
         calls: dict[Function, int] = {}
         self._calls = calls
-        free = self._graph(data, 0)
-        if free:
-            raise FormatError(f"nothing in it makes {sorted(free)[0]!r}, which a node reads")
+        whole = Node()
+        self._graph(data, 0, whole)
+        if whole.free:
+            raise FormatError(f"nothing in it makes {sorted(whole.free)[0]!r}, which a node reads")
         return calls
 
     def function(self, data: memoryview) -> None:
@@ -96,7 +114,7 @@ class GraphReader:
         calls: dict[Function, int] = {}
         self._calls = calls
         given: set[str] = set()
-        nodes = []
+        bodies, defaults = [], []
         name = domain = overload = ""
         for number, value in self._reader.fields(data):
             if number == 1:
@@ -108,17 +126,29 @@ class GraphReader:
             elif number == 4:
                 given.add(text_of(value))
             elif number == 7:
-                nodes.append(self._node(bytes_of(value), 0))
+                bodies.append(bytes_of(value))
+            elif number == 11:
+                defaults.append(bytes_of(value))
+            elif number == 12:
+                self._value_info(bytes_of(value))
+        # What its attributes are where a call does not say; a graph among them reads what is here.
+        usual = Node(op="Function", name=name)
+        found = [self._attribute(each, usual, 0) for each in defaults]
+        self._defaults = {each.name: each for each in found}
+        nodes = [*(self._node(each, 0) for each in bodies), usual]
+        self._defaults = {}
         free = _ordered(nodes, given)
         if free:
             raise FormatError(f"nothing in its function {name!r} makes {sorted(free)[0]!r}")
+        _not_huge(nodes, given, {})
         function = (domain, name, overload)
         if function in self._functions.bodies:
             raise FormatError(f"it has two functions {name!r} of the domain {domain!r}")
         self._functions.bodies[function] = calls
 
-    def _graph(self, data: memoryview, depth: int) -> set[str]:
-        """Check a graph, `depth` deep in others. Returns the names that it reads from outside."""
+    def _graph(self, data: memoryview, depth: int, holder: Node) -> None:
+        """Check a graph, `depth` deep in others, and note in the node `holder`, which has it, what
+        it reads from outside."""
         if depth > DEEPEST:
             raise FormatError(f"it has graphs inside graphs, more than {DEEPEST} deep")
         nodes: list[Node] = []
@@ -142,12 +172,8 @@ class GraphReader:
                 name = self._value_info(bytes_of(value))
                 if number == 11:
                     given.add(name)
-        for node in nodes:
-            if node.constant is not None and node.makes:
-                shapes[node.makes[0]] = node.constant
-        for node in nodes:
-            _not_huge(node, shapes)
-        return _ordered(nodes, given)
+        holder.free |= _ordered(nodes, given)
+        holder.sized += _not_huge(nodes, given, shapes)
 
     def _node(self, data: memoryview, depth: int) -> Node:
         self._nodes += 1
@@ -173,35 +199,39 @@ class GraphReader:
         if not node.op or not any(node.makes):
             raise FormatError(f"it has a node without an operator or an output, {node.name!r}")
         for each in attributes:
-            self._attribute(each, node, depth)
+            found = self._attribute(each, node, depth)
+            if found.name == "shape":
+                node.shape = found.ints
+            elif node.op == "Constant" and found.name in ("value", "value_ints"):
+                node.constant = found.held if found.name == "value" else found.ints
         function = (node.domain, node.op, node.overload)
         self._calls[function] = self._calls.get(function, 0) + 1
         return node
 
-    def _attribute(self, data: memoryview, node: Node, depth: int) -> None:
-        name = ""
-        ints: list[int] = []
+    def _attribute(self, data: memoryview, node: Node, depth: int) -> Attribute:
+        """Check an attribute of `node`, or of the function that the node stands for."""
+        made = Attribute()
+        named = ""
         seen: set[int] = set()
         for number, value in self._reader.fields(data):
             if number in (5, 6, 22) and number in seen:  # a parser would make one of the two
                 raise FormatError(f"the node {node} has two values of one attribute")
             seen.add(number)
             if number == 1:
-                name = text_of(value)
+                made.name = text_of(value)
             elif number in (5, 10):
-                _, numbers = tensor(bytes_of(value), self._reader, self._external)
-                if node.op == "Constant":
-                    node.constant = numbers
+                _, made.held = tensor(bytes_of(value), self._reader, self._external)
             elif number in (6, 11):
-                node.free |= self._graph(bytes_of(value), depth + 1)
+                self._graph(bytes_of(value), depth + 1, node)
             elif number in (22, 23):
                 self._sparse(bytes_of(value))
             elif number == 8:
-                ints += self._reader.numbers(value)
-        if name == "shape":
-            node.shape = ints
-        elif name == "value_ints" and node.op == "Constant":
-            node.constant = ints
+                made.ints += self._reader.numbers(value)
+            elif number == 21:
+                named = text_of(value)
+        if named and named in self._defaults:  # it is whatever that attribute of the function is
+            made = replace(self._defaults[named], name=made.name)
+        return made
 
     def _sparse(self, data: memoryview) -> str:
         """Check a sparse tensor, which engines may make dense; returns its name."""
@@ -263,14 +293,43 @@ def _wanted_size(what: str, dims: list[int]) -> None:
         raise FormatError(f"{what} has the absurd shape {dims}")
 
 
-def _not_huge(node: Node, shapes: dict[str, list[int]]) -> None:
-    """Raises FormatError for a node that makes a huge tensor of a shape that is a constant."""
-    dims = node.shape if node.op in _BY_ATTRIBUTE else None
-    at = _FROM_SHAPE.get(node.op)
-    if at is not None and at < len(node.reads):
-        dims = shapes.get(node.reads[at])
-    if dims is not None and node.domain in ("", "ai.onnx"):
-        _wanted_size(f"node {node} makes what", dims)
+def _not_huge(nodes: list[Node], given: set[str], shapes: dict[str, list[int]]) -> list[Sized]:
+    """Raises FormatError for a node that makes a huge tensor of a shape that is a constant: one of
+    `shapes`, by name, or what one of the `nodes` is. Returns those whose shape neither they nor
+    `given` have, with its name: it may be a constant outside."""
+    made = {name for node in nodes for name in node.makes}
+    same: dict[str, str] = {}
+    asked: list[Sized] = []
+    for node in nodes:
+        if node.constant is not None and node.makes:
+            shapes[node.makes[0]] = node.constant
+        elif node.op == "Identity" and node.standard and node.makes and node.reads:
+            same[node.makes[0]] = node.reads[0]
+        if node.shape is not None and node.op in _BY_ATTRIBUTE and node.standard:
+            _wanted_size(f"node {node} makes what", node.shape)
+        asked += node.sized
+        at = _FROM_SHAPE.get(node.op) if node.standard else None
+        if at is not None and at < len(node.reads):
+            asked.append((f"node {node} makes what", node.reads[at]))
+    outside = []
+    for what, name in asked:
+        name = _source(name, same)
+        if name in shapes:
+            _wanted_size(what, shapes[name])
+        elif name not in made and name not in given:
+            outside.append((what, name))
+    return outside
+
+
+def _source(name: str, same: dict[str, str]) -> str:
+    """What the value `name` is another name of: `same` has, without a cycle, of what each is."""
+    way = []
+    while name in same:
+        way.append(name)
+        name = same[name]
+    for each in way:  # so that the next one on it has no way to go
+        same[each] = name
+    return name
 
 
 def _ordered(nodes: list[Node], given: Iterable[str]) -> set[str]:

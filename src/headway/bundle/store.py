@@ -38,7 +38,8 @@ _FOLDER = re.compile(r"(\d{10,16})-([0-9a-f]{12})")
 @dataclass(frozen=True, slots=True, order=True)
 class Installed:
     """An installed version of a bundle: its counter, the start of the SHA-256 of its manifest, and
-    its folder. `rejected`: somebody went back from it to an older one."""
+    its folder. `rejected`: somebody went back from it to an older one, which stays known when its
+    files are removed."""
 
     version: int
     manifest: str
@@ -265,8 +266,8 @@ class Store:
             old = self.folder / _OLD
             self._disk.rename(each.path, old)  # what is removed in part has no name of a version
             remove_all(self._disk, old)
-            mark = self.folder / f"{_REJECTED}{each.path.name}"
-            remove_all(self._disk, mark)
+            # The mark of one that was gone back from stays: else it could be installed once more
+            # by whoever has its files, without `again`.
 
     def _still(self) -> str:
         now = self.current
