@@ -13,8 +13,10 @@ import msgspec
 import pytest
 
 from headway import bundle
+from headway.__main__ import main
 from headway.actions import ActionSpace
 from headway.bundle import Bundle, Image, Manifest, Policy, Pro, Provenance, StateInput, Tensor
+from headway.bundle.folder import check_place
 from headway.errors import BundleError
 from headway.instructions import TokensSpec
 
@@ -213,9 +215,35 @@ def test_what_is_not_accepted_is_not_put_in_place(saved: Bundle) -> None:
 def test_save_does_not_replace_what_is_no_bundle(tmp_path: Path) -> None:
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "precious").write_text("x")
-    with pytest.raises(BundleError, match="found something else there"):
-        bundle.save(tmp_path / "home", manifest(), FILES)
+    for check in (check_place, lambda path: bundle.save(path, manifest(), FILES)):
+        with pytest.raises(BundleError, match="found something else there"):
+            check(tmp_path / "home")
     assert (tmp_path / "home" / "precious").read_text() == "x"
+
+
+@pytest.mark.parametrize("name", ["file/head", "file/deep/head", "n" * 300, "n" * 300 + "/head"])
+def test_a_place_that_cannot_be_written_is_said_also_beforehand(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_text("mine")
+    for check in (check_place, lambda path: bundle.save(path, manifest(), FILES)):
+        with pytest.raises(BundleError, match="choose another place") as e:
+            check(tmp_path / name)
+        assert str(tmp_path / name) in str(e.value)
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_training_a_head_finds_out_at_once(tmp_path: Path, capsys: Any) -> None:
+    (tmp_path / "file").write_text("mine")
+    out = tmp_path / "file" / "head"
+    # there are no logs either: the place of the result is looked at before them
+    assert main(["pro", "train", "no.csv", "--map", "no.toml", "--out", str(out)]) == 3
+    assert f"cannot write the bundle {out}" in capsys.readouterr().err
+
+
+def test_a_place_that_can_be_written_is_left_as_it_was(saved: Bundle, tmp_path: Path) -> None:
+    check_place(tmp_path / "new" / "deep" / "head")
+    check_place(saved.path)
+    assert os.listdir(tmp_path) == ["head"]
+    assert bundle.load(saved.path) == saved
 
 
 MODELS = Path(__file__).parents[1] / "models"

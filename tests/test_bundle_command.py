@@ -107,6 +107,24 @@ def test_without_a_mapping_it_lists_the_model_and_prints_one_to_edit(tmp_path, m
     assert load(tmp_path / "b").manifest.policy is not None
 
 
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["--out", "b"], "--out b is for the bundle: wanted --map MAP.toml too, found none"),
+        (["--overwrite"], "--overwrite is for the bundle: wanted --map MAP.toml too"),
+        (["--map", "map.toml", "--robot", "so101"], "--robot so101 is for a mapping to begin with"),
+    ],
+)
+def test_an_option_that_nothing_would_be_done_about_is_refused(
+    tmp_path, model, args, says, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    mapped(tmp_path)
+    assert main(["bundle", str(model), *args]) == 2
+    assert says in capsys.readouterr().err
+    assert not (tmp_path / "b").exists()
+
+
 def test_a_bundle_is_replaced_only_on_request(tmp_path, model):
     out, file = tmp_path / "bundle", mapped(tmp_path)
     bundle_command(model, file, out)
@@ -203,6 +221,9 @@ def test_the_mapping_to_begin_with_knows_images_and_tokens():
         ({"tensors": {"obz": {"unit": "m"}}}, "`tensors.obz` is no input or output"),
         ({"tensors": {"obs": {"mean": [0.0], "std": [0.0]}}}, "std wants numbers > 0"),
         ({"tensors": {"obs": {"low": [1.0], "high": [1.0]}}}, "a width of 0"),
+        ({"tensors": {"obs": {"between": [0.0, 1.0]}}}, "`low` and `high` become, found neither"),
+        ({"tensors": {"obs": {"shape": [1, 4]}}}, r"for `tensors.obs`, \[1, 3\], found \[1, 4\]"),
+        ({"tensors": {"act": {"shape": [2]}}}, r"for `tensors.act`, \[1, 2\], found \[2\]"),
         ({"actions": {**MAP["actions"], "names": ["a"]}}, "for each of the 1 names, found 2"),
         ({"actions": {**MAP["actions"], "chunk": 2}}, r"`act`: wanted floats \(1, 2 or more, 2\)"),
         ({"instruction": TOKENS, "state": []}, "names the file .*t.json, found none there"),

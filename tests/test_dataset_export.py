@@ -15,6 +15,9 @@ from headway.clock import NS
 from headway.mcaplog import open_recording
 from headway.tools.dataset import layout
 from headway.tools.dataset.export import export_command
+from headway.tools.score.files import open_source
+from headway.tools.score.mapping import load_mapping
+from headway.tools.score.telemetry import telemetry_of
 
 pq = pytest.importorskip("pyarrow.parquet", reason="wants the extra lerobot")
 av = pytest.importorskip("av", reason="wants the extra lerobot")
@@ -276,6 +279,34 @@ def test_an_exported_data_set_is_scored_as_it_is(tmp_path, capsys):
     said = capsys.readouterr().out
     for name in ("0 success", "1 failure", "2 -"):
         assert f"episode_00000{name}" in " ".join(said.split())
+
+
+def mapped(folder, out):
+    """The mapping that `headway map` writes for the data set `folder`."""
+    assert main(["map", str(folder), "--out", str(out)]) == 0
+    return load_mapping(out)
+
+
+def test_map_finds_what_an_exported_data_set_holds(one, tmp_path):
+    found = mapped(one, tmp_path / "map.toml")
+    assert {"q", "dq", "q_ref", "tcp", "wrench"} <= set(found.channels)
+    assert found.channels["tcp"].layout == "xyz quat wxyz"  # as its names say
+    data = telemetry_of(*open_source(one, found, "episode_000000"))
+    want = rows_of(EVEN)
+    for name in ("q", "dq", "wrench"):
+        np.testing.assert_allclose(data.rows[name][0], want[name][0], atol=1e-6, err_msg=name)
+
+
+def test_map_gives_up_what_does_not_go_with_the_joints_and_says_why(one, tmp_path):
+    about = json.loads((one / "meta/info.json").read_text())
+    about["features"]["telemetry.dq"]["names"] = ["a", "b", "c"]
+    (one / "meta/info.json").write_text(json.dumps(about))
+    found = mapped(one, tmp_path / "map.toml")
+    assert {"q", "q_ref", "tcp", "wrench"} <= set(found.channels)
+    assert "dq" not in found.channels
+    said = (tmp_path / "map.toml").read_text()
+    assert said.count("cannot be used as guessed") == 1
+    assert "# dq cannot be used as guessed: wanted the same joints everywhere, found a, b" in said
 
 
 def test_a_run_of_the_loop_is_exported(write, both, tmp_path, capsys):

@@ -192,7 +192,7 @@ def test_a_joint_that_starts_outside_the_guards_limits_may_stay_or_come_back(imp
 
 
 def test_how_far_outside_a_joint_may_start_is_bounded() -> None:
-    with pytest.raises(ValueError, match="reset_tolerance wants at most 0.02 rad, found 0.3"):
+    with pytest.raises(ValueError, match=r"reset_tolerance wants at most 0\.02 rad, found 0\.3"):
         make(reset_tolerance=0.3)
 
 

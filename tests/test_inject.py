@@ -17,6 +17,7 @@ from headway.edge.control.log import NullLog
 from headway.edge.motion.deadline import Mode
 from headway.errors import ConfigError, SpecMismatch
 from headway.mcaplog import open_recording
+from headway.tools.recorded import events_of
 from headway.tools.run.inject import KINDS, Faults, Injection, parse
 
 
@@ -136,6 +137,31 @@ def test_an_overrun_is_a_missed_deadline_and_no_burst(tmp_path):
     rig.check_arm()
 
 
+def test_the_second_fault_of_a_kind_happens_too_and_each_says_its_own_number(tmp_path):
+    result, rig = faulty(tmp_path / "e.mcap", "overrun@1.2:0.1", "overrun@0.6:0.05")
+    assert result.missed in range(24 + 49, 25 + 50 + 1)
+    texts = [e.text for e in events_of(open_recording(tmp_path / "e.mcap"))]
+    assert [t for t in texts if t.startswith("inject")] == [
+        "inject: one tick takes 0.05 seconds", "inject: one tick takes 0.1 seconds"
+    ]  # fmt: skip
+    rig.check_arm()
+
+
+def test_of_two_delays_of_the_policy_the_later_one_counts():
+    clock = VirtualClock(5)
+    faults = Faults((parse("policy_late@1:0.1"), parse("policy_late@2:0.3")), clock)
+    log = NullLog()
+    faults.begin(log)
+    begun, found = clock.now(), []
+    for t_s in (1.5, 2.5):
+        clock.sleep_until(begun + round(t_s * 1e9))
+        found.append(faults.active("policy_late").for_s)
+    assert found == [0.1, 0.3]
+    assert [e.text for e in log.events] == [
+        "inject: every chunk comes 0.1 seconds later", "inject: every chunk comes 0.3 seconds later"
+    ]  # fmt: skip
+
+
 def test_faults_that_this_run_cannot_have(tmp_path):
     rig = Rig(null_table(camera=[]), None)
     faults = Faults((parse("camera_stall@1"),), rig.clock)
@@ -161,7 +187,9 @@ def test_on_the_command_line(write, both, tmp_path, capsys):
 def test_a_policy_process_that_is_killed_in_real_time_is_started_again(write, both, tmp_path):
     table = {**both, "task": {**null_table()["task"], "limit_s": 1.0}}
     path = write(**table)
-    run(path, tmp_path / "o", "--episodes", 1, "--realtime", "--inject", "policy_kill@0.3")
+    # the second one finds no process, or the one that was started again
+    faults = ("policy_kill@0.3", "policy_kill@0.31")
+    run(path, tmp_path / "o", "--episodes", 1, "--realtime", "--inject", *faults)
     made = tmp_path / "o" / "episode_0.mcap"
     recording = check_log(made, "inject: the policy's process is killed", "process ended: SIGKILL")
     assert np.isfinite(recording.rows("/command")["sent"]).all()

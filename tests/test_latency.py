@@ -297,16 +297,19 @@ def test_the_table_names_stages_ways_and_causes(tmp_path):
         assert word in text, text
 
 
-def test_json_holds_all_and_an_error_comes_after_what_could_be_read(tmp_path):
+def test_json_holds_all_and_an_error_comes_after_what_could_be_read(tmp_path, capsys):
     path = record(tmp_path / "a.mcap", late(rows(), 7, 800_000))
     empty = tmp_path / "empty.mcap"
     with Recorder(empty, [Channel("/log", kind="log")], lossless=True) as log:
         log.log(1, "info", "hello")
     console = Console(file=io.StringIO(), width=100)
     with pytest.raises(RecordingError, match=r"no /timing topic and no empty\.timing\.npy"):
-        latency_command([empty, path], json=True, console=console)
-    said = console.file.getvalue()
-    (found,) = json.loads(said[said.index("\n[") :])
+        latency_command([empty, path, tmp_path / "gone.mcap"], json=True, console=console)
+    (found,) = json.loads(console.file.getvalue())  # and nothing else is there
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "gone.mcap" in captured.err  # the first one is raised, and said by the command line
+    assert "empty" not in captured.err
     assert found["causes"] == [{"cause": "wake-up", "ticks": 1, "missed": 0, "worst_us": 800.0}]
     assert found["late"][0]["index"] == 7
     assert found["stages"][0]["p999"] == 10
@@ -329,6 +332,7 @@ def test_an_episode_in_lock_step_has_stages_and_the_delay_but_no_lateness(tmp_pa
     said = " ".join(screen.getvalue().split())
     assert "lock-step: the times are those of the computer that made this recording" in said
     assert said.index("lock-step: ") < said.index("telemetry")
+    assert "lateness and camera-to-command delays are therefore not shown" in said
     assert "longer than their period" not in said
     # The null arm is where it was told to be when it is asked: one tick later.
     assert found.motion.delay_ms == pytest.approx(2.0, abs=3 * found.motion.error_ms)

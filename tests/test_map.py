@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -48,15 +49,16 @@ def rtde(path: Path) -> Path:
     return table(path, {"timestamp": lambda i: i * 8_000_000, **joints, **pose, **force})
 
 
-def json_log(path: Path) -> Path:
-    """An MCAP file whose messages have no stamps."""
+def json_log(path: Path, odd: int = -1) -> Path:
+    """An MCAP file whose messages have no stamps; the one of number `odd` has a time that is
+    none."""
     with path.open("wb") as f:
         w = Writer(f)
         w.start()
         schema = w.register_schema("Arm", "jsonschema", b"{}")
         channel = w.register_channel("/arm/joints", "json", schema)
         for i in range(200):
-            t = 10**18 + i * 10**7
+            t = 2**64 - 5 if i == odd else 10**18 + i * 10**7
             data = {"names": JOINTS, "position": [i * 0.001, 0.2, 0.3], "status": {"word": "ok"}}
             w.add_message(channel, t, json.dumps(data).encode(), t)
         w.finish()
@@ -148,6 +150,12 @@ def test_types_of_messages_say_what_they_are(tmp_path: Path) -> None:
     assert "# [time]: the log's times are taken" in (tmp_path / "map.toml").read_text()
 
 
+def test_a_time_that_is_none_costs_its_message_and_not_the_mapping(tmp_path: Path) -> None:
+    code, said, found = mapped(json_log(tmp_path / "a.mcap", odd=100), tmp_path / "map.toml")
+    assert (code, set(found.channels)) == (0, {"q"})
+    assert " 100 " in said  # Hz
+
+
 def test_fingers_are_no_joints_of_the_arm(tmp_path: Path) -> None:
     path = ros(tmp_path / "a.bag", joints=["joint1", "joint2", "panda_finger_joint1"])
     _, _, found = mapped(path, tmp_path / "map.toml")
@@ -190,6 +198,18 @@ def test_guesses_that_do_not_hold_are_commented_out(tmp_path: Path) -> None:
     assert '# times = "anomaly_t"\n# labels = "anomaly"' in text
 
 
+def test_a_unit_that_is_not_known_is_said_and_not_guessed(tmp_path: Path) -> None:
+    """Values in pounds look like those in newtons."""
+    joints = {f"q{k} [Deg]": (lambda i, k=k: i * 0.1 + k) for k in range(1, 7)}
+    forces = {f"f{a} [dyn]": 1.5 for a in "xyz"} | {f"t{a} [Nm]": 0.1 for a in "xyz"}
+    table(tmp_path / "a.csv", {"t": lambda i: i / 100, **joints, **forces})
+    code, _, found = mapped(tmp_path / "a.csv", tmp_path / "map.toml")
+    assert (code, set(found.channels)) == (0, {"q"})
+    text = (tmp_path / "map.toml").read_text()
+    assert "# wrench cannot be used as guessed: wrench: wanted a unit in the name of" in text
+    assert '# [channels.wrench]\n# key = ["fx [dyn]", ' in text
+
+
 def test_a_file_in_which_nothing_is_recognised_gets_a_mapping_to_fill_in(tmp_path: Path) -> None:
     table(tmp_path / "a.csv", {"t": lambda i: i / 100, "humidity": 0.5})
     console = Console(record=True, width=160)
@@ -198,6 +218,13 @@ def test_a_file_in_which_nothing_is_recognised_gets_a_mapping_to_fill_in(tmp_pat
     assert "nothing was recognised" in said
     assert "# [channels.q]" in said
     assert "#   humidity, 0.5 .. 0.5" in said
+
+
+def test_the_next_command_can_be_pasted_into_a_shell(tmp_path: Path) -> None:
+    path, out = npz(tmp_path / "it's.npz"), tmp_path / "ü b.toml"
+    _, said, _ = mapped(path, out)
+    (command,) = (line for line in said.splitlines() if line.startswith("headway score"))
+    assert shlex.split(command) == ["headway", "score", str(path), "--map", str(out)]
 
 
 def test_a_folder_stands_for_its_first_file_and_a_mapping_is_not_replaced(tmp_path: Path) -> None:

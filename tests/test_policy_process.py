@@ -225,7 +225,7 @@ def test_one_that_dies_before_the_first_episode_is_started_again(start):
 
 
 def test_a_message_that_would_be_cut_is_refused():
-    with pytest.raises(PolicyError, match="a message of at most 65536 bytes.* found 70"):
+    with pytest.raises(PolicyError, match=r"a message of at most 65536 bytes.* found 70"):
         protocol.pack(protocol.DESCRIBE, {"instructions": ["x" * 70_000]})
 
 

@@ -228,6 +228,11 @@ def standing_still(log):
         os.kill(log.writer_pid, signal.SIGCONT)
 
 
+def always(check):
+    while True:
+        check()
+
+
 def test_in_real_time_a_writer_that_hangs_is_told(tmp_path, monkeypatch):
     """As on a network drive that is gone: the process lives, and takes nothing any more."""
     monkeypatch.setattr(link, "SILENT_S", 0.1)
@@ -239,8 +244,7 @@ def test_in_real_time_a_writer_that_hangs_is_told(tmp_path, monkeypatch):
     with standing_still(log):
         log.write(0, 1, rows[1])
         with pytest.raises(RecordingError, match=r"taken nothing for 0\.1 s; the first 1 of 2 "):
-            while True:
-                log.check()
+            always(log.check)
     log.close()
     assert len(open_recording(tmp_path / "a.mcap").rows("/x")) == 2
 

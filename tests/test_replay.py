@@ -22,8 +22,10 @@ from headway.errors import BundleError, Missing, RecordingError, SpecMismatch
 from headway.kernels import native, spec
 from headway.kernels.telemetry import dtype
 from headway.mcaplog import open_recording
+from headway.tools.dataset.restore import INFO_SHA256
 from headway.tools.replay import replay as replay_module
 from headway.tools.replay.replay import Difference, replay, replay_command
+from headway.tools.report import write_report
 
 HZ, HEAD_HZ, START = 500.0, 50.0, 7_000_000
 SCALE = scale().to_json()
@@ -212,6 +214,28 @@ def test_what_a_recording_lacks_is_said(tmp_path: Path, head: Path) -> None:
     says = r"a recording without PRO, .*nothing to compute again: .*--against"
     with pytest.raises(RecordingError, match=says):
         replay(tmp_path / "d.mcap", head)
+
+
+def test_what_a_data_set_came_back_as_has_nothing_to_compute_again(
+    tmp_path: Path, head: Path
+) -> None:
+    imported = record(tmp_path / "a.mcap", ticks(60), head, metadata={INFO_SHA256: "0" * 64})
+    says = r"a recording that `headway dataset import` made: .* nothing to compute again"
+    with pytest.raises(RecordingError, match=says):
+        replay(imported, head)
+
+
+def test_one_that_is_cut_before_its_first_row_says_what_the_report_says(
+    tmp_path: Path, head: Path
+) -> None:
+    path = record(tmp_path / "a.mcap", ticks(60), head)
+    path.write_bytes(path.read_bytes()[:40])
+    said = []
+    for look in (lambda: replay(path, head), lambda: write_report(path)):
+        with pytest.raises(RecordingError, match="found no topics; it ends before") as e:
+            look()
+        said.append(str(e.value))
+    assert said[0] == said[1]
 
 
 def test_features_of_another_implementation_are_held_to_the_tolerance(

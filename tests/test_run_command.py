@@ -18,6 +18,8 @@ from headway.edge.control.station import Station
 from headway.errors import Busy
 from headway.mcapdiff import first_difference
 from headway.mcaplog import open_recording
+from headway.tools import flags
+from headway.tools.flags import Flag
 from headway.tools.recorded import result_of
 from headway.tools.run import command
 from headway.tools.run.command import RunOptions, run_command
@@ -185,6 +187,30 @@ def test_the_report_is_written_beside_the_recording(write, both, tmp_path):
     pages = list((tmp_path / "out").glob("*.html"))
     assert len(pages) == 1
     assert "<html" in pages[0].read_text()
+
+
+def test_flags_go_with_the_recording_that_is_replaced(write, both, tmp_path, capsys):
+    path, out = write(**both), tmp_path / "out"
+    assert run(path, out, "--episodes", 2) == 0
+    for seed in (0, 1):
+        flags.add(out / f"episode_{seed}.mcap", (Flag(0.4, "the item slipped"),))
+    capsys.readouterr()
+    assert run(path, out, "--episodes", 1, "--seed", 1, "--overwrite", "--report") == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "removed episode_1.mcap.flags.json, the flags of the recording that was here" in said
+    assert flags.flags_of(out / "episode_1.mcap") == ()
+    assert "the item slipped" not in (out / "episode_1.html").read_text()
+    assert len(flags.flags_of(out / "episode_0.mcap")) == 1  # which was not replaced
+
+
+def test_a_report_that_cannot_be_written_does_not_end_the_run(write, both, tmp_path, capsys):
+    out = tmp_path / "out"
+    (out / "episode_0.html").mkdir(parents=True)
+    assert run(write(**both), out, "--episodes", 2, "--report") == 1
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"wanted to write the report to {out / 'episode_0.html'}: Is a directory" in said
+    assert (out / "episode_1.html").is_file()
+    assert open_recording(out / "episode_1.mcap").end["end"] == "closed"
 
 
 def test_an_option_that_is_not_known_is_a_mistake_of_use(capsys):

@@ -53,13 +53,22 @@ class TestRefusals:
 
     @pytest.mark.parametrize("option", [("--view-port", 99999), ("--view-port", -1)])
     def test_view_port(self, write, refused, option):
-        """Also where no view was asked for: a value that is ignored is no better."""
-        refused(write(), *option, code=2, says="--view-port from 0 to 65535")
+        refused(write(), *option, "--view", code=2, says="--view-port from 0 to 65535")
         refused(write(), *option, "--view", code=2, says="0 takes a free one")
 
     @pytest.mark.parametrize("rate", ["nan", "0", "-5", "inf"])
     def test_view_rate(self, write, refused, rate):
-        refused(write(), "--view-hz", rate, code=2, says="--view-hz above 0")
+        refused(write(), "--view", "--view-hz", rate, code=2, says="--view-hz above 0")
+
+    @pytest.mark.parametrize(
+        "option", [("--view-port", 8765), ("--view-hz", 50.0), ("--view-host", "0.0.0.0")]
+    )
+    def test_how_to_view_without_a_view(self, write, refused, tmp_path, option):
+        """Also with the usual value: whoever gives it expects a view."""
+        says = f"{option[0]} {option[1]} describes a live view: wanted --view too, found none"
+        refused(write(), *option, code=2, says=says)
+        if option[0] != "--view-hz":  # which a Rerun viewer gets too
+            refused(write(), *option, "--rerun-save", tmp_path / "a.rrd", code=2, says=says)
 
     def test_view_host(self, write, refused):
         refused(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import errno
+import io
 import os
 import re
 import tracemalloc
@@ -96,6 +98,38 @@ def test_what_was_done_is_said_when_somebody_interrupts(
     with pytest.raises(KeyboardInterrupt):
         score_command([good, second], map_file, None, tmp_path / "out", console=console)
     assert "1 of 2 files scored" in console.export_text()
+
+
+class Screen(io.StringIO):
+    """A terminal that is closed, or a file on a disk that is full, from the table on."""
+
+    def write(self, s: str) -> int:
+        if s.strip():
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return len(s)
+
+
+def test_the_files_about_all_results_do_not_wait_for_the_screen(
+    tmp_path: Path, map_file: Path
+) -> None:
+    logs = [npz(tmp_path / f"{name}.npz") for name in "ab"]
+    with pytest.raises(OSError, match="No space left"):
+        score_command(logs, map_file, None, tmp_path / "out", console=Console(file=Screen()))
+    assert {"summary.csv", "index.html"} <= {p.name for p in (tmp_path / "out").iterdir()}
+
+
+def test_an_index_of_an_earlier_call_does_not_stay_beside_a_newer_summary(
+    tmp_path: Path, map_file: Path
+) -> None:
+    a, b, c = (npz(tmp_path / f"{name}.npz") for name in "abc")
+    out = tmp_path / "out"
+    run([a, b], map_file, out)
+    run([c], map_file, out)
+    page = (out / "index.html").read_text()
+    assert "c.html" in page
+    assert "a.html" not in page
+    rows = (out / "summary.csv").read_text().splitlines()
+    assert [row.partition(",")[0] for row in rows] == ["name", "c"]
 
 
 def test_a_folder_is_walked(tmp_path: Path, map_file: Path) -> None:

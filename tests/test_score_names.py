@@ -15,6 +15,8 @@ from score_files import mapping, npz, rows_of
 
 from headway.errors import ConfigError, HeadwayError, RecordingError
 from headway.tools.score.mapping import Channel, Time
+from headway.tools.score.telemetry import joint_names
+from headway.tools.score.units import of_name
 
 JOINT_STATE = """std_msgs/Header header
 string[] name
@@ -231,6 +233,67 @@ def test_units_in_names_of_columns_are_taken_or_refused(tmp_path: Path) -> None:
     mixed = npz(tmp_path / "c.npz", 200, q=None, wrench=None, **{"j1 [deg]": q, "j2 [rad]": q})
     with pytest.raises(ConfigError, match="one unit for all columns, found deg and rad"):
         rows_of(mixed, mapping({"q": Channel(key=["j1 [deg]", "j2 [rad]"])}, time=at))
+
+
+@pytest.mark.parametrize(
+    ("name", "unit"),
+    [
+        ("q1 [Deg]", "deg"), ("q1 (DEG/S)", "deg/s"), ("w [Rpm]", "rpm"), ("w_MM", "mm"),
+        ("t (msec)", "ms"), ("f [mN]", "mN"), ("f [KN]", "kN"), ("f [NM]", "Nm"),
+        # these are other units, or none that is known, and said as they are
+        ("f [MN]", "MN"), ("f [mn]", "mn"), ("t [Ns]", "Ns"), ("f [dyn]", "dyn"), ("f [M]", "M"),
+        ("f_MN", None), ("q[0]", None), ("q (2)", None), ("flag [1]", None), ("f [-]", None),
+        ("f (x)", None), ("fx", None),
+    ],
+)  # fmt: skip
+def test_the_unit_that_a_name_carries(name: str, unit: str | None) -> None:
+    assert of_name(name) == unit
+
+
+def test_a_unit_in_brackets_that_is_not_known_is_refused_or_told_by_the_mapping(
+    tmp_path: Path,
+) -> None:
+    f = 2.0 * np.ones(200)
+    path = npz(tmp_path / "a.npz", 200, q=None, wrench=None, **{"f [dyn]": f, "on [bool]": f > 1})
+    at = Time(key="t", rate_hz=200.0)
+    with pytest.raises(ConfigError) as e:
+        rows_of(path, mapping({"force_norm": Channel(key="f [dyn]")}, time=at))
+    assert "wanted a unit in the name of the column `f [dyn]`, found 'dyn'" in str(e.value)
+    assert "valid: N, mN, kN, kgf: give `unit` or `scale` in the mapping" in str(e.value)
+    for told, newtons in (({"scale": 4.448}, 8.896), ({"unit": "kgf"}, 2 * 9.80665)):
+        channel = Channel(key="f [dyn]", **told)
+        rows = rows_of(path, mapping({"force_norm": channel}, time=at)).rows
+        np.testing.assert_allclose(rows["force_norm"], newtons)
+    # a flag has no unit that could be another one
+    rows = rows_of(path, mapping({"operator": Channel(key="on [bool]")}, time=at)).rows
+    assert (rows["operator"] == 1.0).all()
+
+
+def test_stamps_in_a_unit_that_is_not_known_are_refused_unless_they_are_dates(
+    tmp_path: Path,
+) -> None:
+    minutes = np.arange(400) / 12_000
+    path = npz(tmp_path / "a.npz", t=None, **{"t [min]": minutes})
+    with pytest.raises(ConfigError, match=r"column `t \[min\]`, found 'min', valid: s, ms, us, ns"):
+        rows_of(path, mapping(time=Time(key="t [min]")))
+    assert rows_of(path, mapping(time=Time(key="t [min]", unit="s", rate_hz=400.0))).n > 1
+    dates = np.datetime64("2026-11-28", "us") + np.arange(400) * np.timedelta64(5000, "us")
+    path = npz(tmp_path / "b.npz", t=None, **{"t (UTC)": dates})
+    assert rows_of(path, mapping(time=Time(key="t (UTC)"))).hz == 200.0
+
+
+@pytest.mark.parametrize(
+    ("labels", "joints"),
+    [
+        (["q.pan", "q.lift"], ["pan", "lift"]),
+        (["q_ref.pan", "q_ref.lift"], ["pan", "lift"]),
+        (["pan.pos", "lift.vel"], ["pan", "lift"]),
+        (["pan", "q_lift"], ["pan", "q_lift"]),
+        (["pan.pos", "pan.vel"], ["pan.pos", "pan.vel"]),  # of one joint: the rest tells them apart
+    ],
+)
+def test_a_joint_is_the_same_whatever_is_known_of_it(labels: list[str], joints: list[str]) -> None:
+    assert joint_names(tuple(labels)) == tuple(joints)
 
 
 def test_names_and_columns_exclude_each_other(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from pro_head import make_head
-from score_files import from_arrays, mapping, npz
+from score_files import WRENCH, Q, from_arrays, mapping, npz
 from score_motion import motion, motion_map, sampled
 
 from headway.errors import SpecMismatch
@@ -178,9 +178,38 @@ def test_ticks_before_all_channels_are_there_do_not_count(tmp_path: Path) -> Non
     q = np.where(np.arange(1000)[:, None] < 120, np.nan, 0.1 * np.ones((1000, 6)))
     scored = score_file(npz(tmp_path / "a.npz", 1000, 500.0, q=q, wrench=w), mapping(), None)
     assert scored.telemetry.ready == 120
-    assert scored.summary.force == pytest.approx(0.1 * 3**0.5)
     assert scored.summary.onsets == 0
     assert "q" not in scored.masked
+    # it was measured all the same, and needs no joints
+    assert scored.summary.force == pytest.approx(77.0, rel=1e-4)
+    assert not any("its first value comes" in n for n in scored.notes)  # after 0.24 s
+
+
+def test_what_comes_on_change_keeps_nothing_waiting(tmp_path: Path) -> None:
+    """A flag of a stop that comes at the end: the contact before it counts."""
+    w = np.full((1000, 6), 0.1)
+    w[400:500, 0] = 30.0
+    stop = np.full(1000, np.nan)
+    stop[950] = 1.0
+    path = npz(tmp_path / "a.npz", 1000, 500.0, wrench=w, stop=stop)
+    on_change = mapping(
+        {"q": Q, "wrench": WRENCH, "protective_stop": Channel(key="stop", hold_s=np.inf)}
+    )
+    scored = score_file(path, on_change, None)
+    assert (scored.telemetry.ready, scored.summary.onsets) == (0, 1)
+    assert not any("its first value comes" in n for n in scored.notes)
+
+
+def test_a_channel_that_comes_late_is_said_with_what_does_not_count(tmp_path: Path) -> None:
+    w = np.full((1000, 6), 0.1)
+    w[200:300, 0] = 30.0
+    touch = np.where(np.arange(1000) < 600, np.nan, 0.5)
+    path = npz(tmp_path / "a.npz", 1000, 500.0, wrench=w, touch=touch)
+    late = mapping({"q": Q, "wrench": WRENCH, "touch": Channel(key="touch")})
+    scored = score_file(path, late, None)
+    assert (scored.telemetry.ready, scored.summary.onsets) == (600, 0)
+    (said,) = (n for n in scored.notes if n.startswith("check touch"))
+    assert "its first value comes at 1.2 s; onsets, risk, stability and the verdict" in said
 
 
 @pytest.mark.parametrize("leave_out", [(), ("dq", "twist")])

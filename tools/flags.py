@@ -86,12 +86,16 @@ def add(recording: Path, new: tuple[Flag, ...]) -> tuple[Flag, ...]:
     return flags
 
 
-def clear(recording: Path) -> None:
-    """Remove all flags of the file `recording`. Raises RecordingError where they cannot be."""
+def clear(recording: Path) -> bool:
+    """Remove all flags of the file `recording`. Returns whether there were any. Raises
+    RecordingError where they cannot be removed."""
     try:
-        beside(recording).unlink(missing_ok=True)
+        beside(recording).unlink()
+    except FileNotFoundError:
+        return False
     except OSError as e:
         raise RecordingError(f"cannot remove {beside(recording)}: {e.strerror}") from None
+    return True
 
 
 def as_events(flags: tuple[Flag, ...], t0_ns: int) -> list[Event]:

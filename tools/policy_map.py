@@ -15,6 +15,7 @@ from headway import bundle, config
 from headway.actions import ActionSpace
 from headway.bundle import Image, Manifest, Noise, Policy, Provenance, StateInput, Tensor, onnx_file
 from headway.bundle.onnx_file import OnnxFile
+from headway.bundle.tensors import BETWEEN
 from headway.config import Hertz, Seconds
 from headway.drivers import model as models
 from headway.edge.engines.backends import ort
@@ -38,7 +39,7 @@ class TensorMap(config.Struct, frozen=True, kw_only=True):
     std: tuple[float, ...] | None = None
     low: tuple[float, ...] | None = None
     high: tuple[float, ...] | None = None
-    between: tuple[float, float] = (-1.0, 1.0)
+    between: tuple[float, float] = BETWEEN
 
 
 class Origin(config.Struct, frozen=True, kw_only=True):
@@ -134,12 +135,18 @@ def make_bundle(
             )
     _check_state(known, mapping)
     inputs, outputs = _tensors(model, shapes)
-    names = (*inputs, *outputs)
-    for name in known.tensors:
-        if name not in names:
+    tensors = {**inputs, **outputs}
+    for name, said in known.tensors.items():
+        if name not in tensors:
             raise ConfigError(
                 f"{mapping}: `tensors.{name}` is no input or output of {model}: "
-                f"{config.suggest(name, names)}"
+                f"{config.suggest(name, tuple(tensors))}"
+            )
+        if said.shape is not None and said.shape != (has := tensors[name].shape):
+            raise ConfigError(
+                f"{mapping}: wanted the `shape` that {model} has for `tensors.{name}`, {list(has)},"
+                f" found {list(said.shape)}: correct it, or leave it out where the model leaves no "
+                "size open"
             )
     keys = tuple(f.name for f in msgspec.structs.fields(Policy))
     try:

@@ -1,4 +1,5 @@
-"""Read the events, the result and the names of phases and joints of the episode in a recording.
+"""Read the events, the result and the names of phases and joints of the episode in a recording, and
+tell whether it is one.
 
 Recordings of version 0.1 have neither /event nor /result; for them, both are derived from the lines
 of /log, in the form in which that version wrote them. Nor do they name their phases.
@@ -39,6 +40,18 @@ _PREFIXES = {
     "stop": EventKind.MODE,
     "hold": EventKind.MODE,
 }
+
+
+def check_rows(recording: Recording) -> None:
+    """Raises RecordingError unless there is /telemetry in the recording: it is of another program,
+    or ends before its first rows."""
+    if "/telemetry" not in recording.topics:
+        raise RecordingError(
+            f"{recording.path}: wanted a recording of `headway run` with /telemetry, found "
+            f"{', '.join(recording.topics) or 'no topics'}"
+            + ("; it ends before the first rows" if recording.truncated else "")
+            + ": telemetry of other robots is read by `headway score`"
+        )
 
 
 def phases_of(recording: Recording) -> tuple[str, ...]:

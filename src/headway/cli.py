@@ -57,9 +57,9 @@ def run(
     realtime: bool = False,
     panel: bool = False,
     view: bool = False,
-    view_host: str = "127.0.0.1",
-    view_port: int = 8765,
-    view_hz: float = 50.0,
+    view_host: str | None = None,
+    view_port: int | None = None,
+    view_hz: float | None = None,
     rerun: bool = False,
     rerun_connect: str | None = None,
     rerun_save: Path | None = None,
@@ -84,9 +84,9 @@ def run(
         realtime: run on the wall clock, instead of in lock-step on a virtual clock.
         panel: show a live panel in the terminal.
         view: serve the run live to Foxglove and Lichtblick, see docs/view.md.
-        view_host: address to serve at; with 0.0.0.0 the network can see the cameras.
-        view_port: port to serve at; 0 takes a free one.
-        view_hz: most rows and images per second and topic that a live view gets.
+        view_host: address to serve at; with 0.0.0.0 the network can see the cameras [127.0.0.1].
+        view_port: port to serve at; 0 takes a free one [8765].
+        view_hz: most rows and images per second and topic that a live view gets [50].
         rerun: start a Rerun viewer and show the run live in it.
         rerun_connect: show the run live in the Rerun viewer at this URL.
         rerun_save: write the run to this .rrd file for a Rerun viewer.
@@ -103,7 +103,7 @@ def run(
         patch: take the arm over from the policy by keys of the terminal, and give it back.
     """
     from headway.tools.run.command import RunOptions, run_command
-    from headway.tools.view.viewer import ViewOptions
+    from headway.tools.view.viewer import view_options
 
     if workflow is not None:
         if config is not None:
@@ -115,7 +115,7 @@ def run(
 
         config = config_of(workflow)
         print(f"workflow {workflow}: {config}")
-    options = ViewOptions(view, view_host, view_port, view_hz, rerun, rerun_connect, rerun_save)
+    options = view_options(view, view_host, view_port, view_hz, rerun, rerun_connect, rerun_save)
     if config is None:
         config = shipped.CONFIG
         print(f"configuration {config} (`headway init DIR` makes a copy to edit)")
@@ -219,20 +219,25 @@ def serve(
 
 
 def doctor(
-    json: bool = False, rt: bool = False, seconds: float = 10.0, hz: str = "500,1000"
+    json: bool = False, rt: bool = False, seconds: float | None = None, hz: str | None = None
 ) -> int:
     """Say what this machine has, what is missing, and how to get it.
 
     Args:
         json: print JSON, for programs.
         rt: instead, measure which rates of the control loop this machine can hold.
-        seconds: with --rt, how long to measure each of two loops at each rate.
-        hz: with --rt, the rates to measure.
+        seconds: with --rt, how long to measure each of two loops at each rate [10].
+        hz: with --rt, the rates to measure [500,1000].
     """
     if rt:
         from headway.tools.doctor.rt import doctor_rt_command
 
-        return doctor_rt_command(seconds, hz, json)
+        return doctor_rt_command(10.0 if seconds is None else seconds, hz or "500,1000", json)
+    for option, value in (("--seconds", seconds), ("--hz", hz)):
+        if value is not None:
+            raise ConfigError(
+                f"{option} {value} is for measuring rates: wanted --rt too, found none"
+            )
     from headway.tools.doctor.doctor import doctor_command
 
     return doctor_command(json)
@@ -309,6 +314,11 @@ def main(args: list[str] | None = None) -> int:
         finally:
             if (lost := output.failure()) is not None:
                 raise lost
+    except SystemExit as e:
+        # Every console of rich ends the program by itself, as a failure, when its reader has gone.
+        if not isinstance(e.__context__, BrokenPipeError):
+            raise
+        return BROKEN_PIPE
     except OSError:
         if (lost := output.failure(probe=True)) is None:
             raise  # it was not about the output

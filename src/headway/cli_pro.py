@@ -44,8 +44,10 @@ def train(
         overwrite: replace a bundle at --out.
         threads: of PyTorch; for so small a network one is fastest.
     """
+    from headway.bundle.folder import check_place
     from headway.errors import Missing
 
+    check_place(out)  # before the training, not after it
     try:
         from headway.learn.pro.train import Options, train_command
     except ImportError as e:

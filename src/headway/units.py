@@ -29,6 +29,7 @@ _UNITS = {
     "mN": ("force", 1e-3),
     "kN": ("force", 1e3),
     "kgf": ("force", 9.80665),
+    "lbf": ("force", 4.4482216152605),
     "Nm": ("torque", 1.0),
     "mNm": ("torque", 1e-3),
     "Nmm": ("torque", 1e-3),

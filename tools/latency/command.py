@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from headway import output
 from headway.errors import ConfigError, HeadwayError
 from headway.tools.latency.analysis import Latency, analyse
 from headway.tools.latency.causes import LateTick, by_cause
@@ -30,20 +31,21 @@ def latency_command(
 ) -> int:
     """Print the timing of every recording; `late_us` [us] as in `analyse_recording`. Returns 0, or
     1 when a part of a recording is damaged or missing. Raises ConfigError for bad arguments. A
-    recording that cannot be read raises its RecordingError after the others were printed."""
+    recording that cannot be read raises its RecordingError after the others were printed; further
+    ones are said on the console, or with `json` on stderr, since stdout is then for programs."""
     if not recordings:
         raise ConfigError("wanted recordings, found none: headway latency runs/first/*.mcap")
     if late_us is not None and not late_us >= 0:
         raise ConfigError(f"wanted --late-us of at least 0, found {late_us}")
     console = console or Console()
-    error: HeadwayError | None = None
+    errors: list[HeadwayError] = []
     found = []
     for path in recordings:
         try:
             found.append(analyse(path, late_us))
         except HeadwayError as e:
-            error = error or e
-            if len(recordings) > 1:
+            errors.append(e)
+            if len(recordings) > 1 and not json:
                 console.print(f"[red]{escape(str(e))}[/red]", soft_wrap=True)
             continue
         if not json:
@@ -52,8 +54,10 @@ def latency_command(
         _together(console, found)
     if json:
         console.file.write(json_module.dumps([plain(x) for x in found], indent=1) + "\n")
-    if error is not None:
-        raise error
+        for other in errors[1:]:
+            output.complain(f"headway: {other}")
+    if errors:
+        raise errors[0]
     return int(any(x.damaged or x.truncated for x in found))
 
 
@@ -77,7 +81,7 @@ def show(console: Any, x: Latency) -> None:
     if lockstep:
         console.print(
             "lock-step: the times are those of the computer that made this recording, and "
-            "deadlines do not apply: so there is no lateness, and no way of a chunk",
+            "deadlines do not apply: lateness and camera-to-command delays are therefore not shown",
             soft_wrap=True, highlight=False,
         )  # fmt: skip
     for key, value in x.environment.items():

@@ -21,6 +21,7 @@ from headway.tools.score.mapping import load_mapping
 from headway.tools.score.telemetry import telemetry_of
 
 NOTHING = 1  # exit code where nothing was recognised
+FIRST = ("q", "tcp", "wrench")  # fields that are kept where another one does not go with them
 
 
 def map_command(path: Path, out: Path | None, overwrite: bool, *, console: Any = None) -> int:
@@ -74,17 +75,17 @@ def tried(found: Survey) -> tuple[list[Guess], list[Guess], dict[str, str]]:
     refused: dict[str, str] = {}
     if not taken or not _fails(found, taken):
         return taken, others, refused
-    for guess in list(taken):
-        why = _fails(found, [guess])
-        if why:
-            taken.remove(guess)
+    good: list[Guess] = []
+    # One after the other, those first that most features need: what fails is then the one whose
+    # absence mends the mapping, also where it fails only beside another one.
+    order = {name: i for i, name in enumerate(FIRST)}
+    for guess in sorted(taken, key=lambda g: order.get(g.field, len(order))):
+        if why := _fails(found, [*good, guess]):
             others.insert(0, guess)
             refused[guess.field] = why
-    while taken and (why := _fails(found, taken)):  # what fails only together with others
-        guess = taken.pop()
-        others.insert(0, guess)
-        refused[guess.field] = why
-    return taken, others, refused
+        else:
+            good.append(guess)
+    return [g for g in taken if g in good], others, refused
 
 
 def _fails(found: Survey, taken: Sequence[Guess]) -> str:

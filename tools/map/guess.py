@@ -219,10 +219,10 @@ def _pose(g: Group) -> Guess | None:
             "rx ry rz": ("xyz rotvec", "guess: or xyz rpy"),
         }[orientation]
     elif g.parts == "pos quat":
-        layout = ("xyz quat xyzw", "guess: or xyz quat wxyz") if (TOOL - {"pose"}) & words else None
+        layout = _quaternion(g) if (TOOL - {"pose"}) & words else None
     elif TOOL & words and (g.width == 7 or "pose" in " ".join(g.words)):
         if g.width == 7:
-            layout = ("xyz quat xyzw", "guess: or xyz quat wxyz")
+            layout = _quaternion(g)
         elif g.width == 6:
             rpy = {"rpy", "euler"} & words or "rpy" in g.name.lower()
             layout = ("xyz rpy", "") if rpy else ("xyz rotvec", "guess: or xyz rpy")
@@ -233,6 +233,14 @@ def _pose(g: Group) -> Guess | None:
         unit = "mm" if g.largest > 20 else "m"
         guess.lines["unit"] = ([unit, "rad"], f"guess: values reach {g.largest:.3g}")
     return guess
+
+
+def _quaternion(g: Group) -> Line:
+    """The layout of a pose with a quaternion, by the names of its last four values if any."""
+    order = "".join(n[-1:] for n in g.entries[-1].labels or ())[-4:].lower()
+    if order in ("wxyz", "xyzw"):
+        return f"xyz quat {order}", ""
+    return "xyz quat xyzw", "guess: or xyz quat wxyz"
 
 
 def _twist(g: Group) -> Guess | None:

@@ -19,7 +19,7 @@ from headway.tools.score.bag import FRAME, Bag
 from headway.tools.score.files import episodes_of, open_source
 from headway.tools.score.mapping import Channel, Mapping, Time
 from headway.tools.score.source import NoSuchKeyError, Source
-from headway.tools.score.stamps import Times, rate_of
+from headway.tools.score.stamps import LATEST, Times, rate_of
 from headway.tools.score.table import STAMPS as NAMES
 from headway.tools.score.table import Table
 from headway.types import Vec
@@ -248,7 +248,8 @@ def _of_bag(bag: Bag, progress: Progress) -> tuple[list[Entry], dict[str, tuple[
         has: set[str] = set()
         try:
             for t_ns, message, size in _few_messages(bag, topic):
-                times.append(t_ns)
+                if t_ns <= LATEST:  # of a clock that was not set there may be 2^64 - 5
+                    times.append(t_ns)
                 if not has:
                     has = {s for s in STAMPS if _is_set(_at(message, s))}
                 for key, value, labels in _leaves(message):

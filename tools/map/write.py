@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -222,5 +223,4 @@ def _name(e: Entry) -> str:
 
 def is_shown(path: Path) -> str:
     """A path as in a command line."""
-    text = str(path)
-    return json.dumps(text) if " " in text else text
+    return shlex.quote(str(path))

@@ -25,7 +25,8 @@ from headway.kernels import FeatureStream, feature_stream, resolve, spec
 from headway.kernels.telemetry import Scale, dtype
 from headway.mcapdiff import first_difference
 from headway.mcaplog import Recording, open_recording
-from headway.tools.recorded import events_of
+from headway.tools.dataset.restore import INFO_SHA256
+from headway.tools.recorded import check_rows, events_of
 from headway.tools.replay.head import open_head, signals_of
 
 RELATIVE, ABSOLUTE = 1e-4, 1e-5  # per feature, between two implementations
@@ -89,18 +90,19 @@ def replay(recording: Path, pro: Path | None) -> ReplayReport:
     log = open_recording(recording)
     meta = log.metadata
     notes = [log.note] if log.truncated else []
-    if "/telemetry" in log.topics and "/pro" not in log.topics:
+    if INFO_SHA256 in meta:
+        raise RecordingError(
+            f"{recording}: wanted the features of PRO, found a recording that `headway dataset "
+            "import` made: a data set keeps its signals alone, so there is nothing to compute "
+            "again; replay the recording that the data set was exported from"
+        )
+    check_rows(log)
+    if "/pro" not in log.topics:
         raise RecordingError(
             f"{recording}: wanted /pro, found a recording without PRO, so there is nothing to "
             "compute again: record with a [pro] section in the configuration, or compare this "
             "recording with another one by --against OTHER.mcap"
         )
-    for topic in ("/telemetry", "/pro"):
-        if topic not in log.topics:
-            raise RecordingError(
-                f"{recording}: wanted the topic {topic}, found {', '.join(log.topics) or 'none'}: "
-                "record with a [pro] section in the configuration"
-            )
     _same_spec(log)
     scale = Scale.from_json(meta.get("scale"), str(recording))
     hz, head_hz = _number(log, "hz"), _number(log, "pro_hz")

@@ -15,7 +15,14 @@ from headway.edge.pro.operator import SIGNALS
 from headway.errors import RecordingError
 from headway.mcaplog import Recording
 from headway.tools.latency.rows import total_ns
-from headway.tools.recorded import events_of, joints_of, phase_name, phases_of, result_of
+from headway.tools.recorded import (
+    check_rows,
+    events_of,
+    joints_of,
+    phase_name,
+    phases_of,
+    result_of,
+)
 from headway.tools.report.channels import channel_panels, known, signal_panels, wrench_panels
 from headway.tools.report.series import Array, Event, Panel, Span, Timeline, merge, spans_of
 
@@ -61,13 +68,7 @@ class RecordedEpisode:
 
 def read_episode(recording: Recording) -> RecordedEpisode:
     """The episode in `recording`. Raises RecordingError if it is not the recording of one."""
-    if "/telemetry" not in recording.topics:
-        raise RecordingError(
-            f"{recording.path}: wanted a recording of `headway run` with /telemetry, found "
-            f"{', '.join(recording.topics) or 'no topics'}"
-            + ("; it ends before the first rows" if recording.truncated else "")
-            + ": telemetry of other robots is read by `headway score`"
-        )
+    check_rows(recording)
     rows = _in_order(recording, "/telemetry")
     assert rows is not None
     found = events_of(recording)

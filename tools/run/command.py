@@ -31,7 +31,8 @@ from headway.edge.host import origin
 from headway.edge.host.realtime import realtime as realtime_setup
 from headway.edge.host.watchdog import Watchdog
 from headway.edge.policy.policy import About
-from headway.errors import ConfigError
+from headway.errors import ConfigError, HeadwayError
+from headway.tools import flags
 from headway.tools.run.inject import Faults, parse
 from headway.tools.run.operator import NOTE, Operator
 from headway.tools.run.options import RunOptions as RunOptions
@@ -54,9 +55,10 @@ STOPPED = ("fault", "protective stop")
 
 def run_command(config: Path, run: RunOptions) -> int:
     """Run the configuration file `config` with the options `run`. Returns the exit code: 0; 1 when
-    an episode ended in a fault or a protective stop; EXIT_INTERRUPTED when the run was asked to end
-    (`headway.edge.control.ending`). Raises HeadwayError, and OSError when output could not be
-    written; the arm has been stopped and the recording closed then."""
+    an episode ended in a fault or a protective stop, or a report could not be written;
+    EXIT_INTERRUPTED when the run was asked to end (`headway.edge.control.ending`). Raises
+    HeadwayError, and OSError when output could not be written; the arm has been stopped and the
+    recording closed then."""
     return until_asked_to_end(run.realtime, partial(_run, config, run))
 
 
@@ -103,6 +105,7 @@ def _run(config: Path, run: RunOptions, ending: Ending, console: Console) -> int
     faults = Faults(tuple(map(parse, run.inject)), clock)
     faults.install(station)
     done: list[EpisodeSummary] = []
+    complete = True  # whether all that is to lie beside the recordings does
     keys = Keys(partial(console.print, markup=False, soft_wrap=True)) if run.patch else None
     with (
         _viewer(run.view, console) as viewer,
@@ -157,10 +160,7 @@ def _run(config: Path, run: RunOptions, ending: Ending, console: Console) -> int
                             "disk was too slow for them[/yellow]", soft_wrap=True,
                         )  # fmt: skip
                     progress.advance(bar)
-                    if run.report:
-                        from headway.tools.report import write_report
-
-                        progress.console.print(f"  report {write_report(path)}")
+                    complete &= _beside(path, run, progress.console)
                     # After a fault, or a protective stop without a world that is reset for the
                     # next episode, a person has to look at the robot first.
                     if result.end == "fault" or (result.end in STOPPED and station.world is None):
@@ -172,7 +172,27 @@ def _run(config: Path, run: RunOptions, ending: Ending, console: Console) -> int
         by = f" by {ending.why}" if ending.why else ""
         console.print(f"interrupted{by}: what was recorded is complete and closed", soft_wrap=True)
         return EXIT_INTERRUPTED
-    return int(any(e.result.end in STOPPED for e in done))
+    return int(not complete or any(e.result.end in STOPPED for e in done))
+
+
+def _beside(path: Path, run: RunOptions, console: Console) -> bool:
+    """See to what lies beside the new recording `path`: flags of one that it has replaced are
+    removed, and a report is written where one is wanted. Returns whether that could be done; what
+    could not is printed, since the robot can go on without it."""
+    try:
+        if run.overwrite and flags.clear(path):
+            console.print(
+                f"  removed {escape(flags.beside(path).name)}, the flags of the recording that was "
+                "here before", soft_wrap=True,
+            )  # fmt: skip
+        if run.report:
+            from headway.tools.report import write_report
+
+            console.print(f"  report {escape(str(write_report(path)))}", soft_wrap=True)
+    except HeadwayError as e:
+        console.print(f"  [yellow]{escape(str(e))}[/yellow]", soft_wrap=True)
+        return False
+    return True
 
 
 @contextmanager

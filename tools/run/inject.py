@@ -7,6 +7,7 @@ in lock-step the same is simulated on the virtual clock. The recording's log say
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import math
 import os
@@ -49,6 +50,7 @@ KINDS = {
 }
 _DEVICES = {"ft": "F/T sensor", "camera": "camera"}  # devices that a run may lack
 _USUAL_S = {"policy_late": 0.5, "overrun": 0.05}
+_USUAL = re.compile(r" \([\d.]+\)$")  # the number in KINDS that counts where none was asked for
 _FORM = re.compile(r"(?P<kind>\w+)@(?P<at>[\d.]+)s?(:(?P<span>[\d.]+)s?)?")
 
 
@@ -65,6 +67,11 @@ class Injection:
         """Whether it is time for the fault at `t_s` [s] of the episode."""
         once = self.kind in _USUAL_S  # for these kinds, `for_s` is not a duration
         return t_s >= self.at_s and (once or t_s < self.at_s + self.for_s)
+
+    @property
+    def text(self) -> str:
+        """What happens, in words."""
+        return _USUAL.sub("", KINDS[self.kind]).replace("FOR", f"{self.for_s:g}")
 
 
 def parse(text: str) -> Injection:
@@ -105,11 +112,13 @@ def _injection(found: re.Match[str]) -> Injection | None:
 
 class Faults:
     """The faults `wanted` in every episode of one loop: `install` puts them into the devices,
-    `attach` into the worker. `active` gives the fault of a kind that is in effect now, or None, and
-    logs each when it begins. The object observes the loop, to know when episodes begin and end."""
+    `attach` into the worker. `active` gives the fault of a kind that is in effect now, of several
+    the one that began last, or None, and logs each when it begins. The object observes the loop, to
+    know when episodes begin and end."""
 
     def __init__(self, wanted: tuple[Injection, ...], clock: Clock) -> None:
         self.wanted, self.clock = wanted, clock
+        self._in_time = sorted(wanted, key=lambda one: one.at_s)
         self._begun = clock.now()
         self._said: set[Injection] = set()
         self._log: NullLog | None = None
@@ -131,23 +140,34 @@ class Faults:
         self._log = None
 
     def active(self, kind: str) -> Injection | None:
-        if self._log is None:  # between episodes
-            return None
-        t = (self.clock.now() - self._begun) / NS
-        for one in self.wanted:
-            if one.kind == kind and one.on(t):
-                if one not in self._said:
-                    self._said.add(one)
-                    text = f"inject: {KINDS[kind]}"
-                    self._log.event(self.clock.now(), EventKind.INJECTED, "warning", text, kind)
+        on = self._on(kind)
+        for one in on:
+            self._say(one)
+        return on[-1] if on else None
+
+    def first(self, kind: str) -> Injection | None:
+        """Like `active`, but it gives each fault once per episode, in the order of their times: the
+        second of a kind is not lost where the first has not ended."""
+        for one in self._on(kind):
+            if self._say(one):
                 return one
         return None
 
-    def first(self, kind: str) -> Injection | None:
-        """Like `active`, but it gives each fault only once per episode."""
-        known = {o for o in self._said if o.kind == kind}
-        one = self.active(kind)
-        return one if one is not None and one not in known else None
+    def _on(self, kind: str) -> list[Injection]:
+        """The faults of a kind that are in effect now, in the order of their times."""
+        if self._log is None:  # between episodes
+            return []
+        t = (self.clock.now() - self._begun) / NS
+        return [one for one in self._in_time if one.kind == kind and one.on(t)]
+
+    def _say(self, one: Injection) -> bool:
+        """Log a fault that begins; whether this is its first time in this episode."""
+        if self._log is None or one in self._said:
+            return False
+        self._said.add(one)
+        text = f"inject: {one.text}"
+        self._log.event(self.clock.now(), EventKind.INJECTED, "warning", text, one.kind)
+        return True
 
     def install(self, station: Station) -> None:
         """Wrap every device that is to fail in a FaultySource. Call it before the station is
@@ -235,7 +255,8 @@ class FaultyWorker:
         process = self._worker if isinstance(self._worker, ProcessWorker) else None
         for kind, number in (("policy_hang", signal.SIGSTOP), ("policy_kill", signal.SIGKILL)):
             if process is not None and self._faults.first(kind):
-                os.kill(process.pid, number)
+                with contextlib.suppress(ProcessLookupError):  # the fault before has ended it
+                    os.kill(process.pid, number)
             if process is None and self._faults.active(kind):
                 return
         self._worker.submit(obs)

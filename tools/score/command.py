@@ -3,7 +3,7 @@
 For every file NAME: `NAME.features.npz` (t [s], features (n, 209), names, units, mask (n, 29),
 mask_names, carried (209,), rate_hz, spec_hash, source, and success where the file says), with a PRO
 head `NAME.signals.csv`, and a report `NAME.html`. The features are those of the loop. About all
-files: `summary.csv`, and for several `index.html`.
+files: `summary.csv`, and for several `index.html`, which is replaced where one is there already.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from headway.tools.score.mapping import Mapping, load_mapping
 from headway.tools.score.results import names, write
 from headway.tools.score.scoring import score_file
 from headway.tools.score.steps import Head, open_head
-from headway.tools.score.summary import Result, result_of, write_index, write_summary
+from headway.tools.score.summary import INDEX, Result, result_of, write_index, write_summary
 from headway.tools.score.unmask import in_words
 from headway.tools.score.verdict import threshold_of, verdict
 
@@ -130,19 +130,20 @@ def _finish(
     head: Head | None,
     failed: list[str],
 ) -> None:
-    """Print the table and the notes, and write the files about all results. What cannot be written
+    """Write the files about all results, and print the table and the notes. What cannot be written
     is added to `failed`."""
-    console.print(table(done, title))
-    _say_notes(console, done)
     results = list(done.values())
     where = str(out)
-    try:
+    try:  # before anything is printed, which fails where the output is closed or its disk full
         write_summary(out, results)
-        if len(results) > 1:
+        # One result needs no index, but an index of earlier ones would contradict the summary.
+        if len(results) > 1 or (out / INDEX).exists():
             name = "" if head is None else head.bundle.manifest.name
             where = str(write_index(out, title, name, results, failed))
     except RecordingError as e:
         failed.append(str(e))
+    console.print(table(done, title))
+    _say_notes(console, done)
     console.print(f"results in {escape(where)}")
 
 

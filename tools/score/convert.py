@@ -89,7 +89,8 @@ def _factor(where: str, name: str, c: Channel, raw: Raw, notes: list[str]) -> Ve
     """What each value of a sample is multiplied by to be in SI units, (k,)."""
     width = raw.samples.width
     columns = raw.columns[:3] if c.has_quaternion else raw.columns  # a quaternion has no unit
-    named = units.agreed(name, c.units, columns, where, notes)
+    scaled = bool((np.asarray(c.scale) != 1.0).any())
+    named = units.agreed(name, c.units, scaled, columns, where, notes)
     first, rest = units.factors(name, named, where)
     for key, value in (("scale", c.scale), ("offset", c.offset)):
         if isinstance(value, list) and len(value) != width:

@@ -35,10 +35,11 @@ Progress = Callable[[float], object]  # is called with the share of the work tha
 
 @dataclass
 class Summary:
-    """What the command's table shows of a file, counted from the tick at which all channels have
-    come."""
+    """What the command's table shows of a file, counted from the tick at which all regularly
+    sampled channels have come: before, features say that something is missing, and not how it goes.
+    """
 
-    force: float | None = None  # the largest |F| [N], None where none is known
+    force: float | None = None  # the largest |F| [N] that was measured at all, None for none
     onsets: int = 0  # how often a contact began
     last: dict[str, float] = field(default_factory=dict)  # contact and signals at the end
     risk: float = 0.0  # the largest
@@ -61,11 +62,10 @@ class Summary:
         mask = features[ready:, spec.N_FEATURES :]
         self.present += mask.sum(axis=0)
         self.steps += len(mask)
-        ready_rows = rows[max(0, data.ready - done) :]
-        vector, most = ready_rows["wrench"][:, :3], spec.CONSTANTS["in_max"]
+        vector, most = rows["wrench"][:, :3], spec.CONSTANTS["in_max"]
         # The features mask values beyond this bound, so they do not count as forces either.
         whole = (np.abs(vector) <= most).all(axis=1)
-        force = np.where(whole, np.linalg.norm(vector, axis=1), ready_rows["force_norm"])
+        force = np.where(whole, np.linalg.norm(vector, axis=1), rows["force_norm"])
         known = whole | (np.abs(force) <= most)
         if known.any():
             self.force = max(self.force or 0.0, float(force[known].max()))

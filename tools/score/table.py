@@ -23,7 +23,7 @@ from headway.tools.score.grid import CUBIC
 from headway.tools.score.mapping import Channel, Time
 from headway.tools.score.samples import Series
 from headway.tools.score.source import NoSuchKeyError, Raw, if_there, no_key
-from headway.tools.score.stamps import Times, times_ns
+from headway.tools.score.stamps import NUMBERS, Times, times_ns
 from headway.types import Vec
 
 # Names of columns that are taken for stamps where the mapping names none, in order of preference,
@@ -42,11 +42,17 @@ class Stamps(NamedTuple):
     keys: tuple[str, ...]
     unit: str
     rate_hz: float | None
+    unknown: str = ""  # what the name of the column gives for a unit, where that is none of time
 
     def of(self, columns: Sequence[NDArray[np.generic]], path: Path) -> Times:
         """The times (n,) [ns] from the one or two `columns` that `keys` name, each (n,). Raises
-        RecordingError for times that are none, and ConfigError for seconds with fractions beside
-        nanoseconds, which would count twice."""
+        RecordingError for times that are none, and ConfigError for numbers in a unit that is not
+        known, and for seconds with fractions beside nanoseconds, which would count twice."""
+        if self.unknown and columns[0].dtype.kind in NUMBERS:  # dates need no unit
+            raise ConfigError(
+                f"{path}: wanted a unit of time in the name of the column `{self.keys[0]}`, found "
+                f"{self.unknown!r}, valid: {', '.join(units.TIME)}: give `time.unit`"
+            )
         if len(columns) == 1:
             return times_ns(columns[0], self.unit, path, self.keys[0])
         (seconds, rest), (key, other) = columns, self.keys
@@ -223,6 +229,7 @@ class Table(ABC):
         for key in keys:
             self.require(key)
         carried = self.unit(keys[0]) if len(keys) == 1 else None
+        unknown = (carried or "") if time.unit is None and carried not in units.TIME else ""
         carried = carried if carried in units.TIME else None
         if carried and time.unit and carried != time.unit:
             raise ConfigError(
@@ -230,4 +237,4 @@ class Table(ABC):
                 f"`{keys[0]}` says {carried}: correct it, or leave it out"
             )
         named = STAMPS.get(self.bare(keys[0]), "s") if time.key is None else "s"
-        return Stamps(tuple(keys), time.unit or carried or named, None)
+        return Stamps(tuple(keys), time.unit or carried or named, None, unknown)

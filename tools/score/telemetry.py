@@ -8,6 +8,7 @@ features a channel's own rate cannot carry.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -33,8 +34,11 @@ from headway.types import Vec
 Rows = NDArray[Any]
 TICK_HZ = 500.0  # the fastest ticks unless the mapping says more: no feature wants more than 400
 EMPTY = 0.3  # from this share of rows without values, a channel is taken at times of its own
+LATE_S = 1.0  # a channel that comes later than this after the first one is named in a note
 SLOWEST_HZ = spec.LOWEST_HZ  # the lowest rate of samples that shows motion at all
 JOINT_FIELDS = tuple(n for n, (width, _) in FIELDS.items() if width == "J")
+# What names of values say beside the joint: "q.elbow", "elbow.vel".
+_QUANTITY = re.compile(rf"^({'|'.join(JOINT_FIELDS)})\.|\.(pos|position|vel|velocity|tau|effort)$")
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ class Telemetry:
     phases: NDArray[np.int64] | None  # when each began [ns, the file's clock]; None: not known
     hz: float  # of the ticks
     n: int
-    ready: int  # the first tick at which all channels have a value: summaries begin there
+    ready: int  # the first tick at which all regularly sampled channels have a value
     joints: int
     scale: Scale
     origin_ns: int  # time of tick 0 on the file's clock
@@ -194,10 +198,10 @@ def telemetry_of(
         scale = own
     elif assumed:
         notes.append(f"limits that the mapping does not give, assumed: {', '.join(assumed)}")
-    ready = max((_first_tick(c, origin, hz) for c in found.values()), default=0)
+    ready = min(_ready(channels, notes), n - 1)
     made = Telemetry(
-        channels, rates, dict(mapping.constants), base, meaning.phases, hz, n, min(ready, n - 1),
-        joints, scale, origin, meaning.success, meaning.events, notes,
+        channels, rates, dict(mapping.constants), base, meaning.phases, hz, n, ready, joints, scale,
+        origin, meaning.success, meaning.events, notes,
         meaning.marked.failures, meaning.marked.retries, meaning.marked.end_s,
         meaning.session, source.episode,
     )  # fmt: skip
@@ -234,28 +238,58 @@ def own_times(name: str, raw: Raw, notes: list[str]) -> Raw:
 def _joints_in_one_order(source: Source, found: dict[str, Converted]) -> dict[str, Converted]:
     """Bring all fields of joints whose joints have names into the order of the first such field.
     Raises RecordingError where the names are not the same."""
-    named = {n: c.labels for n, c in found.items() if n in JOINT_FIELDS and c.labels is not None}
+    named = {
+        n: joint_names(c.labels)
+        for n, c in found.items()
+        if n in JOINT_FIELDS and c.labels is not None
+    }
     out = dict(found)
     for name, labels in named.items():
         first, order = next(iter(named.items()))
         if set(labels) != set(order):
+            here, there = (", ".join(found[n].labels or ()) for n in (name, first))
             raise RecordingError(
-                f"{source.path}: wanted the same joints everywhere, found {', '.join(labels)} in "
-                f"{name} and {', '.join(order)} in {first}: choose by `names`"
+                f"{source.path}: wanted the same joints everywhere, found {here} in {name} and "
+                f"{there} in {first}: choose by `names`"
             )
         if labels != order:
             samples = found[name].samples.of([labels.index(n) for n in order])
-            out[name] = replace(found[name], samples=samples, labels=order)
+            out[name] = replace(found[name], samples=samples, labels=found[first].labels)
     return out
 
 
-def _first_tick(c: Converted, origin: int, hz: float) -> int:
-    """The first tick at which a channel has a value; `origin` is the time of tick 0 [ns]."""
+def joint_names(labels: tuple[str, ...]) -> tuple[str, ...]:
+    """The joints that values are of, by the names of the values: without what says which quantity
+    of a joint a value is ("q.elbow", "elbow.pos"), which differs between fields. The names
+    themselves where two would then be the same."""
+    plain = tuple(_QUANTITY.sub("", n) for n in labels)
+    return plain if len(set(plain)) == len(plain) else labels
+
+
+def _ready(channels: dict[str, Resampled], notes: list[str]) -> int:
+    """The first tick at which all channels have a value that are sampled regularly. One that comes
+    on change may never come. Where it is late, `notes` say what then does not count."""
+    first = {n: _first_tick(c) for n, c in channels.items() if not c.on_change}
+    if not first:
+        return 0
+    name = max(first, key=lambda n: first[n])
+    late_s = first[name] / channels[name].hz
+    if late_s > LATE_S:
+        notes.append(
+            f"check {name}: its first value comes at {late_s:.1f} s; onsets, risk, stability and "
+            "the verdict count from there on: give `hold_s` if its samples come on change, or "
+            "leave it out"
+        )
+    return first[name]
+
+
+def _first_tick(c: Resampled) -> int:
+    """The first tick at which a channel has a value, 0 where it never has one."""
     for lo, x in c.samples.blocks():
         known = np.flatnonzero(np.isfinite(x).all(axis=1))
         if len(known):
-            at = int(c.samples.t[lo + int(known[0])]) - origin
-            return -int(-at * hz // NS)
+            at = int(c.samples.t[lo + int(known[0])]) - c.start_ns
+            return -int(-at * c.hz // NS)
     return 0
 
 

@@ -45,6 +45,30 @@ class ViewOptions:
         return self.rerun or self.rerun_connect is not None or self.rerun_save is not None
 
 
+def view_options(
+    foxglove: bool,
+    host: str | None,
+    port: int | None,
+    hz: float | None,
+    rerun: bool,
+    rerun_connect: str | None,
+    rerun_save: Path | None,
+) -> ViewOptions:
+    """The options that were given, with the usual values for what is None. Raises ConfigError for
+    one that nothing would be done about, because the view that it belongs to is not wanted."""
+    given = {"host": host, "port": port, "hz": hz}
+    chosen: dict[str, Any] = {k: v for k, v in given.items() if v is not None}
+    options = ViewOptions(
+        foxglove, rerun=rerun, rerun_connect=rerun_connect, rerun_save=rerun_save, **chosen
+    )
+    for name, value in chosen.items():
+        if not (foxglove or (name == "hz" and options.wants_rerun)):
+            raise ConfigError(
+                f"--view-{name} {value} describes a live view: wanted --view too, found none"
+            )
+    return options
+
+
 class Viewer:
     """`with Viewer(options) as viewer:` around a run; give `viewer.feed` to each recording.
 

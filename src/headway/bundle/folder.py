@@ -8,12 +8,14 @@ change a file can also change the manifest, unless it is signed and a trust stor
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePosixPath
@@ -217,13 +219,9 @@ def save(
     bundle cannot be written or would not load.
     """
     path = Path(path)
-    if path.exists() and not (path / MANIFEST).is_file():
-        raise BundleError(f"wanted to write a bundle at {path}, found something else there")
     if manifest.onnx not in files:
         raise BundleError(f"bundle {path}: model {manifest.onnx} is not among {sorted(files)}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    try:
+    with _beside(path) as work:
         fresh = work / "new"
         fresh.mkdir()
         table = {}
@@ -250,11 +248,40 @@ def save(
             if old.exists():
                 old.rename(path)
             raise
-    except OSError as e:
-        raise BundleError(f"cannot write the bundle {path}: {e}") from None
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
     return load(path)
+
+
+def check_place(path: Path) -> None:
+    """Raises BundleError where `save` could not write a bundle at `path`, for what would find that
+    out only after hours of work. Leaves nothing behind."""
+    missing = [p for p in path.absolute().parents if not os.path.lexists(p)]
+    try:
+        with _beside(path):
+            pass
+    finally:
+        for folder in missing:  # the inner ones come first
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    """An empty folder beside `path`, where a bundle is made that is to be put there; it is removed
+    afterwards. Raises BundleError where something else than a bundle is at `path`, or for what
+    cannot be written."""
+    try:
+        if path.exists() and not (path / MANIFEST).is_file():
+            raise BundleError(f"wanted to write a bundle at {path}, found something else there")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        try:
+            yield work
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+    except OSError as e:
+        raise BundleError(
+            f"cannot write the bundle {path}: {e}: choose another place, or make this one writable"
+        ) from None
 
 
 def _sync(file: Path) -> None:

@@ -13,6 +13,7 @@ from headway import units
 from headway.config import Struct
 
 DTYPES = ("float32", "float64", "float16", "int64", "int32", "uint8", "uint16", "bool")
+BETWEEN = (-1.0, 1.0)  # what `low` and `high` of a tensor become unless it says otherwise
 Steps = Annotated[int, Meta(ge=1, le=64)]  # moments that an input is given, the newest one last
 
 
@@ -39,7 +40,7 @@ class Tensor(Struct, frozen=True, kw_only=True):
     std: tuple[float, ...] | None = None
     low: tuple[float, ...] | None = None
     high: tuple[float, ...] | None = None
-    between: tuple[float, float] = (-1.0, 1.0)
+    between: tuple[float, float] = BETWEEN
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
@@ -54,6 +55,11 @@ class Tensor(Struct, frozen=True, kw_only=True):
         for first, second in (("mean", "std"), ("low", "high")):
             if (getattr(self, first) is None) != (getattr(self, second) is None):
                 raise ValueError(f"tensor {self.name}: {first} and {second} come together")
+        if self.low is None and self.between != BETWEEN:  # bundle.json holds the usual one always
+            raise ValueError(
+                f"tensor {self.name}: `between` {list(self.between)} says what `low` and `high` "
+                "become, found neither: give both, or leave `between` out"
+            )
         if self.mean is not None and self.low is not None:
             raise ValueError(
                 f"tensor {self.name}: wanted mean and std, or low and high, found both: keep the "
