@@ -259,7 +259,7 @@ def test_a_unit_in_brackets_that_is_not_known_is_refused_or_told_by_the_mapping(
     with pytest.raises(ConfigError) as e:
         rows_of(path, mapping({"force_norm": Channel(key="f [dyn]")}, time=at))
     assert "wanted a unit in the name of the column `f [dyn]`, found 'dyn'" in str(e.value)
-    assert "valid: N, mN, kN, kgf: give `unit` or `scale` in the mapping" in str(e.value)
+    assert "valid: N, mN, kN, kgf, lbf: give `unit` or `scale` in the mapping" in str(e.value)
     for told, newtons in (({"scale": 4.448}, 8.896), ({"unit": "kgf"}, 2 * 9.80665)):
         channel = Channel(key="f [dyn]", **told)
         rows = rows_of(path, mapping({"force_norm": channel}, time=at)).rows
