@@ -63,7 +63,7 @@ def echo(tmp_path):
         ({"tensors": {"state": {"unit": "furlong"}}}, "tensor state: wanted a unit, found 'furl"),
         (
             {"tensors": {"state": {"unit": "mm"}}},
-            r"`wrench.fz`: wanted a unit of force \(N, mN, kN, kgf\), found 'mm'",
+            r"`wrench.fz`: wanted a unit of force \(N, mN, kN, kgf, lbf\), found 'mm'",
         ),
         ({"tensors": {"state": {"dtype": "int64"}}}, "wanted 4 floats.* found int64"),
         ({"tensors": {"instruction": {"dtype": "float32"}}}, "wanted int64 .* found float32"),
