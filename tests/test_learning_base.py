@@ -214,6 +214,17 @@ def test_joined_policies_answer_as_the_one_whose_command_is_said(base, tmp_path)
         assert all(np.abs(other - mine).max() > 1e-3 for other in others)
     with pytest.raises(SpecMismatch, match="several workflows"):
         FlowBase(made.path)
+    # One skill is replaced, the others stay as they are.
+    replaced = tmp_path / "replaced"
+    base.save(base.head(7), replaced, "made up, once more")
+    sources = dict.fromkeys(texts, made.path) | {"returns": replaced}
+    again = join(sources, tmp_path / "again", "make test")
+    for name, text in texts.items():
+        wanted = actions(replaced if name == "returns" else heads[name], text)
+        np.testing.assert_allclose(actions(again.path, text), wanted, atol=1e-5)
+    said = again.manifest.provenance.data
+    assert [said.count(f"{name}: ") for name in texts] == [1] * len(texts)
+    assert said.endswith("made up, once more")
     with pytest.raises(ConfigError, match="two workflows or more, found 1"):
         join({"returns": heads["returns"]}, tmp_path / "none", "make test")
 

@@ -6,12 +6,14 @@ command picks one.
 A, B and C are folders of policies whose heads were taught on one workflow each, by `headway learn`
 or `headway study`, from the same frozen eyes and text encoder. The joined model finds the command
 of any of the workflows whose embedding is nearest to that of the instruction, and draws the chunk
-with the head of the workflow that it belongs to. All else is computed once, as before.
+with the head of the workflow that it belongs to. All else is computed once, as before. One of the
+folders may be a joined policy itself: so one skill is replaced, and the others stay as they are.
 """
 
 from __future__ import annotations
 
 import datetime
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,20 +23,18 @@ import numpy as np
 import onnx
 from msgspec import structs
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
 
 from headway import bundle
 from headway.bundle import Bundle, Noise, Policy
 from headway.edge.engines.engine import open_bundle
 from headway.edge.policy.instructions import open_encoder
 from headway.errors import BundleError, ConfigError, SpecMismatch
-from headway.export.graph import by_name, read
+from headway.export.graph import read
 from headway.instructions import EmbeddingSpec
 from headway.learn.files import named_folders
 from headway.learn.policy.corpus import corpus_of
-from headway.learn.policy.head import HEAD
+from headway.learn.policy.joined import beside, is_joined, owner_of, taken_out
 
-_PICKED = "heads.picked"
 _TOLERANCE = 1e-5  # of latents, between the joined model and the one that a head came from
 
 
@@ -67,14 +67,14 @@ def join(heads: Mapping[str, Path], out: Path, command: str) -> Bundle:
                 "taught with, and no other"
             )
     known, owner = _commands(first, list(parts))
-    models = [read(part.made.onnx) for part in parts.values()]
-    model = _joined(models, first.instruction.input, known, owner)
+    models = [_alone(part, known[owner == at]) for at, part in enumerate(parts.values())]
+    model = beside(models, first.instruction.input, known, owner).SerializeToString()
     old = first.made.manifest
     files: dict[str, bytes | Path] = {
         name: model if name == old.onnx else first.made.path / name for name in old.files
     }
     policy = structs.replace(first.policy, noise=structs.replace(first.noise, eyes=old.eyes))
-    data = "; ".join(f"{n}: {p.made.manifest.provenance.data}" for n, p in parts.items())
+    data = "; ".join(f"{name}: {_data_of(part, name, list(parts))}" for name, part in parts.items())
     provenance = structs.replace(
         old.provenance, date=datetime.date.today().isoformat(), metrics={}, command=command,
         data=data,
@@ -99,6 +99,30 @@ def _part(folder: Path) -> _Part:
     return _Part(made, policy, policy.instruction, policy.noise)
 
 
+def _data_of(part: _Part, workflow: str, workflows: Sequence[str]) -> str:
+    """What the head of `workflow` in `part` was taught by: of a joined policy its part of the text
+    that `join` has written for one of `workflows`."""
+    said = part.made.manifest.provenance.data
+    others = "|".join(map(re.escape, workflows))
+    found = re.search(rf"(?:^|; ){re.escape(workflow)}: (.*?)(?=; (?:{others}): |$)", said)
+    return found[1] if found else said
+
+
+def _alone(part: _Part, known: NDArray[np.float32]) -> onnx.ModelProto:
+    """The model of `part` with the head alone that answers to the embeddings `known` (c, e): of a
+    joined policy that is one of several. Raises SpecMismatch where they are several heads'."""
+    model = read(part.made.onnx)
+    if not is_joined(model):
+        return model
+    heads = {owner_of(model, embedding) for embedding in known}
+    if len(heads) > 1:
+        raise SpecMismatch(
+            f"wanted one head of {part.made.path} for all commands of a workflow, found several: "
+            "name the policy that each was joined from"
+        )
+    return taken_out(model, heads.pop())
+
+
 def _commands(
     part: _Part, workflows: Sequence[str]
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
@@ -112,56 +136,6 @@ def _commands(
             owner.append(at)
     encoder.close()
     return np.array(known, np.float32), np.array(owner, np.int64)
-
-
-def _joined(
-    models: Sequence[onnx.ModelProto],
-    instruction: str,
-    known: NDArray[np.float32],
-    owner: NDArray[np.int64],
-) -> bytes:
-    """The first of `models` with the heads of all, of which the input `instruction` (1, e) picks
-    that of the `owner` (c,) of the nearest of the embeddings `known` (c, e)."""
-    whole, graph = models[0], models[0].graph
-    weights = [by_name(model) for model in models]
-    names = [name for name in weights[0] if name.startswith(HEAD)]
-    if not names or any(
-        set(w) != set(weights[0]) or any(w[n].shape != weights[0][n].shape for n in names)
-        for w in weights
-    ):
-        raise SpecMismatch(
-            "wanted models with the same weights by name and shape, their heads' beginning with "
-            f"{HEAD}, found others: join policies that were exported alike"
-        )
-    # Smallest |k - x|^2 over the known k is largest 2 k x - |k|^2.
-    graph.initializer.extend(
-        numpy_helper.from_array(value, name)
-        for name, value in (
-            ("heads.known", 2.0 * known.T),
-            ("heads.length", -(known**2).sum(axis=1)),
-            ("heads.owner", owner),
-        )
-    )
-    pick = [
-        helper.make_node("Gemm", [instruction, "heads.known", "heads.length"], ["heads.near"]),
-        helper.make_node("ArgMax", ["heads.near"], ["heads.nearest"], axis=1, keepdims=0),
-        helper.make_node("Gather", ["heads.owner", "heads.nearest"], ["heads.one"]),
-        # Without a dimension, so that what is gathered has the shape of one head's weight.
-        helper.make_node("Squeeze", ["heads.one"], [_PICKED]),
-    ]
-    for name in names:
-        old = next(i for i in graph.initializer if i.name == name)
-        graph.initializer.remove(old)
-        stacked = np.stack([w[name] for w in weights])
-        graph.initializer.append(numpy_helper.from_array(stacked, f"all.{name}"))
-        pick.append(helper.make_node("Gather", [f"all.{name}", _PICKED], [name], axis=0))
-        shape = list(stacked.shape[1:])
-        graph.value_info.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
-    nodes = [*pick, *graph.node]
-    del graph.node[:]
-    graph.node.extend(nodes)
-    onnx.checker.check_model(whole)
-    return bytes(whole.SerializeToString())
 
 
 def _check(

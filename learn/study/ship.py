@@ -5,7 +5,9 @@
 writes `workflows_learned`, the policies that an arm has after the last round, and
 `workflows_cloned`, those that all arms began with: one network each, with a head for each workflow
 (`learn.policy.join`); and `workflows_pro/WORKFLOW`, what the arm's PRO has learned. The seed is the
-first one of the study: it was not chosen by its results.
+first one of a study: it was not chosen by its results. With `--workflows shoebox --keep pick_place
+returns` only the heads of shoeboxes are new, and the others stay those of the bundles that are
+there.
 """
 
 from __future__ import annotations
@@ -24,19 +26,26 @@ WORKFLOWS = ("pick_place", "shoebox", "returns")
 
 
 def ship(
-    work: Path, out: Path, workflows: Sequence[str], arm: str, seed: int, rounds: int, command: str
+    work: Path,
+    out: Path,
+    workflows: Sequence[str],
+    arm: str,
+    seed: int,
+    rounds: int,
+    command: str,
+    keep: Sequence[str] = (),
 ) -> list[Path]:
-    """Write the bundles that `command` makes into the folder `out`, and return theirs. Raises
-    ConfigError for units of which the folder `work` of the study has no results, and what `join`
-    raises."""
+    """Write the bundles that `command` makes into the folder `out`, and return theirs. The heads of
+    the workflows `keep` are those of the bundles there. Raises ConfigError for units of which the
+    folder `work` of the study has no results, and what `join` raises."""
     units = {w: work / f"{arm}_{w}_{seed}" for w in workflows}
     learned = {w: _there(unit / f"round-{rounds}" / "policy") for w, unit in units.items()}
     heads = {w: _there(unit / "pro") for w, unit in units.items()}
     cloned = {w: _only(work / "shared", f"{w}_{seed}_*") / "clone" for w in workflows}
-    made = [
-        join(learned, out / "workflows_learned", command).path,
-        join(cloned, out / "workflows_cloned", command).path,
-    ]
+    made = []
+    for name, new in (("workflows_learned", learned), ("workflows_cloned", cloned)):
+        kept = dict.fromkeys(keep, out / name)
+        made.append(join({**new, **kept}, out / name, command).path)
     for w, folder in heads.items():
         old = bundle.load(folder)
         assert old.manifest.pro is not None
@@ -74,6 +83,7 @@ def main(
     arm: str = "1.6",
     seed: int = 2,
     rounds: int = 5,
+    keep: tuple[str, ...] = (),
 ) -> None:
     """Make the bundles that ship from units of a study.
 
@@ -84,9 +94,10 @@ def main(
         arm: which has learned.
         seed: of the units.
         rounds: after which the arm's policy is taken.
+        keep: workflows whose heads stay those of the bundles in `out`.
     """
     command = " ".join(["python -m headway.learn.study.ship", *sys.argv[1:]])
-    for path in ship(work, out, workflows, arm, seed, rounds, command):
+    for path in ship(work, out, workflows, arm, seed, rounds, command, keep):
         size = sum(f.stat().st_size for f in path.rglob("*") if f.is_file())
         print(f"wrote {path} ({size / 1e6:.1f} MB)")
 
