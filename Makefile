@@ -235,9 +235,12 @@ study: $(VENV)/.test torch gl
 study-smoke: $(VENV)/.test torch gl
 	$(PY) -m headway study --smoke
 
-# The policies and PRO heads that ship, made of the units of the study's first seed once they are there.
+# The policies and PRO heads that ship, made of units of the first seeds of the study's two runs once they
+# are there: those of the first run, with the heads of shoeboxes of the second.
 models-learned: $(VENV)/.test torch
 	$(PY) -m headway.learn.study.ship --work '$(STUDY_WORK)' --seed 2 --out models
+	$(PY) -m headway.learn.study.ship --work runs/study-second --seed 11 --workflows shoebox \
+	    --keep pick_place returns --out models
 
 # LeRobot in an environment of its own (about 2 GB), an ACT policy for an SO-101 made there, and what
 # LeRobot answers with it: tests/test_peer_lerobot.py compares Headway with that. `runs/lerobot_act`

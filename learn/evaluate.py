@@ -23,7 +23,6 @@ from msgspec import structs
 from rich.progress import track
 
 from headway import plugins
-from headway.bundle import load
 from headway.config import parse_toml
 from headway.edge.control import settings as run_settings
 from headway.edge.control.events import EventKind
@@ -66,8 +65,7 @@ def settings_of(
     }  # fmt: skip
     if critic is not None:
         policy["critic"] = str(critic.resolve())
-    made = load(bundle).manifest.policy
-    if noise is None and made is not None and made.noise is not None:
+    if noise is None and run_settings.draws_from_noise(bundle):
         noise = settings.policy.get("noise")
     if noise is not None:
         policy["noise"] = noise

@@ -14,7 +14,7 @@ from msgspec import structs
 from headway import plugins, workflows
 from headway.__main__ import main
 from headway.edge.control import settings as run_settings
-from headway.errors import ConfigError
+from headway.errors import BundleError, ConfigError
 from headway.mcaplog import open_recording
 from headway.types import OrderState
 
@@ -121,10 +121,13 @@ def test_another_policy_takes_over_what_every_policy_is_told(tmp_path):
     assert run_settings.with_policy(found, "expert").policy == {
         "kind": "expert", "expert": "shoebox", "latency_s": 0.07,
     }  # fmt: skip
-    (tmp_path / "mine").mkdir()
-    assert run_settings.with_policy(found, str(tmp_path / "mine")).policy == {
-        "kind": "bundle", "bundle": str(tmp_path / "mine"), "latency_s": 0.07,
-    }  # fmt: skip
+    models = workflows.config_of("shoebox").resolve().parents[2] / "models"
+    for name, noise in (("workflows", {"noise": 0.0}), ("pick_place_policy", {})):
+        assert run_settings.with_policy(found, str(models / name)).policy == {
+            "kind": "bundle", "bundle": str(models / name), "latency_s": 0.07, **noise,
+        }  # fmt: skip
+    with pytest.raises(BundleError, match="bundle"):
+        run_settings.with_policy(found, str(tmp_path))
     assert run_settings.with_policy(found, "ws://here:1").policy == {
         "kind": "remote", "url": "ws://here:1", "latency_s": 0.07,
     }  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, structs
 
-from headway import config
+from headway import bundle, config
 from headway.config import Hertz, Seconds, SecondsOrNone
 from headway.drivers import Asked, device_config, device_paths
 from headway.edge.control import tasks
@@ -125,7 +125,7 @@ class Settings(config.Struct, frozen=True):
 def with_policy(settings: Settings, policy: str, mapping: Path | None = None) -> Settings:
     """`settings` with another policy than `[policy]` names: the scripted `EXPERT` of the simulated
     world, the bundle in a folder, or the policy server at a URL, see `with_policy_server`. Raises
-    ConfigError."""
+    ConfigError and, for a folder without a bundle, BundleError."""
     common = _common(settings)
     if policy == EXPERT:
         scene = (settings.cell or {}).get("scene")
@@ -137,10 +137,20 @@ def with_policy(settings: Settings, policy: str, mapping: Path | None = None) ->
         table = {**common, "kind": EXPERT, EXPERT: scene}
     elif Path(policy).is_dir():
         table = {**common, "kind": "bundle", "bundle": str(Path(policy).resolve())}
+        # How much noise chunks are made from is about the work, so it holds for any policy of it.
+        noise = (settings.policy or {}).get("noise")
+        if noise is not None and draws_from_noise(Path(policy)):
+            table["noise"] = noise
     else:
         return with_policy_server(settings, policy, mapping)
     decode(table, "[policy]")
     return structs.replace(settings, policy=table)
+
+
+def draws_from_noise(folder: Path) -> bool:
+    """Whether the policy in `folder` makes its chunks from noise. Raises BundleError."""
+    made = bundle.load(folder).manifest.policy
+    return made is not None and made.noise is not None
 
 
 def with_policy_server(settings: Settings, url: str, mapping: Path | None = None) -> Settings:

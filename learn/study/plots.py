@@ -102,7 +102,7 @@ def _curves(summary: Summary, axes: list[Any]) -> None:
             ax.fill_between(x, low, high, color=colour, alpha=0.15, lw=0)
         ax.axhline(workflow.level, color="#444444", lw=0.8, ls=":")
         ax.set(xlabel="robot time [min]", ylim=(0, 1), title=workflow.name)
-        _legend(ax, "lower right")
+        _legend(ax, "best")
     axes[0].set_ylabel("order success")
 
 
