@@ -18,6 +18,7 @@ from headway.clock import NS
 from headway.edge.control.events import EventKind
 from headway.learn.pro.recordings import sequence
 from headway.mcaplog import open_recording
+from headway.tools import flags
 from headway.tools.dataset.export import export_command
 from headway.tools.dataset.importer import import_command
 from headway.tools.dataset.layout import Feature
@@ -314,8 +315,11 @@ class TestOut:
         args = ["dataset", "import", str(others), "--out", str(out)]
         assert main(args) == 2
         assert f"found another file at {out / FIRST}" in capsys.readouterr().err
+        flags.add(out / FIRST, (flags.Flag(0.1, "slipped"),))
         assert main([*args, "--overwrite"]) == 0
         assert open_recording(out / FIRST).metadata["robot"] == "so101_follower"
+        assert flags.flags_of(out / FIRST) == ()  # they were about what was there before
+        assert f"removed {FIRST}.flags.json" in capsys.readouterr().out
 
     def test_images_can_be_left_out(self, others, tmp_path, capsys):
         assert import_(others, tmp_path / "back", images=False) == 0

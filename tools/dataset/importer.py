@@ -11,6 +11,7 @@ from rich.markup import escape
 from headway.errors import ConfigError, HeadwayError, RecordingError
 from headway.kernels.telemetry import FIELDS
 from headway.mcaplog import open_recording
+from headway.tools import flags
 from headway.tools.dataset import layout
 from headway.tools.dataset.export import INCOMPLETE, progress_bar
 from headway.tools.dataset.packages import need
@@ -47,7 +48,7 @@ def import_command(
         raise RecordingError(
             f"wanted a folder for recordings at {out}: {e.strerror}: choose another place"
         ) from None
-    done, failed = 0, list[str]()
+    done, failed, removed = 0, list[str](), list[str]()
     with progress_bar(console) as progress:
         bar = progress.add_task("episodes", total=len(data.episodes))
         for episode in data.episodes:
@@ -58,6 +59,8 @@ def import_command(
                     try:
                         restore(data, episode, meaning, part, images=images)
                         part.rename(path)
+                        if overwrite and flags.clear(path):
+                            removed.append(flags.beside(path).name)
                     finally:
                         part.unlink(missing_ok=True)
                 done += 1
@@ -68,6 +71,11 @@ def import_command(
             progress.advance(bar)
     for text in _notes(data, meaning, images):
         console.print(f"[yellow]note[/yellow] {escape(text)}", soft_wrap=True)
+    for name in removed:
+        console.print(
+            f"[yellow]removed[/yellow] {escape(name)}, the flags of the recording that was there "
+            "before", soft_wrap=True,
+        )  # fmt: skip
     for text in failed:
         console.print(f"[red]not imported[/red] {escape(text)}", soft_wrap=True)
     console.print(
