@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,26 @@ def test_options_reach_tensorrt(rig: Rig) -> None:
         rig.open(weight_streaming=True, version_compatible=True).engine.weight_streaming_budget_v2
         == 7
     )
+
+
+def test_no_garbage_is_collected_while_tensorrt_builds_or_loads(rig: Rig, monkeypatch: Any) -> None:
+    """The real one logs under a lock that the end of an older builder waits for as well."""
+    collects = []
+
+    def seen(made: Any) -> Any:
+        def call(log: Any) -> Any:
+            collects.append(gc.isenabled())
+            return made(log)
+
+        return call
+
+    for name in ("Builder", "Runtime"):
+        monkeypatch.setattr(rig.trt, name, seen(getattr(rig.trt, name)))
+    rig.build()
+    rig.open()
+    assert len(collects) >= 2
+    assert not any(collects)
+    assert gc.isenabled()
 
 
 def test_what_a_release_does_not_have_is_refused_by_name(rig: Rig) -> None:

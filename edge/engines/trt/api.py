@@ -8,7 +8,10 @@ bindings of four releases.
 from __future__ import annotations
 
 import ctypes
+import gc
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -106,6 +109,21 @@ def _version_of(path: str) -> str:
     except (OSError, AttributeError):
         return Path(path).resolve().name  # libnvinfer.so.10.3.0
     return ".".join(str(int(ask())) for ask in asked)
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Python's garbage collector does not run meanwhile. TensorRT calls the logger while it holds a
+    lock that the destructor of a builder wants as well. A builder that the traceback of an earlier
+    error still refers to must not be collected inside such a call: it would wait for itself for
+    ever."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def logger(trt: Any) -> Any:

@@ -69,6 +69,7 @@ def profiles(
     return made
 
 
+@api.uncollected()
 def build(
     trt: Any,
     prepared: Prepared,

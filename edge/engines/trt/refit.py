@@ -24,6 +24,7 @@ def network(prepared: Prepared) -> str:
     return hashlib.sha256(blank(prepared)).hexdigest()
 
 
+@api.uncollected()
 def refit(trt: Any, plan: bytes, prepared: Prepared, options: EngineOptions) -> bytes:
     """The `plan`, which was built with `options` of a model of the same network, with the weights
     of `prepared`. Wants a device that is open. Raises BundleError where TensorRT cannot do it."""

@@ -197,6 +197,7 @@ def said(log: Any) -> str:
     return "; ".join(dict.fromkeys(log.errors)) or "TensorRT does not say why"
 
 
+@api.uncollected()
 def runtime_for(trt: Any, options: EngineOptions, log: Any) -> Any:
     """What loads engines that were built with `options`. It has to live as long as they do."""
     runtime = trt.Runtime(log)
@@ -207,6 +208,7 @@ def runtime_for(trt: Any, options: EngineOptions, log: Any) -> Any:
     return runtime
 
 
+@api.uncollected()
 def loaded(runtime: Any, content: bytes, options: EngineOptions, log: Any, where: str) -> Any:
     """The engine of the plan `content`. Raises BundleError for one that does not load; `where`
     names it."""
