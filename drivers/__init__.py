@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
 
@@ -208,15 +207,6 @@ def device_config(folder: str, table: dict[str, Any], where: str) -> tuple[Modul
         raise ConfigError(f'{where} wants a key `kind`, for example kind = "sim"')
     module = plugins.load(f"drivers.{folder}", str(kind))
     return module, config.decode(rest, module.Config, where)
-
-
-def device_paths(folder: str, table: dict[str, Any], base: Path) -> dict[str, Any]:
-    """The config table of a device, as `device_config` takes it, with its paths made absolute from
-    the folder `base` on; "~" is the home folder. A device module with such keys names them in
-    `PATHS`. Raises ConfigError for an unknown kind."""
-    module = plugins.load(f"drivers.{folder}", str(table.get("kind")))
-    keys = [k for k in getattr(module, "PATHS", ()) if isinstance(table.get(k), str) and table[k]]
-    return {**table, **{k: str(base / Path(table[k]).expanduser()) for k in keys}}
 
 
 def open_device(

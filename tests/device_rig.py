@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from headway.errors import DeviceError
 from headway.hil.line import SerialLine
 
 GENEROUS = 20.0  # seconds that a test waits for something that comes at once on an idle machine
@@ -39,6 +40,15 @@ def bota_frame(wrench, t_us: int, status: int = 0) -> bytes:
 
 def rdt_record(seq: int, counts, ft_seq: int = 0, status: int = 0) -> bytes:
     return struct.pack(">III6i", seq, ft_seq, status, *counts)
+
+
+def told(call: Callable[[], object]) -> str:
+    """What the DeviceError says that `call` raises, "" where it raises none."""
+    try:
+        call()
+    except DeviceError as e:
+        return str(e)
+    return ""
 
 
 def until(true: Callable[[], bool], what: str = "it") -> None:

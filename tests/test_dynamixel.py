@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from device_rig import told
 from hypothesis import given
 from hypothesis import strategies as st
 from servo_host import kill_in_motion
@@ -202,14 +203,7 @@ def test_a_host_that_slept_is_told_that_the_servos_have_stopped(tmp_path):
         q = fresh(arm).value.q
         Jumping.ahead = 3_000_000_000
 
-        def told():
-            try:
-                fresh(arm)
-            except DeviceError as e:
-                return str(e)
-            return ""
-
-        assert "their watchdog has stopped them" in soon(told)
+        assert "their watchdog has stopped them" in soon(lambda: told(lambda: fresh(arm)))
         with pytest.raises(DeviceError, match="activate"):
             arm.command(q, deadline_ns=0)
         arm.close()  # opened anew it is read as ever, and still takes no command
@@ -230,14 +224,7 @@ def test_an_overload_is_told_with_its_servo(tmp_path):
         arm.open(LATE_S)
         arm.activate()
 
-        def fails():
-            try:
-                fresh(arm)
-            except DeviceError as e:
-                return str(e)
-            return ""
-
-        said = soon(fails)
+        said = soon(lambda: told(lambda: fresh(arm)))
         assert "shoulder_lift" in said
         assert "hardware error" in said
         arm.close()

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from device_rig import told
 from test_feetech_arm import calibration
 
 from headway import plugins
@@ -193,14 +194,7 @@ def test_a_pulled_plug_is_told_and_the_device_comes_back(kernel):
     device = opened(spacemouse)
     made.pull()
 
-    def told():
-        try:
-            device.read()
-        except DeviceError as e:
-            return str(e)
-        return ""
-
-    assert "SpaceMouse is gone (No such device)" in until(told)
+    assert "SpaceMouse is gone (No such device)" in until(lambda: told(device.read))
     with pytest.raises(DeviceError, match="wanted a space mouse, found Power Button"):
         device.activate()
     kernel.append(mouse())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from device_rig import told
 from test_feetech_arm import LATE_S, PLANT, RESTARTS, calibration, soon
 
 from headway.clock import WallClock
@@ -25,14 +26,7 @@ def test_a_leader_whose_servo_started_anew_is_limp_and_read_again_once_it_is_act
         hand = leader_at(device.uri, tmp_path)
         hand.open(LATE_S)
 
-        def lost():
-            try:
-                hand.read()
-            except DeviceError as e:
-                return str(e)
-            return ""
-
-        assert "elbow_flex (id 3)" in soon(lost)
+        assert "elbow_flex (id 3)" in soon(lambda: told(hand.read))
         hand.activate()
         assert soon(lambda: hand.read() is not None)
         hand.close()

@@ -20,7 +20,7 @@ from headway.errors import ConfigError
 
 remote_stop: RemoteStop | None = None  # see above
 ADAPTERS = ((0x0403, 0x6014),)  # of the U2D2: FT232H, which much else has too
-PATHS = ("calibration",)  # keys of `Config`, see `headway.drivers.device_paths`
+PATHS = ("calibration",)  # keys of `Config`, see `headway.plugins.with_paths`
 
 
 class Config(ServoArmConfig, frozen=True):

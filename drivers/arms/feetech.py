@@ -17,7 +17,7 @@ remote_stop: RemoteStop | None = None  # see above
 # and much else).
 ADAPTERS = ((0x1A86, 0x55D3), (0x1A86, 0x7523))
 _NM_PER_A = 1.0  # torque for current, of the STS3215 at 7.4 V: about 1.6 Nm at its stall of 2.4 A
-PATHS = ("calibration",)  # keys of `Config`, see `headway.drivers.device_paths`
+PATHS = ("calibration",)  # keys of `Config`, see `headway.plugins.with_paths`
 
 
 class Config(ServoArmConfig, frozen=True):

@@ -21,7 +21,7 @@ _FIT = 0.002  # largest distance allowed between the recorded TCP and the model'
 
 remote_stop: RemoteStop | None = None
 
-PATHS = ("path",)  # keys of `Config`, see `headway.drivers.device_paths`
+PATHS = ("path",)  # keys of `Config`, see `headway.plugins.with_paths`
 
 
 class Config(config.Struct, frozen=True):

@@ -38,7 +38,7 @@ _WRAPS_NS = 2**32 * 1000  # the camera counts microseconds in 32 bits: 4295 s
 _BEGINS = 5  # waits without an image, until a recording that is not playing counts as over
 _APART = 0.6  # of a period; two streams of one rate that are not triggered together: at most half
 _MM = 1e-3  # [m]
-PATHS = ("file",)  # keys of `Config`, see `headway.drivers.device_paths`
+PATHS = ("file",)  # keys of `Config`, see `headway.plugins.with_paths`
 
 
 class Config(config.Struct, frozen=True):
@@ -69,7 +69,7 @@ def apply(cfg: Config, rs: Any, device: Any) -> None:
     """Set the camera `device` of the library `rs` as `cfg` says, and have it stamp images by its
     own clock. Raises DeviceError for a value that the camera does not take, and for a setting that
     it does not have although `cfg` gives one."""
-    option, sensors = rs.option, device.query_sensors()
+    option, sensors, model = rs.option, device.query_sensors(), about(rs, device, "").model
     # A D405 has no colour sensor: its colour image is one of the depth sensor's, whose exposure
     # counts in microseconds.
     colour = [s for s in sensors if s.is_color_sensor()]
@@ -90,7 +90,6 @@ def apply(cfg: Config, rs: Any, device: Any) -> None:
                 asked[option.white_balance] = float(cfg.white_balance_k)
         for what, value in (usual | asked).items():
             name = str(what).removeprefix("option.")
-            model = about(rs, device, "").model
             if not sensor.supports(what):
                 if what in asked:
                     raise DeviceError(

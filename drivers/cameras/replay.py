@@ -16,7 +16,7 @@ from headway.drivers.replay_source import ReplaySource, Tape, info, tape_of
 from headway.errors import RecordingError
 from headway.types import Frame
 
-PATHS = ("path",)  # keys of `Config`, see `headway.drivers.device_paths`
+PATHS = ("path",)  # keys of `Config`, see `headway.plugins.with_paths`
 
 
 class Config(config.Struct, frozen=True):

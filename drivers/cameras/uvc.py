@@ -32,7 +32,7 @@ from headway.types import Frame, Info
 _BY_ID = Path("/dev/v4l/by-id")  # udev's links, which are named after maker, model and serial
 _MANUAL, _AUTOMATIC = 1.0, 3.0  # V4L2_CID_EXPOSURE_AUTO: manual, aperture priority
 _OLD_NS = NS  # a timestamp that is this much older than its arrival is of another clock
-PATHS = ("file",)  # keys of `Config`, see `headway.drivers.device_paths`
+PATHS = ("file",)  # keys of `Config`, see `headway.plugins.with_paths`
 
 
 class Config(config.Struct, frozen=True):

@@ -11,7 +11,7 @@ from headway.drivers import Context
 from headway.drivers.replay_source import ReplaySource, Tape, bad, info, tape_of
 from headway.types import Wrench
 
-PATHS = ("path",)  # keys of `Config`, see `headway.drivers.device_paths`
+PATHS = ("path",)  # keys of `Config`, see `headway.plugins.with_paths`
 
 
 class Config(config.Struct, frozen=True):

@@ -13,7 +13,7 @@ from headway.drivers.replay_source import ReplaySource, Tape, bad, info, tape_of
 from headway.errors import DeviceError
 from headway.types import GripperState
 
-PATHS = ("path",)  # keys of `Config`, see `headway.drivers.device_paths`
+PATHS = ("path",)  # keys of `Config`, see `headway.plugins.with_paths`
 
 
 class Config(config.Struct, frozen=True):

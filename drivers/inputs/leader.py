@@ -23,7 +23,7 @@ from headway.errors import ConfigError, DeviceError, Stale
 from headway.types import Info, Vec
 
 _OPEN_S = 2.0  # to open the port again
-PATHS = ("calibration",)  # keys of `Config`, see `headway.drivers.device_paths`
+PATHS = ("calibration",)  # keys of `Config`, see `headway.plugins.with_paths`
 
 
 class Config(config.Struct, frozen=True):

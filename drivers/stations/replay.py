@@ -15,7 +15,7 @@ from headway.errors import ConfigError
 from headway.types import OrderState
 
 _COLUMNS = ("place_confirm", "barcode", "scale_match")
-PATHS = ("path",)  # keys of `Config`, see `headway.drivers.device_paths`
+PATHS = ("path",)  # keys of `Config`, see `headway.plugins.with_paths`
 
 
 class Config(config.Struct, frozen=True):

@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, structs
 
-from headway import bundle, config
+from headway import bundle, config, plugins
 from headway.config import Hertz, Seconds, SecondsOrNone
-from headway.drivers import Asked, device_config, device_paths
+from headway.drivers import Asked, device_config
 from headway.edge.control import tasks
 from headway.edge.control.payload import ToolConfig
 from headway.edge.control.tasks import TaskSettings
@@ -231,15 +231,16 @@ def load(path: Path | str) -> Settings:
     return _with_device_paths(settings, folder)
 
 
-def _with_device_paths(settings: Settings, folder: Path) -> Settings:
+def _with_device_paths(settings: Settings, base: Path) -> Settings:
     """`settings`, which have been checked, with the paths in the tables of devices made absolute,
-    from `folder` on."""
-    made: dict[str, Any] = {}
-    for section, kinds in DEVICE_FOLDERS.items():
-        table = getattr(settings, section)
-        if table is not None:
-            made[section] = device_paths(kinds, table, folder)
-    made["camera"] = [device_paths("cameras", table, folder) for table in settings.camera]
+    from the folder `base` on."""
+
+    def absolute(folder: str, table: dict[str, Any]) -> dict[str, Any]:
+        return plugins.with_paths(f"drivers.{folder}", table["kind"], table, base)
+
+    sections = ((section, getattr(settings, section)) for section in DEVICE_FOLDERS)
+    made: dict[str, Any] = {s: absolute(DEVICE_FOLDERS[s], t) for s, t in sections if t is not None}
+    made["camera"] = [absolute("cameras", table) for table in settings.camera]
     return structs.replace(settings, **made)
 
 

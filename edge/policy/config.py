@@ -102,6 +102,4 @@ def with_trust(table: dict[str, Any], trust: str | None) -> dict[str, Any]:
 def with_paths(table: dict[str, Any], folder: Path) -> dict[str, Any]:
     """The section `[policy]` with the paths of its kind made absolute, from `folder` on. Raises
     ConfigError for an unknown kind."""
-    module = plugins.load(FOLDER, str(table.get("kind", "bundle")))
-    paths = {k for k in module.PATHS if isinstance(table.get(k), str) and table[k]}
-    return {k: str(folder / v) if k in paths else v for k, v in table.items()}
+    return plugins.with_paths(FOLDER, str(table.get("kind", "bundle")), table, folder)

@@ -31,8 +31,6 @@ class History:
     def due(self, tick: int, missed: int = 0) -> bool:
         """Whether an observation, this one or a later one, shows what is seen at `tick`, before
         which `missed` ticks were skipped."""
-        if not missed:
-            return tick % self._every in self._due
         return any((tick - due) % self._every <= missed for due in self._due)
 
     def add(self, tick: int, seen: Moment | None) -> tuple[Moment, ...]:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -38,6 +39,15 @@ def load(folder: str, kind: str, wants: Sequence[str] = ()) -> ModuleType:
                 f"found none: see headway.{folder}"
             )
     return module
+
+
+def with_paths(folder: str, kind: str, table: dict[str, Any], base: Path) -> dict[str, Any]:
+    """The config table of a `kind` in `folder` with its paths made absolute, from the folder `base`
+    on; "~" is the home folder. The kind's module names the keys that are paths in `PATHS`. Raises
+    ConfigError as `load`."""
+    paths = getattr(load(folder, kind), "PATHS", ())
+    named = {key: table[key] for key in paths if isinstance(table.get(key), str) and table[key]}
+    return {**table, **{key: str(base / Path(v).expanduser()) for key, v in named.items()}}
 
 
 def _module(folder: str, kind: str) -> ModuleType:
