@@ -194,3 +194,33 @@ def test_all_numbers_that_numpy_has(tmp_path: Path, kind: int) -> None:
     engine.bind("x")[:] = 1
     engine.run()
     np.testing.assert_array_equal(engine.bind("y"), 1)
+
+
+@pytest.mark.parametrize("kind", [T.FLOAT8E4M3FN, T.FLOAT8E5M2, T.INT8])
+@pytest.mark.parametrize(
+    ("before", "most"),
+    [
+        (h.make_node("Relu", ["x"], ["r"]), 1.0),
+        (h.make_node("Clip", ["x", "low", "high"], ["r"]), 0.5),
+    ],
+    ids=["Relu", "Clip"],
+)
+def test_what_is_before_a_quantised_tensor_is_not_lost(
+    tmp_path: Path, kind: int, before: Any, most: float
+) -> None:
+    """ONNX Runtime takes a Relu before 8-bit floats away, where it is left to itself."""
+    nodes = [
+        before,
+        h.make_node("QuantizeLinear", ["r", "scale", "zero"], ["q"]),
+        h.make_node("DequantizeLinear", ["q", "scale", "zero"], ["y"]),
+    ]
+    constants = [
+        h.make_tensor("low", T.FLOAT, [], [0.0]), h.make_tensor("high", T.FLOAT, [], [0.5]),
+        h.make_tensor("scale", T.FLOAT, [], [1 / 64]), h.make_tensor("zero", kind, [], [0]),
+    ]  # fmt: skip
+    path = save(tmp_path / "m.onnx", nodes, [X], [Y], constants=constants)
+    engine = open_engine("ort", path)
+    x, y = engine.bind("x"), engine.bind("y")
+    x[:] = [-1.0, -0.5, 0.0, 0.25, 0.5, 1.0]  # each of the types has these
+    engine.run()
+    np.testing.assert_array_equal(y, [[0.0, 0.0, 0.0, 0.25, 0.5, most]])

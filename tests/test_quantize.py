@@ -16,7 +16,7 @@ from headway import bundle  # noqa: E402
 from headway.__main__ import main  # noqa: E402
 from headway.errors import ConfigError  # noqa: E402
 from headway.export import graph, parity  # noqa: E402
-from headway.export.precision import halves, int8, plan, splits  # noqa: E402
+from headway.export.precision import fp8, halves, int8, plan, splits  # noqa: E402
 from headway.tools.policy_map import make_bundle, read_map  # noqa: E402
 
 wants_int8 = pytest.mark.skipif(int8.missing() != "", reason=int8.missing())
@@ -216,3 +216,56 @@ def test_fp16_by_modelopt_is_judged_as_it_rounds(policy: Path, tmp_path: Path) -
     assert made.manifest.inputs == bundle.load(policy).manifest.inputs
     rows = {r["precision"]: r for r in json.loads((out / "precision.json").read_text())["rows"]}
     assert 0.999 <= rows["fp16"]["cosine"] < 1.0
+
+
+@wants_int8
+def test_fp8_keeps_the_small_numbers_that_int8_loses(
+    policy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The layer whose input has one number a thousand times larger than the others."""
+    out = tmp_path / "out"
+    args = ["quantize", str(policy), "--samples", str(tmp_path / "given.npz"), "--out", str(out)]
+    assert main([*args, "--precision", "fp8", "int8", "--bar", "0.99"]) == 0
+    assert "kept, 3 of 3 layers" in capsys.readouterr().out
+    report = json.loads((out / "precision.json").read_text())
+    alone = {
+        kind: {s["part"]: s["cosine"] for s in report["sensitivity"][kind]}
+        for kind in ("fp8", "int8")
+    }
+    assert alone["int8"]["narrow"] < 0.9 < 0.999 < alone["fp8"]["narrow"]
+    assert alone["fp8"]["robust"] < alone["int8"]["robust"]  # 4 significant bits are fewer than 8
+    made = graph.read(bundle.load(out / "fp8").onnx)
+    onnx.checker.check_model(made, full_check=True)
+    assert graph.opset(made) == fp8.OPSET  # the model came with 17
+    stored = {i.name: i for i in made.graph.initializer}
+    pairs = [n for n in made.graph.node if n.op_type in ("QuantizeLinear", "DequantizeLinear")]
+    assert len(pairs) == 3 * 3  # of each layer's input two, of its weight one
+    assert {stored[n.input[2]].data_type for n in pairs} == {TensorProto.FLOAT8E4M3FN}
+
+
+@wants_int8
+def test_8_bit_floats_are_those_of_onnx_runtime(tmp_path: Path) -> None:
+    """The product with weights that were rounded here is what ONNX Runtime gives for weights that
+    it rounds itself, by the type's definition: 3 bits after the first."""
+    whole = int8.named(fp8.upgraded(model()))
+    samples = [{"state": x[None]} for x in given(20)]
+    calibrated = int8.Calibrated(whole, samples)
+    (part,) = (p for p in int8.layers(whole) if p.name == "robust")
+    made = fp8.from_int8(calibrated.quantised([part]), whole)
+    stored = {i.name: i for i in made.graph.initializer}
+    weight = numpy_helper.to_array({i.name: i for i in whole.graph.initializer}["robust"])
+    scale = np.abs(weight).max(0) / 448.0  # of each column, which the product does not sum over
+    np.testing.assert_allclose(numpy_helper.to_array(stored["robust_scale"]), scale, rtol=1e-6)
+    seen = np.abs(given(20)).max() / 448.0
+    np.testing.assert_allclose(numpy_helper.to_array(stored["state_scale"]), seen, rtol=1e-6)
+
+    def rounded(x: np.ndarray) -> np.ndarray:
+        step = np.exp2(np.maximum(np.floor(np.log2(np.maximum(np.abs(x), 1e-30))), -6) - 3)
+        return np.clip(np.round(x / step) * step, -448.0, 448.0)
+
+    file = graph.write(made, tmp_path / "fp8.onnx")[0]
+    for x in given(20):
+        (found,) = parity.answers(file, [{"state": x[None]}])
+        # `wide` and `narrow` leave the product as it is
+        wanted = (rounded(x / seen) * seen) @ (rounded(weight / scale) * scale)
+        np.testing.assert_allclose(found["actions"][0], wanted, atol=2e-4)

@@ -15,8 +15,10 @@ import pytest
 
 pytest.importorskip("tensorrt_rtx", reason="no tensorrt_rtx: make test-tensorrt")
 
+import numpy as np
 from onnx import TensorProto as T
 from onnx import helper as h
+from onnx import numpy_helper
 from test_engine_graph import save
 
 from headway import bundle
@@ -28,6 +30,7 @@ from headway.edge.engines.options import EngineOptions, Profile
 from headway.edge.engines.trt import build, graph
 from headway.edge.engines.trt.backend import Library
 from headway.errors import BundleError, ConfigError, Missing, SpecMismatch
+from headway.export.precision import fp8, int8
 from headway.shipped import ROOT
 
 pytestmark = pytest.mark.slow
@@ -139,6 +142,29 @@ def test_a_profile_of_several_shapes_builds(tmp_path: Path) -> None:
     assert built(path, {"x": Profile((1, 4), (2, 4), (8, 4))}).content
     with pytest.raises(SpecMismatch, match=r"wanted the input `x` as \(1, 4\) to \(8, 4\)"):
         built(relu(tmp_path, [1, 4]), {"x": Profile((1, 4), (2, 4), (8, 4))})
+
+
+def test_fp8_builds_for_gpus_that_have_it_and_is_refused_for_others(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    nodes = [
+        h.make_node("MatMul", ["x", "a"], ["u"], "first"),
+        h.make_node("MatMul", ["u", "b"], ["y"], "second"),
+    ]
+    weights = {"a": rng.normal(size=(64, 32)), "b": rng.normal(size=(32, 64))}
+    tensors = [numpy_helper.from_array(v.astype(np.float32), k) for k, v in weights.items()]
+    info = [h.make_tensor_value_info(n, T.FLOAT, [16, 64]) for n in ("x", "y")]
+    model = h.make_model(
+        h.make_graph(nodes, "g", info[:1], info[1:], tensors),
+        opset_imports=[h.make_opsetid("", 20)], ir_version=9,
+    )  # fmt: skip
+    seen = int8.Calibrated(model, [{"x": rng.normal(size=(16, 64)).astype(np.float32)}])
+    made = fp8.from_int8(seen.quantised(int8.layers(seen.model)), seen.model)
+    path = tmp_path / "fp8.onnx"
+    path.write_bytes(made.SerializeToString())
+    shapes = {"x": Profile((16, 64), (16, 64), (16, 64))}
+    assert built(path, shapes, precision="fp8", sm=("89", "120")).content
+    with pytest.raises(BundleError, match=r"fp8 wants a GPU of compute capability 8.9 or newer"):
+        built(path, shapes, sm=("86",))
 
 
 def test_a_build_that_is_interrupted_leaves_nothing_half(tmp_path: Path) -> None:

@@ -28,6 +28,10 @@ from headway.errors import BundleError, Missing, SpecMismatch
 CPU = "CPUExecutionProvider"
 _PLACEMENT = "session.record_ep_graph_assignment_info"
 _NO_INT8 = "session.disable_quant_qdq"
+# These merge a Relu or Clip into the QuantizeLinear after it. With 8-bit floats the first takes the
+# Relu away and negative numbers stay, seen from ONNX Runtime 1.18 to 1.32; the second ends in an
+# error in 1.18.
+_WRONG_FOR_FP8 = ["ReluQuantRewrite", "ClipQuantRewrite"]
 _DTYPES = {
     "tensor(float)": "float32",
     "tensor(double)": "float64",
@@ -120,7 +124,12 @@ def _session(model: OnnxFile, provider: str = CPU, given: dict[str, str] | None 
         options.log_severity_level = 4  # what it says is in the errors below
         options.add_session_config_entry(_PLACEMENT, "1")
     try:
-        session = ort.InferenceSession(str(path), options, providers=[(provider, given or {})])
+        session = ort.InferenceSession(
+            str(path),
+            options,
+            providers=[(provider, given or {})],
+            disabled_optimizers=_WRONG_FOR_FP8,
+        )
     except Exception as e:  # ONNX Runtime's errors have no common base class
         raise BundleError(
             f"{path} is no model that ONNX Runtime {ort.__version__} can load: {_line(e)}: export "

@@ -23,14 +23,15 @@ from headway.edge.engines.engine import TensorSpec
 from headway.errors import BundleError, ConfigError
 from headway.export import graph, parity, samples
 from headway.export.parity import Gap
-from headway.export.precision import halves, plan
+from headway.export.precision import fp8, halves, plan
 from headway.export.precision.int8 import Calibrated, layers, named
 from headway.export.precision.plan import Part
 from headway.export.precision.splits import Splits, split
 from headway.export.samples import Sample
 from headway.export.sources import Again
 
-KINDS = ("fp16", "bf16", "int8")
+KINDS = ("fp16", "bf16", "int8", "fp8")
+EIGHT_BITS = ("int8", "fp8")
 REPORT = "precision.json"
 _RUNS = 30  # of a latency
 
@@ -156,7 +157,7 @@ class _Quantizer:
         """Make `kind`, measure it, and write its bundle where it keeps the bar."""
         print(f"{kind} ...", flush=True)
         try:
-            model, seen, note = self._int8() if kind == "int8" else self._half(kind)
+            model, seen, note = self._eight_bits(kind) if kind in EIGHT_BITS else self._half(kind)
         except BundleError as e:
             print(f"{kind}: {e}")
             nan = float("nan")
@@ -212,25 +213,28 @@ class _Quantizer:
             chosen = chosen[: len(chosen) * 3 // 4]
         return whole, whole, _NOTHING
 
-    def _int8(self) -> tuple[onnx.ModelProto, onnx.ModelProto, str]:
-        calibrated = Calibrated(self._model, self._given.calibrate)
+    def _eight_bits(self, kind: str) -> tuple[onnx.ModelProto, onnx.ModelProto, str]:
+        whole = fp8.upgraded(self._model) if kind == "fp8" else self._model
+        calibrated = Calibrated(whole, self._given.calibrate)
+
+        def apply(parts: Sequence[Part]) -> onnx.ModelProto:
+            made = calibrated.quantised(parts)
+            return fp8.from_int8(made, calibrated.model) if kind == "fp8" else made
+
         every = layers(calibrated.model)
-        found = plan.sensitivities(every, calibrated.quantised, self._gaps, "int8")
-        everything = plan.worst(self._gaps(calibrated.quantised(every)))
-        print(f"int8 in all {len(found)} layers: worst cosine {everything:.6f}")
-        self._note("int8", found)
-        chosen = plan.mixed(calibrated.quantised, self._gaps, self._options.choosing, found)
-        model = calibrated.quantised(chosen.chosen)
+        found = plan.sensitivities(every, apply, self._gaps, kind)
+        everything = plan.worst(self._gaps(apply(every)))
+        print(f"{kind} in all {len(found)} layers: worst cosine {everything:.6f}")
+        self._note(kind, found)
+        chosen = plan.mixed(apply, self._gaps, self._options.choosing, found)
+        model = apply(chosen.chosen)
         if not chosen.chosen:
             return model, model, _NOTHING
-        return (
-            model,
-            model,
-            (
-                f"{len(chosen.chosen)} of {len(found)} layers, {100 * chosen.share:.0f} % of their "
-                f"weights; all layers: {everything:.3f}"
-            ),
+        note = (
+            f"{len(chosen.chosen)} of {len(found)} layers, {100 * chosen.share:.0f} % of their "
+            f"weights; all layers: {everything:.3f}"
         )
+        return model, model, note
 
     def _note(self, kind: str, found: Sequence[plan.Sensitivity]) -> None:
         """Keep what each part does for the report."""

@@ -113,6 +113,7 @@ class Calibrated:
                     },
                 )  # fmt: skip
                 quantizer.quantize_model()
+                quantizer.model.topological_sort()
             except Exception as e:  # the quantizer's errors have no common base class
                 raise BundleError(f"int8 of {', '.join(chosen)} failed: {e}") from None
             made: onnx.ModelProto = quantizer.model.model

@@ -68,7 +68,7 @@ def export(
 def quantize(
     bundle: tyro.conf.Positional[Path],
     out: Path,
-    precision: tuple[Literal["fp16", "bf16", "int8"], ...] = ("fp16", "bf16", "int8"),
+    precision: tuple[Literal["fp16", "bf16", "int8", "fp8"], ...] = ("fp16", "bf16", "int8", "fp8"),
     observed: tuple[Path, ...] = (),
     samples: Path | None = None,
     count: int = 100,
@@ -79,12 +79,13 @@ def quantize(
     """Make bundles of lower precision of a policy, and print what each costs.
 
     A precision is written only where its answers keep the bar on observations that it was neither
-    calibrated nor chosen with; int8 goes into the layers that bear it (docs/export.md).
+    calibrated nor chosen with; int8 and fp8 go into the layers that bear them (docs/export.md).
 
     Args:
         bundle: folder of the policy's bundle.
         out: folder for the bundles, one per precision, and precision.json.
-        precision: fp16 and bf16 by modelopt; int8 in as many layers as keep the bar.
+        precision: fp16 and bf16 by modelopt; int8 and fp8 (8-bit floats, E4M3) in as many layers as
+            keep the bar.
         observed: recordings, or folders of them, whose observations calibrate, choose and judge.
         samples: instead, .npz file with an array of inputs for each input by name.
         count: how many observations; a third each calibrates, chooses what gets the precision, and

@@ -272,6 +272,11 @@ def _failed(prepared: Prepared, options: EngineOptions, log: Any) -> BundleError
     then = "run it with engine = ort, or report the model"
     if "memory" in text.lower():
         then = "free memory of the device, or give less workspace (--workspace-mb)"
+    elif prepared.precision == "fp8" and "fp8" in text.lower():
+        then = (
+            "fp8 wants a GPU of compute capability 8.9 or newer (Ada, Hopper, Thor; not Orin): "
+            "give this one the model as it was, or in another precision (headway quantize)"
+        )
     elif options.dla is not None:
         then = "allow the GPU for what the DLA cannot do (--dla-fallback)"
     elif options.refit or options.version_compatible or options.weight_streaming:
