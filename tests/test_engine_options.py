@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import gc
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -225,10 +226,32 @@ def test_the_text_encoder_is_opened_as_the_docs_say(
     assert "is always opened by `auto`, with the engines beside its bundle" in said
 
 
+def test_a_policy_of_several_threads_answers_the_same() -> None:
+    cores = os.cpu_count() or 1
+    one, several = (
+        open_policy(str(shipped.POLICY), "ort", threads=threads) for threads in (1, min(2, cores))
+    )
+    said = "ort (cpu, 2 threads)" if cores > 1 else "ort (cpu)"
+    assert (one.detail, several.detail) == ("ort (cpu)", said)
+    answers = []
+    for policy in (one, several):
+        for k, name in enumerate(policy.engine.inputs):
+            a = policy.engine.bind(name)
+            top = 255 if a.dtype == np.uint8 else 1  # the others are numbers or the command's index
+            a[...] = (np.random.default_rng(k).random(a.shape) * top).astype(a.dtype)
+        policy.engine.run()
+        answers.append(np.array(policy.engine.bind("actions")))
+        policy.engine.close()
+    np.testing.assert_allclose(answers[0], answers[1], atol=1e-4)
+    with pytest.raises(ConfigError, match=f"wanted at most {cores} threads .* found 250"):
+        open_policy(str(shipped.POLICY), "ort", threads=250)
+
+
 def test_options_that_an_engine_does_not_have_are_refused(rig: Rig) -> None:
     for kind, options in (
         ("ort", EngineOptions(workspace_mb=1)), ("ort", EngineOptions(cache="x")),
         ("auto", EngineOptions(precision="fp16")), ("null", EngineOptions(refit=True)),
+        ("auto", EngineOptions(threads=2)), ("null", EngineOptions(threads=2)),
     ):  # fmt: skip
         with pytest.raises(ConfigError, match=f"the engine `{kind}` cannot do"):
             open_bundle(rig.made, kind, options=options)

@@ -38,8 +38,8 @@ class Profile(config.Struct, frozen=True):
 
 
 class EngineOptions(config.Struct, frozen=True, kw_only=True):
-    """How an engine is built and run. All of it but `cache`, `cuda_graph` and `budget_mb` is part
-    of the cache key.
+    """How an engine is built and run. All of it but `cache`, `cuda_graph`, `budget_mb` and
+    `threads` is part of the cache key.
 
     `cache`: folder of built engines; "": the model's with `.engines` after its name.
     `workspace_mb`: most memory that a layer may use while it runs [MB]; None: all of the device.
@@ -55,7 +55,7 @@ class EngineOptions(config.Struct, frozen=True, kw_only=True):
     `weight_streaming`: weights may stay in host memory, of which `budget_mb` [MB] are kept on the
     device; None: TensorRT chooses. `dla`: number of the deep-learning accelerator (Jetson) that
     must run the model; `dla_fallback`: layers that it cannot run may use the GPU. `cuda_graph`:
-    launch a run as one CUDA graph.
+    launch a run as one CUDA graph. `threads`: of the CPU, for a run of ONNX Runtime there.
     """
 
     precision: Precision = "graph"
@@ -72,6 +72,7 @@ class EngineOptions(config.Struct, frozen=True, kw_only=True):
     dla_fallback: bool = False
     sm: tuple[str, ...] = ()
     cuda_graph: bool = True
+    threads: Annotated[int, Meta(ge=1, le=256)] = 1
 
     def __post_init__(self) -> None:
         if self.budget_mb is not None and not self.weight_streaming:
@@ -81,7 +82,12 @@ class EngineOptions(config.Struct, frozen=True, kw_only=True):
 
 
 DEFAULT = EngineOptions()
-NOT_BUILT_IN = ("cache", "cuda_graph", "budget_mb")  # what an engine is run with, not built with
+NOT_BUILT_IN = (
+    "cache",
+    "cuda_graph",
+    "budget_mb",
+    "threads",
+)  # what an engine is run with, not built with
 
 
 def built_in(options: EngineOptions) -> dict[str, object]:

@@ -1,9 +1,9 @@
 """Sessions of ONNX Runtime: one thread, no spinning, buffers that are bound once.
 
-One thread, because the model must not compete for cores with the loop and other processes; no
-spinning, because a thread that spins while it waits takes time from the loop beside it. The model
-is run once when it is opened: that finds models that cannot run, gives the outputs' shapes, and
-lets ONNX Runtime allocate its memory before the loop starts.
+One thread, unless more are asked for, because the model must not compete for cores with the loop
+and other processes; no spinning, because a thread that spins while it waits takes time from the
+loop beside it. The model is run once when it is opened: that finds models that cannot run, gives
+the outputs' shapes, and lets ONNX Runtime allocate its memory before the loop starts.
 
 The execution provider that was asked for runs every node, or the model is refused. Models are those
 that `headway.bundle.onnx_file` has looked at: ONNX Runtime believes what a file says of sizes and
@@ -94,26 +94,32 @@ def open_session(
     kind: str,
     provider: str,
     given: dict[str, str],
+    threads: int = 1,
 ) -> OrtEngine:
-    """Open `model` on the execution provider `provider` with its options `given`; the
-    engine says that it is of the kind `kind`. `inputs` are those that the bundle names: they give
-    the size of dimensions that the model leaves open.
+    """Open `model` on the execution provider `provider` with its options `given` and that many
+    `threads` of the CPU; the engine says that it is of the kind `kind`. `inputs` are those that the
+    bundle names: they give the size of dimensions that the model leaves open.
 
     Raises BundleError for a file that is no model, does not run, or has inputs or outputs that are
     not arrays of numbers of fixed shapes; SpecMismatch for an open dimension that neither the model
     nor the bundle gives a size, and for nodes that the provider leaves to another one; Missing for
     a provider that does not start here."""
-    opened, path = _session(model, provider, given), model.path
+    opened, path = _session(model, provider, given, threads), model.path
     found = _inputs(opened, inputs, path)
-    return OrtEngine(opened, found, _outputs(opened, found, path), path, kind, provider)
+    device = f"cuda, {provider}" if provider != CPU else "cpu"
+    if threads > 1:
+        device += f", {threads} threads"
+    return OrtEngine(opened, found, _outputs(opened, found, path), path, kind, device)
 
 
-def _session(model: OnnxFile, provider: str = CPU, given: dict[str, str] | None = None) -> Any:
+def _session(
+    model: OnnxFile, provider: str = CPU, given: dict[str, str] | None = None, threads: int = 1
+) -> Any:
     """The session of `model`, whose inputs and outputs are arrays of numbers, all of
     whose nodes are on `provider`. Raises BundleError, SpecMismatch, Missing."""
     ort, path = onnxruntime(), model.path
     options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
+    options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -262,8 +268,8 @@ def _inputs(session: Any, want: Mapping[str, TensorSpec], path: Path) -> dict[st
 
 
 class OrtEngine(Buffers):
-    """An `Engine` whose buffers are bound to `session`, an `onnxruntime.InferenceSession` on
-    `provider`. `path` names the model in errors."""
+    """An `Engine` whose buffers are bound to `session`, an `onnxruntime.InferenceSession` on the
+    `device` that it says. `path` names the model in errors."""
 
     def __init__(
         self,
@@ -272,11 +278,11 @@ class OrtEngine(Buffers):
         outputs: Mapping[str, TensorSpec],
         path: Path,
         kind: str = "ort",
-        provider: str = CPU,
+        device: str = "cpu",
     ) -> None:
         super().__init__(inputs, outputs, str(path))
         self.kind = kind
-        self.device = "cpu" if provider == CPU else f"cuda, {provider}"
+        self.device = device
         self._session: Any = session
         self._binding: Any = session.io_binding()
         for name in inputs:

@@ -115,22 +115,24 @@ def engine_lines(settings: Settings, models: Models) -> list[Line]:
     from a cache of built ones, is in `Engine.chosen`."""
     lines = []
     options = _options(settings)
-    wanted: list[tuple[str, Bundle | None, str, str, int]] = []
+    wanted: list[tuple[str, Bundle | None, str, EngineOptions, int]] = []
     if options is not None:
-        kind, cache, count = options.engine, options.engine_cache, options.candidates
-        wanted.append(("policy", models.policy, kind, cache, count))
+        kind, count = options.engine, options.candidates
+        how = EngineOptions(cache=options.engine_cache, threads=options.threads)
+        wanted.append(("policy", models.policy, kind, how, count))
         if options.critic:
-            wanted.append(("critic", models.critic, kind, cache, count))
-    if settings.pro is not None:
-        wanted.append(("PRO head", models.pro, settings.pro.engine, settings.pro.engine_cache, 1))
-    for name, made, kind, cache, count in wanted:
+            wanted.append(("critic", models.critic, kind, how, count))
+    if (pro := settings.pro) is not None:
+        how = EngineOptions(cache=pro.engine_cache)
+        wanted.append(("PRO head", models.pro, pro.engine, how, 1))
+    for name, made, kind, how, count in wanted:
         if made is None:
             lines.append(unasked("engines", name, "its bundle does not load"))
             continue
         several = f", {count} chunks at a time" if count > 1 else ""
         want = f"engine {kind}{several}"
         try:
-            engine = open_bundle(made, kind, count, EngineOptions(cache=cache))
+            engine = open_bundle(made, kind, count, how)
         except HeadwayError as e:
             lines.append(refused("engines", name, want, e))
             continue

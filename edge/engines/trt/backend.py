@@ -30,7 +30,7 @@ from headway.kernels import cuda
 from headway.kernels.cuda.driver import Driver
 from headway.kernels.cuda.machine import Machine, machine
 
-TAKES = tuple(EngineOptions.__struct_fields__)
+TAKES = tuple(name for name in EngineOptions.__struct_fields__ if name != "threads")
 REFITS = 2  # engines of the same network that are tried before one is built
 __all__ = ["Library", "Made", "Watch", "make", "open_built"]
 

@@ -31,7 +31,8 @@ from headway.types import Chunk, Observation
 
 class Config(config.Struct, frozen=True):
     """Keys of `[policy]` for the kind `bundle`: the folder of the bundle, and the engine that runs
-    its model; `engine_cache` is the folder of built engines, "" for the usual one.
+    its model; `engine_cache` is the folder of built engines, "" for the usual one; `threads` of the
+    CPU for the engine `ort`, beside the core that the loop has to itself.
     For a policy with noise also: the strength of that `noise`, 1 as it was trained, 0 for none; how
     many `candidates` it makes at a time; the folder of the bundle of the `critic` that takes one
     of them, "" for none; and the `temperature` of that, 0 for the best one (see `Candidates`),
@@ -41,6 +42,7 @@ class Config(config.Struct, frozen=True):
     bundle: Annotated[str, Meta(min_length=1)]
     engine: str = "auto"
     engine_cache: str = ""
+    threads: Annotated[int, Meta(ge=1, le=256)] = 1
     candidates: Annotated[int, Meta(ge=1, le=1024)] = 1
     critic: str = ""
     temperature: Annotated[float, Meta(ge=0.0, le=100.0)] = 0.0
@@ -196,6 +198,7 @@ def open_policy(
     trust: str = "",
     engine_cache: str = "",
     noise: float = 1.0,
+    threads: int = 1,
 ) -> BundlePolicy:
     """Open the policy of the bundle in the folder `bundle`, with an engine of the kind `engine`;
     the other arguments are the keys of `Config`. Raises ConfigError for several candidates without
@@ -220,7 +223,7 @@ def open_policy(
             f"[policy] noise = {noise:g} wants a policy that makes its chunks from noise, found "
             f"{made.manifest.name}, which does not: leave `noise` out"
         )
-    options = EngineOptions(cache=engine_cache)
+    options = EngineOptions(cache=engine_cache, threads=threads)
     judge = (
         open_judge(load(Path(critic), store), made, engine, candidates, options) if critic else None
     )
