@@ -281,5 +281,8 @@ def test_settings_of_an_arm_are_checked():
     assert learning("1.5", {"base": "x", "clone": {"steps": 7}}, "plan").clone.lr == 2e-3
     with pytest.raises(ConfigError, match="horizon"):
         learning("1.6", {"base": "x", "worth": {"horizn_s": 1.0}}, "plan")
+    assert learning("1.6", {"base": "x", "noise": 0.0}, "plan").noise == 0.0
+    with pytest.raises(ConfigError, match="4 candidates want noise"):
+        learning("1.6-n4", {"base": "x", "noise": 0.0}, "plan")
     with pytest.raises(ConfigError, match=r"did you mean `1\.6`|1\.6"):
         learning("1.7", {"base": "x"}, "plan")

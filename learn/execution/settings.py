@@ -96,6 +96,13 @@ class Learning(Struct, frozen=True, kw_only=True):
     keep: bool = False
     workflow: dict[str, Any] = field(default_factory=dict)  # over the workflow's own settings
 
+    def __post_init__(self) -> None:
+        if self.arm.candidates > 1 and self.noise == 0.0:
+            raise ValueError(
+                f"{self.arm.candidates} candidates want noise, by which they differ, found noise = "
+                "0: leave one of the two out"
+            )
+
 
 def learning(name: str, settings: dict[str, Any], where: str) -> Learning:
     """The settings of the arm `name`: `settings` over the defaults. The keys of `Arm` may stand
