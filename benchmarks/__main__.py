@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import re
@@ -21,7 +22,7 @@ from rich.table import Table as RichTable
 import headway
 from headway import plugins
 from headway.benchmarks._findings import Findings, Number, Table
-from headway.errors import HeadwayError
+from headway.errors import ConfigError, HeadwayError
 
 FOLDER = "benchmarks"
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -39,6 +40,8 @@ def benchmarks(
         save: also write it to benchmarks/results/cpu-MACHINE.json.
         effort: of the usual durations and repeats, a fraction.
     """
+    if not 0.0 < effort < math.inf:
+        raise ConfigError(f"wanted an --effort above 0, found {effort:g}: 1 is the usual one")
     console = Console()
     names = plugins.kinds(FOLDER)
     modules = {name: plugins.load(FOLDER, name) for name in only or names}
@@ -157,7 +160,7 @@ def _word(n: Number) -> str:
 
 def as_json(about: dict[str, str], effort: float, found: dict[str, Findings]) -> str:
     """What `--json` writes: the machine `about`, the `effort`, and what was `found`, by name of the
-    benchmark."""
+    benchmark. A value that is not finite becomes null, since JSON has none."""
 
     def plain(f: Findings) -> dict[str, Any]:
         return asdict(f) | {"numbers": [asdict(n) | {"met": n.met} for n in f.numbers]}
@@ -167,7 +170,16 @@ def as_json(about: dict[str, str], effort: float, found: dict[str, Findings]) ->
         "effort": effort,
         "benchmarks": {name: plain(f) for name, f in found.items()},
     }
-    return json.dumps(content, indent=1) + "\n"
+    return json.dumps(_finite(content), indent=1, allow_nan=False) + "\n"
+
+
+def _finite(value: Any) -> Any:
+    """`value`, of dicts, lists and tuples, with None for each float that is not finite."""
+    if isinstance(value, dict):
+        return {k: _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def main() -> int:

@@ -116,49 +116,69 @@ class Bus(Generic[C, S]):
 
     def close(self) -> None:
         """End the thread. Waits at most 2 s for an exchange that hangs, and leaves it behind
-        then."""
+        then: what that exchange brings later is thrown away, and its thread ends."""
         self._end(paused=False)
 
     def _end(self, *, paused: bool) -> None:
         with self._new:
             self._stop, self._paused = True, paused
+            thread, self._thread = self._thread, None
             self._new.notify_all()
-        thread, self._thread = self._thread, None
         if thread is not None and thread is not threading.current_thread():
             thread.join(_JOIN_S)
 
     def _run(self) -> None:
         period = round(NS / self.rate_hz)
         due, failures = self.clock.now(), 0
-        while not self._stop:
+        while self._is_mine():
             if self._fault:
                 with self._new:
-                    self._new.wait_for(lambda: not self._fault or self._stop, 1.0)
+                    self._new.wait_for(lambda: not self._fault or not self._is_mine(), 1.0)
                 due, failures = self.clock.now(), 0
                 continue
             command = self._next()
             try:
                 value = self._exchange(command)
             except Exception as e:  # DeviceError, or an error of a library
-                self.failed += 1
                 failures += 1
-                self._unsent = command
-                if failures > self.retries:
-                    self._fail(
-                        str(e) if isinstance(e, HeadwayError) else f"{type(e).__name__}: {e}"
-                    )
+                self._failed(
+                    command,
+                    str(e) if isinstance(e, HeadwayError) else f"{type(e).__name__}: {e}",
+                    failures,
+                )
             else:
                 failures = 0
-                with self._new:
-                    self._value, self._number = value, self._number + 1
-                    self._read_ns = self.clock.now()
-                    self._new.notify_all()
+                self._went_well(value)
             due += period
             now = self.clock.now()
             if now - due >= period:
                 self.late += 1
                 due = now  # no burst to catch up
             self.clock.sleep_until(due)
+
+    def _is_mine(self) -> bool:
+        """Whether the bus belongs to the calling thread: no longer so once `_end` was called, also
+        where a new thread was started while an exchange of the old one still hung."""
+        return self._thread is threading.current_thread()
+
+    def _went_well(self, value: S) -> None:
+        with self._new:
+            if self._is_mine():
+                self._value, self._number = value, self._number + 1
+                self._read_ns = self.clock.now()
+                self._new.notify_all()
+
+    def _failed(self, command: C | None, why: str, failures: int) -> None:
+        """Note that the exchange with `command` failed, the last of so many `failures` in a row."""
+        with self._new:
+            if not self._is_mine():
+                return
+            self.failed += 1
+            self._unsent = command
+            if failures > self.retries:
+                self._fault = why
+                self._forget()
+                self._new.notify_all()
 
     def _next(self) -> C | None:
         """The command to send now: a new one, else one that may not have been sent."""
@@ -171,9 +191,3 @@ class Bus(Generic[C, S]):
     def _forget(self) -> None:
         self._commands.clear()
         self._unsent = None
-
-    def _fail(self, why: str) -> None:
-        with self._new:
-            self._fault = why
-            self._forget()
-            self._new.notify_all()

@@ -15,9 +15,7 @@ from headway.clock import NS
 
 MOST_DRIFT = 200e-6  # of a crystal against another [s/s]
 _BUCKET_NS = NS // 4  # one smallest difference is kept for each
-_JUMP_NS = (
-    50_000_000  # the clock was set anew if it steps back, or forward beyond the drift, by this
-)
+_JUMP_NS = 50_000_000  # a clock that steps back by more than this was set anew
 
 
 class DeviceClock:

@@ -51,6 +51,7 @@ class InputEvents:
         self.close()
         evdev = _evdev()
         self._device = self._find(evdev)
+        self._range, self._absolute = {}, {}  # it may be another device than the last one
         for code, info in _axes(self._device):
             self._range[code] = (float(info.min), float(info.max))
             self._absolute[code] = float(info.value)

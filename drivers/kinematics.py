@@ -26,6 +26,7 @@ from headway.drivers.rotations import (
     mat_to_rotvec,
     quat_to_mat,
     rotvec_to_mat,
+    rpy_to_mat,
     tool_down,
 )
 from headway.drivers.transforms import (
@@ -33,7 +34,6 @@ from headway.drivers.transforms import (
     Transform,
     compose,
     offset,
-    rpy_to_mat,
     transform,
 )
 from headway.types import Pose, Vec

@@ -51,10 +51,10 @@ class Latest(Generic[T]):
         except BaseException:
             self.source.close()  # it may have been opened in part
             raise
-        if not (self.clock.realtime and self.source.waits):
-            return
         # New events: a thread of an earlier start may still hang in its device, with the old ones.
         self._stop, self._first, self._seen = threading.Event(), threading.Event(), False
+        if not (self.clock.realtime and self.source.waits):
+            return
         self._thread = threading.Thread(
             target=self._pump, args=(self._stop,), name=f"latest-{self.name}", daemon=True
         )
@@ -77,9 +77,10 @@ class Latest(Generic[T]):
 
     def latest(self, max_age_ns: int) -> Sample[T]:
         """The newest sample, valid or not. Raises Stale when it is older than `max_age_ns` [ns], or
-        when there is none yet."""
+        when there is none yet. After `close` no new one comes."""
         now = self.clock.now()
-        if self._thread is None and now >= self._again_ns and (rest := self._step(0.0)):
+        reads = self._thread is None and not self._stop.is_set()
+        if reads and now >= self._again_ns and (rest := self._step(0.0, self._stop)):
             self._again_ns = now + round(rest * NS)
         sample = self._sample
         if sample is None:
@@ -110,20 +111,28 @@ class Latest(Generic[T]):
 
     def _pump(self, stop: threading.Event) -> None:
         while not stop.is_set():
-            if rest := self._step(1.0):
+            if rest := self._step(1.0, stop):
                 stop.wait(rest)
-        self.source.close()  # on this thread, because a GL context and the like belong to it
+        if stop is self._stop:
+            self.source.close()  # on this thread, because a GL context and the like belong to it
 
-    def _step(self, timeout_s: float) -> float:
+    def _step(self, timeout_s: float, stop: threading.Event) -> float:
         """Read once; after a failure, open the device first. Returns how long to pause before the
-        next step [s]."""
+        next step [s]. Where `start` was called again meanwhile, `stop` is an old event: the device
+        belongs to another thread, and what came of this reading does not count."""
         try:
             if self._failures:
                 self.source.open(self._open_s)
-            self._sample = self.source.read(timeout_s)
+            sample = self.source.read(timeout_s)
+            if stop is not self._stop:
+                return 0.0
+            self._sample = sample
         except Stale as e:
-            self._fault = str(e)
+            if stop is self._stop:
+                self._fault = str(e)
         except Exception as e:  # DeviceError, or an error of the device's library
+            if stop is not self._stop:
+                return 0.0
             self._fault = str(e) if isinstance(e, HeadwayError) else f"{type(e).__name__}: {e}"
             self.source.close()
             self._failures += 1

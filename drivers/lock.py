@@ -38,7 +38,7 @@ def folder() -> Path:
 class DeviceLock:
     """`with DeviceLock(info):` holds the device with the address `info.uri` and serial number
     `info.serial`. Entering raises Busy, which names the process that holds it, or DeviceError when
-    the lock file cannot be opened."""
+    the lock file cannot be opened, locked or written."""
 
     def __init__(self, info: Info) -> None:
         what = f"{info.uri} {info.serial}".strip()
@@ -55,6 +55,8 @@ class DeviceLock:
             raise DeviceError(f"wanted to lock {self.path}: {e.strerror}") from None
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
         except BlockingIOError:
             pid = os.pread(fd, 32, 0).decode(errors="replace").strip() or "unknown"
             os.close(fd)
@@ -62,8 +64,9 @@ class DeviceLock:
                 f"wanted the {self.what}, found that process {pid} holds it: wait for its end, or "
                 "stop it"
             ) from None
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        except OSError as e:  # a full disk, or a file system without locks
+            os.close(fd)
+            raise DeviceError(f"wanted to lock {self.path}: {e.strerror}") from None
         self._fd = fd
         return self
 

@@ -156,13 +156,24 @@ class RigLink:
             ) from None
 
     def ask(self, request: Ask, timeout_s: float) -> Answer:
-        """The rig's answer, waiting at most `timeout_s` [s]. Raises DeviceError for none, and for
-        one that says that something went wrong."""
+        """The rig's answer, waiting at most `timeout_s` [s]. Raises DeviceError for one that says
+        that something went wrong, and for none: the connection is closed then, since an answer that
+        came later would be taken for the answer to the next request."""
         try:
             self._link.send_bytes(msgspec.msgpack.encode(request))
             if not self._link.poll(timeout_s):
-                raise DeviceError(f"wanted an answer of the rig within {timeout_s:g} s, found none")
+                self.close()
+                raise DeviceError(
+                    f"wanted an answer of the rig at {self._address} within {timeout_s:g} s, found "
+                    "none: is the computer too slow for the rig, or has the rig stopped? connect "
+                    "again"
+                )
             answer = self._decoder.decode(self._link.recv_bytes())
+        except msgspec.DecodeError as e:
+            raise DeviceError(
+                f"wanted an answer of the rig at {self._address}, found something else ({e}): is "
+                "it of the same version of Headway?"
+            ) from None
         except (OSError, EOFError) as e:
             raise DeviceError(f"wanted the rig at {self._address}, found that it is gone") from e
         if answer.error:

@@ -73,10 +73,9 @@ def mat_to_rotvec(R: Mat3) -> Vec:
     return rotation
 
 
-def rpy_to_mat(rpy: Vec) -> Mat3:
-    """Rotation matrix of roll, pitch and yaw [rad]: rotations about the fixed axes x, then y, then
-    z, so R = Rz(yaw) Ry(pitch) Rx(roll)."""
-    roll, pitch, yaw = rpy.tolist()
+def rpy_to_mat(roll: float, pitch: float, yaw: float) -> Mat3:
+    """Rotation matrix of roll, pitch and yaw [rad], as in URDF: rotations about the fixed axes x,
+    then y, then z, so R = Rz(yaw) Ry(pitch) Rx(roll). Not finite angles give NaN."""
     (cr, sr), (cp, sp), (cy, sy) = (_cos_sin(a) for a in (roll, pitch, yaw))
     return np.array(
         [
@@ -103,24 +102,6 @@ def mat_to_rpy(R: Mat3) -> Vec:
     if across < 1e-9:  # of the size of rounding errors, so that their ratio says nothing
         return np.array([math.atan2(-m12, m11), pitch, 0.0])
     return np.array([math.atan2(m21, m22), pitch, math.atan2(m10, m00)])
-
-
-def rot6d_to_mat(columns: Vec) -> Mat3:
-    """Rotation matrix from its first two columns (6,), which need to be neither orthogonal nor of
-    length 1: Gram-Schmidt gives the nearest first column and what it leaves of the second (Zhou et
-    al. 2019, "On the continuity of rotation representations in neural networks"). NaN where they
-    are zero or parallel, since then they determine no rotation."""
-    a, b = columns[:3], columns[3:]
-    length = float(np.linalg.norm(a))
-    if not 1e-9 < length < math.inf:
-        return np.full((3, 3), math.nan)
-    x = a / length
-    rest = b - (x @ b) * x
-    left = float(np.linalg.norm(rest))
-    if not max(1e-9, 1e-9 * float(np.linalg.norm(b))) < left < math.inf:
-        return np.full((3, 3), math.nan)
-    y = rest / left
-    return np.column_stack([x, y, np.cross(x, y)])
 
 
 def mat_to_rot6d(R: Mat3) -> Vec:

@@ -9,7 +9,8 @@ is not used at all. What differs between the makes is a `Family`.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from headway.clock import NS, Clock
@@ -68,6 +69,7 @@ class ServoBus:
         )
         self._goals: dict[int, int] = {}
         self._users = 0
+        self._turn = threading.RLock()  # arm and jaw reopen the line in threads of their own
         self._late = False  # whether an answer may come that nobody waits for any more
         self._heard_ns: int | None = None  # the last exchange while servos have torque
         self._lapsed = False  # whether their watchdog must have stopped them since
@@ -84,9 +86,12 @@ class ServoBus:
 
     def open(self, timeout_s: float) -> None:
         """Open the port, find all servos, and begin to read them. Raises DeviceError."""
-        self._users += 1
-        if self._users > 1:
-            return
+        with self._turn:
+            if self._users == 0:
+                self._begin(timeout_s)
+            self._users += 1
+
+    def _begin(self, timeout_s: float) -> None:
         # What happened to the servos meanwhile is not known: they have to be activated again.
         self.holding, self._goals, self._heard_ns, self._lapsed = set(), {}, None, False
         try:
@@ -102,7 +107,6 @@ class ServoBus:
             with contextlib.suppress(_ReportedError):
                 self._measure(_TRIES)
         except BaseException:
-            self._users = 0
             self.transport.close()
             raise
         self.bus.start()
@@ -110,10 +114,23 @@ class ServoBus:
     def close(self) -> None:
         """Stop reading with the last user; the servos hold their last goals, or are limp as they
         were."""
-        self._users = max(0, self._users - 1)
-        if self._users == 0:
-            self.bus.close()
-            self.transport.close()
+        with self._turn:
+            self._users = max(0, self._users - 1)
+            if self._users == 0:
+                self.bus.close()
+                self.transport.close()
+
+    @contextlib.contextmanager
+    def _paused(self) -> Iterator[None]:
+        """The port is the caller's within. Raises DeviceError where the line is closed."""
+        with self._turn:
+            if self._users == 0:
+                raise DeviceError(f"the servo line {self.transport.uri} is closed: open it first")
+            self.bus.pause()
+            try:
+                yield
+            finally:
+                self.bus.start()
 
     def _find(self) -> None:
         """Raises DeviceError unless each id is a servo of the right model in a position mode."""
@@ -193,41 +210,40 @@ class ServoBus:
         """Set the goals of `ids` to where they are, check that the servos have taken them, and
         switch their torque on. Also leaves a fault of the bus, and what servos keep reporting until
         their torque is switched off. Waits for the port. Raises DeviceError."""
-        self.bus.pause()  # from here on the port is ours
-        try:
-            self._goals = {i: g for i, g in self._goals.items() if i not in ids}
-            registers, watchdog = self.family.registers, self.family.watchdog
+        with self._paused():
             try:
-                reading = self._measure(_TRIES)
-            except _ReportedError as e:
-                self._put(registers.torque, dict.fromkeys(e.ids, b"\x00"), despite=True)
-                reading = self._measure(_TRIES)
-            here = {i: p for i, p in zip(self.ids, reading.position, strict=True) if i in ids}
-            if watchdog is not None:
-                self._put(watchdog[0], dict.fromkeys(ids, watchdog[1]))
-            self._put(registers.goal, {i: self.family.goal(p) for i, p in here.items()})
-            self._put(registers.torque, dict.fromkeys(ids, b"\x01"))
-            if watchdog is not None:
-                self._put(watchdog[0], dict.fromkeys(ids, watchdog[2]))
-            self._mark(ids)
-            self._goals |= here
-            self.holding |= set(ids)
-            self._heard_ns, self._lapsed = None, False
-        finally:
-            self.bus.reset()
-            self.bus.start()
+                return self._hold(ids)
+            finally:
+                self.bus.reset()
+
+    def _hold(self, ids: Sequence[int]) -> Reading:
+        self._goals = {i: g for i, g in self._goals.items() if i not in ids}
+        registers, watchdog = self.family.registers, self.family.watchdog
+        try:
+            reading = self._measure(_TRIES)
+        except _ReportedError as e:
+            self._put(registers.torque, dict.fromkeys(e.ids, b"\x00"), despite=True)
+            reading = self._measure(_TRIES)
+        here = {i: p for i, p in zip(self.ids, reading.position, strict=True) if i in ids}
+        if watchdog is not None:
+            self._put(watchdog[0], dict.fromkeys(ids, watchdog[1]))
+        self._put(registers.goal, {i: self.family.goal(p) for i, p in here.items()})
+        self._put(registers.torque, dict.fromkeys(ids, b"\x01"))
+        if watchdog is not None:
+            self._put(watchdog[0], dict.fromkeys(ids, watchdog[2]))
+        self._mark(ids)
+        self._goals |= here
+        self.holding |= set(ids)
+        self._heard_ns, self._lapsed = None, False
         return reading
 
     def release(self, ids: Sequence[int]) -> None:
         """Switch the torque of `ids` off: an arm falls down. Raises DeviceError."""
-        self.bus.pause()
-        try:
+        with self._paused():
             self.holding -= set(ids)
             self._goals = {i: g for i, g in self._goals.items() if i not in ids}
             self._put(self.family.registers.torque, dict.fromkeys(ids, b"\x00"), despite=True)
             self._mark(ids)
-        finally:
-            self.bus.start()
 
     # The port.
 

@@ -19,6 +19,7 @@ from msgspec import structs
 from headway.errors import ConfigError, DeviceError
 
 COUNTS = 4096  # per turn
+ID_MAX = 252  # of a Dynamixel; Feetech's go to 253
 RAD = 2.0 * math.pi / COUNTS
 
 
@@ -87,6 +88,11 @@ def read(path: Path, names: Sequence[str], *, servo_inverts: bool = False) -> di
             "calibration of another robot?"
         )
     for name, m in found.items():
+        if not 0 <= m.id <= ID_MAX:
+            raise ConfigError(
+                f"{path}: {name} wants an `id` of 0 to {ID_MAX}, found {m.id}: correct it, or "
+                "calibrate again"
+            )
         if not 0 <= m.range_min < m.range_max < COUNTS:
             raise ConfigError(
                 f"{path}: {name} wants 0 <= range_min < range_max < {COUNTS}, found {m.range_min} "

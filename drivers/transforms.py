@@ -51,19 +51,6 @@ def moved(T: Transform, point: Sequence[float]) -> tuple[float, float, float]:
     return x, y, z
 
 
-def rpy_to_mat(roll: float, pitch: float, yaw: float) -> Mat3:
-    """Rotation matrix of URDF's angles [rad]: by `roll` about x, then by `pitch` about y, then by
-    `yaw` about z, all about the axes of the outer frame."""
-    (cr, cp, cy), (sr, sp, sy) = (tuple(map(f, (roll, pitch, yaw))) for f in (math.cos, math.sin))
-    return np.array(
-        [
-            [cy * cp, cy * sp * sr - sy * cr, cy * sp * cr + sy * sr],
-            [sy * cp, sy * sp * sr + cy * cr, sy * sp * cr - cy * sr],
-            [-sp, cp * sr, cp * cr],
-        ]
-    )
-
-
 def offset(numbers: Sequence[float]) -> Transform:
     """The transform of a position [m] (3 numbers), or of a position and a rotation vector [rad] (6
     numbers). Raises ValueError for another count."""

@@ -23,7 +23,6 @@ from headway import bundle
 from headway.bundle import onnx_file
 from headway.edge.engines.backends import ort
 from headway.edge.engines.engine import Declared
-from headway.errors import ConfigError
 from headway.export import graph, parity, samples, tensorrt_inputs
 from headway.export.samples import Sample
 from headway.tools.policy_map import new_folder
@@ -75,6 +74,7 @@ def export_command(source: str, options: Options) -> int:
     answers differ from the original's."""
     from headway.export import sources
 
+    samples.require_source(options.observed, options.samples, options.count)
     with tempfile.TemporaryDirectory(prefix="headway-export-") as folder:
         work = Path(folder)
         made = sources.open_source(source, options, work)
@@ -124,8 +124,6 @@ def _samples(
     made: Made, options: Options, files: Sequence[Path], pairs: Sequence[str], work: Path
 ) -> _Given:
     """The samples that `options` name; else those that came with the source, else made-up ones."""
-    if options.observed and options.samples is not None:
-        raise ConfigError("wanted --observed or --samples, found both: leave one of them out")
     if options.observed:
         draft = made.save(files, work / "draft", {})
         found = samples.recorded(draft, samples.recordings(options.observed), options.count)

@@ -69,7 +69,7 @@ def replaced(model: bytes, values: Mapping[str, NDArray[Any]]) -> bytes:
 
 def write(model: onnx.ModelProto, path: Path, external_above: int = EXTERNAL_ABOVE) -> list[Path]:
     """Write `model` to `path`; its weights beside it, where they have more than `external_above`
-    bytes. Returns the files, the model first."""
+    bytes. `model` stays as it is. Returns the files, the model first."""
     if weights(model) <= external_above:
         path.write_bytes(bare(model.SerializeToString()))
         return [path]
@@ -79,6 +79,8 @@ def write(model: onnx.ModelProto, path: Path, external_above: int = EXTERNAL_ABO
         model, str(path), save_as_external_data=True, all_tensors_to_one_file=True,
         location=data.name, size_threshold=1024,
     )  # fmt: skip
+    onnx.load_external_data_for_model(model, str(path.parent))  # onnx took its weights away
+    path.write_bytes(bare(path.read_bytes()))
     return [path, data]
 
 

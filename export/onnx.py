@@ -45,12 +45,14 @@ def export(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's deprecation warnings about itself
         log.setLevel(logging.ERROR)  # and that it would know torchvision's operators, were it here
-        program = torch.onnx.export(
-            module, tuple(inputs.values()), dynamo=True, opset_version=OPSET,
-            input_names=list(inputs), output_names=list(outputs), verbose=False,
-            dynamic_shapes=shapes if several else None,
-        )  # fmt: skip
-        log.setLevel(level)
+        try:
+            program = torch.onnx.export(
+                module, tuple(inputs.values()), dynamo=True, opset_version=OPSET,
+                input_names=list(inputs), output_names=list(outputs), verbose=False,
+                dynamic_shapes=shapes if several else None,
+            )  # fmt: skip
+        finally:
+            log.setLevel(level)
     assert program is not None
     many = len(inputs[several[0]]) if several else 0
     ins = tuple(_tensor(n, v[:1] if n in several else v) for n, v in inputs.items())
@@ -102,17 +104,22 @@ def check(
             for name, value in inputs.items()
         }
         engine = ort.open_engine(onnx_file.check(path), shapes, {})
-        for name, value in inputs.items():
-            engine.write(name, value.numpy())
-        engine.run()
-        for name, value in zip(outputs, truth, strict=True):
-            gap = float(np.abs(engine.bind(name) - value.numpy()).max())
-            largest = max(largest, gap)
-            if not gap <= tolerance:
-                raise BundleError(
-                    f"wanted the exported `{name}` within {tolerance} of PyTorch's, found {gap}"
-                )
-        engine.close()
+        try:
+            for name, value in inputs.items():
+                engine.write(name, value.numpy())
+            engine.run()
+            gaps = {
+                name: float(np.abs(engine.bind(name) - value.numpy()).max())
+                for name, value in zip(outputs, truth, strict=True)
+            }
+        finally:
+            engine.close()
+    for name, gap in gaps.items():
+        largest = max(largest, gap)
+        if not gap <= tolerance:
+            raise BundleError(
+                f"wanted the exported `{name}` within {tolerance} of PyTorch's, found {gap}"
+            )
     return largest
 
 

@@ -63,7 +63,9 @@ def compare(
 ) -> tuple[Gap, ...]:
     """The gaps between `truth` and `found`, which have one entry per sample, at each output of
     `truth`. `scale` has, by output, what one unit of the network's own numbers is in the output's
-    units, such as the standard deviations that it was normalised with; 1 where it is left out."""
+    units, such as the standard deviations that it was normalised with; 1 where it is left out. Of
+    a number whose unit is 0, such as one that was constant in the data set, any difference counts
+    as infinite."""
     if len(truth) != len(found) or not truth:
         raise ValueError(f"wanted as many answers as {len(truth)}, and one at least: {len(found)}")
     gaps = []
@@ -78,7 +80,9 @@ def compare(
             # max() would drop a NaN, so it is asked for
             cosine = min(cosine, _cosine(a, b))
             largest = float(np.maximum(largest, apart.max(initial=0.0)))
-            scaled = float(np.maximum(scaled, (apart / one).max(initial=0.0)))
+            with np.errstate(divide="ignore", invalid="ignore"):
+                units = np.where(apart == 0.0, 0.0, apart / one)  # a constant column has 0 / 0
+            scaled = float(np.maximum(scaled, units.max(initial=0.0)))
         gaps.append(Gap(name, float(cosine), largest, scaled, len(truth)))
     return tuple(gaps)
 

@@ -5,6 +5,8 @@ A sample has an array for each input of the model, as it is given to the engine.
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,16 +27,29 @@ from headway.types import Frame, Observation, Pose
 
 Sample = dict[str, NDArray[Any]]
 PER_EPISODE = 5  # observations that are taken of a recording, spread over it: to read it takes long
+# What NumPy raises for a file that is damaged, or that is no .npz.
+_UNREADABLE = (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile, zlib.error)
+
+
+def require_source(observed: Sequence[Path], given: Path | None, count: int) -> None:
+    """Raises ConfigError for options that name both recordings, `observed`, and a file of inputs,
+    `given`, or fewer than one sample."""
+    if observed and given is not None:
+        raise ConfigError("wanted --observed or --samples, found both: leave one of them out")
+    if count < 1:
+        raise ConfigError(f"wanted --count of 1 or more, found {count}")
 
 
 def from_file(path: Path, inputs: Mapping[str, Declared]) -> list[Sample]:
     """The samples in the .npz file `path`, which has an array (n, ...) for each of the `inputs`,
     whose first dimension is 1 in the model. Raises ConfigError."""
     try:
-        with np.load(path) as found:
+        with path.open("rb") as file, np.load(file) as found:
             arrays = {name: found[name] for name in found.files}
-    except (OSError, ValueError) as e:
-        raise ConfigError(f"wanted samples as .npz at {path}, found none: {e}") from None
+    except _UNREADABLE as e:
+        raise ConfigError(
+            f"wanted samples as .npz at {path}, found none that can be read: {e!r}"
+        ) from None
     rows = {len(arrays[n]) for n in inputs if n in arrays and arrays[n].ndim}
     if len(rows) != 1 or not rows or 0 in rows or not set(inputs) <= set(arrays):
         raise ConfigError(

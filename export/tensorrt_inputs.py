@@ -14,7 +14,7 @@ The answers stay the same to the bit, as whole numbers to 65535 are exact in flo
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from headway.errors import BundleError
+from headway.export.graph import opset
 
 # Nodes that move the elements of their first input about without computing.
 _MOVES = (
@@ -33,6 +34,7 @@ _TAKEN = (
     TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.INT32,
     TensorProto.INT64, TensorProto.BOOL,
 )  # fmt: skip
+_AXES_AS_INPUT = 13  # the first opset whose ReduceSum takes its axes as an input
 _PAIR = "_bytes"  # suffix of the tensors that put two bytes together
 
 
@@ -77,7 +79,7 @@ def mended(model: onnx.ModelProto) -> tuple[onnx.ModelProto, tuple[str, ...]]:
     for given in list(made.graph.input):
         kind = given.type.tensor_type.elem_type
         if kind == TensorProto.UINT16:
-            _as_pair(made.graph, given)
+            _as_pair(made.graph, given, opset(made))
             pairs.append(given.name)
         elif kind == TensorProto.UINT8 and any(
             n.op_type != "Cast" for n in _users(made.graph, given.name)
@@ -114,8 +116,9 @@ def _cast_to(node: onnx.NodeProto) -> int:
     return next(int(a.i) for a in node.attribute if a.name == "to")
 
 
-def _as_pair(graph: onnx.GraphProto, given: onnx.ValueInfoProto) -> None:
-    """Make the uint16 input `given` one of uint8 (..., 2)."""
+def _as_pair(graph: onnx.GraphProto, given: onnx.ValueInfoProto, version: int) -> None:
+    """Make the uint16 input `given` one of uint8 (..., 2), with operators of the opset
+    `version`."""
     name = given.name
     kind = given.type.tensor_type
     kind.elem_type = TensorProto.UINT8
@@ -123,17 +126,21 @@ def _as_pair(graph: onnx.GraphProto, given: onnx.ValueInfoProto) -> None:
     kind.shape.dim.add().dim_value = 2
     whole = f"{name}{_PAIR}"
     weights = np.array([1.0, 256.0], np.float32)
-    last = np.array([axis], np.int64)
     graph.initializer.append(numpy_helper.from_array(weights, f"{whole}.weights"))
-    graph.initializer.append(numpy_helper.from_array(last, f"{whole}.axis"))
+    summed: dict[str, Any] = {"keepdims": 0}
+    parts = [f"{whole}.parts"]
+    if version < _AXES_AS_INPUT:
+        summed["axes"] = [axis]
+    else:
+        last = np.array([axis], np.int64)
+        graph.initializer.append(numpy_helper.from_array(last, f"{whole}.axis"))
+        parts.append(f"{whole}.axis")
     made = [
         helper.make_node("Cast", [name], [f"{whole}.float"], f"{whole}.cast", to=TensorProto.FLOAT),
         helper.make_node(
             "Mul", [f"{whole}.float", f"{whole}.weights"], [f"{whole}.parts"], f"{whole}.weigh"
         ),
-        helper.make_node(
-            "ReduceSum", [f"{whole}.parts", f"{whole}.axis"], [whole], f"{whole}.sum", keepdims=0
-        ),
+        helper.make_node("ReduceSum", parts, [whole], f"{whole}.sum", **summed),
     ]
     _rewire(graph, name, whole)
     _insert(graph, made)

@@ -54,12 +54,6 @@ class TorchSource:
         return {n: v.numpy() for n, v in zip(self.outputs, found, strict=True)}
 
 
-def is_target(source: str) -> bool:
-    """Whether `source` looks like `package.module:function`."""
-    module, colon, function = source.partition(":")
-    return bool(colon) and function.isidentifier() and all(map(str.isidentifier, module.split(".")))
-
-
 def load(target: str, folder: Path | None = None) -> TorchSource:
     """What the function `target` gives, such as `my_package.export:policy`; `folder` is where
     Python looks for the module first. Raises ConfigError for one that is not there or gives

@@ -12,7 +12,6 @@ from typing import Any, Literal
 from headway import plugins
 from headway.errors import ConfigError
 
-WIRES = ("serial", "tcp", "udp")
 Record = Callable[[Path], dict[str, Any]]  # writes into a folder; gives the keys that play it
 
 

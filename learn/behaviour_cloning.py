@@ -10,6 +10,7 @@ from telemetry, not from an object pose. Interrupted training resumes from its c
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -51,8 +52,8 @@ class Args:
 
 @dataclass(frozen=True)
 class Report:
-    """How well the policy imitates episodes that it was not trained on, after `steps` steps.
-    `samples` counts those of all episodes."""
+    """How well the policy imitates episodes that it was not trained on, after `steps` steps; NaN
+    where there are none. `samples` counts those of all episodes."""
 
     steps: int
     samples: int
@@ -199,7 +200,7 @@ def main(args: Args) -> None:
     net, report = train(args)
     path = save_policy(
         net, args.out, state_names=CLONING_STATE, actions=ACTIONS, seed=args.seed,
-        metrics={k: float(v) for k, v in asdict(report).items()},
+        metrics={k: float(v) for k, v in asdict(report).items() if math.isfinite(v)},
         data=f"{report.samples} policy ticks of successful scripted demonstrations",
     )  # fmt: skip
     print(f"{report}\nwrote {path}")

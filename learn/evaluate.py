@@ -31,6 +31,7 @@ from headway.edge.control.settings import Settings
 from headway.edge.policy.policy import Policy
 from headway.errors import ConfigError, Refused
 from headway.kernels import telemetry
+from headway.learn.files import write_text
 from headway.learn.policy.language import Misled
 from headway.learn.rollout import Rollout, Runner, undecided
 from headway.learn.rollout_pool import rollouts
@@ -170,7 +171,7 @@ def main(
     made.sort(key=lambda m: m.seed)
     if out is not None:
         rows = [{"seed": m.seed, "success": m.result.success, "end": m.result.end} for m in made]
-        out.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        write_text(out, "".join(json.dumps(row) + "\n" for row in rows))
     print(in_words(made))
 
 

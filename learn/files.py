@@ -20,7 +20,7 @@ from headway.errors import Busy, ConfigError, OutputError
 FULL = (errno.ENOSPC, errno.EDQUOT)
 # What reading a damaged .npz file, or JSON in it, may raise.
 UNREADABLE = (
-    OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error, msgspec.MsgspecError,
+    OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error, msgspec.MsgspecError,
 )  # fmt: skip
 
 

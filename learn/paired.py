@@ -26,6 +26,7 @@ from headway.learn import evaluate
 from headway.learn.files import named_folders
 from headway.tools.statistics import Z, wilson
 
+BEGIN = b'{"name":"'  # of each line of the file
 TURN = 25  # orders of one bundle before it is the next one's turn: a process is started for each
 
 
@@ -83,20 +84,26 @@ def paired(first: Mapping[int, bool | None], second: Mapping[int, bool | None]) 
 
 def kept(path: Path) -> list[Order]:
     """The orders in the file at `path`; none where there is no file. A last line that was not
-    written to its end is left out. Raises ConfigError for any other line that is no order."""
+    written to its end is cut off. Raises ConfigError for any other line that is no order; then the
+    file stays as it is."""
     if not path.exists():
         return []
     text = path.read_bytes()
-    whole = text[: text.rfind(b"\n") + 1]
-    if whole != text:  # the computer went off while it was written
-        path.write_bytes(whole)
+    end = text.rfind(b"\n") + 1
+    whole, rest = text[:end], text[end:]
     try:
-        return msgspec.json.Decoder(Order).decode_lines(whole)
+        found = msgspec.json.Decoder(Order).decode_lines(whole)
+        if rest[: len(BEGIN)] != BEGIN[: len(rest)]:
+            raise msgspec.DecodeError(f"its last line is {rest[:40]!r}")
     except msgspec.DecodeError as e:
         raise ConfigError(
             f"{path}: wanted an order in each line, found another one ({e}): name another file "
             "with --out"
         ) from None
+    if rest:  # the computer went off while it was written
+        with path.open("r+b") as file:
+            file.truncate(end)
+    return found
 
 
 def in_words(orders: Iterable[Order], names: Sequence[str]) -> str:

@@ -19,7 +19,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol
 
 from headway.edge.control.settings import Settings
-from headway.errors import HeadwayError, PolicyError
+from headway.errors import ConfigError, HeadwayError, PolicyError
 from headway.learn.rollout import Rollout, Runner
 
 ATTEMPTS = 3  # of a seed whose workers die before it is given up
@@ -43,10 +43,12 @@ def rollouts(
     processes. `make` is called with `settings` once in each of them; both must be possible to
     pickle.
 
-    Closing the iterator early, Ctrl-C included, ends the workers. Raises the HeadwayError that
-    `make` or an episode raises, and PolicyError for any other error there and for a seed whose
-    workers have died `ATTEMPTS` times.
+    Closing the iterator early, Ctrl-C included, ends the workers. Raises ConfigError for fewer than
+    one worker, the HeadwayError that `make` or an episode raises, and PolicyError for any other
+    error there and for a seed whose workers have died `ATTEMPTS` times.
     """
+    if workers < 1:
+        raise ConfigError(f"wanted at least one worker, found {workers}: name a number")
     todo = deque((seed, 1) for seed in seeds)
     context = multiprocessing.get_context("spawn")
     running: list[_Worker] = []

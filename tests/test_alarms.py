@@ -84,6 +84,7 @@ def test_a_calibration_holds_the_peaks_of_the_successes():
         ([recording(True, 0.1), recording(True, 0.1, robot="other")], "found 2 kinds"),
         ([recording(True, 0.1, risk="slows above 0.2")], r"with \[risk\]"),
         ([recording(False, 0.1)], "found none of 1"),
+        ([recording(True, float("nan"))], "found one that is no number"),
         ([], "found 0 kinds"),
     ],
 )

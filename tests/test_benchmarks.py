@@ -13,11 +13,12 @@ import pytest
 
 from headway import plugins
 from headway.benchmarks import __main__ as cli
-from headway.benchmarks._findings import Findings, Number
+from headway.benchmarks._findings import Findings, Number, Table
 from headway.benchmarks._pacers import lerobot
 from headway.benchmarks.loop_rate import Lateness
 from headway.benchmarks.pacing import contenders, error, row
 from headway.clock import Tick
+from headway.errors import ConfigError
 
 TINY = 0.004
 # In-process ones; the others start `headway run` and take seconds by themselves.
@@ -123,6 +124,20 @@ def test_command_line_writes_json(tmp_path: Path, capsys: pytest.CaptureFixture[
     printed = capsys.readouterr().out
     assert "guard.apply" in printed
     assert "targets met" in printed
+
+
+def test_what_was_not_measured_is_null_in_json() -> None:
+    found = Findings(
+        "t", (Number("a", math.nan, "s", 1.0),), (Table("u", ("x",), (("r", (math.inf,)),)),)
+    )
+    (made,) = json.loads(cli.as_json({}, 1.0, {"b": found}), parse_constant=float)[
+        "benchmarks"
+    ].values()
+    assert made["numbers"][0]["value"] is None
+    assert made["numbers"][0]["met"] is False
+    assert made["tables"][0]["rows"] == [["r", [None]]]
+    with pytest.raises(ConfigError, match="--effort above 0, found 0"):
+        cli.benchmarks(("parts",), effort=0.0)
 
 
 def test_machine_label() -> None:

@@ -186,3 +186,56 @@ def test_who_waits_for_a_value_waits_over_a_pause_and_not_over_the_end(made):
     bus.close()
     with pytest.raises(Stale):
         bus.newest(number + 10, 30.0)
+
+
+def test_a_thread_left_behind_in_an_exchange_neither_speaks_nor_is_heard_again(monkeypatch):
+    monkeypatch.setattr("headway.drivers.bus._JOIN_S", 0.0)
+    left = threading.Event()
+    hangs = threading.Event()
+    by: list[threading.Thread] = []
+
+    def exchange(command):
+        by.append(threading.current_thread())
+        if len(by) == 1:
+            hangs.set()
+            assert left.wait(10.0)
+            return "of before"
+        return "of now"
+
+    bus = Bus("the test bus", exchange, WallClock(0), 1000.0)
+    bus.start()
+    assert hangs.wait(10.0)
+    bus.close()  # does not wait for the exchange that hangs
+    bus.start()
+    number = bus.newest(0, 10.0)[0]
+    left.set()
+    by[0].join(10.0)
+    assert not by[0].is_alive()  # it does not go on beside the new thread
+    assert [bus.newest(n, 10.0)[2] for n in range(number, number + 5)] == ["of now"] * 5
+    bus.close()
+    assert by.count(by[0]) == 1
+
+
+def test_a_failure_of_a_thread_left_behind_is_not_the_fault_of_the_new_one(monkeypatch):
+    monkeypatch.setattr("headway.drivers.bus._JOIN_S", 0.0)
+    left, hangs = threading.Event(), threading.Event()
+    threads: list[threading.Thread] = []
+
+    def exchange(command):
+        threads.append(threading.current_thread())
+        if len(threads) == 1:
+            hangs.set()
+            assert left.wait(10.0)
+            raise DeviceError("the port was closed")
+        return "of now"
+
+    bus = Bus("the test bus", exchange, WallClock(0), 1000.0, retries=0)
+    bus.start()
+    assert hangs.wait(10.0)
+    bus.close()
+    bus.start()
+    left.set()
+    threads[0].join(10.0)
+    assert bus.newest(0, 10.0)[2] == "of now"
+    assert (bus.fault, bus.failed) == ("", 0)
+    bus.close()

@@ -16,7 +16,9 @@ from headway import bundle, config
 from headway.drivers.model import load
 from headway.edge.control import settings as run_settings
 from headway.edge.motion.actions import Limb
+from headway.edge.policy import candidates as judged
 from headway.edge.policy.config import with_paths
+from headway.edge.policy.kinds import bundle as kind
 from headway.edge.policy.kinds.bundle import BundlePolicy, Config, open_policy
 from headway.edge.policy.policy import FrameShape, about
 from headway.edge.policy.remote.client import RemotePolicy
@@ -66,6 +68,42 @@ def test_the_first_candidate_is_the_one_that_would_be_alone(flow: Path, critic: 
     assert four.thought is not None
     assert four.thought.latent.shape == (4, LATENT)
     np.testing.assert_allclose(one.thought.latent[0], four.thought.latent[0], rtol=1e-6)
+
+
+def test_a_policy_that_is_closed_has_freed_its_models(flow: Path, critic: Path) -> None:
+    policy = opened(flow, 4, critic)
+    policy.infer(seen())
+    policy.close()
+    policy.close()
+    with pytest.raises(BundleError, match="is closed: open it again"):
+        policy.infer(seen())
+    assert policy._judge is not None
+    with pytest.raises(BundleError, match="is closed: open it again"):
+        policy._judge.engine.run()
+
+
+def test_a_policy_that_is_refused_leaves_no_model_open(
+    flow: Path, critic: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Any] = []
+    for module in (kind, judged):
+
+        def noted(*args: Any, real: Any = module.open_bundle) -> Any:
+            made.append(real(*args))
+            return made[-1]
+
+        monkeypatch.setattr(module, "open_bundle", noted)
+
+    def refused(*_: Any) -> None:
+        raise SpecMismatch("an input that the loop cannot fill")
+
+    monkeypatch.setattr(kind, "make_inputs", refused)
+    with pytest.raises(SpecMismatch, match="cannot fill"):
+        opened(flow, 4, critic)
+    assert len(made) == 2
+    for engine in made:
+        with pytest.raises(BundleError, match="is closed"):
+            engine.run()
 
 
 def test_noise_is_standard_normal(flow: Path) -> None:

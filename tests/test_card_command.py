@@ -80,6 +80,14 @@ def test_a_card_is_written_and_said(place, capsys):
     assert trees.auroc.value > 0.8
 
 
+def test_recordings_that_cannot_be_read_are_said(place):
+    (place / "runs" / "run_99.npz").write_bytes(b"damaged")
+    assert run(place) == 0
+    card = model.from_json((place / "card.json").read_bytes())
+    assert card.data.episodes == 12
+    assert any("1 recordings left out, first: " in n and "run_99.npz" in n for n in card.notes)
+
+
 def test_what_is_there_is_not_lost(place, capsys):
     (place / "card.html").write_text("mine")
     assert run(place) == 8

@@ -149,6 +149,19 @@ def test_an_ensemble_is_the_weighted_mean_of_what_covers_the_tick():
     assert player.raw[0] == pytest.approx(float(w @ values / w.sum()))
 
 
+def test_in_an_ensemble_a_chunk_that_ended_before_the_oldest_has_no_weight():
+    player = ChunkPlayer(1, DT, "ensemble", 0.5)
+    player.reset(np.zeros(1))
+    player.adopt(joint_chunk(0, ramp(0.1, 20)), 0)
+    player.adopt(joint_chunk(0, ramp(0.9, 2)), 0)  # shorter: it ends first
+    player.adopt(joint_chunk(WAY_NS, ramp(0.2, 20)), WAY_NS)
+    t = 10 * WAY_NS
+    player.sample(t)
+    w = np.exp(-0.5 * np.array([0, 2]))
+    values = np.array([0.1 * 1.0, 0.2 * 0.9])
+    assert player.raw[0] == pytest.approx(float(w @ values / w.sum()))
+
+
 @pytest.mark.parametrize("seam", SEAMS)
 def test_after_the_guard_overruled_older_chunks_no_longer_count(seam):
     player = ChunkPlayer(1, DT, seam)

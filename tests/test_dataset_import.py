@@ -16,6 +16,7 @@ from PIL import Image
 from headway.__main__ import main
 from headway.clock import NS
 from headway.edge.control.events import EventKind
+from headway.errors import ConfigError
 from headway.learn.pro.recordings import sequence
 from headway.mcaplog import open_recording
 from headway.tools import flags
@@ -325,6 +326,21 @@ class TestOut:
         assert import_(others, tmp_path / "back", images=False) == 0
         assert "left out by --no-images: front" in capsys.readouterr().out
         assert "/camera/front/rgb" not in open_recording(tmp_path / "back" / FIRST).topics
+
+
+@pytest.mark.parametrize("then", [{"joint_unit": "deg"}, {"joint_unit": "rad", "images": False}])
+def test_recordings_that_were_imported_otherwise_are_not_taken_for_what_is_asked(
+    then, others, tmp_path
+):
+    first = {} if "images" not in then else {"joint_unit": "rad"}
+    assert import_(others, tmp_path / "back", **first) == 0
+    assert import_(others, tmp_path / "back", **first) == 0  # as before: they are kept
+    with pytest.raises(ConfigError, match="the same episode, imported with other options"):
+        import_(others, tmp_path / "back", **then)
+    assert import_(others, tmp_path / "back", **then, overwrite=True) == 0
+    log = open_recording(tmp_path / "back" / FIRST)
+    assert "/telemetry" in log.topics
+    assert ("/camera/front/rgb" in log.topics) == ("images" not in then)
 
 
 class TestRefusals:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,6 +29,22 @@ def one(tmp_path):
     record(tmp_path / "in" / "a.mcap")
     assert export(tmp_path / "out", tmp_path / "in") == 0
     return tmp_path / "out"
+
+
+def test_a_data_set_that_cannot_be_replaced_stays(one, tmp_path, monkeypatch):
+    rename = Path.rename
+
+    def failing(self, target):
+        if self.suffix == ".part":
+            raise OSError(5, "Input/output error")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", failing)
+    before = (one / "meta/info.json").read_bytes()
+    with pytest.raises(OSError, match="Input/output"):
+        export(one, tmp_path / "in", overwrite=True)
+    assert (one / "meta/info.json").read_bytes() == before
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in", "out"]
 
 
 class TestRefusals:

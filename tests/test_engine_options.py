@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import onnx
 import pytest
@@ -19,9 +20,10 @@ from headway import cli_build, shipped
 from headway.bundle import Tensor
 from headway.edge.engines import choice, gate
 from headway.edge.engines.cache import Cache, Latency, Parity
-from headway.edge.engines.engine import Engine, open_bundle, open_engine
+from headway.edge.engines.engine import Engine, TensorSpec, open_bundle, open_engine
 from headway.edge.engines.options import EngineOptions, Profile
 from headway.edge.engines.trt import dla
+from headway.edge.engines.trt.backend import open_built
 from headway.edge.policy import instructions
 from headway.edge.policy.kinds.bundle import open_policy
 from headway.errors import BundleError, ConfigError, HeadwayError, SpecMismatch
@@ -118,6 +120,21 @@ def test_shapes_are_part_of_the_engine(rig: Rig) -> None:
         rig.build(profiles={"g": wide["h"]})
     with pytest.raises(ConfigError, match=r"wanted shapes of `h` that hold \(1, 8\)"):
         rig.build(profiles={"h": Profile((2, 8), (2, 8), (4, 8))})
+
+
+def test_an_engine_that_was_built_for_other_shapes_is_no_error_of_the_runs_own_options(
+    rig: Rig,
+) -> None:
+    rig.build(profiles={"h": Profile((1, 8), (1, 8), (1, 8))})
+    onnx, inputs, outputs = rig.tensors
+    more = {**inputs, "h": TensorSpec((5, 8), "float32")}
+    with pytest.raises(
+        BundleError, match=r"for another \(profiles: wanted shapes of `h` that hold \(5, 8\), found"
+    ):
+        open_built(rig.library, onnx, more, outputs, rig.options)
+    asked = msgspec.structs.replace(rig.options, profiles={"h": Profile((2, 8), (2, 8), (4, 8))})
+    with pytest.raises(ConfigError, match=r"wanted shapes of `h` that hold \(5, 8\)"):
+        open_built(rig.library, onnx, more, outputs, asked)
 
 
 def test_the_dla_is_used_or_the_build_is_refused(rig: Rig) -> None:

@@ -52,6 +52,52 @@ def test_a_built_engine_answers_as_the_original_and_is_kept(rig: Rig) -> None:
         engine.run()
 
 
+def test_a_closed_engine_does_not_touch_the_memory_that_it_has_freed(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig.build()
+    touched: list[str] = []
+    for name in ("upload", "download", "zero", "copy"):
+        monkeypatch.setattr(HostDriver, name, lambda *_, name=name: touched.append(name))
+    engine = rig.open()
+    engine.close()
+    touched.clear()
+    for call in (engine.run, engine.fetch, lambda: engine.clear("h")):
+        with pytest.raises(BundleError, match="is closed: open it again"):
+            call()
+    assert touched == []
+
+
+def test_an_engine_that_does_not_open_leaves_no_memory_on_the_device(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig.build()
+    held: set[int] = set()
+    alloc, free, pinned = HostDriver.alloc, HostDriver.free, HostDriver.pinned
+
+    def allocated(driver: HostDriver, n: int) -> int:
+        held.add(made := alloc(driver, n))
+        return made
+
+    def freed(driver: HostDriver, pointer: int) -> None:
+        held.discard(pointer)
+        free(driver, pointer)
+
+    def of_the_host(driver: HostDriver, n: int) -> Any:  # stays until the driver closes
+        made = pinned(driver, n)
+        held.discard(made[1])
+        return made
+
+    monkeypatch.setattr(HostDriver, "integrated", False)
+    monkeypatch.setattr(HostDriver, "alloc", allocated)
+    monkeypatch.setattr(HostDriver, "pinned", of_the_host)
+    monkeypatch.setattr(HostDriver, "free", freed)
+    monkeypatch.setattr("tensorrt_fake._Context.set_tensor_address", lambda *_: False)
+    with pytest.raises(BundleError, match="takes no buffer for"):
+        rig.open()
+    assert held == set()
+
+
 @pytest.mark.parametrize("integrated", [True, False])
 @pytest.mark.parametrize("cuda_graph", [True, False])
 def test_a_run_is_the_same_with_shared_memory_and_without_a_graph(

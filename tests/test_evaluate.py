@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from types import SimpleNamespace
+
 import pytest
 
 from headway import shipped
+from headway.edge.control.result import Result
 from headway.errors import ConfigError
 from headway.learn import evaluate
 
@@ -55,3 +59,15 @@ def test_an_order_that_the_policy_refuses_is_not_done_and_the_others_go_on():
     assert again.seed == 4
     assert "success 0/2" in evaluate.in_words([made, again])
     assert "ends: 2 refused" in evaluate.in_words([made, again])
+
+
+def test_what_was_found_is_written_into_a_folder_that_is_made(tmp_path, monkeypatch):
+    result = Result(
+        end="done", success=True, seconds=2.0, ticks=9, retries=0, rejected=0, missed=0,
+        peak_force=3.0, reward=0.0,
+    )  # fmt: skip
+    made = [SimpleNamespace(seed=s, result=result, events=()) for s in (8, 7)]
+    monkeypatch.setattr(evaluate, "run", lambda *given: iter(made))
+    out = tmp_path / "runs" / "orders.jsonl"
+    evaluate.main(CLONED, "pick_place", orders=2, seed=7, out=out)
+    assert [json.loads(line)["seed"] for line in out.read_text().splitlines()] == [7, 8]

@@ -117,6 +117,25 @@ def test_mended_inputs_give_the_same_to_the_bit(file: Path, tmp_path: Path) -> N
         assert np.array_equal(before["actions"], after["actions"])
 
 
+@pytest.mark.parametrize("version", [11, 13])  # before and since ReduceSum's axes are an input
+def test_depth_becomes_bytes_in_models_of_old_opsets(version: int, tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Cast", ["depth"], ["mm"], to=TensorProto.FLOAT),
+        helper.make_node("Flatten", ["mm"], ["actions"]),
+    ]
+    made = helper.make_graph(
+        nodes, "g", [helper.make_tensor_value_info("depth", TensorProto.UINT16, [1, 4, 6])],
+        [helper.make_tensor_value_info("actions", TensorProto.FLOAT, [1, 24])],
+    )  # fmt: skip
+    old = helper.make_model(
+        made, opset_imports=[helper.make_opsetid("", version)], ir_version=7
+    )  # fmt: skip
+    file = graph.write(tensorrt_inputs.mended(old)[0], tmp_path / "m.onnx")[0]
+    depth = np.arange(24, dtype=np.uint16).reshape(1, 4, 6) * 700
+    (found,) = parity.answers(file, [{"depth": tensorrt_inputs.packed(depth)}])
+    assert np.array_equal(found["actions"], depth.reshape(1, 24))
+
+
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [(model(cast=TensorProto.INT32), "cast_depth"), (model(before="Add"), "cut")],
@@ -171,6 +190,30 @@ def test_samples_come_from_a_file(
     np.savez(given, **(arrays | {"depth": arrays["depth"].astype(np.float32)}))
     assert main([*args, "--samples", str(given), "--overwrite"]) == 2
     assert "`depth` wants uint16" in capsys.readouterr().err
+    with given.open("wb") as f:
+        np.save(f, arrays["state"])  # .npy by the name of .npz
+    npy = given.read_bytes()
+    for damaged in (b"", b"PK\x03\x04 and no more", npy):
+        given.write_bytes(damaged)
+        assert main([*args, "--samples", str(given), "--overwrite"]) == 2
+        assert "wanted samples as .npz" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["export", "quantize"])
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (["--observed", "a.mcap", "--samples", "b.npz"], "leave one of them out"),
+        (["--observed", "a.mcap", "--count", "0"], "wanted --count of 1 or more, found 0"),
+        (["--samples", "b.npz", "--count", "-3"], "wanted --count of 1 or more, found -3"),
+    ],
+)
+def test_options_that_say_nothing_are_refused(
+    command: str, more: list[str], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = shipped.ROOT / "models" / "workflows"
+    assert main([command, str(source), "--out", str(tmp_path / "out"), *more]) == 2
+    assert says in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -218,6 +261,10 @@ def test_a_bundle_whose_answers_differ_is_not_written(file: Path, tmp_path: Path
         truth, [{"actions": np.array([[1.0, 2.1]])}], {"actions": np.array([1.0, 1e5])}
     )
     parity.require(scaled, "it", max_abs=1e-5)
+    constant = {"actions": np.array([1.0, 0.0])}  # the second column was one in the data set
+    (same,) = parity.compare(truth, truth, constant)
+    (other,) = parity.compare(truth, [{"actions": np.array([[1.0, 2.1]])}], constant)
+    assert (same.scaled, other.scaled) == (0.0, np.inf)
     bad = parity.compare(truth, [{"actions": np.array([[1.0, np.nan]])}])
     for bar in ({"max_abs": 1e9}, {"cosine": -0.9}):
         with pytest.raises(BundleError):
@@ -230,7 +277,11 @@ def test_weights_that_are_too_large_for_one_file_lie_beside_it(tmp_path: Path) -
     big.graph.initializer.append(weight)
     big.graph.node.insert(0, helper.make_node("ReduceMean", ["weight"], ["one"], keepdims=0))
     big.graph.node[-1].input[1] = "one"
-    files = graph.write(big, tmp_path / "m.onnx", external_above=4096)
+    big.graph.node[-1].doc_string = "net.py of somebody, line 3"
+    (tmp_path / "first").mkdir()
+    graph.write(big, tmp_path / "first" / "m.onnx", external_above=4096)
+    assert b"somebody" not in (tmp_path / "first" / "m.onnx").read_bytes()
+    files = graph.write(big, tmp_path / "m.onnx", external_above=4096)  # it still has its weights
     assert [f.name for f in files] == ["m.onnx", "m.onnx.data"]
     assert files[1].stat().st_size >= 8192
     again = graph.write(graph.read(files[0]), tmp_path / "n.onnx")

@@ -96,6 +96,21 @@ def test_a_python_without_lerobot_says_what_is_missing(
     assert "--python" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (["--fps", "0"], "wanted --fps above 0, found 0"),
+        (["--exporter", "dynamo"], "wanted --exporter torchscript for a LeRobot checkpoint"),
+    ],
+)
+def test_options_that_a_checkpoint_does_not_take_are_refused(
+    more: list[str], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "config.json").write_text('{"type": "act"}')
+    assert main(["export", str(tmp_path), "--out", str(tmp_path / "out"), *more]) == 2
+    assert says in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_act_answers_as_lerobot_does(
     lerobot: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -377,3 +377,10 @@ def test_a_calibration_that_does_not_fit_says_why(tmp_path):
 def test_a_jaw_without_its_arm_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="same port"):
         grippers.connect(grippers.Config(port="/dev/none"), Context(WallClock(spin_ns=0)))
+
+
+@pytest.mark.parametrize("number", [-1, 253, 300])
+def test_a_calibration_with_an_impossible_id_is_refused(tmp_path, number):
+    path = calibration(tmp_path, elbow_flex={"id": number})
+    with pytest.raises(ConfigError, match=f"elbow_flex wants an `id` of 0 to 252, found {number}"):
+        devices("/dev/null", path)

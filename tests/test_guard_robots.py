@@ -16,7 +16,8 @@ from properties import examples
 from headway.drivers.capsules import Capsule
 from headway.drivers.kinematics import Chain, Step
 from headway.drivers.model import RobotModel, load
-from headway.drivers.transforms import rpy_to_mat, transform
+from headway.drivers.rotations import rpy_to_mat
+from headway.drivers.transforms import transform
 from headway.edge.guard import collision
 from headway.edge.guard.guard import Guard, GuardConfig
 from headway.edge.guard.reasons import Reason

@@ -3,6 +3,8 @@ so does any sequence of them."""
 
 from __future__ import annotations
 
+import signal
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,14 +13,15 @@ from loop_rig import Policy, Rig, check_log
 from null_robot import null_table, run
 from properties import examples
 
-from headway.clock import VirtualClock
+from headway.clock import NS, VirtualClock
 from headway.edge.control.events import EventKind
 from headway.edge.control.log import NullLog
 from headway.edge.motion.deadline import Mode
 from headway.errors import ConfigError, SpecMismatch
 from headway.mcaplog import open_recording
 from headway.tools.recorded import events_of
-from headway.tools.run.inject import KINDS, Faults, Injection, parse
+from headway.tools.run import inject
+from headway.tools.run.inject import KINDS, Faults, FaultyWorker, Injection, parse
 
 
 @pytest.mark.parametrize(
@@ -164,12 +167,54 @@ def test_of_two_delays_of_the_policy_the_later_one_counts():
 
 def test_faults_that_this_run_cannot_have(tmp_path):
     rig = Rig(null_table(camera=[]), None)
-    faults = Faults((parse("camera_stall@1"),), rig.clock)
-    with pytest.raises(ConfigError, match=r"camera_stall: this run has nothing .* no policy"):
-        faults.attach(rig.loop)
+    for kind, lacks in (
+        ("policy_hang", "policy"),
+        ("overrun", "policy"),
+        ("camera_stall", "camera"),
+    ):
+        faults = Faults((parse(f"{kind}@1"),), rig.clock)
+        with pytest.raises(ConfigError, match=rf"{kind}: this run has nothing .* no {lacks}"):
+            faults.attach(rig.loop)
     rig = Rig(null_table(camera=[]), Policy())
     with pytest.raises(ConfigError, match=r"camera_stall: this run has nothing .* no camera"):
         faults.attach(rig.loop)
+
+
+def test_devices_fail_in_a_run_without_a_policy_too(tmp_path):
+    rig = Rig(null_table(camera=[]), None)
+    faults = Faults((parse("arm_stall@0.3"),), rig.clock)
+    faults.install(rig.station)
+    faults.attach(rig.loop)
+    assert rig.run(tmp_path / "e.mcap").end == "fault"
+    check_log(tmp_path / "e.mcap", "sample of arm")
+
+
+def test_a_process_that_was_stopped_for_a_while_goes_on(monkeypatch):
+    """In real time: by SIGCONT, unless another process was started in its place."""
+
+    class Process:
+        about, pid = None, 77
+
+        def submit(self, obs): ...
+
+        def take(self, now_ns): ...
+
+    sent = []
+    monkeypatch.setattr(inject, "ProcessWorker", Process)
+    monkeypatch.setattr(inject.os, "kill", lambda pid, number: sent.append((pid, number)))
+    clock = VirtualClock(0)
+    for pid, wanted in ((77, [signal.SIGSTOP, signal.SIGCONT]), (78, [signal.SIGSTOP])):
+        faults, process = Faults((parse("policy_hang@1:0.5"),), clock), Process()
+        worker = FaultyWorker(process, faults, None)
+        begun = clock.now()
+        faults.begin(NullLog())
+        for t_s in (0.5, 1.0, 1.2, 1.6, 1.7):
+            clock.sleep_until(begun + round(t_s * NS))
+            worker.submit(None)
+            process.pid = pid if t_s > 1.0 else 77
+            worker.take(clock.now())
+        assert [number for _, number in sent] == wanted
+        sent.clear()
 
 
 def test_on_the_command_line(write, both, tmp_path, capsys):

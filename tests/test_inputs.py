@@ -205,6 +205,25 @@ def test_a_pulled_plug_is_told_and_the_device_comes_back(kernel):
         device.read()
 
 
+def test_another_device_in_the_place_of_the_last_one_is_not_asked_for_axes_it_lacks(kernel):
+    kernel.append(made := pad())
+    device = opened(gamepad)
+    made.send((ABS, 3, 255))
+    until(lambda: device.events.axis(3) == 1.0)
+    made.pull()
+    until(lambda: told(device.read))
+    small = FakeDevice(
+        "/dev/input/event5", "Small pad", {ABS: axes(0, 1), KEY: [gamepad.SOUTH, gamepad.SHOULDER]}
+    )
+    kernel.append(small)
+    device.activate()
+    assert device.events.axis(3) == 0.0
+    small.send((SYN, 3, 0), (SYN, 0, 0), (KEY, gamepad.SOUTH, 1))  # which makes it ask for all axes
+    until(lambda: device.events.presses(gamepad.SOUTH))
+    device.events.check()  # no fault
+    device.close()
+
+
 def test_a_device_that_is_not_there_says_what_to_do(kernel, monkeypatch):
     with pytest.raises(DeviceError, match="group `input`"):
         opened(gamepad)

@@ -121,3 +121,11 @@ def test_limits_that_cannot_be_cost_only_themselves(tmp_path, text):
     assert str(path) in note
     assert "the commands were not checked" in note
     assert found.ticks == 300
+
+
+def test_a_command_that_is_no_number_hides_no_other():
+    q = smooth()
+    q[100] = np.nan
+    found = commands(Tampered(q[:, None], LIMITS), HZ)
+    assert found.outside == {"position": 1, "velocity": 0, "acceleration": 0, "jerk": 0}
+    assert all(0.0 < share < 1.0 for share in found.most.values())  # JSON has no NaN

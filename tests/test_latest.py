@@ -185,6 +185,16 @@ class TestThreaded:
         with pytest.raises(Stale, match=r"at most 20\.0 ms, found 30\.0 ms"):
             newest.latest(20 * MS)
 
+    def test_after_it_was_closed_it_does_not_touch_the_device(self, device, newest):
+        device.script.put(Stale("the end"))
+        newest.close()
+        device.script.put(1)
+        device.clock.sleep_until(NS + 30 * MS)
+        with pytest.raises(Stale):
+            newest.latest(20 * MS)
+        device.script.get_nowait()  # nobody has read it
+        assert (device.opened, device.closed) == (1, 1)
+
     @pytest.mark.parametrize("error", [DeviceError("cable out"), ValueError("library's own")])
     def test_after_a_failure_it_closes_backs_off_reopens_and_goes_on(self, device, newest, error):
         device.script.put(error)
@@ -244,3 +254,37 @@ def test_a_device_that_cannot_be_opened_is_closed_again():
     assert device.closed == 1
     assert newest.name == "scripted sensor"
     assert newest.health() == Health("ok")
+
+
+def test_a_thread_that_hung_over_a_new_start_leaves_the_device_to_the_new_one(monkeypatch):
+    monkeypatch.setattr(module, "_JOIN_S", 0.0)
+    device = Scripted(Wall(NS))
+    hangs, go, end = threading.Event(), threading.Event(), threading.Event()
+    calls = queue.SimpleQueue()
+
+    def read(timeout_s):
+        calls.put(None)
+        n = calls.qsize()
+        if n == 2:  # of the first thread
+            hangs.set()
+            assert go.wait(SOON)
+            raise DeviceError("closed under its hands")
+        if n > 3:
+            assert end.wait(SOON)
+            raise Stale("the end")
+        return Sample(Stamp(NS, NS, n), n)
+
+    device.read = read
+    newest = Latest(device, device.clock, "sensor")
+    newest.start(SOON)
+    assert hangs.wait(SOON)
+    old = newest._thread
+    newest.close()  # does not wait for the thread that hangs
+    newest.start(SOON)
+    go.set()
+    old.join(SOON)
+    assert not old.is_alive()
+    assert (device.opened, device.closed) == (2, 1)
+    assert newest.latest(NS).value == 3
+    end.set()
+    newest.close()

@@ -98,6 +98,7 @@ def test_cloning_trains_resumes_and_exports(demos: Path, tmp_path: Path) -> None
     assert len(INSTRUCTIONS) == 4
     behaviour_cloning.main(args)
     made = bundle.load(tmp_path / "policy")
+    assert made.manifest.provenance.metrics["steps"] == 4
     engine = open_engine(
         "ort", made.onnx, inputs=made.manifest.inputs, outputs=made.manifest.outputs
     )
@@ -198,3 +199,14 @@ def test_expert_is_a_function_of_its_seed() -> None:
     assert np.array_equal(a.noise, b.noise)
     cell.reset(6)
     assert Expert(cell).speed != a.speed
+
+
+def test_the_order_of_values_that_are_equal_is_no_order() -> None:
+    """As scipy.stats.spearmanr, which gives equal values their mean rank."""
+    labelled = _labelled(0, success=True, n=5, rng=np.random.default_rng(0))
+    said = {
+        "completion": np.linspace(0, 1, 5), "risk": np.linspace(0, 1, 5),
+        "time_to_go": -np.array([0.0, 0.0, 0.0, 0.0, 1.0]),
+    }  # fmt: skip
+    metrics = pro.judge(([labelled], [said]), ([labelled], [said]), 50)
+    assert metrics["value_order_successes"] == pytest.approx(0.70711, abs=1e-5)

@@ -18,6 +18,7 @@ from learning_rig import rollout
 
 from headway import bundle
 from headway.edge.pro import risk
+from headway.errors import OutputError
 from headway.learn.execution import recorded
 from headway.learn.execution.judged import example
 from headway.learn.execution.settings import learning
@@ -129,3 +130,22 @@ def test_a_head_that_knows_its_episodes_by_name_alone_has_seen_nobody_knows_what
     _, said = heads.held_out(made, [judged, replace(judged, name="made_up:2", sha256="")])
     assert said[0].startswith("unknown: the bundle knows its episodes by name alone")
     assert said[1] == "held out by fold 0"
+
+
+def test_a_full_disk_is_not_taken_for_a_recording_that_cannot_be_read(robot, monkeypatch):
+    def full(path, lesson):
+        raise OutputError("the disk is full")
+
+    monkeypatch.setattr(recorded.store, "save_lesson", full)
+    with pytest.raises(OutputError, match="the disk is full"):
+        robot.look([robot.record("own", 1)])
+
+
+def test_recordings_are_looked_at_again_where_features_are_defined_otherwise(robot, monkeypatch):
+    path = robot.record("own", 1)
+    robot.look([path])
+    robot.look([path])
+    assert robot.looked == ["own"]
+    monkeypatch.setattr(recorded.spec, "spec_hash", lambda: "another definition")
+    robot.look([path])
+    assert robot.looked == ["own", "own"]

@@ -286,3 +286,23 @@ def test_settings_of_an_arm_are_checked():
         learning("1.6-n4", {"base": "x", "noise": 0.0}, "plan")
     with pytest.raises(ConfigError, match=r"did you mean `1\.6`|1\.6"):
         learning("1.7", {"base": "x"}, "plan")
+
+
+def test_rollouts_whose_ticks_make_no_step_of_the_head_are_refused():
+    made, _ = rig.rollout(1)
+    head_hz = float(made.facts["pro_hz"])
+    for hz in (0.6 * head_hz, 2.5 * head_hz):
+        odd = replace(made, facts={**made.facts, "hz": str(hz)})
+        with pytest.raises(RecordingError, match="wanted ticks at a multiple of the head's"):
+            rig.taught(odd)
+    for facts in ({"hz": "nan"}, {"pro_hz": "0"}):
+        with pytest.raises(RecordingError, match="wanted `hz` and `pro_hz`"):
+            rig.taught(replace(made, facts={**made.facts, **facts}))
+    with pytest.raises(RecordingError, match="wanted at least one step of the head"):
+        rig.taught(replace(made, rows=made.rows[:1]))
+
+
+@pytest.mark.parametrize("mix", [{"most": 1.0}, {"top": 1.5}, {"correction": -1.0}])
+def test_mixes_that_cannot_be_are_refused_before_anything_is_taught(mix):
+    with pytest.raises(ConfigError, match=f"mix.{next(iter(mix))}"):
+        learning("1.6", {"base": "x", "mix": mix}, "test")

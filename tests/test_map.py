@@ -220,6 +220,15 @@ def test_a_file_in_which_nothing_is_recognised_gets_a_mapping_to_fill_in(tmp_pat
     assert "#   humidity, 0.5 .. 0.5" in said
 
 
+def test_names_with_characters_that_toml_does_not_have_are_written(tmp_path: Path) -> None:
+    keys = {"q\x7f1": lambda i: i / 100, "q\x7f2": 0.5, "b\x01c": 0.5}
+    path = table(tmp_path / "two\n[lines\udcff.csv", {"t": lambda i: i / 100, **keys})
+    code, _, found = mapped(path, tmp_path / "map.toml")
+    assert code == 0
+    assert found.channels["q"].key == ["q\x7f1", "q\x7f2"]
+    assert "#   b c, 0.5 .. 0.5" in (tmp_path / "map.toml").read_text()
+
+
 def test_the_next_command_can_be_pasted_into_a_shell(tmp_path: Path) -> None:
     path, out = npz(tmp_path / "it's.npz"), tmp_path / "ü b.toml"
     _, said, _ = mapped(path, out)

@@ -39,15 +39,6 @@ def test_it_is_any_robot_at_home(name):
         made.command(np.zeros(model.n + 1), deadline_ns=0)
 
 
-def test_an_arm_that_was_closed_wants_to_be_activated_again():
-    made = arm()
-    made.activate()
-    made.close()
-    made.open(1.0)
-    with pytest.raises(DeviceError, match="activate"):
-        made.command(made.model.home, deadline_ns=0)
-
-
 def test_without_a_servo_a_command_is_reached_at_once():
     made = arm()
     made.activate()

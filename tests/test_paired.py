@@ -106,3 +106,12 @@ def test_a_file_of_other_orders_is_not_gone_on_with(two):
 def test_bundles_that_are_not_named_are_refused(given):
     with pytest.raises(ConfigError, match="wanted"):
         paired.bundles(given)
+
+
+@pytest.mark.parametrize("text", ['{"important": 1}', "a,b\n1,2", '{"name": "mine"}'])
+def test_a_file_of_something_else_is_refused_and_stays_as_it_is(tmp_path, text):
+    path = tmp_path / "mine.json"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match="wanted an order in each line"):
+        paired.kept(path)
+    assert path.read_text() == text

@@ -159,6 +159,17 @@ def test_a_class_that_is_not_there_is_said_before_anything_moves(tmp_path, chang
             "state_names = (1,)",
             r"wanted `state_names` as names, found \(1,\)",
         ),
+        ('cameras = ("wrist",)', "cameras = None", "wanted `cameras` as names, found None"),
+        (
+            'cameras = ("wrist",)',
+            'cameras, needs = ("wrist",), {"stepps": 3}',
+            "policy nod:Nod: needs: unknown key `stepps`: did you mean `steps`",
+        ),
+        (
+            'cameras = ("wrist",)',
+            'cameras, needs = ("wrist",), {"rate_hz": float("nan")}',
+            "policy nod:Nod: needs: `rate_hz` wants a finite number, found nan",
+        ),
     ],
 )
 def test_a_class_that_does_not_fit_is_said_before_anything_moves(tmp_path, old, new, says):

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
 from headway import bundle  # noqa: E402
 from headway.__main__ import main  # noqa: E402
-from headway.errors import ConfigError  # noqa: E402
+from headway.errors import BundleError, ConfigError  # noqa: E402
 from headway.export import graph, parity  # noqa: E402
 from headway.export.precision import fp8, halves, int8, plan, splits  # noqa: E402
 from headway.tools.policy_map import make_bundle, read_map  # noqa: E402
@@ -163,6 +163,20 @@ def test_a_precision_that_nothing_bears_is_refused(
     assert main([*args, "--precision", "int8", "--bar", "1.0"]) == 1
     assert "no part keeps the bar" in capsys.readouterr().out
     assert not (out / "int8").exists()
+
+
+def test_a_precision_that_failed_has_no_numbers_in_the_report(
+    policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise BundleError("modelopt gave up")
+
+    monkeypatch.setattr(halves, "halved", fails)
+    out = tmp_path / "out"
+    args = ["quantize", str(policy), "--samples", str(tmp_path / "given.npz"), "--out", str(out)]
+    assert main([*args, "--precision", "bf16"]) == 1
+    _, row = json.loads((out / "precision.json").read_text(), parse_constant=pytest.fail)["rows"]
+    assert (row["cosine"], row["kept"], row["note"]) == (None, False, "modelopt gave up")
 
 
 def test_it_wants_real_observations(policy: Path, tmp_path: Path, capsys) -> None:  # type: ignore[no-untyped-def]

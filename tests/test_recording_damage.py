@@ -1,13 +1,17 @@
 """Recordings that were cut, altered, or made by others."""
 
 import json
+import struct
+import tracemalloc
 
-import lz4.frame  # noqa: F401 - the case below needs it
+import lz4.frame
 import numpy as np
 import pytest
+import zstandard
 from damage import chunks, damage
 from hypothesis import given
 from hypothesis import strategies as st
+from mcap.opcode import Opcode
 from mcap.writer import CompressionType, Writer
 from mcap_ros2.writer import Writer as Ros2Writer
 from properties import examples
@@ -18,6 +22,7 @@ from headway.errors import RecordingError, Truncated
 from headway.mcaplog import open_recording
 
 MS = 1_000_000
+MAGIC = b"\x89MCAP0\r\n"
 ROW = np.dtype([("t_ns", "<i8"), ("x", "<f8", (4,))])
 
 
@@ -252,3 +257,43 @@ def test_ros2_of_another_program(tmp_path):
     assert got[2][1].frame == "tool"
     with pytest.raises(RecordingError, match="another program"):
         log.rows("/ft")
+
+
+def bomb(compression: str) -> bytes:
+    """A recording with one chunk that says it holds 1000 bytes, and holds 64 MB of zeros."""
+    zeros = bytes(64_000_000)
+    packed = (
+        zstandard.ZstdCompressor().compress(zeros)
+        if compression == "zstd"
+        else lz4.frame.compress(zeros)
+    )
+
+    def text(word: str) -> bytes:
+        return struct.pack("<I", len(word)) + word.encode()
+
+    def record(op: int, body: bytes) -> bytes:
+        return struct.pack("<BQ", op, len(body)) + body
+
+    chunk = struct.pack("<QQQI", 0, 1, 1000, 0) + text(compression)
+    parts = (
+        record(Opcode.HEADER, text("") + text("test")),
+        record(Opcode.CHUNK, chunk + struct.pack("<Q", len(packed)) + packed),
+        record(Opcode.DATA_END, struct.pack("<I", 0)),
+        record(Opcode.FOOTER, struct.pack("<QQI", 0, 0, 0)),
+    )
+    return MAGIC + b"".join(parts) + MAGIC
+
+
+@pytest.mark.parametrize("compression", ["zstd", "lz4"])
+def test_a_chunk_that_holds_more_than_it_says_takes_no_memory(tmp_path, compression):
+    path = tmp_path / "bomb.mcap"
+    path.write_bytes(bomb(compression))
+    tracemalloc.start()
+    try:
+        log = open_recording(path)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert not log.topics
+    assert "(0 chunks, 0 topics); the rest is lost" in log.note
+    assert peak < 8_000_000

@@ -1,6 +1,7 @@
 """Killed processes, full disks, slow writers: what was acknowledged is in the file."""
 
 import contextlib
+import errno
 import fcntl
 import gc
 import os
@@ -268,6 +269,18 @@ def test_an_exception_in_the_run_is_not_hidden_by_the_recorder(tmp_path):
 
     with pytest.raises(ZeroDivisionError):
         run()
+
+
+def test_a_writer_that_cannot_be_started_is_a_recording_error(tmp_path, monkeypatch):
+    def refused(*_, **__):
+        raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    gc.collect()
+    before = _open()
+    monkeypatch.setattr(link.subprocess, "Popen", refused)
+    with pytest.raises(RecordingError, match=r"none can be started \(Resource temporarily"):
+        Recorder(tmp_path / "a.mcap", CHANNELS, lossless=True)
+    assert _open() <= before
 
 
 def test_nothing_is_left_behind(tmp_path):

@@ -199,11 +199,6 @@ def test_commands_are_checked_kept_and_move_nothing(recorded):
     arm.stop(2)  # which activates nothing
     with pytest.raises(DeviceError, match="activate"):
         arm.command(q, deadline_ns=0)
-    arm.activate()
-    arm.close()
-    arm.open(1.0)  # which activates nothing either
-    with pytest.raises(DeviceError, match="activate"):
-        arm.command(q, deadline_ns=0)
     gripper.command(0.03, force=20.0)
     with pytest.raises(DeviceError, match="finite"):
         gripper.command(np.nan, force=20.0)

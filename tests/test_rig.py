@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import time
+from multiprocessing.connection import Listener
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
 from headway.clock import VirtualClock, WallClock
 from headway.drivers import Context
 from headway.drivers.cameras import rig as rig_camera
-from headway.drivers.rig import AskFrame, RigLink, RigProcess, read_rig_file
+from headway.drivers.rig import Answer, AskFrame, AskOutcome, RigLink, RigProcess, read_rig_file
 from headway.drivers.worlds import rig
 from headway.edge.control import settings
 from headway.errors import ConfigError, DeviceError
@@ -194,6 +197,33 @@ def test_what_is_wrong_with_a_rig_is_said(file, tmp_path):
         read_rig_file(file)
     with pytest.raises(DeviceError, match="is it running"):
         RigLink(str(tmp_path / "nobody"))
+
+
+@pytest.fixture
+def other_end(tmp_path):
+    """A link, and the rig's end of it."""
+    with Listener(str(tmp_path / "rig.socket"), "AF_UNIX") as listener:
+        link = RigLink(str(tmp_path / "rig.socket"))
+        with listener.accept() as end:
+            yield link, end
+        link.close()
+
+
+def test_an_answer_that_comes_too_late_is_not_taken_for_the_next_one(other_end):
+    link, end = other_end
+    with pytest.raises(DeviceError, match="within 0 s, found none"):
+        link.ask(AskOutcome(), 0.0)
+    with contextlib.suppress(OSError):  # the link hung up
+        end.send_bytes(msgspec.msgpack.encode(Answer(done=True)))
+    with pytest.raises(DeviceError, match="gone"):
+        link.ask(AskOutcome(), 1.0)
+
+
+def test_an_answer_of_another_kind_is_a_device_error(other_end):
+    link, end = other_end
+    end.send_bytes(b"\xc1")
+    with pytest.raises(DeviceError, match="found something else"):
+        link.ask(AskOutcome(), 1.0)
 
 
 def test_a_camera_that_the_rig_lacks_is_said(file):

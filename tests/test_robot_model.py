@@ -14,7 +14,8 @@ from urdf_rig import LIMIT, TWO, in_mujoco, joint, put, robot
 from headway.drivers import native
 from headway.drivers.kinematics import Chain, mat_to_rotvec
 from headway.drivers.model import ROBOTS, load, shipped
-from headway.drivers.transforms import IDENTITY, compose, inverse, parts, rpy_to_mat, transform
+from headway.drivers.rotations import rpy_to_mat
+from headway.drivers.transforms import IDENTITY, compose, inverse, parts, transform
 from headway.edge.guard.collision import Collisions, scene
 from headway.edge.guard.config import GuardConfig
 from headway.errors import ConfigError

@@ -183,7 +183,9 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path, made, monkey
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
-@pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b"no rollouts"])
+@pytest.mark.parametrize(
+    "damage", [lambda b: b[: len(b) // 2], lambda b: b"no rollouts", lambda b: b""]
+)
 def test_a_damaged_file_is_refused(tmp_path, made, damage):
     path = tmp_path / "rollouts.npz"
     r.save(path, made[:1])

@@ -17,7 +17,7 @@ from headway import shipped
 from headway.edge.control import settings
 from headway.edge.control.result import Result
 from headway.edge.control.settings import Settings
-from headway.errors import DeviceError, PolicyError
+from headway.errors import ConfigError, DeviceError, PolicyError
 from headway.kernels import telemetry
 from headway.learn.rollout import Decisions, Rollout, Runner
 from headway.learn.rollout_pool import ATTEMPTS, rollouts
@@ -173,3 +173,8 @@ def test_the_real_loop_gives_the_same_in_a_worker() -> None:
 def test_no_seeds_start_no_process(tmp_path: Path) -> None:
     assert list(rollouts(SETTINGS, [], 4, partial(Runs, tmp_path))) == []
     assert list(tmp_path.iterdir()) == []
+
+
+def test_no_worker_at_all_is_refused():
+    with pytest.raises(ConfigError, match="wanted at least one worker, found 0"):
+        next(rollouts(SETTINGS, [1], 0))

@@ -317,7 +317,9 @@ def test_limits_of_another_length_are_an_error(tmp_path: Path) -> None:
     path = npz(tmp_path / "a.npz")
     with pytest.raises(ConfigError, match=r"`limits.q_min` wants 6 values"):
         score_file(path, mapping(limits=Limits(q_min=[1.0, 2.0])), None)
-    scale = rows_of(path, mapping(limits=Limits(unit="deg", dq_max=180.0, tau_max=[7.0] * 6))).scale
+    in_degrees = Limits(unit="deg", dq_max=180.0, q_tol=1.8, tau_max=[7.0] * 6)
+    scale = rows_of(path, mapping(limits=in_degrees)).scale
+    assert scale.q_tol == pytest.approx(np.pi / 100)
     np.testing.assert_allclose(scale.dq_max, [np.pi] * 6)
     np.testing.assert_allclose(scale.tau_max, [7.0] * 6)
 

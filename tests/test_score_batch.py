@@ -247,6 +247,15 @@ def test_results_of_one_name_stay_beside_each_other(tmp_path: Path, map_file: Pa
     }
 
 
+def test_results_that_are_damaged_are_left_alone(tmp_path: Path, map_file: Path) -> None:
+    log, out = npz(tmp_path / "log.npz"), tmp_path / "out"
+    out.mkdir()
+    for damaged in (b"", b"PK\x03\x04 and no more"):
+        (out / "log.features.npz").write_bytes(damaged)
+        assert run([log], map_file, out)[0] == 0
+        assert (out / "log.features.npz").read_bytes() == damaged
+
+
 def test_every_error_names_its_file(tmp_path: Path, map_file: Path) -> None:
     slow = npz(tmp_path / "slow.npz", hz=3.0)
     short = npz(tmp_path / "short.npz", n=1)

@@ -104,11 +104,13 @@ def test_long_episodes_come_in_blocks(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_what_cannot_be_used_is_said(tmp_path: Path) -> None:
-    path = lerobot(tmp_path / "set", word=["x"] * 225, hole=[None, *[1.0] * 224])
+    uneven = [[0.0], [1.0, 2.0, 3.0]] * 112 + [[0.0]]  # two values a row on average
+    path = lerobot(tmp_path / "set", word=["x"] * 225, hole=[None, *[1.0] * 224], uneven=uneven)
     for channel, says in (
         (Channel(key="observation.stat"), "did you mean `observation.state`"),
         (Channel(key="action", names=["wrist.pos"]), "wanted the name in `action` `wrist.pos`"),
         (Channel(key="word"), "wanted numbers in `word`, found string"),
+        (Channel(key="uneven"), "same number of values in every row of `uneven`, found 1 to 3"),
     ):
         with pytest.raises(RecordingError, match=says):
             telemetry(path, "episode_000000", mapping({"q": channel}, time=AT_50))
@@ -154,6 +156,14 @@ def test_damaged_data_sets_are_refused(tmp_path: Path) -> None:
     (other / "meta/info.json").write_text("{")
     with pytest.raises(RecordingError, match="wanted JSON"):
         episodes_of(other)
+
+
+def test_texts_may_hold_odd_line_ends(tmp_path: Path) -> None:
+    path = lerobot(tmp_path / "set", 2)
+    tasks = path / "meta/tasks.jsonl"
+    rows = [{"task_index": i, "task": f"first\u2028then\x85{i}"} for i in range(2)]
+    tasks.write_text("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rows), "utf-8")
+    assert lerobot_meta.read(path).tasks[1] == "first\u2028then\x851"
 
 
 def test_an_episode_without_samples_is_refused(tmp_path: Path) -> None:

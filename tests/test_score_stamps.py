@@ -13,7 +13,7 @@ from score_files import mapping
 from score_motion import SECONDS, motion, motion_map
 
 from headway.errors import ConfigError, HeadwayError, RecordingError
-from headway.tools.score.mapping import Channel, Time
+from headway.tools.score.mapping import Channel, Phase, Time
 from headway.tools.score.scoring import Scored, score_file
 
 LEFT_OUT = ("dq", "twist", "tau_ext", "width", "width_ref", "grip_force")
@@ -224,6 +224,14 @@ def test_names_that_vanish_are_refused_or_left_out(tmp_path: Path) -> None:
     late = joint_file(tmp_path / "c.mcap", [bare] * 100 + [named] * 100)
     with pytest.raises(RecordingError, match="found the first in message 101"):
         score_file(late, mapping({"q": J}, time=Time()), None)
+
+
+@pytest.mark.parametrize("bad", ["soon", float("nan"), None])
+def test_times_in_messages_that_are_none_are_refused(tmp_path: Path, bad: Any) -> None:
+    path = joint_file(tmp_path / "a.mcap", [{"v": [i * 0.001], "begun": [bad]} for i in range(200)])
+    m = mapping({"q": J}, time=Time(), phase=Phase(starts="begun", topic="/j"))
+    with pytest.raises(RecordingError, match="/j: wanted times as numbers at `begun`, found"):
+        score_file(path, m, None)
 
 
 def test_joints_in_two_messages_are_put_together(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 
 import pytest
@@ -97,6 +98,72 @@ def test_one_lost_answer_ends_neither_opening_nor_activation(deaf):
     bus.hold([1])
     assert (line.memory[40], bus.holding) == (1, {1})
     bus.close()
+
+
+def started(bus: ServoBus) -> list[str]:
+    """What is done to the thread of `bus`, of which none runs: the clock is not its own."""
+    done: list[str] = []
+    bus.bus.start = lambda: done.append("start")
+    bus.bus.close = lambda: done.append("close")
+    return done
+
+
+@pytest.mark.parametrize("call", [ServoBus.hold, ServoBus.release])
+def test_a_closed_line_refuses_torque_and_starts_no_thread(call):
+    clock = VirtualClock(0)
+    bus = ServoBus(Servo(clock), {"one": 1}, clock, 100.0, Sts3215())
+    done = started(bus)
+    with pytest.raises(DeviceError, match="the servo line line is closed: open it first"):
+        call(bus, [1])
+    bus.open(1.0)
+    bus.close()
+    with pytest.raises(DeviceError, match="closed"):
+        call(bus, [1])
+    assert done == ["start", "close"]
+
+
+class Gone(Servo):
+    """A servo's line that nobody answers at while it is `gone`. Opening waits for `go`."""
+
+    def __init__(self, clock: VirtualClock) -> None:
+        super().__init__(clock)
+        self.gone, self.opening, self.go = True, threading.Event(), threading.Event()
+
+    def open(self, timeout_s: float) -> None:
+        self.opening.set()
+        assert self.go.wait(10.0)
+        if self.gone:
+            self.gone = False
+            raise DeviceError("wanted a port, found none")
+
+
+def test_the_jaw_does_not_take_a_line_for_open_that_the_arm_fails_to_open():
+    clock = VirtualClock(0)
+    line = Gone(clock)
+    bus = ServoBus(line, {"one": 1}, clock, 100.0, Sts3215())
+    done = started(bus)
+    said: list[str] = []
+
+    def open_it(name: str) -> None:
+        try:
+            bus.open(1.0)
+            said.append(f"{name} open")
+        except DeviceError:
+            said.append(f"{name} failed")
+
+    arm = threading.Thread(target=open_it, args=("arm",))
+    arm.start()
+    assert line.opening.wait(10.0)
+    jaw = threading.Thread(target=open_it, args=("jaw",))
+    jaw.start()
+    jaw.join(0.02)  # what it finds while the arm is still opening the line
+    line.go.set()
+    arm.join(10.0)
+    jaw.join(10.0)
+    assert sorted(said) == ["arm failed", "jaw open"]
+    assert done == ["start"]  # by the jaw, that opened the line itself
+    bus.close()
+    assert done == ["start", "close"]
 
 
 class Noise(Line):

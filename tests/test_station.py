@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import signal
@@ -56,6 +57,22 @@ class TestDeviceLock:
         holder.join(20)
         with DeviceLock(self.INFO):
             pass
+
+    @pytest.mark.parametrize("call", ["fcntl.flock", "os.pwrite"])
+    def test_what_cannot_be_locked_or_written_says_so_and_leaves_no_descriptor(
+        self, monkeypatch, call
+    ):
+        def fails(*_):
+            raise OSError(errno.ENOLCK, "No locks available")
+
+        before = os.listdir("/proc/self/fd")
+        monkeypatch.setattr(f"headway.drivers.lock.{call}", fails)
+        with (
+            pytest.raises(DeviceError, match=r"wanted to lock .*: No locks available"),
+            DeviceLock(self.INFO),
+        ):
+            pass
+        assert len(os.listdir("/proc/self/fd")) == len(before)
 
     def test_the_folder_is_this_users_own(self, monkeypatch, tmp_path):
         assert folder().stat().st_mode & 0o77 == 0

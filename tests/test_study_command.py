@@ -68,6 +68,10 @@ class TestCommand:
         with pytest.raises(ConfigError, match="take one"):
             go(path, register=True, page=True)
 
+    def test_no_worker_at_all_is_refused(self, here):
+        with pytest.raises(ConfigError, match="wanted at least one worker, found 0"):
+            go(registered(here), workers=0)
+
     def test_a_study_runs_and_its_page_is_written(self, here):
         path = registered(here, few=True)
         code, said = go(path, workers=2)

@@ -98,6 +98,19 @@ def test_a_line_goes_through_its_phases_and_the_order_ends_the_task():
     ]  # fmt: skip
 
 
+def test_a_line_without_an_instruction_counts_as_read_only_once_it_was_read():
+    robot = Robot()
+    robot.say(instruction="")
+    robot.order = replace(robot.order)  # the station's next sample says the same
+    robot.run(DT)
+    robot.order = replace(robot.order)
+    robot.run(DT)
+    assert robot.task.instruction is None
+    assert not robot.task.read
+    robot.say(barcode=1.0)
+    assert robot.task.read
+
+
 def test_what_is_not_read_has_to_be_taken_away_and_shown_again():
     robot = Robot()
     robot.pick()

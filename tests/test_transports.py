@@ -140,6 +140,35 @@ def test_a_missing_port_says_what_to_do(tmp_path):
         resolve("serial:NONE42")
 
 
+@pytest.mark.parametrize("baud", [-5, 10**12])
+def test_a_baud_rate_that_the_port_cannot_do_is_a_device_error(serial_line, baud):
+    port = serial_line.transport.port
+    serial_line.transport.close()
+    with pytest.raises(DeviceError, match="wanted to open the serial port"):
+        SerialPort(port, baud).open(0.1)
+
+
+@pytest.mark.parametrize("kind", [Tcp, Udp])
+def test_a_socket_that_cannot_be_set_up_is_closed(kind, monkeypatch):
+    made = []
+
+    class Refusing(socket.socket):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            made.append(self)
+
+        def setsockopt(self, *_):
+            raise OSError(105, "No buffer space available")
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        monkeypatch.setattr(socket, "socket", Refusing)
+        with pytest.raises(DeviceError, match="No buffer space"):
+            kind("127.0.0.1", port).open(1.0)
+        monkeypatch.undo()
+    assert [s.fileno() for s in made] == [-1]
+
+
 def test_a_port_that_is_held_is_busy(serial_line):
     with pytest.raises(Busy, match="fuser"):
         SerialPort(serial_line.transport.port, 115200).open(0.1)

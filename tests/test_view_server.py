@@ -131,6 +131,7 @@ def test_channels_keep_their_numbers_and_only_changes_are_told():
         (b"\x01\x02", "wanted a message of the protocol"),
         ('{"op": "subscribe"}', "wanted a message of the protocol"),
         ('{"op": "subscribe", "subscriptions": [{"id": -1, "channelId": 1}]}', "subscription -1"),
+        ('{"op": "subscribe", "subscriptions": [{"id": 1e999, "channelId": 1}]}', "OverflowError"),
         ('{"op": "subscribe", "subscriptions": [{"id": 1, "channelId": 99}]}', "no channel 99"),
         ('{"op": "subscribe", "subscriptions": [{"id": 0, "channelId": 2}]}', "one each"),
         ('{"op": "subscribe", "subscriptions": [{"id": 5, "channelId": 1}]}', "one each"),

@@ -17,6 +17,7 @@ from loop_rig import Policy, Rig, check_log
 from null_robot import null_table
 
 from headway.edge.host.watchdog import LOOKS, Beats, Watchdog
+from headway.errors import DeviceError
 from headway.mcaplog import open_recording
 
 
@@ -174,3 +175,12 @@ def test_in_a_real_time_run_a_stuck_loop_is_killed_and_its_recording_closed(writ
         os.sched_yield()
     assert recording.end["end"] == "the loop's process ended"
     assert len(recording.rows("/telemetry")) == 100
+
+
+def test_a_watchdog_that_ends_at_once_is_told_and_leaves_nothing_open(monkeypatch):
+    before = len(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr("headway.edge.host.watchdog.sys.executable", "/bin/true")
+    with pytest.raises(DeviceError, match="ended at once") as told:
+        Watchdog(0.1, 500.0, "null", {})
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert told.traceback  # which still holds the watchdog

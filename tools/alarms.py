@@ -182,7 +182,7 @@ def of_folder(folder: Path, console: Any) -> Calibration:
 def calibrate(recordings: Iterable[Recording], data: str) -> Calibration:
     """The calibration from those of `recordings` that have an outcome; `data` describes them for
     people. Raises RecordingError for recordings without PRO, with different models, robots, tasks
-    or rates, made with `[risk]`, or without any success."""
+    or rates, made with `[risk]`, with a risk that is no number, or without any success."""
     peaks: list[float] = []
     kinds: set[tuple[str, ...]] = set()
     known = np.ones(spec.N_GROUPS, bool)
@@ -205,7 +205,7 @@ def calibrate(recordings: Iterable[Recording], data: str) -> Calibration:
         rows = log.rows("/pro")
         known &= _known(rows)
         if result.success:
-            peaks.append(float(np.max(rows["risk"])))
+            peaks.append(_peak(log, rows))
     if len(kinds) != 1:
         raise RecordingError(
             "wanted recordings of one policy, PRO, robot, task and rate of ticks, found "
@@ -220,6 +220,16 @@ def calibrate(recordings: Iterable[Recording], data: str) -> Calibration:
         robot=robot, task=task, tick_hz=(float(hz), float(hz)) if hz else None,
         groups=tuple(m for m, k in zip(spec.MASKS, known, strict=False) if k),
     )  # fmt: skip
+
+
+def _peak(log: Recording, rows: NDArray[np.void]) -> float:
+    """The largest risk in the rows of /pro of the recording `log`."""
+    if not len(rows) or not np.isfinite(rows["risk"]).all():
+        raise RecordingError(
+            f"{log.path}: wanted a risk at every step of /pro, found "
+            f"{'no steps' if not len(rows) else 'one that is no number'}: leave the recording out"
+        )
+    return float(rows["risk"].max())
 
 
 def _known(rows: NDArray[np.void]) -> NDArray[np.bool_]:

@@ -81,10 +81,6 @@ class NullArm(NullSource[ArmState]):
             self._servo.follow(sent)
         return Sent(sent, now)
 
-    def close(self) -> None:
-        super().close()
-        self._active = False
-
     def stop(self, category: int = 2) -> None:
         with self._lock:
             self._servo.follow(self._servo.advance(self.clock.now())[0])

@@ -78,10 +78,6 @@ class ReplayArm(ReplaySource[ArmState]):
         self.sent = Sent(q.copy(), self.tape.clock.now())
         return self.sent
 
-    def close(self) -> None:
-        super().close()
-        self._active = False
-
     def stop(self, category: int = 2) -> None:
         self._active = self._active and category == 2
 

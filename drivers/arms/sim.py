@@ -78,10 +78,6 @@ class SimArm(SimSource[ArmState]):
             self.cell.follow(q, deadline_ns)
         return Sent(q, self.cell.clock.now())
 
-    def close(self) -> None:
-        super().close()
-        self._active = False
-
     def stop(self, category: int = 2) -> None:
         with self.cell.lock:
             self.cell.sync()

@@ -38,8 +38,8 @@ SAID_PATCH = ("patch: you steer", "patch: the policy steers")
 
 class Keys:
     """What the person at the keyboard wants: whether to steer, where to, and what of the jaws. Keys
-    may come from another thread. `say` is told when the arm changes hands, by
-    the two lines `said`: a person steers, a person does not."""
+    may come from another thread. `say` is called when the arm changes hands, with the first of the
+    two lines `said` when the person begins to steer, with the second when the person ends."""
 
     def __init__(
         self, say: Callable[[str], None] = lambda line: None, said: tuple[str, str] = SAID_PATCH

@@ -14,7 +14,7 @@ from headway.drivers.model import shapes, urdf
 from headway.drivers.model.file import ModelFile, PerJoint
 from headway.drivers.model.robot import LinkMass, RobotModel
 from headway.drivers.model.shapes import Place
-from headway.drivers.rotations import Mat3
+from headway.drivers.rotations import Mat3, rpy_to_mat
 from headway.drivers.transforms import (
     IDENTITY,
     Transform,
@@ -22,7 +22,6 @@ from headway.drivers.transforms import (
     compose,
     inverse,
     parts,
-    rpy_to_mat,
     transform,
 )
 from headway.errors import ConfigError
@@ -143,7 +142,8 @@ def _known(link: str, robot: urdf.Urdf, key: str, places: dict[str, Place] | Non
 
 
 def _only_end(robot: urdf.Urdf, base: str) -> str:
-    """The one link at an end of the tree that moves. Raises ConfigError for none and for several"""
+    """The one link at an end of the tree that moves. Raises ConfigError for none and for
+    several."""
     parents = {j.parent for j in robot.joints.values()}
     ends = []
     for link in robot.links:

@@ -15,8 +15,8 @@ from xml.etree import ElementTree as ET
 import numpy as np
 
 from headway.config import suggest
-from headway.drivers.rotations import Mat3
-from headway.drivers.transforms import IDENTITY, Transform, rpy_to_mat, transform
+from headway.drivers.rotations import Mat3, rpy_to_mat
+from headway.drivers.transforms import IDENTITY, Transform, transform
 from headway.errors import ConfigError
 from headway.types import Vec
 
@@ -49,6 +49,9 @@ class Shape:
 
 @dataclass(frozen=True)
 class Link:
+    """The link `name`: what it weighs, None where the file does not say it, and its collision
+    shapes."""
+
     name: str
     inertial: Inertial | None
     shapes: tuple[Shape, ...]

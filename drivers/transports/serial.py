@@ -37,7 +37,8 @@ class SerialPort:
             made = serial.Serial(
                 path, self.baud, timeout=0, write_timeout=timeout_s, exclusive=True
             )
-        except (serial.SerialException, OSError) as e:
+        except (serial.SerialException, OSError, ValueError, OverflowError) as e:
+            # The last two are for a baud rate that the adapter cannot do.
             raise _refused(self.port, path, e) from None
         self._serial = made
 

@@ -26,9 +26,13 @@ class Tcp:
             return
         try:
             made = socket.create_connection((self.host, self.port), timeout_s)
-            made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if self.send_buffer:
-                made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self.send_buffer)
+            try:
+                made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                if self.send_buffer:
+                    made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self.send_buffer)
+            except BaseException:
+                made.close()
+                raise
         except UnicodeError:
             raise no_host(self.uri) from None
         except OSError as e:

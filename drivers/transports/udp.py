@@ -29,8 +29,12 @@ class Udp:
                 self.host, self.port, type=socket.SOCK_DGRAM
             )[0]
             made = socket.socket(family, kind, proto)
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
-            made.connect(address)
+            try:
+                made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+                made.connect(address)
+            except BaseException:
+                made.close()
+                raise
         except UnicodeError:
             raise no_host(self.uri) from None
         except OSError as e:

@@ -29,8 +29,8 @@ from headway.errors import Stale
 from headway.kernels.telemetry import Scale
 from headway.types import ArmState, Frame, GripperState, OrderState, Wrench
 
-# Makes the device of a module of `headway.drivers.FOLDER` from its checked `Config`; the arguments
-# are the folder, the module, the `Config` and the context.
+# Makes a device. The arguments are the folder of `headway.drivers` (such as "arms"), the driver's
+# module in it, its checked `Config`, and the context.
 Connect = Callable[[str, ModuleType, Any, Context], Any]
 
 

@@ -94,6 +94,8 @@ class Best(config.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class Built:
+    """A built engine: its `record`, and the `plan`, which is what the library loads."""
+
     record: Record
     plan: bytes
 

@@ -4,8 +4,8 @@ any ONNX model. The folder `edge/engines/backends` is the registry of backends.
 A backend is a module with `open_engine(model, inputs, outputs) -> Engine`, `missing() -> str` (why
 it cannot run on this computer, "" when it can) and `RANK`. Its `model` is an `OnnxFile`, which was
 checked already. One that takes options names them in `TAKES`, and is given the `EngineOptions` as a
-fourth argument. One that compiles models beforehand
-also has `build`, which `headway build` calls (`headway.edge.engines.trt.backend`).
+fourth argument. One that compiles models beforehand also has `build`, which `headway build` calls
+(`headway.edge.engines.trt.backend`).
 
 "auto" is a choice per model: the backend that `headway build` measured to be fastest for this model
 with inputs of these shapes on this computer; where nothing was measured, the backend with the

@@ -82,12 +82,8 @@ class EngineOptions(config.Struct, frozen=True, kw_only=True):
 
 
 DEFAULT = EngineOptions()
-NOT_BUILT_IN = (
-    "cache",
-    "cuda_graph",
-    "budget_mb",
-    "threads",
-)  # what an engine is run with, not built with
+# The options that an engine is run with; the others are what it is built with.
+NOT_BUILT_IN = ("cache", "cuda_graph", "budget_mb", "threads")
 
 
 def built_in(options: EngineOptions) -> dict[str, object]:

@@ -95,6 +95,7 @@ class Watchdog:
             os.close(memory)
         assert self._process.stdout is not None
         if self._process.stdout.readline() != b"ready\n":
+            self.__exit__()
             raise DeviceError(
                 "wanted a watchdog process, found that it ended at once: what it printed says why"
             )

@@ -250,8 +250,9 @@ class ChunkPlayer:
         whole = math.exp(-self._decay * len(older))
         total = new * whole
         for i, one in enumerate(older):
-            # a chunk fades out in its last BLEND_S
-            w = math.exp(-self._decay * i) * min(1.0, (self._end(one) - t_ns) / (BLEND_S * NS))
+            # A chunk fades out in its last BLEND_S. One that ended before the oldest has weight 0.
+            fade = min(1.0, max(0.0, (self._end(one) - t_ns) / (BLEND_S * NS)))
+            w = math.exp(-self._decay * i) * fade
             total += w * self._raw_at(one, t_ns)
             whole += w
         mean: Vec = total / whole

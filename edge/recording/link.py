@@ -6,6 +6,7 @@ there the writer sends a byte after everything somebody may wait for, and its en
 
 from __future__ import annotations
 
+import errno
 import contextlib
 import os
 import select
@@ -72,6 +73,14 @@ class Link:
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,  # Ctrl-C reaches the loop, not the writer
             )
+        except OSError as e:
+            self._release()
+            if e.errno in (errno.EMFILE, errno.ENFILE):  # said of the run as a whole
+                raise
+            raise RecordingError(
+                f"wanted a process that writes {path}, found that none can be started "
+                f"({e.strerror}): see `ulimit -u` and the free memory"
+            ) from None
         except BaseException:
             self._release()
             raise

@@ -9,6 +9,7 @@ driver fixes, a mapping is made whole, for another robot one to be filled in.
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -152,6 +153,14 @@ def _run(path: Path, options: Options, work: Path) -> None:
         raise ConfigError(
             "wanted neither --observed nor --samples for a LeRobot checkpoint, which is compared "
             "with LeRobot over inputs drawn from its statistics: leave them out"
+        )
+    if options.exporter == "dynamo":
+        raise ConfigError(
+            "wanted --exporter torchscript for a LeRobot checkpoint, found dynamo: leave it out"
+        )
+    if not 0.0 < options.fps < math.inf:
+        raise ConfigError(
+            f"wanted --fps above 0, found {options.fps:g}: give the data set's frames a second"
         )
     with tempfile.TemporaryDirectory(prefix="headway-lerobot-") as folder:
         Path(folder, "headway").symlink_to(Path(headway.__file__).parent)

@@ -7,11 +7,13 @@ observations that were neither used to calibrate it nor to choose what of the mo
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -89,6 +91,7 @@ def quantize_command(path: Path, options: Options) -> int:
             f"wanted --choose-bar of {options.bar:g} (--bar) or more, found {options.choosing:g}: "
             "what is chosen below the bar would be refused"
         )
+    samples.require_source(options.observed, options.samples, options.count)
     source = bundle.load(path)
     if source.manifest.policy is None:
         raise ConfigError(f"wanted a policy's bundle, found {source.manifest.kind}: {path}")
@@ -112,11 +115,17 @@ def quantize_command(path: Path, options: Options) -> int:
         "bar": options.bar,
         "choose_bar": options.choosing,
         "samples": {**given.counts, "dealt": given.dealt},
-        "rows": [asdict(r) for r in rows],
+        "rows": [_plain(r) for r in rows],
         "sensitivity": made.sensitivity,
     }
-    (options.out / REPORT).write_text(json.dumps(report, indent=2) + "\n")
+    (options.out / REPORT).write_text(json.dumps(report, indent=2, allow_nan=False) + "\n")
     return 0 if any(r.kept for r in rows[1:]) else 1
+
+
+def _plain(row: Row) -> dict[str, Any]:
+    """`row` for JSON: what a precision that failed has no number for is null."""
+    found = asdict(row)
+    return {n: None if isinstance(v, float) and np.isnan(v) else v for n, v in found.items()}
 
 
 def _observations(source: bundle.Bundle, options: Options) -> list[list[Sample]]:
@@ -160,6 +169,7 @@ class _Quantizer:
             model, seen, note = self._eight_bits(kind) if kind in EIGHT_BITS else self._half(kind)
         except BundleError as e:
             print(f"{kind}: {e}")
+            self._remove_earlier(kind)
             nan = float("nan")
             return Row(kind, 0, None, nan, nan, nan, nan, False, str(e))
         files = graph.write(model, self._work / f"{kind}.onnx")
@@ -178,7 +188,17 @@ class _Quantizer:
                 files, self._options.out / kind, parity.metrics(gaps, kind)
             )
             print(f"{made.path}: written")
+        else:
+            self._remove_earlier(kind)
         return row
+
+    def _remove_earlier(self, kind: str) -> None:
+        """Remove the bundle of an earlier call in the place of one that is refused now (there is
+        one with `overwrite` alone): the table would not be about it."""
+        earlier = self._options.out / kind
+        if (earlier / bundle.MANIFEST).is_file():
+            shutil.rmtree(earlier)
+            print(f"{earlier}: the one of an earlier call is removed")
 
     def _half(self, kind: str) -> tuple[onnx.ModelProto, onnx.ModelProto, str]:
         half: halves.Half = "fp16" if kind == "fp16" else "bf16"

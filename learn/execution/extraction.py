@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from typing import Annotated
 
 import numpy as np
 import torch
+from msgspec import Meta
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from headway.config import Struct
+from headway.config import NotNegative, Struct
 from headway.errors import ConfigError
 from headway.learn.execution.descent import Descent
 from headway.learn.execution.lessons import Lesson, Singles, of_all
@@ -30,10 +32,10 @@ class Mix(Struct, frozen=True):
     `top`, the share of the policy's own decisions that is taken, by advantage; and `most`, the
     largest share of the whole weight that these may have."""
 
-    demonstration: float = 1.0
-    correction: float = 1.5
-    top: float = 0.1
-    most: float = 0.1
+    demonstration: NotNegative = 1.0
+    correction: NotNegative = 1.5
+    top: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.1
+    most: Annotated[float, Meta(ge=0.0, lt=1.0)] = 0.1
 
 
 class HeadFit(Struct, frozen=True):

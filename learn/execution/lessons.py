@@ -16,6 +16,7 @@ from headway.edge.control.result import INTERRUPTED
 from headway.edge.guard.reasons import Reason
 from headway.errors import RecordingError
 from headway.kernels.telemetry import Scale
+from headway.learn.pro.examples import ticks_per_step
 from headway.learn.rollout import DEMONSTRATION, ORACLE, POLICY, Rollout
 
 Floats = NDArray[np.float64]
@@ -132,11 +133,15 @@ def lesson(rollout: Rollout) -> Lesson:
 
 
 def watched(rollout: Rollout) -> Lesson:
-    """As `lesson`, for a rollout that is only watched, and may be without decisions."""
+    """As `lesson`, for a rollout that is only watched, and may be without decisions. Also raises
+    RecordingError for one whose ticks do not come at a multiple of the head's rate, or that is
+    shorter than one step of the head."""
     rows, facts = rollout.rows, rollout.facts
     where = _named(rollout)
     try:
         hz, pro_hz = float(facts["hz"]), float(facts["pro_hz"])
+        if not (0.0 < hz < np.inf and 0.0 < pro_hz < np.inf):
+            raise ValueError(f"{hz:g} and {pro_hz:g} Hz")
     except (KeyError, ValueError) as e:
         raise RecordingError(
             f"{where}: wanted `hz` and `pro_hz` among its facts, found none that are read ({e}): "
@@ -144,7 +149,17 @@ def watched(rollout: Rollout) -> Lesson:
         ) from None
     scale = Scale.from_json(facts.get("scale"), where)
     made = rollout.decisions
-    every = round(hz / pro_hz)
+    every = ticks_per_step(hz, pro_hz)
+    if every is None:
+        raise RecordingError(
+            f"{where}: wanted ticks at a multiple of the head's {pro_hz:g} Hz, found {hz:g} Hz: "
+            "leave the recording out, or record with a loop whose rate is such a multiple"
+        )
+    if len(rows) < every:
+        raise RecordingError(
+            f"{where}: wanted at least one step of the head, {every} ticks, found {len(rows)}: "
+            "leave the recording out"
+        )
     features, mask = kernels.batch(rows, scale, hz, every)
     ends = (np.arange(len(features)) + 1) * every - 1
     first = int(rows["t_ns"][0])

@@ -16,13 +16,15 @@ import msgspec
 import numpy as np
 
 from headway.edge.policy.kinds.bundle import open_policy
-from headway.errors import ConfigError, HeadwayError, of_file
+from headway.errors import ConfigError, HeadwayError, OutputError, of_file
+from headway.kernels import spec
 from headway.learn.execution import critic, extraction, store, values
 from headway.learn.execution.base import Base
 from headway.learn.execution.lessons import Lesson, lesson, of_all
 from headway.learn.execution.process_bundle import save_head
 from headway.learn.execution.settings import Learning
 from headway.learn.files import first_of_each
+from headway.learn.rollout import POLICY
 from headway.learn.rollout_recorded import of_recording
 from headway.tools.flags import beside
 from headway.tools.score.identity import sha256_of
@@ -44,32 +46,37 @@ def look(paths: Sequence[Path], base: Base, kept: Path, tell: Tell) -> Found:
     """The lessons in the recordings `paths`, as the eyes of `base` see them; the folder `kept` has
     those that were looked at before. A recording that cannot be read, or has no decisions that can
     be learned from, is left out. So is a copy of another one: a head would be judged by what it was
-    taught."""
+    taught. Raises OutputError where a lesson cannot be written into `kept`."""
     lessons, left_out = [], []
     digests = [sha256_of(path) for path in paths]
     once = first_of_each(digests)
     policy = open_policy(str(base.folder))
-    for n, i in enumerate(once):
-        path, digest = paths[i], digests[i]
-        tell("looking at recordings", n / len(once))
-        try:
-            name = _name(path, digest, base)
-            if (kept / name).exists():
-                found = store.load_lesson(kept / name)
-            else:
-                found = lesson(of_recording(path, policy, to_latent=base.to_latent))
-                store.save_lesson(kept / name, found)
-            lessons.append(replace(found, sha256=digest))
-        except HeadwayError as e:
-            left_out.append(of_file(path, e))
-    policy.engine.close()
+    try:
+        for n, i in enumerate(once):
+            path, digest = paths[i], digests[i]
+            tell("looking at recordings", n / len(once))
+            try:
+                name = _name(path, digest, base)
+                if (kept / name).exists():
+                    found = store.load_lesson(kept / name)
+                else:
+                    found = lesson(of_recording(path, policy, to_latent=base.to_latent))
+                    store.save_lesson(kept / name, found)
+                lessons.append(replace(found, sha256=digest))
+            except OutputError:  # a full disk is not about this recording
+                raise
+            except HeadwayError as e:
+                left_out.append(of_file(path, e))
+    finally:
+        policy.engine.close()
     return Found(lessons, left_out, len(paths) - len(once))
 
 
 def _name(path: Path, digest: str, base: Base) -> str:
-    """Of the lesson in the recording `path`, which follows from its content, of which `digest` is
-    the SHA-256, its flags and the eyes."""
-    made = sha256(f"{digest} {base.eyes}".encode())
+    """The name of the file that keeps the lesson in the recording `path`. It follows from the
+    recording's content, of which `digest` is the SHA-256, from its flags, the eyes, and the
+    definition of PRO's features."""
+    made = sha256(f"{digest} {base.eyes} {spec.spec_hash()}".encode())
     if beside(path).exists():
         made.update(beside(path).read_bytes())
     return f"{made.hexdigest()[:32]}.npz"
@@ -90,7 +97,7 @@ def improve(
     )  # fmt: skip
     advantage = None
     if arm.credit != "demonstrations":
-        if not (source == 0).any():
+        if not (source == POLICY).any():
             raise ConfigError(
                 "wanted recordings in which the policy drove, found demonstrations and corrections "
                 "alone: there is nothing of its own to learn from; take the arm B0"

@@ -16,7 +16,7 @@ import time
 import traceback
 from typing import Any
 
-from headway.errors import DeviceError, Missing
+from headway.errors import ConfigError, DeviceError, Missing
 from headway.learn.executors.executor import Call, Done, Executor, Failed, Lost, News, Told, failure
 
 LOCAL = "local"
@@ -27,7 +27,10 @@ REACH_S = 5.0  # to reach the cluster [s]
 def connect(address: str = LOCAL, slots: int | None = None) -> Executor:
     """An executor on the cluster at `address`, such as 10.0.0.5:6379 or ray://10.0.0.5:10001, or,
     for "local", on one that is started on this computer. `slots`: calls at a time [the cluster's
-    cores]. Raises Missing without Ray, DeviceError where there is no cluster."""
+    cores]. Raises ConfigError for fewer than one, Missing without Ray, DeviceError where there is
+    no cluster."""
+    if slots is not None and slots < 1:
+        raise ConfigError(f"wanted at least one worker, found {slots}: name a number")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # before the import: it would phone home
     # Tasks that want no accelerator leave the variables that hide or show them alone.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")

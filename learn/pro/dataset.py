@@ -170,14 +170,9 @@ def load(
 ) -> list[Example]:
     """The labelled episodes in the files and folders `paths`, by the mapping file at
     `mapping_path`, in steps of `hz` [Hz] (None: see `logs`). `progress` is called with the share
-    that is done. Raises ConfigError, RecordingError: see `logs`."""
-    found = logs(paths, load_mapping(mapping_path), hz)
-    out = []
-    for i, log in enumerate(found.logs):
-        out.append(log.example())
-        if progress is not None:
-            progress((i + 1) / len(found.logs))
-    return out
+    that is done. Files that cannot be read are left out; `logs` says which. Raises ConfigError,
+    RecordingError: see `logs`."""
+    return logs(paths, load_mapping(mapping_path), hz).examples(progress)
 
 
 @dataclass(frozen=True)
@@ -188,15 +183,23 @@ class Logs:
     wrong: list[str]
     notes: list[str]
 
+    def examples(self, progress: Progress | None = None) -> list[Example]:
+        """The labelled steps of all episodes; `progress` is called with the share that is done."""
+        out = []
+        for i, log in enumerate(self.logs):
+            out.append(log.example())
+            if progress is not None:
+                progress((i + 1) / len(self.logs))
+        return out
+
 
 def logs(paths: Sequence[Path], mapping: Mapping, hz: float | None = None) -> Logs:
     """The episodes in the files and folders `paths`, in steps of `hz` [Hz].
 
     Without `hz` the steps are as many a second as the slowest file has samples, at most
     `FASTEST_HEAD_HZ`. Ticks are at each file's own rate, rounded to a multiple of that, or as the
-    mapping's `time.rate_hz` says. Files that
-    cannot be read are left out and named in `wrong`. Raises ConfigError where nothing is left, and
-    where the mapping tells nothing to learn."""
+    mapping's `time.rate_hz` says. Files that cannot be read are left out and named in `wrong`.
+    Raises ConfigError where nothing is left, and where the mapping tells nothing to learn."""
     telling = tells(mapping)
     if not (telling.failures or telling.retries or telling.outcomes):
         raise ConfigError(

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 FLAGS = ("completion", "risk", "unstable")  # targets that are 0 or 1, by the names in `Example`
 TARGETS = (*FLAGS, "time_to_go")
+RATE_TOLERANCE = 0.02  # steps at a rate that differs by less than this share are those of the head
 
 
 @dataclass(frozen=True)
@@ -53,3 +54,10 @@ class Example:
 
     def __len__(self) -> int:
         return len(self.t)
+
+
+def ticks_per_step(tick_hz: float, head_hz: float) -> int | None:
+    """How many ticks, which come at `tick_hz` [Hz], make one step of a head at `head_hz` [Hz]. None
+    where no number of ticks makes steps at that rate."""
+    every = max(1, round(tick_hz / head_hz))
+    return every if abs(tick_hz / every / head_hz - 1) <= RATE_TOLERANCE else None

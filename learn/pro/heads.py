@@ -16,11 +16,10 @@ from headway.edge.engines.engine import Engine, open_engine
 from headway.edge.pro.operator import OUTPUTS
 from headway.errors import BundleError, SpecMismatch
 from headway.kernels import spec
-from headway.learn.pro.examples import Example
+from headway.learn.pro.examples import RATE_TOLERANCE, Example
 
 Signals = dict[str, NDArray[Any]]  # by name of OUTPUTS, each (n,)
 FOLDS = "folds/folds.json"
-RATE_TOLERANCE = 0.02  # steps at a rate that differs by less than this share are those of the head
 
 
 class Fold(Struct, frozen=True):

@@ -16,6 +16,7 @@ from headway.edge.guard.reasons import Reason
 from headway.errors import RecordingError
 from headway.kernels import feature_stream
 from headway.kernels.telemetry import Scale, of_recording
+from headway.learn.pro.examples import ticks_per_step
 from headway.mcaplog import Recording, open_recording
 from headway.tools.recorded import events_of, result_of
 
@@ -81,16 +82,17 @@ def sequence(
 ) -> Labelled | None:
     """The labelled episode in `recording`, whose file is `path`, at `head_hz` [Hz] for a head that
     knows `tasks`. None without an outcome, as after an interruption. Raises RecordingError for
-    fewer ticks a second than `head_hz`."""
+    ticks that do not come at a multiple of `head_hz`."""
     result = result_of(recording)
     if result is None or result.success is None:
         return None
     rows = of_recording(recording.rows("/telemetry"))
-    every = round(float(recording.metadata["hz"]) / head_hz)
-    if every < 1:
+    hz = float(recording.metadata["hz"])
+    every = ticks_per_step(hz, head_hz)
+    if every is None:
         raise RecordingError(
-            f"{path}: wanted at least {head_hz:g} ticks a second for the head, found "
-            f"{recording.metadata['hz']}: train one with a lower `head_hz`"
+            f"{path}: wanted ticks at a multiple of the head's {head_hz:g} Hz, found {hz:g} Hz: "
+            "train a head with a `head_hz` that divides it"
         )
     features, mask, at = features_of(recording, every, tasks)
     t = rows["t_ns"][at].astype(np.float64) / NS

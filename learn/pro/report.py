@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
+from scipy.stats import rankdata
 
 from headway.edge.pro.risk import conformal_index, fewest_successes
 from headway.learn.pro.recordings import Labelled
@@ -159,7 +160,8 @@ def _order(console: Console, test: Judged) -> dict[str, float]:
 
 
 def _spearman(values: NDArray[Any]) -> float:
+    """Spearman's rank correlation of `values` (n,) with time, where equal values share their mean
+    rank; 0 where all are equal."""
     if np.ptp(values) == 0:
         return 0.0
-    ranks = np.argsort(np.argsort(values)).astype(float)
-    return float(np.corrcoef(ranks, np.arange(len(values)))[0, 1])
+    return float(np.corrcoef(rankdata(values), np.arange(len(values)))[0, 1])

@@ -19,6 +19,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ from headway import bundle as bundles
 from headway.bundle import Bundle
 from headway.errors import BundleError, ConfigError
 from headway.kernels import spec
-from headway.learn.files import first_of_each
+from headway.learn.files import first_of_each, write_bytes
 from headway.learn.pro import augment, calibration, dataset, fit, tune
 from headway.learn.pro.calibration import EARLY_ALARMS, Summary
 from headway.learn.pro.dataset import Log
@@ -128,7 +129,7 @@ def train_command(
         net.calibrate(scale.slope, scale.shift)
     risk = [scale(a)[:, FLAGS.index("risk")] for a in logits]
     said = calibration.summary(data.examples, risk)
-    _say_summary(console, said, data)
+    _say_summary(console, said)
     made = save(
         options.out, head, of_folds, _folds(data), calibration.peaks(data.examples, risk),
         _facts(data, names, head, said, options),
@@ -224,10 +225,10 @@ class _Kept:
         return out.parent / f".{out.name}.train"
 
     def teach(self, teach: Teach, progress: Progress) -> list[Any]:
-        """A network for each fold, taught without it, and one that was taught everything."""
+        """A network for each fold, taught without it, and one that was taught everything. Raises
+        OutputError where one cannot be kept."""
         nets = []
         folder = self.folder(self._out)
-        folder.mkdir(parents=True, exist_ok=True)
         for fold in (*range(self._data.folds), None):
             what = "head" if fold is None else f"fold {fold + 1}/{self._data.folds}"
             bar = progress.add_task(what, total=1.0)
@@ -240,10 +241,9 @@ class _Kept:
             def show(share: float, bar: Any = bar) -> None:
                 progress.update(bar, completed=share)
 
-            nets.append(teach(self._data.taught_without(fold), show))
-            part = path.with_suffix(".part")
-            torch.save(nets[-1], part)
-            part.replace(path)
+            net = teach(self._data.taught_without(fold), show)
+            write_bytes(path, partial(torch.save, net))
+            nets.append(net)
         return nets
 
 
@@ -327,7 +327,7 @@ def _say_data(
         console.print(escape(line), soft_wrap=True)
 
 
-def _say_summary(console: Any, said: Summary, data: Data) -> None:
+def _say_summary(console: Any, said: Summary) -> None:
     hits, of = said.hits
     console.print(f"held-out episodes: AUROC of risk by step {said.auroc:.3f}")
     if not of:

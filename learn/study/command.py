@@ -117,7 +117,8 @@ def _executor(options: Options) -> Executor:
         return on_ray.connect(options.ray, options.workers)
     from headway.learn.executors import processes
 
-    return processes.connect(options.workers or len(os.sched_getaffinity(0)))
+    every = len(os.sched_getaffinity(0))
+    return processes.connect(every if options.workers is None else options.workers)
 
 
 @contextmanager

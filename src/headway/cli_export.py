@@ -39,9 +39,10 @@ def export(
         robot: a robot model as for `headway robot`, whose joints the mapping is to use.
         observed: recordings, or folders of them, whose observations the models are compared on.
         samples: .npz file with an array of inputs to compare them on, for each input by name.
-        count: how many samples are compared.
+        count: how many samples are compared at most; of a LeRobot checkpoint at most 4.
         bar: largest difference that is accepted, in the network's own units.
-        exporter: PyTorch's exporter to ONNX [dynamo; torchscript for LeRobot's ACT].
+        exporter: PyTorch's exporter to ONNX [dynamo for a module, torchscript for a LeRobot
+            checkpoint, which takes no other].
         folder: where Python looks for the source's module first.
         python: Python of the environment that LeRobot is installed in [this one].
         fps: frames a second of the data that a LeRobot policy was trained on.

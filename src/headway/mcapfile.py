@@ -305,10 +305,15 @@ def unpack(fd: int, piece: Piece) -> bytes:
 
 
 def _decompress(compression: str, packed: bytes, size: int) -> bytes:
+    """The bytes in `packed`, of which there are `size`: not many more are ever taken into memory.
+    Raises ValueError for damaged ones."""
     if compression == "zstd":
         import zstandard
 
         try:
+            said = zstandard.frame_content_size(packed)  # what it says, the decompressor allocates
+            if said > size:
+                raise ValueError(f"a chunk of {size} bytes that holds {said}")
             return zstandard.ZstdDecompressor().decompress(packed, max_output_size=size)
         except zstandard.ZstdError as e:
             raise ValueError(str(e)) from None
@@ -316,7 +321,8 @@ def _decompress(compression: str, packed: bytes, size: int) -> bytes:
         import lz4.frame  # type: ignore[import-untyped]
 
         try:
-            return bytes(lz4.frame.decompress(packed))
+            opened = lz4.frame.LZ4FrameDecompressor()
+            return bytes(opened.decompress(packed, max_length=size + 1))
         except RuntimeError as e:
             raise ValueError(str(e)) from None
     if compression:

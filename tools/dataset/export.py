@@ -128,16 +128,19 @@ def beside(out: Path, overwrite: bool) -> Iterator[Path]:
         ) from None
     try:
         yield part
-        old = None
+        old = part.with_suffix(".old")
         if target.exists():
-            old = part.with_suffix(".old")
             target.rename(old)
-        part.rename(target)
-        if old is not None:
-            shutil.rmtree(old)
+        try:
+            part.rename(target)
+        except BaseException:
+            if old.exists():
+                old.rename(target)
+            raise
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def check_free(target: Path, out: Path, overwrite: bool) -> None:

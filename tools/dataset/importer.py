@@ -15,8 +15,8 @@ from headway.tools import flags
 from headway.tools.dataset import layout
 from headway.tools.dataset.export import INCOMPLETE, progress_bar
 from headway.tools.dataset.packages import need
-from headway.tools.dataset.reader import Dataset, StoredEpisode
-from headway.tools.dataset.restore import identity, restore, topic_of
+from headway.tools.dataset.reader import Dataset
+from headway.tools.dataset.restore import EPISODE, INFO_SHA256, identity, restore, topic_of
 from headway.tools.dataset.robot import Meaning, meaning_of
 
 
@@ -32,10 +32,11 @@ def import_command(
     """Write every episode of the data set in `folder` as a recording to the folder `out`.
     `joint_unit`: of the joints in a data set of others, None where it is not known; `images`: also
     what the cameras saw; `overwrite`: replace recordings. It can be interrupted and started again:
-    recordings that are complete are kept.
+    complete recordings that were made with the same options are kept.
 
-    Returns 0, or 1 when an episode was left out. Raises Missing without the packages, ConfigError,
-    and RecordingError for a folder that is no data set, or where no episode can be imported."""
+    Returns 0, or 1 when an episode was left out. Raises Missing without the packages, ConfigError
+    for options that do not fit and for other files at `out`, and RecordingError for a folder that
+    is no data set, or where nothing can be written."""
     console = console or Console()
     need("pyarrow.parquet")
     data = Dataset(folder)
@@ -54,7 +55,8 @@ def import_command(
         for episode in data.episodes:
             path = out / f"episode_{episode.index:06d}.mcap"
             try:
-                if overwrite or not _is_there(path, data, episode):
+                facts = identity(data, episode, meaning, images=images)
+                if overwrite or not _is_there(path, facts):
                     part = path.with_name(f".{path.name}.part")
                     try:
                         restore(data, episode, meaning, part, images=images)
@@ -86,19 +88,23 @@ def import_command(
     return INCOMPLETE if failed else 0
 
 
-def _is_there(path: Path, data: Dataset, episode: StoredEpisode) -> bool:
-    """Whether the recording of `episode` is at `path`. Raises ConfigError for another one there."""
+def _is_there(path: Path, facts: dict[str, str]) -> bool:
+    """Whether the recording with the identity `facts` is at `path`. Raises ConfigError for another
+    file there."""
     if not path.exists():
         return False
     try:
         found = open_recording(path).metadata
     except RecordingError:
         found = {}
-    if identity(data, episode).items() <= found.items():
+    wrong = [key for key, value in facts.items() if found.get(key) != value]
+    if not wrong:
         return True
+    same = facts[INFO_SHA256] == found.get(INFO_SHA256) and facts[EPISODE] == found.get(EPISODE)
+    what = "the same episode, imported with other options," if same else "another file"
     raise ConfigError(
-        f"wanted room for episode {episode.index}, found another file at {path}: choose another "
-        "--out, or give --overwrite to replace it"
+        f"wanted room for episode {facts[EPISODE]}, found {what} at {path}: choose another --out, "
+        "or give --overwrite to replace it"
     )
 
 

@@ -30,16 +30,26 @@ from headway.tools.dataset.reader import Dataset, StoredEpisode, StoredFrames
 from headway.tools.dataset.robot import Meaning
 from headway.wire import Rows
 
-# In the metadata of a restored recording: which data set and episode it is from, and the rate that
-# it was recorded at first.
+# In the metadata of a restored recording: which data set and episode it is from, the size of the
+# data set's unit of joints [rad] ("" where that is not known), whether images came along, and the
+# rate that it was recorded at first.
 INFO_SHA256, EPISODE, RECORDED_HZ = "dataset_sha256", "dataset_episode", "recorded_hz"
+JOINT_UNIT, WITH_IMAGES = "dataset_joint_unit", "dataset_images"
 _EVEN = 1e-3  # how far [s] stamps may be from whole frames to count as such
 
 
-def identity(data: Dataset, episode: StoredEpisode) -> dict[str, str]:
-    """What tells whether a recording is of this episode."""
+def identity(
+    data: Dataset, episode: StoredEpisode, meaning: Meaning, *, images: bool
+) -> dict[str, str]:
+    """What tells whether a recording is of this episode, read with this `meaning` and with or
+    without `images`: another unit of the joints makes another recording."""
     info = (data.folder / layout.INFO).read_bytes()
-    return {INFO_SHA256: hashlib.sha256(info).hexdigest(), EPISODE: str(episode.index)}
+    return {
+        INFO_SHA256: hashlib.sha256(info).hexdigest(),
+        EPISODE: str(episode.index),
+        JOINT_UNIT: repr(meaning.factor) if meaning.joints else "",
+        WITH_IMAGES: "yes" if images else "no",
+    }
 
 
 def restore(
@@ -72,7 +82,8 @@ def restore(
             channels.append(
                 Channel(f"/camera/{name}/calibration", kind="calibration", frame_id=name)
             )
-    facts = _facts(data, frames, meaning, known, times) | identity(data, episode)
+    facts = _facts(data, frames, meaning, known, times)
+    facts |= identity(data, episode, meaning, images=images)
     run = known.run if known is not None else {}
     with Recorder(path, channels, metadata=facts, run=run, lossless=True, overwrite=True) as log:
         pictures = {name: data.images(episode, name) for name in cameras}

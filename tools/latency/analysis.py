@@ -104,7 +104,7 @@ def analyse_recording(recording: Recording, late_us: float | None = None) -> Lat
         adopted = chunks["t_ns"] if chunks is not None else np.zeros(0, np.int64)
         late = late_ticks(rows, period, threshold, adopted)
         lateness = line("lateness", late_ns(rows, period))
-        jitter = _jitter(rows, period)
+        jitter = _jitter(rows)
     motion, why = _motion(recording, rows, wall)
     try:
         inside = commands(recording, hz)
@@ -128,7 +128,7 @@ def _environment(metadata: dict[str, str]) -> dict[str, str]:
     return {k[len(prefix) :]: v for k, v in metadata.items() if k.startswith(prefix)}
 
 
-def _jitter(rows: Rows, period: int) -> Line | None:
+def _jitter(rows: Rows) -> Line | None:
     if len(rows) < 2:
         return None
     begun = rows["begun"] if has(rows, "begun") else rows["t_ns"] + rows["late"]

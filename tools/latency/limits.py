@@ -19,9 +19,10 @@ _NAMES = ("position", "velocity", "acceleration", "jerk")
 
 @dataclass(frozen=True)
 class Commands:
-    """Of `n` commands, `outside` counts those that broke a limit, by the limit's name. `most` is
-    the largest share of each limit that was used; position has none, because a share of a position
-    range means nothing."""
+    """Of `n` commands, `outside` counts those that broke a limit, by the limit's name; a command
+    that is not finite counts as one outside the position limits. `most` is the largest share of
+    each limit that was used; position has none, because a share of a position range means
+    nothing."""
 
     n: int
     outside: dict[str, int]
@@ -74,5 +75,6 @@ def commands(recording: Recording, hz: float) -> Commands | None:
         # The largest difference that rounding of the positions alone can cause.
         noise = 2.0**order * 2.0**-52 * np.abs(q).max() * hz**order
         outside[name] = int((found > limit * _ROUND + noise).any(axis=1).sum())
-        most[name] = float((found / limit).max())
+        share = found / limit
+        most[name] = float(np.max(share, initial=0.0, where=~np.isnan(share)))
     return Commands(len(q) - 3, outside, most)

@@ -18,6 +18,7 @@ SUCCESS = ("success", "succeeded", "successful", "ok", "done", "pass", "true", "
 OUTCOMES = ("success", "is_success", "task_success", "outcome", "label", "result")
 SESSIONS = ("session", "operator", "date", "day", "collector", "building", "env")
 EVENTS = ("event", "events", "fault", "error", "status", "message", "data")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # what a comment in TOML may not have
 TIMES = re.compile(r"time|start|stamp|_t$")  # names of times of events
 # Fields that most files could have: what a person has to know to map them.
 WANTS = {
@@ -69,7 +70,14 @@ def mapping_text(
             lines += ["", f"# [channels.{field}]", *(f"# {w}" for w in hint or wants)]
     lines += ["", *_outcome(found.entries), *_session(found), *_events(found.entries)]
     lines += _left(found, taken)
-    return "\n".join(lines).rstrip() + "\n"
+    return "\n".join(map(_one_line, lines)).rstrip() + "\n"
+
+
+def _one_line(text: str) -> str:
+    """`text` as one line of TOML: names of files and keys may have characters that a comment may
+    not have, which become spaces, or that are no text, which become escapes."""
+    shown = _CONTROL.sub(" ", text)
+    return shown.encode("utf-8", "backslashreplace").decode()
 
 
 def _time(found: Survey, taken: Sequence[Guess]) -> list[str]:
@@ -107,7 +115,8 @@ def _place(guess: Guess) -> str:
 
 
 def _line(key: str, value: Any, why: str) -> str:
-    text = f"{key} = {json.dumps(value, ensure_ascii=False)}"
+    shown = json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # as TOML wants it
+    text = f"{key} = {shown}"
     return f"{text:<{COLUMN}} # {why}" if why else text
 
 

@@ -48,7 +48,7 @@ KINDS = {
     "overrun": "one tick takes FOR seconds (0.05)",
     "sigterm": "the run is asked to end, as by SIGTERM",
 }
-_DEVICES = {"ft": "F/T sensor", "camera": "camera"}  # devices that a run may lack
+_DEVICES = {"arm": "arm", "ft": "F/T sensor", "camera": "camera"}  # whose faults begin with that
 _USUAL_S = {"policy_late": 0.5, "overrun": 0.05}
 _USUAL = re.compile(r" \([\d.]+\)$")  # the number in KINDS that counts where none was asked for
 _FORM = re.compile(r"(?P<kind>\w+)@(?P<at>[\d.]+)s?(:(?P<span>[\d.]+)s?)?")
@@ -180,21 +180,22 @@ class Faults:
                 camera.source = FaultySource(camera.source, "camera", self)
 
     def attach(self, loop: Loop) -> None:
-        """Wrap the loop's worker in a FaultyWorker, and observe the loop. Raises ConfigError for
-        faults of a device or policy that this run does not have."""
+        """Wrap the loop's worker, if it has one, in a FaultyWorker, and observe the loop. Raises
+        ConfigError for faults of a device or policy that this run does not have; those of the loop
+        itself (overrun, sigterm) happen where it asks its policy."""
         if not self.wanted:
             return
-        there = {"ft": loop.station.ft is not None, "camera": bool(loop.station.cameras)}
-        worker = loop.worker
+        station, worker = loop.station, loop.worker
+        there = {"arm": True, "ft": station.ft is not None, "camera": bool(station.cameras)}
         for one in self.wanted:
-            if worker is None or not there.get(one.kind.partition("_")[0], True):
-                lacks = "policy" if worker is None else _DEVICES[one.kind.partition("_")[0]]
+            subject = one.kind.partition("_")[0]
+            if not there.get(subject, worker is not None):
                 raise ConfigError(
                     f"--inject {one.kind}: this run has nothing that could fail so, there is no "
-                    f"{lacks}: leave it out, or configure one"
+                    f"{_DEVICES.get(subject, 'policy')}: leave it out, or configure one"
                 )
-        assert worker is not None
-        loop.worker = FaultyWorker(worker, self, loop)
+        if worker is not None:
+            loop.worker = FaultyWorker(worker, self, loop)
         loop.observer = self
 
 
@@ -241,7 +242,9 @@ class FaultyWorker:
     def __init__(self, worker: Worker, faults: Faults, loop: Loop) -> None:
         self._worker, self._faults, self._loop = worker, faults, loop
         self.about = worker.about
+        self._process = worker if isinstance(worker, ProcessWorker) else None
         self._late: list[tuple[int, Ready]] = []
+        self._stopped: int | None = None  # the process that `policy_hang` has stopped
 
     @property
     def trouble(self) -> str:
@@ -252,17 +255,22 @@ class FaultyWorker:
         self._worker.reset(instruction)
 
     def submit(self, obs: Observation) -> None:
-        process = self._worker if isinstance(self._worker, ProcessWorker) else None
+        process = self._process
         for kind, number in (("policy_hang", signal.SIGSTOP), ("policy_kill", signal.SIGKILL)):
             if process is not None and self._faults.first(kind):
-                with contextlib.suppress(ProcessLookupError):  # the fault before has ended it
-                    os.kill(process.pid, number)
+                _signal(process.pid, number)
+                if number == signal.SIGSTOP:
+                    self._stopped = process.pid
             if process is None and self._faults.active(kind):
                 return
         self._worker.submit(obs)
 
     def take(self, now_ns: int) -> Ready | None:
         faults = self._faults
+        if self._stopped is not None and not faults.active("policy_hang"):
+            if self._process is not None and self._process.pid == self._stopped:
+                _signal(self._stopped, signal.SIGCONT)  # else another one was started since
+            self._stopped = None
         if faults.first("sigterm"):
             self._loop.stop_requested = True  # as the handler of the signal does
         if one := faults.first("overrun"):
@@ -284,6 +292,12 @@ class FaultyWorker:
 
     def close(self) -> None:
         self._worker.close()
+
+
+def _signal(pid: int, number: int) -> None:
+    """Send a signal to the policy's process, which another fault may have ended already."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
 
 
 def _with_q(ready: Ready, q: Any) -> Ready:

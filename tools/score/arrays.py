@@ -22,7 +22,7 @@ from headway.tools.score.table import Table
 from headway.types import Vec
 
 # What NumPy and zipfile raise for files that are damaged, or that are no .npz.
-_UNREADABLE = (
+UNREADABLE = (
     OSError, ValueError, EOFError, KeyError, TypeError, AttributeError, zipfile.BadZipFile,
     zlib.error, NotImplementedError,
 )  # fmt: skip
@@ -146,7 +146,7 @@ class ArrayTable(Arrays):
             raise RecordingError(
                 f"wanted telemetry at {path}, found none: check the path"
             ) from None
-        except _UNREADABLE as e:
+        except UNREADABLE as e:
             raise self._unreadable(e) from None
         super().__init__(path, self._file.files, time)
 
@@ -160,6 +160,6 @@ class ArrayTable(Arrays):
         self.require(key)
         try:
             array: NDArray[Any] = self._file[key]
-        except _UNREADABLE as e:
+        except UNREADABLE as e:
             raise self._unreadable(e, f" in `{key}`") from None
         return array

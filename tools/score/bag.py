@@ -281,8 +281,14 @@ class Bag:
         topic = self._topic(topic)
         out: list[int] = []
         for _, message, _ in self._messages(topic):
-            values = messages.numbers(self._value(topic, message, key))
-            out += [round(float(v) * self._unit) for v in values]
+            value = self._value(topic, message, key)
+            try:
+                out += [round(float(v) * self._unit) for v in messages.numbers(value)]
+            except (TypeError, ValueError, OverflowError):
+                raise RecordingError(
+                    f"{self.path}: {topic}: wanted times as numbers at `{key}`, found "
+                    f"{value!r:.60}: check the key"
+                ) from None
         return np.array(out, np.int64)
 
     def words(self, key: str, topic: str | None) -> Iterator[tuple[int | None, str]]:

@@ -142,7 +142,7 @@ class LeRobotTable(Table):
 
     def _column(self, batch: Any, key: str) -> NDArray[Any]:
         """The values of a column, (m, k). Raises RecordingError where they are no numbers."""
-        from pyarrow import types
+        from pyarrow import compute, types
 
         column, rows = batch.column(key), batch.num_rows
         kind = column.type
@@ -151,17 +151,19 @@ class LeRobotTable(Table):
                 raise RecordingError(
                     f"{self._data}: wanted values in each row of `{key}`, found none"
                 )
+            if not types.is_fixed_size_list(kind) and len(column):
+                sizes = compute.min_max(compute.list_value_length(column)).as_py()
+                if sizes["min"] != sizes["max"]:
+                    raise RecordingError(
+                        f"{self._data}: wanted the same number of values in every row of `{key}`, "
+                        f"found {sizes['min']} to {sizes['max']}"
+                    )
             column = column.flatten()
             kind = column.type
         number = types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)
         if not (number or types.is_timestamp(kind)):
             raise RecordingError(
                 f"{self._data}: wanted numbers in `{key}`, found {kind}: choose another key"
-            )
-        if len(column) % rows:
-            raise RecordingError(
-                f"{self._data}: wanted the same number of values in every row of `{key}`, found "
-                f"{len(column)} in {rows} rows"
             )
         if column.null_count:
             column = column.cast("float64")

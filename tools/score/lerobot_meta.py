@@ -126,7 +126,7 @@ def _rows(path: Path, what: str, major: int) -> list[dict[str, Any]]:
         if what == "tasks" and not file.is_file():
             return []
         try:
-            lines = file.read_text(encoding="utf-8").splitlines()
+            lines = file.read_text(encoding="utf-8").split("\n")  # a text may hold other line ends
         except (OSError, UnicodeDecodeError) as e:
             raise RecordingError(f"{file}: wanted the {what} of a data set, {e}") from None
         return [_parsed(file, line) for line in lines if line.strip()]

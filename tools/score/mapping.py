@@ -113,12 +113,12 @@ class Limits(config.Struct, frozen=True):
     """The limits of the arm, of each joint or one for all; what is None is taken from `DEFAULTS` or
     from those of `Scale`."""
 
-    unit: Literal["rad", "deg"] = "rad"
+    unit: Literal["rad", "deg"] = "rad"  # of all angles here: `dq_max` is in it per second
     q_min: _Angle | list[_Angle] | None = None
     q_max: _Angle | list[_Angle] | None = None
     dq_max: Positive | list[Positive] | None = None
     tau_max: Positive | list[Positive] | None = None  # [Nm]
-    q_tol: Positive | None = None
+    q_tol: Positive | None = None  # an error of this size between `q_ref` and `q` counts as 1
     v_max: Positive | None = None  # [m/s]
     stroke: Positive | None = None  # [m]
     force_max: Positive | None = None  # [N]
@@ -278,6 +278,8 @@ def scale_of(limits: Limits, joints: int, where: str) -> tuple[Scale, list[str]]
         values[name] = np.full(joints, array * factor)
     scale = Scale(values["q_min"], values["q_max"], values["dq_max"], values["tau_max"])
     single = {n: getattr(limits, n) for n in ("q_tol", "v_max", "stroke", "force_max")}
+    if limits.q_tol is not None:
+        single["q_tol"] = limits.q_tol * ANGLE[limits.unit]
     assumed += [f"{n} = {getattr(scale, n):g}" for n, v in single.items() if v is None]
     return replace(scale, **{n: v for n, v in single.items() if v is not None}), assumed
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from headway.edge.pro.operator import SIGNALS
 from headway.errors import RecordingError
 from headway.kernels import spec
+from headway.tools.score.arrays import UNREADABLE
 from headway.tools.score.files import Episode
 from headway.tools.score.samples import BLOCK
 from headway.tools.score.scoring import Scored
@@ -255,7 +256,7 @@ def _source(path: Path) -> str | None:
     if not os.path.exists(path):
         return None
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             return str(file["source"]) if "source" in file.files else ""
-    except (OSError, ValueError, zipfile.BadZipFile, KeyError):
+    except UNREADABLE:
         return ""

@@ -206,7 +206,7 @@ class FoxgloveServer:
                 }
             else:
                 client.say("status", level=WARNING, message=f"{op}: this view can only be watched")
-        except (ValueError, KeyError, TypeError) as e:
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as e:
             client.say(
                 "status", level=ERROR, message=f"wanted a message of the protocol, found {e!r}"
             )

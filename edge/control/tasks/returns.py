@@ -135,7 +135,7 @@ class Returns:
             self._line, self.read = order.line, False
             if self.phase == Phase.RETREAT:
                 self.phase = Phase.APPROACH
-        elif order.instruction != self.instruction or order.barcode == 1.0:
+        elif (order.instruction or None) != self.instruction or order.barcode == 1.0:
             self.read = True
         self.instruction = order.instruction or None
 

@@ -25,7 +25,7 @@ from headway.edge.engines.trt import api, dla, graph, refit
 from headway.edge.engines.trt.build import Plan, Progress, Stop, build, build_in_thread, profiles
 from headway.edge.engines.trt.graph import Prepared
 from headway.edge.engines.trt.runtime import TensorrtEngine
-from headway.errors import BundleError
+from headway.errors import BundleError, ConfigError
 from headway.kernels import cuda
 from headway.kernels.cuda.driver import Driver
 from headway.kernels.cuda.machine import Machine, machine
@@ -262,13 +262,19 @@ def found(
         mine, key=lambda r: r.options != msgspec.structs.replace(options, cache="")
     ):
         asked = record.options if any_build else options
-        shapes = profiles(inputs, asked, frozenset(record.pairs))
-        key = library.key(model_digest(path, record.files), record.numbers, shapes, asked)
-        if key == record.key:
-            kept = cache.find(key)
-            if kept is not None:
-                return kept
-        apart = differences(record.key, key)
+        try:
+            shapes = profiles(inputs, asked, frozenset(record.pairs))
+        except ConfigError as e:
+            if not any_build:
+                raise
+            apart = [str(e)]  # it was built for other shapes than this run asks for
+        else:
+            key = library.key(model_digest(path, record.files), record.numbers, shapes, asked)
+            if key == record.key:
+                kept = cache.find(key)
+                if kept is not None:
+                    return kept
+            apart = differences(record.key, key)
         if nearest is None or len(apart) < len(nearest):
             nearest = apart
     raise BundleError(

@@ -79,22 +79,27 @@ class TensorrtEngine(Buffers):
                 "the device full? (nvidia-smi, or tegrastats on a Jetson)"
             )
         found = _bound(trt, self.engine, self._context, inputs, pairs, where)
-        self._allocate(found[0], found[1], where)
-        for name, pointer in self._pointers.items():
-            if not self._context.set_tensor_address(name, pointer):
-                raise BundleError(
-                    f"TensorRT takes no buffer for `{name}` of {where}: {said(self._log)}"
-                )
-        missing = [n for n in outputs if n not in self.outputs]
+        missing = [n for n in outputs if n not in found[1]]
         if missing:
             raise SpecMismatch(
                 f"{where}: the bundle wants a tensor `{missing[0]}`, the engine has "
-                f"{', '.join(self.outputs)}: build it again"
+                f"{', '.join(found[1])}: build it again"
             )
         self._fed: dict[str, str] = {}
         self._graph: Graph | None = None
         self._want_graph = options.cuda_graph
         self._closed = False
+        self._owned: list[int] = []
+        try:
+            self._allocate(found[0], found[1], where)
+            for name, pointer in self._pointers.items():
+                if not self._context.set_tensor_address(name, pointer):
+                    raise BundleError(
+                        f"TensorRT takes no buffer for `{name}` of {where}: {said(self._log)}"
+                    )
+        except BaseException:
+            self.close()
+            raise
 
     def _allocate(
         self, inputs: Mapping[str, TensorSpec], outputs: Mapping[str, TensorSpec], where: str
@@ -102,7 +107,6 @@ class TensorrtEngine(Buffers):
         """A host buffer and a device buffer per tensor, the same one where memory is shared."""
         driver, arrays = self._driver, {}
         self._pointers: dict[str, int] = {}
-        self._owned: list[int] = []
         for name, spec in (*inputs.items(), *outputs.items()):
             n = int(np.prod(spec.shape)) * np.dtype(spec.dtype).itemsize
             raw, seen_at = driver.pinned(n)
@@ -122,8 +126,7 @@ class TensorrtEngine(Buffers):
         return self._pointers[name]
 
     def enqueue(self, stream: int) -> None:
-        if self._closed:
-            raise BundleError(f"the engine of {self._where} is closed: open it again")
+        self._check_open()
         if self._fed and stream != self.stream:
             raise BundleError(
                 f"{self._where}: wanted the engine's own stream {self.stream:#x}, on which its "
@@ -149,11 +152,17 @@ class TensorrtEngine(Buffers):
         self._forget()
 
     def clear(self, name: str) -> None:
+        self._check_open()
         self.bind(name)[...] = 0
         self._driver.zero(self._pointers[name], self._arrays[name].nbytes)
 
+    def _check_open(self) -> None:
+        if self._closed:
+            raise BundleError(f"the engine of {self._where} is closed: open it again")
+
     def run(self) -> None:
-        if self._graph is not None and not self._closed:
+        self._check_open()  # before anything is copied: the device's buffers are freed
+        if self._graph is not None:
             self._graph.launch()
         else:
             self._once()
@@ -171,6 +180,7 @@ class TensorrtEngine(Buffers):
         self.fetch()
 
     def fetch(self) -> None:
+        self._check_open()
         for name in () if self._driver.integrated else self.outputs:
             self._driver.download(self._arrays[name], self._pointers[name])
 

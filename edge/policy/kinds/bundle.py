@@ -6,6 +6,7 @@ takes one (`headway.edge.policy.candidates`).
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from time import perf_counter_ns
 from typing import Annotated
@@ -105,7 +106,7 @@ class BundlePolicy:
     ) -> None:
         manifest = bundle.manifest
         info = policy_of(bundle)
-        self.bundle, self.engine, self.info = bundle, engine, info
+        self.bundle, self.engine, self.info, self._judge = bundle, engine, info, judge
         self._encoder: Encoder | None = None
         if info.instruction is not None:
             self._encoder = open_encoder(info.instruction, bundle.path, manifest.name)
@@ -152,6 +153,14 @@ class BundlePolicy:
         """Begin an episode: its previous action is 0."""
         self._previous.reset()
         self.thought = None
+
+    def close(self) -> None:
+        """Free the models: of the policy, of its critic, and of its encoder. Idempotent."""
+        self.engine.close()
+        if self._judge is not None:
+            self._judge.engine.close()
+        if self._encoder is not None:
+            self._encoder.close()
 
     def infer(self, obs: Observation) -> Chunk:
         """The chunk for `obs`: what the model answers, with the tensor's mean and std taken back
@@ -227,5 +236,11 @@ def open_policy(
     judge = (
         open_judge(load(Path(critic), store), made, engine, candidates, options) if critic else None
     )
-    opened = open_bundle(made, engine, candidates, options)
-    return BundlePolicy(made, opened, judge, temperature, noise)
+    with ExitStack() as failed:  # what is open when something after it is refused
+        if judge is not None:
+            failed.callback(judge.engine.close)
+        opened = open_bundle(made, engine, candidates, options)
+        failed.callback(opened.close)
+        policy = BundlePolicy(made, opened, judge, temperature, noise)
+        failed.pop_all()
+    return policy

@@ -11,11 +11,11 @@ from __future__ import annotations
 import importlib
 import subprocess
 import sys
+from collections.abc import Iterable
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Any
 
-import msgspec
 import numpy as np
 from msgspec import Meta
 
@@ -106,7 +106,9 @@ class PythonPolicy:
         self.cameras = _names(made, "cameras", target)
         self.state_names = _names(made, "state_names", target)
         needs = getattr(made, "needs", Needs())
-        self.needs = needs if isinstance(needs, Needs) else msgspec.convert(needs, Needs)
+        if not isinstance(needs, Needs):
+            needs = config.decode(needs, Needs, f"policy {target}: needs")
+        self.needs: Needs = needs
         self.detail = f"Python {'.'.join(map(str, sys.version_info[:3]))}"
         self.facts = {"policy_engine": "python", "policy_target": target}
         self._made = made
@@ -138,12 +140,13 @@ def _names(made: Any, key: str, target: str) -> tuple[str, ...]:
     """The attribute `key` of `made`, a list of names. Raises ConfigError for anything else: a
     single text would be taken for a list of its letters."""
     said = getattr(made, key, ())
-    if isinstance(said, str) or not all(isinstance(name, str) for name in said):
+    names = tuple(said) if isinstance(said, Iterable) else (said,)
+    if isinstance(said, str) or not all(isinstance(name, str) for name in names):
         wanted = f'("{said}",)' if isinstance(said, str) else "a tuple of texts"
         raise ConfigError(
             f"policy {target}: wanted `{key}` as names, found {said!r}: write {key} = {wanted}"
         )
-    return tuple(said)
+    return names
 
 
 def open_policy(

@@ -24,6 +24,7 @@ from headway.learn.pro.card.model import Card
 from headway.learn.pro.card.page import page
 from headway.learn.pro.card.separation import COMPARED
 from headway.learn.pro.examples import Example
+from headway.tools.score.mapping import load_mapping
 
 ABOUT_LINES = (
     "judged line by line: completion is whether the station closes the line of the order that is "
@@ -91,7 +92,8 @@ def _examples(
 ) -> tuple[list[Example], list[str]]:
     """The episodes in `data`, in steps of the head `pro`, and what to say about them."""
     if map is not None:
-        return dataset.load(list(data), map, pro.rate_hz, show), []
+        logs = dataset.logs(list(data), load_mapping(map), pro.rate_hz)
+        return logs.examples(show), _left_out(logs.wrong)
     risk_s = targets.RISK_S if pro.risk_s is None else pro.risk_s
     found = judged.recorded(recordings_in(data), show, risk_s)
     if not found.examples:
@@ -100,10 +102,12 @@ def _examples(
             + "; ".join(found.left_out[:3])
             + ": for other files say with --map what is in them"
         )
-    notes = [ABOUT_LINES.format(risk_s=risk_s)]
-    if found.left_out:
-        notes.append(f"{len(found.left_out)} recordings left out, first: {found.left_out[0]}")
-    return found.examples, notes
+    return found.examples, [ABOUT_LINES.format(risk_s=risk_s), *_left_out(found.left_out)]
+
+
+def _left_out(why: Sequence[str]) -> list[str]:
+    """A note on recordings that could not be read, if there are any: `why` has a text for each."""
+    return [f"{len(why)} recordings left out, first: {why[0]}"] if why else []
 
 
 def say(card: Card, console: Console) -> None:
