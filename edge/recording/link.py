@@ -6,8 +6,8 @@ there the writer sends a byte after everything somebody may wait for, and its en
 
 from __future__ import annotations
 
-import errno
 import contextlib
+import errno
 import os
 import select
 import subprocess
