@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from headway.drivers.sim.arm_model import with_gripper  # noqa: E402
 from headway.drivers.sim.cell import Cell, CellConfig  # noqa: E402
 from headway.drivers.sim.scenes.pick_place import INSTRUCTIONS  # noqa: E402
 from headway.edge.engines.engine import open_engine  # noqa: E402
+from headway.errors import RecordingError  # noqa: E402
 from headway.kernels import spec  # noqa: E402
 from headway.learn import behaviour_cloning, collect, dataset  # noqa: E402
 from headway.learn.experts.pick_place import Expert  # noqa: E402
@@ -210,3 +212,17 @@ def test_the_order_of_values_that_are_equal_is_no_order() -> None:
     }  # fmt: skip
     metrics = pro.judge(([labelled], [said]), ([labelled], [said]), 50)
     assert metrics["value_order_successes"] == pytest.approx(0.70711, abs=1e-5)
+
+
+def test_episodes_that_cannot_train_and_judge_a_head_are_refused_before_the_training() -> None:
+    rng = np.random.default_rng(1)
+    items = [_labelled(i, True, 5, rng) for i in range(5)]
+    pro.require_splits(items)
+    with pytest.raises(RecordingError, match=r"found 3, 1, 0: record more of them, with seeds"):
+        pro.require_splits(items[:4])
+    with pytest.raises(RecordingError, match="found 0, 0, 0"):
+        pro.require_splits([])
+    with pytest.raises(RecordingError, match="wanted disturbed episodes .* found 1, 0, 0"):
+        pro.require_splits([*items, replace(_labelled(0, True, 5, rng), disturbed=True)])
+    with pytest.raises(RecordingError, match="wanted a success among the 3 training episodes"):
+        pro.require_splits([_labelled(i, i > 2, 5, rng) for i in range(5)])

@@ -33,6 +33,7 @@ from torch import Tensor
 from headway import bundle
 from headway.bundle import Manifest, Pro, Provenance
 from headway.edge.pro.operator import OUTPUTS
+from headway.errors import RecordingError
 from headway.export.onnx import export
 from headway.kernels import spec
 from headway.learn.pro import recordings
@@ -246,11 +247,39 @@ def save(net: ProHead, args: Args, items: list[Labelled], metrics: dict[str, flo
     return bundle.save(args.out, manifest, {"pro.onnx": model}).path
 
 
+def require_splits(items: list[Labelled]) -> None:
+    """Raises RecordingError where `items` cannot train and judge a head, before that takes time:
+    each split needs an episode, a disturbed one where there are disturbed ones and one that is not
+    where there are such, and the training split a success."""
+    disturbed = [s for s in items if s.disturbed]
+    groups = {"episodes": items}
+    if 0 < len(disturbed) < len(items):
+        groups = {
+            "disturbed episodes": disturbed,
+            "episodes without disturbance": [s for s in items if not s.disturbed],
+        }
+    for name, some in groups.items():
+        counts = [len(part) for part in split(some)]
+        if 0 in counts:
+            raise RecordingError(
+                f"wanted {name} in the training, validation and test split, found "
+                f"{', '.join(map(str, counts))}: record more of them, with seeds whose remainders "
+                "by 5 are all there (0, 1, 2 train, 3 validates, 4 tests)"
+            )
+    if not any(s.success for s in split(items)[0]):
+        raise RecordingError(
+            f"wanted a success among the {len(split(items)[0])} training episodes, from which the "
+            "head learns the time-to-go, found none: record some with a policy that can do the task"
+        )
+
+
 def main(args: Args) -> None:
-    """Train a head, judge it, and write it as a bundle."""
+    """Train a head, judge it, and write it as a bundle. Raises RecordingError for too few
+    episodes."""
     items = [
         s for folder in args.rollouts for s in recordings.load(folder, args.head_hz, args.tasks)
     ]
+    require_splits(items)
     net = train(args, items)
     metrics: dict[str, float] = {}
     for disturbed in (False, True):
