@@ -222,7 +222,7 @@ def test_episodes_that_cannot_train_and_judge_a_head_are_refused_before_the_trai
         pro.require_splits(items[:4])
     with pytest.raises(RecordingError, match="found 0, 0, 0"):
         pro.require_splits([])
-    with pytest.raises(RecordingError, match="wanted disturbed episodes .* found 1, 0, 0"):
+    with pytest.raises(RecordingError, match=r"wanted disturbed episodes .* found 1, 0, 0"):
         pro.require_splits([*items, replace(_labelled(0, True, 5, rng), disturbed=True)])
     with pytest.raises(RecordingError, match="wanted a success among the 3 training episodes"):
         pro.require_splits([_labelled(i, i > 2, 5, rng) for i in range(5)])
