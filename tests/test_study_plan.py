@@ -89,6 +89,7 @@ class TestPlan:
             ('name = "1.5"', 'name = "1.6"', "one arm '1.6', found 2"),
             ('name = "1.5"', 'name = "1_5"', "wanted an arm's name"),
             ("shoebox = 0.5", "shoe = 0.5", "found none for 'shoebox'"),
+            ("shoebox = 0.5", "shoebox = 0.5\nshoe = 0.5", "'shoe', which no arm has"),
             ("[suites.main]", "[suites.other]", r"\[suites.main\]"),
             ("robot_s = 900.0", "robot_s = -1", "number > 0"),
             ("robot_s = 900.0", "robots = 900.0", "unknown key `robots`"),
@@ -97,6 +98,14 @@ class TestPlan:
     def test_what_does_not_fit_is_said(self, path, old, new, says):
         with pytest.raises(ConfigError, match=says):
             plan.load(changed(path, old, new))
+
+    def test_arms_that_share_no_workflow_cannot_be_compared(self, path):
+        both = 'workflows = ["pick_place", "shoebox"]'
+        for name, one in (("1.5", "pick_place"), ("1.6", "shoebox")):
+            text = f'name = "{name}"\n'
+            changed(path, f"{text}{both}", f'{text}workflows = ["{one}"]')
+        with pytest.raises(ConfigError, match=r"'1.6' and '1.5', which share no workflow"):
+            plan.load(path)
 
 
 def current(path):

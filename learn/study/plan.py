@@ -239,7 +239,20 @@ def _wrong_measured(plan: Plan) -> Iterator[str]:
     missing = [w for w in plan.workflows if w not in plan.measured.level]
     if missing:
         yield f"wanted a level for each workflow in [measured.level], found none for {missing[0]!r}"
-    names = [arm.name for arm in plan.arms]
+    for name in plan.measured.level:
+        if name not in plan.workflows:
+            yield (
+                f"[measured.level] names the workflow {name!r}, which no arm has: "
+                f"{config.suggest(name, plan.workflows)}"
+            )
+    arms = {arm.name: arm for arm in plan.arms}
     for name in (n for pair in plan.measured.compare for n in pair):
-        if name not in names:
-            yield f"`measured.compare` names the arm {name!r}: {config.suggest(name, names)}"
+        if name not in arms:
+            yield f"`measured.compare` names the arm {name!r}: {config.suggest(name, tuple(arms))}"
+    for first, second in plan.measured.compare:
+        pair = [set(arms[n].workflows) for n in (first, second) if n in arms]
+        if len(pair) == 2 and not pair[0] & pair[1]:
+            yield (
+                f"`measured.compare` names {first!r} and {second!r}, which share no workflow: "
+                "leave the pair out"
+            )
