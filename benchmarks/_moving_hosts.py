@@ -15,8 +15,9 @@ from urllib.parse import parse_qs, urlsplit
 
 from headway.clock import Rate, WallClock
 from headway.drivers import Arm, Context
-from headway.drivers.arms import feetech, ur
+from headway.drivers.arms import dynamixel, feetech, ur
 from headway.drivers.grippers import robotiq_2f
+from headway.hil.emulators import dynamixel as emulated_dynamixel
 
 HZ = 100.0
 _OPEN_S = 20.0
@@ -49,6 +50,12 @@ def move_feetech(uri: str, folder: Path) -> Iterator[None]:
     path.write_text(json.dumps(table))
     cfg = feetech.Config(port=uri, calibration=str(path), check_calibration=False)
     return _to_and_fro(feetech.connect(cfg, _context()), 0)
+
+
+def move_dynamixel(uri: str, folder: Path) -> Iterator[None]:
+    """An arm of Dynamixel servos, its first joint to and fro, calibrated as its emulator is."""
+    cfg = dynamixel.Config(**emulated_dynamixel.table(str(folder), uri))
+    return _to_and_fro(dynamixel.connect(cfg, _context()), 0)
 
 
 def move_robotiq_2f(uri: str, folder: Path) -> Iterator[None]:
@@ -87,6 +94,7 @@ def _to_and_fro(arm: Arm, joint: int) -> Iterator[None]:
 HOSTS: dict[str, Callable[[str, Path], Iterator[None]]] = {
     "ur": move_ur,
     "feetech": move_feetech,
+    "dynamixel": move_dynamixel,
     "robotiq_2f": move_robotiq_2f,
 }
 

@@ -43,7 +43,7 @@ def measure(effort: float = 1.0) -> Findings:
             sample = latest.last
             assert sample is not None  # `start` has waited for one
             age = clock.now() - sample.stamp.t_ns
-            counts[min(age // _BUCKET_NS, _BUCKETS - 1)] += 1
+            counts[min(max(age, 0) // _BUCKET_NS, _BUCKETS - 1)] += 1
             if time.monotonic() - begun >= seconds:
                 break
         took, after = time.monotonic() - begun, sensor.health()

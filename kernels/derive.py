@@ -7,6 +7,7 @@ result does not depend on where a block ends.
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:  # this also runs where only NumPy is
 
 C = spec.CONSTANTS
 BLOCK = 64
+LEAST = 1e-9  # of what inputs are divided by: features stay finite
 MASK = {name: i for i, name in enumerate(spec.MASKS)}
 ROW = {name: i for i, name in enumerate(spec.CHANNELS)}
 # mask of a vector, its field, its first column there, field and mask of its norm
@@ -47,7 +49,8 @@ def columns(joints: int) -> dict[str, slice]:
 
 
 def check(scale: Scale, joints: int, rate_hz: float) -> None:
-    """Raises ConfigError for a scale that is not `joints` wide or not positive, or an odd rate."""
+    """Raises ConfigError for a scale that is not `joints` wide, or has a number below LEAST or one
+    that is infinite and not a joint's, and for an odd rate."""
     if not 1 <= joints <= 16:
         raise ConfigError(f"PRO features want 1..16 joints, found {joints}: check the arm")
     if not spec.LOWEST_HZ <= rate_hz <= spec.HIGHEST_HZ:
@@ -61,11 +64,16 @@ def check(scale: Scale, joints: int, rate_hz: float) -> None:
             raise ConfigError(
                 f"Scale.{name} wants shape ({joints},), found {found.shape}: check the arm's limits"
             )
-        if name in ("dq_max", "tau_max") and not np.all(found > 0):
-            raise ConfigError(f"Scale.{name} wants values > 0, found {found}: check the limits")
+        if name in ("dq_max", "tau_max") and not np.all(found >= LEAST):
+            raise ConfigError(
+                f"Scale.{name} wants values of at least {LEAST:g}, found {found}: check the limits"
+            )
     for name in ("q_tol", "v_max", "stroke", "force_max"):
-        if not getattr(scale, name) > 0:
-            raise ConfigError(f"Scale.{name} wants > 0, found {getattr(scale, name)}: set it")
+        if not LEAST <= getattr(scale, name) < math.inf:
+            raise ConfigError(
+                f"Scale.{name} wants a finite number of at least {LEAST:g}, found "
+                f"{getattr(scale, name)}: set it"
+            )
 
 
 class Derive:

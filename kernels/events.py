@@ -61,7 +61,7 @@ class Grasp:
         self.settle = C["settle_s"] / dt
         self.settle_min = C["settle_min_s"] / dt
         self.state = OPEN
-        self.turn = -1.0  # extreme of width_ref since the last close or open; < 0: none yet
+        self.turn = math.nan  # extreme of width_ref since the last close or open; NaN: none yet
         self.rest, self.quiet = 0.0, 0  # the width that they are at, for how many ticks
         self.age = NEVER
         self.closes = self.recloses = 0
@@ -73,7 +73,7 @@ class Grasp:
         self.age += 1
         if not valid:
             return self.state == HOLDING
-        if self.turn < 0:
+        if math.isnan(self.turn):
             self.turn = ref
         if self.state == OPEN:
             self.turn = max(self.turn, ref)

@@ -144,5 +144,6 @@ def write_plan(folder: Path, seeds=2, learn="", few=False):
     text = PLAN
     if few:
         seeds, text = 1, text[: text.rindex("[[arms]]")].replace(', "shoebox"]', "]")
+        text = text.replace("shoebox = 0.5\n", "")
     path.write_text(text.format(seeds=seeds, learn=learn))
     return path

@@ -13,12 +13,14 @@ import pytest
 
 from headway import plugins
 from headway.benchmarks import __main__ as cli
+from headway.benchmarks import host_killed
 from headway.benchmarks._findings import Findings, Number, Table
 from headway.benchmarks._pacers import lerobot
 from headway.benchmarks.loop_rate import Lateness
 from headway.benchmarks.pacing import contenders, error, row
 from headway.clock import Tick
 from headway.errors import ConfigError
+from headway.hil.journal import Entry
 
 TINY = 0.004
 # In-process ones; the others start `headway run` and take seconds by themselves.
@@ -76,6 +78,22 @@ def test_a_skipped_tick_is_late_by_whole_periods() -> None:
     log.timing(4_000_000, Tick(4, 4_000_000, 5_000, missed=2))
     assert log.us.tolist() == [3.0, 2005.0]
     assert log.missed == 2
+
+
+def test_a_device_that_stops_only_sometimes_misses_its_target(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stopped = Entry(0, "stopped", "no command")
+    turns = [(stopped, 30.0, ""), (Entry(0, "fault", "a joint"), 10.0, ""), (None, math.nan, "")]
+    monkeypatch.setattr(host_killed, "DEVICES", {"ur": ({}, "stopped", 0.1)})
+    for some, met in ((turns[:1] * 3, True), (turns, False), (turns[1:], False)):
+        left = iter(some)
+        monkeypatch.setattr(host_killed, "_killed", lambda *_, left=left: next(left))
+        found = host_killed.measure(len(some) / host_killed.TURNS)
+        (number,) = found.numbers
+        assert number.met is met
+        assert bool(found.tables[0].rows) == (turns[0] in some)
+        assert any("found fault" in note for note in found.notes) == (turns[1] in some)
 
 
 class Made:

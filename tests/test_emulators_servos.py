@@ -92,6 +92,20 @@ def test_feetech_keeps_the_limits_the_speed_and_the_centre(feetech):
     assert ask(port, sts(3, 1) + sts(9, 1), 6)[2] == 9
 
 
+def test_a_feetech_servo_keeps_through_a_restart_what_was_written_without_its_lock(tmp_path):
+    faults = [{"at_s": 1.0, "kind": "restart"}]
+    with served("feetech", tmp_path, so101(), faults=faults) as device, line(device, BAUD) as port:
+        sts_write(port, 1, 55, 0)
+        sts_write(port, 1, 11, *goal(3000))
+        sts_write(port, 2, 11, *goal(3000))  # its lock is on
+        sts_write(port, 1, 3, 1, 1)  # the model is only read
+        assert [sts_word(port, n, 11) for n in (1, 2)] == [(0, 3000), (0, 3000)]
+        assert sts_answer(port, sts(1, 2, 55, 1), 1) == (0, b"\0")
+        until(lambda: sts_answer(port, sts(1, 2, 55, 1), 1) == (0, b"\1"))  # on again
+        assert [sts_word(port, n, 11) for n in (1, 2)] == [(0, 3000), (0, 4095)]
+        assert sts_word(port, 1, 3) == (0, 777)
+
+
 def test_feetech_servos_say_what_is_wrong_and_let_go(tmp_path):
     wrong = {"voltage": (1, 1), "angle": (2, 1), "heat": (4, 0), "current": (8, 0)}
     wrong["overload"] = (32, 0)  # bit of the status, and whether the torque stays
@@ -220,6 +234,24 @@ def test_dynamixels_alert_until_they_are_rebooted(tmp_path):
         for id_ in range(1, 6):
             until(lambda id_=id_: dxl_answer(port, dxl(id_, 8), 0)[0] == 0)
             assert dxl_read(port, id_, 70, 1) == (0, 0)
+
+
+def test_dynamixels_refuse_what_is_only_read_and_values_out_of_range(tmp_path):
+    faults = [{"at_s": 0.0, "kind": "encoder", "target": 2}]
+    with (
+        served("dynamixel", tmp_path, so101(), faults=faults) as device,
+        line(device, BAUD) as port,
+    ):
+        device.wait_for("fault", "encoder")
+        assert dxl_write(port, 2, 70, 0) == 0x80 | 7  # nobody clears an error by a write
+        assert dxl_read(port, 2, 70, 1) == (0x80, 8)
+        assert dxl_write(port, 1, 0, 1190, 2) == 7
+        assert dxl_write(port, 1, 69, 1) == 7
+        assert dxl_read(port, 1, 0, 2) == (0, 1060)
+        assert dxl_write(port, 1, 64, 2) == 4
+        assert dxl_read(port, 1, 64, 1) == (0, 0)
+        assert dxl_write(port, 1, 7, 253) == 4
+        assert dxl_answer(port, dxl(1, 1), 3)[0] == 0
 
 
 def test_a_silent_dynamixel_leaves_a_gap(tmp_path):

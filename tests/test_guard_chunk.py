@@ -105,6 +105,22 @@ def test_a_chunk_must_stay_in_the_workspace_or_come_back(impl: Impl) -> None:
     assert "no kinematics" in verdict.detail
 
 
+def test_a_chunk_that_is_checked_within_a_tick_is_not_taken_for_its_command(impl: Impl) -> None:
+    """Another thread may come in while kinematics in Python compute."""
+    calls: list[Reason | None] = []
+
+    def fk(q: Vec) -> Vec:
+        calls.append(None)
+        if len(calls) == 2:  # of the command; the first one is of where the arm is
+            calls[1] = g.check_chunk(chunk(q0=0.05), DT).reason
+        return q[:3].copy()
+
+    g = make(fk=fk, workspace_max=(0.2, 1.0, 1.0))
+    assert send(g, np.zeros(3)).reason is Reason.OK
+    assert calls[1] is Reason.WORKSPACE
+    assert send(g, np.zeros(3)).reason is Reason.OK
+
+
 def test_a_chunk_that_folds_the_arm_into_itself_is_refused(impl: Impl) -> None:
     g = Guard(GuardConfig(**WIDE), UR5E.limits, T, CHAIN, impl)
     q = np.repeat(HOME[None], 20, axis=0)

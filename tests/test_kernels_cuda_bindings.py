@@ -41,6 +41,8 @@ class FakeCu:
     def __init__(self) -> None:
         self.host = HostDriver()
         self.code = self.graphs = 0  # `graphs` that were instantiated, and not destroyed
+        self.templates = 0  # graphs that were captured, and not destroyed
+        self.instantiates = True
         self.record: list[Any] | None = None
 
     def __getattr__(self, name: str) -> Any:
@@ -49,7 +51,7 @@ class FakeCu:
             "cuCtxSetCurrent": (), "cuStreamCreate": (5,), "cuDeviceGetName": (b"Fake\0\0",),
             "cuModuleLoadData": (6,), "cuFuncSetAttribute": (), "cuStreamSynchronize": (),
             "cuModuleUnload": (), "cuStreamDestroy": (),
-            "cuDevicePrimaryCtxRelease": (), "cuGraphDestroy": (),
+            "cuDevicePrimaryCtxRelease": (),
         }  # fmt: skip
         if name not in simple:
             raise AttributeError(name)
@@ -105,11 +107,16 @@ class FakeCu:
 
     def cuStreamEndCapture(self, stream: int) -> Any:
         graph, self.host._recorded = self.host._recorded, None
+        self.templates += 1
         return 0, graph
 
+    def cuGraphDestroy(self, graph: Any) -> Any:
+        self.templates -= 1
+        return (0,)
+
     def cuGraphInstantiate(self, graph: Any, flags: int) -> Any:
-        self.graphs += 1
-        return 0, graph
+        self.graphs += self.instantiates
+        return (0, graph) if self.instantiates else (2, None)
 
     def cuGraphExecDestroy(self, graph: Any) -> Any:
         self.graphs -= 1
@@ -187,5 +194,9 @@ def test_what_cuda_answers_is_quoted(image: Any) -> None:
     cu.code = 0
     with pytest.raises(RuntimeError, match="head"):
         driver.capture(work)
+    cu.instantiates = False
+    with pytest.raises(DeviceError, match="graph capture: CUDA answered 2"):
+        driver.capture(lambda: None)
+    assert cu.templates == 0  # of graphs
     driver.launch("headway_empty", 1, 32, 0, ())  # not captured: the stream is usable again
     assert cu.host.launches == 2

@@ -75,6 +75,14 @@ def test_small_forces_on_large_offsets(offset: float) -> None:
     check(windows)
 
 
+@pytest.mark.parametrize("off", [0.004, 0.2])
+def test_jaws_whose_zero_is_off(off: float) -> None:
+    windows = np.stack([wild(700, s) for s in range(2)])
+    windows["width_ref"] -= off
+    features, _ = check(windows)
+    assert (features[:, spec.INDEX["closes"]] == 2).all()
+
+
 def test_means_that_cancel() -> None:
     rows = wild(256, 5)
     rows["wrench"] = 200.0 * np.where(np.arange(256) % 2, 1, -1)[:, None]

@@ -83,6 +83,18 @@ def test_closing_on_nothing_lasts_until_the_jaws_open(impl: Any) -> None:
     assert (f["closed_empty"], f["closes"], f["dropped"]) == (0, 1, 0)
 
 
+def test_jaws_whose_zero_is_a_little_off_close_and_open_as_others_do(impl: Any) -> None:
+    rows = np.concatenate((closing(600, 100, 0.03), closing(600, 100, 0.03)))
+    rows["width_ref"] -= 0.004
+    f = last(rows[:600], impl)
+    assert (f["closes"], f["hold_duty"], f["closed_empty"]) == (1, 1, 0)
+    f = last(rows[:690], impl)  # told to open again
+    assert (f["closes"], f["hold_duty"] < 1) == (1, True)
+    assert last(rows, impl)["closes"] == 2
+    rows["width_ref"] -= 0.1  # all of it below zero
+    assert last(rows[:600], impl)["closes"] == 1
+
+
 def test_recloses_count_only_without_a_lift(impl: Any) -> None:
     first, second = closing(600, 100, 0.03), closing(600, 100, 0.03)
     twice = np.concatenate((first, second))

@@ -253,6 +253,12 @@ def test_wrong_rows_and_scales_are_refused(impl: Any) -> None:
         kernels.feature_stream(impl, Scale(-one, one, 0 * one, one), 6, 500.0)
     with pytest.raises(ConfigError, match="stroke"):
         kernels.feature_stream(impl, Scale(-one, one, one, one, stroke=np.nan), 6, 500.0)
+    with pytest.raises(ConfigError, match="v_max"):  # sparc would not be a number
+        kernels.feature_stream(impl, Scale(-one, one, one, one, v_max=np.inf), 6, 500.0)
+    with pytest.raises(ConfigError, match="tau_max"):  # nor would tau.slope
+        kernels.feature_stream(impl, Scale(-one, one, one, 1e-310 * one), 6, 500.0)
+    free = Scale(-one, one, np.inf * one, np.inf * one)  # a joint without these limits
+    assert np.isfinite(kernels.batch(wild(60, 1), free, 500.0, 60, impl)[0]).all()
 
 
 def test_oracle_batch_is_the_module_batch() -> None:

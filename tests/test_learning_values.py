@@ -17,6 +17,7 @@ from headway.learn.execution import critic, extraction, gate, outcome, process, 
 from headway.learn.execution.lessons import happened
 from headway.learn.execution.outcome import OutcomeFit
 from headway.learn.execution.process import ProcessFit
+from headway.learn.execution.recurrent import Schedule, Track, fit
 from headway.learn.execution.regression import Regression
 from headway.learn.execution.settings import ARMS, Learning, learning
 from headway.learn.execution.targets import RISK_S, UNSTABLE_S, targets
@@ -198,6 +199,25 @@ def test_the_outcome_is_told_by_what_comes_before_it():
     assert auroc(late, [bool(x.success) for x in lessons]) > 0.7
 
 
+def test_where_orders_are_few_each_counts_once_however_long_it_took():
+    lessons, _ = rig.lessons(8, first=1, skill=0.5)
+    assert len({len(x.at) for x in lessons}) > 1
+    said = outcome.cross_fitted(lessons, OutcomeFit(), 0)
+    for k in (0, 1):
+        ended = [bool(x.success) for x in lessons[1 - k :: 2]]  # of the other fold
+        assert np.unique(said[k]) == pytest.approx((sum(ended) + 1) / (len(ended) + 2))
+
+
+def test_a_network_whose_loss_is_no_number_is_refused():
+    track = Track(
+        (np.full((40, 1), np.nan, np.float32),), np.zeros((40, 1), np.float32), np.arange(0)
+    )
+    how = Schedule(steps=2, pieces=2, piece_s=2.0, warm_s=0.5)
+    with pytest.raises(RecordingError, match="whose loss is a number"):
+        fit(torch.nn.Linear(1, 1), [track] * 7, lambda net, parts, y: net(parts[0]).mean(), 10.0,
+            how, 0)  # fmt: skip
+
+
 def test_too_few_episodes_are_refused(made):
     with pytest.raises(ConfigError, match="at least 4 episodes"):
         values.judge(made[0][:3], "outcome", HOW, 0)
@@ -256,6 +276,9 @@ def test_a_policy_that_closes_fewer_lines_does_not_pass_the_gate(made):
     assert gate.kept(lessons, worse, cfg)
     assert gate.kept(lessons[:8], lessons[8:], cfg)
     assert gate.kept([], lessons, cfg)
+    strict = gate.Gate(share=0.3, tolerance=0.0)  # of one episode no error is known
+    assert gate.kept(lessons[:1], lessons[:1], strict)
+    assert not gate.kept(worse, lessons, strict)
 
 
 def test_a_lesson_is_kept_as_it_is(made, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ from headway.learn.policy.speech import (  # noqa: E402
 )
 from headway.learn.policy.text import LENGTH, tokenizer, tokens  # noqa: E402
 from headway.learn.policy.text import words as split  # noqa: E402
-from headway.learn.policy.text_training import embeddings, train_text  # noqa: E402
+from headway.learn.policy.text_training import embeddings, once, train_text  # noqa: E402
 
 COLOURS = ("red", "blue")
 TRAIN = ("put the {c} {n} in the tote", "move the {c} {n} to the tote", "pick the {c} {n}")
@@ -162,6 +163,24 @@ def test_what_is_left_out_is_learned_from_nowhere() -> None:
     for before, after in zip(FRAMES.refused[1:], split.kept.frames.refused, strict=True):
         assert 0 < len(after.frames) < len(before.frames)
     assert set(split.refused) == {"scenes", *(f.name for f in FRAMES.refused)}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [((0, 3, "question"), "did you mean `questions`"), ((3, 3), "--fold 3"), ((0, 1), "--folds 1")],
+)
+def test_a_part_that_there_is_not_is_not_left_out(arguments: tuple[int, ...], says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        Split(CORPUS, *arguments)
+
+
+def test_what_comes_after_the_encoder_is_drawn_alike_whether_it_was_there(tmp_path: Path) -> None:
+    drawn = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        once(tmp_path / "text.pt", "toy", lambda: train_text(CORPUS, steps=2, batch=4))
+        drawn.append(torch.rand(4))
+    torch.testing.assert_close(*drawn)
 
 
 def test_sentences_belong_to_their_command_in_any_case() -> None:

@@ -18,6 +18,7 @@ from headway import shipped  # noqa: E402
 from headway.drivers.sim import gl  # noqa: E402
 from headway.edge.control.result import Result  # noqa: E402
 from headway.edge.policy.kinds.bundle import open_policy  # noqa: E402
+from headway.errors import ConfigError  # noqa: E402
 from headway.learn import collect  # noqa: E402
 from headway.learn.policy import language, samples, train  # noqa: E402
 from headway.learn.policy.corpus import Corpus, corpus_of  # noqa: E402
@@ -103,6 +104,25 @@ def test_training_is_resumed_and_gives_a_policy(
     capsys.readouterr()
     train.train(args, corpus, samples.taken(data, np.arange(len(data) - 1)))  # other recordings
     assert "resuming" not in capsys.readouterr().out
+
+
+def _samples_of(*episodes: int) -> samples.Samples:
+    n = len(episodes)
+    empty = np.zeros((n, 1), np.float32)
+    return samples.Samples(
+        empty, empty, empty, np.zeros(n, np.int64), empty, empty, empty,
+        np.array(episodes), np.zeros(n, np.int64), np.zeros(n, np.int64),
+    )  # fmt: skip
+
+
+def test_something_is_left_to_train_on_and_to_judge_by() -> None:
+    taught, judged = train.split(_samples_of(0, 0, 1, 19, 20))
+    assert (taught.tolist(), judged.tolist()) == ([2, 3], [0, 1, 4])
+    taught, judged = train.split(_samples_of(3, 5, 5))  # the recording number 0 was no success
+    assert (taught.tolist(), judged.tolist()) == ([1, 2], [0])
+    for alone in ((0, 0), (7,), (0, 20)):
+        with pytest.raises(ConfigError, match="to train on"):
+            train.split(_samples_of(*alone))
 
 
 def _results(*good: bool | None) -> list[Result]:

@@ -21,6 +21,7 @@ from headway.edge.control import settings
 from headway.errors import ConfigError, DeviceError
 from headway.hil import shared
 from headway.hil.plant import PlantState, ServoConfig, ServoPlant
+from headway.hil.rig import Rig
 from headway.hil.shared import Commands, Memory, SharedPlant
 
 N = 6
@@ -172,6 +173,18 @@ def test_a_rig_moves_by_its_commands_and_shows_images(file, tmp_path):
     world.close()
     with pytest.raises(DeviceError, match="gone"):
         world.reset(7)
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.01])
+def test_encoders_behind_a_rig_are_as_noisy_as_the_cell_says(tmp_path, noise):
+    path = tmp_path / "cell.rig.toml"
+    path.write_text(f'folder = "{tmp_path}"\n[cell]\nscene = "empty"\njoint_noise = {noise}\n')
+    made = Rig(read_rig_file(path), WallClock(spin_ns=0), tmp_path / "plant")
+    plant, seen = SharedPlant(tmp_path / "plant"), []
+    for _ in range(50):
+        made.publish()
+        seen.append(plant.state().q - made.cell.q)
+    assert np.std(seen) == pytest.approx(noise, rel=0.2)
 
 
 def test_a_far_reference_is_no_command_for_an_arm_that_was_put_home(file, tmp_path):

@@ -35,7 +35,11 @@ def test_the_same_averages_after_the_same_values(steps, taps):
 
 @needs_cpp
 @given(
-    st.integers(1, 6), st.integers(0, 8), st.floats(0, 0.999), st.floats(-1, 1), st.integers(0, 99)
+    st.integers(1, 6),
+    st.integers(0, 8) | st.just(2**64 - 1),
+    st.floats(0, 0.999),
+    st.floats(-1, 1),
+    st.integers(0, 99),
 )
 def test_the_same_waypoints(h, k, u, left, seed):
     q, offset = np.random.default_rng(seed).normal(size=(h + 1, 3)), np.array([0.1, -0.2, 3.0])

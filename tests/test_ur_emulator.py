@@ -82,6 +82,17 @@ def test_outputs_change_where_their_mask_has_ones(cell):
     assert state["actual_digital_output_bits"] == 0b100 | 0b10 << 16
 
 
+def test_outputs_without_a_mask_change_nothing(cell):
+    client = cell.rtde()
+    client.start(("actual_digital_output_bits", "target_speed_fraction"))
+    bare, _ = client.inputs(["standard_digital_output", "speed_slider_fraction"])
+    masked, _ = client.inputs(["tool_digital_output_mask", "tool_digital_output"])
+    client.send(b"U", struct.pack(">BBd", bare, 0b11, 0.25))
+    client.send(b"U", struct.pack(">3B", masked, 0b10, 0b10))
+    state = client.until(lambda s: s["actual_digital_output_bits"])
+    assert (state["actual_digital_output_bits"], state["target_speed_fraction"]) == (2 << 16, 1.0)
+
+
 def test_a_program_servos_the_arm_where_registers_say(cell):
     client, target, q = servoing(cell)
     goal = q + 0.1

@@ -15,7 +15,7 @@ from headway.hil.emulators._ur.faults import Fault
 from headway.hil.emulators._ur.kinematics import Kinematics
 from headway.hil.emulators._ur.memory import Memory
 from headway.hil.emulators._ur.motion import Motion, RefusedError
-from headway.hil.emulators._ur.robot import PROTECTIVE, STOPPED
+from headway.hil.emulators._ur.robot import NORMAL, PROTECTIVE, STOPPED
 from headway.hil.emulators._ur.rtde import RtdeSession
 from headway.hil.emulators._ur.scripts import Splitter
 from headway.hil.journal import Journal
@@ -203,6 +203,25 @@ def test_faults_begin_and_end_at_their_times():
     assert [i for i, v in enumerate(seen) if v == 0.5] == [7, 8, 9, 10, 11]
     assert controller.robot.safety == PROTECTIVE
     assert 0 < quiet < 20
+
+
+def test_a_plant_that_leaves_its_stop_a_little_later_is_not_stopped_again():
+    controller = Controller()
+    robot, plant = controller.robot, controller.plant
+    plant.stopped = True
+    controller.cycles(2)
+    assert robot.safety == PROTECTIVE
+    assert robot.unlock()
+    controller.cycles(5)  # the plant's process has not heard of it
+    assert robot.safety == NORMAL
+    plant.stopped = False
+    controller.cycles(1)
+    plant.stopped = True  # anew
+    controller.cycles(1)
+    assert robot.safety == PROTECTIVE
+    assert robot.unlock()
+    controller.cycles(100)  # it does not leave it
+    assert robot.safety == PROTECTIVE
 
 
 def test_an_arm_that_was_moved_by_hand_ends_the_program_and_stays_where_it_is():

@@ -95,6 +95,17 @@ def test_calibration_transform_joints_and_log(told):
         assert found == {"/log": ("TextLog", {"text": "hello", "level": said})}
 
 
+def test_an_episode_begins_behind_all_of_the_one_before():
+    rr = rerun_fake.module()
+    sink = RerunSink((rr, rr.RecordingStream("test")))
+    for times in ((5, 9, 7), (5, 6)):  # an image comes after younger rows
+        (n,) = sink.channels([Topic("/x", "json", "", b"", ())])
+        for t_ns in times:
+            sink.message(n, t_ns, b"")
+    set_at = [c["duration"].astype(int) for name, c in rr.calls if name.endswith("set_time")]
+    assert set_at == [5, 9, 7, 10, 11]
+
+
 def test_a_viewer_is_started_with_analytics_off_and_a_named_one_is_not(monkeypatch):
     rr, commands = rerun_fake.module(), []
     monkeypatch.setitem(sys.modules, "rerun", rr)

@@ -126,6 +126,15 @@ def test_a_misread_barcode_sends_the_item_to_the_wrong_tote():
     assert told[1] == OTHER[scene.truth["lines"][0][1]]
 
 
+def test_a_tote_that_is_named_in_free_text_needs_no_barcode():
+    text = "put the red item into the blue tote"
+    world = cell(**{**ONE, "misread": 1.0, "instruction": text})
+    world.reset(SEED)
+    (line,) = world.scene.order.lines
+    assert (line.text, line.then) == (text, ())
+    assert meaning(line.command.plain) == ("red", "blue")
+
+
 @pytest.mark.parametrize(("poor", "lost"), [(0.0, False), (1.0, True)])
 def test_what_is_hard_to_hold_slips(poor, lost):
     _, log, _ = episode(settings_of("returns", 9.0, **{**ONE, "poor": poor}), SEED)

@@ -22,12 +22,14 @@ class Rigid:
 
     def __init__(self):
         self.q, self.t, self.generation = np.zeros(6), 1, 0
+        self.stopped = False
 
     def state(self):
         still = np.zeros(6)
         return PlantState(
-            self.t, self.q, still, self.q, still, still, 0.0, 0.0, 0.0, False, self.generation
-        )
+            self.t, self.q, still, self.q, still, still, 0.0, 0.0, 0.0, self.stopped,
+            self.generation,
+        )  # fmt: skip
 
     def follow(self, q):
         self.q = q.copy()

@@ -89,7 +89,8 @@ class PythonCore:
         self._command, self._out = command, out
         self._fk = fk
         self._collisions, self._chunk_collisions = Collisions(scene), Collisions(scene)
-        self._fk_in = np.zeros(len(joints))
+        # Chunks may be checked while a command is.
+        self._fk_in, self._chunk_fk_in = np.zeros(len(joints)), np.zeros(len(joints))
         self._wanted: list[float] | None = None  # the last command that was a position
         self._tcp: list[float] | None = None  # at the last output, where known
         self.clamped = self.refused = FINE
@@ -177,10 +178,11 @@ class PythonCore:
         collisions.accept(near)
         return FINE
 
-    def _look(self, q: list[float]) -> tuple[list[float], Vec]:
+    def _look(self, q: list[float], at: Vec | None = None) -> tuple[list[float], Vec]:
         """The TCP's position (3,) [m] at `q` (n,) [rad] and, for a chain, its frames (n + 1, 12) as
-        of `Chain.transforms`; no frames for a function."""
-        at = self._fk_in
+        of `Chain.transforms`; no frames for a function. `at` (n,): the buffer that is refilled, by
+        default that of commands."""
+        at = self._fk_in if at is None else at
         at[:] = q
         if not isinstance(self._fk, Chain):
             return position(self._fk, at), NO_FRAMES
@@ -216,7 +218,7 @@ class PythonCore:
                 speeds[k] = v
             before = now
             try:
-                tcp, frames = self._look(now)
+                tcp, frames = self._look(now, self._chunk_fk_in)
             except Exception as e:
                 return row, Finding(Reason.WORKSPACE, cause=e)
             collisions = self._chunk_collisions

@@ -16,7 +16,7 @@ from headway.edge.guard.joint import Joint
 from headway.types import Vec
 
 # The version goes up whenever what the compiled module offers changes.
-VERSION = 4
+VERSION = 5
 
 
 def module(impl: compiled.Impl) -> Any:
@@ -44,7 +44,8 @@ def make(
     native = module(impl)
     if native is None:
         return PythonCore(joints, period_s, box, lever_m, clamp, command, out, fk, scene)
-    where = fk.rows() if isinstance(fk, Chain) else _filled(fk, len(joints))
+    n = len(joints)  # a function gets buffers for commands, and others for chunks
+    where = fk.rows() if isinstance(fk, Chain) else (_filled(fk, n), _filled(fk, n))
     rows = np.array([joint.constants() for joint in joints])
     parts = (*scene.rows(), scene.floor, scene.margin, scene.names)
     core: Core = native.Core(rows, period_s, box, lever_m, clamp, command, out, where, parts)

@@ -20,6 +20,8 @@ _TORQUE, _REGISTERED, _HARDWARE, _WATCHDOG = 64, 69, 70, 98
 _GOALS, _PROFILE_SPEED, _GOAL, _MOVING = 100, 112, 116, 122
 _CURRENT, _SPEED, _POSITION, _VOLTS, _HEAT = 126, 128, 132, 144, 146
 _MEASURED = 120  # from here on nothing can be written
+_READ_ONLY = (*range(ID), _REGISTERED, _HARDWARE)  # before that
+_MOST_ID = 252
 _FIRED = 255  # what the watchdog reads once it has stopped the servo
 _TICK_S = 0.02  # of the watchdog
 _RPM = 0.229  # one count of a velocity
@@ -163,6 +165,12 @@ class Servo:
             return ACCESS if end <= SIZE and values else DATA_LENGTH
         if address < _EEPROM and self._motion.has_torque(self._index):
             return ACCESS
+        if any(address <= one < end for one in _READ_ONLY):
+            return ACCESS
+        if address <= ID < end and values[ID - address] > _MOST_ID:
+            return DATA_RANGE
+        if address <= _TORQUE < end and values[_TORQUE - address] > 1:
+            return DATA_RANGE
         if address <= _WATCHDOG < end and 127 < values[_WATCHDOG - address] < _FIRED:
             return DATA_RANGE
         if self.memory[_WATCHDOG] == _FIRED and address < _MEASURED and end > _GOALS:

@@ -10,6 +10,7 @@ from headway.hil.servos import Servos
 
 TURN, CENTRE = 4096, 2048
 _SIZE, _FACTORY = 87, 80  # bytes; where the maker's own settings begin
+_READ_ONLY = 5  # bytes at the beginning
 ID, RETURN_DELAY, STATUS_LEVEL = 5, 7, 8
 _MIN, _MAX, _MAX_TORQUE, _OFFSET = 9, 11, 16, 31
 _TORQUE, _GOAL, _SPEED, _TORQUE_LIMIT, _LOCK = 40, 42, 46, 48, 55
@@ -48,6 +49,7 @@ class Servo:
         for address, value in _DEFAULTS.items():
             self.memory[address] = value
         self.memory[ID] = id_
+        self._saved = bytes(self.memory[:_TORQUE])  # what outlives a loss of power
         self._off_by = 0  # bits of what has switched the torque off
         self._commanded = False
         self._start()
@@ -59,7 +61,7 @@ class Servo:
 
     def _start(self) -> None:
         """What power does: no torque, and the goal where it is."""
-        self.memory[_TORQUE:] = bytes(_SIZE - _TORQUE)
+        self.memory[:] = self._saved.ljust(_SIZE, b"\0")
         self.memory[_LOCK] = 1
         self.memory[_TORQUE_LIMIT : _TORQUE_LIMIT + 2] = self.memory[_MAX_TORQUE : _MAX_TORQUE + 2]
         self._off_by, self._commanded = 0, False
@@ -99,20 +101,29 @@ class Servo:
         return bytes(self.memory[address : address + count]).ljust(count, b"\0")
 
     def write(self, address: int, values: bytes) -> None:
-        """Write `values` from `address` on, and do what that asks for."""
+        """Write `values` from `address` on, and do what that asks for. What a servo keeps is lost
+        with the power where its lock is on."""
         end = min(address + len(values), _SIZE if address >= _FACTORY else _POSITION)
+        values, address = values[max(_READ_ONLY - address, 0) :], max(address, _READ_ONLY)
         if address >= end:
             return  # what is measured cannot be written
         self.memory[address:end] = values[: end - address]
+        self._save(address, end)
         if address <= _TORQUE < end:
             self._write_torque(self.memory[_TORQUE])
         elif address < _SPEED + 2 and end > _GOAL:
             self._go()
 
+    def _save(self, address: int, end: int) -> None:
+        if not self.memory[_LOCK]:
+            kept = self.memory[address : min(end, _TORQUE)]
+            self._saved = self._saved[:address] + kept + self._saved[address + len(kept) :]
+
     def _write_torque(self, value: int) -> None:
         if value == _CENTRE_HERE:
             raw = self._position() + self._get(_OFFSET, _SIGN_OFFSET)
             self._put(_OFFSET, raw % TURN - CENTRE, _SIGN_OFFSET)
+            self._save(_OFFSET, _OFFSET + 2)
             self.memory[_TORQUE] = int(self._motion.has_torque(self._index))
             return
         kinds = [k for k in _TORQUE_OFF if self._faults.active(k, self.id)]

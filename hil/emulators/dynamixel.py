@@ -10,7 +10,8 @@ assumed). New baud rates are stored, not taken. Every mode of register 11 goes t
 keeps to the limits of registers 48 and 52.
 
 Its promises: a servo whose torque is switched on holds its place until a goal is written; a goal
-beyond the limits is refused; the EEPROM is not written with torque on. The bus watchdog (register
+beyond the limits is refused; the EEPROM is not written with torque on, and what is only read never
+is. The bus watchdog (register
 98, 20 ms each): when no packet for it or for all has come for so long, the servo stops, register 98
 reads 255, and goals are refused until 0 is written there. With the watchdog at 0 it holds its last
 goal when the host dies, and the journal says `held` after a second.

@@ -8,7 +8,8 @@ Broadcast pings are answered in the order of the ids. New baud rates are stored,
 
 Its promises: none about the host. There is no bus watchdog, so the servos hold their last goals
 when the host dies, and the journal says `held` after a second. A servo whose torque is switched on
-goes to the goal in its register, wherever that is.
+goes to the goal in its register, wherever that is. What is written with the lock (register 55) on
+holds until a loss of power.
 
 Faults, of the servo `target` or of all: `silent` (neither answers nor obeys; its neighbours do),
 `stuck` (its position stands still), `voltage`, `angle` (their bit of the status), `heat`,

@@ -174,7 +174,7 @@ class Derive {
     const v4 f{w[0], w[1], w[2], 0.0};
     store(force_.data() + 4 * tap_, f);
     store(force_.data() + 4 * (tap_ + n), f);
-    known_ = ok(spec::m_force) ? known_ + 1 : 0;
+    known_ = ok(spec::m_force) ? std::min(known_ + 1, n) : 0;  // a stream may run for months
     if (known_ < n) return 0.0;
     const double *a = force_.data() + 4 * (tap_ + 1), *b = a + 4 * (n - 1), *h = win.taps.data();
     v4 even = load(a + 4 * half) * all(h[half]), odd = all(0.0);

@@ -45,7 +45,8 @@ struct Grasp {
   enum State { OPEN, CLOSING, HOLDING, EMPTY };
   double settle, settle_min;
   State state = OPEN;
-  double turn = -1;  // extreme of width_ref since the last close or open; < 0: none yet
+  // extreme of width_ref since the last close or open; NaN: none yet
+  double turn = std::numeric_limits<double>::quiet_NaN();
   double rest = 0;  // the width that the jaws are at, for `quiet` ticks
   long long quiet = 0, age = NEVER;
   int closes = 0, recloses = 0;
@@ -57,7 +58,7 @@ struct Grasp {
   bool step(bool valid, double w, double ref) {
     ++age;
     if (!valid) return state == HOLDING;
-    if (turn < 0) turn = ref;
+    if (std::isnan(turn)) turn = ref;
     if (state == OPEN) {
       turn = std::max(turn, ref);
       if (ref <= turn - spec::close_travel) {

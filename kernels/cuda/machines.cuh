@@ -86,12 +86,12 @@ enum GraspState : int { OPEN, CLOSING, HOLDING, EMPTY };
 
 template <class R>
 struct Grasp {
-  R turn, rest, width, z, load;  // turn < 0: no width_ref yet
+  R turn, rest, width, z, load;  // turn NaN: no width_ref yet
   int state, quiet, age, closes, recloses;
   bool dropped, lifted, seen;
 
   HW_FN void clear() {
-    turn = -1;
+    turn = R(NAN);
     rest = width = z = load = 0;
     state = OPEN;
     quiet = closes = recloses = 0;
@@ -105,7 +105,7 @@ struct Grasp {
     const double s = p.stroke;
     age = older(age);
     if (!valid) return state == HOLDING;
-    if (turn < 0) turn = ref;
+    if (turn != turn) turn = ref;
     if (state == OPEN) {
       turn = ref > turn ? ref : turn;
       if (falls(ref, turn, close_travel, s)) {

@@ -156,11 +156,15 @@ def capture(cu: Any, stream: Any, work: Callable[[], None]) -> CapturedGraph:
     try:
         work()
     except BaseException:
-        cu.cuStreamEndCapture(stream)  # leaves the stream usable
+        code, *begun = cu.cuStreamEndCapture(stream)  # leaves the stream usable
+        if not int(code):
+            cu.cuGraphDestroy(begun[0])
         raise
     graph = do(cu.cuStreamEndCapture(stream))
-    executable = do(cu.cuGraphInstantiate(graph, 0))
-    do(cu.cuGraphDestroy(graph))
+    try:
+        executable = do(cu.cuGraphInstantiate(graph, 0))
+    finally:
+        cu.cuGraphDestroy(graph)
     return CapturedGraph(cu, executable, stream)
 
 

@@ -54,10 +54,10 @@ def cross_fitted(lessons: Sequence[Lesson], how: OutcomeFit, seed: int) -> list[
         taught = ~mine & np.isfinite(wanted)
         orders, good = np.unique(episode[taught]), wanted[taught]
         if len(orders) < 2 * how.members or good.min() == good.max():
-            # One more of each kind, so that nothing is certain after a few orders (Laplace).
-            out[mine] = (
-                (good.mean() * len(orders) + 1.0) / (len(orders) + 2.0) if len(good) else 0.5
-            )
+            # One more of each kind, so that nothing is certain after a few orders (Laplace). Each
+            # order counts once: those that fail last longer, and have more decisions.
+            ended = sum(float(wanted[taught & (episode == order)].mean()) for order in orders)
+            out[mine] = (ended + 1.0) / (len(orders) + 2.0)
             continue
         out[mine] = _told(x, episode, wanted, orders, mine, how, seed * FOLDS + k)
     parts: list[Singles] = np.split(out, np.cumsum([len(e.at) for e in lessons])[:-1])

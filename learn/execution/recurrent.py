@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from headway.config import Struct
+from headway.errors import RecordingError
 from headway.learn.execution.descent import Descent
 
 HELD = 7  # of so many episodes, one is held out
@@ -66,7 +67,8 @@ def fit(
     seed: int,
 ) -> nn.Module:
     """Teach `net`, in place, by `sequences` with `hz` steps a second, and return it with the
-    weights that were best on those that are held out. What is drawn depends on `seed` alone."""
+    weights that were best on those that are held out. What is drawn depends on `seed` alone. Raises
+    RecordingError where the loss was never a number: no weights are best then."""
     rng = np.random.default_rng([seed, 17])
     held = [i for i in range(len(sequences)) if i % HELD == HELD - 1]
     taught = [i for i in range(len(sequences)) if i % HELD != HELD - 1]
@@ -83,6 +85,11 @@ def fit(
             found = _judged(net, judge, loss) if judge else -float(k)
             if found <= best:
                 best, kept = found, copy.deepcopy(net.state_dict())
+    if how.steps and not np.isfinite(best):
+        raise RecordingError(
+            f"wanted episodes whose loss is a number, found {best:g} on all {len(judge)} that are "
+            "held out: leave out recordings with features that are not finite"
+        )
     net.load_state_dict(kept)
     return net.eval()
 

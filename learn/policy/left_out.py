@@ -6,8 +6,8 @@ above which a policy refuses (`headway.export.flow.REFUSE_ABOVE`).
 A training leaves out one in `folds` of the ways in which the sentences of the scenes are put (the
 same words but for those that tell things apart), and as many of the frames of each family. The
 encoder is judged by what was left out, at several levels. With `--family NAME` that family is left
-out whole as well: then the last line says how much of it is refused by an encoder that has met
-nothing of the kind. What is held out or unseen is not looked at.
+out whole as well: its line then says how much of it is refused by an encoder that has met nothing
+of the kind. What is held out or unseen is not looked at.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ import torch
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from headway import config
+from headway.errors import ConfigError
 from headway.learn.policy.corpus import Corpus, Sayer, corpus_of, plain_words
 from headway.learn.policy.text import TextEncoder, tokens
 from headway.learn.policy.text_training import train_text
@@ -28,9 +30,20 @@ LEVELS = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98)
 
 
 class Split:
-    """`corpus` without what is left out, `kept`, and what that is."""
+    """`corpus` without what is left out, `kept`, and what that is. Raises ConfigError for a fold or
+    a family that there is not."""
 
     def __init__(self, corpus: Corpus, fold: int, folds: int, family: str = "") -> None:
+        if not 0 <= fold < folds or folds < 2:
+            raise ConfigError(
+                f"wanted two --folds or more, and a --fold from 0 to one less, found --folds "
+                f"{folds} and --fold {fold}"
+            )
+        families = tuple(f.name for f in corpus.frames.refused)
+        if family and family not in families:
+            raise ConfigError(
+                f"wanted a --family of frames, found {family!r}: {config.suggest(family, families)}"
+            )
         self._telling = corpus.telling
         ways: dict[str, int] = {}
         out = {}

@@ -74,15 +74,19 @@ def once(
     path: Path, made_of: object, make: Callable[[], tuple[TextEncoder, Tokenizer]]
 ) -> tuple[TextEncoder, Tokenizer]:
     """The text encoder and tokenizer that lie at `path` if they were made of the same, else those
-    that `make` makes, which are written there. `made_of` is told apart by how it prints."""
+    that `make` makes, which are written there. `made_of` is told apart by how it prints. Torch's
+    generator is left as `make` leaves it either way, so that what is drawn afterwards, such as the
+    first weights of a policy, does not hang on whether the file was there."""
     same = hashlib.sha256(repr(made_of).encode()).hexdigest()
     with contextlib.suppress(FileNotFoundError):
         saved = torch.load(path, weights_only=True)
-        if saved["made_of"] == same:
+        if saved["made_of"] == same and "torch" in saved:
             by = Tokenizer.from_str(saved["tokenizer"])
             net = TextEncoder(by, len(saved["net"]["prototypes"]))
             net.load_state_dict(saved["net"])
+            torch.set_rng_state(saved["torch"])
             return net.eval(), by
     net, by = make()
-    checkpoint.write(path, {"made_of": same, "net": net.state_dict(), "tokenizer": by.to_str()})
+    made = {"net": net.state_dict(), "tokenizer": by.to_str(), "torch": torch.get_rng_state()}
+    checkpoint.write(path, {"made_of": same, **made})
     return net, by

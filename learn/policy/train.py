@@ -29,6 +29,7 @@ from torch import Tensor
 from headway.drivers.sim.arm_model import with_gripper
 from headway.drivers.sim.cell import CellConfig
 from headway.drivers.sim.gripper import WRIST_TILT
+from headway.errors import ConfigError
 from headway.learn import checkpoint
 from headway.learn.networks import CameraModel, wrist_camera
 from headway.learn.policy import samples
@@ -118,8 +119,7 @@ class Training:
         self.net = FlowPolicy(
             camera(), POLICY_STATE, text.requires_grad_(False), HORIZON, args.width
         )
-        held = data.episode % 20 == 0
-        self.train_idx, self.test_idx = np.flatnonzero(~held), np.flatnonzero(held)
+        self.train_idx, self.test_idx = split(data)
         state = torch.from_numpy(data.state[self.train_idx])
         self.net.state_mean[:] = state.mean(0)
         self.net.state_std[:] = state.std(0).clamp(min=0.02)
@@ -200,6 +200,21 @@ class Training:
         return flow + 2.0 * seen
 
 
+def split(data: Samples) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The samples to train on, and those of every 20th recording, or of the first one if none of
+    these is used, by which the result is judged. Raises ConfigError where none is left to train
+    on."""
+    held = data.episode % 20 == 0
+    if not held.any():
+        held = data.episode == data.episode.min()
+    if held.all():
+        raise ConfigError(
+            "wanted recordings to train on beside those that judge the result, found "
+            f"{len(np.unique(data.episode))} in all: name folders with more demonstrations"
+        )
+    return np.flatnonzero(~held), np.flatnonzero(held)
+
+
 def first_fine(steps: int) -> int:
     """The first of `steps` steps in which the eyes look at every pixel."""
     return math.ceil((1.0 - FINE) * steps)
@@ -261,7 +276,7 @@ def evaluate(training: Training, net: FlowPolicy, idx: NDArray[np.int64], steps:
 def train(args: Args, corpus: Corpus, data: Samples) -> tuple[Training, FlowPolicy, Report]:
     """Train on 19 of 20 episodes, and judge the result by the others. The network that is returned
     has the moving average of the weights. Every 500 steps the report is printed and a checkpoint
-    written."""
+    written. Raises what `split` raises."""
     torch.set_num_threads(args.threads)
     training = Training(args, corpus, data)
     same = checkpoint.same(args, data, corpus)

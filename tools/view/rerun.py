@@ -84,8 +84,9 @@ class RerunSink:
         if self._first:
             behind = self._last_ns + 1 if self._last_ns else 0
             self._first, self._shift_ns = False, max(0, behind - t_ns)
-        self._last_ns = t_ns + self._shift_ns
-        self._stream.set_time("run", duration=np.timedelta64(self._last_ns, "ns"))
+        now = t_ns + self._shift_ns
+        self._last_ns = max(self._last_ns, now)  # an image comes after younger rows
+        self._stream.set_time("run", duration=np.timedelta64(now, "ns"))
         self._logs[channel](data)
 
     async def close(self) -> None:

@@ -178,12 +178,13 @@ def _line(cfg: Config, rng: np.random.Generator, colour: str, tote: str, text: s
     """The line for the item of `colour`. `text`: what the robot is asked first, "" for a sentence
     of the configured split."""
     scan = words.command_named(words.scan_text(colour))
+    asked = tote
     if rng.random() < cfg.misread:
         tote = next(t for t in TOTES if t != tote)
     put = words.command_named(words.put_text(colour, tote))
     said, then = scan.say(cfg.phrasing, rng), put.say(cfg.phrasing, rng)
-    if text and meant(text, (scan,)) is None:
-        return Line(put, text)
+    if text and meant(text, (scan,)) is None:  # it names the tote: no barcode does
+        return Line(words.command_named(words.put_text(colour, asked)), text)
     return Line(scan, text or said, (Step(put, then),))
 
 

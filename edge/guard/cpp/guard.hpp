@@ -24,15 +24,17 @@ struct Look {
 };
 
 // `Where` has bool operator()(const double* q, Look&), which returns false where forward kinematics
-// failed. It fills the frames if there are collisions to check.
+// failed. It fills the frames if there are collisions to check. A guard has one for commands and
+// one for chunks, which other threads may check meanwhile.
 template <class Where>
 class Guard {
  public:
   Finding clamped, refused;  // what the last `propose` said against its command
 
   Guard(const std::vector<JointLimits>& limits, double T, const Box& box, double lever, bool clamp,
-        Where where, const Scene& scene)
+        Where where, Where chunk_where, const Scene& scene)
       : T_(T), lever_(lever), clamp_(clamp), box_(box), where_(std::move(where)),
+        chunk_where_(std::move(chunk_where)),
         collisions_(scene), chunk_collisions_(scene), near_(collisions_.found.size()),
         wanted_(limits.size()), at_(limits.size()), v_(limits.size()) {
     for (const auto& l : limits) joints_.emplace_back(l, T);
@@ -92,7 +94,7 @@ class Guard {
         v_[k] = v;
       }
       Look& here = row ? look : start;
-      if (!where_(q, here)) return {row, {WORKSPACE}};
+      if (!chunk_where_(q, here)) return {row, {WORKSPACE}};
       if (row == 0) {
         chunk_collisions_.start(start.frames);
         continue;
@@ -168,7 +170,7 @@ class Guard {
   double T_, lever_;
   bool clamp_;
   Box box_;
-  Where where_;
+  Where where_, chunk_where_;
   std::vector<Joint> joints_;
   Collisions collisions_, chunk_collisions_;
   std::vector<double> near_, wanted_, at_, v_;

@@ -51,7 +51,7 @@ class PyGuard {
           OutVector command, OutVector out, nb::object fk, const nb::tuple& scene)
       : command_(std::move(command)), out_(std::move(out)),
         guard_(limits(joints), period_s, corners(box), lever_m, clamp,
-               where(fk, joints.shape(0)), parts(scene)),
+               where(fk, joints.shape(0), 0), where(fk, joints.shape(0), 1), parts(scene)),
         releases_(nb::len(fk) == 4) {
     want(command_.shape(0), guard_.n(), "commanded positions");
     want(out_.shape(0), guard_.n(), "positions to send");
@@ -75,21 +75,21 @@ class PyGuard {
     } else {
       found = guard_.check_chunk(q.data(), h, dt);
     }
-    return nb::make_tuple(found.first, record(found.second));
+    return nb::make_tuple(found.first, record(found.second, errors_[1]));
   }
   void send(bool braking) { guard_.send(braking, out_.data()); }
-  nb::object clamped() const { return record(guard_.clamped); }
-  nb::object refused() const { return record(guard_.refused); }
+  nb::object clamped() const { return record(guard_.clamped, errors_[0]); }
+  nb::object refused() const { return record(guard_.refused, errors_[0]); }
 
  private:
-  // The `Finding` of edge/guard/reasons.py.
-  nb::object record(const headway::Finding& f) const {
+  // The `Finding` of edge/guard/reasons.py; `error`: why forward kinematics failed.
+  nb::object record(const headway::Finding& f, const nb::object& error) const {
     if (f.reason == headway::OK) return reasons_.attr("FINE");
     nb::object motion = nb::none(), cause = nb::none();
     if (const auto& m = f.motion)
       motion = reasons_.attr("Motion")(m->q, m->dq, m->ddq, m->ddq_before);
     if (f.reason == headway::COLLISION) cause = names_[f.index];
-    if (f.reason == headway::WORKSPACE && f.index < 0) cause = error_;
+    if (f.reason == headway::WORKSPACE && f.index < 0) cause = error;
     return reasons_.attr("Finding")(reasons_.attr("Reason")(static_cast<int>(f.reason)), f.index,
                                     f.stopping, f.found, f.least, f.most, motion, cause);
   }
@@ -134,15 +134,17 @@ class PyGuard {
     for (std::size_t i = 0; i < rows.shape(0); ++i) take(rows.data() + i * width);
   }
 
-  // `rows` of a chain (drivers/kinematics.py), or (function, q (n,), p (3,))
-  Where where(const nb::object& fk, std::size_t n) {
+  // For commands (`use` 0) or chunks (1). `fk`: `rows` of a chain (drivers/kinematics.py), or for
+  // each of the two (function, q (n,), p (3,))
+  Where where(const nb::object& fk, std::size_t n, std::size_t use) {
     nb::tuple given = nb::cast<nb::tuple>(fk);
-    Where w{{}, nb::none(), {}, {}, &error_};
+    Where w{{}, nb::none(), {}, {}, &errors_[use]};
     if (given.size() == 4) {
       w.chain.emplace(headway::chain_of(nb::cast<Rows>(given[0]), nb::cast<Vector>(given[1]),
                                         nb::cast<Rows>(given[2]), nb::cast<Vector>(given[3])));
       want(w.chain->joints.size(), n, "joints in the chain");
     } else {
+      given = nb::cast<nb::tuple>(given[use]);
       w.call = nb::borrow(given[0]);
       w.q.emplace(nb::cast<OutVector>(given[1]));
       w.p.emplace(nb::cast<OutVector>(given[2]));
@@ -154,7 +156,7 @@ class PyGuard {
 
   nb::object reasons_ = nb::module_::import_("headway.edge.guard.reasons");
   nb::object names_ = nb::none();  // of the pairs of bodies
-  nb::object error_ = nb::none();  // why forward kinematics failed
+  nb::object errors_[2] = {nb::none(), nb::none()};  // why forward kinematics failed, by use
   OutVector command_, out_;
   headway::Guard<Where> guard_;
   bool releases_;
@@ -165,7 +167,7 @@ class PyGuard {
 NB_MODULE(_guard, m) {
   using nb::arg;
   nb::set_leak_warnings(false);  // a guard's function may refer back to it
-  m.attr("VERSION") = 4;  // edge/guard/native.py wants this one
+  m.attr("VERSION") = 5;  // edge/guard/native.py wants this one
   // squared distances [m^2] of a segment (two ends) to another, and to a box (two corners)
   m.def("segments_apart", [](const Six& a, const Six& b) {
     return headway::segments_apart(segment(a.data()), segment(b.data()));

@@ -76,7 +76,7 @@ void waypoint(const Rows& q, std::size_t k, double u, const Vector& offset, doub
   joints(out.shape(0), n);
   if (h == 0) throw nb::value_error("wanted waypoints, found none");
   double* y = out.data();
-  if (k + 1 >= h) {
+  if (k >= h - 1) {
     for (std::size_t j = 0; j < n; ++j) y[j] = q.data()[(h - 1) * n + j];
   } else {
     const double *a = q.data() + k * n, *b = a + n;

@@ -8,6 +8,7 @@ from headway.hil.emulators._ur import fields
 from headway.hil.emulators._ur.fields import Value, Version
 
 _ZEROS = {"VECTOR3D": (0.0,) * 3, "VECTOR6D": (0.0,) * 6, "VECTOR6INT32": (0,) * 6}
+_ANALOG = {"standard_analog_output_0": 1, "standard_analog_output_1": 2}  # bits of their mask
 _BITS = (("_bit_registers0_to_31", 0), ("_bit_registers32_to_63", 32))
 
 
@@ -51,14 +52,20 @@ class Memory:
         self._owners = {n: held for n, held in self._owners.items() if held is not owner}
 
     def write(self, values: dict[str, Value], now: int) -> None:
-        """Inputs that came over RTDE at `now` [ns]. A field with a mask changes only where the mask
-        of the same package has a one."""
+        """Inputs that came over RTDE at `now` [ns]. An output, or the speed slider, changes only
+        where its mask in the same package has a one."""
         for name, value in values.items():
             self.written_ns[name] = now
-            if not name.endswith("_mask"):
-                mask = values.get(f"{name}_mask")
-                self.values[name] = value if mask is None else self._masked(name, value, mask)
-        if values.get("speed_slider_mask") == 0:
+            if name.endswith("_digital_output"):
+                self.values[name] = self._masked(name, value, values.get(f"{name}_mask", 0))
+            elif name in _ANALOG:
+                mask = values.get("standard_analog_output_mask", 0)
+                assert isinstance(mask, int)
+                if mask & _ANALOG[name]:
+                    self.values[name] = value
+            elif not name.endswith("_mask"):
+                self.values[name] = value
+        if not values.get("speed_slider_mask"):
             return
         if "speed_slider_fraction" in values:
             fraction = values["speed_slider_fraction"]

@@ -25,6 +25,7 @@ _SAFETY_BITS = {NORMAL: 1, PROTECTIVE: 1 << 2 | 1 << 10, SAFEGUARD: 1 << 4 | 1 <
 _ESTOP_BITS = 1 << 6 | 1 << 7 | 1 << 10
 _JOINT_MODES = {RUNNING: 253, IDLE: 255, POWER_ON: 248, POWER_OFF: 239}
 _MOST_CYCLES = 25  # that motion makes up for, when this computer was too busy for a while
+_LEAVES_NS = NS // 10  # in which a plant in another process leaves its protective stop
 WARNING, ERROR, INFO = 2, 1, 3  # levels of a message
 _STATIC: dict[str, Value] = {  # what nothing here changes: no claim about a real robot
     "target_speed_fraction": 1.0,
@@ -106,6 +107,7 @@ class Robot:
         self._boot_ns = self.state.t_ns
         self._started_ns = 0
         self._safety_since = 0
+        self._leaving_until = 0  # [ns] the plant is told to leave its protective stop
         self._powering: tuple[int, int] | None = None  # the mode to come, and when [ns]
         self._bias: Vec = np.zeros(6)
         self._commanded = False
@@ -222,6 +224,7 @@ class Robot:
             if self.now - self._safety_since < self.settings.unlock_s * NS:
                 return False
             self.plant.reset_protective_stop()
+            self._leaving_until = self.now + _LEAVES_NS
             self.motion.settle(self.state.q)
             self.safety = NORMAL
         return True
@@ -273,7 +276,9 @@ class Robot:
         if self.state.generation != generation:
             self.stop_program("the arm was moved by hand")
             self.motion.settle(self.state.q)
-        if self.state.protective_stop:
+        if not self.state.protective_stop:
+            self._leaving_until = 0
+        elif now >= self._leaving_until:
             self.protective_stop("the arm has run into something")
         if self._powering is not None and now >= self._powering[1]:
             self.mode, self._powering = self._powering[0], None
