@@ -113,7 +113,7 @@ def compared(folder: Path, python: Path, n: int) -> tuple[dict[str, NDArray[Any]
                     us = (perf_counter_ns() - begun) / 1e3
                 if i >= 0:
                     took[name][i] = us
-        spread.engine.close()
+        spread.close()
     apart = float(np.abs(engine.bind("actions")[0, 0] - sent).max())
     engine.close()
     return took, apart, threads

@@ -97,12 +97,9 @@ class Rig:
     def publish(self) -> None:
         """Write the present state into the shared memory, with the noise of the encoders."""
         cell = self.cell
-        q = cell.noise.standard_normal(cell.robot.n)
-        q *= cell.cfg.joint_noise * cell.noise_factor
-        q += cell.q - cell.offset
         self.memory.publish(
             PlantState(
-                cell.t_ns, q, cell.dq, cell.q_ref, cell.tau_ext(), cell.wrench(),
+                cell.t_ns, cell.encoders(), cell.dq, cell.q_ref, cell.tau_ext(), cell.wrench(),
                 self.cell.gripper.stroke - 2 * float(cell.finger[0]),
                 max(0.0, float(cell.finger_force[0])), 0.0, cell.protective_stop, cell.episode,
             )

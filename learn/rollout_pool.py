@@ -19,7 +19,8 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol
 
 from headway.edge.control.settings import Settings
-from headway.errors import ConfigError, HeadwayError, PolicyError
+from headway.errors import HeadwayError, PolicyError
+from headway.learn.executors.executor import require_slots
 from headway.learn.rollout import Rollout, Runner
 
 ATTEMPTS = 3  # of a seed whose workers die before it is given up
@@ -47,8 +48,7 @@ def rollouts(
     one worker, the HeadwayError that `make` or an episode raises, and PolicyError for any other
     error there and for a seed whose workers have died `ATTEMPTS` times.
     """
-    if workers < 1:
-        raise ConfigError(f"wanted at least one worker, found {workers}: name a number")
+    require_slots(workers)
     todo = deque((seed, 1) for seed in seeds)
     context = multiprocessing.get_context("spawn")
     running: list[_Worker] = []

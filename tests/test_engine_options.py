@@ -237,7 +237,7 @@ def test_the_text_encoder_is_opened_as_the_docs_say(
     monkeypatch.setattr(instructions, "open_engine", opened)
     bundle = str(shipped.ROOT / "models" / "workflows")
     for given in ({"engine": "ort"}, {"engine_cache": str(tmp_path)}):
-        open_policy(bundle, **given).engine.close()
+        open_policy(bundle, **given).close()
     assert asked == [("auto", "text.onnx", EngineOptions())] * 2
     said = " ".join((Path(__file__).parent.parent / "docs" / "engines.md").read_text().split())
     assert "is always opened by `auto`, with the engines beside its bundle" in said
@@ -258,7 +258,7 @@ def test_a_policy_of_several_threads_answers_the_same() -> None:
             a[...] = (np.random.default_rng(k).random(a.shape) * top).astype(a.dtype)
         policy.engine.run()
         answers.append(np.array(policy.engine.bind("actions")))
-        policy.engine.close()
+        policy.close()
     np.testing.assert_allclose(answers[0], answers[1], atol=1e-4)
     with pytest.raises(ConfigError, match=f"wanted at most {cores} threads .* found 250"):
         open_policy(str(shipped.POLICY), "ort", threads=250)

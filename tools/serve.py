@@ -70,7 +70,7 @@ def serve_command(
             signal.signal(number, handler)
         os.close(ended)
         os.close(end)
-        policy.engine.close()
+        policy.close()
     console.print("stopped")
     return 0
 

@@ -36,10 +36,7 @@ class SimArm(SimSource[ArmState]):
 
     def sample(self) -> ArmState:
         cell = self.cell
-        q = cell.noise.standard_normal(self.model.n)
-        q *= cell.cfg.joint_noise * cell.noise_factor
-        q += cell.q
-        q -= cell.offset
+        q = cell.encoders()
         dq = cell.dq.copy()
         # As a robot controller does, compute the TCP from the measured joints and the kinematics.
         tcp, twist = self.chain.motion(q, dq)

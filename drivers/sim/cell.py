@@ -281,6 +281,15 @@ class Cell:
         noise += self._ft[0]
         return noise
 
+    def encoders(self) -> Vec:
+        """What the encoders of the joints read (n,) [rad]: with their noise, and the errors of
+        their zeros."""
+        q = self.noise.standard_normal(self.robot.n)
+        q *= self.cfg.joint_noise * self.noise_factor
+        q += self.q
+        q -= self.offset
+        return q
+
     def tau_ext(self) -> Vec:
         """Motor torque (n,) [Nm] beyond what the robot's own model of free motion explains."""
         return self.servo_torque - self._damping * self.dq  # type: ignore[no-any-return]

@@ -68,7 +68,7 @@ def look(paths: Sequence[Path], base: Base, kept: Path, tell: Tell) -> Found:
             except HeadwayError as e:
                 left_out.append(of_file(path, e))
     finally:
-        policy.engine.close()
+        policy.close()
     return Found(lessons, left_out, len(paths) - len(once))
 
 

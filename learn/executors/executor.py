@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from headway.errors import HeadwayError, OutputError, PolicyError
+from headway.errors import ConfigError, HeadwayError, OutputError, PolicyError
 from headway.learn import files
 
 I = TypeVar("I")  # noqa: E741
@@ -74,6 +74,12 @@ class Executor(Protocol):
     def wait(self, timeout_s: float) -> list[News]:
         """What has happened since the last call, in its order; waits up to `timeout_s` for
         something to happen."""
+
+
+def require_slots(count: int) -> None:
+    """Raises ConfigError for fewer than one call or worker at a time."""
+    if count < 1:
+        raise ConfigError(f"wanted at least one worker, found {count}: name a number")
 
 
 def failure(key: str, error: BaseException, trace: str) -> Failed:

@@ -16,8 +16,18 @@ import time
 import traceback
 from typing import Any
 
-from headway.errors import ConfigError, DeviceError, Missing
-from headway.learn.executors.executor import Call, Done, Executor, Failed, Lost, News, Told, failure
+from headway.errors import DeviceError, Missing
+from headway.learn.executors.executor import (
+    Call,
+    Done,
+    Executor,
+    Failed,
+    Lost,
+    News,
+    Told,
+    failure,
+    require_slots,
+)
 
 LOCAL = "local"
 STEP_S = 0.2  # how often news of progress are fetched [s]
@@ -29,8 +39,8 @@ def connect(address: str = LOCAL, slots: int | None = None) -> Executor:
     for "local", on one that is started on this computer. `slots`: calls at a time [the cluster's
     cores]. Raises ConfigError for fewer than one, Missing without Ray, DeviceError where there is
     no cluster."""
-    if slots is not None and slots < 1:
-        raise ConfigError(f"wanted at least one worker, found {slots}: name a number")
+    if slots is not None:
+        require_slots(slots)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # before the import: it would phone home
     # Tasks that want no accelerator leave the variables that hide or show them alone.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")

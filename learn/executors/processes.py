@@ -21,8 +21,16 @@ from multiprocessing import connection
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 
-from headway.errors import ConfigError
-from headway.learn.executors.executor import Call, Done, Executor, Lost, News, Told, failure
+from headway.learn.executors.executor import (
+    Call,
+    Done,
+    Executor,
+    Lost,
+    News,
+    Told,
+    failure,
+    require_slots,
+)
 
 # Of linear algebra, and of the software renderer (0: none beside its caller's).
 THREADS = {
@@ -34,8 +42,7 @@ GRACE_S = 5.0  # for a process to end after SIGTERM, before SIGKILL [s]
 
 def connect(slots: int) -> Executor:
     """An executor with `slots` processes at a time. Raises ConfigError for fewer than one."""
-    if slots < 1:
-        raise ConfigError(f"wanted at least one worker, found {slots}: name a number")
+    require_slots(slots)
     return _Processes(slots)
 
 
