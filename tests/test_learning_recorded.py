@@ -40,7 +40,7 @@ class Robot:
 
     def __init__(self, folder, monkeypatch):
         self.folder, self.base = folder, FakeBase(folder)
-        policy = SimpleNamespace(engine=SimpleNamespace(close=lambda: None))
+        policy = SimpleNamespace(close=lambda: None)
         monkeypatch.setattr(recorded, "open_policy", lambda path: policy)
         monkeypatch.setattr(recorded, "of_recording", self._read)
         self.looked: list[str] = []
