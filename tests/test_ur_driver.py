@@ -172,7 +172,7 @@ def test_while_it_holds_the_link_feeds_the_watchdog_and_while_it_moves_it_does_n
     until(active, lambda s: len(robot.written) > begun + 2)
     assert set(modes(robot)) == {1}
     active.command(here(active), deadline_ns=0)
-    until(active, lambda s: modes(robot)[-1] == 2)
+    until(active, lambda s: modes(robot)[-1:] == [2])
     count = len(robot.written)
     first = active.read(LONG).stamp.t_ns
     until(active, lambda s: s.stamp.t_ns > first + 200_000_000)  # eight times as long as it waits
@@ -196,7 +196,7 @@ def test_a_stop_of_category_1_ends_the_program(active, robot):
 
 def test_a_stop_of_category_0_takes_the_power_away(active, robot):
     active.stop(0)
-    until(active, lambda s: modes(robot)[-1] == 0)
+    until(active, lambda s: modes(robot)[-1:] == [0])
     assert robot.asked[-1] == "power off"
 
 
@@ -206,7 +206,7 @@ def test_power_is_not_taken_away_without_a_dashboard(robot, ctx):
     arm.activate()
     with pytest.raises(DeviceError, match="found no dashboard: the arm was stopped"):
         arm.stop(0)
-    until(arm, lambda s: modes(robot)[-1] == 0)
+    until(arm, lambda s: modes(robot)[-1:] == [0])
     robot.set(safety_status_bits=1 << 2)
     until(arm, lambda s: s.value.protective_stop)
     with pytest.raises(DeviceError, match="found no dashboard: unlock it at the robot's panel"):
@@ -216,9 +216,10 @@ def test_power_is_not_taken_away_without_a_dashboard(robot, ctx):
 
 def test_activating_twice_takes_the_same_program_and_holds(active, robot):
     active.command(here(active) + 0.002, deadline_ns=0)
+    until(active, lambda s: 2 in modes(robot))
     active.activate()
     assert len(robot.programs) == 1
-    assert modes(robot)[-1] == 1
+    until(active, lambda s: modes(robot)[-1] == 1)
     active.command(here(active), deadline_ns=0)
 
 

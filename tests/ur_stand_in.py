@@ -299,4 +299,5 @@ def keep_on(arm, where):
 
 
 def modes(robot):
+    """What the robot has read so far: nothing yet, where it has not come to the first one."""
     return [w["input_int_register_1"] for w in list(robot.written)]
