@@ -5,8 +5,6 @@ A sample has an array for each input of the model, as it is given to the engine.
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,14 +19,13 @@ from headway.edge.policy.bundle_inputs import loop_names, make_inputs
 from headway.edge.policy.instructions import open_encoder
 from headway.edge.policy.observation import StateVector
 from headway.errors import ConfigError, RecordingError, SpecMismatch
+from headway.files import DAMAGED_NPZ
 from headway.mcaplog import Recording, open_recording
 from headway.tools.recorded import joints_of
 from headway.types import Frame, Observation, Pose
 
 Sample = dict[str, NDArray[Any]]
 PER_EPISODE = 5  # observations that are taken of a recording, spread over it: to read it takes long
-# What NumPy raises for a file that is damaged, or that is no .npz.
-_UNREADABLE = (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile, zlib.error)
 
 
 def require_source(observed: Sequence[Path], given: Path | None, count: int) -> None:
@@ -46,7 +43,7 @@ def from_file(path: Path, inputs: Mapping[str, Declared]) -> list[Sample]:
     try:
         with path.open("rb") as file, np.load(file) as found:
             arrays = {name: found[name] for name in found.files}
-    except _UNREADABLE as e:
+    except DAMAGED_NPZ as e:
         raise ConfigError(
             f"wanted samples as .npz at {path}, found none that can be read: {e!r}"
         ) from None

@@ -28,6 +28,7 @@ from headway.edge.control.runner import record_episode
 from headway.edge.control.station import Station
 from headway.edge.policy.policy import InlineWorker, Policy
 from headway.errors import ConfigError
+from headway.files import whole
 from headway.tools.run.summary import success_line
 from headway.workflows import config_of
 
@@ -76,9 +77,8 @@ def record_seeds(
     results = []
     for seed in seeds:
         before(seed)
-        part = out / f"{seed}.part"
-        result = record_episode(loop, seed, part, metadata=metadata, overwrite=True, images=images)
-        part.rename(out / f"{seed}.mcap")
+        with whole(out / f"{seed}.mcap") as part:
+            result = record_episode(loop, seed, part, metadata=metadata, images=images)
         results.append(result)
     return results
 

@@ -6,8 +6,6 @@ import errno
 import fcntl
 import os
 import socket
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,12 +14,11 @@ from typing import BinaryIO
 import msgspec
 
 from headway.errors import Busy, ConfigError, OutputError
+from headway.files import DAMAGED_NPZ, whole
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 # What reading a damaged .npz file, or JSON in it, may raise.
-UNREADABLE = (
-    OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error, msgspec.MsgspecError,
-)  # fmt: skip
+UNREADABLE = (*DAMAGED_NPZ, msgspec.MsgspecError)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -32,17 +29,11 @@ def write_text(path: Path, text: str) -> None:
 def write_bytes(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Have `write` fill the file `path`: after a crash at any moment the old file or the new one is
     there, whole. Raises OutputError where it cannot be written."""
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
+        with whole(path) as part, part.open("wb") as file:
             write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
     except OSError as e:
-        with suppress(OSError):
-            part.unlink()
         raise OutputError(f"cannot write {path}: {advice(e)}") from e
 
 

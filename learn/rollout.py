@@ -12,7 +12,6 @@ one episode to the next. `learn.rollout_recorded` makes the same of a recording,
 from __future__ import annotations
 
 import gc
-import os
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -35,6 +34,7 @@ from headway.edge.control.settings import Settings
 from headway.edge.control.station import Station
 from headway.edge.policy.policy import Policy
 from headway.errors import ConfigError, RecordingError
+from headway.files import whole
 from headway.learn.files import UNREADABLE
 from headway.types import Chunk, Observation
 
@@ -333,18 +333,18 @@ def save(path: Path, rollouts: Sequence[Rollout]) -> None:
             for name, empty in _NO_DECISIONS.items()
         },
     }
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
+        with (
+            whole(path) as part,
+            zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file,
+        ):
             for name, array in arrays.items():
                 with file.open(f"{name}.npy", "w", force_zip64=True) as to:
                     npy.write_array(  # type: ignore[no-untyped-call]
                         to, np.ascontiguousarray(array), allow_pickle=False
                     )
-        part.replace(path)
     except OSError as e:
-        part.unlink(missing_ok=True)
         raise RecordingError(
             f"cannot write the rollouts {path}: {e.strerror or e}: free space or choose another "
             "place"

@@ -12,8 +12,6 @@ risk. How thresholds follow from a calibration is said in `edge/pro/risk.py`.
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Iterable, Sequence
 from datetime import date
 from pathlib import Path
@@ -33,6 +31,7 @@ from headway.bundle import Bundle
 from headway.edge.pro import risk
 from headway.edge.pro.risk import Calibration, RiskConfig, fewest_successes
 from headway.errors import BundleError, ConfigError, RecordingError
+from headway.files import whole
 from headway.kernels import spec
 from headway.mcaplog import Recording, open_recording
 from headway.tools.recorded import result_of
@@ -244,14 +243,11 @@ def _known(rows: NDArray[np.void]) -> NDArray[np.bool_]:
 
 def write(made: Calibration, path: Path) -> None:
     """Write a calibration to `path`, whole or not at all. Raises ConfigError."""
-    part = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(msgspec.json.format(msgspec.json.encode(made), indent=2) + b"\n")
-        os.replace(part, path)
+        with whole(path) as part:
+            part.write_bytes(msgspec.json.format(msgspec.json.encode(made), indent=2) + b"\n")
     except OSError as e:
-        with contextlib.suppress(OSError):
-            part.unlink()
         raise ConfigError(
             f"cannot write the calibration {path}: {e.strerror or e}: choose another place by --out"
         ) from None

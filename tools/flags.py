@@ -8,7 +8,6 @@ not taken for one about another recording which has replaced that.
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 
 import msgspec
@@ -16,6 +15,7 @@ import msgspec
 from headway import config
 from headway.edge.control.events import Event, EventKind
 from headway.errors import ConfigError, RecordingError
+from headway.files import whole
 
 _SUFFIX = ".flags.json"
 
@@ -76,12 +76,10 @@ def add(recording: Path, new: tuple[Flag, ...]) -> tuple[Flag, ...]:
     flags = tuple(known[t] for t in sorted(known))
     data = msgspec.json.format(msgspec.json.encode(_File(_sha256(recording), flags)), indent=1)
     path = beside(recording)
-    part = path.with_name(f"{path.name}.part")
     try:
-        part.write_bytes(data + b"\n")
-        os.replace(part, path)
+        with whole(path) as part:
+            part.write_bytes(data + b"\n")
     except OSError as e:
-        part.unlink(missing_ok=True)
         raise RecordingError(f"cannot write the flags {path}: {e.strerror}") from None
     return flags
 

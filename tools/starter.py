@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from pathlib import Path
 
 from headway import shipped
 from headway.errors import ConfigError
+from headway.files import whole
 
 README = "README.md"
 TEXT = """\
@@ -82,6 +82,5 @@ def _readme() -> str:
 def _write(path: Path, data: bytes) -> None:
     """Write or replace the file `path`; it is never there in part."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part")
-    part.write_bytes(data)
-    os.replace(part, path)
+    with whole(path) as part:
+        part.write_bytes(data)

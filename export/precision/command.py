@@ -31,6 +31,7 @@ from headway.export.precision.plan import Part
 from headway.export.precision.splits import Splits, split
 from headway.export.samples import Sample
 from headway.export.sources import Again
+from headway.files import whole
 
 KINDS = ("fp16", "bf16", "int8", "fp8")
 EIGHT_BITS = ("int8", "fp8")
@@ -118,7 +119,8 @@ def quantize_command(path: Path, options: Options) -> int:
         "rows": [_plain(r) for r in rows],
         "sensitivity": made.sensitivity,
     }
-    (options.out / REPORT).write_text(json.dumps(report, indent=2, allow_nan=False) + "\n")
+    with whole(options.out / REPORT) as part:
+        part.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n")
     return 0 if any(r.kept for r in rows[1:]) else 1
 
 

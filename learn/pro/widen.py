@@ -36,6 +36,7 @@ from headway.edge.pro import risk as calibrations
 from headway.edge.pro.operator import OUTPUTS
 from headway.errors import BundleError, ConfigError, Missing, SpecMismatch
 from headway.kernels import spec
+from headway.tools import alarms
 
 Places = tuple[list[int], list[int]]
 Floats = NDArray[np.float32]
@@ -199,9 +200,7 @@ def main(head: Path, spec: Path, risk: Path | None = None) -> None:
     print(f"wrote {head}")
     if risk is not None and calibration is not None:
         carried = msgspec.structs.replace(calibration, pro_sha256=sha256(model).hexdigest())
-        fresh = risk.with_name(f".{risk.name}.new")
-        fresh.write_bytes(msgspec.json.format(msgspec.json.encode(carried), indent=2) + b"\n")
-        fresh.replace(risk)
+        alarms.write(carried, risk)
         print(f"wrote {risk}")
 
 

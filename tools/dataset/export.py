@@ -20,6 +20,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from headway.errors import ConfigError, RecordingError
+from headway.files import take_place
 from headway.tools.dataset import layout, video
 from headway.tools.dataset.episode import read_episode
 from headway.tools.dataset.packages import need
@@ -129,14 +130,7 @@ def beside(out: Path, overwrite: bool) -> Iterator[Path]:
     try:
         yield part
         old = part.with_suffix(".old")
-        if target.exists():
-            target.rename(old)
-        try:
-            part.rename(target)
-        except BaseException:
-            if old.exists():
-                old.rename(target)
-            raise
+        take_place(part, target, old)
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise

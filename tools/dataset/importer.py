@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from headway.errors import ConfigError, HeadwayError, RecordingError
+from headway.files import whole
 from headway.kernels.telemetry import FIELDS
 from headway.mcaplog import open_recording
 from headway.tools import flags
@@ -57,14 +58,10 @@ def import_command(
             try:
                 facts = identity(data, episode, meaning, images=images)
                 if overwrite or not _is_there(path, facts):
-                    part = path.with_name(f".{path.name}.part")
-                    try:
+                    with whole(path) as part:
                         restore(data, episode, meaning, part, images=images)
-                        part.rename(path)
-                        if overwrite and flags.clear(path):
-                            removed.append(flags.beside(path).name)
-                    finally:
-                        part.unlink(missing_ok=True)
+                    if overwrite and flags.clear(path):
+                        removed.append(flags.beside(path).name)
                 done += 1
             except ConfigError:
                 raise

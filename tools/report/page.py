@@ -8,11 +8,9 @@ were not escaped.
 from __future__ import annotations
 
 import base64
-import contextlib
 import hashlib
 import json
 import math
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from importlib.resources import files
@@ -20,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from headway.errors import RecordingError
+from headway.files import whole
 from headway.tools.report.series import Timeline
 
 
@@ -162,16 +161,12 @@ def still(title: str, body: str) -> str:
 def save(out: Path, text: str) -> Path:
     """Write the page `text` to `out` and return `out`. The file appears only when it is complete.
     Raises RecordingError."""
-    part = out.with_name(out.name + ".part")
     try:
         # File names in the page may contain bytes that are not valid text.
-        part.write_text(text, encoding="utf-8", errors="replace")
-        os.replace(part, out)
+        with whole(out) as part:
+            part.write_text(text, encoding="utf-8", errors="replace")
     except OSError as e:
         raise RecordingError(
             f"wanted to write the report to {out}: {e.strerror}; give another path with --out"
         ) from None
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink()
     return out

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import weakref
-import zipfile
-import zlib
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,18 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway.errors import RecordingError
+from headway.files import DAMAGED_NPZ
 from headway.tools.score import units
 from headway.tools.score.mapping import Time
 from headway.tools.score.samples import BLOCK
 from headway.tools.score.stamps import NUMBERS, Times, times_ns
 from headway.tools.score.table import Table
 from headway.types import Vec
-
-# What NumPy and zipfile raise for files that are damaged, or that are no .npz.
-UNREADABLE = (
-    OSError, ValueError, EOFError, KeyError, TypeError, AttributeError, zipfile.BadZipFile,
-    zlib.error, NotImplementedError,
-)  # fmt: skip
 
 
 class Array(Protocol):
@@ -146,7 +139,7 @@ class ArrayTable(Arrays):
             raise RecordingError(
                 f"wanted telemetry at {path}, found none: check the path"
             ) from None
-        except UNREADABLE as e:
+        except DAMAGED_NPZ as e:
             raise self._unreadable(e) from None
         super().__init__(path, self._file.files, time)
 
@@ -160,6 +153,6 @@ class ArrayTable(Arrays):
         self.require(key)
         try:
             array: NDArray[Any] = self._file[key]
-        except UNREADABLE as e:
+        except DAMAGED_NPZ as e:
             raise self._unreadable(e, f" in `{key}`") from None
         return array

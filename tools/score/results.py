@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import os
 import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from functools import partial
 from itertools import count, islice
 from pathlib import Path
@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from headway.edge.pro.operator import SIGNALS
 from headway.errors import RecordingError
+from headway.files import DAMAGED_NPZ, whole
 from headway.kernels import spec
-from headway.tools.score.arrays import UNREADABLE
 from headway.tools.score.files import Episode
 from headway.tools.score.samples import BLOCK
 from headway.tools.score.scoring import Scored
@@ -28,7 +28,7 @@ from headway.tools.score.verdict import Verdict
 
 SHOWN = ("contact", "band.rms", "dq.rms")  # features drawn in the report
 CUT = "..."  # stands for the middle of a name that is too long
-MOST = 255 - len("..features.npz.part")  # bytes of a name that file systems still take
+MOST = 255 - len(".features.npz")  # bytes of a name that file systems still take
 DRAWN = 50_000  # a report of more ticks than this is drawn from the extremes of several ticks each
 
 
@@ -40,22 +40,17 @@ def write(scored: Scored, out: Path, name: str, verdict: Verdict | None = None) 
     if scored.signal_store is not None:
         fills[f"{name}.signals.csv"] = _write_signals
     fills[f"{name}.html"] = partial(_write_report, name=name, verdict=verdict)
-    parts = {out / file: out / f".{file}.part" for file in fills}
+    paths = [out / file for file in fills]
     try:
         out.mkdir(parents=True, exist_ok=True)
-        for part, fill in zip(parts.values(), fills.values(), strict=True):
-            fill(part, scored)
-        for path, part in parts.items():
-            os.replace(part, path)
+        with ExitStack() as files:
+            for path, fill in zip(paths, fills.values(), strict=True):
+                fill(files.enter_context(whole(path)), scored)
     except OSError as e:
         raise RecordingError(
             f"cannot write results to {out}: {e.strerror or e}: choose another place by --out"
         ) from None
-    finally:
-        for part in parts.values():
-            with contextlib.suppress(OSError):
-                part.unlink()
-    return list(parts)
+    return paths
 
 
 def _write_npz(path: Path, scored: Scored) -> None:
@@ -258,5 +253,5 @@ def _source(path: Path) -> str | None:
     try:
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             return str(file["source"]) if "source" in file.files else ""
-    except UNREADABLE:
+    except DAMAGED_NPZ:
         return ""

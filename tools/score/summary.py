@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 
 from headway.edge.pro.operator import SIGNALS
 from headway.errors import RecordingError
+from headway.files import whole
 from headway.kernels import spec
 from headway.tools.score.files import SUMMARY, Episode
 from headway.tools.score.results import identity
@@ -113,13 +113,11 @@ def trace(scored: Scored) -> list[float]:
 def write_summary(out: Path, results: Iterable[Result]) -> Path:
     """Write `SUMMARY` to the folder `out`: a line for each result. Raises RecordingError."""
     path = out / SUMMARY
-    part = path.with_name(f".{path.name}.part")
     try:
-        with part.open("w", newline="", encoding="utf-8") as f:
+        with whole(path) as part, part.open("w", newline="", encoding="utf-8") as f:
             rows = csv.writer(f)
             rows.writerow(COLUMNS)
             rows.writerows([_cell(r.row[c]) for c in COLUMNS] for r in results)
-        os.replace(part, path)
     except OSError as e:
         raise RecordingError(
             f"cannot write {path}: {e.strerror or e}: choose another place by --out"

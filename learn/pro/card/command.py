@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from headway import bundle as bundles
 from headway.bundle import Bundle, Pro
 from headway.edge.pro import risk
 from headway.errors import BundleError, ConfigError, OutputError
+from headway.files import whole
 from headway.learn.execution import judged, targets
 from headway.learn.files import recordings_in
 from headway.learn.pro import dataset, heads
@@ -167,13 +167,11 @@ def _files(out: Path, overwrite: bool) -> tuple[Path, Path]:
 
 def _write(path: Path, text: bytes) -> None:
     """Write a file that appears only when it is complete."""
-    part = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(text)
-        os.replace(part, path)
+        with whole(path) as part:
+            part.write_bytes(text)
     except OSError as e:
-        part.unlink(missing_ok=True)
         raise OutputError(
             f"wanted to write {path}: {e.strerror}; give another path with --out"
         ) from None

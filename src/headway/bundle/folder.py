@@ -30,6 +30,7 @@ from headway.bundle.private import check_owner, wanted_private
 from headway.bundle.signature import SIGNATURE
 from headway.bundle.trust import Signed, Trust
 from headway.errors import BundleError, ConfigError, Untrusted
+from headway.files import sync, take_place
 
 MANIFEST = "bundle.json"
 _OWN = (MANIFEST, SIGNATURE)  # files that have to do with the folder, not with the model
@@ -232,22 +233,14 @@ def save(
                 shutil.copyfile(content, target)
             else:
                 target.write_bytes(content)
-            _sync(target)
+            sync(target)
             table[name] = File(sha256=_sha256(target), size=target.stat().st_size)
         full = msgspec.structs.replace(manifest, schema=SCHEMA, files=table)
         text = msgspec.json.format(msgspec.json.encode(full), indent=2)
         (fresh / MANIFEST).write_bytes(text + b"\n")
-        _sync(fresh / MANIFEST)
+        sync(fresh / MANIFEST)
         accept(load(fresh))  # a bundle that does not load is not put in place
-        old = work / "old"
-        if path.exists():
-            path.rename(old)
-        try:
-            fresh.rename(path)
-        except OSError:
-            if old.exists():
-                old.rename(path)
-            raise
+        take_place(fresh, path, work / "old")
     return load(path)
 
 
@@ -282,8 +275,3 @@ def _beside(path: Path) -> Iterator[Path]:
         raise BundleError(
             f"cannot write the bundle {path}: {e}: choose another place, or make this one writable"
         ) from None
-
-
-def _sync(file: Path) -> None:
-    with file.open("rb") as f:
-        os.fsync(f.fileno())
