@@ -161,11 +161,10 @@ class ServoBus:
         return True
 
     def present(self, servo: int) -> bool:
-        """Whether a servo of the family answers as `servo`, asked once; before the bus runs. Raises
-        DeviceError where nobody answers."""
-        request = self.family.packets.read(servo, self.family.registers.model, 2)
-        answer = self._ask(request, (servo,))[0]
-        return int.from_bytes(answer.data, "little") in self.family.models
+        """Whether a servo of the family answers as `servo`, also one that reports an error; before
+        the bus runs. Raises DeviceError where nobody answers."""
+        model = int.from_bytes(self.read(servo, self.family.registers.model, 2), "little")
+        return model in self.family.models
 
     def read(self, servo: int, address: int, count: int) -> bytes:
         """`count` registers of `servo` from `address` on, also of one that reports an error; before

@@ -105,6 +105,16 @@ def test_servos_are_asked_and_do_not_move(tmp_path):
     assert not events & {"activated", "command"}
 
 
+def test_a_servo_that_reports_an_error_is_found(tmp_path):
+    """It answers, with the bit of its error, until somebody looks after it."""
+    fault = {"kind": "overload", "at_s": 0.0, "target": 3}
+    plant = ServoPlant(ServoConfig(model="so101"))
+    with served("feetech", tmp_path, plant, faults=[fault]) as device:
+        code, text = shown(Seen((Port(device.uri, named=True),), probe=True), json_=True)
+    assert code == 0
+    assert json.loads(text)["devices"][0]["model"] == "6 STS3215 servos, 7.4 V"
+
+
 def test_a_port_where_nobody_answers_is_told(tmp_path):
     gone = str(tmp_path / "gone")
     code, text = shown(Seen((Port(gone, named=True),), probe=True))

@@ -32,6 +32,10 @@ def test_a_leader_whose_servo_started_anew_is_limp_and_read_again_once_it_is_act
         hand.close()
 
 
+def _known(said):
+    return said if said and said[0] is not None else []
+
+
 def test_a_leader_that_was_unplugged_is_read_again_once_it_is_taken_over(tmp_path):
     """Another plug at the same place is another port, so it is opened anew."""
     with (
@@ -51,8 +55,8 @@ def test_a_leader_that_was_unplugged_is_read_again_once_it_is_taken_over(tmp_pat
             return [said]
 
         soon(lambda: not works(hand.read))
-        soon(lambda: works(hand.activate))
-        again = soon(lambda: (said := hand.read()) is not None and [said])[0]
+        # On a busy machine answers come late, and the line may have to be taken over once more.
+        again = soon(lambda: works(hand.activate) and _known(works(hand.read)))[0]
         np.testing.assert_allclose(again, before, atol=0.01)
         assert "activated" not in {e.event for e in device.journal()}  # it is limp
         hand.close()
