@@ -137,7 +137,10 @@ gpu: $(VENV)/.test
 	$(PY) -m headway doctor
 	$(PY) -m pytest -m gpu -rs || [ $$? -eq 5 ]
 	$(PY) -m headway.kernels.cuda --out benchmarks/results
-	$(PY) -m headway.benchmarks --only engines gpu --json $(GPU_RESULTS)
+	@if $(PY) -c 'import sys; from headway.kernels import cuda; sys.exit(cuda.missing() != "")'; \
+	then $(PY) -m headway.benchmarks --only engines gpu --json $(GPU_RESULTS); \
+	else $(PY) -m headway.benchmarks --only engines gpu \
+	&& echo 'no features on CUDA here: $(GPU_RESULTS) was not written'; fi
 endif
 
 # Compile the CUDA kernels for every architecture that is shipped, and note what they need.
@@ -301,4 +304,4 @@ gl: $(VENV)/.run
 	|| echo 'no EGL and no OSMesa: the simulated camera will not render; on Debian and Ubuntu: sudo apt-get install libegl1 libegl-mesa0 libgl1-mesa-dri libopengl0'
 
 clean:
-	rm -rf $(VENV) $(LINT) $(WHEEL_VENV) .venv-3.* .venv-lerobot $(TENSORRT_VENV) build dist
+	rm -rf $(VENV) $(LINT) $(WHEEL_VENV) .venv-3.* .venv-lerobot $(TENSORRT_VENV) $(HIL_VENV) $(FRANKA_VENV) build dist

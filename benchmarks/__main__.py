@@ -9,8 +9,11 @@ import platform
 import re
 import sys
 import time
+import traceback
 from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -26,13 +29,18 @@ from headway.errors import ConfigError, HeadwayError
 
 FOLDER = "benchmarks"
 RESULTS = Path(__file__).resolve().parent / "results"
+# What else the numbers depend on, and what they are compared with, where it is installed.
+PACKAGES = (
+    "onnxruntime", "mujoco", "torch", "numba", "pin", "lerobot", "openpi-client", "reflex-vla",
+    "pycatch22", "tsfel", "tsfresh",
+)  # fmt: skip
 
 
 def benchmarks(
     only: tuple[str, ...] = (), json: Path | None = None, save: bool = False, effort: float = 1.0
 ) -> int:
-    """Run the benchmarks and print their tables. The exit code does not say whether targets were
-    met: that is in the tables.
+    """Run the benchmarks and print their tables. Returns 1 where a benchmark failed, else 0. The
+    exit code does not say whether targets were met: that is in the tables.
 
     Args:
         only: names; all by default.
@@ -49,8 +57,9 @@ def benchmarks(
     console.print(" · ".join(f"{k} {v}" for k, v in about.items()), style="dim", highlight=False)
     found: dict[str, Findings] = {}
     for name, module in modules.items():
-        with console.status(f"{name} ..."):
-            found[name] = module.measure(effort)
+        # A plain line: a spinner has a thread that wakes beside what is measured.
+        console.print(f"\n{name} ...", style="dim", highlight=False)
+        found[name] = measured(name, module, effort)
         show(console, name, found[name])
     text = as_json(about, effort, found)
     files = [json] if json is not None else []
@@ -61,7 +70,18 @@ def benchmarks(
         path.write_text(text)
         console.print(f"wrote {path}")
     summary(console, found)
-    return 0
+    return int(any(f.failed for f in found.values()))
+
+
+def measured(name: str, module: ModuleType, effort: float) -> Findings:
+    """What the benchmark `name` finds. Where it raises, that is printed and noted, so that what the
+    others have found in a quarter of an hour is not lost with it."""
+    try:
+        found: Findings = module.measure(effort)
+    except Exception as e:
+        traceback.print_exc()
+        return Findings(name, failed=f"{type(e).__name__}: {e}")
+    return found
 
 
 def machine() -> dict[str, str]:
@@ -75,7 +95,16 @@ def machine() -> dict[str, str]:
         "kernel": platform.release(),
         "headway": headway.__version__,
         "date": time.strftime("%Y-%m-%d"),
+        **{name: found for name in PACKAGES if (found := _version(name))},
     }
+
+
+def _version(package: str) -> str:
+    """Of an installed package, "" where it is not."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
 
 
 def label(cpu: str, cores: int) -> str:
@@ -97,9 +126,11 @@ def _cpu_model() -> str:
 
 def show(console: Console, name: str, f: Findings) -> None:
     """Print what the benchmark `name` has found."""
-    console.print(f"\n[bold]{f.title}[/bold]  [dim]{name}[/dim]")
-    if f.skipped:
-        console.print(f"  [yellow]skipped:[/yellow] {f.skipped}")
+    console.print(f"\n[bold]{escape(f.title)}[/bold]  [dim]{name}[/dim]")
+    if f.skipped:  # what is to be installed is often in brackets, as tags of `rich` are
+        console.print(f"  [yellow]skipped:[/yellow] {escape(f.skipped)}", highlight=False)
+    if f.failed:
+        console.print(f"  [red]failed:[/red] {escape(f.failed)}", highlight=False)
     if f.numbers:
         table = RichTable(box=None, pad_edge=True)
         for column, justify in (
@@ -111,7 +142,7 @@ def show(console: Console, name: str, f: Findings) -> None:
             table.add_column(column, justify=justify)  # type: ignore[arg-type]
         table.add_column("")
         for n in f.numbers:
-            table.add_row(n.name, number(n.value), n.unit, _target(n), _word(n))
+            table.add_row(escape(n.name), number(n.value), n.unit, _target(n), _word(n))
         console.print(table)
     for t in f.tables:
         _print_table(console, t)
@@ -120,13 +151,14 @@ def show(console: Console, name: str, f: Findings) -> None:
 
 
 def _print_table(console: Console, t: Table) -> None:
-    table = RichTable(box=None, title=f"{t.title} [{t.unit}]".replace("[", r"\["))
+    title = f"{t.title} [{t.unit}]" if t.unit else t.title
+    table = RichTable(box=None, title=title.replace("[", r"\["))
     table.title_justify = "left"
     table.add_column("")
     for column in t.columns:
         table.add_column(column.replace("[", r"\["), justify="right")
     for name, values in t.rows:
-        table.add_row(name, *map(number, values))
+        table.add_row(escape(name), *map(number, values))
     console.print(table)
 
 
@@ -135,12 +167,15 @@ def summary(console: Console, found: dict[str, Findings]) -> None:
     judged = [n for f in found.values() for n in f.numbers if n.met is not None]
     missed = [n for n in judged if not n.met]
     skipped = [name for name, f in found.items() if f.skipped]
+    failed = [name for name, f in found.items() if f.failed]
     line = f"\n{len(judged) - len(missed)} of {len(judged)} targets met"
     for n in missed:
         line += f"\n  missed: {n.name}: {number(n.value)} {n.unit}, target {_target(n)}"
     if skipped:
         line += f"\n  skipped: {', '.join(skipped)}"
-    console.print(line, highlight=False)
+    if failed:
+        line += f"\n  failed: {', '.join(failed)}"
+    console.print(line, highlight=False, markup=False)
 
 
 def number(x: float) -> str:

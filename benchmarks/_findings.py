@@ -1,4 +1,4 @@
-"""What a benchmark says, and the two statistics that all of them use."""
+"""What a benchmark says, and the statistics that several of them use."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +39,15 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """`skipped`: why nothing could be measured here. `notes`: under which conditions it was."""
+    """`skipped`: why nothing could be measured here. `failed`: what the benchmark raised instead.
+    `notes`: under which conditions it was measured."""
 
     title: str
     numbers: Sequence[Number] = ()
     tables: Sequence[Table] = ()
     notes: Sequence[str] = field(default=())
     skipped: str = ""
+    failed: str = ""
 
 
 PERCENTILES = ("p50", "p95", "p99")
@@ -58,3 +60,15 @@ def percentiles(values: ArrayLike, scale: float = 1.0) -> tuple[float, float, fl
         return np.nan, np.nan, np.nan
     a, b, c = np.percentile(v, (50, 95, 99))
     return float(a), float(b), float(c)
+
+
+def lateness(late: ArrayLike, missed: ArrayLike, period: float) -> NDArray[np.float64]:
+    """How late each tick was that was due, in the unit of `period`. The ticks that came began
+    `late` after their own deadlines, and skipped the `missed` deadlines right before those.
+
+    A skipped tick is as late as the one that came instead. Without the skipped ones a loop that
+    stands still would look punctual ("coordinated omission", G. Tene)."""
+    own, skipped = np.asarray(late, float), np.asarray(missed, int)
+    ticks = skipped + 1
+    periods = np.repeat(np.cumsum(ticks), ticks) - 1 - np.arange(ticks.sum())
+    return np.asarray(np.repeat(own, ticks) + period * periods)

@@ -1,5 +1,6 @@
 """Kinematics of the same URDFs by MuJoCo and by Pinocchio, with the damped least squares that their
-users write around them in Python: for comparison with our own."""
+users write around them in Python, rotation vectors by each library itself: for comparison with our
+own."""
 
 from __future__ import annotations
 
@@ -8,7 +9,6 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from headway.drivers.kinematics import mat_to_rotvec
 from headway.drivers.model import ROBOTS, RobotModel
 from headway.errors import Missing
 from headway.types import Vec
@@ -26,6 +26,9 @@ class Peer(Protocol):
 
     def jacobian(self) -> Vec:
         """(6, n) at the `q` of the last `fk`: rows v, then w, in the base frame."""
+
+    def rotvec(self, R: Vec) -> Vec:
+        """Rotation vector (3,) [rad] of the rotation matrix `R` (3, 3)."""
 
 
 class Mujoco:
@@ -50,6 +53,7 @@ class Mujoco:
         self._q = np.array([j.qposadr[0] for j in joints])
         self._v = np.array([j.dofadr[0] for j in joints])
         self._jac = np.zeros((6, self._model.nv))
+        self._quat, self._rotvec = np.zeros(4), np.zeros(3)
 
     def fk(self, q: Vec) -> tuple[Vec, Vec]:
         data = self._data
@@ -62,6 +66,11 @@ class Mujoco:
         self._mj.mj_jacBody(self._model, self._data, self._jac[:3], self._jac[3:], self._body)
         found: Vec = self._jac[:, self._v]
         return found
+
+    def rotvec(self, R: Vec) -> Vec:
+        self._mj.mju_mat2Quat(self._quat, R.ravel())
+        self._mj.mju_quat2Vel(self._rotvec, self._quat, 1.0)  # turned in one second
+        return self._rotvec
 
 
 class Pinocchio:
@@ -95,6 +104,10 @@ class Pinocchio:
         found: Vec = self._pin.getFrameJacobian(self._model, self._data, self._frame, how)
         return found[:, self._at]
 
+    def rotvec(self, R: Vec) -> Vec:
+        found: Vec = self._pin.log3(R)
+        return found
+
 
 def ik(peer: Peer, R: Vec, p: Vec, q0: Vec, iterations: int, tol: float) -> tuple[Vec, float]:
     """Damped least squares with the damping and step limit of our own, without joint limits.
@@ -102,7 +115,7 @@ def ik(peer: Peer, R: Vec, p: Vec, q0: Vec, iterations: int, tol: float) -> tupl
     q = q0.copy()
     for i in range(iterations + 1):
         Rc, pc = peer.fk(q)
-        error = np.concatenate([p - pc, mat_to_rotvec(R @ Rc.T)])
+        error = np.concatenate([p - pc, peer.rotvec(R @ Rc.T)])
         left = float(np.abs(error).max())
         if left < tol or i == iterations:
             break

@@ -58,9 +58,18 @@ Pacer = Callable[[float, int], Begun]  # rate [Hz], ticks
 
 
 def headway(hz: float, n: int) -> Begun:
-    """`n` ticks of `headway.clock.Rate` at `hz` [Hz]."""
+    """`n` ticks of `headway.clock.Rate` at `hz` [Hz], on the clock that a run has."""
+    return _absolute(hz, n, WallClock())
+
+
+def sleeping(hz: float, n: int) -> Begun:
+    """The same on a clock that only sleeps, as the loops of the others do."""
+    return _absolute(hz, n, WallClock(spin_ns=0))
+
+
+def _absolute(hz: float, n: int, clock: WallClock) -> Begun:
     begun = Begun(n)
-    for tick in Rate(hz, WallClock()):
+    for tick in Rate(hz, clock):
         begun.note(tick.index)
         if tick.index >= n - 1:
             break

@@ -47,6 +47,8 @@ class Growth(NullLog):
         self.n = 0
 
     def timing(self, t_ns: int, tick: Tick) -> None:
+        if not tick.index:  # now, since the collector empties the lists before the first tick
+            fill_free_lists()
         if tick.index % _EVERY == 0 and self.n < len(self.data):
             heap = 0.0
             if self._heap is not None:
@@ -54,6 +56,14 @@ class Growth(NullLog):
                 heap = float(info.uordblks + info.hblkhd)
             self.data[self.n] = sys.getallocatedblocks(), heap, _resident()
             self.n += 1
+
+
+def fill_free_lists() -> None:
+    """Fill CPython's lists of freed tuples, 2000 of each size below 20, which would else be filled
+    over the first 100,000 ticks, and look like tuples that are kept."""
+    for size in range(1, 20):
+        kept = [tuple(range(1000, 1000 + size)) for _ in range(2000)]
+        kept.clear()
 
 
 def _resident() -> float:

@@ -8,6 +8,7 @@ units.
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter_ns
@@ -33,7 +34,8 @@ def measure(effort: float = 1.0) -> Findings:
     base = Pose(np.array([0.4, 0.0, 0.3]), np.array([0.0, 1.0, 0.0, 0.0]))
     seen = Observation(0, {"wrist": frame}, state, "", np.zeros(6), base)
     n = max(5, round(REPEATS * effort))
-    with TemporaryDirectory() as folder:
+    with ExitStack() as stack:
+        folder = stack.enter_context(TemporaryDirectory())
         try:
             policy = str(flow_policy(Path(folder) / "policy"))
             critic = str(flow_critic(Path(folder) / "critic"))
@@ -45,6 +47,8 @@ def measure(effort: float = 1.0) -> Findings:
             "1, scored": open_policy(policy, "ort", 1, critic),
             **{f"{k}, the best played": open_policy(policy, "ort", k, critic) for k in MANY},
         }
+        for each in asked.values():
+            stack.callback(each.close)
         took = {name: np.zeros(n) for name in asked}
         for i in range(-20, n):
             obs = structs.replace(seen, number=max(i, 0))

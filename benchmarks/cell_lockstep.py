@@ -101,7 +101,7 @@ def measure(effort: float = 1.0) -> Findings:
         return Findings(title, skipped=str(e))
     core = _child.quiet_core()
     seconds, repeats = EPISODE_S * max(effort, 0.02), max(1, round(REPEATS * effort))
-    # numpy first: what runs last on a machine that warms up is not favoured by the target
+    # NumPy first, so that the one with a target does not have the core while it is still cool.
     found = {
         kind: _child.call(
             "cell_lockstep", "episodes", core=core, seconds=seconds, repeats=n, features=kind

@@ -69,7 +69,7 @@ def measure(effort: float = 1.0) -> Findings:
         with policy_process(settings, clock, setup.others) as worker:
 
             def median() -> float:
-                return float(np.median(turn(seconds, setup, worker, True, IDLE).us[0]))
+                return float(np.median(turn(seconds, setup, worker, True, IDLE).overhead))
 
             def without(module: str) -> float:
                 with hidden(module):

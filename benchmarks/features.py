@@ -147,7 +147,7 @@ def window_numbers(rows: Rows, effort: float) -> tuple[list[Number], Table, list
     fast = took[cores]
     read, copied = windows.nbytes / count / fast, copy_bandwidth()
     numbers = [
-        Number("windows on all cores: numpy / cpp", slow / fast, "x", 50.0, False),
+        Number("windows: numpy on one core / cpp on all", slow / fast, "x", 50.0, False),
         Number("windows: bytes read", read * 1e-9, "GB/s"),
         Number(
             "windows: bytes read / bytes that a copy on one core reads", 100 * read / copied, "%"

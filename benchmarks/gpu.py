@@ -28,5 +28,7 @@ def on(driver: Driver, effort: float) -> Findings:
     found = kernels.measure(driver, windows, max(20, round(3000 * effort)), repeats)
     numbers = [Number(n, *what) for n, what in found.numbers.items()]
     rows = tuple((f"{n} windows", times) for n, times in found.crossover.items())
-    tables = [Table("host to host", ("GPU", "C++"), rows, "us")] if rows else []
+    tables = (
+        [Table("host to host", ("packing", "GPU", "C++, all cores"), rows, "us")] if rows else []
+    )
     return Findings(TITLE, numbers, tables, (f"{driver.device} by {driver.provider}", *found.notes))

@@ -37,8 +37,9 @@ def measure(effort: float = 1.0) -> Findings:
     for model in models:
         chains = {impl: replace(model.chain, impl=impl) for impl in impls}
         label = f"{model.name}, {model.n} joints"
+        n = max(50, round(CALLS * effort))
         for impl, chain in chains.items():
-            row = _fk(chain, model, max(50, round(CALLS * effort)))
+            row = _fk(chain, model, n)
             calls.append((f"{label}: {impl}", row))
             if impl == "cpp":
                 numbers.append(Number(f"fk, {label}: p50", row[0], "us", target=3.0))
@@ -46,6 +47,7 @@ def measure(effort: float = 1.0) -> Findings:
         for peer in _peers(model, notes):
             worst = _apart(next(iter(chains.values())), peer, model, max(50, round(POSES * effort)))
             name = peer.name
+            calls.append((f"{label}: {name}", _fk_of(peer, model, n)))
             numbers.append(Number(f"fk, {label}: from {name}", worst, "m", target=1e-9))
             solvers[name] = _theirs(peer)
         rows = _solved(solvers, model, max(5, round(GOALS * effort)))
@@ -57,16 +59,21 @@ def measure(effort: float = 1.0) -> Findings:
         Table("ik, poses found", ("found", "within limits"), tuple(found), "%"),
         Table("ik, time per pose", PERCENTILES, tuple(times), "us"),
     ]
-    notes.append(
+    notes += [
+        "fk: a call from Python each; Pinocchio and MuJoCo compute all frames of a robot, we one",
         f"ik: one try of at most {ITERATIONS} steps to {TOLERANCE:g} m and rad; the others' loop "
-        "is Python and NumPy around their kinematics, without joint limits"
-    )
+        "is Python and NumPy around their kinematics, without joint limits",
+    ]
     return Findings("Kinematics of arms of five to seven joints", numbers, tables, notes)
 
 
 def _fk(chain: Chain, model: RobotModel, n: int) -> tuple[float, float, float]:
     R, p = np.empty((3, 3)), np.empty(3)
     return timed(lambda i: chain.fk_into(model.home, R, p), n)
+
+
+def _fk_of(peer: Peer, model: RobotModel, n: int) -> tuple[float, float, float]:
+    return timed(lambda i: peer.fk(model.home), n)
 
 
 def _peers(model: RobotModel, notes: list[str]) -> list[Peer]:
@@ -111,16 +118,17 @@ def _solved(
     a goal [us]."""
     goals, starts = _anywhere(model, count, 2), _anywhere(model, count, 3)
     poses = [model.chain.fk(q) for q in goals]
-    out = {}
-    for name, solve in solvers.items():
-        found, inside, took = [], [], []
-        for (R, p), q0 in zip(poses, starts, strict=True):
+    rows: dict[str, list[tuple[bool, bool, int]]] = {name: [] for name in solvers}
+    for (R, p), q0 in zip(poses, starts, strict=True):
+        for name, solve in solvers.items():  # goal by goal in turn
             begun = perf_counter_ns()
             q, left = solve(R, p, q0)
-            took.append(perf_counter_ns() - begun)
-            found.append(left < TOLERANCE)
+            took = perf_counter_ns() - begun
+            there = left < TOLERANCE
             fits = bool(((q >= model.limits.q_min) & (q <= model.limits.q_max)).all())
-            inside.append(found[-1] and fits)
-        times = percentiles(np.array(took, float), 1e-3)
-        out[name] = float(np.mean(found)), float(np.mean(inside)), times
+            rows[name].append((there, there and fits, took))
+    out = {}
+    for name, made in rows.items():
+        found, inside, times = np.array(made, float).T
+        out[name] = float(found.mean()), float(inside.mean()), percentiles(times, 1e-3)
     return out

@@ -5,12 +5,13 @@ The whole loop at 500 Hz with null devices that answer at once, compiled feature
 with the real recorder. The overhead is from the beginning of a tick to its very end, the recorder's
 part and the audit's included. Turns alternate between an idle machine and one where a process
 saturates the other cores; the ratio is that of the medians over the turns of each turn's p99
-lateness. Ticks back to back on a virtual clock say how much of the overhead is that caches and
-predictors are cold after 2 ms of sleep.
+lateness, in which skipped ticks count as late. Ticks back to back on a virtual clock say how much
+of the overhead is that caches and predictors are cold after 2 ms of sleep.
 """
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -23,7 +24,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.benchmarks._findings import PERCENTILES, Findings, Number, Table, percentiles
+from headway.benchmarks._findings import (
+    PERCENTILES,
+    Findings,
+    Number,
+    Table,
+    lateness,
+    percentiles,
+)
 from headway.benchmarks._robot import CHUNK_SHAPE, null_settings, policy_process, robot
 from headway.clock import Tick, VirtualClock, WallClock
 from headway.edge.control.audit import STAGES
@@ -34,27 +42,46 @@ HZ, TURNS = 500.0, 6
 NULL, RECORDED = "no recording", "recorder"
 IDLE, BUSY = "idle", "other core saturated"
 _LIMITS = (60.0, 400.0)  # p50, p99 [us]
+# It keeps a core busy until its parent is gone, which may have been killed.
+BURN = """
+import os, sys
+os.sched_setaffinity(0, {int(sys.argv[1])})
+while os.getppid() == int(sys.argv[2]):
+    for _ in range(100_000):
+        pass
+"""
 
 
 class Cost:
     """Overhead, lateness and stages of every tick; preallocated."""
 
     def __init__(self, size: int) -> None:
-        self._data: NDArray[np.int64] = np.zeros((size, 2 + len(STAGES)), np.int64)
+        self._data: NDArray[np.int64] = np.zeros((size, 3 + len(STAGES)), np.int64)
         self._n = 0
 
     def note(self, stamps: Sequence[int], tick: Tick) -> None:
         if self._n < len(self._data):
             row = self._data[self._n]
             row[0] = perf_counter_ns() - stamps[0]
-            row[1] = tick.late_ns + tick.missed * round(1e9 / HZ)
-            np.subtract(stamps[1:], stamps[:-1], out=row[2:])
+            row[1], row[2] = tick.late_ns, tick.missed
+            np.subtract(stamps[1:], stamps[:-1], out=row[3:])
             self._n += 1
 
     @property
-    def us(self) -> NDArray[np.float64]:
-        """(2 + stages, ticks): overhead, lateness and stages, without the first tick."""
-        return np.asarray(self._data[1 : self._n].T / 1e3)
+    def overhead(self) -> NDArray[np.float64]:
+        """Of each tick but the first [us]."""
+        return np.asarray(self._data[1 : self._n, 0] / 1e3)
+
+    @property
+    def late(self) -> NDArray[np.float64]:
+        """How late each tick was that was due, but the first [us]."""
+        own, missed = self._data[1 : self._n, 1:3].T
+        return lateness(own, missed, 1e9 / HZ) / 1e3
+
+    @property
+    def stages(self) -> NDArray[np.float64]:
+        """(stages, ticks): what each took, without the first tick [us]."""
+        return np.asarray(self._data[1 : self._n, 3:].T / 1e3)
 
 
 class NullCost(NullLog):
@@ -80,9 +107,11 @@ class RecordedCost(EpisodeLog):
 
 @contextmanager
 def burning(cores: tuple[int, ...]) -> Iterator[None]:
-    """A process per core that never stops; ordinary priority."""
-    code = "import os, sys; os.sched_setaffinity(0, {int(sys.argv[1])})\nwhile True: pass"
-    running = [subprocess.Popen([sys.executable, "-c", code, str(c)]) for c in cores]
+    """A process per core that is always busy; ordinary priority."""
+    running = [
+        subprocess.Popen([sys.executable, "-c", BURN, str(core), str(os.getpid())])
+        for core in cores
+    ]
     try:
         yield
     finally:
@@ -142,22 +171,22 @@ def measure(effort: float = 1.0) -> Findings:
                     warm.append(back_to_back(seconds))
         said = setup.lines
     numbers, rows = [], []
-    at_once = float(np.percentile(np.concatenate([c.us[0] for c in warm]), 50))
+    at_once = float(np.percentile(np.concatenate([c.overhead for c in warm]), 50))
     numbers.append(Number("overhead, ticks back to back on a virtual clock: p50", at_once, "us"))
     for log in (NULL, RECORDED):
-        overhead = np.concatenate([c.us[0] for c in done[log, IDLE]])
+        overhead = np.concatenate([c.overhead for c in done[log, IDLE]])
         for p, limit in zip((50, 99), _LIMITS, strict=True):
             found = float(np.percentile(overhead, p))
             numbers.append(Number(f"overhead, {log}: p{p}", found, "us", limit))
-        late = {k: _p99(done[log, k]) for k in (IDLE, BUSY)}
-        ratio = late[BUSY] / late[IDLE]
+        p99 = {k: _p99(done[log, k]) for k in (IDLE, BUSY)}
+        ratio = p99[BUSY] / p99[IDLE]
         numbers.append(Number(f"p99 lateness, {log}: saturated / idle", ratio, "x", 2.0))
         for load in (IDLE, BUSY):
-            us = np.hstack([c.us for c in done[log, load]])
-            a = [float(x) for x in np.percentile(us[0], (50, 99, 100))]
-            b = [float(x) for x in np.percentile(us[1], (50, 99, 100))]
-            rows.append((f"{log}, {load}", (*a, *b, late[load])))
-    stages = np.hstack([c.us[2:] for c in done[RECORDED, IDLE]])
+            costs = done[log, load]
+            a = np.percentile(np.concatenate([c.overhead for c in costs]), (50, 99, 100))
+            b = np.percentile(np.concatenate([c.late for c in costs]), (50, 99, 100))
+            rows.append((f"{log}, {load}", (*a.tolist(), *b.tolist(), p99[load])))
+    stages = np.hstack([c.stages for c in done[RECORDED, IDLE]])
     table = tuple((name, percentiles(x)) for name, x in zip(STAGES, stages, strict=True))
     columns = (
         "overhead p50", "p99", "max", "lateness p50", "p99", "max", "p99 median of turns"
@@ -171,4 +200,4 @@ def measure(effort: float = 1.0) -> Findings:
 
 
 def _p99(turns: list[Cost]) -> float:
-    return float(np.median([np.percentile(c.us[1], 99) for c in turns]))
+    return float(np.median([np.percentile(c.late, 99) for c in turns]))

@@ -3,7 +3,7 @@
 The loop with a null robot and the bare `Rate` on the same `WallClock` take turns, a second each, in
 one process, so that both see the same machine. The null devices answer at once, without threads;
 a further contender reads them through a thread each, as devices behind a port are read. Lateness is
-how long after its deadline a tick begins; a tick that was skipped is as late as the one that came
+how long after its deadline a tick begins; skipped ticks count, each as late as the tick that came
 instead. The ratio is that of the medians over the turns of each turn's p99: a host that stops the
 machine for 20 ms spoils one turn.
 """
@@ -17,7 +17,7 @@ from contextlib import ExitStack
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.benchmarks._findings import Findings, Number, Table
+from headway.benchmarks._findings import Findings, Number, Table, lateness
 from headway.benchmarks._robot import null_settings, policy_process, robot
 from headway.clock import NS, Rate, Tick, WallClock
 from headway.edge.control.log import NullLog
@@ -32,27 +32,33 @@ THREADS = "whole loop, device threads"
 
 
 class Lateness(NullLog):
-    """Lateness of every tick [us], and when the first and the last one began; preallocated."""
+    """How late every tick began, and when the first and the last one did; preallocated."""
 
     def __init__(self, period_ns: int, size: int) -> None:
         super().__init__()
-        self._late = np.zeros(size)
+        self._late: NDArray[np.int64] = np.zeros((2, size), np.int64)  # own lateness, missed before
         self._period = period_ns
-        self.ticks = self.missed = self.first_ns = self.last_ns = 0
+        self.ticks = self.first_ns = self.last_ns = 0
 
     def timing(self, t_ns: int, tick: Tick) -> None:
         if self.ticks == 0:
             self.first_ns = t_ns
-        elif self.ticks < len(self._late):  # the first tick begins when it likes
-            self.missed += tick.missed
-            self._late[self.ticks] = tick.late_ns + tick.missed * self._period
+        elif self.ticks < self._late.shape[1]:  # the first tick begins when it likes
+            self._late[0, self.ticks] = tick.late_ns
+            self._late[1, self.ticks] = tick.missed
         self.last_ns = t_ns + tick.late_ns
         self.ticks += 1
 
     @property
     def us(self) -> NDArray[np.float64]:
-        """Lateness of each tick but the first [us]."""
-        return self._late[1 : self.ticks] / 1e3
+        """Lateness of each tick that was due but the first [us]."""
+        own, missed = self._late[:, 1 : self.ticks]
+        return lateness(own, missed, self._period) / 1e3
+
+    @property
+    def missed(self) -> int:
+        """How many ticks were skipped."""
+        return int(self._late[1, 1 : self.ticks].sum())
 
 
 def bare(hz: float, seconds: float, clock: WallClock) -> Lateness:

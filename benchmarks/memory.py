@@ -53,4 +53,5 @@ def measure(effort: float = 1.0) -> Findings:
         Number("torch imported by a run", float("torch" in found["loaded"]), "", 0.0),
     ]
     words = f"imports: best of {repeats}, less a bare interpreter; heavy: {', '.join(HEAVY)}"
-    return Findings("Memory of a run, time of an import", numbers, notes=(*notes, words))
+    where = "the run is in lock-step; with --realtime the policy has a process of its own besides"
+    return Findings("Memory of a run, time of an import", numbers, notes=(*notes, words, where))

@@ -14,6 +14,7 @@ Until then an old state is given out as if it were new.
 from __future__ import annotations
 
 import json
+import math
 import os
 import struct
 import subprocess
@@ -54,13 +55,9 @@ def measure(effort: float = 1.0) -> Findings:
         )
     notes: list[str] = []
     names = [OURS]
-    if (
-        PEER.is_file()
-        and not subprocess.run(
-            [PEER, "-c", "import rtde_control"], capture_output=True, check=False
-        ).returncode
-    ):
+    if version := _peer():
         names.append(THEIRS)
+        notes.append(f"{THEIRS} {version}")
     else:
         notes.append("ur-rtde is not there: `make hil-peers` installs it")
     number = os.getpid() % 65536 or 1
@@ -91,6 +88,15 @@ def measure(effort: float = 1.0) -> Findings:
         if said := device.printed():
             notes.append(f"the emulator said: {said.splitlines()[-1]}")
     return Findings(TITLE, _numbers(found), _tables(found), notes)
+
+
+def _peer() -> str:
+    """The version of ur-rtde; "" where it is not there."""
+    code = "import rtde_control; from importlib.metadata import version; print(version('ur-rtde'))"
+    if not PEER.is_file():
+        return ""
+    asked = subprocess.run([PEER, "-c", code], capture_output=True, text=True, check=False)
+    return "" if asked.returncode else asked.stdout.strip()
 
 
 class _Host:
@@ -211,10 +217,10 @@ def _numbers(found: dict[str, dict[str, Any]]) -> list[Number]:
             )
     numbers.append(Number("a command is on the wire after, p50", ours["wire"][0], "ms", WIRE_MS))
     for what in HAPPENS[:2]:
-        if ours[what]:
-            target = SAYS_MS if what == DROPPED else None
-            said = max(ours[what]["said"], ours[what]["raised"])
-            numbers.append(Number(f"a {what} connection is said after", said, "ms", target))
+        target = SAYS_MS if what == DROPPED else None
+        # NaN where our host did not come to its end: that meets no target.
+        said = max(ours[what].get(key, math.nan) for key in ("said", "raised"))
+        numbers.append(Number(f"a {what} connection is said after", said, "ms", target))
         if theirs and theirs[what]:
             stale = theirs[what]["stale"]
             numbers.append(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -41,8 +42,10 @@ def recorded(settings: Settings, seeds: range, folder: Path, images: bool) -> tu
     """Bytes of the recordings of `seeds`, and how many seconds they last."""
     clock = VirtualClock(1)
     folder.mkdir()
-    with Station(settings, clock) as station:
-        built = Built(settings, station, clock, wrap=at_any_rate)
+    with (
+        Station(settings, clock) as station,
+        closing(Built(settings, station, clock, wrap=at_any_rate)) as built,
+    ):
         made = record_seeds(built.loop, seeds, folder, metadata=built.facts, images=images)
     return sum(p.stat().st_size for p in folder.glob("*.mcap")), sum(r.seconds for r in made)
 

@@ -94,15 +94,15 @@ class Rig:
 
         self.arm.command = call
 
-    begun = None
+    begun = episode = None
 
     def run(self, path, **kwargs):
         prepare = self.loop.prepare
 
         def noting(instruction, log):
-            episode = prepare(instruction, log)
+            self.episode = prepare(instruction, log)
             self.begun = self.clock.now()
-            return episode
+            return self.episode
 
         self.loop.prepare = noting
         with self.station:

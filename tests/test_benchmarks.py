@@ -16,9 +16,11 @@ from headway.benchmarks import __main__ as cli
 from headway.benchmarks import host_killed
 from headway.benchmarks._findings import Findings, Number, Table
 from headway.benchmarks._pacers import lerobot
+from headway.benchmarks.loop_overhead import Cost
 from headway.benchmarks.loop_rate import Lateness
 from headway.benchmarks.pacing import contenders, error, row
 from headway.clock import Tick
+from headway.edge.control.audit import STAGES
 from headway.errors import ConfigError
 from headway.hil.journal import Entry
 
@@ -76,8 +78,16 @@ def test_a_skipped_tick_is_late_by_whole_periods() -> None:
     log.timing(0, Tick(0, 0, 77_000))  # the first one begins when it likes
     log.timing(1_000_000, Tick(1, 1_000_000, 3_000))
     log.timing(4_000_000, Tick(4, 4_000_000, 5_000, missed=2))
-    assert log.us.tolist() == [3.0, 2005.0]
+    # Ticks 2 and 3 were due as well, and neither began before tick 4 did.
+    assert log.us.tolist() == [3.0, 2005.0, 1005.0, 5.0]
     assert log.missed == 2
+    cost = Cost(4)
+    stamps = [0] * (len(STAGES) + 1)
+    for index, late_ns, missed in ((0, 77_000, 0), (1, 3_000, 0), (4, 5_000, 2)):
+        cost.note(stamps, Tick(index, 0, late_ns, missed=missed))
+    assert cost.late.tolist() == [3.0, 4005.0, 2005.0, 5.0]  # at 500 Hz
+    assert cost.overhead.shape == (2,)
+    assert cost.stages.shape == (len(STAGES), 2)
 
 
 def test_a_device_that_stops_only_sometimes_misses_its_target(
@@ -110,7 +120,7 @@ def test_pacing_is_judged_against_a_grid() -> None:
     assert row([drifts], 1000.0)[3] == pytest.approx(10)
     skips = Made([0, 1000, 3000, 4000], [0, 1, 3, 4])  # on the grid, a tick less
     assert error([skips], 1000.0) == pytest.approx(25)
-    assert row([skips], 1000.0)[:3] == (0, 0, 0)
+    assert row([skips], 1000.0)[::2] == (0, 1000)  # the one that was skipped is late
     assert error([Made([0, 1000, 2000], [0, 1, 2])] * 2, 1000.0) == pytest.approx(0)
 
 
@@ -118,7 +128,7 @@ def test_a_peer_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) 
     for name in ("lerobot.utils.robot_utils", "openpi_client.runtime.runtime"):
         monkeypatch.setitem(sys.modules, name, None)
     found, skipped = contenders()
-    assert list(found) == ["Headway"]
+    assert list(found) == ["Headway", "Headway, no spinning"]
     assert [s.split(" skipped: wanted ")[0] for s in skipped] == ["LeRobot", "openpi"]
     assert all("pip install --no-deps" in s for s in skipped)
 

@@ -20,7 +20,7 @@ from headway.benchmarks import gpu
 from headway.errors import DeviceError, Missing
 from headway.kernels import cuda, native, oracle, spec
 from headway.kernels.cuda import __main__ as main
-from headway.kernels.cuda import build, compiled, driver, selfcheck
+from headway.kernels.cuda import build, compiled, driver, measure, selfcheck
 from headway.kernels.cuda.host import HostDriver
 from headway.kernels.cuda.params import INBOX_ROWS, PARAMS_BYTES
 from headway.kernels.cuda.stream import FeatureStream
@@ -282,6 +282,21 @@ def test_without_a_gpu_the_command_says_so_from_a_bare_source_tree() -> None:
         assert "wanted a CUDA device" in done.stdout or "binding" in done.stdout
     else:
         pytest.skip("a CUDA device is here: `make gpu` is the test")
+
+
+def test_the_gpu_wins_from_where_it_wins_with_all_more_and_packing_counts() -> None:
+    slower, faster, packs = (0.0, 9.0, 5.0), (1.0, 2.0, 5.0), (4.0, 2.0, 5.0)
+    assert measure.verdict({1: faster, 4: slower, 16: faster, 64: faster}).startswith("from 16 on")
+    assert measure.verdict({1: faster, 4: packs}) == "the CPU is faster with 4"
+
+
+def test_a_seed_of_zero_is_a_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    seeds: list[int] = []
+    monkeypatch.setattr(main.cuda, "missing", lambda: "")
+    monkeypatch.setattr(main, "open_driver", lambda *_: None)
+    monkeypatch.setattr(main, "report", lambda driver, seed, out: seeds.append(seed) or 0)
+    assert main.main(["--seed", "0"]) == 0
+    assert seeds == [0]
 
 
 @needs_host

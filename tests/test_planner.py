@@ -9,6 +9,7 @@ from loop_rig import Policy, Rig, check_log
 from null_robot import null_table
 
 from headway.clock import NS
+from headway.edge.control import planner
 from headway.edge.control.events import EventKind
 from headway.mcaplog import open_recording
 from headway.tools.recorded import events_of, result_of
@@ -120,3 +121,16 @@ def test_what_the_guard_refused_is_counted_by_reason(tmp_path):
     assert set(result.refused) <= {"VELOCITY", "ACCELERATION", "JERK"}
     assert result.clamped == 0
     assert result_of(open_recording(tmp_path / "e.mcap")) == result
+
+
+def test_what_chunks_cost_is_known_of_the_newest_and_takes_no_more_memory(tmp_path, monkeypatch):
+    """An episode may last for days."""
+    monkeypatch.setattr(planner, "COSTS", 5)
+    table = null_table()
+    table["policy"] = {"bundle": "unused"}
+    rig = Rig(table, Policy())
+    rig.run(tmp_path / "e.mcap")
+    assert len(open_recording(tmp_path / "e.mcap").rows("/chunk")) > 5
+    cost_ms = rig.episode.planner.cost_ms
+    assert len(cost_ms) == 5
+    assert min(cost_ms) > 0.0

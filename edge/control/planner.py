@@ -27,6 +27,7 @@ from headway.errors import PolicyError, Refused, SpecMismatch
 from headway.types import Moment, Observation, Pose, Signals, Vec
 
 _SEEDS = 1 << 63  # a seed is passed on as a number of 64 bits with a sign
+COSTS = 36_000  # chunks of which is known what they cost: those of an hour at 10 Hz
 IK_TOLERANCE = 2e-3  # [m] or [rad]: a worse waypoint counts as an inverse-kinematics failure
 
 
@@ -44,8 +45,7 @@ class Planner:
     that is ready. `deadline.sample` then gives the joint reference. `player` holds the chunk.
     `failed`: how the policy failed last, "" after a chunk that was taken over; `last_failure`: the
     same for the whole episode, "" where it never failed. `refused`: whether the policy refuses the
-    instruction, so that the arm holds. `cost_ms`: the time that each chunk took the policy [ms],
-    without those that somebody else made."""
+    instruction, so that the arm holds."""
 
     def __init__(
         self,
@@ -87,7 +87,10 @@ class Planner:
         self.failed = self.last_failure = ""
         self._late = False  # whether a chunk that came too late has been said
         self.refused = False
-        self.cost_ms: list[float] = []
+        self._costs = np.zeros(
+            COSTS
+        )  # [ms], the newest at `_costed` - 1; made before the loop runs
+        self._costed = 0
         self._seed = self._number = 0  # of the episode, and of its next observation
         self._corrected = False  # whether the chunk that runs is somebody else's than the policy's
 
@@ -160,7 +163,8 @@ class Planner:
         meta = ready.chunk.meta
         if meta.get("source", 0.0) == 0.0:
             own_ms = (ready.done_ns - ready.started_ns) / 1e6
-            self.cost_ms.append(meta.get("cost_ms", own_ms))
+            self._costs[self._costed % COSTS] = meta.get("cost_ms", own_ms)
+            self._costed += 1
         if not self._acceptable(ready, tick.t_ns):
             return
         if not player.adopt(ready.joints, tick.t_ns):
@@ -179,6 +183,12 @@ class Planner:
         row.seam_jump, row.chunk_disagreement = player.seam_jump, player.disagreement
         self._log.chunk(tick.t_ns, ready)
         self._say_source(ready, tick.t_ns)
+
+    @property
+    def cost_ms(self) -> list[float]:
+        """The time that each of the newest `COSTS` chunks took the policy [ms], without those that
+        somebody else made. Their order means nothing."""
+        return self._costs[: self._costed].tolist()
 
     def _say_source(self, ready: Ready, t_ns: int) -> None:
         """Log who has made the chunk that is followed now, when that has changed."""

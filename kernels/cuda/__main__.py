@@ -36,7 +36,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     try:
         driver = open_driver(image, asked.provider)
-        return report(driver, asked.seed or secrets.randbits(31), asked.out)
+        seed = secrets.randbits(31) if asked.seed is None else asked.seed
+        return report(driver, seed, asked.out)
     except HeadwayError as e:
         print(f"CUDA features: {e}", file=sys.stderr)
         return e.exit_code
@@ -53,8 +54,11 @@ def report(driver: Driver, seed: int, out: Path | None, **effort: int) -> int:
     measured = measure(driver, **effort)
     for name, (value, unit, target, at_most) in measured.numbers.items():
         print(f"  {name}: {value:.4g} {unit}{_judged(value, target, at_most)}")
-    for n, (gpu, cpu) in measured.crossover.items():
-        print(f"  {n} windows host to host: {gpu:.1f} us on the GPU, {cpu:.1f} us in C++")
+    for n, (packing, gpu, cpu) in measured.crossover.items():
+        print(
+            f"  {n} windows host to host: {packing:.1f} us to pack and {gpu:.1f} us on the GPU, "
+            f"{cpu:.1f} us in C++ on all cores"
+        )
     for note in measured.notes:
         print(f"  {note}")
     if out is not None:
