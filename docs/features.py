@@ -259,7 +259,7 @@ def _counts(measured: dict[str, Any]) -> str:
     }
     for key, label in lines.items():
         a, b = (measured[s][key] for s in ("slippery", "shipped"))
-        rows.append(f"| {label} | {a:.3g} | {b:.3g} |")
+        rows.append(f"| {label} | {a:.4g} | {b:.4g} |")
     return "\n".join(rows) + "\n"
 
 

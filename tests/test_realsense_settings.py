@@ -6,8 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from headway import config
 from headway.drivers.cameras import realsense
-from headway.errors import DeviceError
+from headway.errors import ConfigError, DeviceError
 
 
 @pytest.fixture
@@ -72,6 +73,11 @@ def test_those_of_colour_go_to_the_colour_sensor(rs):
     applied(rs, depth, colour, exposure_us=8000, gain=64)
     assert depth.values == {o.emitter_enabled: 1.0}
     assert colour.values == {o.exposure: 80.0, o.gain: 64.0, o.enable_auto_exposure: 0.0}
+
+
+def test_a_gain_that_would_not_be_set_is_refused():
+    with pytest.raises(ConfigError, match=r"gain = 64 .* found exposure_us = 0.*leave gain out"):
+        config.decode({"gain": 64}, realsense.Config, "robot.toml")
 
 
 def test_of_a_d405_to_the_depth_sensor_which_counts_in_microseconds(rs):

@@ -57,12 +57,19 @@ class Config(config.Struct, frozen=True):
     depth_width: Annotated[int, Meta(ge=0, le=8192)] = 0  # 0: as colour
     depth_height: Annotated[int, Meta(ge=0, le=8192)] = 0
     exposure_us: Annotated[int, Meta(ge=0, le=1_000_000)] = 0  # of colour; 0: automatic
-    gain: Annotated[int, Meta(ge=0, le=1000)] = 0  # of colour, with `exposure_us`; 0: as it is
+    gain: Annotated[int, Meta(ge=0, le=1000)] = 0  # of colour, wants `exposure_us`; 0: as it is
     white_balance_k: Annotated[int, Meta(ge=0, le=20_000)] = 0  # [K]; 0: automatic
     emitter: bool = True  # the infrared pattern, without which plain walls have no depth
     latency_ms: Annotated[float, Meta(ge=0.0, le=1000.0)] = 0.0  # shortest, of an image on its way
     dead_s: config.Seconds = 1.0  # without a new image, and the camera is opened again
     stop_s: config.Seconds = 1.0  # so long a stop may take before it is abandoned
+
+    def __post_init__(self) -> None:
+        if self.gain and not self.exposure_us:
+            raise ValueError(
+                f"gain = {self.gain} wants a fixed exposure, found exposure_us = 0, with which the "
+                "camera chooses both: set exposure_us, or leave gain out"
+            )
 
 
 def apply(cfg: Config, rs: Any, device: Any) -> None:

@@ -208,24 +208,24 @@ def with_instruction(settings: Settings, text: str) -> Settings:
 
 def load(path: Path | str) -> Settings:
     """Read the run configuration at `path`. Relative paths in it start at the folder of that file,
-    or of the file that a symbolic link leads to; those of the result are absolute. Raises
-    ConfigError."""
+    or of the file that a symbolic link leads to, and "~" is the home folder; those of the result
+    are absolute. Raises ConfigError."""
     settings, where = config.load(path, Settings), str(path)
     folder = Path(path).resolve().parent
     for part, key in (("pro", "bundle"), ("pro", "engine_cache"), ("risk", "calibration")):
         section = getattr(settings, part)
         if section is not None and (name := getattr(section, key)):
-            section = structs.replace(section, **{key: str(folder / name)})
+            section = structs.replace(section, **{key: _at(folder, name)})
             settings = structs.replace(settings, **{part: section})
     if settings.trust is not None:
-        settings = structs.replace(settings, trust=str(folder / settings.trust))
+        settings = structs.replace(settings, trust=_at(folder, settings.trust))
     if settings.policy is not None:
         settings = structs.replace(settings, policy=with_paths(settings.policy, folder))
     settings = structs.replace(settings, arm=_with_model(settings.arm, "model", folder))
     if settings.cell is not None:
         cell = _with_model(settings.cell, "robot", folder)
         if isinstance(name := cell.get("file"), str):  # that describes the world
-            cell = {**cell, "file": str(folder / name)}
+            cell = {**cell, "file": _at(folder, name)}
         settings = structs.replace(settings, cell=cell)
     check_devices(settings, where)
     return _with_device_paths(settings, folder)
@@ -249,8 +249,13 @@ def _with_model(table: dict[str, Any], key: str, folder: Path) -> dict[str, Any]
     the name of a shipped robot stays."""
     model = table.get(key)
     if isinstance(model, str) and model.endswith(".urdf"):
-        return {**table, key: str(folder / model)}
+        return {**table, key: _at(folder, model)}
     return table
+
+
+def _at(folder: Path, name: str) -> str:
+    """The path `name`, from `folder` on; "~" is the home folder. Raises ConfigError without one."""
+    return str(folder / config.at_home(name))
 
 
 def check_devices(settings: Settings, where: str) -> None:
