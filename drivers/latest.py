@@ -59,12 +59,15 @@ class Latest(Generic[T]):
             target=self._pump, args=(self._stop,), name=f"latest-{self.name}", daemon=True
         )
         self._thread.start()
-        if not self._first.wait(timeout_s):
+        try:
+            if not self._first.wait(timeout_s):
+                raise Stale(
+                    f"wanted a first sample of {self.name} within {timeout_s} s, found none"
+                    f"{self._why()}: is it connected and streaming?"
+                )
+        except BaseException:  # Ctrl-C too
             self.close()
-            raise Stale(
-                f"wanted a first sample of {self.name} within {timeout_s} s, found none"
-                f"{self._why()}: is it connected and streaming?"
-            )
+            raise
 
     def restart(self) -> None:
         """Forget the last sample. For lock-step, where each episode restarts the clock."""

@@ -28,10 +28,18 @@ def folder() -> Path:
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         owner = path.lstat().st_uid
+        link = path.is_symlink()
     except OSError as e:
-        raise DeviceError(f"wanted a folder for device locks at {path}: {e.strerror}") from None
-    if owner != os.getuid() or path.is_symlink():
-        raise DeviceError(f"wanted a folder of this user at {path}, found one of user {owner}")
+        raise DeviceError(
+            f"wanted a folder for device locks at {path}: {e.strerror}: name a folder of this user "
+            "by XDG_RUNTIME_DIR"
+        ) from None
+    if owner != os.getuid() or link:
+        found = "a symbolic link" if link else f"one of user {owner}"
+        raise DeviceError(
+            f"wanted a folder of this user at {path}, found {found}: name another one by "
+            "XDG_RUNTIME_DIR"
+        )
     return path
 
 
@@ -43,7 +51,7 @@ class DeviceLock:
     def __init__(self, info: Info) -> None:
         what = f"{info.uri} {info.serial}".strip()
         name = re.sub(r"[^A-Za-z0-9]+", "_", what)[-40:].strip("_")
-        digest = hashlib.sha256(what.encode()).hexdigest()[:12]
+        digest = hashlib.sha256(os.fsencode(what)).hexdigest()[:12]
         self.path = folder() / f"{name}-{digest}.lock"
         self.what = f"{info.model or info.kind} at {info.uri}"
         self._fd = -1

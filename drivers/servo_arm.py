@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -162,7 +161,7 @@ def bus_of(
     port, the calibrated motors, and the robot's model. Raises ConfigError for what does not fit."""
     model = load(cfg.model, cfg.tool)
     names = [*model.joints, *([cfg.jaw] if cfg.jaw else [])]
-    path = Path(cfg.calibration).expanduser()  # where LeRobot leaves it: below ~/.cache
+    path = config.at_home(cfg.calibration)  # where LeRobot leaves it: below ~/.cache
     motors = read(path, names, servo_inverts=family.servo_inverts)
     buses: dict[str, Any] = ctx.worlds.setdefault(WORLD, {})
     if cfg.port not in buses:

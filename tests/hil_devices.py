@@ -14,20 +14,24 @@ from typing import Any
 import numpy as np
 from msgspec import structs
 
-from headway.clock import Clock
+from headway.clock import NS, Clock
 from headway.drivers.arms.null import Config as ArmConfig
 from headway.drivers.arms.null import NullArm
+from headway.drivers.cameras.null import Config as CameraConfig
+from headway.drivers.cameras.null import NullCamera
 from headway.drivers.codecs.crc import modbus
 from headway.drivers.ft.null import Config as FtConfig
 from headway.drivers.ft.null import NullForceTorque
+from headway.drivers.grippers.null import Config as GripperConfig
+from headway.drivers.grippers.null import NullGripper
 from headway.drivers.model import load
 from headway.drivers.stream_source import StreamSource
 from headway.drivers.transports.serial import SerialPort
-from headway.errors import Stale
+from headway.errors import DeviceError, Stale
 from headway.hil.line import SerialLine
 from headway.hil.partners import Wire
 from headway.hil.suite.subject import Subject
-from headway.types import Info, Sample, Sent, Stamp, Wrench
+from headway.types import Frame, Info, Sample, Sent, Stamp, Wrench
 
 HZ = 100.0
 
@@ -57,6 +61,18 @@ def sensor(kind: type[NullForceTorque] = NullForceTorque) -> Made:
     return Made("ft", lambda clock, _: kind(clock, cfg), cfg)
 
 
+def gripper(kind: type[NullGripper] = NullGripper) -> Made:
+    cfg = GripperConfig(rate_hz=HZ)
+    return Made("grippers", lambda clock, _: kind(clock, cfg), cfg)
+
+
+def camera(kind: type[NullCamera] = NullCamera, depth: bool = True) -> Made:
+    """`depth`: whether the camera has what its configuration asks for."""
+    cfg = CameraConfig(rate_hz=HZ)
+    made = structs.replace(cfg, depth=depth)
+    return Made("cameras", lambda clock, _: kind(clock, made), cfg)
+
+
 class ReStamps(NullForceTorque):
     """Gives the last sample again, under a new time, where it has no new one yet."""
 
@@ -80,6 +96,15 @@ class GoesBack(NullForceTorque):
         stamp = sample.stamp
         back = 200_000_000 if stamp.seq % 10 == 0 else 0
         return structs.replace(sample, stamp=structs.replace(stamp, t_ns=stamp.t_ns - back))
+
+
+class KnowsNoTime(NullForceTorque):
+    """Its times are ahead of all clocks, as it says itself."""
+
+    def read(self, timeout_s: float) -> Sample[Wrench]:
+        sample = super().read(timeout_s)
+        ahead = structs.replace(sample.stamp, t_ns=sample.stamp.t_ns + 10 * NS, error_ns=60 * NS)
+        return structs.replace(sample, stamp=ahead)
 
 
 class LeaksDescriptors(NullForceTorque):
@@ -123,6 +148,18 @@ class TakesNan(NullArm):
         return Sent(q, self.clock.now())
 
 
+class SendsAndRefuses(NullArm):
+    """Refuses what is out of range, once it has sent it."""
+
+    def command(self, q: Any, *, deadline_ns: int) -> Sent:
+        try:
+            return super().command(q, deadline_ns=deadline_ns)
+        except DeviceError:
+            if np.isfinite(q).all() and q.shape == (self.model.n,):
+                self._servo.follow(q)
+            raise
+
+
 class StopDoesNothing(NullArm):
     def stop(self, category: int = 2) -> None:
         pass
@@ -140,6 +177,40 @@ class NeverMoves(NullArm):
     def command(self, q: Any, *, deadline_ns: int) -> Sent:
         super().command(self.sample().q, deadline_ns=deadline_ns)
         return Sent(q, self.clock.now())
+
+
+class SaysItClamps(NullArm):
+    """Says that it sent a tenth of a step that is too large, and sends all of it."""
+
+    def command(self, q: Any, *, deadline_ns: int) -> Sent:
+        here = self.sample().q
+        super().command(q, deadline_ns=deadline_ns)
+        return Sent(here + 0.1 * (q - here), self.clock.now())
+
+
+class NoStroke(NullGripper):
+    """Takes any width."""
+
+    def command(self, width: float, *, force: float) -> None:
+        super().command(width, force=force)
+        self._width = width
+
+
+class KeepsOneDepth(NullCamera):
+    """Writes each depth image into the same array."""
+
+    def sample(self) -> Frame:
+        frame = super().sample()
+        if frame.depth is not None:
+            frame.depth[:] = self._seq
+        return frame
+
+
+class Grey(NullCamera):
+    """Gives images without colours, and has no depth."""
+
+    def sample(self) -> Frame:
+        return structs.replace(super().sample(), rgb=super().sample().rgb[..., 0])
 
 
 # A sensor at the end of a serial line: frames of 4 bytes, an int16 in 1/100 N and a checksum.

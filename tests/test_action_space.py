@@ -53,6 +53,7 @@ def space(**changes: Any) -> ActionSpace:
         ({"mode": "velocity", "names": QUAT, "rotation": "quat"}, "wanted an angular velocity"),
         ({"ends_above": math.inf}, "finite ends_above"),
         ({"chunk": 4000, "hold_s": 20.0}, "at most 4096 rows"),
+        ({"dt_s": 1e-320, "hold_s": 1.0}, "at most 4096 rows"),
     ],
 )
 def test_a_declaration_that_does_not_fit_is_an_error_that_says_so(

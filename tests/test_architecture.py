@@ -15,7 +15,7 @@ import pytest
 
 import headway
 from headway import plugins
-from headway.config import Struct
+from headway.config import Struct, read_toml
 from headway.edge.control import tasks
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -222,3 +222,14 @@ def test_errors_have_the_exit_codes_that_the_command_line_documents():
         assert 0 < kind.exit_code < 256
     families = {k.exit_code for k in errors.HeadwayError.__subclasses__()}
     assert len(families) == len(errors.HeadwayError.__subclasses__())
+
+
+def test_every_module_is_in_the_order_that_imports_are_held_to():
+    """import-linter says nothing about a module that no layer names."""
+    table = read_toml(ROOT / "pyproject.toml")["tool"]["importlinter"]["contracts"][0]
+    named = {name.strip() for layer in table["layers"] for name in re.split("[|:]", layer)}
+    place = ROOT / "src" / "headway"
+    modules = {p.stem for p in place.glob("*.py")} | {
+        p.parent.name for p in place.glob("*/__init__.py")
+    }
+    assert {f"headway.{name}" for name in modules - {"__init__"}} == named

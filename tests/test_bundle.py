@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -16,6 +17,7 @@ from headway import bundle
 from headway.__main__ import main
 from headway.actions import ActionSpace
 from headway.bundle import Bundle, Image, Manifest, Policy, Pro, Provenance, StateInput, Tensor
+from headway.bundle import folder as bundle_folder
 from headway.bundle.folder import check_place
 from headway.errors import BundleError
 from headway.instructions import TokensSpec
@@ -133,6 +135,8 @@ def rename_file(name: str) -> Callable[[dict[str, Any]], None]:
         (rename_file(""), "plain relative path"),
         (rename_file("missing.txt"), "wanted the file missing.txt, found none"),
         (rename_file("extra"), "wanted the file extra, found none"),
+        (rename_file("x" * 300), "is not readable: File name too long"),
+        (rename_file("x/" * 3000 + "x"), "is not readable: File name too long"),
     ],
 )
 def test_a_changed_manifest_is_refused(saved: Bundle, change: Any, message: str) -> None:
@@ -157,6 +161,20 @@ def test_an_altered_or_truncated_file_is_refused(saved: Bundle) -> None:
         bundle.load(saved.path)
     saved.onnx.unlink()
     with pytest.raises(BundleError, match=r"wanted the file model\.onnx"):
+        bundle.load(saved.path)
+
+
+def test_a_file_that_may_not_be_read_is_named(
+    saved: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """root may read every file, so a file that says no is made up."""
+
+    def denied(file: Path) -> str:
+        raise PermissionError(errno.EACCES, "Permission denied", str(file))
+
+    monkeypatch.setattr(bundle_folder, "_sha256", denied)
+    words = r"extra/notes\.txt is not readable: Permission denied: copy it again, or let"
+    with pytest.raises(BundleError, match=words):
         bundle.load(saved.path)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import errno
+import os
 import re
 from pathlib import Path
 
@@ -226,3 +228,18 @@ def test_only_what_is_whole_is_signed(maker: Maker) -> None:
         sign_bundle(path, maker.factory, 3, now=NOW)
     with pytest.raises(ConfigError, match="version of 1 or more"):
         sign_bundle(path, maker.factory, 0, now=NOW)
+
+
+def test_a_folder_that_cannot_be_listed_may_hold_anything(
+    maker: Maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, usual = maker.make(), os.scandir
+
+    def closed(folder: str) -> object:
+        if Path(folder).name == "extra":
+            raise PermissionError(errno.EACCES, "Permission denied", folder)
+        return usual(folder)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    with pytest.raises(BundleError, match=r"made/extra of a bundle is not readable: Permission"):
+        maker.load(path)

@@ -113,6 +113,24 @@ def test_without_any_output_a_command_still_does_its_work(tmp_path):
     assert (tmp_path / "x" / "README.md").is_file()
 
 
+def test_what_somebody_elses_file_says_steers_no_terminal(capsys):
+    output.complain("headway: unknown key `\x1b[2J\x9b1m\r`:\n\tremove it")
+    assert capsys.readouterr().err == "headway: unknown key `\\x1b[2J\\x9b1m\\x0d`:\n\tremove it\n"
+
+
+def test_no_file_takes_the_place_of_an_output_that_was_closed(tmp_path):
+    """What a library or a child prints would be written into it."""
+    script = (
+        "import subprocess, sys; from headway import output; output.prepare();"
+        "f = open(sys.argv[1], 'w+'); n = f.fileno();"
+        "subprocess.run(['sh', '-c', 'echo out; echo err >&2'], check=True);"
+        "sys.exit(n < 3 or f.read() != '')"
+    )
+    words = " ".join(map(shlex.quote, (sys.executable, "-c", script, str(tmp_path / "x"))))
+    done = subprocess.run(["sh", "-c", f"{words} <&- >&- 2>&-"], timeout=WAIT)
+    assert done.returncode == 0
+
+
 def test_an_error_of_the_system_that_is_not_the_outputs_is_not_hidden(monkeypatch):
     def broken():
         raise BrokenPipeError(32, "of a device")

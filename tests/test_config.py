@@ -233,6 +233,31 @@ def test_files_that_cannot_be_read(tmp_path):
         config.load(binary, Outer)
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("speed = " + "[" * 5000 + "]" * 5000, "tables or lists too deep"),
+        ("speed = " + "{a = " * 5000, "tables or lists too deep"),
+        ("speed = " + "9" * 5000, "4300 digits"),
+        ("# " + "x" * 200, "wanted TOML of 100 bytes at most, found more"),
+    ],
+)
+def test_a_file_that_is_made_to_break_its_reader(tmp_path, monkeypatch, text, says):
+    if "100 bytes" in says:
+        monkeypatch.setattr(config, "_LARGEST", 100)
+    with pytest.raises(ConfigError, match=says):
+        config.load(write(tmp_path, text), Outer)
+
+
+def test_a_home_folder_that_there_is_not(tmp_path):
+    assert config.at_home(tmp_path / "~x") == tmp_path / "~x"
+    with pytest.raises(ConfigError, match=r"wanted the home folder that ~nobody-here/a begins"):
+        config.at_home("~nobody-here/a")
+    table = {"path": "~nobody-here/run.mcap"}
+    with pytest.raises(ConfigError, match="give the whole path"):
+        plugins.with_paths("drivers.arms", "replay", table, tmp_path)
+
+
 def test_an_unknown_kind_names_the_nearest():
     with pytest.raises(ConfigError, match=r"found `smi`: did you mean `sim`\?"):
         plugins.load("drivers.arms", "smi")

@@ -44,6 +44,7 @@ def echo(tmp_path):
         ({"policy": {"output": "acitons"}}, "no output is named `acitons`"),
         ({"policy": {"rate_hz": -1.0}}, "`policy.rate_hz` wants a finite number > 0"),
         ({"policy": {"state_names": STATE[:2]}}, r"input `state`: wanted 2 floats, one per name"),
+        ({"tensors": {"state": {"shape": (10**30,)}}}, r"one per name, found float32 \(10{30},\)"),
         ({"policy": {"state_names": ("action.q", *STATE[1:])}}, "found `action.q`"),
         ({"policy": {"instruction": None}}, "nobody fills the input `instruction`"),
         ({"policy": {"instruction": {"kind": "vocabulary", "texts": []}}}, "at least one text"),

@@ -57,8 +57,8 @@ def test_nothing_takes_the_place_of_a_device_or_folder(tmp_path):
     """As root, a file could be renamed to /dev/null, and every program would lose it."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    for path in (pipe, tmp_path):
-        with pytest.raises(OSError, match="something else than a plain file is there"), whole(path):
+    for path, why in ((pipe, "something else than a plain file"), (tmp_path, "Is a directory")):
+        with pytest.raises(OSError, match=why), whole(path):
             raise AssertionError
     assert pipe.is_fifo()
     with pytest.raises(RecordingError, match="something else than a plain file is there"):
@@ -86,3 +86,23 @@ def test_a_folder_that_cannot_take_the_place_gives_the_old_one_back(tmp_path, mo
     take_place(fresh, path, old)
     assert (path / "name").read_text() == "fresh"
     assert (old / "name").read_text() == "path"
+
+
+@pytest.mark.parametrize("at", ["path", "fresh"])
+def test_ctrl_c_between_the_two_renames_costs_no_folder(tmp_path, monkeypatch, at):
+    fresh, path, old = (tmp_path / n for n in ("fresh", "path", "old"))
+    for folder in (fresh, path):
+        folder.mkdir()
+        (folder / "name").write_text(folder.name)
+    rename = Path.rename
+
+    def interrupted(self, target):
+        rename(self, target)
+        if self.name == at:
+            monkeypatch.undo()
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        take_place(fresh, path, old)
+    assert (path / "name").read_text() == at  # the old one is back, or the new one is there

@@ -9,14 +9,12 @@ import sys
 import threading
 from pathlib import Path
 from types import ModuleType
-from xml.etree import ElementTree
 
 import hil_devices as devices
 import pytest
 from msgspec import structs
 
 from headway import plugins
-from headway.__main__ import main
 from headway.child import environment
 from headway.errors import ConfigError, Missing
 from headway.hil import partners
@@ -25,7 +23,6 @@ from headway.hil.proxy.faults import APPLIES
 from headway.hil.proxy.process import ProxyProcess
 from headway.hil.pytest_plugin import Bench
 from headway.hil.suite import command, outputs, robots, runner
-from headway.hil.suite.page import plot, write_page
 from headway.hil.suite.promises import PROMISES
 from headway.hil.suite.results import QUICK, Result
 from headway.hil.suite.subject import Subject
@@ -78,6 +75,10 @@ def test_a_sample_that_is_stamped_anew_is_found():
     broken(devices.sensor(devices.ReStamps), "stamps", "stamped anew")
 
 
+def test_a_stamp_that_may_be_off_by_a_minute_is_found():
+    broken(devices.sensor(devices.KnowsNoTime), "stamps", "a stamp may be off by 60000 ms")
+
+
 def test_a_stamp_that_goes_back_is_found():
     broken(devices.sensor(devices.GoesBack), "stamps", "goes back")
 
@@ -103,6 +104,11 @@ def test_a_driver_that_takes_nan_is_found():
     broken(devices.arm(devices.TakesNan), "limits", "NaN is accepted")
 
 
+def test_a_driver_that_refuses_what_it_has_sent_is_found():
+    words = "a joint above its range is refused, and moves it by"
+    broken(devices.arm(devices.SendsAndRefuses), "limits", words)
+
+
 def test_a_stop_that_does_nothing_is_found():
     bounds = structs.replace(BOUNDS, tries=1)
     result = verdict(devices.arm(devices.StopDoesNothing), "stops", bounds)
@@ -118,6 +124,23 @@ def test_an_arm_that_obeys_without_being_activated_is_found():
 
 def test_an_arm_that_does_not_move_is_found():
     broken(devices.arm(devices.NeverMoves), "latency", "not moved within 1 s")
+
+
+def test_an_arm_that_only_says_that_it_clamps_is_found():
+    subject = devices.arm(devices.SaysItClamps)
+    subject.kind = "another"  # those without a controller need not refuse a jump
+    broken(subject, "jump", "it says that it was clamped to 0.050 rad, and moves by")
+
+
+def test_jaws_that_are_sent_out_of_their_stroke_are_found():
+    broken(devices.gripper(devices.NoStroke), "jaws", "its commanded width is -0.043 m")
+    assert verdict(devices.gripper(), "jaws").verdict == "kept"
+
+
+def test_images_that_are_written_into_or_of_another_kind_are_found():
+    broken(devices.camera(devices.KeepsOneDepth), "image", "a depth image is written into later")
+    broken(devices.camera(devices.Grey, depth=False), "image", "not uint8 (h, w, 3)")
+    assert verdict(devices.camera(depth=False), "image").verdict == "not applicable"
 
 
 def test_what_hangs_is_left_behind():
@@ -306,67 +329,6 @@ def test_a_recording_whose_library_is_missing_does_not_apply(tmp_path):
     assert (found.verdict, found.said) == ("not applicable", "pip install 'headway[uvc]'")
     found = Bench(BOUNDS).check(subject, PROMISES[0])
     assert found.verdict == "not applicable"
-
-
-# What is written.
-
-SOME = [
-    Result("ft a", "rate", "kept", "", {"rate_hz": 100.0}, {"ms": [1.0, 2.0, 1.5]}, 1.0),
-    Result("ft a", "stamps", "broken", "<b>goes back</b>", {}, {}, 0.5),
-    Result("ft a", "fault flip", "broken", "2 wrong values", {"wrong_values": 2.0, "hangs": 1.0}),
-    Result("arm b", "limits", "not applicable", "add --move"),
-]  # fmt: skip
-
-
-def test_the_files_say_what_was_found(tmp_path):
-    outputs.write_junit(SOME, tmp_path / "j.xml")
-    suites = ElementTree.parse(tmp_path / "j.xml").getroot().findall("testsuite")
-    assert [(s.get("name"), s.get("failures"), s.get("skipped")) for s in suites] == [
-        ("ft a", "2", "0"),
-        ("arm b", "0", "1"),
-    ]
-    outputs.write_json(SOME, tmp_path / "r.json")
-    assert json.loads((tmp_path / "r.json").read_text())[0]["numbers"] == {"rate_hz": 100.0}
-    assert outputs.facts(SOME)["wrong_values"] == 2
-    assert outputs.facts(SOME)["hangs"] == 1
-    rows = outputs.matrix(SOME)
-    assert rows[1][rows[0].index("flip")] == "BROKEN"
-
-
-def test_the_page_begins_with_what_is_broken_and_shows_what_devices_say_as_text(tmp_path):
-    write_page(SOME, tmp_path / "p.html", "title")
-    page = (tmp_path / "p.html").read_text()
-    first = page[: page.index("<h2")]
-    assert '<a href="#ft-a">ft a, stamps</a>: &lt;b&gt;goes back' in first
-    assert '<h2 id="ft-a">' in page
-    assert "<b>goes" not in page
-    write_page(SOME[:1], tmp_path / "p.html", "title")
-    assert "<ul" not in (tmp_path / "p.html").read_text()
-
-
-def test_a_plot_has_all_that_was_measured_and_none_of_one_value():
-    assert plot("ms", [1.0]) == ""
-    assert plot("ms", [1.0, 3.0, 2.0]).count(",") >= 3
-    assert "0 to 9e+03" in plot("ms", [float(i) for i in range(9001)])
-
-
-def test_the_command_checks_the_devices_of_a_robot(write, tmp_path, capsys):
-    robot = write()
-    args = ["hil", str(robot), "--quick", "--only", "identity", "limits", "--out", str(tmp_path)]
-    assert main(args) == 0
-    said = capsys.readouterr().out
-    assert "moved by at most 0.05 rad" in said
-    assert "0 broken" in said
-    page = (tmp_path / "index.html").read_text()
-    assert "arm null" in page
-    assert {"junit.xml", "results.json"} <= {p.name for p in tmp_path.iterdir()}
-
-
-def test_the_command_wants_to_know_what(capsys):
-    assert main(["hil"]) == ConfigError.exit_code
-    assert "--all" in capsys.readouterr().err
-    assert main(["hil", "--all", "--only", "nonsense"]) == ConfigError.exit_code
-    assert "'nonsense'" in capsys.readouterr().err
 
 
 def test_under_pytest_each_promise_is_a_test(write, tmp_path):

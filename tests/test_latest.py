@@ -87,6 +87,26 @@ def test_a_source_that_never_waits_is_read_without_a_thread_in_real_time():
     assert device.closed == 2
 
 
+def test_ctrl_c_while_it_waits_for_the_first_sample_closes_the_device(monkeypatch):
+    device = Scripted(Wall(NS))
+    newest = Latest(device, device.clock, "sensor")
+
+    class Interrupted(threading.Event):
+        def wait(self, timeout=None):
+            device.script.put(Stale("nothing came"))
+            raise KeyboardInterrupt
+
+    class Events:
+        Event = Interrupted
+        Thread = threading.Thread
+
+    monkeypatch.setattr(module, "threading", Events)
+    with pytest.raises(KeyboardInterrupt):
+        newest.start()
+    assert device.closed == 1
+    assert newest._thread is None
+
+
 class TestLockStep:
     """No thread: `latest` reads, and time moves when the test says so."""
 

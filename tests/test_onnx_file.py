@@ -133,6 +133,8 @@ def test_tensors_share_all_of_their_bytes_or_none(tmp_path: Path) -> None:
     check(written(tmp_path, made))
     other.external_data[1].value = "8"
     refused(tmp_path, made, "8 to 24 of w.bin, which overlap those of another, 0 to 16")
+    other.external_data[0].value = ".//w.bin"  # the same file
+    refused(tmp_path, made, "8 to 24 of w.bin, which overlap those of another, 0 to 16")
     other.external_data[1].value = "16"
     check(written(tmp_path, made))
     for k in range(20):  # 20 tensors of a file with room for two of them
@@ -251,6 +253,9 @@ def test_neither_is_what_is_too_large_or_no_file(tmp_path: Path) -> None:
         check(tmp_path / "nothing.onnx")
     with pytest.raises(BundleError, match="cannot read the model"):
         check(tmp_path)
+    os.mkfifo(tmp_path / "pipe.onnx")  # which nobody writes to
+    with pytest.raises(BundleError, match="it is no plain file"):
+        check(tmp_path / "pipe.onnx")
 
 
 def test_damage_of_any_kind_ends_in_a_message(tmp_path: Path) -> None:

@@ -196,6 +196,45 @@ def test_nothing_is_lost_in_silence(whole, tmp_path, part):
     assert found.tobytes() == rows.tobytes()
 
 
+def indices(data):
+    """Offsets of the chunk indexes in the summary of a recording."""
+    at = struct.unpack_from("<Q", data, len(data) - 8 - 20)[0]
+    while at < len(data) - 37:
+        op, n = struct.unpack_from("<BQ", data, at)
+        if op == Opcode.CHUNK_INDEX:
+            yield at
+        at += 9 + n
+
+
+@pytest.mark.parametrize("first", [True, False])  # whether the walk is stopped at the beginning
+def test_a_summary_that_begins_behind_its_end_is_not_used(whole, tmp_path, first):
+    data, rows = bytearray(whole[0]), whole[1]
+    struct.pack_into("<Q", data, len(data) - 8 - 20, len(data) + 1000)
+    if first:
+        data[8] = 0x7F  # an opcode that there is not
+    (tmp_path / "a.mcap").write_bytes(data)
+    log, _, found = read_all(tmp_path / "a.mcap")
+    assert "summary at its end is damaged" in log.note
+    assert found.tobytes() == rows.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("start", "length"),
+    [(None, 3), (None, 1 << 63), (None, 1 << 40), (1 << 63, 100), ((1 << 63) - 20, 100)],
+)
+def test_chunks_that_lie_outside_the_file_are_no_chunks(whole, tmp_path, start, length):
+    data, rows = bytearray(whole[0]), whole[1]
+    for at in indices(whole[0]):
+        if start is not None:
+            struct.pack_into("<Q", data, at + 9 + 16, start)
+        struct.pack_into("<Q", data, at + 9 + 24, length)
+    struct.pack_into("<I", data, len(data) - 8 - 4, 0)  # no checksum of the summary
+    (tmp_path / "a.mcap").write_bytes(data)
+    log, _, found = read_all(tmp_path / "a.mcap")
+    assert "summary at its end is damaged" in log.note
+    assert found.tobytes() == rows.tobytes()
+
+
 def test_what_is_no_recording(tmp_path):
     (tmp_path / "empty.mcap").touch()
     (tmp_path / "text.mcap").write_text("q,dq\n1,2\n")
@@ -297,3 +336,17 @@ def test_a_chunk_that_holds_more_than_it_says_takes_no_memory(tmp_path, compress
     assert not log.topics
     assert "(0 chunks, 0 topics); the rest is lost" in log.note
     assert peak < 8_000_000
+
+
+@pytest.mark.parametrize("op", [Opcode.CHUNK, Opcode.METADATA])
+def test_a_file_with_a_hole_takes_no_memory(tmp_path, op):
+    path, n = tmp_path / "a.mcap", 1 << 34
+    with path.open("wb") as f:
+        f.write(MAGIC + struct.pack("<BQ", op, n))
+        f.truncate(n + 1000)  # takes no room
+    tracemalloc.start()
+    log = open_recording(path)
+    assert log.truncated
+    assert log.verify() == ()
+    assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    tracemalloc.stop()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import struct
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from damage import damage
+from damage import chunks, damage
 from kernels_rows import Rows, scale, wild
 from pro_head import make_head
 from rich.console import Console
@@ -336,6 +337,12 @@ def test_two_recordings_are_compared_record_for_record(
     cut.write_bytes(whole.read_bytes()[:-30000])
     assert replay_command(whole, None, cut, console=console) == 1
     assert "ends in the middle" in console.export_text()
+    data = bytearray(whole.read_bytes())  # two copies of one damaged file are not the same run
+    struct.pack_into("<Q", data, chunks(bytes(data))[1] + 1, len(data) * 2)
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.mcap").write_bytes(data)
+    assert replay_command(tmp_path / "a.mcap", None, tmp_path / "b.mcap", console=console) == 1
+    assert "is damaged after" in console.export_text()
 
 
 @pytest.mark.parametrize(

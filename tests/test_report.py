@@ -11,7 +11,7 @@ import pytest
 from damage import chunks, damage
 from report_page import Page
 
-from headway import mcaplog
+from headway import mcapdecode
 from headway.__main__ import main
 from headway.edge.control.audit import STAGES, TIMING
 from headway.edge.control.log import command_dtype
@@ -228,7 +228,7 @@ def test_camera_that_cannot_be_shown_does_not_hide_the_rest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = record(tmp_path / "e.mcap", 60)
-    monkeypatch.delitem(mcaplog._PIXELS, "16UC1")  # as for an encoding that nobody knows
+    monkeypatch.delitem(mcapdecode._PIXELS, "16UC1")  # as for an encoding that nobody knows
     page = Page(write_report(path))
     assert "found '16UC1'" in page.text
     assert [len(s) for s in page.data["strips"]] == [2]

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import subprocess
 import sys
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
 from sign_rig import contents
 from test_bundle import FILES, manifest
 
-from headway import bundle
+from headway import bundle, config
 from headway.__main__ import main
-from headway.bundle.keys import make, read_private, read_public
-from headway.errors import Missing, Untrusted
+from headway.bundle import keys
+from headway.bundle.keys import PublicKey, make, read_private, read_public
+from headway.bundle.trust import Trusted, key_text
+from headway.errors import ConfigError, Missing, Untrusted
+
+LONG = "x" * 300  # a name that no file can have
+UNKNOWN = "MCowBQYDK2VhAyEA"  # of an algorithm that there is not
 
 
 @pytest.fixture
@@ -127,6 +134,19 @@ def test_a_key_is_exchanged_without_a_gap(home: Path, said: Said) -> None:
         (("install", "made", "--to", "s", "--trust", "t"), 3, "wanted a signed bundle in"),
         (("rollback", "head", "--store", "s", "--trust", "t"), 2, "wanted a folder of installed"),
         (("rollback", "head", "--store", "t", "--trust", "t"), 3, "in t, found none"),
+        (("rollback", "\udcff", "--store", "t", "--trust", "t"), 3, "in t, found none"),
+        (("rollback", "head", "--store", LONG, "--trust", "t"), 2, "wanted a folder of installed"),
+        (("keys", "list", "--trust", LONG), 2, "wanted a trust store at"),
+        (("keys", "lowest", "head", "1", "--trust", LONG), 2, "wanted a trust store at"),
+        (("verify", "made", "--trust", LONG), 2, "wanted a trust store at"),
+        (("install", "made", "--to", LONG, "--trust", "t"), 3, "wanted a signed bundle in"),
+        (("keys", "show", "unknown.pub"), 2, "wanted a public key as PEM"),
+        (("sign", "made", "--key", "unknown.pem", "--version", "1"), 2, "a private key as PEM"),
+        (("keys", "make", "x", "--passphrase-file", "large.pub"), 2, "a passphrase of 1023 byte"),
+        (
+            ("keys", "trust", "k/factory.pub", "--not-after", "0001-01-01T00:00:00+05:00"),
+            2, "a day such as 2026-01-31",
+        ),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_said(
@@ -150,6 +170,14 @@ def test_what_does_not_fit_is_said(
         "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA" + "A" * 43 + "=\n-----END PUBLIC KEY-----\n"
     )
     (home / "p256.pub").write_text(OTHER_CURVE)
+    for name, words, text in (
+        ("unknown.pub", "PUBLIC", UNKNOWN + "A" * 43 + "="),
+        ("unknown.pem", "PRIVATE", "MC4CAQAwBQYDK2VhBCIEI" + "A" * 42 + "="),
+    ):
+        (home / name).write_text(
+            f"-----BEGIN {words} KEY-----\n{text}\n-----END {words} KEY-----\n"
+        )
+        (home / name).chmod(0o600)
     assert message in said(*args, code=code)
 
 
@@ -234,3 +262,25 @@ def test_a_private_key_is_read_by_its_owner_alone(home: Path) -> None:
     (home / "k" / "factory.pem").chmod(0o640)
     with pytest.raises(Untrusted, match="mode 640"):
         read_private(home / "k" / "factory.pem")
+
+
+def test_half_a_key_is_not_left_behind(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = keys._write_new
+
+    def full(file: Path, text: bytes, mode: int) -> None:
+        if file.suffix == ".pub":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        usual(file, text, mode)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(keys, "_write_new", full)
+        with pytest.raises(ConfigError, match="No space left on device"):
+            make(home / "k", "factory")
+    assert list((home / "k").iterdir()) == []
+    make(home / "k", "factory")
+
+
+def test_days_of_any_year_are_toml() -> None:
+    at = datetime(987, 6, 5, tzinfo=timezone.utc)
+    key = Trusted(PublicKey("old", b"\x09" * 32), not_before=at)
+    assert config.parse_toml(key_text(key), "store")["not_before"] == at

@@ -243,3 +243,16 @@ def test_the_actions_are_those_of_the_bundle(tmp_path, actions, tensors):
     assert policy.actions == structs.replace(actions, units=None, scale=None, offset=None)
     assert here.actions.tobytes() == there.actions.tobytes()
     assert (here.t0_ns, here.dt_ns, here.base) == (there.t0_ns, there.dt_ns, there.base)
+
+
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [
+        (("--noise", "nan"), "wanted --noise from 0 to 1, found nan"),
+        (("--noise", "1.5"), "wanted --noise from 0 to 1, found 1.5"),
+        (("--candidates", "0"), "wanted --candidates of 1 or more, found 0"),
+    ],
+)
+def test_numbers_that_no_chunk_can_be_made_with(option, says, capsys):
+    assert main(["serve", "a_bundle", *option]) == 2
+    assert says in capsys.readouterr().err

@@ -39,6 +39,10 @@ class TestDeviceLock:
         with DeviceLock(self.INFO):
             pass
 
+    def test_a_device_may_have_any_name_that_a_file_has(self):
+        with DeviceLock(Info("real", uri=os.fsdecode(b"/dev/tty\xff"))) as lock:
+            assert lock.path.is_file()
+
     def test_a_holder_that_is_killed_leaves_nothing_behind(self):
         context = multiprocessing.get_context("fork")
         ready = context.Event()
@@ -83,7 +87,7 @@ class TestDeviceLock:
         elsewhere.mkdir()
         folder().rmdir()
         (tmp_path / f"headway-{os.getuid()}").symlink_to(elsewhere)
-        with pytest.raises(DeviceError, match="wanted a folder of this user"):
+        with pytest.raises(DeviceError, match=r"a folder of this user at .*found a symbolic link"):
             folder()
 
     @pytest.fixture

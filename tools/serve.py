@@ -15,6 +15,7 @@ from headway.edge.policy.kinds.bundle import open_policy
 from headway.edge.policy.remote.layout import of_bundle
 from headway.edge.policy.remote.memory import keep_memory
 from headway.edge.policy.remote.server import PolicyServer
+from headway.errors import ConfigError
 
 
 def serve_command(
@@ -31,6 +32,10 @@ def serve_command(
     """Serve the policy in the folder `bundle` until SIGINT or SIGTERM; a second signal ends the
     process at once. `headway.cli.serve` explains the arguments. Returns the exit code. Raises
     ConfigError and BundleError, and what the engine and the server raise when they cannot start."""
+    if not 0.0 <= noise <= 1.0:  # NaN neither
+        raise ConfigError(f"wanted --noise from 0 to 1, found {noise}: 1 is all of it")
+    if candidates < 1:
+        raise ConfigError(f"wanted --candidates of 1 or more, found {candidates}")
     console = Console()
     policy = open_policy(
         str(bundle), engine, candidates, str(critic or ""), trust=str(trust or ""), noise=noise

@@ -3,6 +3,7 @@ what was found."""
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +36,9 @@ class Options:
 
     @property
     def bounds(self) -> Bounds:
-        """Raises ConfigError for a promise in `only` that there is not."""
+        """Raises ConfigError for a promise in `only` that there is not, and for no cycles."""
+        if self.cycles is not None and self.cycles < 1:
+            raise ConfigError(f"--cycles wants 1 or more, found {self.cycles}")
         for word in self.only:
             if not any(p.name.startswith(word) for p in PROMISES):
                 names = ", ".join(p.name for p in PROMISES)
@@ -65,48 +68,66 @@ def check_all(
     bounds: Bounds,
     tell: Callable[[str], None],
 ) -> list[Result]:
-    """Check all of `chosen`, say each result by `tell` as it comes, and write the files. A device
-    that cannot be reached is a broken promise. Raises ConfigError, and what writing raises."""
+    """Check all of `chosen`, say each result by `tell` as it comes, and write the files, also where
+    Ctrl-C comes first. A device that cannot be reached is a broken promise. Raises ConfigError, and
+    DeviceError where the files cannot be written, before anything is checked."""
+    _wanted_place(options.out)
     results: list[Result] = []
 
     def take(result: Result) -> None:
         results.append(result)
         tell(outputs.line(result))
 
-    for one in chosen:
-        if isinstance(one, Result):
-            take(one)
-            continue
-        tell(plan(one))
-        try:
-            with one:
-                for result in runner.run(one, bounds, options.only):
-                    take(result)
-        except Missing as e:
-            take(Result(one.name, "partner", "not applicable", str(e)))
-        except HeadwayError as e:
-            take(Result(one.name, "partner", "broken", str(e)))
-    write(results, options.out)
+    try:
+        for one in chosen:
+            if isinstance(one, Result):
+                take(one)
+                continue
+            tell(plan(one))
+            try:
+                with one:
+                    for result in runner.run(one, bounds, options.only):
+                        take(result)
+            except Missing as e:
+                take(Result(one.name, "partner", "not applicable", str(e)))
+            except Exception as e:  # what a library raises must not end the whole suite
+                said = str(e) if isinstance(e, HeadwayError) else f"{type(e).__name__}: {e}"
+                take(Result(one.name, "partner", "broken", said))
+    finally:
+        if results:
+            write(results, options.out)
     return results
+
+
+def _wanted_place(out: Path) -> None:
+    """Makes the folder `out`. Raises DeviceError where no file can be written into it."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=out).close()
+    except OSError as e:
+        raise _not_written(out, e) from None
 
 
 def write(results: Sequence[Result], out: Path) -> None:
     """Write the three files into the folder `out`. Raises DeviceError where that is not
     possible."""
     try:
-        out.mkdir(parents=True, exist_ok=True)
         outputs.write_json(results, out / outputs.JSON)
         outputs.write_junit(results, out / outputs.JUNIT)
         page.write_page(results, out / outputs.PAGE, "Do the devices keep their promises?")
     except OSError as e:
-        raise DeviceError(f"wanted to write the results into {out}, found {e}: choose --out") from e
+        raise _not_written(out, e) from e
+
+
+def _not_written(out: Path, e: OSError) -> DeviceError:
+    return DeviceError(f"wanted to write the results into {out}, found {e}: choose --out")
 
 
 def hil_command(
     robot: Path | None, every: bool, options: Options, tell: Callable[[str], None] = print
 ) -> int:
     """Check the devices of `robot`, or `every` driver kind. Returns the exit code: 1 where a
-    promise is broken. Raises ConfigError."""
+    promise is broken. Raises ConfigError, also where nothing was there to be checked."""
     if (robot is None) == (not every):
         raise ConfigError("wanted either a run configuration, or --all: name one of them")
     bounds = options.bounds
@@ -127,6 +148,11 @@ def hil_command(
         chosen = [one for one, keep in zip(chosen, wanted, strict=True) if keep]
     tell("A stop by software is not a safety function: have the emergency stop at hand.")
     results = check_all(chosen, options, bounds, tell)
+    if not results:
+        raise ConfigError(
+            f"wanted promises of these devices, found none that begins with "
+            f"{' or '.join(options.only)}: choose others by --only"
+        )
     tell("")
     for text in summary(results):
         tell(text)

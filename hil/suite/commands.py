@@ -20,7 +20,8 @@ _OUT = 0.1  # [rad] beyond a limit
 _JUMP = 0.5  # [rad], commanded at once
 _TRIALS = 5
 _FORCE = 10.0  # [N]
-_LOOK_S = 0.4
+_LOOK_S, _REFUSED_S = 0.4, 0.1
+_TOLD_S = 1.0  # within which jaws say what they were told
 _FASTER = 1.3  # times the speed limit, by differences of noisy positions
 
 
@@ -32,7 +33,7 @@ def limits(subject: Subject, bounds: Bounds) -> Found:
     with moved(subject, bounds) as motion:
         start = motion.state().q.copy()
         for name, q in _unfit(motion, subject):
-            _refused(motion, name, q, found)
+            _refused(motion, name, q, bounds, found)
         moved_by = max(
             float(np.abs(s.value.q - start).max()) for s in motion.look(_LOOK_S)
         )  # fmt: skip
@@ -60,10 +61,13 @@ def _unfit(motion: Motion, subject: Subject) -> list[tuple[str, Vec]]:
     return unfit
 
 
-def _refused(motion: Motion, name: str, q: Vec, found: Found) -> None:
+def _refused(motion: Motion, name: str, q: Vec, bounds: Bounds, found: Found) -> None:
+    here = motion.state().q.copy()
     try:
         sent = motion.command(q)
-    except DeviceError:
+    except DeviceError:  # nothing may have been sent before that
+        by = max(float(np.abs(s.value.q - here).max()) for s in motion.look(_REFUSED_S))
+        found.want(by < bounds.still, f"{name} is refused, and moves it by {by:.3f} rad")
         return
     except Exception as e:
         found.want(False, f"{name} raises {type(e).__name__}, not DeviceError")
@@ -104,6 +108,11 @@ def jump(subject: Subject, bounds: Bounds) -> Found:
         asked = float(np.abs(sent.q - start).max())
         found.numbers["sent_rad"] = asked
         if asked < _JUMP / 2:
+            by = max(float(np.abs(s.value.q - start).max()) for s in samples)
+            found.want(
+                by < asked + bounds.still,
+                f"it says that it was clamped to {asked:.3f} rad, and moves by {by:.3f} rad",
+            )
             found.said.append(f"clamped to {asked:.3f} rad, as the returned command says")
             return found
         reached = speed(samples)
@@ -159,6 +168,17 @@ def _arrives(newest: Latest[GripperState], wanted: float, stroke: float, until_n
     return False
 
 
+def _told(newest: Latest[GripperState], wanted: float, stroke: float, until_ns: int) -> float:
+    """The width [m] that jaws say they were told, as soon as it is on the side of `wanted`, or what
+    it is at `until_ns` [ns]."""
+    while True:
+        told = newest.latest(NS).value.width_ref
+        there = told < 0.1 * stroke if wanted < 0.0 else told > 0.95 * stroke
+        if there or newest.clock.now() >= until_ns:
+            return told
+        newest.clock.sleep_until(newest.clock.now() + NS // 100)
+
+
 def gripper(subject: Subject, bounds: Bounds) -> Found:
     """Jaws refuse NaN and infinity, keep widths inside their stroke, and go where they are told."""
     subject.want_motion("jaws")
@@ -183,16 +203,19 @@ def gripper(subject: Subject, bounds: Bounds) -> Found:
                 device.command(width, force=force)
                 found.numbers["unfit_taken"] += 1
                 found.want(False, f"{name} is accepted")
-        with contextlib.suppress(DeviceError):  # or it is brought into the stroke, see below
-            device.command(stroke + 0.05, force=_FORCE)
         for wanted in (0.2 * stroke, 0.9 * stroke):  # more than half the stroke apart
             begin = subject.clock.now()
             device.command(wanted, force=_FORCE)
             if not _arrives(newest, wanted, stroke, begin + round(3 * NS)):
                 found.want(False, f"told to open {wanted:.3f} m, it does not within 3 s")
             found.numbers["reached_s"] = (subject.clock.now() - begin) / NS
-        state = newest.latest(NS).value
-        inside = -1e-3 <= state.width_ref <= stroke + 1e-3
-        found.want(inside, f"its commanded width is {state.width_ref:.3f} m, the stroke {stroke}")
+        for beyond in (-0.5 * stroke, 1.5 * stroke):
+            try:
+                device.command(beyond, force=_FORCE)
+            except DeviceError:
+                continue
+            told = _told(newest, beyond, stroke, subject.clock.now() + round(_TOLD_S * NS))
+            inside = -1e-3 <= told <= stroke + 1e-3
+            found.want(inside, f"its commanded width is {told:.3f} m, the stroke {stroke}")
         device.stop()
     return found

@@ -50,7 +50,7 @@ def host_killed(subject: Subject, bounds: Bounds) -> Found:
 
 
 def _kill_in_motion(subject: Subject, bounds: Bounds) -> int:
-    """Returns when the host was killed [ns]."""
+    """Returns the time [ns] just before the host was killed."""
     setup = {
         "folder": subject.folder,
         "kind": subject.kind,
@@ -72,8 +72,8 @@ def _kill_in_motion(subject: Subject, bounds: Bounds) -> int:
             raise DeviceError(f"wanted a host that moves the arm, found: {said[-1:] or 'silence'}")
         time.sleep(_MOVES_S)
     finally:
+        killed = time.monotonic_ns()  # before: the device may notice at once
         child.send_signal(signal.SIGKILL)
-        killed = time.monotonic_ns()
         child.communicate()
     return killed
 

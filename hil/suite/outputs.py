@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
@@ -13,6 +14,8 @@ from headway.hil.suite.line_faults import FACTS, FAULTS
 from headway.hil.suite.results import Result
 
 JSON, JUNIT, PAGE = "results.json", "junit.xml", "index.html"
+# All but XML 1.0's Char (w3.org/TR/xml, 2.2).
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _SIGNS = {"kept": "kept", "broken": "BROKEN", "not applicable": "-"}
 
 
@@ -40,13 +43,20 @@ def write_junit(results: Sequence[Result], path: Path) -> None:
                 suite, "testcase", classname=device, name=r.promise, time=f"{r.seconds:.3f}"
             )
             if r.verdict == "broken":
-                ElementTree.SubElement(case, "failure", message=r.said)
+                ElementTree.SubElement(case, "failure", message=_printable(r.said))
             elif r.verdict == "not applicable":
-                ElementTree.SubElement(case, "skipped", message=r.said)
+                ElementTree.SubElement(case, "skipped", message=_printable(r.said))
             said = [f"{name} = {value:.6g}" for name, value in r.numbers.items()]
-            ElementTree.SubElement(case, "system-out").text = "\n".join([r.said, *said])
+            text = "\n".join([_printable(r.said), *said])
+            ElementTree.SubElement(case, "system-out").text = text
     ElementTree.indent(root)
     ElementTree.ElementTree(root).write(path, encoding="utf-8", xml_declaration=True)
+
+
+def _printable(text: str) -> str:
+    """`text` without characters that XML cannot have, as a serial number that is padded by zeros
+    has them: one of them, and nobody reads the file."""
+    return _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def devices(results: Sequence[Result]) -> list[str]:

@@ -153,7 +153,9 @@ def stamps(subject: Subject, bounds: Bounds) -> Found:
     }
     found.series["ms old when read"] = ages[:2000]
     found.want(min(ages) >= -errors, f"a stamp lies {-min(ages):.2f} ms in the future")
-    oldest = 1e3 * (bounds.periods * period_s + bounds.slack_s) + errors
+    most = 1e3 * (bounds.periods * period_s + bounds.slack_s)
+    found.want(errors <= most, f"it says itself that a stamp may be off by {errors:.0f} ms")
+    oldest = most + errors
     median = found.numbers["age_p50_ms"]
     found.want(median <= oldest, f"half of the samples are {median:.0f} ms old or more")
     _made_up(hasty, wanted, found)
@@ -197,17 +199,24 @@ def image(subject: Subject, bounds: Bounds) -> Found:
     with subject.opened() as device:
         first = device.read(_READ_S).value
         kept = first.rgb.copy()
+        deep = None if first.depth is None else first.depth.copy()
         collect(device, subject.clock, 0.3, _READ_S)
         has_depth = device.has_depth
     height, width = first.rgb.shape[:2]
+    colours = first.rgb.shape == (height, width, 3) and first.rgb.dtype == np.uint8
+    found.want(colours, f"its image is {first.rgb.dtype} {first.rgb.shape}, not uint8 (h, w, 3)")
     cfg = subject.cfg
     for name, is_now in (("width", width), ("height", height)):
         wanted = getattr(cfg, name, is_now)
         found.want(wanted == is_now, f"its {name} is {is_now}, not {wanted}")
     found.want((first.depth is not None) == has_depth, "depth is not where it is promised")
     found.want(np.array_equal(first.rgb, kept), "an image is written into later")
+    if first.depth is not None and deep is not None:
+        fits = deep.shape == (height, width) and deep.dtype == np.uint16
+        found.want(fits, f"its depth is {deep.dtype} {deep.shape}, not uint16 {height, width}")
+        found.want(np.array_equal(first.depth, deep), "a depth image is written into later")
     found.want(first.intrinsics.shape == (3, 3), "its intrinsics are no 3 x 3 matrix")
     found.numbers |= {"width_px": float(width), "height_px": float(height)}
-    if not has_depth and getattr(cfg, "depth", False):
+    if not has_depth and getattr(cfg, "depth", False) and not found.broken:
         raise NotApplicableError("depth is asked for, but the camera has none")
     return found

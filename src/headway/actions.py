@@ -227,7 +227,8 @@ class ActionSpace(config.Struct, frozen=True, kw_only=True):
         hold = self.hold_s
         if hold is None:
             return 3 if self.chunk == 1 else 0
-        return math.ceil(hold / self.dt_s - 1e-9)
+        # Bounded, for a dt_s so small that the quotient is infinite.
+        return math.ceil(min(hold / self.dt_s, 1e15) - 1e-9)
 
     @property
     def rows(self) -> int:

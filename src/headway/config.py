@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import codecs
 import difflib
+import io
 import math
 import re
 import sys
@@ -46,6 +47,7 @@ Hertz = Annotated[float, Meta(gt=0.0, le=10_000.0)]
 Seconds = Annotated[float, Meta(gt=0.0, le=86_400.0)]  # a time to wait; one day at most
 SecondsOrNone = Annotated[float, Meta(ge=0.0, le=86_400.0)]  # 0 means no such time
 INFINITE = Meta(extra={"infinite": True})  # add this to the bounds to allow infinity
+_LARGEST = 16 << 20  # bytes of a TOML file
 _LONGEST = 60  # characters of a found value that a message shows
 
 
@@ -63,8 +65,11 @@ def read_toml(path: Path | str) -> dict[str, Any]:
     is missing or not TOML."""
     path = Path(path)
     try:
-        table: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-        return table
+        with path.open("rb") as f:
+            raw = f.read(_LARGEST + 1)
+        if len(raw) > _LARGEST:
+            raise ConfigError(f"{path}: wanted TOML of {_LARGEST} bytes at most, found more")
+        text = io.StringIO(raw.decode("utf-8-sig"), newline=None).read()
     except FileNotFoundError:
         near = sorted(p.name for p in path.parent.glob("*.toml")) if path.parent.is_dir() else []
         found = f"that folder has {', '.join(near)}" if near else "there is no TOML file there"
@@ -73,8 +78,7 @@ def read_toml(path: Path | str) -> dict[str, Any]:
         raise ConfigError(f"{path}: wanted TOML in UTF-8, found {_encoding(e)}") from None
     except OSError as e:
         raise ConfigError(f"cannot read {path}: {e}") from None
-    except tomllib.TOMLDecodeError as e:
-        raise ConfigError(f"{path} is not valid TOML: {e}") from None
+    return parse_toml(text, str(path))
 
 
 def parse_toml(text: str, where: str) -> dict[str, Any]:
@@ -82,7 +86,9 @@ def parse_toml(text: str, where: str) -> dict[str, Any]:
     try:
         table: dict[str, Any] = tomllib.loads(text)
         return table
-    except tomllib.TOMLDecodeError as e:
+    except RecursionError:
+        raise ConfigError(f"{where} is not valid TOML: it has tables or lists too deep") from None
+    except ValueError as e:  # a TOMLDecodeError, or a number of thousands of digits
         raise ConfigError(f"{where} is not valid TOML: {e}") from None
 
 
@@ -105,6 +111,16 @@ def decode(data: Any, kind: type[S], where: str) -> S:
         return msgspec.convert(data, kind)
     except msgspec.ValidationError as e:
         raise ConfigError(f"{where}: {_in_toml_terms(str(e), data)}") from None
+
+
+def at_home(path: Path | str) -> Path:
+    """`path`, where a leading "~" is the home folder. Raises ConfigError where there is none."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as e:  # HOME is not set, and this user or the named one is not known
+        raise ConfigError(
+            f"wanted the home folder that {path} begins with, found none ({e}): give the whole path"
+        ) from None
 
 
 def over(usual: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:

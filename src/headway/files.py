@@ -23,6 +23,8 @@ def whole(path: Path) -> Iterator[Path]:
     """A path beside `path`, for a file that becomes `path` when the block ends: after a crash at
     any moment, the old file is there or the new one. Where the block raises, nothing is left of the
     new one. Raises OSError, also for a `path` that is no plain file, such as /dev/null."""
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if path.exists() and not path.is_file():
         raise OSError(errno.EEXIST, "something else than a plain file is there", str(path))
     # Cut, since the name of a file has 255 bytes at most; random, for two that write at a time.
@@ -44,12 +46,12 @@ def sync(file: Path) -> None:
 
 def take_place(fresh: Path, path: Path, old: Path) -> None:
     """Rename the folder `fresh` to `path`. What is at `path` is renamed to `old` before, and comes
-    back where that fails. Raises OSError."""
-    if path.exists():
-        path.rename(old)
+    back where that fails, or where Ctrl-C comes between the two. Raises OSError."""
     try:
+        if path.exists():
+            path.rename(old)
         fresh.rename(path)
     except BaseException:
-        if old.exists():
+        if old.exists() and not path.exists():
             old.rename(path)
         raise

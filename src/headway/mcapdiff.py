@@ -31,29 +31,36 @@ class _Record(NamedTuple):
 
 def first_difference(a: Path, b: Path) -> str:
     """The first difference between the recordings `a` and `b` in words, or "" when all records of
-    the data section are the same, except metadata named RUN. Raises RecordingError for a file that
-    is no recording."""
+    the data section are the same, except metadata named RUN. Damage counts as a difference. Raises
+    RecordingError for a file that is no recording."""
     logs = open_recording(a), open_recording(b)
     for log in logs:
         if log.truncated:
             return log.note
+    n = 0
     with open(a, "rb") as fa, open(b, "rb") as fb:
-        pairs = zip_longest(_records(fa.fileno()), _records(fb.fileno()))
-        for n, (x, y) in enumerate(pairs):
-            if x is None or y is None:
-                return f"{a if x is None else b} ends after {n} records, the other goes on"
-            if (x.op, x.body) != (y.op, y.body):
-                return _in_words(logs, fa.fileno(), fb.fileno(), x, y)
+        try:
+            for x, y in zip_longest(_records(fa.fileno()), _records(fb.fileno())):
+                if x is None or y is None:
+                    return f"{a if x is None else b} ends after {n} records, the other goes on"
+                if (x.op, x.body) != (y.op, y.body):
+                    return _in_words(logs, fa.fileno(), fb.fileno(), x, y)
+                n += 1
+        except DAMAGE as e:
+            return f"{a} or {b} is damaged after {n} records ({e}): copy it again"
     return ""
 
 
 def _records(fd: int) -> Iterator[_Record]:
-    """The records of the data section, without metadata named RUN."""
+    """The records of the data section, without metadata named RUN. Raises one of DAMAGE where the
+    records do not lead to its end: something in the middle is damaged."""
     at, size = len(MAGIC), os.fstat(fd).st_size
-    while at < size:
+    while True:
         op, body, end = record_head(fd, at)
-        if op in (Opcode.DATA_END, Opcode.FOOTER) or end > size:
+        if op in (Opcode.DATA_END, Opcode.FOOTER):
             return
+        if end > size:
+            raise ValueError(f"the record at byte {at} reaches beyond the end")
         data = os.pread(fd, end - body, body)
         if op != Opcode.METADATA or metadata_name(data) != RUN:
             yield _Record(op, body, data)

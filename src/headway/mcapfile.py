@@ -26,7 +26,7 @@ _HEAD = struct.Struct("<BQ")
 _CHUNK = struct.Struct("<QQQII")
 _FOOTER = struct.Struct("<QQI")  # summary start, start of the offsets, checksum
 _INDEX = struct.Struct("<HI")  # message index: channel, bytes of its (time, offset) entries
-_LARGEST_CHUNK = 1 << 32  # bytes; a length beyond this is damage, not data
+_LARGEST = 1 << 32  # bytes of a chunk or record; a length beyond this is damage, not data
 
 # The errors that the parsers raise for damaged bytes.
 DAMAGE = (McapError, struct.error, ValueError, IndexError, KeyError, MemoryError, OverflowError)
@@ -74,17 +74,22 @@ class Contents:
 
 @dataclass
 class _Summary:
-    """The chunks that a summary names, by the offset of their records, and where metadata lie."""
+    """The chunks that a summary names, by the offset of their records, and where metadata lie, in a
+    file of `size` [bytes]."""
 
+    size: int
     chunks: dict[int, Piece] = field(default_factory=dict)
     metadata: list[tuple[int, int]] = field(default_factory=list)  # offset, length of the record
 
     def learn(self, op: int, body: bytes) -> None:
+        """Take what the index record `body` of the kind `op` says. Raises one of DAMAGE."""
         if op == Opcode.CHUNK_INDEX:
             c = records.ChunkIndex.read(_stream(body))
             # Empty when the writer made no message index; then the channels are unknown.
             channels = frozenset(c.message_index_offsets) or None
             at, n = c.chunk_start_offset, c.chunk_length
+            if n < _HEAD.size or at + n > self.size:
+                raise ValueError(f"a chunk of {n} bytes at byte {at}, outside the file")
             self.chunks[at] = Piece(at + _HEAD.size, n - _HEAD.size, True, channels)
         elif op == Opcode.METADATA_INDEX:
             m = records.MetadataIndex.read(_stream(body))
@@ -121,13 +126,13 @@ def _scan(log: Contents) -> int | None:
             if op in (Opcode.CHUNK, Opcode.MESSAGE) and summary is None:
                 log.pieces.append(Piece(body, n, op == Opcode.CHUNK))
             elif op in (Opcode.SCHEMA, Opcode.CHANNEL, Opcode.METADATA):
-                _learn(log, op, os.pread(log.fd, n, body))
+                _learn(log, op, _read(log.fd, n, body))
             elif op == Opcode.DATA_END:
-                summary, before = _Summary(), (end, dict(log.schemas), dict(log.channels))
+                summary, before = _Summary(log.size), (end, dict(log.schemas), dict(log.channels))
             elif summary is not None and op in (Opcode.CHUNK_INDEX, Opcode.METADATA_INDEX):
-                summary.learn(op, os.pread(log.fd, n, body))
+                summary.learn(op, _read(log.fd, n, body))
             elif op == Opcode.FOOTER:
-                _check_summary(log.fd, os.pread(log.fd, n, body), at)
+                _check_summary(log.fd, _read(log.fd, n, body), at)
         except DAMAGE:
             if summary is None:
                 return at
@@ -138,8 +143,16 @@ def _scan(log: Contents) -> int | None:
         if op == Opcode.FOOTER:
             if os.pread(log.fd, len(MAGIC), at) != MAGIC:
                 return at
-            _match(log, summary or _Summary())
+            _match(log, summary or _Summary(log.size))
             return None
+
+
+def _read(fd: int, n: int, at: int) -> bytes:
+    """`n` bytes of the file from `at` on, fewer at its end. Raises one of DAMAGE for more than
+    anything has, which a file with holes may say of itself."""
+    if n > _LARGEST:
+        raise ValueError(f"{n} bytes at byte {at}, more than anything has")
+    return os.pread(fd, n, at)
 
 
 def _check_summary(fd: int, footer: bytes, at: int) -> int:
@@ -147,8 +160,10 @@ def _check_summary(fd: int, footer: bytes, at: int) -> int:
     record. The checksum covers the summary and the footer up to the checksum itself
     (mcap.dev/spec); raises one of DAMAGE when it differs."""
     start, _, crc = _FOOTER.unpack(footer)
+    if start > at:
+        raise ValueError("the summary begins behind its end")
     if crc and start:
-        covered = os.pread(fd, at - start + _HEAD.size + 16, start)
+        covered = _read(fd, at - start + _HEAD.size + 16, start)
         if zlib.crc32(covered) != crc:
             raise ValueError("the summary's checksum differs")
     return int(start)
@@ -160,7 +175,7 @@ def _resume(log: Contents) -> bool:
     at = log.size - len(MAGIC) - _FOOTER.size - _HEAD.size
     if at <= len(MAGIC) or os.pread(log.fd, len(MAGIC), log.size - len(MAGIC)) != MAGIC:
         return False
-    summary = _Summary()
+    summary = _Summary(log.size)
     found = Contents(log.fd, log.size)
     try:
         footer = os.pread(log.fd, _HEAD.size + _FOOTER.size, at)
@@ -169,14 +184,14 @@ def _resume(log: Contents) -> bool:
         start = _check_summary(log.fd, footer[_HEAD.size :], at)
         if not len(MAGIC) <= start < at:
             return False
-        data = os.pread(log.fd, at - start, start)
+        data = _read(log.fd, at - start, start)
         for op in (Opcode.SCHEMA, Opcode.CHANNEL, Opcode.CHUNK_INDEX, Opcode.METADATA_INDEX):
             for a, b in records_in(data, op):
                 summary.learn(op, data[a:b])
                 _learn(found, op, data[a:b])
         for offset, n in summary.metadata:
             if os.pread(log.fd, 1, offset) == bytes([Opcode.METADATA]):
-                record = os.pread(log.fd, n, offset)
+                record = _read(log.fd, n, offset)
                 _learn(found, Opcode.METADATA, record[_HEAD.size :])
     except DAMAGE:
         return False
@@ -283,7 +298,7 @@ def _verify(log: Contents) -> None:
 
 def unpack(fd: int, piece: Piece) -> bytes:
     """The decompressed records of a chunk. Raises one of DAMAGE when it is damaged."""
-    body = os.pread(fd, piece.size, piece.offset)
+    body = _read(fd, piece.size, piece.offset)
     if len(body) < piece.size:
         raise ValueError("the file has become shorter")
     if not piece.chunk:
@@ -294,7 +309,7 @@ def unpack(fd: int, piece: Piece) -> bytes:
     (length,) = struct.unpack_from("<Q", body, at)
     packed = body[at + 8 : at + 8 + length]
     emptied = not length and len(body) > at + 8  # a head overwritten by zeros
-    if size > _LARGEST_CHUNK or len(packed) < length or emptied:
+    if size > _LARGEST or len(packed) < length or emptied:
         raise ValueError(f"a chunk of {size} bytes, {length} packed")
     data = _decompress(compression, packed, size)
     if len(data) != size:

@@ -16,7 +16,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from mcap import records
@@ -24,7 +24,7 @@ from mcap.opcode import Opcode
 from numpy.typing import NDArray
 
 from headway.errors import RecordingError, Truncated
-from headway.mcapdecode import decoder
+from headway.mcapdecode import CameraCalibration, calibration_of, decoder, image_of, line_of
 from headway.mcapfile import (
     DAMAGE,
     MAGIC,
@@ -40,7 +40,8 @@ from headway.mcapfile import (
 )
 from headway.wire import RowLayout, Rows, dtype_from_json
 
-_PIXELS = {"rgb8": ("u1", 3), "mono8": ("u1", 0), "16UC1": ("<u2", 0), "32FC1": ("<f4", 0)}
+T = TypeVar("T")
+_LATEST_NS = 1 << 63  # times of rows are kept as int64
 
 
 class Message(NamedTuple):
@@ -65,15 +66,6 @@ class LogLine(NamedTuple):
     t_ns: int
     level: str
     text: str
-
-
-class CameraCalibration(NamedTuple):
-    """Pinhole matrix (3, 3) [px] and image size [px] of the camera `frame_id`."""
-
-    intrinsics: NDArray[np.float64]
-    height: int
-    width: int
-    frame_id: str
 
 
 class Damage(NamedTuple):
@@ -150,7 +142,14 @@ class Recording:
 
     def units(self, topic: str) -> dict[str, str]:
         """The unit of each column of a topic that Headway wrote."""
-        return dict(json.loads(self._channel(topic).metadata.get("headway.units", "{}")))
+        text = self._channel(topic).metadata.get("headway.units", "{}")
+        try:
+            return dict(json.loads(text))
+        except (ValueError, TypeError, RecursionError):
+            raise RecordingError(
+                f"{self.path}: {topic}: wanted the units of its columns, found {text[:80]!r}: "
+                "another program wrote it"
+            ) from None
 
     def dtype(self, topic: str) -> np.dtype[np.void]:
         """The dtype of the rows of a topic that Headway wrote."""
@@ -226,7 +225,7 @@ class Recording:
         if d.start_ns is not None and d.end_ns is not None:
             what += f" over {(d.end_ns - d.start_ns) / 1e9:.3f} s"
             begin = self.metadata.get("start_ns", "")
-            if begin.isdecimal():
+            if begin.isdecimal() and len(begin) < 20:
                 what += f" from {(d.start_ns - int(begin)) / 1e9:.3f} s of the episode on"
         text = (
             f"{self.path}: skipped a damaged chunk at byte {d.offset} ({d.why}): {what}; copy the "
@@ -246,6 +245,12 @@ class Recording:
         """The recorded times (m,) [ns] and the rows (m,), see `rows`."""
         layout = self._layout(topic)
         found = list(self.messages(topic))
+        latest = max((m.t_ns for m in found), default=0)
+        if latest >= _LATEST_NS:
+            raise RecordingError(
+                f"{self.path}: {topic}: wanted times before the year 2262, found {latest} ns: "
+                "another program wrote into it"
+            )
         try:
             rows = layout.decode([m.data for m in found])
         except ValueError as e:
@@ -263,30 +268,13 @@ class Recording:
     def images(self, topic: str) -> Iterator[tuple[int, NDArray[Any]]]:
         """(t_ns, image) per message of a foxglove.RawImage topic; an image is (h, w, 3) uint8, or
         (h, w) uint8, uint16 or float32."""
-        self._require(topic, "foxglove.RawImage")
-        for t_ns, m in self.decoded(topic):
-            if m.encoding not in _PIXELS:
-                raise RecordingError(
-                    f"{self.path}: {topic}: wanted images as {', '.join(_PIXELS)}, found "
-                    f"{m.encoding!r} at {t_ns} ns: convert them where they are recorded"
-                )
-            kind, depth = _PIXELS[m.encoding]
-            shape = (m.height, m.width, depth) if depth else (m.height, m.width)
-            try:
-                yield t_ns, np.frombuffer(m.data, kind).reshape(shape)
-            except ValueError as e:
-                raise RecordingError(
-                    f"{self.path}: {topic}: wanted {m.height} x {m.width} pixels of {m.encoding} "
-                    f"in the image at {t_ns} ns, found {len(m.data)} bytes ({e}): record it again"
-                ) from None
+        return self._taken(topic, "foxglove.RawImage", image_of)
 
     def calibration(self, topic: str) -> CameraCalibration:
         """The first foxglove.CameraCalibration of `topic`."""
-        self._require(topic, "foxglove.CameraCalibration")
-        for _, m in self.decoded(topic):
-            k = np.array(m.K, np.float64)
-            if k.size == 9:
-                return CameraCalibration(k.reshape(3, 3), m.height, m.width, m.frame_id)
+        for _, found in self._taken(topic, "foxglove.CameraCalibration", calibration_of):
+            if found is not None:
+                return found
         raise RecordingError(
             f"{self.path}: {topic}: wanted a calibration with the nine numbers of K, found none: "
             "record the camera's calibration once per episode"
@@ -296,12 +284,7 @@ class Recording:
         """Lines of a foxglove.Log topic; none if the recording has no such topic."""
         if topic not in self.topics:
             return []
-        self._require(topic, "foxglove.Log")
-        levels = ("unknown", "debug", "info", "warning", "error", "fatal")
-        return [
-            LogLine(t, levels[m.level if 0 <= m.level < 6 else 0], m.message)
-            for t, m in self.decoded(topic)
-        ]
+        return [LogLine(t, *line) for t, line in self._taken(topic, "foxglove.Log", line_of)]
 
     def decoded(self, topic: str) -> Iterator[tuple[int, Any]]:
         """(t_ns, message) of any protobuf, ROS 2 (CDR) or JSON topic.
@@ -344,13 +327,24 @@ class Recording:
             "choose one that is there"
         )
 
-    def _require(self, topic: str, schema: str) -> None:
+    def _taken(self, topic: str, schema: str, take: Callable[[Any], T]) -> Iterator[tuple[int, T]]:
+        """(t_ns, what `take` makes of the message) of a topic of the schema `schema`. Raises
+        RecordingError for another one, and for messages of that name that `take` cannot read."""
         found = self.schema(topic)
         if found != schema:
             raise RecordingError(
                 f"{self.path}: {topic}: wanted {schema}, found {found or 'none'}: choose a "
                 "topic of that kind"
             )
+        for t_ns, m in self.decoded(topic):
+            try:
+                value = take(m)
+            except Exception as e:  # JSON, or a schema that only has the name
+                raise RecordingError(
+                    f"{self.path}: {topic}: wanted {schema} in protobuf, found a message at {t_ns} "
+                    f"ns that cannot be read as one ({e}): leave the topic out, or record it again"
+                ) from None
+            yield t_ns, value
 
     def _layout(self, topic: str) -> RowLayout:
         text = self._channel(topic).metadata.get("headway.dtype")

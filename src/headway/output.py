@@ -18,11 +18,21 @@ ASCII = {
 }  # fmt: skip
 BOX_DRAWING = range(0x2500, 0x2580)  # corners and crossings become "+"
 ERRORS = "headway.ascii"
+# Characters that steer a terminal, but for tabs and ends of lines, and how they are shown.
+_STEERS = {c: f"\\x{c:02x}" for c in (*range(32), *range(0x7F, 0xA0)) if chr(c) not in "\t\n"}
 
 
 def prepare() -> None:
     """Set up stdout and stderr so that characters which their encoding lacks are replaced, instead
-    of raising UnicodeEncodeError."""
+    of raising UnicodeEncodeError. Where stdin, stdout or stderr were closed, the null device takes
+    their places: else the next file that is opened gets one of them, and what a library or a child
+    process prints is written into that file."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:  # noqa: PERF203 - three times
+            with contextlib.suppress(OSError):
+                os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest free number
     codecs.register_error(ERRORS, _replace)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -60,6 +70,7 @@ def discard(stream: IO[str] | None = None) -> None:
 
 
 def complain(line: str) -> None:
-    """Print `line` to stderr. An error is ignored: there is no place left to report it."""
+    """Print `line` to stderr, where names out of somebody else's file steer no terminal. An error
+    is ignored: there is no place left to report it."""
     with contextlib.suppress(OSError):
-        print(line, file=sys.stderr, flush=True)
+        print(line.translate(_STEERS), file=sys.stderr, flush=True)

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from headway.config import at_home
 from headway.errors import ConfigError
 
 
@@ -44,10 +45,10 @@ def load(folder: str, kind: str, wants: Sequence[str] = ()) -> ModuleType:
 def with_paths(folder: str, kind: str, table: dict[str, Any], base: Path) -> dict[str, Any]:
     """The config table of a `kind` in `folder` with its paths made absolute, from the folder `base`
     on; "~" is the home folder. The kind's module names the keys that are paths in `PATHS`. Raises
-    ConfigError as `load`."""
+    ConfigError as `load`, and without a home folder."""
     paths = getattr(load(folder, kind), "PATHS", ())
     named = {key: table[key] for key in paths if isinstance(table.get(key), str) and table[key]}
-    return {**table, **{key: str(base / Path(v).expanduser()) for key, v in named.items()}}
+    return {**table, **{key: str(base / at_home(v)) for key, v in named.items()}}
 
 
 def _module(folder: str, kind: str) -> ModuleType:

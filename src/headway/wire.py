@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 Rows = NDArray[np.void]
 
+_LARGEST = 16 << 20  # bytes of a row
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 # numpy kind and size -> (FieldDescriptorProto.Type, wire type, numpy type on the wire)
 _SCALARS: dict[str, tuple[int, int, str]] = {
@@ -57,7 +58,7 @@ def dtype_from_json(text: str) -> np.dtype[np.void]:
     try:
         columns = [(str(n), str(t), tuple(int(k) for k in s)) for n, t, s in json.loads(text)]
         dtype: np.dtype[np.void] = np.dtype(columns)
-    except (TypeError, ValueError, SyntaxError) as e:
+    except (TypeError, ValueError, SyntaxError, OverflowError, RecursionError) as e:
         raise ValueError(f"wanted [[name, type, shape], ...], found {text[:80]!r}: {e}") from None
     _columns(dtype)
     return dtype
@@ -68,6 +69,8 @@ def _columns(dtype: np.dtype[Any]) -> list[tuple[str, np.dtype[Any], tuple[int, 
     one cannot be written."""
     if not dtype.names or dtype.fields is None or not dtype.itemsize:
         raise ValueError(f"wanted a structured dtype with named columns, found {dtype}")
+    if dtype.itemsize > _LARGEST:
+        raise ValueError(f"wanted rows of {_LARGEST} bytes at most, found {dtype.itemsize}")
     out = []
     for name in dtype.names:
         base, shape = dtype.fields[name][0].base, dtype.fields[name][0].shape

@@ -3,6 +3,7 @@ the robot."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from headway.bundle.folder import load
@@ -79,7 +80,7 @@ def install_command(bundle: Path, to: Path, trust: Path | None, keep: int, again
 
 def rollback_command(name: str, store: Path, trust: Path | None) -> int:
     """Go back to the last good version of the bundle `name` below `store`. Raises BundleError."""
-    if not store.is_dir():
+    if not os.path.isdir(store):
         raise ConfigError(f"wanted a folder of installed bundles at {store}, found none")
     known = Store(store, name)
     if not known.folder.is_dir():

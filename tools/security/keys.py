@@ -37,12 +37,13 @@ def list_command(keys: Path | None, trust: Path | None) -> int:
     console = Console()
     folder, store = keys_folder(keys), trust_folder(trust)
     table = Table("name", "id", "counts", "for", title=None, box=None)
-    own = sorted(folder.glob(f"*{PUBLIC}")) if folder.is_dir() else []
+    own = sorted(folder.glob(f"*{PUBLIC}")) if os.path.isdir(folder) else []
     for file in own:
         key = read_public(file)
         secret = "own, with secret" if file.with_suffix(".pem").exists() else "own, public half"
         table.add_row(escape(key.name), key.id[:16], secret, "")
-    known = read_trust(store) if store.is_dir() or trust is not None else Trust(str(store))
+    there = os.path.isdir(store) or trust is not None
+    known = read_trust(store) if there else Trust(str(store))
     for each in known.keys.values():
         table.add_row(
             escape(each.key.name), each.key.id[:16], _validity(each), escape(" ".join(each.bundles))
@@ -137,7 +138,7 @@ def lowest_command(bundle: str, version: int, trust: Path | None) -> int:
 
 def _existing(trust: Path | None) -> Path:
     store = trust_folder(trust)
-    if not store.is_dir():
+    if not os.path.isdir(store):
         raise ConfigError(
             f"wanted a trust store at {store}, found none: headway keys trust KEY.pub"
         )

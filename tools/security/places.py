@@ -6,16 +6,17 @@ from datetime import datetime, timezone
 from getpass import getpass
 from pathlib import Path
 
+from headway.config import at_home
 from headway.errors import ConfigError
 
 
 def keys_folder(given: Path | None) -> Path:
-    """The folder of one's own keys."""
+    """The folder of one's own keys. Raises ConfigError where there is no home folder for it."""
     return _config() / "keys" if given is None else given
 
 
 def trust_folder(given: Path | None) -> Path:
-    """The folder of the trust store."""
+    """The folder of the trust store. Raises ConfigError as `keys_folder`."""
     return _config() / "trust" if given is None else given
 
 
@@ -26,9 +27,9 @@ def day(text: str | None, option: str) -> datetime | None:
         return None
     try:
         at = datetime.fromisoformat(text)
-    except ValueError:
+        return at.astimezone(timezone.utc) if at.tzinfo else at.replace(tzinfo=timezone.utc)
+    except (ValueError, OverflowError):  # of a zone, at the begin or end of all years
         raise ConfigError(f"{option} wants a day such as 2026-01-31, found {text!r}") from None
-    return at.astimezone(timezone.utc) if at.tzinfo else at.replace(tzinfo=timezone.utc)
 
 
 def passphrase(file: Path | None, *, twice: bool = False) -> bytes | None:
@@ -51,4 +52,4 @@ def passphrase(file: Path | None, *, twice: bool = False) -> bytes | None:
 
 
 def _config() -> Path:
-    return Path.home() / ".config" / "headway"
+    return at_home("~/.config/headway")

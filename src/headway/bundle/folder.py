@@ -75,7 +75,7 @@ def load(
     private = trust is not None and in_place
     path = wanted_private(path) if private else path
     source = path / MANIFEST
-    if source.is_symlink() or not source.is_file():
+    if os.path.islink(source) or not os.path.isfile(source):
         raise BundleError(f"wanted {MANIFEST} as a plain file in {path}, found none there")
     text = _text(source)
     signed = None if trust is None else trust.check(path, text, now)
@@ -99,15 +99,23 @@ def load(
     if signed is not None:
         no_others(path, manifest)
     for name, want in manifest.files.items():
-        _check(path, name, want, private)
+        try:
+            _check(path, name, want, private)
+        except OSError as e:  # noqa: PERF203 - a name too long, a file that nobody may read
+            raise _unreadable(f"bundle {path}: {name}", e) from None
     return Bundle(path, manifest, signed)
 
 
 def no_others(path: Path, manifest: Manifest) -> None:
     """Raises Untrusted for anything in the folder `path` that `manifest` does not name: a model
-    could read it, and no signature covers it."""
+    could read it, and no signature covers it. Raises BundleError for a folder in it that this user
+    may not list."""
     named = {MANIFEST, SIGNATURE, *manifest.files}
-    for folder, folders, files in os.walk(path):
+
+    def closed(e: OSError) -> None:
+        raise _unreadable(f"the folder {e.filename} of a bundle", e)
+
+    for folder, folders, files in os.walk(path, onerror=closed):
         links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
         for name in (*links, *files):
             found = os.path.relpath(os.path.join(folder, name), path)
@@ -124,12 +132,18 @@ def _text(source: Path) -> bytes:
         with source.open("rb") as f:
             text = f.read(LARGEST + 1)
     except OSError as e:
-        if e.errno in (errno.EMFILE, errno.ENFILE):  # nothing is wrong with the bundle
-            raise
-        raise BundleError(f"{source} is not readable: {e.strerror}") from None
+        raise _unreadable(str(source), e) from None
     if len(text) > LARGEST:
         raise BundleError(f"{source}: wanted {LARGEST} bytes at most, found more")
     return text
+
+
+def _unreadable(what: str, e: OSError) -> BundleError:
+    """The error of `what`, which raised `e` when it was read. Raises `e` itself where nothing is
+    wrong with the bundle."""
+    if e.errno in (errno.EMFILE, errno.ENFILE):
+        raise e
+    return BundleError(f"{what} is not readable: {e.strerror}: copy it again, or let this user in")
 
 
 def _manifest(source: Path, text: bytes) -> Manifest:

@@ -19,6 +19,7 @@ from headway.errors import ConfigError, Missing, Untrusted
 
 PRIVATE, PUBLIC = ".pem", ".pub"
 LARGEST = 16_384  # bytes of a key's file; one has about 120
+LONGEST = 1023  # bytes of a passphrase, as OpenSSL has it
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 # Points of small order, without their sign bit: under one of them some signatures fit any message.
 # They are those that libsodium refuses (ed25519_ref10.c, ge25519_has_small_order).
@@ -83,6 +84,11 @@ def make(folder: Path, name: str, passphrase: bytes | None = None) -> PrivateKey
     if passphrase is not None:
         if not passphrase:
             raise ConfigError("wanted a passphrase, found an empty one: give one, or none at all")
+        if len(passphrase) > LONGEST:
+            raise ConfigError(
+                f"wanted a passphrase of {LONGEST} bytes at most, found {len(passphrase)}: give a "
+                "shorter one"
+            )
         lock = serial.BestAvailableEncryption(passphrase)
     key = _ed25519().Ed25519PrivateKey.generate()
     text = key.private_bytes(serial.Encoding.PEM, serial.PrivateFormat.PKCS8, lock)
@@ -92,7 +98,12 @@ def make(folder: Path, name: str, passphrase: bytes | None = None) -> PrivateKey
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _write_new(secret, text, 0o600)
-        _write_new(public, open_text, 0o644)
+        try:
+            _write_new(public, open_text, 0o644)
+        except OSError:
+            with contextlib.suppress(OSError):
+                secret.unlink()  # half a key would keep the whole one from being made
+            raise
     except OSError as e:
         raise ConfigError(f"cannot write the key {secret}: {e.strerror}") from None
     return PrivateKey(name, key)
@@ -115,7 +126,7 @@ def read_private(file: Path, passphrase: bytes | None = None) -> PrivateKey:
     except TypeError:  # a passphrase is missing, or one is given and not needed
         what = "a passphrase" if passphrase is None else "no passphrase"
         raise ConfigError(f"the key {file} wants {what}: see --passphrase-file") from None
-    except ValueError as e:
+    except Exception as e:  # ValueError, UnsupportedAlgorithm, InternalError of OpenSSL
         raise ConfigError(
             f"wanted a private key as PEM in {file}, with its passphrase, found none: {_line(e)}"
         ) from None
@@ -131,7 +142,7 @@ def read_public(file: Path) -> PublicKey:
     text = _read(file, "a public key")
     try:
         key = serial.load_pem_public_key(text)
-    except ValueError as e:
+    except Exception as e:  # as above
         raise ConfigError(f"wanted a public key as PEM in {file}, found none: {_line(e)}") from None
     if not isinstance(key, _ed25519().Ed25519PublicKey):
         raise ConfigError(f"wanted an Ed25519 key in {file}, found {type(key).__name__}")

@@ -40,7 +40,7 @@ def check(path: Path | str) -> OnnxFile:
     """Check the ONNX file at `path`. Raises BundleError, which says what is wrong with it."""
     path = Path(path)
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=_at_once) as file:
             found = os.fstat(file.fileno())
             if not stat.S_ISREG(found.st_mode):
                 raise FormatError("it is no plain file")
@@ -63,6 +63,11 @@ def check(path: Path | str) -> OnnxFile:
             f"{path} is no model that can be opened: {e}: export it again, and keep all its "
             "files together"
         ) from None
+
+
+def _at_once(path: str, flags: int) -> int:
+    """Opens a named pipe without waiting for its writer."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def check_bundle(bundle: Bundle) -> OnnxFile:

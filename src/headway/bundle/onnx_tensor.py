@@ -39,8 +39,9 @@ class External:
     def take(self, name: str, location: str, offset: int, size: int) -> None:
         """The tensor `name` has `size` bytes from `offset` on in the file `location`. Raises
         FormatError for a file outside the folder, too short a one, and where tensors overlap."""
+        said, location = location, str(PurePosixPath(location))  # "./a" and "a" are one file
         if location not in self.files:
-            self.files[location] = self._size(name, location)
+            self.files[location] = self._size(name, said)
         end = offset + size
         if end > self.files[location]:
             raise FormatError(

@@ -52,7 +52,7 @@ class Store:
     Nobody but this user and root may be able to change them."""
 
     def __init__(self, root: Path, name: str, disk: Disk | None = None) -> None:
-        folder = quote(name, safe="")
+        folder = quote(name, safe="", errors="surrogateescape")
         if folder in ("", ".", "..") or len(folder) > 200:
             raise BundleError(f"wanted a bundle with a shorter name, or one at all, found {name!r}")
         self.name = name

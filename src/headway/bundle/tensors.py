@@ -3,6 +3,7 @@ images, numbers of the state, and the instruction."""
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 import numpy as np
@@ -256,7 +257,7 @@ class StateInput(Struct, frozen=True, kw_only=True):
     def check(self, tensor: Tensor) -> None:
         """Raises ValueError when shape or dtype of `tensor` do not fit these numbers."""
         wanted = self.steps * len(self.names)
-        if int(np.prod(tensor.shape, dtype=np.int64)) != wanted or not tensor.floats:
+        if math.prod(tensor.shape) != wanted or not tensor.floats:
             raise ValueError(
                 f"input `{tensor.name}`: wanted {wanted} floats, one per name"
                 f"{f' and step ({self.steps})' if self.steps > 1 else ''}, found {tensor.dtype} "

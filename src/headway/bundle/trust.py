@@ -159,7 +159,7 @@ def read_trust(folder: Path | str) -> Trust:
     """Read the trust store in `folder`. Raises ConfigError for one that is not there or has a file
     that does not fit, Untrusted where others can change it."""
     folder = Path(folder)
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # unlike Path.is_dir, it accepts names that are too long
         raise ConfigError(
             f"wanted a trust store at {folder}, found none: make one by `headway keys trust "
             f"KEY.pub --trust {folder}`"
@@ -199,7 +199,8 @@ def key_text(key: Trusted) -> str:
     for name in ("not_before", "not_after"):
         at = getattr(key, name)
         if at is not None:
-            lines.append(f"{name} = {at.astimezone(timezone.utc):%Y-%m-%dT%H:%M:%SZ}")
+            at = at.astimezone(timezone.utc).replace(microsecond=0, tzinfo=None)
+            lines.append(f"{name} = {at.isoformat()}Z")  # strftime writes the year 987 in 3 digits
     lines.append(f"bundles = {msgspec.json.encode(key.bundles).decode()}")
     return "\n".join(lines) + "\n"
 
