@@ -50,7 +50,9 @@ def measure(effort: float = 1.0) -> Findings:
     there = [s for s in SIZES if (made / s / "bundle" / bundle.MANIFEST).is_file()]
     if not python.is_file() or not there:
         what = python if not python.is_file() else made / SIZES[0] / "bundle"
-        return Findings(TITLE, skipped=f"no {what}: `make peers-lerobot` makes it")
+        # Below the repository, since results are published and name no path of a machine.
+        where = os.path.relpath(what, ROOT)
+        return Findings(TITLE, skipped=f"no {where}: `make peers-lerobot` makes it")
     numbers: list[Number] = []
     tables: list[Table] = []
     notes: list[str] = []
