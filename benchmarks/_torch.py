@@ -35,10 +35,19 @@ def torch_calls(made: Bundle, notes: list[str]) -> list[tuple[str, Callable[[], 
 
         return once
 
-    return [
-        ("torch eager", call(module)),
-        ("torch compile", call(torch.compile(module, mode="max-autotune"))),
-    ]
+    ways = []
+    for name, run in (
+        ("torch eager", module),
+        ("torch compile", torch.compile(module, mode="max-autotune")),
+    ):
+        once = call(run)
+        try:
+            once()  # it compiles now, for which it wants Triton and a C compiler
+        except Exception as e:  # of any of them
+            notes.append(f"{name}: {type(e).__name__}: {(str(e).splitlines() or [''])[0]}")
+        else:
+            ways.append((name, once))
+    return ways
 
 
 def _pinned(torch: Any, shape: tuple[int, ...], dtype: str) -> Any:

@@ -37,6 +37,31 @@ def test_the_timing_cache_is_kept_from_build_to_build(rig: Rig) -> None:
     assert rig.trt.timings == [b"", b"t"]
 
 
+def test_a_timing_cache_of_another_computer_is_begun_afresh(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It lies in a folder that may have been copied, and TensorRT may have been updated."""
+    rig.build()
+    taken: list[Any] = []
+
+    def set_timing_cache(config: Any, cache: Any, ignore_mismatch: bool) -> bool:
+        assert cache is not None  # the real one takes no None
+        taken.append(cache.serialize())
+        return len(taken) > 1
+
+    kind = type(rig.trt.configs[-1])
+    monkeypatch.setattr(kind, "set_timing_cache", set_timing_cache)
+    rig.build(workspace_mb=64)
+    assert taken == [b"tt", b"t"]
+    taken[:] = [b""]
+    create = kind.create_timing_cache
+    monkeypatch.setattr(
+        kind, "create_timing_cache", lambda c, content: create(c, content) if not content else None
+    )
+    rig.build(workspace_mb=32)
+    assert taken == [b"", b"t"]
+
+
 def test_options_reach_tensorrt(rig: Rig) -> None:
     rig.build(workspace_mb=64, level=5, refit=True, precision="tf32", hardware="ampere_or_newer")
     config, flag = rig.trt.configs[-1], rig.trt.BuilderFlag

@@ -17,10 +17,10 @@ from tensorrt_fake import FakeTensorrt
 
 from headway.edge.engines import choice
 from headway.edge.engines.cache import Parity
-from headway.edge.engines.trt import backend, build
+from headway.edge.engines.trt import api, backend, build
 from headway.edge.engines.trt.backend import open_built
 from headway.edge.pro import operator
-from headway.errors import BundleError, SpecMismatch, Untrusted
+from headway.errors import BundleError, Missing, SpecMismatch, Untrusted
 from headway.kernels import oracle
 from headway.kernels.cuda.host import HostDriver
 from headway.kernels.cuda.stream import FeatureStream
@@ -113,6 +113,37 @@ def test_a_run_is_the_same_with_shared_memory_and_without_a_graph(
             one.run()
         np.testing.assert_array_equal(engine.bind("risk"), rig.reference.bind("risk"))
     engine.close()
+
+
+@pytest.mark.parametrize("why", [Missing("no graphs"), BundleError("not permitted in a capture")])
+def test_a_run_works_in_the_thread_that_asks_and_without_graphs(
+    rig: Rig, why: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`headway serve` has a thread per client, in which no context of CUDA is current; pycuda alone
+    has no graphs, and not every network can be in one."""
+    rig.build()
+    done: list[str] = []
+
+    def capture(*_: object) -> Any:
+        done.append("capture")
+        raise why
+
+    monkeypatch.setattr(HostDriver, "enter", lambda _: done.append("enter"))
+    monkeypatch.setattr(HostDriver, "capture", capture)
+    engine = rig.open()
+    for _ in range(2):
+        engine.run()
+    assert done == ["enter", "capture", "enter"]
+
+
+def test_tensorrt_without_a_binding_of_cuda_cannot_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a Jetson as it comes. `headway build` says so before it builds for minutes."""
+    monkeypatch.setattr(api, "find_spec", lambda name: object())
+    monkeypatch.setattr(api.driver, "devices", lambda: 1)
+    monkeypatch.setattr(api.driver, "find_spec", lambda name: None)
+    assert "pycuda, cuda-bindings: pip install one" in api.missing("tensorrt")
+    monkeypatch.setattr(api.driver, "find_spec", lambda name: object())
+    assert api.missing("tensorrt") == ""
 
 
 def test_the_state_of_a_recurrent_head_stays_on_the_device(rig: Rig) -> None:
@@ -210,6 +241,8 @@ def test_a_step_of_pro_is_one_launch_and_answers_as_features_and_head_apart(
     one = operator.ProOperator(rig.made, engine, scale(), 6, features="cuda", **rates)
     apart = operator.ProOperator(rig.made, rig.reference, scale(), 6, features="numpy", **rates)
     assert (one.one_launch, apart.one_launch, one.stream.impl) == (True, False, "cuda")
+    # The graph is there before the loop begins: launched one by one, recorded, launched.
+    assert (driver.launches, one.stream._features._graph is not None) == (2, True)
     for episode in range(2):  # the state begins afresh
         one.reset()
         apart.reset()

@@ -242,8 +242,15 @@ def test_the_check_for_a_gpu_passes_and_can_fail(monkeypatch: pytest.MonkeyPatch
             if kernel == "headway_stream":
                 super().launch(kernel, *rest)
 
+        def capture(self, work: Any) -> Any:
+            made = super().capture(work)
+            if made.work:  # not the empty one, by which the check finds out whether there are any
+                raise DeviceError("900")
+            return made
+
     wrong = selfcheck.check(Wrong(), 5, windows=1)
-    assert all((error > 1) == case.startswith("batch") for case, (error, _) in wrong.items()), wrong
+    right = [case for case, (error, _) in wrong.items() if error <= 1]
+    assert right == ["stream, plain launch"], wrong
 
 
 @needs_host
@@ -288,6 +295,23 @@ def test_the_gpu_wins_from_where_it_wins_with_all_more_and_packing_counts() -> N
     slower, faster, packs = (0.0, 9.0, 5.0), (1.0, 2.0, 5.0), (4.0, 2.0, 5.0)
     assert measure.verdict({1: faster, 4: slower, 16: faster, 64: faster}).startswith("from 16 on")
     assert measure.verdict({1: faster, 4: packs}) == "the CPU is faster with 4"
+
+
+@pytest.mark.parametrize(
+    ("found", "code"), [(Missing("no nvcc"), 0), (DeviceError("719"), DeviceError.exit_code)]
+)
+def test_kernels_that_are_missing_stop_no_other_measurement(
+    found: Exception, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`make gpu` goes on to the engines, which want no nvcc."""
+
+    def opened(*_: object) -> Any:
+        raise found
+
+    monkeypatch.setattr(main.cuda, "missing", lambda: "")
+    monkeypatch.setattr(main, "open_driver", opened)
+    assert main.main([]) == code
+    assert str(found) in "".join(capsys.readouterr())
 
 
 def test_a_seed_of_zero_is_a_seed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 from pathlib import Path
+from threading import Thread, get_ident
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,7 +16,8 @@ import pytest
 from kernels_cuda import agree, needs_host
 from kernels_rows import scale, wild
 
-from headway.errors import DeviceError
+from headway.errors import DeviceError, Missing
+from headway.kernels import cuda as package
 from headway.kernels import oracle
 from headway.kernels.cuda import with_bindings
 from headway.kernels.cuda.host import HostDriver
@@ -43,14 +45,16 @@ class FakeCu:
         self.code = self.graphs = 0  # `graphs` that were instantiated, and not destroyed
         self.templates = 0  # graphs that were captured, and not destroyed
         self.instantiates = True
+        self.loads = self.streams = 0
+        self.current: list[tuple[int, int]] = []  # context, thread
         self.record: list[Any] | None = None
 
     def __getattr__(self, name: str) -> Any:
         simple = {
             "cuInit": (), "cuDeviceGet": (3,), "cuDevicePrimaryCtxRetain": (4,),
-            "cuCtxSetCurrent": (), "cuStreamCreate": (5,), "cuDeviceGetName": (b"Fake\0\0",),
-            "cuModuleLoadData": (6,), "cuFuncSetAttribute": (), "cuStreamSynchronize": (),
-            "cuModuleUnload": (), "cuStreamDestroy": (),
+            "cuDeviceGetName": (b"Fake\0\0",),
+            "cuFuncSetAttribute": (), "cuStreamSynchronize": (),
+            "cuModuleUnload": (),
             "cuDevicePrimaryCtxRelease": (),
         }  # fmt: skip
         if name not in simple:
@@ -60,6 +64,21 @@ class FakeCu:
     def cuDeviceGetAttribute(self, attribute: str, device: int) -> Any:
         values = {"MAJOR": 9, "MINOR": 0, "COUNT": 2, "OPTIN": 227 * 1024, "INTEGRATED": 0}
         return 0, values[attribute.rpartition("_")[2]]
+
+    def cuCtxSetCurrent(self, context: int) -> Any:
+        self.current.append((context, get_ident()))
+        return (0,)
+
+    def cuModuleLoadData(self, content: bytes) -> Any:
+        return (self.loads, 6) if self.loads == 0 else (self.loads, None)
+
+    def cuStreamDestroy(self, stream: int) -> Any:
+        self.streams -= 1
+        return (0,)
+
+    def cuStreamCreate(self, flags: int) -> Any:
+        self.streams += 1
+        return 0, 5
 
     def cuModuleGetFunction(self, module: int, name: bytes) -> Any:
         return 0, name.decode()
@@ -200,3 +219,38 @@ def test_what_cuda_answers_is_quoted(image: Any) -> None:
     assert cu.templates == 0  # of graphs
     driver.launch("headway_empty", 1, 32, 0, ())  # not captured: the stream is usable again
     assert cu.host.launches == 2
+
+
+def test_kernels_that_do_not_load_are_missing_and_nothing_stays_open(
+    image: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a cubin of another device or of a newer toolkit: an engine, which wants none, still opens,
+    and does not try them again."""
+    cu, tried = FakeCu(), list[bool]()
+    cu.loads = 209  # CUDA_ERROR_NO_BINARY_FOR_GPU
+    with pytest.raises(Missing, match=r"features\.cubin.*209"):
+        with_bindings.BindingsDriver(cu, image)
+    assert cu.streams == 0
+
+    def opened(wanted: Any) -> Any:
+        tried.append(wanted is not None)
+        return with_bindings.BindingsDriver(cu, wanted and image)
+
+    monkeypatch.setattr(package, "open_driver", opened)
+    monkeypatch.setattr(package, "_here", SimpleNamespace())
+    for _ in range(2):
+        assert package.device(kernels=False).provider == "cuda-bindings"
+    assert (cu.streams, tried) == (1, [True, False])
+    with pytest.raises(Missing, match="209"):
+        package.device()
+
+
+def test_another_thread_enters_the_context(image: Any) -> None:
+    cu = FakeCu()
+    driver = with_bindings.BindingsDriver(cu, image)
+    driver.enter()
+    assert cu.current == [(4, get_ident())]  # by opening; this thread needs no more
+    thread = Thread(target=driver.enter)
+    thread.start()
+    thread.join()
+    assert cu.current[1:] == [(4, thread.ident)]

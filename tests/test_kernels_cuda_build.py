@@ -71,6 +71,52 @@ def test_no_compiler_and_nothing_shipped_is_missing(
     assert compiled.image((9, 0)) == kept
 
 
+def test_what_is_shipped_serves_no_older_device(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its PTX is of the first architecture: an A100 (sm_80) wants kernels of its own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(build, "nvcc", lambda: None)
+    monkeypatch.setattr(build, "HERE", tmp_path)
+    monkeypatch.setattr(build, "digest", lambda: "2" * 16)
+    shipped = tmp_path / "features-2222222222222222.fatbin"
+    shipped.write_bytes(b"x")
+    for newer in ((8, 7), (8, 9), (9, 0), (12, 0)):
+        assert compiled.image(newer) == shipped
+    with pytest.raises(Missing, match="no nvcc"):
+        compiled.image((8, 6))
+
+
+@pytest.mark.parametrize(
+    ("known", "wanted"),
+    [((80, 87, 89, 90), (87, 90)), ((87, 90, 110, 121), (87, 90, 110)), ((), (87, 90, 110))],
+)
+def test_a_wheel_is_compiled_for_what_the_compiler_knows(
+    known: tuple[int, ...], wanted: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """nvcc 12.6 of JetPack 6 refuses sm_110, and the build of the wheel with it."""
+    fake = tmp_path / "nvcc"
+    fake.write_text("#!/bin/sh\n" + "".join(f"echo compute_{a}\n" for a in known))
+    fake.chmod(0o755)
+    monkeypatch.setattr(build, "nvcc", lambda: str(fake))
+    assert build.shipped() == wanted
+
+
+def test_a_compiled_file_appears_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process may look for it meanwhile; what is moved between file systems is copied."""
+    fake, out = tmp_path / "nvcc", tmp_path / "out"
+    fake.write_text('#!/bin/sh\nfor a; do [ "$last" = -o ] && echo x > "$a"; last=$a; done\n')
+    fake.chmod(0o755)
+    monkeypatch.setattr(build, "nvcc", lambda: str(fake))
+    moved: list[tuple[Path, Path]] = []
+    replace = build.os.replace
+    monkeypatch.setattr(build.os, "replace", lambda a, b: (moved.append((a, b)), replace(a, b)))
+    made = build.compile_to(out, (90,), "cubin")
+    assert made.read_text() == "x\n"
+    assert [(a.parent.parent, b) for a, b in moved] == [(out, made)]
+    assert sorted(p.suffix for p in out.iterdir()) == [".cubin", ".json"]
+
+
 def test_a_compiler_that_fails_is_quoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake = tmp_path / "nvcc"
     fake.write_text("#!/bin/sh\necho unsupported gpu architecture >&2\nexit 1\n")

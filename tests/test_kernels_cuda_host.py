@@ -17,7 +17,7 @@ from headway.errors import ConfigError, SpecMismatch
 from headway.kernels import native, oracle, spec
 from headway.kernels.cuda.host import HostDriver
 from headway.kernels.cuda.layout import layout, pack
-from headway.kernels.cuda.stream import FeatureStream, features_batch
+from headway.kernels.cuda.stream import Batch, FeatureStream, features_batch
 from headway.kernels.telemetry import FIELDS, Scale, empty
 
 pytestmark = needs_host
@@ -306,6 +306,13 @@ def test_windows_that_do_not_fit_shared_memory() -> None:
     agree(by_oracle(windows, 500.0), have)
     staged = batch(windows)
     np.testing.assert_array_equal(have[0], staged[0])  # the same arithmetic
+
+
+def test_windows_that_no_block_can_work_on_are_refused() -> None:
+    driver = HostDriver()
+    with pytest.raises(ConfigError, match=r"found 20000 rows.*give it shorter windows"):
+        Batch(driver, scale(), 6, 500.0, 20000)
+    assert not driver._memory
 
 
 def test_every_robot_fits_a_block() -> None:

@@ -148,6 +148,7 @@ def test_pycuda_has_what_the_driver_calls(venv: Path) -> None:
     """pycuda has no wheel, and does not load without a driver: its source tells its names."""
     path = Path(cuda.__file__).with_name("with_pycuda.py")
     wanted = {*attributes(path, "cuda"), "retain_primary_context", "push", "pop", "set_attribute"}
+    wanted |= {"detach", "module_from_buffer"}
     wanted |= {"compute_capability", "get_attribute", "get_function", "handle", "synchronize"}
     wanted |= {"get_device_pointer", "MAX_DYNAMIC_SHARED_SIZE_BYTES", "DEVICEMAP", "INTEGRATED"}
     (source,) = (p for p in (venv / "pycuda").iterdir() if p.is_dir())

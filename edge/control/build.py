@@ -32,6 +32,7 @@ from headway.edge.motion.chunks import filter_delay_s, lengths_s
 from headway.edge.policy.instructions import index_of
 from headway.edge.policy.policy import About, InlineWorker, Policy, Worker, about
 from headway.edge.pro import risk
+from headway.edge.pro.one_launch import OneLaunch
 from headway.edge.pro.operator import ProOperator
 from headway.edge.pro.risk import RiskControl
 from headway.errors import ConfigError, refuse
@@ -196,7 +197,11 @@ class Built:
                 ("cuda",) if cfg.features == "cuda" else ("cpp", "numpy"),
             ),
         ]
-        one = ", features and head in one launch" if pro.one_launch else ""
+        one = ""
+        if isinstance(pro.stream, OneLaunch):
+            one = ", features and head in one launch"
+            if not pro.stream.recorded:
+                one = ", features and head on the device, launched one by one (no CUDA graph here)"
         self.choices.append(f"PRO {manifest.name} on {engine.kind} ({engine.device}){one}")
         return pro
 

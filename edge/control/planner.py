@@ -188,7 +188,8 @@ class Planner:
     def cost_ms(self) -> list[float]:
         """The time that each of the newest `COSTS` chunks took the policy [ms], without those that
         somebody else made. Their order means nothing."""
-        return self._costs[: self._costed].tolist()
+        found: list[float] = self._costs[: self._costed].tolist()
+        return found
 
     def _say_source(self, ready: Ready, t_ns: int) -> None:
         """Log who has made the chunk that is followed now, when that has changed."""

@@ -42,6 +42,11 @@ class OneLaunch:
             into=(engine.pointer("features"), engine.pointer("mask")),
         )  # fmt: skip
 
+    @property
+    def recorded(self) -> bool:
+        """Whether a step is one launch by now; it goes on without where there can be no graph."""
+        return self._features.recorded
+
     def enqueue(self, stream: int) -> None:
         """The head's part of the launch, see `kernels.cuda.stream.Head`."""
         self._engine.enqueue(stream)

@@ -25,7 +25,7 @@ from headway.edge.pro.made_from import Given, MadeFrom, Watch
 from headway.edge.pro.one_launch import OneLaunch
 from headway.errors import SpecMismatch, refuse
 from headway.kernels import FeatureStream, cuda, feature_stream, spec
-from headway.kernels.telemetry import Scale
+from headway.kernels.telemetry import Scale, empty
 from headway.types import Signals
 
 OUTPUTS = ("progress", "stability", "completion", "risk", "time_to_go")  # in the order of Signals
@@ -98,6 +98,18 @@ class ProOperator:
         self._h, self._h_out = engine.bind("h"), engine.bind("h_out")
         self._out = [engine.bind(name) for name in OUTPUTS]
         self._keep()
+        self.reset()
+        if self.stream.impl == "cuda" or hasattr(engine, "enqueue"):
+            self._warm_up(joints)
+
+    def _warm_up(self, joints: int) -> None:
+        """The first runs on a device load kernels and record a graph, which takes many ticks of the
+        loop: not while the arm is active."""
+        row = empty(joints, 1)[0]
+        for _ in range(2):  # launched one by one, then as a graph
+            self.stream.step(row)
+            if not self.one_launch:
+                self.engine.run()
         self.reset()
 
     def hold_to(

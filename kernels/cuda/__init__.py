@@ -29,14 +29,15 @@ def device(*, kernels: bool = True) -> Driver:
     that cannot compute features will do, where there are no compiled kernels. Raises Missing where
     there is no device, no Python binding or no compiled kernel, DeviceError for what CUDA says."""
     opened: Driver | None = getattr(_here, "driver", None)
+    if opened is None and not kernels:  # what was not there is not looked for again each time
+        opened = getattr(_here, "bare", None)
     if opened is None:
         try:
             opened = _here.driver = open_driver(image)
         except Missing:
             if kernels:
                 raise
-            opened = getattr(_here, "bare", None) or open_driver(None)
-            _here.bare = opened
+            opened = _here.bare = open_driver(None)
     return opened
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 GENERATE = HERE.parent / "cpp" / "generate.py"
-ARCHITECTURES = (87, 90, 110)  # Orin, Hopper, Thor; PTX of the first serves every other one
+ARCHITECTURES = (87, 90, 110)  # Orin, Hopper, Thor; PTX of the first serves newer ones
 FLAGS = ("-std=c++17", "-O3", "-fmad=false", "-Xptxas", "-v")
 KERNELS = ("headway_batch", "headway_batch_large", "headway_stream", "headway_empty")
 
@@ -59,7 +59,8 @@ def compile_to(
     codes = [f"-gencode=arch=compute_{a},code=sm_{a}" for a in architectures]
     first = architectures[0]
     codes += [f"-gencode=arch=compute_{first},code=compute_{first}"] if kind == "fatbin" else []
-    with tempfile.TemporaryDirectory() as work:
+    # in `folder`, so that the file appears whole: two processes may want it at once
+    with tempfile.TemporaryDirectory(dir=folder) as work:
         (Path(work) / "spec.hpp").write_text(header(), encoding="utf-8")
         made = Path(work) / out.name
         done = subprocess.run(
@@ -70,7 +71,7 @@ def compile_to(
         if done.returncode:
             raise RuntimeError(f"{compiler} failed:\n{done.stdout}{done.stderr}")
         table = {"digest": digest(), "architectures": resources(done.stderr + done.stdout)}
-        shutil.move(made, out)
+        os.replace(made, out)
     out.with_suffix(".json").write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
     return out
 
@@ -96,8 +97,21 @@ def resources(text: str) -> dict[str, dict[str, dict[str, int]]]:
     return {arch: dict(sorted(kernels.items())) for arch, kernels in sorted(out.items())}
 
 
+def shipped() -> tuple[int, ...]:
+    """Of ARCHITECTURES those that the compiler here knows: that of JetPack 6 is older than Thor,
+    which the PTX then serves."""
+    compiler = nvcc()
+    if compiler is None:
+        return ARCHITECTURES
+    said = subprocess.run([compiler, "--list-gpu-arch"], capture_output=True, text=True).stdout
+    known = {int(a) for a in re.findall(r"^compute_(\d+)$", said, re.M)}
+    if ARCHITECTURES[0] not in known:  # its own words say more
+        return ARCHITECTURES
+    return tuple(a for a in ARCHITECTURES if a in known)
+
+
 def main(arguments: list[str]) -> int:
-    out = compile_to(Path(arguments[0]))
+    out = compile_to(Path(arguments[0]), shipped())
     if "--report" in arguments:
         report = Path(arguments[arguments.index("--report") + 1])
         report.write_text(out.with_suffix(".json").read_text(encoding="utf-8"), encoding="utf-8")

@@ -41,7 +41,10 @@ def _mine(arch: int) -> Path:
 def _find(capability: tuple[int, int]) -> Path | None:
     shipped = Path(sysconfig.get_path("platlib")) / "headway" / "kernels" / "cuda"
     mine = _mine(capability[0] * 10 + capability[1])
-    for folder, kind in ((build.HERE, "fatbin"), (shipped, "fatbin"), (mine, "cubin")):
+    places = [(mine, "cubin")]
+    if 10 * capability[0] + capability[1] >= build.ARCHITECTURES[0]:  # what its PTX serves
+        places += [(build.HERE, "fatbin"), (shipped, "fatbin")]
+    for folder, kind in places:
         if (path := folder / f"{_name()}.{kind}").is_file():
             return path
     return None

@@ -43,6 +43,8 @@ class Driver(Protocol):
     """One device, its primary context, one stream. All calls but `alloc`, `pinned`, `free`, `unpin`
     and `synchronize` only enqueue. Raises DeviceError with CUDA's own words.
 
+    It is opened, allocates and is closed in one thread; others may do the rest after `enter`.
+
     `provider` is whose binding it is, `integrated` whether host memory is the device's own,
     `shared` the most shared memory a block may have [B]. `stream` is the CUstream as an integer.
     """
@@ -54,6 +56,11 @@ class Driver(Protocol):
     shared: int
     integrated: bool
     stream: int
+
+    def enter(self) -> None:
+        """Let this thread use the device: a context is current in a thread, not in a process. Next
+        to nothing in the thread that opened it."""
+        ...
 
     def alloc(self, n: int) -> int: ...
     def free(self, pointer: int) -> None: ...
@@ -140,6 +147,32 @@ def open_driver(image: Image | None, name: str | None = None) -> Driver:
     except Exception as e:  # each binding has exceptions of its own
         raise failed(f"opening the device by {PROVIDERS[chosen][1]}", repr(e)) from e
     return opened
+
+
+def captured(driver: Driver, work: Callable[[], None]) -> Graph | None:
+    """The graph of `work`, which has run before. None where there can be none, and launches one by
+    one do the same: the provider has no graphs, as pycuda alone, or TensorRT does what no capture
+    permits, as for loops and conditions in a network. A broken device shows in the next launch."""
+    try:
+        return driver.capture(work)
+    except HeadwayError:
+        return None
+
+
+def make_current(context: int) -> None:
+    """Make the CUcontext with that handle current in this thread."""
+    code = ctypes.CDLL("libcuda.so.1").cuCtxSetCurrent(ctypes.c_void_p(context))
+    if code:
+        raise failed("making a context current", code)
+
+
+def unloadable(kernels: Path, found: object) -> Missing:
+    """The error for compiled kernels that the device's driver does not take."""
+    return Missing(
+        f"wanted CUDA kernels that load here, found {kernels}, to which CUDA answered {found}: a "
+        "driver takes none from a newer toolkit than its own CUDA (nvidia-smi says which that is): "
+        "update the driver, or delete the file and let an older nvcc compile them"
+    )
 
 
 def failed(what: str, found: object) -> DeviceError:

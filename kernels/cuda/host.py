@@ -66,6 +66,9 @@ class HostDriver:
         else:
             self._recorded.append(step)
 
+    def enter(self) -> None:
+        pass
+
     def alloc(self, n: int) -> int:
         raw = np.full(n + 16, 0xFF, np.uint8)  # as good as never written: every float is NaN
         at = int(raw.ctypes.data + 15) // 16 * 16

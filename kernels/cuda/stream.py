@@ -7,9 +7,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.errors import SpecMismatch
+from headway.errors import ConfigError, SpecMismatch
 from headway.kernels import spec
-from headway.kernels.cuda.driver import Argument, Driver, Graph
+from headway.kernels.cuda.driver import Argument, Driver, Graph, captured
 from headway.kernels.cuda.layout import THREADS, Layout, layout, pack
 from headway.kernels.cuda.params import INBOX_ROWS
 from headway.kernels.telemetry import Scale, dtype
@@ -97,6 +97,11 @@ class FeatureStream:
         )
         self.reset()
 
+    @property
+    def recorded(self) -> bool:
+        """Whether a tick is one launch of a graph by now."""
+        return self._graph is not None
+
     def _own(self, n: int) -> int:
         self._owned.append(self.driver.alloc(n))
         return self._owned[-1]
@@ -149,7 +154,8 @@ class FeatureStream:
             self._enqueue()
             if self._want_graph:
                 self.driver.synchronize()  # the first run warms up what must not be captured
-                self._graph = self.driver.capture(self._enqueue)
+                self._graph = captured(self.driver, self._enqueue)
+                self._want_graph = self._graph is not None
         self._n = 0
         self.driver.synchronize()
 
@@ -164,14 +170,14 @@ class FeatureStream:
         )  # fmt: skip
         if self._head is not None:
             self._head.enqueue(driver.stream)
-        f, m = 4 * spec.N_FEATURES, 4 * spec.N_MASKS
+        n = spec.N_FEATURES
         if self.features_at == self._out_at:
             return
-        if self.mask_at == self.features_at + f:
-            driver.copy(self._out_at, self.features_at, f + m)
+        if self.mask_at == self.features_at + 4 * n:
+            driver.download(self._out, self.features_at)
         else:
-            driver.copy(self._out_at, self.features_at, f)
-            driver.copy(self._out_at + f, self.mask_at, m)
+            driver.download(self._out[:n], self.features_at)
+            driver.download(self._out[n:], self.mask_at)
 
     def close(self) -> None:
         """Free everything. Nothing can be pushed any more."""
@@ -201,8 +207,14 @@ class Batch:
     ) -> None:
         self.driver = driver
         made = self.layout = layout(scale, joints, rate_hz, ticks)
-        self._robot = Robot(driver, made)
         self.staged = made.shared <= driver.shared
+        if not self.staged and made.shared_large > driver.shared:
+            raise ConfigError(
+                f"wanted windows that a block of {driver.device} can work on, found {ticks} rows, "
+                f"which want {made.shared_large} of its {driver.shared} bytes of shared memory: "
+                "give it shorter windows, or compute them on the CPU (cpp, numpy)"
+            )
+        self._robot = Robot(driver, made)
         self.blocks = 2 * driver.processors  # without staging: what may run at a time
         self._workspace = 0 if self.staged else driver.alloc(self.blocks * made.workspace)
 

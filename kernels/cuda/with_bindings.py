@@ -5,13 +5,24 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
+from threading import get_ident
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from headway.errors import DeviceError
 from headway.kernels.cuda.build import KERNELS
-from headway.kernels.cuda.driver import BYTES, Argument, Graph, Image, contiguous, failed
+from headway.kernels.cuda.driver import (
+    BYTES,
+    Argument,
+    Graph,
+    Image,
+    contiguous,
+    failed,
+    unloadable,
+)
 
 
 class BindingsDriver:
@@ -23,8 +34,9 @@ class BindingsDriver:
         self._cu = cu
         self._do(cu.cuInit(0))
         self._device = self._do(cu.cuDeviceGet(0))
-        context = self._do(cu.cuDevicePrimaryCtxRetain(self._device))
-        self._do(cu.cuCtxSetCurrent(context))
+        self._context = self._do(cu.cuDevicePrimaryCtxRetain(self._device))
+        self._do(cu.cuCtxSetCurrent(self._context))
+        self._thread = get_ident()
         self._stream = self._do(cu.cuStreamCreate(int(cu.CUstream_flags.CU_STREAM_NON_BLOCKING)))
         self.stream = int(self._stream)
         self.device = self._do(cu.cuDeviceGetName(128, self._device)).split(b"\0")[0].decode()
@@ -39,12 +51,19 @@ class BindingsDriver:
         self._module: Any = None
         self._functions: dict[str, Any] = {}
         self._hosts: list[int] = []
-        if image is not None:
-            self._load(image(self.capability).read_bytes())
+        try:
+            if image is not None:
+                self._load(image(self.capability))
+        except BaseException:
+            self.close()  # whoever can do without kernels opens another one
+            raise
 
-    def _load(self, kernels: bytes) -> None:
+    def _load(self, kernels: Path) -> None:
         cu = self._cu
-        self._module = self._do(cu.cuModuleLoadData(kernels))
+        try:
+            self._module = self._do(cu.cuModuleLoadData(kernels.read_bytes()))
+        except DeviceError as e:
+            raise unloadable(kernels, e) from e
         limit = cu.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
         for name in KERNELS:
             f = self._do(cu.cuModuleGetFunction(self._module, name.encode()))
@@ -59,6 +78,10 @@ class BindingsDriver:
 
     def _ask(self, attribute: Any) -> int:
         return int(self._do(self._cu.cuDeviceGetAttribute(attribute, self._device)))
+
+    def enter(self) -> None:
+        if get_ident() != self._thread:
+            self._do(self._cu.cuCtxSetCurrent(self._context))
 
     def alloc(self, n: int) -> int:
         return int(self._do(self._cu.cuMemAlloc(n)))

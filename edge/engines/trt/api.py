@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from headway.errors import ConfigError, Missing
-from headway.kernels.cuda.driver import devices
+from headway.kernels.cuda import driver
 
 INSTALL = {
     "tensorrt": "on a Jetson it comes with JetPack (apt install python3-libnvinfer); elsewhere "
@@ -51,11 +51,7 @@ def missing(name: str) -> str:
     """Why engines of the module `name` cannot run here; "" where they can."""
     if find_spec(name) is None:
         return f"no module {name}: {INSTALL[name]}"
-    try:
-        devices()
-    except Missing as e:
-        return str(e)
-    return ""
+    return driver.missing()
 
 
 def probe(owner: Any, name: str, what: str) -> Any:

@@ -119,7 +119,10 @@ def build(
     cache = None
     if timing is not None:
         cache = config.create_timing_cache(timing)
-        config.set_timing_cache(cache, False)
+        if cache is None or not config.set_timing_cache(cache, False):
+            # timed by another release or on another device: begin afresh
+            cache = config.create_timing_cache(b"")
+            config.set_timing_cache(cache, False)
     stop = stop or Stop()
     config.progress_monitor = _monitor(trt, progress, stop)
     plan = builder.build_serialized_network(network, config)

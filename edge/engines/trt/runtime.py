@@ -17,7 +17,7 @@ from headway.edge.engines.options import EngineOptions
 from headway.edge.engines.trt import api
 from headway.edge.engines.trt.build import MB
 from headway.errors import BundleError, SpecMismatch
-from headway.kernels.cuda.driver import Driver, Graph
+from headway.kernels.cuda.driver import Driver, Graph, captured
 
 
 class DeviceEngine(Engine, Protocol):
@@ -162,13 +162,15 @@ class TensorrtEngine(Buffers):
 
     def run(self) -> None:
         self._check_open()  # before anything is copied: the device's buffers are freed
+        self._driver.enter()  # `headway serve` has a thread per client
         if self._graph is not None:
             self._graph.launch()
         else:
             self._once()
             if self._want_graph:
                 self._driver.synchronize()  # the first run does what must not be captured
-                self._graph = self._driver.capture(self._once)
+                self._graph = captured(self._driver, self._once)
+                self._want_graph = self._graph is not None
         self._driver.synchronize()
 
     def _once(self) -> None:
