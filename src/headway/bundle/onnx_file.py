@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 
 from headway.bundle.folder import Bundle
 from headway.bundle.onnx_graph import Functions, GraphReader
-from headway.bundle.onnx_tensor import External
+from headway.bundle.onnx_tensor import FLOAT8, External
 from headway.bundle.protobuf import FormatError, Reader, bytes_of
 from headway.errors import BundleError
 
@@ -28,12 +28,14 @@ SHARED = 8  # how often the bytes of external files may be used, by tensors that
 
 @dataclass(frozen=True, slots=True)
 class OnnxFile:
-    """An ONNX file that was checked: its `nodes`, with those of the functions that it calls, and
-    the `external` files with its weights, relative to its folder."""
+    """An ONNX file that was checked: its `nodes`, with those of the functions that it calls, the
+    `external` files with its weights, relative to its folder, and whether it has tensors of 8-bit
+    floats."""
 
     path: Path
     nodes: int
     external: tuple[str, ...] = field(default=())
+    float8: bool = False
 
 
 def check(path: Path | str) -> OnnxFile:
@@ -109,4 +111,5 @@ def _checked(path: Path, data: memoryview) -> OnnxFile:
             f"its tensors take {total} bytes of external data, whose files have {there}: more than "
             f"{SHARED} tensors share each byte"
         )
-    return OnnxFile(path, nodes, tuple(sorted(external.files)))
+    float8 = not FLOAT8.isdisjoint(external.kinds)
+    return OnnxFile(path, nodes, tuple(sorted(external.files)), float8)

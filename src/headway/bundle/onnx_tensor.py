@@ -17,6 +17,7 @@ BITS = {
     27: 6, 28: 6,
 }  # fmt: skip
 TEXT, INT64, COMPLEX = 8, 7, (14, 15)
+FLOAT8 = frozenset((17, 18, 19, 20))
 MOST_AXES = 64
 LARGEST = 16 << 30  # bytes of a tensor
 _SHORT = 64  # elements of a constant that may be a shape
@@ -24,12 +25,14 @@ _SHORT = 64  # elements of a constant that may be a shape
 
 class External:
     """The files in `folder` that hold data of tensors; `used` and `there` are bytes: of all
-    tensors, and of the files."""
+    tensors, and of the files. `kinds`: the data types of all tensors, also of those that hold their
+    data themselves."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.files: dict[str, int] = {}
         self.used = 0
+        self.kinds: set[int] = set()
         self._ranges: dict[str, list[tuple[int, int]]] = {}
 
     @property
@@ -129,6 +132,7 @@ def tensor(data: memoryview, reader: Reader, external: External) -> tuple[str, l
         return name, None
     if kind not in BITS:
         raise FormatError(f"tensor {name!r} has the data type {kind}, which is not known here")
+    external.kinds.add(kind)
     size = (elements * BITS[kind] + 7) // 8
     if size > LARGEST:
         raise FormatError(f"tensor {name!r} of {dims} takes {size} bytes, {LARGEST} at most can be")
