@@ -18,8 +18,8 @@ from test_learning_unit import HOW, learner, unit
 from headway.errors import ConfigError, RecordingError
 from headway.learn import variants
 from headway.learn.execution import store
+from headway.learn.execution.arms import ARMS
 from headway.learn.execution.extraction import HeadFit, Mix
-from headway.learn.execution.settings import ARMS
 from headway.learn.study.units import Order, Test
 from headway.learn.variants import Variant, executions, variants_of
 

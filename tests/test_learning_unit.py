@@ -12,13 +12,14 @@ from learning_fakes import FakeBase, FakeSite, Killed
 
 from headway.errors import ConfigError
 from headway.learn.execution import unit as unit_module
+from headway.learn.execution.arms import ARMS
 from headway.learn.execution.critic import CriticFit
 from headway.learn.execution.extraction import HeadFit
 from headway.learn.execution.gate import Gate
 from headway.learn.execution.outcome import OutcomeFit
 from headway.learn.execution.process import ProcessFit
 from headway.learn.execution.regression import Regression
-from headway.learn.execution.settings import ARMS, Demonstrations, Learning
+from headway.learn.execution.settings import Demonstrations, Learning
 from headway.learn.execution.unit import Learner
 from headway.learn.study.units import Test, Unit, check
 
@@ -62,7 +63,7 @@ def test_an_arm_learns_and_is_tested_as_the_unit_says(arm, tmp_path):
     seeds = [seed for who, seed in site.ran if who == during]
     assert len(seeds) == len(set(seeds))
     if arm == "B0":
-        assert all(r.operator_s == 0 for r in found.rounds)
+        assert all(r.operator_s == r.robot_s for r in found.rounds)  # all of it is demonstrated
         assert made.base.saved == [
             "made_up, seed 3, clone", *(f"{made.unit.name}, round {r}" for r in (1, 2))
         ]  # fmt: skip

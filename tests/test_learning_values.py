@@ -14,12 +14,13 @@ import torch
 
 from headway.errors import ConfigError, RecordingError
 from headway.learn.execution import critic, extraction, gate, outcome, process, store, values
+from headway.learn.execution.arms import ARMS
 from headway.learn.execution.lessons import happened
 from headway.learn.execution.outcome import OutcomeFit
 from headway.learn.execution.process import ProcessFit
 from headway.learn.execution.recurrent import Schedule, Track, fit
 from headway.learn.execution.regression import Regression
-from headway.learn.execution.settings import ARMS, Learning, learning
+from headway.learn.execution.settings import Learning, learning
 from headway.learn.execution.targets import RISK_S, UNSTABLE_S, targets
 from headway.learn.rollout import DEMONSTRATION, ORACLE, POLICY
 from headway.tools.statistics import auroc

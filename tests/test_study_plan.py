@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 from study_fake import result, write_plan
 
 from headway.errors import ConfigError, OutputError, RecordingError, Truncated
@@ -263,6 +265,23 @@ class TestResults:
                 b.closed,
             )
             assert a.peak_n == pytest.approx(b.peak_n, rel=1e-5)
+
+    @pytest.mark.parametrize(
+        ("arm", "settings", "counted"),
+        [("B0", {}, "robot_s"), ("own", {"credit": "demonstrations"}, "robot_s"),
+         ("1.6", {}, "operator_s"), ("own", {}, "operator_s")],
+    )  # fmt: skip
+    def test_older_files_did_not_count_demonstrations(self, tmp_path, unit, arm, settings, counted):
+        found = result(unit)
+        unit = structs.replace(unit, arm=arm, settings=settings)
+        file = self.write(tmp_path, unit, found)
+        assert results.read(file, "5ha", unit).rounds == found.rounds  # today's are as they are
+        lines = file.read_text().splitlines(keepends=True)
+        body = "".join(["# headway study results 1\n", *lines[1:-1]])
+        rows = int(lines[-1].split()[2])
+        file.write_text(f"{body}# end {rows} rows {hashlib.sha256(body.encode()).hexdigest()}\n")
+        rounds = results.read(file, "5ha", unit).rounds
+        assert [r.operator_s for r in rounds] == [getattr(r, counted) for r in found.rounds]
 
     def test_every_column_is_explained(self):
         for column in results.COLUMNS:

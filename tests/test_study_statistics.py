@@ -244,8 +244,8 @@ class TestSummary:
     def test_the_curve_has_the_rounds_that_were_tested(self, study):
         found, results = study
         arm = summarise(found, "5ha", 19, results).workflows[0].arms[0]
-        assert [r for r, _, _ in arm.curve] == [0, 1, 2]
-        assert [m for _, m, _ in arm.curve] == pytest.approx([0.0, 905.5 / 60, 2 * 905.5 / 60])
+        assert [p.round for p in arm.curve] == [0, 1, 2]
+        assert [p.minutes for p in arm.curve] == pytest.approx([0.0, 905.5 / 60, 2 * 905.5 / 60])
 
     def test_sooner_and_later_are_counted_seed_by_seed(self, study):
         found, _ = study

@@ -27,7 +27,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 
 from headway import config
-from headway.config import Positive, Struct
+from headway.config import AtLeastOne, Count, Positive, Struct
 from headway.errors import ConfigError
 from headway.learn import files
 from headway.learn.execution import recorded
@@ -39,8 +39,6 @@ from headway.learn.study.units import Progress as Told
 from headway.learn.study.units import Test, Unit, UnitResult
 from headway.tools.statistics import wilson
 
-AtLeastOne = Annotated[int, Meta(ge=1)]
-Count = Annotated[int, Meta(ge=0)]
 TRAIN_FROM, TEST_FROM, SEEDS = 300_000_000, 400_000_000, 10_000
 
 
@@ -191,7 +189,7 @@ def _table(found: UnitResult, unit: Unit) -> Table:
     for name in (
         "round",
         "robot s",
-        "of it helped",
+        "by an operator",
         "orders",
         "right in training",
         "right at tests",

@@ -3,14 +3,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, field
 
 from headway import config
-from headway.config import NotNegative, Struct
+from headway.config import AtLeastOne, NotNegative, Struct
 from headway.errors import ConfigError
+from headway.learn.execution.arms import ARMS, Arm
 from headway.learn.execution.critic import CriticFit
 from headway.learn.execution.extraction import HeadFit, Mix
 from headway.learn.execution.gate import Gate
@@ -19,8 +20,6 @@ from headway.learn.execution.process import ProcessFit
 from headway.learn.execution.regression import Regression
 from headway.learn.execution.values import Worth
 from headway.learn.oracle import OracleConfig
-
-AtLeastOne = Annotated[int, Meta(ge=1)]
 
 
 class Demonstrations(Struct, frozen=True):
@@ -34,39 +33,6 @@ class Demonstrations(Struct, frozen=True):
     def scenes(self) -> int:
         """Scenes that are set aside for them: a few come to nothing, where the physics blows up."""
         return 2 * self.orders
-
-
-class Arm(Struct, frozen=True):
-    """What tells the systems apart that are compared; everything else is the same for all.
-
-    `credit` says what tells what a decision was worth; with "demonstrations" nothing does, and each
-    round has fresh demonstrations instead of rollouts. `oracle`: whether the scripted oracle takes
-    over. `candidates`: chunks that the critic chooses from, while collecting and at tests; 1: the
-    plain policy."""
-
-    credit: Literal["demonstrations", "pro", "outcome", "attempts", "clock", "shuffled"]
-    oracle: bool = True
-    candidates: AtLeastOne = 1
-
-    @property
-    def learns(self) -> bool:
-        """Whether it learns from its own executions."""
-        return self.credit != "demonstrations"
-
-
-ARMS: dict[str, Arm] = {
-    "B0": Arm("demonstrations", oracle=False),
-    "1.5": Arm("outcome"),
-    "1.6": Arm("pro"),
-    # Controls.
-    "1.6-alone": Arm("pro", oracle=False),
-    "1.5-alone": Arm("outcome", oracle=False),
-    "1.6-n4": Arm("pro", candidates=4),
-    "1.5-n4": Arm("outcome", candidates=4),
-    "attempts": Arm("attempts"),
-    "clock": Arm("clock"),
-    "shuffled": Arm("shuffled"),
-}
 
 
 class Learning(Struct, frozen=True, kw_only=True):

@@ -221,10 +221,12 @@ class Learner:
 
     def _summary(self, r: int, new: Sequence[Lesson], made: Made) -> Round:
         known = [x.success for x in new if x.success is not None]
+        robot_s = sum(x.end_s for x in new)
         return Round(
             round=r,
-            robot_s=sum(x.end_s for x in new),
-            operator_s=sum(x.helped_s for x in new),
+            robot_s=robot_s,
+            # Who demonstrates drives all the time.
+            operator_s=sum(x.helped_s for x in new) if self.how.arm.learns else robot_s,
             episodes=len(new),
             interventions=sum(x.interventions for x in new),
             success=float(np.mean(known)) if known else float("nan"),

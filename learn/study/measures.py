@@ -122,9 +122,11 @@ def robot_minutes(result: UnitResult) -> dict[int, float]:
     return {r: float(total) for r, total in enumerate(sums)}
 
 
-def operator_seconds(result: UnitResult) -> float:
-    """Time in which the oracle acted, all rounds [s]."""
-    return sum(r.operator_s for r in result.rounds)
+def operator_seconds(result: UnitResult) -> dict[int, float]:
+    """Time in which an operator demonstrated or took over, up to the end of each round [s]; 0 for
+    round 0."""
+    sums = np.cumsum([0.0, *(r.operator_s for r in result.rounds)])
+    return {r: float(total) for r, total in enumerate(sums)}
 
 
 class Reached(NamedTuple):

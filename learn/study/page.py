@@ -31,6 +31,8 @@ OTHER = {
 PICTURES = {
     "curves": "Order success against robot time, with 95 % bands; dotted: the level set "
     "beforehand; hollow marks: fewer test orders",
+    "operator": "Order success against time of an operator, who demonstrates or takes over, beside "
+    "the demonstrations that all arms begin with",
     "recovery": "Share of orders with a failure that were right in the end",
     "attempts": "Failed attempts per item after the last round",
     "differences": "Differences in the primary measure, with 95 % intervals",
@@ -121,11 +123,27 @@ def _workflow(summary: Summary, workflow: Workflow) -> Iterator[str]:
         ),
         ([_pair(v), _seeds(v), *(_difference(m, v) for m in rest)] for v in workflow.versus),
     )
+    yield from _rounds(workflow)
     seeds = summary.plan.seeds.units
     yield from _table(
         (f"{PRIMARY.title}, by seed", *map(str, seeds)),
         ([a.name, *_by_seed(a, seeds)] for a in workflow.arms),
     )
+
+
+def _rounds(workflow: Workflow) -> Iterator[str]:
+    """Success after each round, and the time of an operator until then."""
+    tested = sorted({point.round for arm in workflow.arms for point in arm.curve})
+    yield from _table(
+        ("success and operator s until then", *(f"round {r}" if r else "clone" for r in tested)),
+        ([arm.name, *_points(arm, tested)] for arm in workflow.arms),
+    )
+
+
+def _points(arm: Arm, rounds: Sequence[int]) -> Iterator[str]:
+    found = {point.round: point for point in arm.curve}
+    for r in rounds:
+        yield f"{found[r].success.value:.3f}, {found[r].operator_s:.0f} s" if r in found else ""
 
 
 def _table(head: Sequence[str], *rows: Iterable[Sequence[str]]) -> Iterator[str]:
@@ -240,7 +258,11 @@ def _meanings(summary: Summary) -> Iterator[str]:
         f"{plan.measured.hold_rounds} tested rounds in a row, at the first of them; `>=` where "
         "that never was: the true time is that or more. Differences count such times up to the end."
     )
-    yield "- operator s: seconds in which the scripted oracle acted, all rounds; it is no person."
+    yield (
+        "- operator s: time in which an operator would drive, all rounds: all robot time of an arm "
+        "that is taught by fresh demonstrations, the corrections of the others. The demonstrations "
+        "that all arms begin with are not in it. A script drives here, no person."
+    )
     yield "- rounds kept: share of the rounds whose policy the gate accepted."
     yield (
         "- intervals: 95 %, from draws of seeds and then of test orders with replacement, the same "

@@ -22,7 +22,7 @@ from typing import Annotated, Any
 from msgspec import Meta, field
 
 from headway import config
-from headway.config import NotNegative, Positive, Struct
+from headway.config import AtLeastOne, Count, NotNegative, Positive, Struct
 from headway.errors import ConfigError
 from headway.learn.study.units import Test, Unit
 
@@ -31,8 +31,6 @@ INJECTED = "injected"  # the one in which a failure is brought about in every or
 ARM = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]*")  # it names files, as ARM_WORKFLOW_SEED
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+_-]*")  # of workflows and suites
 
-Count = Annotated[int, Meta(ge=0)]
-AtLeastOne = Annotated[int, Meta(ge=1)]
 FirstSeed = Annotated[int, Meta(ge=10_000_000)]  # demonstrations and calibration have those below
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]
 

@@ -11,7 +11,7 @@ from headway.errors import Missing, OutputError
 from headway.learn import files
 from headway.learn.study.bootstrap import Estimate
 from headway.learn.study.measures import MEASURES
-from headway.learn.study.summary import Arm, Summary, Workflow
+from headway.learn.study.summary import Arm, Point, Summary, Workflow
 
 # Colours that people who do not see red and green tell apart (Okabe & Ito 2008).
 COLOURS = ("#0072B2", "#E69F00", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#000000", "#999999")
@@ -22,6 +22,7 @@ STYLE = {
     "axes.spines.top": False,
     "axes.spines.right": False,
 }
+OPERATOR_MIN = (0.0, 0.5, 1.0, 3.0, 10.0, 30.0, 75.0)  # marks of the axis [min]
 RECOVERY = (("recovery", "after the first failure"), ("injected", "after an injected failure"))
 
 
@@ -40,6 +41,7 @@ def draw(summary: Summary, folder: Path, study: str) -> dict[str, Path]:
     with mpl.rc_context(STYLE):
         for name, fill, columns in (
             ("curves", _curves, len(summary.workflows)),
+            ("operator", _operator, len(summary.workflows)),
             ("recovery", _recovery, len(RECOVERY)),
             ("attempts", _attempts, 1),
             ("differences", _differences, len(summary.workflows)),
@@ -47,7 +49,8 @@ def draw(summary: Summary, folder: Path, study: str) -> dict[str, Path]:
             width = 2.0 + (2.7 if columns > 2 else 3.2) * columns
             figure, axes = plt.subplots(
                 1, columns, figsize=(width, _height(name, summary)), squeeze=False, dpi=120,
-                sharey=name in ("curves", "recovery"), sharex=name in ("curves", "differences"),
+                sharey=name in ("curves", "operator", "recovery"),
+                sharex=name in ("curves", "operator", "differences"),
             )  # fmt: skip
             fill(summary, list(axes[0]))
             figure.tight_layout()
@@ -85,23 +88,41 @@ def _colour(summary: Summary, arm: str) -> str:
 
 def _curves(summary: Summary, axes: list[Any]) -> None:
     """Success against robot minutes, with intervals as bands."""
+    _successes(summary, axes, lambda point: point.minutes)
+    for ax in axes:
+        ax.set_xlabel("robot time [min]")
+
+
+def _operator(summary: Summary, axes: list[Any]) -> None:
+    """Success against the minutes of an operator, with intervals as bands."""
+    _successes(summary, axes, lambda point: point.operator_s / 60.0)
+    for ax in axes:
+        # Even up to a minute and by powers of ten beyond: arms differ by a factor of 25.
+        ax.set_xscale("symlog", linthresh=1.0)
+        ax.set_xlim(left=0.0)
+        ax.set_xticks(OPERATOR_MIN, [f"{x:g}" for x in OPERATOR_MIN])
+        ax.set_xlabel("operator time [min]")
+
+
+def _successes(summary: Summary, axes: list[Any], along: Callable[[Point], float]) -> None:
+    """Success of the main arms after each round, by what `along` says of that."""
     for ax, workflow in zip(axes, summary.workflows, strict=True):
         for arm in _chosen(summary, workflow):
-            x = [minutes for _, minutes, _ in arm.curve]
-            y = [e.value for _, _, e in arm.curve]
+            x = [along(point) for point in arm.curve]
+            y = [point.success.value for point in arm.curve]
             colour = _colour(summary, arm.name)
             # Rounds with fewer test orders have hollow marks.
             most = max(summary.plan.suites["main"].orders)
-            full = [summary.plan.suites["main"].orders[r] == most for r, _, _ in arm.curve]
+            full = [summary.plan.suites["main"].orders[point.round] == most for point in arm.curve]
             ax.plot(x, y, color=colour, label=f"{arm.name} (n={len(arm.seeds)})")
             for xs, ys, whole in zip(x, y, full, strict=True):
                 face = colour if whole else "white"
                 ax.plot(xs, ys, "o", color=colour, mfc=face, ms=4)
-            low = [_or(e.low, e.value) for _, _, e in arm.curve]
-            high = [_or(e.high, e.value) for _, _, e in arm.curve]
+            low = [_or(point.success.low, point.success.value) for point in arm.curve]
+            high = [_or(point.success.high, point.success.value) for point in arm.curve]
             ax.fill_between(x, low, high, color=colour, alpha=0.15, lw=0)
         ax.axhline(workflow.level, color="#444444", lw=0.8, ls=":")
-        ax.set(xlabel="robot time [min]", ylim=(0, 1), title=workflow.name)
+        ax.set(ylim=(0, 1), title=workflow.name)
         _legend(ax, "best")
     axes[0].set_ylabel("order success")
 

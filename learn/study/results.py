@@ -1,6 +1,6 @@
 """The file of a unit's results: CSV, small enough to be committed, the whole truth about the unit.
 
-    # headway study results 1
+    # headway study results 2
     # study three-systems
     # registration 3f0c...
     # unit 1.6 shoebox 3
@@ -25,12 +25,16 @@ Two kinds of rows share the columns; what does not belong to a kind is left empt
 | peak_n | test | largest force at the TCP [N] |
 | seconds | test | from the first tick to the end [s] |
 | robot_s | round | robot time, interventions and demonstrations included [s] |
-| operator_s | round | of it, time in which the scripted oracle acted [s] |
+| operator_s | round | of it, time in which an operator demonstrated or took over [s] |
 | episodes | round | training orders |
 | interventions | round | of the scripted oracle |
 | accepted | round | 1: the gate kept this round's policy |
 
 The last line has the number of rows and the SHA-256 of all lines before it.
+
+Files with a 1 in their first line are from before demonstrations were counted: `operator_s` has
+take-overs alone there, and 0 for an arm that is taught by demonstrations. Reading them mends that:
+all robot time of such an arm is demonstrated.
 """
 
 from __future__ import annotations
@@ -42,11 +46,15 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from msgspec import structs
+
 from headway.errors import RecordingError, Truncated
+from headway.learn.execution.arms import demonstrated
 from headway.learn.files import write_text
 from headway.learn.study.units import Order, Round, Unit, UnitResult, check
 
-FIRST = "# headway study results 1"
+FIRST = "# headway study results 2"
+TAKE_OVERS_ALONE = "# headway study results 1"  # the first line of older files
 COLUMNS = (
     "kind", "round", "suite", "seed", "success", "lines", "closed", "failed", "injected", "peak_n",
     "seconds", "robot_s", "operator_s", "episodes", "interventions", "accepted",
@@ -88,7 +96,8 @@ def read(path: Path, registration: str, unit: Unit) -> UnitResult:
     except (OSError, UnicodeDecodeError) as e:
         raise RecordingError(f"cannot read {path}: {e}") from None
     lines = body.splitlines(keepends=True)
-    if not lines or lines[0].rstrip("\n") != FIRST:
+    first = lines[0].rstrip("\n") if lines else ""
+    if first not in (FIRST, TAKE_OVERS_ALONE):
         raise RecordingError(
             f"wanted results of a study at {path}, found another file: move it away"
         )
@@ -108,6 +117,9 @@ def read(path: Path, registration: str, unit: Unit) -> UnitResult:
                 "unit; move them to a folder of their own"
             )
     result = _parsed(rows, path)
+    if first == TAKE_OVERS_ALONE and demonstrated(unit.arm, unit.settings):
+        driven = tuple(structs.replace(r, operator_s=r.robot_s) for r in result.rounds)
+        result = structs.replace(result, rounds=driven)
     try:
         check(unit, result)
     except ValueError as e:

@@ -19,6 +19,16 @@ CURVE = "curve"  # stands for the success after each round
 
 
 @dataclass(frozen=True)
+class Point:
+    """Success after a round, and what it took until then."""
+
+    round: int  # 0: the clone that the arm begins with
+    minutes: float  # of robot time, mean over seeds [min]
+    operator_s: float  # of it, time of an operator [s]
+    success: Estimate
+
+
+@dataclass(frozen=True)
 class Arm:
     """What one arm came to on one workflow, from the units that are there."""
 
@@ -31,7 +41,7 @@ class Arm:
     times: tuple[Reached, ...]  # to the level, seed by seed
     minutes: Estimate  # the mean of these, where censored ones count up to the end
     operator_s: Estimate
-    curve: tuple[tuple[int, float, Estimate], ...]  # round, robot minutes, success
+    curve: tuple[Point, ...]  # after the rounds that were tested
     by_seed: tuple[float, ...]  # the primary measure
     accepted: float  # share of the rounds whose policy the gate kept
 
@@ -148,7 +158,12 @@ def _arm(
         for m in MEASURES
     }
     curve = tuple(
-        (r, float(np.mean([measures.robot_minutes(f)[r] for f in found])), e)
+        Point(
+            r,
+            float(np.mean([measures.robot_minutes(f)[r] for f in found])),
+            float(np.mean([measures.operator_seconds(f)[r] for f in found])),
+            e,
+        )
         for r in range(plan.rounds + 1)
         if (e := _estimate(drawn, name, f"{CURVE}{r}", SHARE)).n
     )
@@ -218,7 +233,7 @@ def _times(plan: Plan, workflow: str, found: Sequence[UnitResult]) -> tuple[Reac
 
 
 def _operator(found: Sequence[UnitResult]) -> Floats:
-    return np.array([measures.operator_seconds(f) for f in found])
+    return np.array([max(measures.operator_seconds(f).values()) for f in found])
 
 
 def _seeds_only(plan: Plan, units: Floats) -> Estimate:

@@ -64,7 +64,7 @@ class Round(msgspec.Struct, frozen=True, kw_only=True):
 
     round: int  # 1 .. rounds
     robot_s: float  # robot time, interventions and demonstrations included [s]
-    operator_s: float  # of it, time in which the scripted oracle acted [s]
+    operator_s: float  # of it, time in which an operator demonstrated or took over [s]
     episodes: int  # orders worked on for training
     interventions: int
     success: float  # share of these orders that were right; NaN where there were none

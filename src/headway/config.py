@@ -42,6 +42,8 @@ S = TypeVar("S")
 # Types of numbers for configuration fields; none of them accepts NaN.
 Positive = Annotated[float, Meta(gt=0.0)]
 NotNegative = Annotated[float, Meta(ge=0.0)]
+AtLeastOne = Annotated[int, Meta(ge=1)]
+Count = Annotated[int, Meta(ge=0)]
 Fraction = Annotated[float, Meta(gt=0.0, le=1.0)]
 Hertz = Annotated[float, Meta(gt=0.0, le=10_000.0)]
 Seconds = Annotated[float, Meta(gt=0.0, le=86_400.0)]  # a time to wait; one day at most
