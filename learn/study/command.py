@@ -19,8 +19,10 @@ from headway.learn import files
 from headway.learn.executors.executor import Executor
 from headway.learn.study import plan as plans
 from headway.learn.study import registration, results
+from headway.learn.study.beside import beside
 from headway.learn.study.plan import Plan
 from headway.learn.study.run import State, run
+from headway.learn.study.summary import Other, Results, summarise
 from headway.learn.study.table import Shown, summary
 from headway.learn.study.units import load_runner
 
@@ -42,6 +44,7 @@ class Options:
     out: Path | None = None
     work: Path | None = None
     page_file: Path | None = None
+    beside: tuple[Path, Path] | None = None
 
 
 def study_command(plan: Path | None, options: Options, console: Console | None = None) -> int:
@@ -56,9 +59,9 @@ def study_command(plan: Path | None, options: Options, console: Console | None =
     path = plan or _ours(SMOKE if options.smoke else STUDY)
     out = options.out or RESULTS
     if options.page:
-        made, held = registration.registered(path)
-        _page(made, held.sha256, out, options.page_file or PAGE, console)
-        return 0
+        return _page_of(path, out, options, console)
+    if options.beside is not None:
+        raise ConfigError("wanted --beside with --page, found it alone: add --page")
     made = plans.load(path)
     now = registration.now(made, path.parent, whole=options.register or options.smoke)
     if options.register:
@@ -136,16 +139,41 @@ def _terminated() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def _page_of(path: Path, out: Path, options: Options, console: Console) -> int:
+    """The page of the plan at `path`, by what was registered, perhaps beside another study."""
+    made, held = registration.registered(path)
+    page = options.page_file or PAGE
+    if options.beside is None:
+        _page(made, held.sha256, out, page, console)
+        return 0
+    their, registered = registration.registered(options.beside[0])
+    found = results.finished(out, held.sha256, plans.units(made))
+    others = results.finished(options.beside[1], registered.sha256, plans.units(their))
+    joined, both = beside(made, found, their, others)
+    _write(joined, held.sha256, both, page, console, other=Other(their, registered.sha256))
+    return 0
+
+
 def _page(
     plan: Plan, sha256: str, out: Path, page: Path, console: Console, smoke: bool = False
 ) -> None:
-    from headway.learn.study.page import write_page
-    from headway.learn.study.summary import summarise
+    found = results.finished(out, sha256, plans.units(plan))
+    _write(plan, sha256, found, page, console, smoke)
 
-    units = plans.units(plan)
-    found = results.finished(out, sha256, units)
+
+def _write(
+    plan: Plan,
+    sha256: str,
+    found: Results,
+    page: Path,
+    console: Console,
+    smoke: bool = False,
+    other: Other | None = None,
+) -> None:
+    from headway.learn.study.page import write_page
+
     with console.status("drawing intervals"):
-        made = summarise(plan, sha256, len(units), found)
+        made = summarise(plan, sha256, len(plans.units(plan)), found, other)
     for path in write_page(made, page, smoke=smoke):
         _say(console, f"wrote {path}")
 

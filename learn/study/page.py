@@ -96,6 +96,14 @@ def _head(summary: Summary, smoke: bool) -> Iterator[str]:
         "robot time for every arm; test orders by round, the same for all arms of a seed: "
         f"{orders}."
     )
+    if summary.other is not None:
+        their = summary.other.plan
+        yield ""
+        yield (
+            f"Arms that end in -{their.name} are those of another study, with the registration "
+            f"`{summary.other.registration}`: on the same test orders, but with rounds of "
+            f"{their.robot_s:g} s."
+        )
     yield ""
 
 

@@ -69,6 +69,14 @@ class Workflow:
 
 
 @dataclass(frozen=True)
+class Other:
+    """A study whose arms stand beside those of a summary, called ARM-STUDY."""
+
+    plan: Plan
+    registration: str
+
+
+@dataclass(frozen=True)
 class Summary:
     """A whole study, as far as it has come."""
 
@@ -77,14 +85,18 @@ class Summary:
     done: int
     total: int
     workflows: tuple[Workflow, ...]
+    other: Other | None = None
 
 
-def summarise(plan: Plan, registration: str, total: int, results: Results) -> Summary:
+def summarise(
+    plan: Plan, registration: str, total: int, results: Results, other: Other | None = None
+) -> Summary:
     """The numbers of all arms and comparisons in `plan`, from the `results` that there are, of
     `total` planned units. The draws are seeded by the plan: the same results give the same numbers.
+    `other` is said to be where some of the arms are from (`learn.study.beside`).
     """
     made = tuple(_workflow(plan, name, results) for name in plan.workflows)
-    return Summary(plan, registration, len(results), total, made)
+    return Summary(plan, registration, len(results), total, made, other)
 
 
 def _workflow(plan: Plan, name: str, results: Results) -> Workflow:

@@ -17,6 +17,7 @@ def study(
     out: Path | None = None,
     work: Path | None = None,
     page_file: Path | None = None,
+    beside: tuple[Path, Path] | None = None,
 ) -> int:
     """Run a registered study, unit by unit; started again, it goes on where it was.
 
@@ -30,7 +31,9 @@ def study(
         out: folder of the results, a file per finished unit [benchmarks/results/study].
         work: folder for units that are not finished [runs/study].
         page_file: with --page or --smoke, the page to write [docs/study.md].
+        beside: with --page, plan and results of a study whose arms stand beside those of this one.
     """
     from headway.learn.study.command import Options, study_command
 
-    return study_command(plan, Options(smoke, register, page, ray, workers, out, work, page_file))
+    options = Options(smoke, register, page, ray, workers, out, work, page_file, beside)
+    return study_command(plan, options)
