@@ -14,9 +14,8 @@ from headway import bundle as bundles
 from headway.bundle import Bundle, Pro
 from headway.edge.pro import risk
 from headway.errors import BundleError, ConfigError, OutputError
-from headway.files import whole
 from headway.learn.execution import judged, targets
-from headway.learn.files import recordings_in
+from headway.learn.files import recordings_in, write_bytes
 from headway.learn.pro import dataset, heads
 from headway.learn.pro.card import baselines
 from headway.learn.pro.card.card import is_seen, make_card
@@ -79,9 +78,9 @@ def card_command(
             notes=[*notes, *_notes(source)],
             progress=show,
         )
-    texts = (card.to_json(), page(card).encode("utf-8", "replace"))
-    for path, text in zip(files, texts, strict=True):
-        _write(path, text)
+    numbers, text = card.to_json(), page(card).encode("utf-8", "replace")
+    write_bytes(files[0], lambda file: file.write(numbers))
+    write_bytes(files[1], lambda file: file.write(text))
     say(card, console)
     console.print(f"wrote {escape(str(files[1]))} and {escape(str(files[0]))}", soft_wrap=True)
     return 0
@@ -163,15 +162,3 @@ def _files(out: Path, overwrite: bool) -> tuple[Path, Path]:
             f"{there[0]} is there already: give another --out, or --overwrite to replace it"
         )
     return files
-
-
-def _write(path: Path, text: bytes) -> None:
-    """Write a file that appears only when it is complete."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with whole(path) as part:
-            part.write_bytes(text)
-    except OSError as e:
-        raise OutputError(
-            f"wanted to write {path}: {e.strerror}; give another path with --out"
-        ) from None
