@@ -167,6 +167,8 @@ def test_a_model_with_open_dimensions_is_given_them_by_the_mapping(tmp_path, cap
     [
         ((1, 64, 64, 1), "float32", 'encoding = "depth_mm"'),
         ((1, 3, 64, 64), "uint8", 'layout = "chw"'),
+        ((1, 48, 64), "uint16", "height = 48\nwidth = 64"),
+        ((1, 48, 64, 2), "uint8", 'encoding = "depth_mm"'),
         ((1, 4, 64, 64), "float32", "names = ["),
         ((1, 1), "int64", 'kind = "vocabulary"'),
         ((), "int32", 'kind = "vocabulary"'),

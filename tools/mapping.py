@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from headway.edge.engines.engine import Declared
 
@@ -75,8 +75,9 @@ def starter(
     for name, spec in inputs.items():
         if open_sizes(spec):
             lines += ["", f"[tensors.{json.dumps(name)}]", *_sizes(spec)]
-        if _is_image(spec):
-            lines += ["", *_image(name, spec)]
+        picture = _picture(spec)
+        if picture is not None:
+            lines += ["", *_image(name, spec, picture)]
         elif spec.dtype in _WHOLE:
             texts[name] = spec
         else:
@@ -126,49 +127,59 @@ def _guess(names: list[str]) -> str:
     return f"fill in {len(names)} names" if UNKNOWN in names else "guess"
 
 
-def _channels_first(spec: Declared) -> bool | None:
-    """Whether the channels of the image `spec` come before its rows; None where it is no image."""
-    shape = spec.shape
-    if len(shape) not in (4, 5) or spec.dtype not in _IMAGES:
+class _Picture(NamedTuple):
+    """What an input of images is like, by its shape."""
+
+    height: int | str
+    width: int | str
+    depth: bool  # one channel, or the two bytes of one
+    first: bool  # the channels come before the rows
+    steps: int | str  # moments
+
+
+def _picture(spec: Declared) -> _Picture | None:
+    """The images that `spec` looks like; None where it looks like none."""
+    shape, dtype = spec.shape, spec.dtype
+    if dtype == "uint16" and len(shape) == 3 and all(d != 1 for d in shape[1:]):
+        return _Picture(
+            shape[1], shape[2], depth=True, first=False, steps=1
+        )  # nothing else is uint16
+    if len(shape) not in (4, 5) or dtype not in _IMAGES:
         return None
-    for channels in (3, 1):
+    steps = shape[1] if len(shape) == 5 else 1
+    for channels in (3, 1, *((2,) if dtype == "uint8" else ())):
         for first, at, sides in ((False, -1, shape[-3:-1]), (True, -3, shape[-2:])):
+            if first and channels == 2:
+                continue  # the two bytes of depth are together in memory
             if shape[at] == channels and all(d not in (1, channels) for d in sides):
-                return first
+                return _Picture(sides[0], sides[1], channels != 3, first, steps)
     return None
 
 
 def _steps(spec: Declared) -> int | str:
     """How many moments the input `spec` is given."""
-    if spec.dtype in _WHOLE and not _is_image(spec):
-        return 1
-    return spec.shape[1] if len(spec.shape) == (5 if _is_image(spec) else 3) else 1
+    picture = _picture(spec)
+    if picture is not None:
+        return picture.steps
+    return spec.shape[1] if len(spec.shape) == 3 and spec.dtype not in _WHOLE else 1
 
 
-def _is_image(spec: Declared) -> bool:
-    return _channels_first(spec) is not None
-
-
-def _image(name: str, spec: Declared) -> list[str]:
-    shape, first = spec.shape, bool(_channels_first(spec))
-    height, width = shape[-2:] if first else shape[-3:-1]
-    depth = shape[-3 if first else -1] == 1
+def _image(name: str, spec: Declared, picture: _Picture) -> list[str]:
     lines = [
         "[[images]]",
         f"input = {json.dumps(name)}",
         f"camera = {json.dumps(name.split('.')[-1].split('/')[-1])}  # guess",
-        f"height = {_size(height)}",
-        f"width = {_size(width)}",
+        f"height = {_size(picture.height)}",
+        f"width = {_size(picture.width)}",
         'fit = "pad"               # guess: exact, stretch, crop or pad',
     ]
-    if depth:
+    if picture.depth:
         lines.append('encoding = "depth_mm"     # guess: one channel is depth')
-    if first:
+    if picture.first:
         lines.append('layout = "chw"')
-    if not depth and spec.dtype.startswith("float"):
+    if not picture.depth and spec.dtype.startswith("float"):
         lines.append("scale = 0.00392156862745098  # guess: 1/255")
-    steps = _steps(spec)
-    return lines + ([f"steps = {_size(steps)}"] if steps != 1 else [])
+    return lines + ([f"steps = {_size(picture.steps)}"] if picture.steps != 1 else [])
 
 
 def _state(
