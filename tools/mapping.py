@@ -140,10 +140,9 @@ class _Picture(NamedTuple):
 def _picture(spec: Declared) -> _Picture | None:
     """The images that `spec` looks like; None where it looks like none."""
     shape, dtype = spec.shape, spec.dtype
+    # Nothing but depth is uint16, and it may have no axis for its channel.
     if dtype == "uint16" and len(shape) == 3 and all(d != 1 for d in shape[1:]):
-        return _Picture(
-            shape[1], shape[2], depth=True, first=False, steps=1
-        )  # nothing else is uint16
+        return _Picture(shape[1], shape[2], depth=True, first=False, steps=1)
     if len(shape) not in (4, 5) or dtype not in _IMAGES:
         return None
     steps = shape[1] if len(shape) == 5 else 1
