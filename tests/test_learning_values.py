@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -15,7 +16,7 @@ import torch
 from headway.errors import ConfigError, RecordingError
 from headway.learn.execution import critic, extraction, gate, outcome, process, store, values
 from headway.learn.execution.arms import ARMS
-from headway.learn.execution.lessons import happened
+from headway.learn.execution.lessons import happened, lesson
 from headway.learn.execution.outcome import OutcomeFit
 from headway.learn.execution.process import ProcessFit
 from headway.learn.execution.recurrent import Schedule, Track, fit
@@ -193,7 +194,7 @@ def test_credit_for_attempts_is_that_of_the_attempt_that_closed_the_line(made):
 
 def test_the_outcome_is_told_by_what_comes_before_it():
     lessons, _ = rig.lessons(24, first=900, skill=0.56)
-    value = outcome.cross_fitted(lessons, OutcomeFit(steps=100), 0)
+    value = outcome.cross_fitted(lessons, OutcomeFit(steps=100), 0, np.full(24, True))
     assert [len(v) for v in value] == [len(x.at) for x in lessons]
     assert all(((v > 0) & (v < 1)).all() for v in value)
     late = [float(v[-3:].mean()) for v in value]
@@ -203,10 +204,35 @@ def test_the_outcome_is_told_by_what_comes_before_it():
 def test_where_orders_are_few_each_counts_once_however_long_it_took():
     lessons, _ = rig.lessons(8, first=1, skill=0.5)
     assert len({len(x.at) for x in lessons}) > 1
-    said = outcome.cross_fitted(lessons, OutcomeFit(), 0)
+    said = outcome.cross_fitted(lessons, OutcomeFit(), 0, np.full(8, True))
     for k in (0, 1):
         ended = [bool(x.success) for x in lessons[1 - k :: 2]]  # of the other fold
         assert np.unique(said[k]) == pytest.approx((sum(ended) + 1) / (len(ended) + 2))
+
+
+@pytest.mark.parametrize("credit", ["outcome", "pro"])
+def test_demonstrations_need_not_teach_what_decisions_are_worth(credit):
+    shown = [lesson(rig.demonstration(seed)[0]) for seed in range(6)]
+    failed = [
+        replace(x, success=False, happened=replace(x.happened, closed=x.happened.closed[:0]))
+        for x in shown
+    ]
+    own = rig.lessons(12, first=900, skill=0.56)[0]
+
+    def said(some, teach):
+        """What is said of the policy's own decisions, beside the demonstrations `some`."""
+        teaches = np.array([teach] * len(some) + [True] * len(own))
+        if credit == "outcome":
+            found = outcome.cross_fitted([*some, *own], OutcomeFit(members=2), 0, teaches)
+        else:
+            found = [s.closes for s in process.cross_fitted([*some, *own], QUICK, 0, teaches)[0]]
+        return np.concatenate(found[len(some) :])
+
+    assert not np.array_equal(said(shown, True), said(failed, True))
+    np.testing.assert_array_equal(said(shown, False), said(failed, False))
+    how = msgspec.structs.replace(HOW, worth=values.Worth(demonstrations=False))
+    with pytest.raises(ConfigError, match="found demonstrations alone"):
+        values.judge(shown, credit, how, 0)
 
 
 def test_a_network_whose_loss_is_no_number_is_refused():

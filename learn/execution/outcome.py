@@ -41,13 +41,17 @@ class OutcomeFit(Struct, frozen=True):
     weight_decay: float = 0.1
 
 
-def cross_fitted(lessons: Sequence[Lesson], how: OutcomeFit, seed: int) -> list[Singles]:
+def cross_fitted(
+    lessons: Sequence[Lesson], how: OutcomeFit, seed: int, teaches: NDArray[np.bool_]
+) -> list[Singles]:
     """The probability (D,) that the policy by itself ends the order well, at every decision of each
-    lesson, by networks that were taught the other fold (`by_itself`). Where that fold has too few
-    orders, or nothing but successes or failures, it is the share of those that ended well."""
+    lesson, by networks that were taught those lessons of the other fold that `teaches`
+    (`by_itself`). Where these are too few orders, or nothing but successes or failures, it is the
+    share of those that ended well."""
     x = np.concatenate([_inputs(lesson) for lesson in lessons])
     episode = episode_of(lessons)
     wanted = np.concatenate([by_itself(lesson) for lesson in lessons])
+    wanted[~teaches[episode]] = np.nan
     out = np.full(len(x), np.nan, np.float32)
     for k in range(FOLDS):
         mine = fold_of(len(lessons))[episode] == k

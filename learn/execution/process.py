@@ -93,17 +93,17 @@ def teach(lessons: Sequence[Lesson], how: ProcessFit, seed: int) -> Head:
 
 
 def cross_fitted(
-    lessons: Sequence[Lesson], how: ProcessFit, seed: int
+    lessons: Sequence[Lesson], how: ProcessFit, seed: int, teaches: NDArray[np.bool_]
 ) -> tuple[list[Signals], list[Head]]:
-    """The signals of each lesson by a head that was taught by the other fold, and the heads by the
-    fold that they were not taught. The flags are calibrated on what the heads say of lessons that
-    they have not seen (Platt 1999)."""
+    """The signals of each lesson by a head that was taught by those of the other fold that
+    `teaches`, and the heads by the fold that they were not taught. The flags are calibrated on what
+    the heads say of such lessons that they have not seen (Platt 1999)."""
     fold = fold_of(len(lessons))
     heads = [
-        teach([x for x, f in zip(lessons, fold, strict=True) if f != k], how, seed * FOLDS + k)
+        teach([lessons[i] for i in np.flatnonzero((fold != k) & teaches)], how, seed * FOLDS + k)
         for k in range(FOLDS)
     ]
-    slope, shift = calibration(lessons, heads, how.risk_s)
+    slope, shift = calibration(lessons, heads, how.risk_s, teaches)
     heads = [Head(h.net, slope, shift) for h in heads]
     return held_out(lessons, heads), heads
 
@@ -119,12 +119,14 @@ def held_out(lessons: Sequence[Lesson], heads: Sequence[Head]) -> list[Signals]:
 
 
 def calibration(
-    lessons: Sequence[Lesson], heads: Sequence[Head], risk_s: float
+    lessons: Sequence[Lesson], heads: Sequence[Head], risk_s: float, used: NDArray[np.bool_]
 ) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-    """Slope and shift of the flags' logits, by lessons that the `heads` of the folds did not see. A
-    flag of which one class is missing keeps its logits. `risk_s` as in `ProcessFit`."""
-    raw = held_out(lessons, [Head(h.net) for h in heads])
-    wanted = [targets(x, risk_s) for x in lessons]
+    """Slope and shift of the flags' logits, by those of the lessons that are `used`, each by the
+    head of `heads` that did not see it. A flag of which one class is missing keeps its logits.
+    `risk_s` as in `ProcessFit`."""
+    every = held_out(lessons, [Head(h.net) for h in heads])
+    raw = [every[i] for i in np.flatnonzero(used)]
+    wanted = [targets(lessons[i], risk_s) for i in np.flatnonzero(used)]
     slope, shift = [], []
     for name in FLAGS:
         p = np.concatenate([getattr(s, name) for s in raw]).astype(np.float64)

@@ -38,13 +38,16 @@ CLOCK_SHARE = 0.55  # of the time limit, up to which the clock pays
 
 class Worth(Struct, frozen=True):
     """How gains are made. `horizon_s` [s] of decisions; `risk` and `unstable` are lambda and mu [s]
-    of loss a second; `fail` and `line` scale Cf and Cr, see `costs`."""
+    of loss a second; `fail` and `line` scale Cf and Cr, see `costs`. `demonstrations`: whether PRO
+    and the outcome are taught by demonstrations too. They end well, and the policy did not drive:
+    what looks like one may seem to end well."""
 
     horizon_s: float = 3.0
     risk: float = 0.17
     unstable: float = 0.17
     fail: float = 1.2
     line: float = 1.0
+    demonstrations: bool = True
 
 
 @dataclass(frozen=True)
@@ -86,12 +89,20 @@ def judge(lessons: Sequence[Lesson], credit: Credit, how: How, seed: int) -> Jud
             f"found {len(lessons)}: collect more"
         )
     worth = how.worth
+    teaches = np.array([worth.demonstrations or not x.demonstration for x in lessons])
+    taught = [int(teaches[process.fold_of(len(lessons)) == k].sum()) for k in range(process.FOLDS)]
+    if credit in ("pro", "shuffled", "outcome") and min(taught) < 2:
+        raise ConfigError(
+            "wanted at least 2 rollouts of the policy in each fold, found demonstrations alone: "
+            "collect more, or leave out `worth.demonstrations = false`"
+        )
     heads: list[Head] = []
     if credit in ("pro", "shuffled"):
-        signals, heads = process.cross_fitted(lessons, how.process, seed)
+        signals, heads = process.cross_fitted(lessons, how.process, seed, teaches)
         made = with_signals(lessons, signals, worth)
     elif credit == "outcome":
-        made = with_outcome(lessons, outcome.cross_fitted(lessons, how.outcome, seed), worth)
+        value = outcome.cross_fitted(lessons, how.outcome, seed, teaches)
+        made = with_outcome(lessons, value, worth)
     elif credit == "attempts":
         made = [attempts(x) for x in lessons]
     else:
