@@ -99,7 +99,7 @@ def measure(effort: float = 1.0) -> Findings:
         found, features_s = timed(lambda: [parts.features(r, STUDY_HZ) for r in made])
         np.savez_compressed(
             root / "features.npz",
-            **{f"{i}": x.astype(np.float16) for i, (x, _) in enumerate(found)},
+            **{f"{i}": x.astype(np.float16) for i, (x, _, _) in enumerate(found)},
         )
         sizes["features at 25 Hz in half precision"] = (
             root / "features.npz"

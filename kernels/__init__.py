@@ -77,6 +77,25 @@ def batch(
     return chosen(rows, scale, rate_hz, every)
 
 
+def at_steps(
+    rows: NDArray[Any], scale: Scale, rate_hz: float, every: int
+) -> tuple[FLOATS, FLOATS, NDArray[np.int64]]:
+    """Features (m, 209) and masks (m, 29) of a recording of n rows as the control loop has them,
+    which runs a head at the first tick and at every `every`-th one from there on; and the index
+    (m,) of the row of each step. Raises Missing, ConfigError."""
+    at = np.arange(0, len(rows), every)
+    if every == 1:
+        return *batch(rows, scale, rate_hz), at
+    stream = feature_stream("auto", scale, rows["q"].shape[1], rate_hz)
+    features = np.empty((len(at), spec.N_FEATURES), np.float32)
+    mask = np.empty((len(at), spec.N_MASKS), np.float32)
+    for i, row in enumerate(rows):
+        stream.push(row)
+        if i % every == 0:
+            stream.features(features[i // every], mask[i // every])
+    return features, mask, at
+
+
 def features_batch(
     windows: NDArray[Any],
     scale: Scale,
@@ -104,6 +123,7 @@ def features_batch(
 
 __all__ = [
     "FeatureStream",
+    "at_steps",
     "batch",
     "feature_stream",
     "features_batch",

@@ -45,18 +45,23 @@ def test_targets_say_what_came_afterwards(made):
         patience = x.limit_s / x.happened.lines
         for i in (0, len(x.t) // 3, len(x.t) - 1):
             later = closed[closed > x.t[i]]
-            if len(later) and later[0] - x.t[i] <= patience:
+            over = len(closed) == x.happened.lines and not len(later)
+            soon = len(later) > 0 and later[0] - x.t[i] <= patience
+            if over or x.t[i] + patience > x.limit_s:
+                assert np.isnan(y.closes[i])
+            else:
+                assert y.closes[i] == soon
+            if y.closes[i] == 1.0:
                 assert y.to_close[i] == pytest.approx(later[0] - x.t[i], abs=1e-3)
-                assert y.closes[i] == 1.0
             else:
                 assert np.isnan(y.to_close[i])
-                over = len(closed) == x.happened.lines and not len(later)
-                unseen = not x.success and not len(later) and x.t[i] + patience > x.end_s
-                assert np.isnan(y.closes[i]) if over or unseen else y.closes[i] == 0.0
-            failures = x.happened.failures - x.t[i]
-            assert y.risk[i] == ((failures >= 0) & (failures <= RISK_S)).any()
-            retries = x.happened.retries - x.t[i]
-            assert y.unstable[i] == ((retries >= 0) & (retries <= UNSTABLE_S)).any()
+            for said, events, within_s in (
+                (y.risk[i], x.happened.failures, RISK_S),
+                (y.unstable[i], x.happened.retries, UNSTABLE_S),
+            ):
+                comes = ((events >= x.t[i]) & (events - x.t[i] <= within_s)).any()
+                cut = not x.success and x.t[i] + within_s > x.end_s
+                assert np.isnan(said) if cut and not comes else said == comes
 
 
 def test_risk_looks_as_far_ahead_as_it_is_asked_to(made):
@@ -65,8 +70,10 @@ def test_risk_looks_as_far_ahead_as_it_is_asked_to(made):
         left = np.append(x.happened.failures, np.inf)[
             np.searchsorted(x.happened.failures, x.t, side="left")
         ]
-        np.testing.assert_array_equal(far.risk, left - x.t <= 3.0)
-        assert (near.risk <= far.risk).all()
+        known = np.isfinite(far.risk)
+        np.testing.assert_array_equal(far.risk[known], (left - x.t <= 3.0)[known])
+        assert (known | (x.t + 3.0 > x.end_s)).all()
+        assert (near.risk[known] <= far.risk[known]).all()
         for name in ("to_close", "closes", "unstable"):
             np.testing.assert_array_equal(getattr(near, name), getattr(far, name))
     assert any((targets(x, 3.0).risk > targets(x).risk).any() for x in made[0])
@@ -74,25 +81,50 @@ def test_risk_looks_as_far_ahead_as_it_is_asked_to(made):
 
 def test_decisions_are_judged_by_nothing_that_comes_after_them(made):
     for x in made[0]:
-        known = x.step > 0  # before the first step of the head there is nothing else
-        assert (x.t[x.step][known] <= x.at[known] + 1e-9).all()
-        assert (x.at[known] - x.t[x.step][known] < 1 / rig.PRO_HZ).all()
+        assert (x.t[x.step] <= x.at + 1e-9).all()
+        assert (x.at - x.t[x.step] < 1 / rig.PRO_HZ).all()
+        assert x.t[0] == 0.0  # as in the loop, which runs the head at its first tick
 
 
 def test_an_episode_that_is_cut_teaches_nothing_about_what_would_have_come(made):
     x = next(x for x in made[0] if len(x.happened.closed) == 2)
     cut = replace(x, end="interrupted", happened=replace(x.happened, closed=x.happened.closed[:1]))
     patience = cut.limit_s / cut.happened.lines
-    for end in ("interrupted", "time limit"):
+    after = cut.t > cut.happened.closed[0]
+    before = ~after & (cut.happened.closed[0] - cut.t <= patience)
+    for end, until in (("interrupted", cut.end_s), ("time limit", cut.limit_s)):
         y = targets(replace(cut, end=end, success=None))
-        after = cut.t > cut.happened.closed[0]
-        seen = cut.t + patience <= cut.end_s
-        assert np.isnan(y.closes[after & ~seen]).all()
+        seen = cut.t + patience <= until
+        # What was closed late is not known either: else only what was closed would be.
+        assert np.isnan(y.closes[~seen]).all()
         assert (y.closes[after & seen] == 0.0).all()
-        before = ~after & (cut.happened.closed[0] - cut.t <= patience)
-        assert (y.closes[before] == 1.0).all()
+        assert (y.closes[before & seen] == 1.0).all()
+        assert np.isnan(y.risk[-1])
     fault = targets(replace(cut, end="fault", success=False))
-    assert (fault.closes[cut.t > cut.happened.closed[0]] == 0.0).all()
+    seen = cut.t + patience <= cut.limit_s
+    assert (after & seen).any()
+    assert (fault.closes[after & seen] == 0.0).all()
+    assert fault.risk[-1] == 0.0
+
+
+def test_of_an_order_of_one_line_what_was_closed_is_known():
+    (x,) = rig.lessons(1, skill=0.9)[0]
+    one = replace(x, happened=replace(x.happened, lines=1, closed=x.happened.closed[:1]))
+    y = targets(one)
+    assert (y.closes[one.t < one.happened.closed[0]] == 1.0).all()
+
+
+def test_what_comes_after_somebody_took_over_is_no_event_of_the_policy(made):
+    x = next(x for x in made[0] if len(x.happened.failures) and x.happened.failures[0] > 1.0)
+    failure = float(x.happened.failures[0])
+    source = np.where(x.at >= failure - 0.5, ORACLE, x.source).astype(np.int8)
+    y, taken = targets(replace(x, source=source)), x.at[source == ORACLE][0]
+    averted = (x.t > taken - RISK_S + 0.05) & (x.t < taken)
+    assert (targets(x).risk[averted & (failure - x.t <= RISK_S)] == 1.0).all()
+    assert averted.any()
+    assert np.isnan(y.risk[averted]).all()
+    assert np.isnan(y.risk[x.t >= taken]).all()
+    assert np.isnan(y.unstable[x.t >= taken]).all()
 
 
 def test_what_somebody_who_took_over_has_achieved_is_no_merit_of_the_policy(made):
@@ -107,7 +139,7 @@ def test_what_somebody_who_took_over_has_achieved_is_no_merit_of_the_policy(made
     y, before = targets(x), targets(plain)
     mine = x.t < first
     assert np.array_equal(y.closes[mine], before.closes[mine], equal_nan=True)
-    rescued = (x.t >= first) & (x.t < taken)
+    rescued = (x.t >= first) & (x.t < taken) & np.isfinite(before.closes)
     assert rescued.any()
     assert (y.closes[rescued] == 0.0).all()
     assert np.isnan(y.to_close[rescued]).all()

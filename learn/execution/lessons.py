@@ -43,8 +43,8 @@ class Lesson:
 
     `success` is the station's outcome, None where there is none; `limit_s` [s] the time limit of
     the order. `step` (D,) is the newest step at each decision, so a decision is judged by nothing
-    that came after it; only before the first step of all it is that one. `sha256` is that of the
-    recording, by which a copy of it is known; "" for an episode that was run to be learned from.
+    that came after it. `sha256` is that of the recording, by which a copy of it is known; "" for an
+    episode that was run to be learned from.
     """
 
     name: str
@@ -160,11 +160,10 @@ def watched(rollout: Rollout) -> Lesson:
             f"{where}: wanted at least one step of the head, {every} ticks, found {len(rows)}: "
             "leave the recording out"
         )
-    features, mask = kernels.batch(rows, scale, hz, every)
-    ends = (np.arange(len(features)) + 1) * every - 1
+    features, mask, now = kernels.at_steps(rows, scale, hz, every)
     first = int(rows["t_ns"][0])
-    t = (rows["t_ns"][ends] - first) / NS
-    norm = np.linalg.norm(rows["wrench"][ends, :3], axis=1)
+    t = (rows["t_ns"][now] - first) / NS
+    norm = np.linalg.norm(rows["wrench"][now, :3], axis=1)
     at = (made.t_ns - first) / NS
     end_s = float(rows["t_ns"][-1] - first) / NS
     step = np.maximum(0, np.searchsorted(t, at + 1e-9, side="right") - 1)
@@ -177,8 +176,8 @@ def watched(rollout: Rollout) -> Lesson:
         t=t,
         features=features,
         mask=mask,
-        recovering=rows["recovery"][ends] > 0.5,
-        force=np.where(np.isfinite(norm), norm, rows["force_norm"][ends]).astype(np.float32),
+        recovering=rows["recovery"][now] > 0.5,
+        force=np.where(np.isfinite(norm), norm, rows["force_norm"][now]).astype(np.float32),
         peak_force=rollout.result.peak_force,
         at=at,
         step=step.astype(np.int64),

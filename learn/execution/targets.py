@@ -1,16 +1,19 @@
 """What PRO learns to tell at each step of its head, from what happened afterwards.
 
 - `closes`: whether the station closes the line that is due within the time that the limit leaves
-  for a line, whatever the clock of the order says: not known where the limit ends the order before.
-  A line that somebody closes who took over is one that the policy does not close: else robots that
-  are stuck would seem to do well, because they are helped;
+  for a line, whatever the clock of the order says. Where the limit could end the order before that
+  time is over (or an interruption did), it is not known, even where the line was closed: else all
+  that is left to learn from late in orders would be lines that were closed. An order of one line
+  has no more time than that for it, so there a line that was closed is known. A line that somebody
+  closes who took over is one that the policy does not close: else robots that are stuck would seem
+  to do well, because they are helped;
 - `to_close`: the time [s] until then, known where it does;
 - `risk`: whether a failure event of the telemetry comes within RISK_S, or another time that is
   asked for;
 - `unstable`: whether a retry or a recovery comes, or goes on, within UNSTABLE_S.
 
-NaN: not known. After an interruption, and while somebody else drives, nobody knows what would have
-come.
+NaN: not known. Before an interruption and before somebody takes over, nobody knows what would have
+come; what somebody does who has taken over is not what the policy does.
 """
 
 from __future__ import annotations
@@ -18,7 +21,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from headway.edge.control.result import INTERRUPTED
 from headway.learn.execution.lessons import Floats, Lesson, Singles
@@ -48,24 +50,34 @@ def targets(lesson: Lesson, risk_s: float = RISK_S) -> Targets:
     taken = _next(t, lesson.takeovers)
     comes &= following < taken
     soon = comes & (following - t <= patience_s)
-    cut = lesson.end in CUT and not lesson.success
-    known = comes | np.isfinite(taken) | (t + patience_s <= lesson.end_s) | (not cut)
+    if lesson.happened.lines > 1:
+        until_s = lesson.end_s if lesson.end == INTERRUPTED else lesson.limit_s
+        known = t + patience_s <= until_s
+    else:
+        cut = lesson.end in CUT and not lesson.success
+        known = comes | np.isfinite(taken) | (t + patience_s <= lesson.end_s) | (not cut)
     known &= ~lesson.helped_at(t)
     known &= done < lesson.happened.lines  # afterwards the arm retreats, no line is due any more
-    unstable = _within(t, lesson.happened.retries, UNSTABLE_S)
-    unstable |= _within(t, t[lesson.recovering], UNSTABLE_S)
+    happened = lesson.happened
+    unstable = np.sort(np.concatenate([happened.retries, t[lesson.recovering]]))
     return Targets(
         to_close=np.where(soon & known, following - t, np.nan).astype(np.float32),
         closes=np.where(known, soon, np.nan).astype(np.float32),
-        risk=_within(t, lesson.happened.failures, risk_s).astype(np.float32),
-        unstable=unstable.astype(np.float32),
+        risk=_comes(lesson, happened.failures, risk_s, taken),
+        unstable=_comes(lesson, unstable, UNSTABLE_S, taken),
     )
 
 
-def _within(t: Floats, events: Floats, horizon_s: float) -> NDArray[np.bool_]:
-    """Which of the times `t` (n,) [s] have one of `events` (m,), in order, at most `horizon_s` [s]
-    after them."""
-    return _next(t, events) - t <= horizon_s
+def _comes(lesson: Lesson, events: Floats, within_s: float, taken: Floats) -> Singles:
+    """1 at the steps (n,) at which one of `events` (m,), in order, comes within `within_s` [s] of
+    the policy, 0 where it does not. NaN: somebody else drives, or takes over (`taken` (n,) [s]) or
+    the order is cut off before either is known."""
+    t = lesson.t
+    following = _next(t, events)
+    comes = (following - t <= within_s) & (following < taken)
+    end_s = lesson.end_s if lesson.end in CUT and not lesson.success else np.inf
+    known = comes | (t + within_s <= np.minimum(taken, end_s))
+    return np.where(known & ~lesson.helped_at(t), comes, np.nan).astype(np.float32)
 
 
 def _next(t: Floats, events: Floats) -> Floats:

@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 
 from headway import bundle as bundles
 from headway.bundle import Bundle
+from headway.clock import NS
 from headway.edge.control.settings import Settings
 from headway.errors import BundleError
-from headway.kernels import batch
+from headway.kernels import at_steps
 from headway.kernels.telemetry import Scale
 from headway.learn import rollout as rollouts
 from headway.learn.files import write_bytes
@@ -76,23 +77,24 @@ def label(bundle: Bundle, made: Sequence[Rollout]) -> list[heads.Signals]:
     return heads.signals(bundle, [_unlabelled(r, info.rate_hz) for r in made])
 
 
-def features(made: Rollout, hz: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """PRO's features (steps, N_FEATURES) and masks (steps, N_MASKS) along `made`, at `hz` [Hz]."""
+def features(
+    made: Rollout, hz: float
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
+    """PRO's features (steps, N_FEATURES) and masks (steps, N_MASKS) along `made`, at `hz` [Hz], and
+    the row (steps,) of each step."""
     tick_hz = float(made.facts["hz"])
     scale = Scale.from_json(made.facts.get("scale"), f"seed {made.seed}")
-    return batch(made.rows, scale, tick_hz, max(1, round(tick_hz / hz)))
+    return at_steps(made.rows, scale, tick_hz, max(1, round(tick_hz / hz)))
 
 
 def _unlabelled(made: Rollout, hz: float) -> Example:
-    x, mask = features(made, hz)
-    n = len(x)
-    every = len(made.rows) // n
-    seconds = (made.rows["t_ns"][every - 1 :: every][:n] - made.rows["t_ns"][0]) / 1e9
-    nothing = np.full(n, np.nan, np.float32)
+    x, mask, at = features(made, hz)
+    seconds = (made.rows["t_ns"][at] - made.rows["t_ns"][0]) / NS
+    nothing = np.full(len(at), np.nan, np.float32)
     return Example(
         name=str(made.seed),
         session="",
-        hz=float(made.facts["hz"]) / every,
+        hz=float(made.facts["hz"]) / max(1, round(float(made.facts["hz"]) / hz)),
         t=seconds,
         features=x,
         mask=mask,

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from headway import kernels
 from headway.clock import NS
 from headway.edge.control.events import RETRIES, Event, EventKind
 from headway.edge.guard.reasons import Reason
 from headway.errors import RecordingError
-from headway.kernels import feature_stream
 from headway.kernels.telemetry import Scale, of_recording
 from headway.learn.pro.examples import ticks_per_step
 from headway.mcaplog import Recording, open_recording
@@ -65,16 +65,7 @@ def features_of(
     rows = telemetry_of(recording, tasks)
     hz = float(recording.metadata["hz"])
     scale = Scale.from_json(recording.metadata.get("scale"), str(recording.path))
-    stream = feature_stream("auto", scale, rows["q"].shape[1], hz)
-    at = np.arange(0, len(rows), every)
-    features, masks = [], []
-    for i, row in enumerate(rows):
-        stream.push(row)
-        if i % every == 0:
-            f, m = stream.features()
-            features.append(f.copy())
-            masks.append(m.copy())
-    return np.array(features), np.array(masks), at
+    return kernels.at_steps(rows, scale, hz, every)
 
 
 def sequence(
