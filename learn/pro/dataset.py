@@ -81,10 +81,9 @@ class Log:
         """The labelled steps; `rows` (n,) replace the ticks that the features are computed from."""
         rows = self.rows() if rows is None else rows
         data = self.telemetry
-        features, mask = kernels.batch(rows, data.scale, data.hz, self.every)
+        features, mask, at = kernels.at_steps(rows, data.scale, data.hz, self.every)
         features[:, ~carried(data.rates, data.hz, data.own_hz)] = 0.0
         mask[:, spec.N_GROUPS :] = rate_bits(data.hz, data.own_hz)
-        at = (np.arange(len(features)) + 1) * self.every - 1
         t = at / data.hz
         norm = np.linalg.norm(rows["wrench"][at, :3], axis=1)
         force = np.where(np.isfinite(norm), norm, rows["force_norm"][at])
