@@ -90,8 +90,8 @@ class Scripted(ABC):
         self._push: tuple[int, Vec] = (0, np.zeros(3))
         self.rising = False  # it goes up after a failed attempt
         self.look()
-        self.bad_look = self.disturb > 0 and self.rng.random() < 0.25
-        if self.bad_look:
+        if self.disturb > 0 and self.rng.random() < 0.25:
+            self.bad_look = True
             self.noise[:2] = self.wrong_look()
 
     def take_over(self, recovering: bool) -> None:
@@ -101,7 +101,8 @@ class Scripted(ABC):
         self.rising = recovering
 
     def look(self) -> None:
-        """Draw new errors of perception, as an ordinary detector has them."""
+        """Draw new errors of perception, as an ordinary detector has them: a wrong look is over."""
+        self.bad_look = False
         self.noise: Vec = self.rng.normal(0.0, self.sight)
         self.yaw_noise = float(self.rng.normal(0.0, self.yaw_sight))
 
