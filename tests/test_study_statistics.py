@@ -261,3 +261,17 @@ class TestSummary:
 
 def _by_seed(workflow, name):
     return next(a.by_seed for a in workflow.arms if a.name == name)
+
+
+class TestGain:
+    def test_it_is_beside_the_clone_on_the_orders_that_both_had(self):
+        orders = [order(s, s < 4, r=0) for s in range(8)]
+        orders += [order(s, s < 5, r=1) for s in range(4)]  # the clone did all of these
+        orders += [order(s, s < 8, r=2) for s in range(20)]
+        found = UnitResult((), tuple(orders))
+        assert measures.gain(found, (1,)) == 0.0
+        assert measures.gain(found, (2,)) == 0.5
+        assert measures.gain(found, (1, 2)) == 0.25
+
+    def test_without_orders_in_common_there_is_none(self):
+        assert np.isnan(measures.gain(unit_of([0.5]), (1,)))

@@ -1,5 +1,6 @@
 """Rollouts as learning takes them: features in steps of PRO's head, decisions of the policy, and
-what the controller and the station said about them. Nothing here comes from a simulator."""
+what the controller and the station said about them. Of a simulated cell nothing else is known here;
+its station's audit of a whole order, `success`, never errs, as a careful person's would not."""
 
 from __future__ import annotations
 

@@ -129,6 +129,17 @@ def operator_seconds(result: UnitResult) -> dict[int, float]:
     return {r: float(total) for r, total in enumerate(sums)}
 
 
+def gain(result: UnitResult, rounds: Sequence[int]) -> float:
+    """Success on the main suite less that of the clone which the unit began with, on the orders
+    that both were tested on, as the mean over `rounds`; NaN where they share none."""
+    before = {o.seed: o.success for o in _tested(result, MAIN, 0)}
+    found = []
+    for r in rounds:
+        apart = [o.success - before[o.seed] for o in _tested(result, MAIN, r) if o.seed in before]
+        found.append(float(np.mean(apart)) if apart else float("nan"))
+    return float(np.mean(found))
+
+
 class Reached(NamedTuple):
     """The robot time after which a level was held [min]. `censored`: it was not, within `minutes`,
     so the true time is that or more."""

@@ -143,8 +143,12 @@ def _rounds(workflow: Workflow) -> Iterator[str]:
     """Success after each round, and the time of an operator until then."""
     tested = sorted({point.round for arm in workflow.arms for point in arm.curve})
     yield from _table(
-        ("success and operator s until then", *(f"round {r}" if r else "clone" for r in tested)),
-        ([arm.name, *_points(arm, tested)] for arm in workflow.arms),
+        (
+            "success, operator s until then",
+            *(f"round {r}" if r else "clone" for r in tested),
+            "rounds less clone",
+        ),
+        ([arm.name, *_points(arm, tested), _estimate(arm.gain, "+.3f")] for arm in workflow.arms),
     )
 
 
@@ -269,9 +273,16 @@ def _meanings(summary: Summary) -> Iterator[str]:
     yield (
         "- operator s: time in which an operator would drive, all rounds: all robot time of an arm "
         "that is taught by fresh demonstrations, the corrections of the others. The demonstrations "
-        "that all arms begin with are not in it. A script drives here, no person."
+        "that all arms begin with are not in it, nor is the time in which who takes over watches "
+        "the robot until then. A script drives here, no person."
     )
-    yield "- rounds kept: share of the rounds whose policy the gate accepted."
+    yield (
+        "- rounds less clone: success, mean of rounds, less that of the clone that the unit began "
+        "with, on the orders that both were tested on (the clone had fewer). Where its interval "
+        "holds 0, nothing says that the arm has learned anything, and how it stands beside another "
+        "says little. Not registered; added on 1 December 2026."
+    )
+    yield "- rounds kept: share of the rounds whose policy the gate accepted; it is off by default."
     yield (
         "- intervals: 95 %, from draws of seeds and then of test orders with replacement, the same "
         "for all arms, scaled to the width of a t interval for "

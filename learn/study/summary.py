@@ -42,6 +42,7 @@ class Arm:
     minutes: Estimate  # the mean of these, where censored ones count up to the end
     operator_s: Estimate
     curve: tuple[Point, ...]  # after the rounds that were tested
+    gain: Estimate  # mean over the primary rounds less the clone, on the same orders
     by_seed: tuple[float, ...]  # the primary measure
     accepted: float  # share of the rounds whose policy the gate kept
 
@@ -191,6 +192,9 @@ def _arm(
         minutes=_seeds_only(plan, measures.restricted(times)),
         operator_s=_seeds_only(plan, _operator(found)),
         curve=curve,
+        gain=_seeds_only(
+            plan, np.array([measures.gain(f, plan.measured.primary_rounds) for f in found])
+        ),
         by_seed=tuple(drawn[name, PRIMARY.name][0]) if seeds else (),
         accepted=float(np.mean(kept)) if kept else float("nan"),
     )
