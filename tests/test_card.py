@@ -236,7 +236,7 @@ def test_each_episode_is_listed_with_its_alarm(best, examples):
     assert [e.name for e in best.episodes] == [e.name for e in examples]
     assert {e.alarm for e in best.episodes[::2]} == {"none"}
     failed = best.episodes[1]
-    assert (failed.kind, failed.alarm, failed.success) == ("slip", "caught", False)
+    assert (failed.kind, failed.alarm, failed.success) == ("slip", "caught before", False)
     assert failed.failure_t == examples[1].failures[0].t
     assert -0.25 <= failed.delay <= -0.15
 

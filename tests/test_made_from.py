@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +19,18 @@ from headway.bundle import Pro
 from headway.clock import VirtualClock
 from headway.edge.control import fits
 from headway.edge.control.build import Built
+from headway.edge.control.events import EventKind
 from headway.edge.control.loop import Loop
 from headway.edge.control.settings import Settings
 from headway.edge.control.station import Station
 from headway.edge.engines.engine import open_bundle
-from headway.edge.pro.made_from import Given, Watch, check, groups_of
+from headway.edge.pro.made_from import Gaps, Given, Watch, check, groups_of
 from headway.edge.pro.operator import ProOperator
-from headway.errors import BundleError, SpecMismatch
+from headway.errors import BundleError, SpecMismatch, Stale
 from headway.kernels import spec, telemetry
 from headway.kernels.telemetry import Scale
+from headway.mcaplog import open_recording
+from headway.tools.recorded import events_of
 
 BAXTER: dict[str, Any] = {
     "robot": "Baxter", "tick_hz": [20.0, 20.0], "groups": ["force_norm", "torque_norm", "touch"],
@@ -144,6 +148,31 @@ def test_a_group_that_never_comes_is_refused_after_a_second() -> None:
     watch.step(np.ones(spec.N_MASKS, np.float32), 2)  # once is enough: later it may fail
     assert watch.done
     watch.step(none, 200)
+    watch.begin()  # each episode wants it anew
+    assert not watch.done
+    with pytest.raises(SpecMismatch, match="without vacuum"):
+        watch.step(none, 100)
+
+
+def test_a_group_that_is_lost_for_a_second_is_found_once_a_loss() -> None:
+    gaps = Gaps(100.0)
+    gaps.want(("q", "vacuum"))
+    gaps.want(("tau",))
+    have = np.ones(spec.N_MASKS, np.float32)
+    none = np.array([m == "q" for m in spec.MASKS], np.float32)
+
+    def found(first: int, last: int, mask: np.ndarray) -> list[tuple[int, tuple[str, ...]]]:
+        said = [(tick, gaps.step(mask, tick)) for tick in range(first, last, 2)]
+        return [(tick, groups) for tick, groups in said if groups]
+
+    assert found(0, 100, have) == []
+    assert found(100, 190, none) == []  # back before its second is over
+    assert found(190, 200, have) == []
+    assert found(200, 900, none) == [(300, ("tau", "vacuum"))]
+    assert found(900, 902, have) == []
+    assert found(902, 1100, none) == [(1002, ("tau", "vacuum"))]  # another loss
+    gaps.begin()
+    assert found(0, 100, none) == []
 
 
 def test_an_operator_watches_its_own_rows(tmp_path: Path) -> None:
@@ -158,6 +187,30 @@ def test_an_operator_watches_its_own_rows(tmp_path: Path) -> None:
     for tick in range(100):
         pro.step(rows[0], tick)
     with pytest.raises(SpecMismatch, match="without tau: train a head on this robot's recordings"):
+        pro.step(rows[0], 100)
+
+
+def test_an_operator_watches_every_episode_anew(tmp_path: Path) -> None:
+    path = altered(make_head(tmp_path / "head").path, groups=["q", "tau"])
+    one, loaded = np.ones(2), bundle.load(path)
+    pro = ProOperator(
+        loaded, open_bundle(loaded), Scale(-one, one, one, one), 2, hz=100.0, head_hz=50.0
+    )
+    rows = telemetry.empty(2, 1)
+    rows["q"] = 0.1
+    rows["tau_ext"] = 1.0
+    lost = []
+    for tick in range(400):
+        if tick == 150:
+            rows["tau_ext"] = np.nan
+        pro.step(rows[0], tick)
+        lost += [(tick, group) for group in pro.lost]
+    assert lost == [(250, "tau")]
+    pro.reset()
+    assert pro.lost == ()
+    for tick in range(100):
+        pro.step(rows[0], tick)
+    with pytest.raises(SpecMismatch, match="without tau"):
         pro.step(rows[0], 100)
 
 
@@ -217,6 +270,44 @@ def test_the_arm_is_stopped_when_a_group_does_not_come(tmp_path: Path) -> None:
         rig.run(tmp_path / "a.mcap")
     assert len(rig.sent) == hz
     assert rig.calls[-1] == "stop"
+
+
+def lost_in(tmp_path: Path, device: str, method: str, replacement: Any) -> list[Any]:
+    """The events of a warning, after `replacement` of the `method` of `device` from 0.3 s on, of a
+    run without a policy whose head wants the jaws' width."""
+    groups = ["q", "width"]
+    made = bundle.load(altered(make_pro(tmp_path / "pro"), robot="ur5e", groups=groups))
+    rig = Rig(null_table(task={"kind": "open_ended", "limit_s": 2.0}), None)
+    station = rig.station
+    pro = ProOperator(
+        made, open_bundle(made), station.scale, station.joints, hz=rig.loop.cfg.hz, head_hz=50.0,
+        given=fits.given(station, "x", ()),
+    )  # fmt: skip
+    rig.loop = Loop(station, None, pro)
+    rig.after(0.3, getattr(station, device).source, method, replacement)
+    path = tmp_path / "a.mcap"
+    assert rig.run(path).end == "time limit"
+    return [e for e in events_of(open_recording(path)) if e.level == "warning"]
+
+
+def test_a_group_that_is_lost_within_an_episode_is_told_once(tmp_path: Path) -> None:
+    def without_width(usual: Any) -> Any:
+        return lambda: msgspec.structs.replace(usual(), width=math.nan)
+
+    (event,) = lost_in(tmp_path, "gripper", "sample", without_width)
+    assert (event.kind, event.subject) == (EventKind.SENSOR, "PRO width")
+    assert event.text.startswith("PRO has had no width for 1 s")
+
+
+def test_a_sensor_that_falls_silent_is_told_once_and_not_by_pro_again(tmp_path: Path) -> None:
+    def silent(_: Any) -> Any:
+        def read() -> Any:
+            raise Stale("no reply")
+
+        return read
+
+    (event,) = lost_in(tmp_path, "gripper", "read", silent)
+    assert (event.kind, event.subject) == (EventKind.SENSOR, "gripper")
 
 
 @pytest.mark.parametrize("inside", [True, False])

@@ -31,7 +31,7 @@ def made(n=99, **changes):
 class Pro:
     """Calm, and alarmed from WHEN to `until` [s]."""
 
-    updated, reward_now = False, 0.0
+    updated, reward_now, lost = False, 0.0, ()
     info = bundle.Pro(spec_hash="", rate_hz=50.0, hidden=1)
     record = np.zeros(1, pro_dtype())[0]
 

@@ -140,7 +140,8 @@ def test_an_alarm_begins_where_the_risk_first_rises_above_it(
         ({"robot": "Baxter"}, "the recordings of robot Baxter; .*a.npz has robot R2 at 200 Hz"),
         ({"task": "open"}, "doing open; .* doing press: calibrate the head"),
         ({"tick_hz": (20.0, 20.0)}, "at 20 Hz; .* at 200 Hz"),
-        ({"robot": "r2", "task": "press", "tick_hz": (200.0, 200.0), "groups": ("q", "touch")}, ""),
+        ({"robot": "r2", "task": "press", "tick_hz": (200.0, 200.0), "groups": ("q", "dq")}, ""),
+        ({"groups": ("q", "touch")}, "cannot tell, no touch: wanted touch, .*map channels.touch"),
     ],
 )
 def test_a_calibration_from_other_recordings_says_nothing_about_a_file(
@@ -175,6 +176,12 @@ def test_a_file_that_lacks_a_group_of_the_heads_training_says_so(
         n.startswith("check vacuum: masked in this file, known where head tiny was trained")
         for n in found.notes
     )
+    said = verdict(found, Threshold(0.99, "given"))
+    assert (said.threshold.risk, said.t, said.lacking) == (None, None, ("vacuum",))
+    key = "map channels.vacuum" if vacuum == "not mapped" else "no value in channels.vacuum can"
+    assert said.text.startswith("cannot tell, no vacuum: wanted vacuum, which the head knew")
+    assert key in said.text
+    assert "`headway run` refuses" in said.text
 
 
 def trained(path: Path, folds: bytes | None = None, **changes: Any) -> Head:

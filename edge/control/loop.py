@@ -12,6 +12,7 @@ from time import perf_counter_ns
 from typing import Protocol
 
 from headway.clock import NS, Rate, Tick
+from headway.edge.control import lost
 from headway.edge.control import settings as run_settings
 from headway.edge.control.episode import Episode, task_about
 from headway.edge.control.events import EventKind
@@ -221,6 +222,8 @@ class Loop:
                     pro.begin_line()
                 signals = pro.step(row.data, tick.index, tick.missed)
                 e.reward += pro.reward_now
+                if pro.lost:
+                    lost.tell(log, pro.lost, t_ns)
                 if pro.updated:
                     e.trace.add(elapsed, signals, e.force, task.retries)
             stamps[3] = now()

@@ -4,7 +4,8 @@ A head that learned from the logs of one robot says nothing about another: other
 rates of ticks make other features. What a bundle or a calibration says of its recordings (`robot`,
 `tick_hz`, `groups`) is therefore held to the run, and refused where it does not fit; what it leaves
 out is no statement. Which groups of telemetry a robot gives shows in part from its configuration
-(no gripper, no F/T sensor), and for the rest once it runs: see `Watch`.
+(no gripper, no F/T sensor), and for the rest once it runs: see `Watch`, and `Gaps` for a group that
+comes and is lost again.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from headway.kernels.telemetry import SOURCES
 
 RATE_TOLERANCE = 0.01  # rates of ticks that differ by less are the same rate
 PROVED_S = 1.0  # after so long a group that a robot has was known at least once
+LOST_S = 1.0  # a group that was lost for so long within an episode is told
 
 
 class MadeFrom(Protocol):
@@ -120,12 +122,19 @@ def _message(
 
 
 class Watch:
-    """Watches, from the first tick on, whether the groups come that something was made from. `step`
-    at each step of the head; `done` once all have come."""
+    """Watches, from the first tick of each episode on, whether the groups come that something was
+    made from. `begin` before an episode, `step` at each step of the head; `done` once all have come
+    in this episode."""
 
     def __init__(self, what: str, made: MadeFrom, given: Given, then: str) -> None:
         self._say = what, made, given, then
-        self._missing: NDArray[np.bool_] = np.isin(spec.MASKS, made.groups)
+        self._wanted: NDArray[np.bool_] = np.isin(spec.MASKS, made.groups)
+        self._missing = self._wanted.copy()
+        self.begin()
+
+    def begin(self) -> None:
+        """An episode begins: all groups have to come anew."""
+        self._missing[:] = self._wanted
         self.done = not self._missing.any()
 
     def step(self, mask: NDArray[Any], tick: int) -> None:
@@ -138,3 +147,39 @@ class Watch:
             lacking = [m for m, lacks in zip(spec.MASKS, self._missing, strict=True) if lacks]
             text = _message(what, made, given, then, "", lacking)
             raise SpecMismatch(f"{text} (none of it came within {PROVED_S:g} s)")
+
+
+class Gaps:
+    """Finds the groups that are wanted and have been lost for LOST_S within an episode, each once a
+    loss. Call `begin` before an episode and `step` at each step of the head. `hz`: of the ticks
+    [Hz]."""
+
+    def __init__(self, hz: float) -> None:
+        self._long = LOST_S * hz  # ticks
+        self._wanted = np.zeros(spec.N_MASKS, np.float32)
+        self._least = -0.5  # of the sum over the wanted bits of a mask that lacks none of them
+        self._since: dict[int, int] = {}  # place of a group that is missing -> its first such tick
+        self._found: set[int] = set()
+
+    def want(self, groups: Collection[str]) -> None:
+        """Watch these `groups` (mask bits) too."""
+        self._wanted[np.isin(spec.MASKS, list(groups))] = 1.0
+        self._least = float(self._wanted.sum()) - 0.5
+
+    def begin(self) -> None:
+        """An episode begins."""
+        self._since.clear()
+        self._found.clear()
+
+    def step(self, mask: NDArray[Any], tick: int) -> tuple[str, ...]:
+        """The groups that by the `mask` (N_MASKS,) of the tick with the index `tick` have now been
+        missing for LOST_S."""
+        if mask.dot(self._wanted) > self._least:  # the usual case, at a microsecond
+            self.begin()
+            return ()
+        lacking = np.flatnonzero(self._wanted * (mask < 0.5)).tolist()
+        self._since = {i: self._since.get(i, tick) for i in lacking}
+        self._found.intersection_update(lacking)
+        lost = [i for i in lacking if tick - self._since[i] >= self._long and i not in self._found]
+        self._found.update(lost)
+        return tuple(spec.MASKS[i] for i in lost)

@@ -6,7 +6,9 @@ stability), with Phi = -time-to-go [s]. lambda and mu are the bundle's `risk_wei
 `stability_weight`. The first two terms are potential-based shaping (Ng, Harada & Russell 1999):
 with gamma = 1 only a decrease of time-to-go earns a reward, so dawdling earns nothing. Where the
 head tells of the line of an order that is due, Phi begins anew with each line, SETTLED_S after it
-has become due.
+has become due. This reward is recorded and drawn. Policies are not trained by it: learning from
+execution has cross-fitted heads of the same kind and a potential of its own
+(`headway.learn.execution.values`).
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from headway.bundle import Bundle, Tensor
 from headway.config import suggest
 from headway.edge.engines.engine import Engine
 from headway.edge.pro import made_from, one_launch
-from headway.edge.pro.made_from import Given, MadeFrom, Watch
+from headway.edge.pro.made_from import Gaps, Given, MadeFrom, Watch
 from headway.edge.pro.one_launch import OneLaunch
 from headway.errors import SpecMismatch, refuse
 from headway.kernels import FeatureStream, cuda, feature_stream, spec
@@ -59,10 +61,13 @@ class ProOperator:
 
     `updated` is True on ticks on which the head ran. `record` then holds the row for the recording,
     and `reward_now` the reward of that step of the head; on other ticks `reward_now` is 0.
+    `lost` names the groups of telemetry that what the head was made from had, and that at this tick
+    have been missing for `made_from.LOST_S`; each is named once a loss.
 
     Raises SpecMismatch for a bundle that is no PRO head, or is made for other features, shapes,
     another robot or another rate; Missing or ConfigError for an implementation that cannot run
-    here. `step` raises SpecMismatch for a group of telemetry that does not come.
+    here. `step` raises SpecMismatch for a group of telemetry that does not come once within the
+    first second of an episode.
     """
 
     def __init__(
@@ -82,7 +87,8 @@ class ProOperator:
         refuse(misfits(bundle, self.given, head_hz))
         info = bundle.manifest.pro
         assert info is not None
-        self._watches: list[Watch] = []
+        self._watches: list[Watch] = []  # all of them; each begins anew with each episode
+        self._gaps = Gaps(hz)
         self.hold_to(_trained_on(bundle), info, TRAIN, watched=watched)
         self.info, self.engine = info, engine
         self._settling = round(SETTLED_S * head_hz)  # steps
@@ -116,12 +122,14 @@ class ProOperator:
         self, what: str, made: MadeFrom, then: str, *, task: str = "", watched: bool = True
     ) -> None:
         """Refuse to go on with what was `made` from other telemetry than this: at once what shows
-        already, and if it is `watched` from the first second of an episode what shows then.
+        already, and if it is `watched` from the first second of each episode what shows then.
         Arguments and errors as those of `made_from.check`."""
         made_from.check(what, made, self.given, then, task)
         watch = Watch(what, made, self.given, then)
         if watched and not watch.done:
             self._watches.append(watch)
+            self._watching = True
+            self._gaps.want(made.groups)
 
     def _keep(self) -> None:
         rows = np.zeros(1, pro_dtype())
@@ -130,8 +138,8 @@ class ProOperator:
         self._numbers = rows.view(np.uint8).data
 
     def reset(self) -> None:
-        """Begin an episode: the features, the state of the head and the reward start afresh, and
-        until the head has run, `step` returns neutral signals."""
+        """Begin an episode: the features, the state of the head and the reward start afresh, until
+        the head has run `step` returns neutral signals, and all groups have to come again."""
         self.stream.reset()
         self.stream.bind(self._features, self._mask)  # it writes where the head reads
         self._h[:] = 0.0
@@ -139,6 +147,11 @@ class ProOperator:
         self._unsettled = 0  # steps that are left until Phi begins anew
         self.updated = False
         self.reward_now = 0.0
+        self.lost: tuple[str, ...] = ()
+        for watch in self._watches:
+            watch.begin()
+        self._watching = bool(self._watches)  # whether a group has not come yet
+        self._gaps.begin()
         self.signals = Signals(0.0, 1.0, 0.5, 0.0, 0.0, 0.0)
 
     def begin_line(self) -> None:
@@ -153,13 +166,15 @@ class ProOperator:
         that tick was skipped at the next one; on the ticks in between, its last signals are
         returned."""
         self.updated = tick % self._every <= missed
-        self.reward_now = 0.0
+        self.reward_now, self.lost = 0.0, ()
         if not self.updated:
             self.stream.push(row)
             return self.signals
         self.stream.step(row)
-        if self._watches:
+        if self._watching:
             self._watch(tick)
+        if self._watches:
+            self.lost = self._gaps.step(self._mask, tick)
         if not self.one_launch:  # else the stream's step was the head's too
             self.engine.run()
             self._h[:] = self._h_out
@@ -174,7 +189,7 @@ class ProOperator:
     def _watch(self, tick: int) -> None:
         for watch in self._watches:
             watch.step(self._mask, tick)
-        self._watches = [watch for watch in self._watches if not watch.done]
+        self._watching = not all(watch.done for watch in self._watches)
 
     def _reward(self, stability: float, risk: float, time_to_go: float) -> float:
         phi = -time_to_go

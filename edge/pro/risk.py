@@ -1,12 +1,17 @@
 """What PRO's risk does to a motion: slower above one threshold, stopped above another.
 
-The thresholds are conformal. Of n successful episodes, each one's largest risk is taken, and of
-these the ceil((n + 1)(1 - alpha))-th smallest is the threshold: a further success of the same kind
-exceeds it with a probability of at most alpha (split conformal prediction: Vovk, Gammerman & Shafer
-2005; Angelopoulos & Bates 2023). That holds on average over calibrations, for the same robot, task,
+Of n successful episodes, each one's largest risk is taken, and of these the ceil((n + 1)(1 -
+alpha))-th smallest is the threshold. Where the head has not seen the n episodes, as those of
+`headway pro alarms BUNDLE --recordings FOLDER`, a further success of the same kind exceeds it with
+a probability of at most alpha (split conformal prediction: Vovk, Gammerman & Shafer 2005;
+Angelopoulos & Bates 2023). That holds on average over calibrations, for the same robot, task,
 policy and PRO, and for episodes that nobody slows down. It says nothing about how many failures are
-caught. Where runs are logged with their failures, the part of each run before its failure takes the
-place of the successes (`Calibration.of`).
+caught.
+
+The `risk.json` that training puts into a bundle is cross-validated: each episode's risk is that of
+a head which was taught the others, and of runs that are logged with their failures the part before
+the failure takes the place of the successes (`Calibration.of`). The head that runs was taught all
+of them, so the guarantee does not follow, and the shares are approximate.
 
     [risk]
     calibration = "../models/my_pro.risk.json"  # left out: the `risk.json` inside PRO's bundle
@@ -97,7 +102,8 @@ class Calibration(Struct, frozen=True, kw_only=True):
         return f"{len(self.peaks)} {self.of} of {self.episodes} episodes"
 
     def threshold(self, alpha: float) -> float:
-        """The conformal threshold at level `alpha`. Raises ConfigError for too few successes."""
+        """The threshold at level `alpha`, as the module says. Raises ConfigError for too few
+        successes."""
         index = conformal_index(len(self.peaks), alpha)
         if index is None:
             kind = "successful episodes" if self.of == "successes" else "runs with fault-free parts"

@@ -44,6 +44,7 @@ CALM_S = 2.0  # and so is what comes later after one, where the episode goes on
 RETRY_S = 2.0  # how long before a retry the episode counts as unstable
 FASTEST_HEAD_HZ = 50.0  # steps a second: more would only repeat what the windows hold
 FASTEST_TICK_HZ = 500.0
+MOST_NOTES = 12  # of the files, each text once
 
 Progress = Callable[[float], object]  # is called with the share of the work that is done, 0..1
 
@@ -142,11 +143,16 @@ class Log:
 @dataclass(frozen=True)
 class Tells:
     """What the mapping says the files tell: an episode without failures is then one in which none
-    happened."""
+    happened.
+
+    `counted`: failures are events of the files themselves, and the telemetry has `retries` or
+    `recovery`, so that whoever wrote the event may have counted it in the same tick. A table of
+    labels is no such event, and neither is an outcome."""
 
     failures: bool
     retries: bool
     outcomes: bool
+    counted: bool
 
 
 def tells(mapping: Mapping) -> Tells:
@@ -158,6 +164,8 @@ def tells(mapping: Mapping) -> Tells:
         retries=bool(events and events.retries) or any(r.retries for r in rows),
         outcomes=mapping.outcome is not None
         or any(r.success is not None or r.outcome is not None for r in rows),
+        counted=bool(events and events.failures)
+        and not {"retries", "recovery"}.isdisjoint(mapping.channels),
     )
 
 
@@ -176,7 +184,8 @@ def load(
 
 @dataclass(frozen=True)
 class Logs:
-    """The episodes, and why files were left out."""
+    """The episodes, why files were left out (`wrong`), and what else is to be said of them all
+    (`notes`): their rates, how far interpolated channels look ahead, what was assumed or mended."""
 
     logs: list[Log]
     wrong: list[str]
@@ -226,11 +235,12 @@ def logs(paths: Sequence[Path], mapping: Mapping, hz: float | None = None) -> Lo
                 f"`time.rate_hz = {data.hz:g}` in the mapping: change it or --hz, or leave it out"
             )
         found.append(_log(path, data, every, mapping, telling))
-    notes = _say_rates(own, head_hz)
+    found = _with_names(found)
+    notes = [*_say_rates(own, head_hz), *_of_files(found)]
     if mapping.labels is not None:
         episodes = [labelfile.Episode(path, data.episode) for path, data in opened]
         notes += labelfile.read(Path(mapping.labels.file)).check(episodes)
-    return Logs(_with_names(found), wrong, notes)
+    return Logs(found, wrong, notes)
 
 
 def _head_rate(slowest: float, asked: float | None) -> float:
@@ -290,6 +300,34 @@ def _say_rates(own: Sequence[float], head_hz: float) -> list[str]:
         f"samples at {low:.3g} to {high:.3g} Hz, steps of the head at {head_hz:g} Hz: a head may "
         "tell files by their rate, so look at the card's control for sessions"
     ]
+
+
+def _of_files(found: Sequence[Log]) -> list[str]:
+    """How far the channels look ahead in the worst of the files, then the notes of the files, each
+    text once, those of most files first."""
+    ahead: dict[str, float] = {}
+    files: dict[str, list[str]] = {}
+    for log in found:
+        for field, ms in log.telemetry.ahead_ms.items():
+            ahead[field] = max(ms, ahead.get(field, 0.0))
+        for text in dict.fromkeys(log.telemetry.notes):
+            files.setdefault(text, []).append(log.name)
+    notes = []
+    if ahead:
+        which = ", ".join(f"{field} by up to {ms:.3g} ms" for field, ms in ahead.items())
+        notes.append(
+            "interpolated between samples, so that values look ahead, which a run cannot: "
+            f"{which}; `time.interpolate = false` in the mapping holds the newest sample instead"
+        )
+    by_number = sorted(files.items(), key=lambda kept: -len(kept[1]))  # stable: then as they came
+    for text, names in by_number[:MOST_NOTES]:
+        where = "" if len(names) == len(found) else f"{names[0]}: "
+        if 1 < len(names) < len(found):
+            where = f"{len(names)} of {len(found)} episodes, first {names[0]}: "
+        notes.append(where + text)
+    if (more := len(by_number) - MOST_NOTES) > 0:
+        notes.append(f"{more} more notes on single files: `headway score FILE --map` prints them")
+    return notes
 
 
 def known_groups(examples: Sequence[Example]) -> tuple[str, ...]:

@@ -22,6 +22,9 @@ LEFT_OUT = {
     "pose": ("limit_dist",),
     "outcome": ("place_confirm", "barcode", "scale_match", "operator_age"),
 }
+# What a controller counts in the very tick of its own events. Where such an event is the label, as
+# `item_lost`, a head that reads these is told of the failure and does not find it.
+COUNTED = tuple(f.name for f in spec.FEATURES if "retries" in f.needs)
 POSITIVE = 0.25  # share of a batch that is drawn from steps with a risk: they are rare
 BATCH = 256  # of each member
 JITTER = 0.1  # deviation of the noise on the inputs, which have a deviation of about 1
@@ -32,11 +35,13 @@ MOST_INPUTS = 300_000_000  # numbers in memory at once, 4 bytes each
 
 @dataclass(frozen=True)
 class Fit:
-    """How to fit a head."""
+    """How to fit a head. `counted`: whether failures are events that the controller itself counts,
+    so that features in COUNTED are not learned from."""
 
     steps: int = 1500
     lr: float = 3e-3
     seed: int = 0
+    counted: bool = False
 
 
 @dataclass(frozen=True)
@@ -48,13 +53,26 @@ class Steps:
     to_go: Tensor  # (n,) [s], NaN where unknown
 
 
-def choose(examples: Sequence[Example], keep: Sequence[str] = ()) -> NDArray[np.int64]:
+def left_out(counted: bool, keep: Sequence[str] = ()) -> dict[str, list[str]]:
+    """The features that a head is not to learn from, by the reason in words: those in LEFT_OUT, and
+    those in COUNTED where failures are `counted`, see `Fit`; without those named in `keep`."""
+    names = [n for group in LEFT_OUT.values() for n in group if n not in keep]
+    found = {"so that the head knows neither the clock nor the place": names}
+    if counted:
+        why = "since the failures are events of the controller, which counts them in the same tick"
+        found[why] = [n for n in COUNTED if n not in keep]
+    return found
+
+
+def choose(
+    examples: Sequence[Example], keep: Sequence[str] = (), counted: bool = False
+) -> NDArray[np.int64]:
     """The places (F,) in spec.NAMES of the features that a head can learn from in `examples`: those
-    that are not in LEFT_OUT, apart from those named in `keep`, and that are not constant."""
-    left_out = {n for names in LEFT_OUT.values() for n in names} - set(keep)
+    that are not constant and not `left_out`, whose arguments `counted` and `keep` are."""
+    without = {n for names in left_out(counted, keep).values() for n in names}
     everything = np.concatenate([e.features for e in examples])
     moves = everything.max(axis=0) > everything.min(axis=0)
-    chosen = [i for i, n in enumerate(spec.NAMES) if moves[i] and n not in left_out]
+    chosen = [i for i, n in enumerate(spec.NAMES) if moves[i] and n not in without]
     return np.array(chosen, np.int64)
 
 

@@ -87,6 +87,11 @@ class Data:
     def folds(self) -> int:
         return max(self.fold_of) + 1
 
+    @property
+    def counted(self) -> bool:
+        """See `dataset.Tells`."""
+        return self.logs[0].tells.counted
+
     def taught_without(self, fold: int | None) -> list[Example]:
         """All episodes but those of the fold, with their copies."""
         at = [i for i, k in enumerate(self.fold_of) if k != fold]
@@ -113,9 +118,10 @@ def train_command(
     with _progress(console) as progress:
         found = dataset.logs(paths, mapping, hz)
         data = _prepare(found.logs, options, progress)
-        names = fit.choose(data.examples, options.keep)
+        names = fit.choose(data.examples, options.keep, data.counted)
         _say_data(console, data, found, names, options)
-        how = Fit(options.steps, seed=options.seed)
+        how = Fit(options.steps, seed=options.seed, counted=data.counted)
+        key.append(names.tobytes())
         teach = _anew(names, how, data) if init is None else _tuned(init, how)
         try:
             nets = _Kept(options.out, key, data).teach(teach, progress)
@@ -308,11 +314,11 @@ def _say_data(
     if copies := len(found.logs) - len(data.logs):
         lines.append(f"{copies} episodes are copies of others; they are left out")
     if options.init is None:
-        left_out = [n for group in fit.LEFT_OUT.values() for n in group if n not in options.keep]
-        lines.append(
-            f"left out, so that the head knows neither the clock nor the place: "
-            f"{', '.join(left_out)} (--keep NAME takes one in)"
-        )
+        left_out = fit.left_out(data.counted, options.keep)
+        lines += [
+            f"left out, {why}: {', '.join(which) or 'nothing'} (--keep NAME takes one in)"
+            for why, which in left_out.items()
+        ]
     untaught = [n for n in TARGETS if n not in fit.taught_by(examples)]
     if untaught:
         lines.append(
@@ -358,14 +364,17 @@ def _compare(
     from headway import shipped
 
     start = init or bundles.load(shipped.PRO)
-    how = Fit(options.steps, seed=options.seed)
+    how = Fit(options.steps, seed=options.seed, counted=data.counted)
     others = replace(options, keep=())
     logs = dataset.logs(paths, mapping, _rate_of(start) if init is None else options.hz).logs
     again = replace(_prepare(logs, others, progress), fold_of=data.fold_of)
     if init is None:
         teach, what = _tuned(start, how), ("trained anew", "tuned")
     else:
-        teach, what = _anew(fit.choose(again.examples), how, again), ("tuned", "trained anew")
+        teach, what = (
+            _anew(fit.choose(again.examples, (), data.counted), how, again),
+            ("tuned", "trained anew"),
+        )
     bar = progress.add_task(what[1], total=data.folds)
     more = []
     for fold in range(data.folds):

@@ -166,7 +166,7 @@ def _tuned(
 ) -> ProHead:
     net = ProHead(float(start.bins[-1]), float(start.typical))
     net.load_state_dict(start.state_dict())
-    _let_in(net, examples)
+    _let_in(net, examples, how.counted)
     rng = np.random.default_rng(how.seed)
     hz = examples[0].hz
     length, warm = round(CROP_S * hz), round(WARM_S * hz)
@@ -199,11 +199,11 @@ def _tuned(
     return net.eval()
 
 
-def _let_in(net: ProHead, examples: Sequence[Example]) -> None:
+def _let_in(net: ProHead, examples: Sequence[Example], counted: bool) -> None:
     """Standardise features that were constant when the head was trained, and that vary now: it can
-    then learn from them. Their weights are 0 to begin with."""
+    then learn from them. Their weights are 0 to begin with. `counted`: see `fit.Fit`."""
     x = np.concatenate([e.features for e in examples])
-    left_out = {n for names in fit.LEFT_OUT.values() for n in names}
+    left_out = {n for names in fit.left_out(counted).values() for n in names}
     moves = x.max(axis=0) > x.min(axis=0)
     for i, name in enumerate(spec.NAMES):
         if torch.isinf(net.std[i]) and moves[i] and name not in left_out:

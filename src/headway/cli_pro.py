@@ -37,7 +37,8 @@ def train(
         compare: print how training anew, going on, and the head to go on from compare.
         folds: parts that the episodes are dealt into; each is judged by a head without it.
         split: whole sessions to the folds, or episodes [sessions where the mapping tells them].
-        keep: features to read although they tell the time, the pose or the outcome.
+        keep: features to read although they tell the time, the pose or the outcome, or count
+            failures.
         hz: steps of the head a second [the slowest file's rate, at most 50].
         steps: steps of the training.
         seed: of all that is drawn at random.

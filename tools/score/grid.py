@@ -5,8 +5,9 @@ they are interpolated by cubics through four samples: a derivative over a few mi
 that of the motion, and not of the steps between samples. Forces and widths may jump, and the norm
 of a velocity turns sharply where it reaches 0, so they are interpolated along straight lines.
 Flags, phases and commands hold their last value. Interpolation looks ahead by one sample, for
-cubics by two (`Resampled.lookahead_ns`). Samples that lie at the ticks already are taken as they
-are.
+cubics by two (`Resampled.lookahead_ns`): a robot that runs knows its newest sample alone. With
+`newest` everything holds the newest sample, as it does there. Samples that lie at the ticks already
+are taken as they are.
 
 Across a gap in the samples, fields that move have no value (NaN), and fields that hold keep their
 value for `Resampled.hold_ns`.
@@ -57,15 +58,18 @@ class Resampled:
     period_ns: float  # between two samples where none is missing; 0 for a single sample
     hold_ns: float  # how long a value that holds counts when no other follows
     on_change: bool = False  # samples come when the value changes: it holds, whatever the field
+    newest: bool = False  # nothing is interpolated: no value depends on a sample after its tick
 
     @property
     def kind(self) -> str:
         """How the field is resampled, one of `KINDS`."""
         if self.on_change or self.name not in CUBIC + LINEAR:
             return HELD
-        if self.name in CUBIC:
-            return CURVED
-        return THINNED if self.decimated else STRAIGHT
+        if self.name in LINEAR and self.decimated:
+            return THINNED
+        if self.newest:
+            return HELD
+        return CURVED if self.name in CUBIC else STRAIGHT
 
     @cached_property
     def is_exact(self) -> bool:

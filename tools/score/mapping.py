@@ -5,6 +5,8 @@ A TOML file, strict as every configuration; examples in `examples/score`.
     [time]               # of tables; in logs a path such as "header.stamp", else the log's
     key = "t"            # column of stamps, or ["sec", "nanosec"]; or rate_hz alone, where samples
                          # are regular
+    interpolate = false  # each tick has the newest sample, as in the loop; left out, the values
+                         # between samples, which know the next one
     [channels.q]         # any field of kernels.telemetry.FIELDS
     key = "joint_deg"    # column, or list of columns; in logs a dotted path into `topic`
     unit = "deg"
@@ -59,6 +61,9 @@ class Time(config.Struct, frozen=True):
     # `telemetry.tick_rate`.
     rate_hz: Positive | None = None
     hold_s: Positive = 0.1  # a sample older than this, and than three of its periods, is missing
+    # False: at each tick the newest sample that there was by then, as in the loop, instead of
+    # values between samples, which know the next one.
+    interpolate: bool = True
 
     @property
     def keys(self) -> list[str]:

@@ -150,7 +150,7 @@ def _banner(verdict: Verdict) -> tuple[str, str, str]:
     """The verdict as a banner of the report: kind, title, text."""
     level, source = verdict.threshold.risk, verdict.threshold.source
     if level is None:
-        return "warn", "No threshold:", source
+        return "warn", "Cannot tell:" if verdict.lacking else "No threshold:", source
     if verdict.t is None:
         return "info", "No alarm:", f"the risk stays below {level:.3f}; {source}"
     return "bad", f"Alarm at {verdict.t:.1f} s:", f"the risk rises above {level:.3f}; {source}"

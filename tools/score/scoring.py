@@ -96,6 +96,7 @@ class Scored:
     notes: list[str]
     given: Given  # whose telemetry it is, with the mask bits that came
     learned: tuple[str, ...]  # the signals that the head learned; () without one
+    lacking: tuple[str, ...] = ()  # the mask bits that the head was trained with and never came
     odd: int = 0  # how many things in the file were left out because they could not be read
 
     def __len__(self) -> int:
@@ -198,7 +199,8 @@ def score_file(
     part = summary.present / max(summary.steps, 1)
     came = tuple(m for m, s in zip(spec.MASKS, part, strict=True) if s > 0)
     whose = replace(whose, gives=came)
-    if head is not None and (lacking := made_from.lacking_of(head.info, whose)):
+    lacking = () if head is None else tuple(made_from.lacking_of(head.info, whose))
+    if head is not None and lacking:
         notes.append(
             f"check {', '.join(lacking)}: masked in this file, known where head "
             f"{head.bundle.manifest.name} was trained: its signals may say nothing here"
@@ -213,7 +215,7 @@ def score_file(
         notes.append(f"masked part of the time: {', '.join(some)}")
     return Scored(
         path, data, every, store, signals, steps.kept, summary, masked, notes, whose,
-        () if head is None else head.learned, source.odd,
+        () if head is None else head.learned, lacking, source.odd,
     )  # fmt: skip
 
 

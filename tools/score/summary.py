@@ -154,7 +154,10 @@ def write_index(
             facts.append(("threshold", "none"))
         else:
             facts.append(("threshold", ", ".join(f"{x:.3f}" for x in levels if x is not None)))
-            facts.append(("alarms in", f"{len(alarmed)} of {len(results)}"))
+            told = sum(v.threshold.risk is not None for v in verdicts)
+            facts.append(("alarms in", f"{len(alarmed)} of {told}"))
+        lacking = sum(bool(v.lacking) for v in verdicts)
+        facts += [("cannot tell of", f"{lacking} of {len(results)}")] if lacking else []
     said = {
         f"threshold: a risk above {v.threshold.risk:.3f}, {v.threshold.source}"
         if v.threshold.risk is not None

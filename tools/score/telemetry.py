@@ -1,9 +1,10 @@
 """From a mapped file to rows of telemetry at regular ticks, as the control loop has them.
 
 The ticks are at the file's own rate, that of the fastest channel which moves, up to `TICK_HZ`: a
-robot whose loop runs at that rate gives PRO the same rows, and the mask says what the rate cannot
-carry. See `tick_rate` for files that are slower than a head. The module `carried` says which
-features a channel's own rate cannot carry.
+robot whose loop runs at that rate gives PRO the same rows of the channels that have a sample at
+every tick (slower ones are interpolated here, and held there: `grid`), and the mask says what the
+rate cannot carry. See `tick_rate` for files that are slower than a head. The module `carried` says
+which features a channel's own rate cannot carry.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from headway.tools.score.labels import meaning_of
 from headway.tools.score.mapping import Limits, Mapping, scale_of
 from headway.tools.score.samples import BLOCK
 from headway.tools.score.source import Raw, Source
-from headway.tools.score.stamps import rate_of
+from headway.tools.score.stamps import GAP, rate_of
 from headway.types import Vec
 
 Rows = NDArray[Any]
@@ -70,6 +71,13 @@ class Telemetry:
     def own_hz(self) -> float:
         """The rate of the file [Hz], see `own_rate`."""
         return own_rate({n: (r, self.channels[n].on_change) for n, r in self.rates.items()})
+
+    @property
+    def ahead_ms(self) -> dict[str, float]:
+        """Of each channel whose values depend on samples after their tick: how much later [ms]
+        these are at most. The loop would not have had them."""
+        ahead = {n: c.lookahead_ns / 1e6 for n, c in self.channels.items() if not c.is_exact}
+        return {n: ms for n, ms in ahead.items() if ms > 0}
 
     @cached_property
     def rows(self) -> Rows:
@@ -182,8 +190,10 @@ def telemetry_of(
         period = NS / c.rate_hz if c.rate_hz is not None else 0.0
         hold_s = mapping.channels[name].hold_s
         hold = max(mapping.time.hold_s * NS, 3 * period) if hold_s is None else hold_s * NS
-        on_change = hold_s is not None
-        channels[name] = Resampled(name, c.samples, origin, hz, n, period, hold, on_change)
+        on_change, newest = hold_s is not None, not mapping.time.interpolate
+        if newest and not on_change and name in CUBIC + LINEAR:
+            hold = GAP * period or hold  # held for longer, it would look like a stop
+        channels[name] = Resampled(name, c.samples, origin, hz, n, period, hold, on_change, newest)
     wrench = mapping.channels.get("wrench")
     base = "wrench" in found and wrench is not None and wrench.frame == "base"
     if base and "tcp" not in found:
@@ -318,9 +328,9 @@ def _say_resampling(made: Telemetry, notes: list[str]) -> None:
     for how in KINDS:
         which = [c for c in made.channels.values() if not c.is_exact and c.kind == how]
         if which:
-            ahead = max(c.lookahead_ns for c in which) / 1e6
-            looks = f", which looks ahead by up to {ahead:.3g} ms" if ahead else ""
-            names = ", ".join(c.name for c in which)
+            ahead = {c.name: made.ahead_ms.get(c.name, 0.0) for c in which}
+            looks = ", which looks ahead by as much as is said" if any(ahead.values()) else ""
+            names = ", ".join(n + (f" ({ms:.3g} ms)" if ms else "") for n, ms in ahead.items())
             notes.append(f"resampled to {made.hz:g} Hz, {how}{looks}: {names}")
 
 

@@ -2,11 +2,13 @@
 
 It is that of the calibration inside the bundle (`risk.json`) at the asked share of false alarms,
 else the one that the bundle's metrics were counted at. An alarm is the first step at which the risk
-lies above it.
+lies above it. Where a file lacks groups of telemetry that the head or its calibration was made
+with, the verdict is that it cannot be told: `headway run` refuses such telemetry.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,6 +19,7 @@ from headway.edge.pro.risk import Calibration
 from headway.errors import HeadwayError
 from headway.tools.score.scoring import Scored
 from headway.tools.score.steps import Head
+from headway.tools.score.unmask import in_words
 
 
 @dataclass(frozen=True)
@@ -32,10 +35,12 @@ class Threshold:
 @dataclass(frozen=True)
 class Verdict:
     """What the threshold says of a file: the alarm began at `t` [s] after its first stamp, None for
-    no alarm; `threshold` as it is for this file."""
+    no alarm; `threshold` as it is for this file. `lacking`: the mask bits for whose lack nothing
+    can be told; there is no threshold then."""
 
     threshold: Threshold
     t: float | None = None
+    lacking: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
@@ -47,6 +52,8 @@ class Verdict:
     @property
     def short(self) -> str:
         """In words, without the reason why there is no threshold."""
+        if self.lacking:
+            return f"cannot tell, no {', '.join(self.lacking)}"
         if self.threshold.risk is None:
             return "no threshold"
         return "no alarm" if self.t is None else f"alarm at {self.t:.1f} s"
@@ -80,9 +87,11 @@ def threshold_of(head: Head, alpha: float) -> Threshold:
 
 
 def verdict(scored: Scored, threshold: Threshold) -> Verdict:
-    """What `threshold` says of a scored file. A calibration that was made from another robot, task
-    or rate says nothing about it; groups that the file lacks are in its notes."""
+    """What `threshold` says of a scored file. Nothing where a group never came that the head or the
+    calibration was made with, and by a calibration that was made from another robot, task or rate.
+    """
     made = threshold.made
+    lacking = dict.fromkeys(scored.lacking)
     if made is not None:
         try:
             what = f"{risk.IN_BUNDLE} was made from"
@@ -90,6 +99,10 @@ def verdict(scored: Scored, threshold: Threshold) -> Verdict:
             made_from.check(what, made, whose, "calibrate the head", made.task)
         except HeadwayError as e:
             return Verdict(replace(threshold, risk=None, source=str(e)))
+        lacking |= dict.fromkeys(made_from.lacking_of(made, scored.given))
+    if lacking and threshold.risk is not None:
+        source = _without(tuple(lacking), scored.masked)
+        return Verdict(replace(threshold, risk=None, source=source), lacking=tuple(lacking))
     if threshold.risk is None or scored.signal_store is None:
         return Verdict(threshold)
     at, column = 0, SIGNALS.index("risk")
@@ -101,3 +114,14 @@ def verdict(scored: Scored, threshold: Threshold) -> Verdict:
             return Verdict(threshold, float(scored.times(first, first + 1)[0]))
         at += len(block)
     return Verdict(threshold)
+
+
+def _without(lacking: Sequence[str], masked: Mapping[str, str]) -> str:
+    """Why nothing can be told without the mask bits `lacking`, and what to do; `masked` says what
+    would unmask each."""
+    keys = "; ".join(in_words({m: masked[m] for m in lacking}))
+    return (
+        f"wanted {', '.join(lacking)}, which the head knew where it was trained or calibrated, "
+        f"found masked throughout the file, which `headway run` refuses ({keys}): give what is "
+        "missing, or train a head on recordings like this one by `headway pro train`"
+    )

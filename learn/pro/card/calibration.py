@@ -9,17 +9,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway.learn.pro.card.measures import Floats, mean
-from headway.learn.pro.card.model import Bin, Order, Reliability
+from headway.learn.pro.card.model import Bin, Order, Reliability, Sample
 from headway.learn.pro.card.parts import Parts
 
 BINS = 10
 
 
 def reliability(
-    signal: str, said: Sequence[Floats], labels: Sequence[NDArray[np.float32]]
+    signal: str,
+    said: Sequence[Floats],
+    labels: Sequence[NDArray[np.float32]],
+    sample: Sample = "not known",
+    how: str = "",
 ) -> Reliability:
     """The reliability diagram of the probabilities `said` (n,) of each episode against its `labels`
-    (n,) of 0, 1 and NaN, over all steps that have a label (Guo et al. 2017)."""
+    (n,) of 0, 1 and NaN, over all steps that have a label (Guo et al. 2017). `sample` says whether
+    their calibration was fitted to these episodes, `how` what was done that it is not."""
     p = np.concatenate([*said, np.zeros(0)])
     y = np.concatenate([*labels, np.zeros(0)]).astype(np.float64)
     known = np.isfinite(y) & np.isfinite(p)
@@ -49,6 +54,8 @@ def reliability(
     share = float(y.mean())
     return Reliability(
         signal=signal,
+        sample=sample,
+        how=how,
         bins=tuple(bins),
         ece=error,
         brier=float(np.mean((p - y) ** 2)),

@@ -11,8 +11,9 @@ from headway.learn.files import first_of_each
 from headway.learn.pro.card import alarms, baselines, controls
 from headway.learn.pro.card.calibration import order, reliability
 from headway.learn.pro.card.measures import Floats, of_wins, wins
-from headway.learn.pro.card.model import Card, Data, Estimate
+from headway.learn.pro.card.model import Card, Data, Estimate, Reliability
 from headway.learn.pro.card.parts import Parts, kinds_of
+from headway.learn.pro.card.sample import is_seen, refitted, sample_of
 from headway.learn.pro.card.separation import FALSE_ALARMS, Judge
 from headway.learn.pro.card.verdict import TREES, verdict
 from headway.learn.pro.examples import Example
@@ -38,7 +39,8 @@ def make_card(
     (n,) by the names in `SIGNALS`; a signal that is not there is not judged.
 
     `threshold` is the risk at which the head's bundle gives an alarm. `source` says of each episode
-    how the head came to it; those that were seen in training are left out if there are others.
+    how the head came to it, in the words of `heads.held_out`; those that were seen in training are
+    left out if there are others, and by the folds the calibration is fitted anew (`sample.py`).
     `fold_of` numbers the fold of each episode that the head was held out of, for baselines that are
     trained by the same folds; by default they are drawn with `seed`, by sessions where there are
     any. The same arguments give the same card.
@@ -81,7 +83,8 @@ def _made(
     own = np.array([fold_of[i] for i in kept]) if fold_of is not None else None
     by = own if own is not None else baselines.folds_of(parts, folds, rng)
 
-    judge = Judge(parts, rng, threshold)
+    ways = [said[i] for i in kept]
+    judge = Judge(parts, rng, threshold, sample_of(ways))
     risk = [o["risk"] for o in outputs]
     head = judge.head(risk)
     tick()
@@ -98,11 +101,9 @@ def _made(
         head,
         _flat([o["completion"] for o in outputs], "completion"),
     )
-    diagrams = (
-        reliability("risk", risk, [p.of.risk for p in parts]),
-        reliability(
-            "completion", [o["completion"] for o in outputs], [p.of.completion for p in parts]
-        ),
+    diagrams = tuple(
+        _reliability(signal, outputs, [getattr(p.of, signal) for p in parts], ways)
+        for signal in ("risk", "completion")
     )
     tick()
     rising = order(parts, outputs, rng)
@@ -123,14 +124,9 @@ def _made(
         reliability=diagrams,
         order=rising,
         controls=checks,
-        episodes=alarms.lines(parts, [said[i] for i in kept], risk, head.raised),
+        episodes=alarms.lines(parts, ways, risk, head.raised),
         notes=tuple(told),
     )
-
-
-def is_seen(source: str) -> bool:
-    """Whether what is said of how the head came to an episode means that it was trained on it."""
-    return source.lower().startswith("seen")
 
 
 def _check(
@@ -216,6 +212,18 @@ def _flat(values: Sequence[Floats], signal: str) -> str:
     if every.min() == every.max():
         return f"the head says {signal} {every[0]:g} at every step: it was not taught"
     return ""
+
+
+def _reliability(
+    signal: str,
+    outputs: Sequence[Mapping[str, Floats]],
+    labels: Sequence[NDArray[np.float32]],
+    source: Sequence[str],
+) -> Reliability:
+    """Whether the probability `signal` means what it says, where the folds allow it with a
+    calibration that does not know the episode."""
+    found = refitted([o[signal] for o in outputs], labels, source)
+    return reliability(signal, found.said, labels, found.sample, found.how)
 
 
 def _stability(judge: Judge, outputs: Sequence[Mapping[str, Floats]]) -> Estimate:

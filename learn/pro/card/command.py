@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -18,9 +17,10 @@ from headway.learn.execution import judged, targets
 from headway.learn.files import recordings_in, write_bytes
 from headway.learn.pro import dataset, heads
 from headway.learn.pro.card import baselines
-from headway.learn.pro.card.card import is_seen, make_card
+from headway.learn.pro.card.card import make_card
 from headway.learn.pro.card.model import Card
 from headway.learn.pro.card.page import page
+from headway.learn.pro.card.sample import fold_in, is_seen
 from headway.learn.pro.card.separation import COMPARED
 from headway.learn.pro.examples import Example
 from headway.tools.score.mapping import load_mapping
@@ -75,7 +75,7 @@ def card_command(
             threshold=threshold_of(made),
             source=source,
             fold_of=folds_of(source),
-            notes=[*notes, *_notes(source)],
+            notes=[*_notes(source), *notes],
             progress=show,
         )
     numbers, text = card.to_json(), page(card).encode("utf-8", "replace")
@@ -92,7 +92,7 @@ def _examples(
     """The episodes in `data`, in steps of the head `pro`, and what to say about them."""
     if map is not None:
         logs = dataset.logs(list(data), load_mapping(map), pro.rate_hz)
-        return logs.examples(show), _left_out(logs.wrong)
+        return logs.examples(show), [*logs.notes, *_left_out(logs.wrong)]
     risk_s = targets.RISK_S if pro.risk_s is None else pro.risk_s
     found = judged.recorded(recordings_in(data), show, risk_s)
     if not found.examples:
@@ -135,11 +135,10 @@ def threshold_of(made: Bundle) -> float | None:
 
 def folds_of(source: Sequence[str]) -> list[int] | None:
     """The fold that each episode was held out of; None unless all have one."""
-    found = [re.fullmatch(r"held out by fold (\d+)", s) for s in source]
-    kept = [m for m, s in zip(found, source, strict=True) if not is_seen(s)]
-    if not kept or not all(kept):
+    kept = [fold_in(s) for s in source if not is_seen(s)]
+    if not kept or None in kept:
         return None
-    return [int(m[1]) if m else -1 for m in found]
+    return [-1 if (k := fold_in(s)) is None else k for s in source]
 
 
 def _notes(source: Sequence[str]) -> list[str]:

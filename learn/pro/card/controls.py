@@ -197,10 +197,10 @@ def outcome_control(parts: Sequence[Parts], key: Key, rng: np.random.Generator) 
     else:
         tells = estimate.value > OUTCOME_MOST and (estimate.low or 0) > 0.5
         passed = None if tells else True  # by itself no fault, but see `verdict`
-        said = (
-            f"it alone tells failures with an AUROC of {estimate.value:.2f}; {mixed} of "
-            f"{len(names)} have both failed and other episodes"
-        )
+        said = f"it alone tells failures with an AUROC of {estimate.value:.2f}; "
+        if estimate.value < 0.5:  # an episode that failed lowers the share of its own others
+            said = "it alone tells no failures (an AUROC below 0.5 counts as chance here); "
+        said += f"{mixed} of {len(names)} have both failed and other episodes"
     return Control(
         name=name,
         question=question,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.learn.pro.card.model import Delay, Estimate, Share
+from headway.learn.pro.card.model import Estimate, Quartiles, Share
 from headway.tools.statistics import FEWEST, wilson
 
 DRAWS = 1000  # each end of a 95 % interval then stands on 25 draws
@@ -133,12 +133,12 @@ def share_of(count: int, of: int) -> Share:
     return Share(count=count, of=of, low=low, high=high)
 
 
-def delay_of(delays: Floats) -> Delay:
-    """The quartiles of `delays` (n,) [s]."""
-    if not len(delays):
-        return Delay()
-    q25, median, q75 = (float(x) for x in np.quantile(delays, [0.25, 0.5, 0.75]))
-    return Delay(median=median, q25=q25, q75=q75)
+def quartiles(times: Floats) -> Quartiles:
+    """The quartiles of `times` (n,) [s]."""
+    if not len(times):
+        return Quartiles()
+    q25, median, q75 = (float(x) for x in np.quantile(times, [0.25, 0.5, 0.75]))
+    return Quartiles(median=median, q25=q25, q75=q75)
 
 
 def _lowest(scores: Floats) -> Floats:

@@ -9,7 +9,9 @@ from typing import Literal
 
 import msgspec
 
-SCHEMA = 1
+SCHEMA = 2
+# Whether a number was set by the very episodes that it is counted on, which flatters it.
+Sample = Literal["in-sample", "partly in-sample", "out of sample", "not known"]
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -50,9 +52,8 @@ class Share(Part, frozen=True, kw_only=True):
     high: float
 
 
-class Delay(Part, frozen=True, kw_only=True):
-    """When the first alarm came after the failure [s], negative before it: quartiles over the
-    failures that were caught, None where none was."""
+class Quartiles(Part, frozen=True, kw_only=True):
+    """Quartiles of a time [s] over the failures that were caught, None where none was."""
 
     median: float | None = None
     q25: float | None = None
@@ -60,23 +61,34 @@ class Delay(Part, frozen=True, kw_only=True):
 
 
 class Caught(Part, frozen=True, kw_only=True):
-    """The failures of one kind that an alarm caught."""
+    """The failures of one kind that an alarm caught; the fields are those of `Alarms`."""
 
     kind: str
+    caught_before: Share
+    lead: Quartiles
     caught: Share
-    delay: Delay
+    delay: Quartiles
 
 
 class Alarms(Part, frozen=True, kw_only=True):
     """Alarms where the score is above `threshold`. `asked` is the share of false alarms that the
-    threshold was set for, None for a threshold that was given."""
+    threshold was set for, None for a threshold that was given; `sample` says whether it was set by
+    these episodes.
+
+    A failure is caught by an alarm at it, where the episode has no false one. The event of a
+    failure is seen in the inputs of the same step, so what counts is `caught_before`: an alarm
+    strictly before that. `caught` also counts the alarms until 0.5 s after it."""
 
     asked: float | None
     threshold: float
+    sample: Sample
     false: Share  # episodes with an alarm in their fault-free part
-    caught: Share  # failures with an alarm, and none before
-    at_failure: Share  # failures with an alarm, whatever came before
-    delay: Delay
+    caught_before: Share
+    lead: Quartiles  # [s] from the first alarm to the failure, of those caught before it
+    caught: Share
+    delay: Quartiles  # [s] from the failure to the first alarm, below 0 where it comes before
+    at_failure_before: Share  # as `caught_before`, but whatever alarm there was earlier
+    at_failure: Share  # as `caught`, but whatever alarm there was earlier
     kinds: tuple[Caught, ...]
 
 
@@ -97,11 +109,13 @@ class Score(Part, frozen=True, kw_only=True):
     what: str
     auroc: Estimate  # of steps
     ahead: Estimate | None = None  # the AUROC of the head less this one; None for the head
-    # the share of failures that the head catches at 10 % false alarms, less that of this one
+    # the share of failures that the head catches at 10 % false alarms, less that of this one: those
+    # caught before the failure, and those caught by 0.5 s after it
+    ahead_caught_before: Estimate | None = None
     ahead_caught: Estimate | None = None
     same_time: Estimate | None = None  # the same of steps at the same elapsed time
     within_session: Estimate | None = None  # pairs of steps of one session; None without sessions
-    by_lead: tuple[At, ...] = ()
+    by_lead: tuple[At, ...] = ()  # a lead before the failure, against the same elapsed time
     by_kind: tuple[OfKind, ...] = ()
     by_share: tuple[At, ...] = ()  # success against failure
     by_end: tuple[At, ...] = ()
@@ -121,9 +135,12 @@ class Bin(Part, frozen=True, kw_only=True):
 
 
 class Reliability(Part, frozen=True, kw_only=True):
-    """Whether a probability means what it says."""
+    """Whether a probability means what it says. `sample` says whether its calibration was fitted to
+    these episodes, `how` what was done that it is not."""
 
     signal: str
+    sample: Sample = "not known"
+    how: str = ""
     bins: tuple[Bin, ...] = ()
     ece: float | None = None  # expected calibration error
     brier: float | None = None
@@ -156,6 +173,9 @@ class Control(Part, frozen=True, kw_only=True):
     groups: tuple[str, ...] = ()
 
 
+Alarm = Literal["caught before", "caught after", "missed", "false", "none", "not judged"]
+
+
 class Judged(Part, frozen=True, kw_only=True):
     """One episode, with what the head's alarms at 10 % false ones did in it."""
 
@@ -166,7 +186,7 @@ class Judged(Part, frozen=True, kw_only=True):
     kind: str  # of its first failure, "" without one
     failure_t: float | None  # [s]
     peak: float | None  # the largest risk in its fault-free part, None without one
-    alarm: Literal["caught", "missed", "false", "none", "not judged"]
+    alarm: Alarm
     delay: float | None  # of the alarm that caught the failure [s after it]
 
 

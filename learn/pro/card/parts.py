@@ -15,7 +15,8 @@ from headway.learn.pro.examples import Example, Moment
 # An alarm in the last second before a failure is no false one: the slip or the touch that becomes
 # the failure may have begun, and those who note failures do so late.
 CLEAR_S = 1.0
-# When an alarm counts as having caught a failure. Later, the controller's reaction raises it.
+# When an alarm counts as having caught a failure: before it, and, as a second number, soon after
+# it, since a touch takes some time to be felt. Later, the controller's reaction raises it.
 BEFORE_S, AFTER_S = 0.25, 0.5
 HALF_STEP = 1e-6  # [s] on ends of windows, since times are rounded
 UNNAMED = "failure"
@@ -80,6 +81,14 @@ class Parts:
         label = self.positive & (t <= at + HALF_STEP)
         label &= ~(np.cumsum((~self.positive & (t <= at))[::-1])[::-1] > 0)  # since the last 0
         return (near | label) & np.isfinite(self.of.risk)
+
+    @cached_property
+    def before(self) -> NDArray[np.bool_]:
+        """(n,) steps strictly before the first failure. The step at which it happens is none of
+        them: its features may hold the event itself, such as one more retry."""
+        if self.first is None:
+            return np.zeros(self.n, bool)
+        return np.asarray(self.of.t < self.first.t - HALF_STEP)
 
     @cached_property
     def end(self) -> int:

@@ -17,16 +17,20 @@ from headway.learn.pro.card.alarms import (
     rate_threshold,
 )
 from headway.learn.pro.card.measures import Floats, Wins, draws, less, of_wins, wins
-from headway.learn.pro.card.model import Alarms, Around, At, Estimate, OfKind, Score
+from headway.learn.pro.card.model import Alarms, Around, At, Estimate, OfKind, Sample, Score
 from headway.learn.pro.card.parts import CLEAR_S, HALF_STEP, Parts, kinds_of
 
 LEADS_S = (0.25, 0.5, 1.0, 2.0, 4.0)  # before a failure
-# All leads are compared with the same fault-free steps, so that the curve shows the lead alone.
-FAR_S = max(LEADS_S) + CLEAR_S
+FAR_S = max(LEADS_S) + CLEAR_S  # steps that are compared with these are further from a failure
+# A lead is left out below so many failures, or episodes to compare them with: fewer than that make
+# a curve of chance, and draws of so few episodes give intervals that are too narrow.
+LEAD_FEWEST = 10
 SHARES = (0.25, 0.5, 0.75, 1.0)  # of an episode
 ENDS_S = (0.5, 1.0, 2.0, 4.0)  # before the end of an episode
 FALSE_ALARMS = (0.05, 0.1, 0.2)  # shares of episodes that may have a false alarm
-SAME_TIME_S = 2.0  # short beside an episode, and long enough that steps meet others
+# Steps are compared within such bins of elapsed time: short beside an episode, and long enough that
+# steps meet others. Phases would do it better, but few recordings name them.
+SAME_TIME_S = 2.0
 COMPARED = 0.1  # the one of these at which scores are compared
 AROUND_S, AROUND_STEP_S, AROUND_FEWEST = (-5.0, 1.0), 0.1, 3
 
@@ -42,11 +46,12 @@ class Head:
 @dataclass
 class Judge:
     """Judges scores of the same episodes in the same way. `weights` (B, E) are the draws of the
-    bootstrap, `threshold` that of the head's bundle."""
+    bootstrap, `threshold` that of the head's bundle, `sample` whether these episodes set it."""
 
     parts: Sequence[Parts]
     rng: np.random.Generator
     threshold: float | None = None
+    sample: Sample = "not known"
     weights: Floats = field(init=False)
     same: NDArray[np.bool_] = field(init=False)  # (E, E) episodes of one session
 
@@ -79,16 +84,17 @@ class Judge:
         all_steps = self.steps(scores)
         kinds = kinds_of(self.parts)
         is_head = head is None
-        ahead_caught = None
+        more: dict[bool, Estimate | None] = {True: None, False: None}
         mine = self.raised(scores)
         if head is not None and head.raised is not None and mine is not None:
-            ahead_caught = more_caught(head.raised, mine, self.weights)
+            more = {b: more_caught(head.raised, mine, self.weights, b) for b in more}
         return Score(
             name=name,
             what=what,
             auroc=of_wins(all_steps, self.weights),
             ahead=None if head is None else less(head.wins, all_steps, self.weights),
-            ahead_caught=ahead_caught,
+            ahead_caught_before=more[True],
+            ahead_caught=more[False],
             within_session=of_wins(all_steps.among(self.same), self.weights)
             if self.same.any()
             else None,
@@ -104,16 +110,27 @@ class Judge:
         )
 
     def at_same_time(self, scores: Sequence[Floats]) -> Wins:
-        """Positive against negative steps of the same `SAME_TIME_S` since the start, so that a
-        clock tells nothing."""
+        """Positive against negative steps of the same elapsed time, so that a clock tells
+        nothing."""
+        up = [p.positive for p in self.parts]
+        return self.matched(scores, up, [p.negative for p in self.parts])
+
+    def matched(
+        self,
+        scores: Sequence[Floats],
+        up: Sequence[NDArray[np.bool_]],
+        down: Sequence[NDArray[np.bool_]],
+    ) -> Wins:
+        """The steps `up` (n,) of each episode against the steps `down`, in pairs of the same
+        `SAME_TIME_S` since the start."""
         n = len(self.parts)
         found = Wins(np.zeros((n, n)), np.zeros((n, n)))
         at = [(p.of.t / SAME_TIME_S).astype(int) for p in self.parts]
-        late = [a[p.positive] for a, p in zip(at, self.parts, strict=True)]
-        both = list(zip(self.parts, scores, at, strict=True))
+        late = [a[u] for a, u in zip(at, up, strict=True)]
+        every = list(zip(scores, at, up, down, strict=True))
         for b in np.unique(np.concatenate([*late, np.zeros(0, int)])):
-            up = [s[p.positive & (a == b)] for p, s, a in both]
-            found = found.plus(wins(up, [s[p.negative & (a == b)] for p, s, a in both]))
+            here = [s[u & (a == b)] for s, a, u, _ in every]
+            found = found.plus(wins(here, [s[d & (a == b)] for s, a, _, d in every]))
         return found
 
     def head(self, risk: Sequence[Floats]) -> Head:
@@ -126,21 +143,18 @@ class Judge:
         return None if at is None else raised(self.parts, scores, at)
 
     def by_lead(self, scores: Sequence[Floats]) -> tuple[At, ...]:
-        """The score so long before the first failure, against fault-free steps that are further
-        than `FAR_S` from it."""
-        calm = []
-        for p, s in zip(self.parts, scores, strict=True):
-            far = p.fault_free
-            if p.first is not None:
-                far = far & (p.of.t < p.first.t - FAR_S)
-            calm.append(s[far])
-        found = []
+        """The score so long before the first failure, one step of each episode, against fault-free
+        steps of other episodes at the same elapsed time, which do not fail for at least `FAR_S`.
+        So what the lead is compared with is neither earlier nor later in its episode."""
+        calm = [
+            p.fault_free if p.first is None else p.fault_free & (p.of.t < p.first.t - FAR_S)
+            for p in self.parts
+        ]
+        found, others = [], ~np.eye(len(self.parts), dtype=bool)
         for lead in LEADS_S:
-            up = [
-                s[i : i + 1] if (i := _before(p, lead)) is not None else s[:0]
-                for p, s in zip(self.parts, scores, strict=True)
-            ]
-            found.append(At(at=lead, auroc=of_wins(wins(up, calm), self.weights)))
+            up = [np.arange(p.n) == _before(p, lead) for p in self.parts]
+            w = self.matched(scores, up, calm).among(others)
+            found.append(At(at=lead, auroc=of_wins(w, self.weights, fewest=LEAD_FEWEST)))
         return tuple(found)
 
     def outcomes(
@@ -172,7 +186,14 @@ class Judge:
         ]
         at.append((None, threshold))
         return tuple(
-            alarms_of(raised(self.parts, scores, x), x, rate) for rate, x in at if x is not None
+            alarms_of(
+                raised(self.parts, scores, x),
+                x,
+                rate,
+                "in-sample" if rate is not None else self.sample,
+            )
+            for rate, x in at
+            if x is not None
         )
 
 
@@ -202,12 +223,11 @@ def around(parts: Sequence[Parts], scores: Sequence[Floats]) -> Around | None:
     )
 
 
-def _before(p: Parts, lead: float) -> int | None:
-    """The last step that is at least `lead` [s] before the first failure."""
+def _before(p: Parts, lead: float) -> int:
+    """The last step at least `lead` [s] before the first failure; -1 where there is none."""
     if p.first is None:
-        return None
-    i = int(np.searchsorted(p.of.t, p.first.t - lead + HALF_STEP, side="right")) - 1
-    return i if i >= 0 else None
+        return -1
+    return int(np.searchsorted(p.of.t, p.first.t - lead + HALF_STEP, side="right")) - 1
 
 
 def _at_share(p: Parts, share: float) -> int | None:

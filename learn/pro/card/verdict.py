@@ -17,6 +17,7 @@ from headway.learn.pro.card.model import (
     Use,
     Verdict,
 )
+from headway.learn.pro.card.parts import AFTER_S
 from headway.tools.statistics import FEWEST
 
 ASKED = 0.1  # share of episodes with a false alarm at which alarms are judged
@@ -88,17 +89,14 @@ def _alarms(
     if risk.auroc.value is None or at is None:
         why = f"no AUROC of the risk ({risk.auroc.why})" if at else "no episode is fault-free"
         return _use(against, "cannot judge", why, [])
-    if at.caught.of < FEWEST:
-        why = f"{at.caught.of} failures to catch, wanted at least {FEWEST}"
+    early = at.caught_before
+    if early.of < FEWEST:
+        why = f"{early.of} failures to catch, wanted at least {FEWEST}"
         return _use(against, "cannot judge", why, [])
     if not data.sessions and data.calm_before < FEWEST:
         against.append(f"failures are told from other runs alone, {UNKNOWN_DAY}")
-    share = at.caught.count / at.caught.of
-    caught = (
-        f"{at.caught.count} of {at.caught.of} failures caught ({share:.0%}, "
-        f"{at.caught.low:.0%}-{at.caught.high:.0%}) where {at.false.count} of {at.false.of} "
-        f"episodes have a false alarm; alarms at {at.at_failure.count} whatever came before"
-    )
+    share = early.count / early.of
+    caught = _caught(at)
     if risk.auroc.value < AUROC_LEAST or (risk.auroc.low or 0) <= 0.5:
         against.append(f"AUROC of the risk {said(risk.auroc)}, wanted at least {AUROC_LEAST:g}")
     same = risk.same_time
@@ -107,23 +105,21 @@ def _alarms(
             f"at the same elapsed time the risk tells nothing: AUROC {said(same)}, wanted surely "
             "more than 0.5"
         )
-    if share < CAUGHT_LEAST or at.caught.low <= ASKED:
+    if share < CAUGHT_LEAST or early.low <= ASKED:
         against.append(f"{caught}, wanted at least {CAUGHT_LEAST:.0%} and surely more than "
                        f"{ASKED:.0%}")  # fmt: skip
     against += [_no_better(risk, s) for s in scores[1:] if s.name in DUMB]
     against = [a for a in against if a]
     notes = [f"AUROC of the risk {said(risk.auroc)}", caught]
     force = next((s for s in scores if s.name == "|F|"), None)
-    if (
-        force is not None
-        and force.ahead_caught is not None
-        and force.ahead_caught.value is not None
-    ):
+    more = force.ahead_caught_before if force is not None else None
+    if force is not None and more is not None and more.value is not None:
         other = alarms_at(force, ASKED)
-        if other is not None and (force.ahead_caught.low or 0) <= 0:
+        if other is not None and (more.low or 0) <= 0:
+            count = other.caught_before
             notes.append(
-                f"a threshold on |F| alone catches {other.caught.count} of {other.caught.of}: the "
-                "head is not clearly better"
+                f"a threshold on |F| alone catches {count.count} of {count.of} before the failure: "
+                "the head is not clearly better"
             )
     trees = next((s for s in scores if s.name == TREES), None)
     if trees is not None and trees.ahead is not None and trees.ahead.value is not None:
@@ -135,12 +131,25 @@ def _alarms(
         else:
             notes.append(f"plain trees on raw windows: AUROC {said(trees.auroc)}")
     notes += [
-        f"the risk is no probability (ECE {r.ece:.2f}): take thresholds, not its value"
+        f"the risk is no probability (ECE {r.ece:.2f}, {r.sample}): take thresholds, not its value"
         for r in reliability
         if r.signal == "risk" and r.ece is not None and r.ece > ECE_MOST
     ]
     notes += _doubts(controls)
     return _use(against, "usable", caught, notes)
+
+
+def _caught(at: Alarms) -> str:
+    """How many failures the alarms catch, and when, in words."""
+    early, late = at.caught_before, at.caught
+    lead = "" if at.lead.median is None else f", by {at.lead.median:.2f} s in the median"
+    return (
+        f"{early.count} of {early.of} failures caught before they happened "
+        f"({early.count / early.of:.0%}, {early.low:.0%}-{early.high:.0%}{lead}), {late.count} by "
+        f"{AFTER_S:g} s after, where {at.false.count} of {at.false.of} episodes have a false "
+        f"alarm; whatever came before, alarms at {at.at_failure_before.count} before the failure, "
+        f"at {at.at_failure.count} by {AFTER_S:g} s after"
+    )
 
 
 def _reward(
@@ -211,9 +220,12 @@ def _no_better(risk: Score, other: Score) -> str:
     at, mine = alarms_at(other, ASKED), alarms_at(risk, ASKED)
     if at is None or mine is None or other.auroc.value is None or risk.auroc.value is None:
         return ""
-    more = other.ahead_caught
+    more = other.ahead_caught_before
     if more is not None and more.value is not None:
-        counts = f"{mine.caught.count} against {at.caught.count} of {at.caught.of} failures"
+        counts = (
+            f"{mine.caught_before.count} against {at.caught_before.count} of "
+            f"{at.caught_before.of} failures before they happened"
+        )
         if other.name in LATE and _earlier(mine, at):
             return ""  # a clock finds what runs out of time, but only then
         if other.name in LATE and (more.low or 0) <= 0:
@@ -232,10 +244,10 @@ def _no_better(risk: Score, other: Score) -> str:
 
 
 def _earlier(mine: Alarms, other: Alarms) -> bool:
-    """Whether the median alarm of `mine` that catches a failure comes EARLIER_S before that of
-    `other`."""
-    a, b = mine.delay.median, other.delay.median
-    return a is not None and b is not None and a <= b - EARLIER_S
+    """Whether the median alarm of `mine` that catches a failure before it happens comes EARLIER_S
+    before that of `other`."""
+    a, b = mine.lead.median, other.lead.median
+    return a is not None and b is not None and a >= b + EARLIER_S
 
 
 def _missing(data: Data) -> str:
