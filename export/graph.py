@@ -58,8 +58,10 @@ def by_name(model: onnx.ModelProto) -> dict[str, NDArray[Any]]:
 
 
 def replaced(model: bytes, values: Mapping[str, NDArray[Any]]) -> bytes:
-    """The `model` with those of `values` as its weights whose names it has."""
+    """The `model` with those of `values` as its weights whose names it has. Their sizes may be
+    others, where nothing else in the model depends on them."""
     whole = onnx.load_from_string(model)
+    del whole.graph.value_info[:]  # the sizes of what is computed in between follow from them
     for initializer in whole.graph.initializer:
         if initializer.name in values:
             value = np.ascontiguousarray(values[initializer.name])

@@ -117,7 +117,7 @@ class Variant:
         return Episodes(self.name, site, account).test(self.out, self.test, with_it)
 
     def _taught(self, lessons: Sequence[Lesson], base: Base, account: Account) -> nn.Module:
-        how, blank = self.how, base.head(self.seed)
+        how, blank = self.how, base.head(self.seed, self.how.clone.width)
         if self.clones:
             account.tell("cloning")
             shown = [x for x in lessons if x.demonstration]

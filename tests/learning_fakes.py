@@ -42,7 +42,7 @@ class FakeBase:
         self.folder, self.loss = folder, loss
         self.saved: list[str] = []
 
-    def head(self, seed):
+    def head(self, seed, width):
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             return Head()

@@ -19,7 +19,7 @@ from headway.errors import ConfigError, RecordingError
 from headway.learn import variants
 from headway.learn.execution import store
 from headway.learn.execution.arms import ARMS
-from headway.learn.execution.extraction import HeadFit, Mix
+from headway.learn.execution.extraction import CloneFit, HeadFit, Mix
 from headway.learn.study.units import Order, Test
 from headway.learn.variants import Variant, executions, variants_of
 
@@ -89,7 +89,7 @@ def test_a_variant_with_a_clone_of_its_own_clones_as_the_unit_did(ended, tmp_pat
     made(variant(ended, tmp_path / "same", still, clones=True))
     first = weights(tmp_path / "same/policy/head.pt")
     assert alike(first, weights(ended / "begun/clone/head.pt"))
-    longer = msgspec.structs.replace(still, clone=HeadFit(steps=60))
+    longer = msgspec.structs.replace(still, clone=CloneFit(steps=60))
     made(variant(ended, tmp_path / "longer", longer, clones=True))
     assert not alike(first, weights(tmp_path / "longer/policy/head.pt"))
 

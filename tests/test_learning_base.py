@@ -91,17 +91,27 @@ def base(folder):
 
 
 def test_another_head_is_the_same_policy_with_other_weights(base, tmp_path):
-    head = base.head(7)
+    head = base.head(7, 256)
     base.save(head, tmp_path / "other", "made up")
-    base.save(base.head(8), tmp_path / "third", "made up")
+    base.save(base.head(8, 256), tmp_path / "third", "made up")
     old, new = bundle.load(base.folder).manifest, bundle.load(tmp_path / "other").manifest
     assert new.eyes == old.eyes == base.eyes
     assert {n for n in old.files if old.files[n] != new.files[n]} == {"policy.onnx"}
     assert "made up" in new.provenance.data
     again = FlowBase(tmp_path / "other")
-    same = base.head(7).state_dict()
+    same = base.head(7, 256).state_dict()
     assert all(torch.equal(v, same[n]) for n, v in head.state_dict().items())
     assert again.eyes == base.eyes
+
+
+def test_a_head_may_be_wider_than_the_one_that_the_policy_came_with(base, tmp_path):
+    head = base.head(7, 96)
+    base.save(head, tmp_path / "wider", "made up")  # checks that the model answers as the head does
+    again = FlowBase(tmp_path / "wider")
+    assert again.eyes == base.eyes
+    again.save(again.head(8, 32), tmp_path / "slim", "made up")
+    sizes = [(p / "policy.onnx").stat().st_size for p in (tmp_path / "slim", tmp_path / "wider")]
+    assert sizes[0] < sizes[1]
 
 
 def test_latents_are_the_policys_own(base):
@@ -192,7 +202,7 @@ def test_joined_policies_answer_as_the_one_whose_command_is_said(base, tmp_path)
     }
     heads = {name: tmp_path / name for name in texts}
     for seed, out in enumerate(heads.values()):
-        base.save(base.head(seed), out, "made up")
+        base.save(base.head(seed, 256), out, "made up")
     made = join(heads, tmp_path / "joined", "make test")
     assert made.manifest.eyes == base.eyes
 
@@ -216,7 +226,7 @@ def test_joined_policies_answer_as_the_one_whose_command_is_said(base, tmp_path)
         FlowBase(made.path)
     # One skill is replaced, the others stay as they are.
     replaced = tmp_path / "replaced"
-    base.save(base.head(7), replaced, "made up, once more")
+    base.save(base.head(7, 256), replaced, "made up, once more")
     sources = dict.fromkeys(texts, made.path) | {"returns": replaced}
     again = join(sources, tmp_path / "again", "make test")
     for name, text in texts.items():
@@ -232,8 +242,12 @@ def test_joined_policies_answer_as_the_one_whose_command_is_said(base, tmp_path)
 def test_what_ships_is_made_of_the_units_of_one_seed(base, tmp_path):
     names = ("pick_place", "returns")
     for seed, name in enumerate(names):
-        base.save(base.head(seed), tmp_path / f"1.6_{name}_2" / "round-5" / "policy", "made up")
-        base.save(base.head(seed + 5), tmp_path / "shared" / f"{name}_2_ab" / "clone", "made up")
+        base.save(
+            base.head(seed, 256), tmp_path / f"1.6_{name}_2" / "round-5" / "policy", "made up"
+        )
+        base.save(
+            base.head(seed + 5, 256), tmp_path / "shared" / f"{name}_2_ab" / "clone", "made up"
+        )
         make_head(tmp_path / f"1.6_{name}_2" / "pro", rate_hz=25.0)
     made = ship(tmp_path, tmp_path / "models", names, "1.6", 2, 5, "make test")
     places = [p.relative_to(tmp_path / "models").as_posix() for p in made]

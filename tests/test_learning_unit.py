@@ -14,7 +14,7 @@ from headway.errors import ConfigError
 from headway.learn.execution import unit as unit_module
 from headway.learn.execution.arms import ARMS
 from headway.learn.execution.critic import CriticFit
-from headway.learn.execution.extraction import HeadFit
+from headway.learn.execution.extraction import CloneFit, HeadFit
 from headway.learn.execution.gate import Gate
 from headway.learn.execution.outcome import OutcomeFit
 from headway.learn.execution.process import ProcessFit
@@ -28,7 +28,7 @@ SHORT = Regression(steps=10, width=16)
 HOW = Learning(
     base="", arm=ARMS["1.6"], demonstrations=Demonstrations(orders=4),
     process=ProcessFit(steps=6, pieces=4), outcome=OutcomeFit(steps=20, members=2), baseline=SHORT,
-    critic=CriticFit(fit=SHORT), clone=HeadFit(steps=30), head=HeadFit(steps=30),
+    critic=CriticFit(fit=SHORT), clone=CloneFit(steps=30), head=HeadFit(steps=30),
 )  # fmt: skip
 
 

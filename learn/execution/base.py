@@ -36,8 +36,8 @@ class Base(Protocol):
     folder: Path  # its bundle, whose head is the one it came with
     loss: HeadLoss
 
-    def head(self, seed: int) -> nn.Module:
-        """A head that knows nothing yet."""
+    def head(self, seed: int, width: int) -> nn.Module:
+        """A head that knows nothing yet, whose hidden layers have the `width`."""
 
     def to_latent(self, actions: NDArray[np.float32]) -> NDArray[np.float32]:
         """The chunk `actions` (h, 7) [m, rad, 0..1] in the head's units (a,)."""
@@ -70,7 +70,7 @@ class FlowBase:
         self.loss: HeadLoss = flow_loss
         self._latents = Latents(info.actions.chunk)
         self._latents.load_state_dict(self._part(LATENTS, self._latents))
-        self._part(HEAD, self.head(0))  # the model's head is one of these
+        self._part(HEAD, self.head(0, self._width()))  # the model's head is one of these
         # A critic's graph with the sizes of its weights, once one was exported.
         self._graph: tuple[tuple[Any, ...], Exported] | None = None
 
@@ -94,12 +94,17 @@ class FlowBase:
                 )
         return {name: found[prefix + name] for name in module.state_dict()}
 
-    def head(self, seed: int) -> nn.Module:
+    def head(self, seed: int, width: int) -> nn.Module:
         """See `Base`."""
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            made: nn.Module = FlowHead(self._code, self._latent)
+            made: nn.Module = FlowHead(self._code, self._latent, width=width)
             return made
+
+    def _width(self) -> int:
+        """That of the head in the model; 1 where it has no such head, which `_part` then says."""
+        bias = graph.by_name(graph.read(self._bundle.onnx)).get(f"{HEAD}given.bias")
+        return 1 if bias is None else len(bias)
 
     @torch.no_grad()
     def to_latent(self, actions: NDArray[np.float32]) -> NDArray[np.float32]:

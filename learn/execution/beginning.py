@@ -24,7 +24,7 @@ from headway.learn.execution import extraction, store
 from headway.learn.execution.account import Account
 from headway.learn.execution.base import Base
 from headway.learn.execution.episodes import Episodes
-from headway.learn.execution.extraction import HeadFit, Mix
+from headway.learn.execution.extraction import CloneFit, Mix
 from headway.learn.execution.lessons import Lesson
 from headway.learn.execution.settings import Demonstrations, Learning
 from headway.learn.execution.site import Driver, Site
@@ -42,7 +42,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     first: int  # scene of the first demonstration
     tests: tuple[Test, ...]
     demonstrations: Demonstrations
-    clone: HeadFit
+    clone: CloneFit
     mix: Mix
     scene: dict[str, Any]  # what is changed in the workflow's
     noise: float  # of the policy at tests
@@ -118,7 +118,7 @@ class Beginning:
     def _cloned(self, path: Path, lessons: list[Lesson], account: Account) -> nn.Module:
         """The head that is cloned from the demonstrations `lessons`, with its file at `path`."""
         wanted = self.wanted
-        head = self._base.head(wanted.seed)
+        head = self._base.head(wanted.seed, wanted.clone.width)
         if path.exists():
             return store.load_weights(path, head)
         account.tell("cloning")

@@ -17,7 +17,7 @@ from msgspec import Meta
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from headway.config import NotNegative, Struct
+from headway.config import AtLeastOne, NotNegative, Struct
 from headway.errors import ConfigError
 from headway.learn.execution.descent import Descent
 from headway.learn.execution.lessons import Lesson, Singles, of_all
@@ -45,6 +45,13 @@ class HeadFit(Struct, frozen=True):
     batch: int = 256
     lr: float = 1e-3
     weight_decay: float = 1e-4
+
+
+class CloneFit(HeadFit, frozen=True):
+    """How the first head is taught, whose hidden layers have the `width`; later ones go on from
+    it."""
+
+    width: AtLeastOne = 256
 
 
 def weights(lessons: Sequence[Lesson], advantage: Singles | None, mix: Mix) -> Singles:

@@ -92,8 +92,9 @@ def improve(
     source = of_all(lessons, "source")
     tell("cloning", 0.0)
     head = extraction.improved(
-        base.head(seed), base.loss, lessons, extraction.weights(lessons, None, how.mix), how.clone,
-        seed, lambda share: tell("cloning", share),
+        base.head(seed, how.clone.width), base.loss, lessons,
+        extraction.weights(lessons, None, how.mix), how.clone, seed,
+        lambda share: tell("cloning", share),
     )  # fmt: skip
     advantage = None
     if arm.credit != "demonstrations":

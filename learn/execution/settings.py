@@ -13,7 +13,7 @@ from headway.config import AtLeastOne, NotNegative, Struct
 from headway.errors import ConfigError
 from headway.learn.execution.arms import ARMS, Arm
 from headway.learn.execution.critic import CriticFit
-from headway.learn.execution.extraction import HeadFit, Mix
+from headway.learn.execution.extraction import CloneFit, HeadFit, Mix
 from headway.learn.execution.gate import Gate
 from headway.learn.execution.outcome import OutcomeFit
 from headway.learn.execution.process import ProcessFit
@@ -47,7 +47,7 @@ class Learning(Struct, frozen=True, kw_only=True):
     base: str
     arm: Arm
     demonstrations: Demonstrations = Demonstrations()
-    clone: HeadFit = HeadFit(steps=1500, lr=2e-3)
+    clone: CloneFit = CloneFit(steps=1500, lr=2e-3)
     head: HeadFit = HeadFit()
     mix: Mix = Mix()
     worth: Worth = Worth()
