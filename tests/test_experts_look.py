@@ -8,7 +8,7 @@ import pytest
 
 from headway.clock import VirtualClock
 from headway.drivers.sim.cell import Cell, CellConfig
-from headway.learn.experts import pick_place, returns
+from headway.learn.experts import pick_place, returns, shoebox
 from headway.types import Observation, Pose
 
 OPEN = {"gripper.width_ref": 0.085, "gripper.width": 0.085}
@@ -24,7 +24,10 @@ def decided(expert, **state):
     return chunk.meta["demonstration"] == 1.0
 
 
-@pytest.mark.parametrize(("scene", "module"), [("pick_place", pick_place), ("returns", returns)])
+@pytest.mark.parametrize(
+    ("scene", "module"),
+    [("pick_place", pick_place), ("returns", returns), ("shoebox", shoebox)],
+)
 def test_a_wrong_look_lasts_until_something_is_held(scene, module):
     cell = Cell(CellConfig(scene=scene), VirtualClock(1))
     wrong = 0
@@ -32,15 +35,17 @@ def test_a_wrong_look_lasts_until_something_is_held(scene, module):
         cell.reset(seed)
         expert = module.connect(cell, disturb=1e-9)
         if not expert.bad_look:
-            assert decided(expert, **OPEN)
+            assert decided(expert, **OPEN) != expert.astray  # of shoeboxes, by the wrong pad
             continue
         wrong += 1
         off = np.linalg.norm(expert.noise[:2])
         assert off >= 0.014
         assert not decided(expert, **OPEN)
         assert np.linalg.norm(expert.noise[:2]) == off  # the first attempt is made by it
-        assert decided(expert, **HELD)
+        assert decided(expert, **HELD) != expert.astray
         assert not expert.bad_look
+        assert scene == "shoebox" or not expert.astray
+        assert np.linalg.norm(expert.noise[:2]) < 0.014  # the next attempt is no wrong one either
     assert wrong >= 2
 
 
