@@ -113,7 +113,7 @@ class Candidates:
     their standard deviation: so that other chunks than the best are tried, too.
 
     `noise` 1 is the noise that the policy was trained with. With less of it chunks are nearer to
-    the most usual one, and with 0 the same observation always gives the same chunk."""
+    the one from zero noise, and with 0 the same observation always gives that chunk."""
 
     def __init__(
         self,
