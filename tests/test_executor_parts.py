@@ -29,10 +29,11 @@ def test_features_are_at_the_rate_that_is_asked_for(settings):
         made = runner.episode(3)
     hz = float(made.facts["hz"])
     for every in (1, 5):
-        x, mask = parts.features(made, hz / every)
-        assert x.shape == (len(made.rows) // every, spec.N_FEATURES)
+        x, mask, at = parts.features(made, hz / every)
+        assert at.tolist() == list(range(0, len(made.rows), every))  # as in the loop
+        assert x.shape == (len(at), spec.N_FEATURES)
         assert len(mask) == len(x)
-    assert np.array_equal(x, parts.features(made, hz)[0][4::5])
+    assert np.array_equal(x, parts.features(made, hz)[0][::5])
 
 
 def test_a_head_says_something_at_each_of_its_steps(settings, bundles):
