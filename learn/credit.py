@@ -32,11 +32,10 @@ from headway.learn.execution.command import LearnConfig
 from headway.learn.execution.lessons import Lesson, Singles, episode_of
 from headway.learn.execution.settings import Learning, learning
 from headway.learn.execution.targets import targets
+from headway.learn.pro.card import measures
 from headway.learn.rollout import POLICY
 from headway.learn.variants import WIDTH, executions
 from headway.tools.statistics import auroc
-
-DRAWS = 1000  # of episodes, for an interval
 
 
 def by_pro(
@@ -69,14 +68,19 @@ def interval(
 ) -> tuple[float, float, float]:
     """AUROC of `said` (n,) for `truth` (n,), and its 95 % interval from drawing whole episodes:
     the decisions of one say nearly the same."""
-    rng = np.random.default_rng(seed)
-    rows = [np.flatnonzero(episode == e) for e in np.unique(episode)]
-    drawn = []
-    for _ in range(DRAWS):
-        at = np.concatenate([rows[i] for i in rng.integers(len(rows), size=len(rows))])
-        drawn.append(auroc(said[at], truth[at]))
-    low, high = np.nanpercentile(drawn, [2.5, 97.5])
-    return auroc(said, truth), float(low), float(high)
+    episodes = np.unique(episode)
+    of = [np.asarray(said[episode == e], np.float64) for e in episodes]
+    good = [truth[episode == e] for e in episodes]
+    found = measures.wins(
+        [s[g] for s, g in zip(of, good, strict=True)],
+        [s[~g] for s, g in zip(of, good, strict=True)],
+    )
+    drawn = found.drawn(measures.draws(len(episodes), np.random.default_rng(seed)))
+    low, high = measures.interval(drawn)
+    nothing = float("nan")
+    return (
+        found.auroc(), nothing if low is None else low, nothing if high is None else high
+    )  # fmt: skip
 
 
 class Row(NamedTuple):

@@ -106,6 +106,12 @@ class Scripted(ABC):
         self.noise: Vec = self.rng.normal(0.0, self.sight)
         self.yaw_noise = float(self.rng.normal(0.0, self.yaw_sight))
 
+    def grasped(self) -> None:
+        """Something is held: a wrong look was near enough, and what follows is done as it should
+        be."""
+        if self.bad_look:
+            self.look()
+
     def wrong_look(self) -> Vec:
         """By how much (x, y) [m] a first look is wrong that is wrong by centimetres."""
         return direction(self.rng) * self.rng.uniform(0.015, 0.035)

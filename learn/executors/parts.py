@@ -84,7 +84,12 @@ def features(
     the row (steps,) of each step."""
     tick_hz = float(made.facts["hz"])
     scale = Scale.from_json(made.facts.get("scale"), f"seed {made.seed}")
-    return at_steps(made.rows, scale, tick_hz, max(1, round(tick_hz / hz)))
+    return at_steps(made.rows, scale, tick_hz, _every(made, hz))
+
+
+def _every(made: Rollout, hz: float) -> int:
+    """How many ticks of `made` make a step, for about `hz` [Hz] steps."""
+    return max(1, round(float(made.facts["hz"]) / hz))
 
 
 def _unlabelled(made: Rollout, hz: float) -> Example:
@@ -94,7 +99,7 @@ def _unlabelled(made: Rollout, hz: float) -> Example:
     return Example(
         name=str(made.seed),
         session="",
-        hz=float(made.facts["hz"]) / max(1, round(float(made.facts["hz"]) / hz)),
+        hz=float(made.facts["hz"]) / _every(made, hz),
         t=seconds,
         features=x,
         mask=mask,

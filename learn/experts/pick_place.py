@@ -138,8 +138,7 @@ class Expert(Scripted):
                 return Aim(p + _UP, yaw, False, self.speed)
             if state["gripper.force"] < _HOLD_FORCE:
                 return Aim(p, yaw, True, self.speed)  # still closing
-            if self.bad_look:  # it was near enough: what follows is done as it should be
-                self.look()
+            self.grasped()
             held = min(range(len(where)), key=lambda i: math.dist(where[i], p))
             others = [at for i, at in enumerate(where) if i != held]
             if held in self._ordered():

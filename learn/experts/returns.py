@@ -60,8 +60,7 @@ class Expert(Scripted):
                 return Aim(p + _UP, yaw, False, self.speed)
             if state["gripper.force"] < _HOLD_FORCE:
                 return Aim(p, yaw, True, self.speed)  # still closing
-            if self.bad_look:  # it was near enough: what follows is done as it should be
-                self.look()
+            self.grasped()
             return self._carry(p, yaw, t_s)
         self._leaving = False
         item = self._wanted(t_s)

@@ -180,8 +180,8 @@ class Expert(Scripted):
             and _EMPTY < state["gripper.width"] < _WIDE
             and state["gripper.force"] > _HOLD_FORCE
         )
-        if held and self.bad_look:  # it was near enough: what follows is done as it should be
-            self.look()
+        if held:
+            self.grasped()
         wrong = self._wrongly_open()
         latch = self._due() if wrong is None else wrong
         seen = None if latch is None else self._see(latch)

@@ -118,15 +118,18 @@ def curve(result: UnitResult) -> dict[int, float]:
 
 def robot_minutes(result: UnitResult) -> dict[int, float]:
     """Robot time up to the end of each round [min]; 0 for round 0."""
-    sums = np.cumsum([0.0, *(r.robot_s / 60.0 for r in result.rounds)])
-    return {r: float(total) for r, total in enumerate(sums)}
+    return _until_each_end([r.robot_s / 60.0 for r in result.rounds])
 
 
 def operator_seconds(result: UnitResult) -> dict[int, float]:
     """Time in which an operator demonstrated or took over, up to the end of each round [s]; 0 for
     round 0."""
-    sums = np.cumsum([0.0, *(r.operator_s for r in result.rounds)])
-    return {r: float(total) for r, total in enumerate(sums)}
+    return _until_each_end([r.operator_s for r in result.rounds])
+
+
+def _until_each_end(each: Sequence[float]) -> dict[int, float]:
+    """The sum of `each` up to the end of each round, 0 for round 0."""
+    return {r: float(total) for r, total in enumerate(np.cumsum([0.0, *each]))}
 
 
 def gain(result: UnitResult, rounds: Sequence[int]) -> float:
