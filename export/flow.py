@@ -82,7 +82,7 @@ def save_flow_policy(
         encoder = (old.path / ENCODER).read_bytes()
     else:
         model, ins, outs = export(module, first, _OUTPUTS, several=("noise",), tolerance=_TOLERANCE)
-        encoder = _encoder(net)
+        encoder = encoder_onnx(net.text, net.shapes[1])
     largest = max(
         check(model, module, dict(_samples(net, n)), _OUTPUTS, _TOLERANCE) for n in _COUNTS
     )
@@ -124,14 +124,13 @@ def save_flow_policy(
     return bundle.save(out, manifest, files).path
 
 
-def _encoder(net: FlowNet) -> bytes:
-    """The text encoder of `net` as an ONNX model."""
-    length = net.shapes[1]
+def encoder_onnx(text: torch.nn.Module, length: int) -> bytes:
+    """The text encoder `text`, which takes `length` tokens, as an ONNX model."""
     inputs = {
         "tokens": torch.arange(length).unsqueeze(0) % 7,
         "mask": (torch.arange(length) < length // 2).to(torch.int64).unsqueeze(0),
     }
-    return export(net.text, inputs, ("embedding", "refused"))[0]
+    return export(text, inputs, ("embedding", "refused"))[0]
 
 
 def _samples(net: FlowNet, candidates: int) -> Iterator[tuple[str, torch.Tensor]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,11 +18,12 @@ from headway import bundle  # noqa: E402
 from headway.drivers.sim.phrases import Command  # noqa: E402
 from headway.edge.engines.engine import open_bundle  # noqa: E402
 from headway.edge.policy.kinds.bundle import open_policy  # noqa: E402
-from headway.errors import Refused  # noqa: E402
+from headway.errors import BundleError, Refused  # noqa: E402
 from headway.export.flow import save_flow_policy  # noqa: E402
 from headway.learn.policy.corpus import Corpus, Spoken  # noqa: E402
 from headway.learn.policy.language import Listener, understood  # noqa: E402
 from headway.learn.policy.network import FlowPolicy  # noqa: E402
+from headway.learn.policy.text_again import plain_embeddings, teach_again  # noqa: E402
 from headway.learn.policy.text_training import train_text  # noqa: E402
 from headway.learn.policy.train import camera  # noqa: E402
 from headway.learn.scripted import ACTIONS, HORIZON  # noqa: E402
@@ -29,6 +31,14 @@ from headway.learn.state_names import POLICY_STATE  # noqa: E402
 
 RED = Command("put the red item in the tote", ("pick the red item",), ("fetch the red item",))
 BLUE = Command("put the blue item in the tote", ("pick the blue item",))
+TOLD_ANEW = Corpus(
+    (
+        Spoken(
+            "toy", (Command(RED.plain, (*RED.train, "stow the red item")), BLUE),
+            ("do not put the red item in the tote", "sing a song"),
+        ),
+    )
+)  # fmt: skip
 SPOKEN = Spoken("toy", (RED, BLUE), ("do not put the red item in the tote", "sing a song"))
 
 
@@ -135,3 +145,32 @@ def test_a_head_that_learned_on_is_exported_into_the_same_graph(
         assert net.eyes_hash() != old.eyes
     finally:
         net.load_state_dict(before)
+
+
+def test_a_text_encoder_that_is_taught_anew_leaves_the_policy_as_it_is(
+    exported: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "policy"
+    shutil.copytree(exported, folder)
+    old, known = bundle.load(folder).manifest, plain_embeddings(bundle.load(folder), TOLD_ANEW)
+    found = teach_again([folder], TOLD_ANEW, "make test", steps=240)
+    new = bundle.load(folder)
+    assert found[folder] < 0.2
+    np.testing.assert_allclose(plain_embeddings(new, TOLD_ANEW), known, atol=0.2)
+    assert new.manifest.eyes == old.eyes
+    assert new.manifest.files["policy.onnx"] == old.files["policy.onnx"]
+    assert new.manifest.files["text.onnx"] != old.files["text.onnx"]
+    assert "taught anew" in new.manifest.provenance.data
+    heard = understood(Listener(folder, TOLD_ANEW.commands), TOLD_ANEW.scenes[0])
+    assert heard.commands["train"].right == heard.commands["train"].n == 5
+
+
+def test_a_text_encoder_that_did_not_learn_its_commands_is_not_put_into_the_policy(
+    exported: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "policy"
+    shutil.copytree(exported, folder)
+    before = {f.name: f.read_bytes() for f in folder.iterdir()}
+    with pytest.raises((BundleError, Refused)):
+        teach_again([folder], TOLD_ANEW, "make test", steps=4)
+    assert {f.name: f.read_bytes() for f in folder.iterdir()} == before

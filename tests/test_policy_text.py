@@ -15,21 +15,22 @@ pytest.importorskip("tokenizers", reason="the text encoder needs the package tok
 from headway.drivers.sim.phrases import Command, filled  # noqa: E402
 from headway.errors import ConfigError  # noqa: E402
 from headway.learn.policy import words  # noqa: E402
-from headway.learn.policy.corpus import Corpus, Sayer, Spoken, corpus_of, plain_words  # noqa: E402
+from headway.learn.policy.corpus import Corpus, Spoken, corpus_of, plain_words  # noqa: E402
 from headway.learn.policy.frames import FRAMES  # noqa: E402
 from headway.learn.policy.left_out import Split  # noqa: E402
-from headway.learn.policy.speech import (  # noqa: E402
-    Deed,
-    Speech,
-    Thing,
-    deed_of,
-    gerund,
-    participle,
-    past,
-)
+from headway.learn.policy.sayer import Sayer  # noqa: E402
+from headway.learn.policy.speech import Deed, Speech, Thing, deed_of  # noqa: E402
 from headway.learn.policy.text import LENGTH, tokenizer, tokens  # noqa: E402
 from headway.learn.policy.text import words as split  # noqa: E402
 from headway.learn.policy.text_training import embeddings, once, train_text  # noqa: E402
+from headway.learn.policy.verbs import (  # noqa: E402
+    alternatives,
+    gerund,
+    may_stand_for,
+    opposites,
+    participle,
+    past,
+)
 
 COLOURS = ("red", "blue")
 TRAIN = ("put the {c} {n} in the tote", "move the {c} {n} to the tote", "pick the {c} {n}")
@@ -139,6 +140,71 @@ def test_deeds_are_told_from_other_sentences() -> None:
     assert pick.said(past("pick"), "the red one") == "picked up the red one for the blue box"
     for text in ("the red item goes in the box", "next is the red item", "put it in the box"):
         assert found(text) is None
+
+
+def test_words_stand_for_others_but_not_for_their_opposites() -> None:
+    assert {"place", "drop", "toss"} <= set(alternatives("put", placing=True))
+    assert alternatives("put", placing=False) == ()  # "toss the lid of the red box" is another deed
+    assert "raise" in alternatives("lift", placing=False)
+    assert {"close", "shut"} <= set(opposites("open"))
+    assert "open" in opposites("close")
+    for word, other in (
+        ("open", "closes"), ("raise", "lowered"), ("unlock", "locking"), ("can", "cannot"),
+        ("should", "shouldn"), ("up", "down"), ("open", "opened"), ("now", "never"),
+    ):  # fmt: skip
+        assert not may_stand_for(other, word), (word, other)
+    assert may_stand_for("unlatch", "open")
+    assert may_stand_for("carton", "box")
+
+
+def test_what_is_held_out_is_never_learned_from() -> None:
+    sayer = Sayer(CORPUS, np.random.default_rng(0))
+    kept = {*filled(HELD_OUT, c=COLOURS), "never move the red item"}
+    drawn = {" ".join(plain_words(sayer.command(i % 2))) for i in range(3000)}
+    drawn |= {" ".join(plain_words(sayer.refused())) for _ in range(3000)}
+    assert not drawn & kept
+    # Without that they would come up: "put" may become "place", "do not" "never".
+    near = {text for text in drawn if text.startswith("place the red item")}
+    assert near
+    assert CORPUS.to_learn_from("place the red item into the tote")
+    assert not CORPUS.to_learn_from("Place the red item in the tote!")
+
+
+def test_spellings_of_a_telling_word_are_one() -> None:
+    grey = Command("take the grey bag", ("take the gray bag", "take the gray one"))
+    red = Command("take the red bag", ("the red one please",))
+    found = Corpus((Spoken("bags", (grey, red), ()),)).told_by()
+    assert found.words == (("gray", "grey"), ("red",))
+    assert found.wanted == ({0}, {1})
+    assert found.unwanted == ({1}, {0})
+    # What a sentence of the command does without is not wanted.
+    shut = Command("close the red door", ("shut the red door", "make the red door tight"))
+    lift = Command("open the red door", ())
+    found = Corpus((Spoken("door", (shut, lift), ()),)).told_by()
+    assert found.words == (("close", "shut"), ("open",))
+    assert found.wanted == (frozenset(), {1})
+    assert found.unwanted == ({1}, frozenset())
+
+
+def test_a_sentence_without_what_tells_its_command_is_refused() -> None:
+    net, by = train_text(CORPUS, steps=2, batch=4)
+    assert net.wanted.shape == (2, 2)
+    texts = ["put the red item in the tote", "put the item", "the blue and the red item", "blue"]
+    ids, mask = tokens(by, texts)
+    red, blue = (torch.full((4,), i) for i in (0, 1))
+    assert net.contradicts(ids, mask, red).tolist() == [False, True, True, True]
+    assert net.contradicts(ids, mask, blue).tolist() == [True, True, True, False]
+    _, refused = net(ids, mask)
+    assert (refused[1:3] == 1.0).all()
+
+
+def test_the_opposite_of_a_command_is_refused() -> None:
+    scene = Spoken("box", (Command("open the red box"), Command("open the blue box")), ())
+    sayer = Sayer(Corpus((scene,)), np.random.default_rng(0))
+    texts = [sayer.refused() for _ in range(3000)]
+    assert any(t.startswith(("close the", "shut the")) for t in texts)
+    commands = [sayer.command(0) for _ in range(500)]
+    assert not [t for t in commands if set(t.split()) & {"close", "closes", "shut", "closing"}]
 
 
 def test_verbs_have_their_forms() -> None:

@@ -42,13 +42,13 @@ def save_head(
     risk = [s.risk for s in signals]
     said = calibration.summary(examples, risk)
     fold = process.fold_of(len(lessons)).tolist()
-    hits, of = said.hits
+    before, _, of = said.hits
     rates = [x.tick_hz for x in lessons]
     metrics = {
         "episodes": float(len(lessons)),
         "auroc_risk_held_out": said.auroc,
         "auroc_closes_held_out": _auroc(lessons, signals),
-        "caught_at_10_percent_early": hits / of if of else float("nan"),
+        "caught_before_at_10_percent_early": before / of if of else float("nan"),
     }
     needed = {
         m for n in spec.NAMES if n not in NOT_READ for m in spec.FEATURES[spec.INDEX[n]].needs

@@ -102,6 +102,9 @@ _QUESTIONS = (
     "tell me when you have {done}", "tell me why you {did}", "i wonder where {it} is",
     "i want to know where {it} is", "i want to know whether you {did}",
     "i'd like to know who {did}",
+    "what's inside {it}", "what's in {it}", "is {it} open", "is {it} closed", "is {it} empty",
+    "is {it} big enough", "is there enough room in {it}", "which {kind} does {it} belong to",
+    "is {it} big enough for {other_it}", "who left {it} there", "what was in {it}",
 )  # fmt: skip
 
 _FACTS = (
@@ -129,6 +132,9 @@ _FACTS = (
     "my {kind} is {colour}", "my favourite colour is {colour}", "a {kind} can be {colour}",
     "some {kind}s are {colour}", "{it} and {other_it} look alike",
     "{other_it} is lighter than {it}", "the price of {it} is low",
+    "that {kind} is pretty full by now", "{it} is a bit damaged", "{it} smells", "{it} is wet",
+    "{it} was expensive", "the {kind} looks fine", "the label of {it} came off",
+    "{it} is on the list", "{it} is nearly empty", "somebody paid for {it}",
 )  # fmt: skip
 
 _REPORTS = (
@@ -197,7 +203,7 @@ _PLANS = (
     "{do} every time {if}", "provided that {if} {do}", "should {if} {do}",
     "wait until {if} and then {do}", "suppose {if} would you {do}", "if you {do} it will break",
     "if i {do} what happens", "if you had {done} we would be done", "if you {did} i would be happy",
-    "had you {done}", "don't {do} until {if}", "not before {if}", "{it} can go {after} when {if}",
+    "don't {do} until {if}", "not before {if}", "{it} can go {after} when {if}",
     "{it} if {if}", "tomorrow {do}", "{cmd} tomorrow", "tomorrow you will {do}", "{cmd} later",
     "later {do}", "later on you can {do}", "{cmd} in an hour", "{cmd} in ten minutes",
     "in five minutes {do}", "{cmd} next week", "next week {do}", "{cmd} tonight", "{cmd} on monday",
@@ -262,6 +268,8 @@ _DOUBLE = (
     "swap {it} with {other_it}", "put {it} on {other_it}", "put {it} next to {other_it}",
     "{verb} every {kind} but {it} {after}", "{verb} all but {it} {after}",
     "{verb} everything except {it} {after}", "only {it} must not be {verbed} {after}",
+    "{cmd} and keep it as it is", "{cmd} but keep it away from there", "{cmd} and undo it",
+    "{cmd} and put it back again", "{cmd} and take it out again", "{cmd} then leave it alone",
 )  # fmt: skip
 
 _OTHERWISE = (
@@ -282,6 +290,9 @@ _OTHERWISE = (
     "return {it} to the sender", "shake {it}", "wrap {it} up", "drop {it} on my foot", "kick {it}",
     "squeeze {it}", "go around {it}", "write a note on {it}", "stick a label on {it}",
     "stand on {it}", "sit down next to {it}",
+    "take {it} back out", "get {it} out of there",
+    "undo what you did to {it}", "print a slip for {it}", "print a label for {it}",
+    "write a report about {it}", "keep {it} closed", "shut {it}", "turn {it} over",
 )  # fmt: skip
 
 _SMALL_TALK = (

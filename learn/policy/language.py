@@ -6,7 +6,8 @@ prints, on text alone, how many of each scene's sentences are taken for the comm
 and how many sentences that are no command are refused; for sentences that were trained on, for
 those that were held out, and for those of `unseen_sentences.toml`. What is refused never moves the
 robot; what is taken for another command does, so both are counted. A sentence of the last two that
-somebody else has written into a list to learn from, word by word, is no test: it is left out.
+was learned from, word by word, is no test: it is left out. Those are the lists to learn from, and
+what a training of `--steps` with `--seed` draws from them at random.
 
 For rollouts: run a workflow with `scene_config.phrasing` "train" and "held_out" on the same seeds
 and `compare` the results; and run it with the policy `Misled`, which is told something else than
@@ -15,7 +16,7 @@ the station says: then it has to fail.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -134,13 +135,13 @@ def said(scene: Spoken) -> dict[str, Said]:
     return found
 
 
-def judged_by(scene: Spoken, corpus: Corpus) -> dict[str, Said]:
+def judged_by(scene: Spoken, corpus: Corpus, met: Collection[str] = frozenset()) -> dict[str, Said]:
     """As `said`, without what a policy that learned `corpus` has met word by word: sentences that
-    are held out or unseen in this scene, and to be learned from in it or in another one."""
-    learned = {
-        " ".join(plain_words(text))
-        for text in (*corpus.refused, *(t for c in corpus.commands for t in c.texts("train")))
-    }
+    are held out or unseen in this scene, and to be learned from in it or in another one, or among
+    those that were `met` in its training (as `plain_words`)."""
+    whole = (frame for frame in corpus.frames.texts() if "{" not in frame)
+    written = (*corpus.refused, *(t for c in corpus.commands for t in c.texts("train")), *whole)
+    learned = {" ".join(plain_words(text)) for text in written} | set(met)
 
     def new(text: str) -> bool:
         return " ".join(plain_words(text)) not in learned
@@ -156,12 +157,17 @@ def judged_by(scene: Spoken, corpus: Corpus) -> dict[str, Said]:
     }
 
 
-def understood(listener: Listener, scene: Spoken, corpus: Corpus | None = None) -> Understood:
+def understood(
+    listener: Listener,
+    scene: Spoken,
+    corpus: Corpus | None = None,
+    met: Collection[str] = frozenset(),
+) -> Understood:
     """What the policy of `listener` makes of all sentences of `scene`, whose commands are among
     those that it tells apart. It has learned the sentences of `corpus`, by default those of the
-    scene alone."""
+    scene alone, and those that were `met`."""
     commands, refused, wrong = {}, {}, []
-    for split, sentences in judged_by(scene, corpus or Corpus((scene,))).items():
+    for split, sentences in judged_by(scene, corpus or Corpus((scene,)), met).items():
         taken = [(text, command, listener.hear(text)) for text, command in sentences.commands]
         right = sum(heard == command for _, command, heard in taken)
         commands[split] = Count(len(taken), right, sum(heard is None for *_, heard in taken))
@@ -212,7 +218,9 @@ def compare(first: Iterable[Result], second: Iterable[Result], seed: int = 0) ->
 
 
 class Misled:
-    """`policy`, which hears another one of `commands` than is said: the next one in their order."""
+    """`policy`, which hears another one of `commands` than is said: of those whose plain sentences
+    have the most words in common with what is said, the next one in their order. So "scan the grey
+    bag" becomes "scan the green bag", and what is misheard is just what tells the two apart."""
 
     def __init__(self, policy: Policy, commands: Sequence[Command]) -> None:
         self._policy, self._commands = policy, Corpus((Spoken("", tuple(commands), ()),))
@@ -225,22 +233,40 @@ class Misled:
         meant = self._commands.index(obs.instruction)
         text = obs.instruction
         if meant is not None:
-            commands = self._commands.commands
-            text = commands[(meant + 1) % len(commands)].plain
+            text = self._other(meant).plain
         return self._policy.infer(structs.replace(obs, instruction=text))
+
+    def _other(self, meant: int) -> Command:
+        commands = self._commands.commands
+        after = [commands[(meant + 1 + i) % len(commands)] for i in range(len(commands) - 1)]
+        said = set(plain_words(commands[meant].plain))
+        return max(after, key=lambda c: len(said & set(plain_words(c.plain))))
 
 
 def main(
     bundle: Path,
     scenes: tuple[str, ...] = ("pick_place", "shoebox", "returns"),
     wrong: bool = False,
+    steps: int = 3000,
+    seed: int = 0,
 ) -> None:
     """Print what a policy understands of the sentences of each of `scenes`, whose commands all
-    compete for each sentence, and with `--wrong` those that it does not take as it should."""
+    compete for each sentence.
+
+    Args:
+        bundle: folder of the policy.
+        scenes: those that its text encoder was taught.
+        wrong: print the sentences too that it does not take as it should.
+        steps: of that training; 0: do not look for what it has drawn.
+        seed: of that training.
+    """
+    from headway.learn.policy.text_training import met
+
     corpus = corpus_of(scenes)
+    drawn = met(corpus, steps=steps, seed=seed)
     listener = Listener(bundle, corpus.commands)
     for scene in corpus.scenes:
-        found = understood(listener, scene, corpus)
+        found = understood(listener, scene, corpus, drawn)
         print(scene.name)
         for split in found.commands:
             print(f"  {split:8}  commands     {found.commands[split]}")

@@ -22,7 +22,8 @@ from tokenizers import Tokenizer
 
 from headway import config
 from headway.errors import ConfigError
-from headway.learn.policy.corpus import Corpus, Sayer, corpus_of, plain_words
+from headway.learn.policy.corpus import Corpus, corpus_of, plain_words
+from headway.learn.policy.sayer import Sayer
 from headway.learn.policy.text import TextEncoder, tokens
 from headway.learn.policy.text_training import train_text
 
@@ -90,8 +91,9 @@ def judged(
     """For each of `texts` the number of the nearest command, and the probability (n,) that it is
     none."""
     ids, mask = tokens(by, texts)
-    logits, refused = net.judge(ids, mask)
-    return logits.argmax(dim=1).numpy(), torch.sigmoid(refused).numpy()
+    logits, _ = net.judge(ids, mask)
+    _, refused = net(ids, mask)
+    return logits.argmax(dim=1).numpy(), refused.numpy()
 
 
 def main(

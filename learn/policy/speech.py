@@ -11,69 +11,18 @@ from typing import TypeVar
 import numpy as np
 
 from headway.learn.policy.frames import CONDITIONS
+from headway.learn.policy.verbs import alternatives, gerund, participle, past
 
 T = TypeVar("T")
 _PLACE = re.compile(r"\{(\w+)\}")
-_APART = frozenset(("verb", "verbing", "verbed", "after"))
+_VERBS = frozenset(("verb", "verbing", "verbed"))
+_APART = _VERBS | {"after"}
 # Words with which a sentence begins that begins with no verb.
 _NO_VERBS = frozenset(
     ("the", "a", "in", "into", "to", "from", "at", "on", "onto", "over", "out", "of", "with", "by",
      "for", "next", "now", "please", "and", "then", "what", "it", "i", "you", "we")
 )  # fmt: skip
 _PARTICLES = frozenset(("up", "down", "out", "open", "over"))
-# Verbs of bringing a thing to a place, each of which may stand for another (B. Levin, English Verb
-# Classes and Alternations, 1993, classes 9 and 11: verbs of putting, of sending and carrying).
-PUTTING = (
-    "put", "place", "set", "lay", "drop", "deposit", "stow", "stash", "load", "insert", "pop",
-    "stick", "slip", "slot", "tuck", "position", "move", "transfer", "shift", "slide", "shove",
-    "transport", "carry", "deliver", "bring", "take", "get", "send", "pack", "pass", "haul",
-)  # fmt: skip
-# Past and participle of verbs that are not regular, as far as things are handled with them.
-_IRREGULAR = {
-    "put": ("put", "put"), "take": ("took", "taken"), "get": ("got", "got"), "let": ("let", "let"),
-    "bring": ("brought", "brought"), "find": ("found", "found"), "hold": ("held", "held"),
-    "show": ("showed", "shown"), "read": ("read", "read"), "set": ("set", "set"),
-    "lay": ("laid", "laid"), "give": ("gave", "given"), "go": ("went", "gone"),
-    "make": ("made", "made"), "have": ("had", "had"), "throw": ("threw", "thrown"),
-    "send": ("sent", "sent"), "cut": ("cut", "cut"), "shut": ("shut", "shut"),
-    "tear": ("tore", "torn"), "break": ("broke", "broken"), "leave": ("left", "left"),
-    "keep": ("kept", "kept"), "hang": ("hung", "hung"), "swing": ("swung", "swung"),
-    "wind": ("wound", "wound"), "unwind": ("unwound", "unwound"), "bend": ("bent", "bent"),
-    "stick": ("stuck", "stuck"), "slide": ("slid", "slid"), "feed": ("fed", "fed"),
-    "hit": ("hit", "hit"), "sweep": ("swept", "swept"), "do": ("did", "done"),
-}  # fmt: skip
-
-
-def gerund(verb: str) -> str:
-    """`verb` with -ing."""
-    if verb.endswith("e") and not verb.endswith("ee"):
-        return verb[:-1] + "ing"
-    return _doubled(verb) + "ing"
-
-
-def past(verb: str) -> str:
-    """The past tense of `verb`."""
-    return _IRREGULAR[verb][0] if verb in _IRREGULAR else _with_ed(verb)
-
-
-def participle(verb: str) -> str:
-    """The past participle of `verb`."""
-    return _IRREGULAR[verb][1] if verb in _IRREGULAR else _with_ed(verb)
-
-
-def _with_ed(verb: str) -> str:
-    if verb.endswith("e"):
-        return verb + "d"
-    if verb.endswith("y") and verb[-2:-1] not in "aeiou":
-        return verb[:-1] + "ied"
-    return _doubled(verb) + "ed"
-
-
-def _doubled(verb: str) -> str:
-    """`verb` with its last letter twice where it is stressed: "drop", but not "open"."""
-    vowels = [i for i, letter in enumerate(verb) if letter in "aeiou"]
-    short = len(vowels) == 1 and vowels[0] == len(verb) - 2 and verb[-1] not in "wxy"
-    return verb + verb[-1] if short or verb == "transfer" else verb
 
 
 @dataclass(frozen=True)
@@ -94,6 +43,11 @@ class Deed:
     part: str
     thing: Thing
     after: str
+
+    @property
+    def places(self) -> bool:
+        """Whether the deed brings the thing somewhere."""
+        return self.after.split(" ", 1)[0] in ("in", "into", "to") and not self.part
 
     def said(self, verb: str, it: str) -> str:
         """The deed with its verb in the form of `verb`, done to `it`."""
@@ -154,7 +108,9 @@ class Speech:
         if places & _APART:  # the deed's words are used one by one: it must have no more of them
             deeds = [d for d in deeds if not (d.part or d.particle)]
         if "after" in places:
-            deeds = [d for d in deeds if d.after and "and" not in d.after.split()]
+            # Of a deed that ends with its thing ("open the red box") nothing follows a verb either.
+            whole = [d for d in deeds if not d.after] if places & _VERBS else []
+            deeds = [d for d in deeds if d.after and "and" not in d.after.split()] or whole
         if deeds:
             words |= _forms(_pick(deeds, rng), rng)
         words["if"] = _pick(CONDITIONS, rng)
@@ -165,8 +121,9 @@ class Speech:
 
 def _forms(deed: Deed, rng: np.random.Generator) -> dict[str, str]:
     it, verb = _named(deed.thing, rng), deed.verb
-    if verb in PUTTING and deed.after.split(" ", 1)[0] in ("in", "into", "to") and not deed.part:
-        verb = _pick((verb, *PUTTING), rng) if rng.random() < 0.5 else verb
+    others = alternatives(verb, placing=deed.places)
+    if others and not (deed.part or deed.particle) and rng.random() < 0.5:
+        verb = _pick((verb, *others), rng)
     return {
         "it": it, "colour": deed.thing.colour, "kind": deed.thing.kind, "after": deed.after,
         "do": deed.said(verb, it), "doing": deed.said(gerund(verb), it),

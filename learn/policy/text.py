@@ -5,7 +5,9 @@ A sentence is compared with one learned prototype per command, and its embedding
 prototypes, weighted by a softmax of the similarities. So two sentences that are understood alike
 have nearly the same embedding, and whoever is given it cannot tell how the command was put. What
 means none of the commands is for the second output to say: the nearest command is no answer to
-"do not put the red item in the tote".
+"do not put the red item in the tote". Nor does a sentence mean a command whose telling words it
+does not have, or that has those of another one: "put the pink item in the tote" is refused, however
+much pink is like red.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 from torch import Tensor, nn
 
 from headway.learn.policy import words as english
+from headway.learn.policy.corpus import Telling
 
 LENGTH = 24  # most words of a sentence; a longer one is refused by the loop
 PAD, UNKNOWN = "[PAD]", "[UNK]"
@@ -83,12 +86,16 @@ class _Layer(nn.Module):
 
 class TextEncoder(nn.Module):
     """The encoder for the tokens of `by`, and as many commands as there are prototypes. `size` is
-    the length e of the embedding, `width` that of what is computed for each word. The vectors of
-    the words are given and do not change (`headway.learn.policy.words`), so that words which are in
-    no sentence that it learns from are understood as well."""
+    the length e of the embedding, `width` that of what is computed for each word, `telling` how
+    many words there are (see `tell`) that tell commands apart. The vectors of the words are given
+    and do not change (`headway.learn.policy.words`), so that words which are in no sentence that it
+    learns from are understood as well."""
 
     vectors: Tensor
     sharpness: Tensor
+    tells: Tensor
+    wanted: Tensor
+    unwanted: Tensor
 
     def __init__(
         self,
@@ -98,6 +105,7 @@ class TextEncoder(nn.Module):
         size: int = 24,
         width: int = 64,
         dropout: float = 0.15,
+        telling: int = 0,
     ) -> None:
         super().__init__()
         self.size = size
@@ -115,6 +123,30 @@ class TextEncoder(nn.Module):
         )
         self.prototypes = nn.Parameter(torch.randn(commands, size))
         self.register_buffer("sharpness", torch.tensor(16.0))
+        # Which of the telling words a token is, -1 for none; and whether a sentence of a command
+        # must have it, or must not.
+        self.register_buffer("tells", torch.full((len(ids),), -1, dtype=torch.int32))
+        self.register_buffer("wanted", torch.zeros(commands, telling, dtype=torch.bool))
+        self.register_buffer("unwanted", torch.zeros(commands, telling, dtype=torch.bool))
+
+    def tell(self, by: Tokenizer, telling: Telling) -> None:
+        """Refuse sentences that lack a word of `telling` which their command wants, or have one
+        that it does not want. `by` is the tokenizer of the encoder."""
+        for k, spellings in enumerate(telling.words):
+            for word in spellings:
+                self.tells[by.token_to_id(word)] = k
+        for marks, found in ((self.wanted, telling.wanted), (self.unwanted, telling.unwanted)):
+            for i, which in enumerate(found):
+                marks[i, sorted(which)] = True
+
+    def contradicts(self, tokens: Tensor, mask: Tensor, meant: Tensor) -> Tensor:
+        """Whether each sentence (b,) has not the telling words of the command (b,) that is
+        `meant`."""
+        k = torch.arange(self.wanted.shape[1], dtype=torch.int32)
+        said = (self.tells[tokens] * mask.to(torch.int32) - (1 - mask).to(torch.int32))[..., None]
+        there = (said == k).any(dim=1)  # (b, telling)
+        missing = self.wanted[meant] & ~there
+        return (missing | (self.unwanted[meant] & there)).any(dim=1)
 
     def judge(self, tokens: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (b, commands) of which command is meant, and the logit (b,) that none is.
@@ -136,6 +168,10 @@ class TextEncoder(nn.Module):
     def forward(self, tokens: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """The embedding (b, size), whose numbers are about 1 in size, and the probability (b,) that
         this is nothing to carry out. `tokens` and `mask` (b, n) are those of `tokens`."""
-        logits, refused = self.judge(tokens, mask)
+        logits, nonsense = self.judge(tokens, mask)
+        refused = torch.sigmoid(nonsense)
+        if self.wanted.shape[1]:
+            against = self.contradicts(tokens, mask, logits.argmax(dim=1))
+            refused = torch.maximum(refused, against.to(refused.dtype))
         known = nn.functional.normalize(self.prototypes, dim=1) * self.size**0.5
-        return torch.softmax(logits, dim=1) @ known, torch.sigmoid(refused)
+        return torch.softmax(logits, dim=1) @ known, refused

@@ -11,22 +11,36 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from torch import Tensor
 
 from headway.learn import checkpoint
-from headway.learn.policy.corpus import Corpus, Sayer
+from headway.learn.policy.corpus import Corpus, plain_words
+from headway.learn.policy.sayer import Sayer
 from headway.learn.policy.text import TextEncoder, tokenizer, tokens
 
 
 def train_text(
-    corpus: Corpus, *, steps: int = 2500, batch: int = 64, lr: float = 2e-3, seed: int = 0
+    corpus: Corpus,
+    *,
+    steps: int = 2500,
+    batch: int = 64,
+    lr: float = 2e-3,
+    seed: int = 0,
+    prototypes: Tensor | None = None,
 ) -> tuple[TextEncoder, Tokenizer]:
     """The encoder and the tokenizer for `corpus`, after `steps` of `batch` commands and as many
-    sentences that are none. The encoder has the moving average of the weights."""
+    sentences that are none. The encoder has the moving average of the weights. `prototypes`
+    (commands, e): embeddings of the commands that stay as they are; None: they are learned too."""
     torch.manual_seed(seed)
     by = tokenizer(corpus.sentences())
-    net = TextEncoder(by, len(corpus.commands))
+    telling = corpus.told_by()
+    net = TextEncoder(by, len(corpus.commands), telling=len(telling.words))
+    net.tell(by, telling)
+    if prototypes is not None:
+        net.prototypes.data.copy_(prototypes)
+        net.prototypes.requires_grad_(False)
     sayer = Sayer(corpus, np.random.default_rng(seed))
     optimiser = torch.optim.AdamW(net.parameters(), lr, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, lr, total_steps=steps, pct_start=0.1)
@@ -36,8 +50,7 @@ def train_text(
     truth = torch.cat([torch.full((batch,), 0.02), torch.full((batch,), 0.98)])
     net.train()
     for _ in range(steps):
-        meant = sayer.rng.integers(len(corpus.commands), size=batch)
-        texts = [*(sayer.command(int(i)) for i in meant), *(sayer.refused() for _ in range(batch))]
+        meant, texts = _drawn(sayer, batch)
         ids, mask = tokens(by, texts)
         longest = int(mask.sum(dim=1).max())
         logits, refused = net.judge(ids[:, :longest], mask[:, :longest])
@@ -51,6 +64,23 @@ def train_text(
         average.update_parameters(net)
     made: TextEncoder = average.module
     return made.eval(), by
+
+
+def met(corpus: Corpus, *, steps: int, batch: int = 64, seed: int = 0) -> frozenset[str]:
+    """All sentences that `train_text` with the same arguments learns from, as `plain_words`. They
+    are drawn once more, which takes a third of the time of the training."""
+    sayer = Sayer(corpus, np.random.default_rng(seed))
+    return frozenset(
+        " ".join(plain_words(text)) for _ in range(steps) for text in _drawn(sayer, batch)[1]
+    )
+
+
+def _drawn(sayer: Sayer, batch: int) -> tuple[NDArray[np.int64], list[str]]:
+    """The sentences of a step: `batch` commands, whose numbers come first, and as many that are
+    none."""
+    meant = sayer.rng.integers(len(sayer.corpus.commands), size=batch)
+    commands = [sayer.command(int(i)) for i in meant]
+    return meant, [*commands, *(sayer.refused() for _ in range(batch))]
 
 
 @torch.no_grad()
@@ -80,9 +110,10 @@ def once(
     same = hashlib.sha256(repr(made_of).encode()).hexdigest()
     with contextlib.suppress(FileNotFoundError):
         saved = torch.load(path, weights_only=True)
-        if saved["made_of"] == same and "torch" in saved:
+        if saved["made_of"] == same and "torch" in saved and "wanted" in saved["net"]:
             by = Tokenizer.from_str(saved["tokenizer"])
-            net = TextEncoder(by, len(saved["net"]["prototypes"]))
+            commands, telling = saved["net"]["wanted"].shape
+            net = TextEncoder(by, commands, telling=telling)
             net.load_state_dict(saved["net"])
             torch.set_rng_state(saved["torch"])
             return net.eval(), by

@@ -76,13 +76,15 @@ class Summary:
 
     auroc: float  # of steps; NaN where a class is missing
     threshold: float  # that EARLY_ALARMS of the episodes cross while nothing went wrong
-    caught: dict[str, tuple[int, int]]  # by kind of failure: above the threshold at it, of how many
+    # by kind of failure: above the threshold before it, and until AFTER_S after it, of how many
+    caught: dict[str, tuple[int, int, int]]
     delay_s: float  # median of the first step above near a failure; below 0: before it
 
     @property
-    def hits(self) -> tuple[int, int]:
-        """How many failures it is above the threshold at, of how many."""
-        return sum(n for n, _ in self.caught.values()), sum(m for _, m in self.caught.values())
+    def hits(self) -> tuple[int, int, int]:
+        """How many failures it is above the threshold before, and before or at, of how many."""
+        before, near, of = np.sum(list(self.caught.values()) or [(0, 0, 0)], axis=0).tolist()
+        return before, near, of
 
     @property
     def delay(self) -> str:
@@ -96,14 +98,15 @@ def summary(examples: Sequence[Example], risk: Sequence[NDArray[Any]]) -> Summar
     x = np.concatenate(list(risk))
     tops = peaks(examples, risk)
     threshold = float(np.quantile(tops, 1 - EARLY_ALARMS, method="higher")) if tops else np.inf
-    caught: dict[str, tuple[int, int]] = {}
+    caught: dict[str, tuple[int, int, int]] = {}
     delays = []
     for e, r in zip(examples, risk, strict=True):
         for f in e.failures[:1]:
             at = (e.risk == 1) & (e.t <= f.t + AFTER_S)
             over = e.t[at & (r > threshold)]
-            n, of = caught.get(f.label, (0, 0))
-            caught[f.label] = (n + bool(len(over)), of + 1)
+            early = bool((at & Parts(e).before & (r > threshold)).any())
+            before, near, of = caught.get(f.label, (0, 0, 0))
+            caught[f.label] = (before + early, near + bool(len(over)), of + 1)
             if len(over):
                 delays.append(float(over[0] - f.t))
     return Summary(

@@ -271,11 +271,11 @@ def _facts(
 ) -> Facts:
     needed = {m for i in names for m in spec.FEATURES[i].needs}
     rates = [log.telemetry.hz for log in data.logs]
-    hits, of = said.hits
+    before, _, of = said.hits
     metrics = {
         "episodes": float(len(data.examples)),
         "auroc_risk_held_out": said.auroc,
-        "caught_at_10_percent_early": hits / of if of else float("nan"),
+        "caught_before_at_10_percent_early": before / of if of else float("nan"),
         "delay_s": said.delay_s,
     }
     first = data.logs[0]
@@ -334,19 +334,20 @@ def _say_data(
 
 
 def _say_summary(console: Any, said: Summary) -> None:
-    hits, of = said.hits
+    before, near, of = said.hits
     console.print(f"held-out episodes: AUROC of risk by step {said.auroc:.3f}")
     if not of:
         return
-    low, high = wilson(hits, of)
+    low, high = wilson(before, of)
     console.print(
         f"at a threshold that {EARLY_ALARMS:.0%} of the episodes cross while nothing went wrong "
-        f"({said.threshold:.3f}), it is above it at {hits} of {of} failures = {hits / of:.1%} "
-        f"({low:.1%} to {high:.1%}), median delay {said.delay}",
+        f"({said.threshold:.3f}), it is above it before {before} of {of} failures = "
+        f"{before / of:.1%} ({low:.1%} to {high:.1%}), and by {dataset.AFTER_S:g} s after them at "
+        f"{near}, median delay {said.delay}",
         soft_wrap=True,
     )
-    for kind, (n, m) in sorted(said.caught.items()):
-        console.print(f"  {escape(kind)}: {n} of {m}")
+    for kind, (first, at_all, m) in sorted(said.caught.items()):
+        console.print(f"  {escape(kind)}: {first}, {at_all} of {m}")
 
 
 def _compare(
@@ -383,7 +384,7 @@ def _compare(
     at_its_rate = again if init is None else data
     as_is = [tune.opened(start)] * data.folds
     table = Table(title="held-out episodes", box=box.SIMPLE_HEAD)
-    for column in ("head", "AUROC of risk", "at failures", "median delay"):
+    for column in ("head", "AUROC of risk", "before, at failures", "median delay"):
         table.add_column(column, justify="left" if column == "head" else "right")
     name = start.manifest.name
     for label, of_folds, on in (
@@ -392,6 +393,6 @@ def _compare(
         logits = _held_out(of_folds, on)
         risk = [a[:, FLAGS.index("risk")] for a in logits]
         said = calibration.summary(on.examples, risk)
-        hits, of = said.hits
-        table.add_row(label, f"{said.auroc:.3f}", f"{hits} of {of}", said.delay)
+        before, near, of = said.hits
+        table.add_row(label, f"{said.auroc:.3f}", f"{before}, {near} of {of}", said.delay)
     console.print(table)

@@ -15,6 +15,7 @@ NOUNS = {
     "white": ("strap", "belt"),
 }
 TOTES = ("blue", "yellow")
+_SPELT = {"grey": ("grey", "gray")}  # how colours are spelt
 
 _SCAN_TRAIN = (
     "scan the {item} please", "please scan the {item}", "scan the barcode of the {item}",
@@ -59,7 +60,8 @@ def command_named(plain: str) -> Command:
 def _commands() -> tuple[Command, ...]:
     made = []
     for colour, nouns in NOUNS.items():
-        items = [f"{colour} {noun}" for noun in (*nouns, "item")]
+        spelt = _SPELT.get(colour, (colour,))
+        items = [f"{word} {noun}" for word in spelt for noun in (*nouns, "item")]
         scan = scan_text(colour)
         train = filled((*_SCAN_TRAIN, "scan the {item}"), item=items)
         made.append(_command(scan, train, filled(_SCAN_HELD_OUT, item=items[:2])))
