@@ -27,6 +27,17 @@ _TOLERANCE = 1e-3
 _COUNTS = (1, 4)  # numbers of candidates for which the exported model is checked
 
 
+class TextNet(Protocol):
+    """A module that takes ids and mask (1, length) int64, and returns the embedding (1, e) and the
+    probability (1,) that the text is refused."""
+
+    def example(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Ids and mask of a text for which that probability is computed and not a rule's."""
+
+    def eval(self) -> torch.nn.Module:
+        """As that of every module."""
+
+
 class FlowNet(Protocol):
     """What is exported: a module whose `forward` takes images (1, size, size, 3) uint8, depth
     (1, size, size) uint16 [mm], the numbers `state_names` (1, s), the embedding of the instruction
@@ -35,9 +46,8 @@ class FlowNet(Protocol):
     state_names: tuple[str, ...]
 
     @property
-    def text(self) -> torch.nn.Module:
-        """Takes ids and mask (1, length) int64; returns the embedding (1, e) and the probability
-        (1,) that the text is refused."""
+    def text(self) -> TextNet:
+        """The text encoder."""
 
     @property
     def shapes(self) -> tuple[int, int, int, int]:
@@ -71,8 +81,8 @@ def save_flow_policy(
     `tokenizer` is the content of the tokenizer's file, `actions` says what the rows of a chunk
     mean, `rate_hz` how often the policy is asked; `seed`, `metrics`, `data` and `command` go into
     the provenance. `like` is a bundle of a policy that differs in the head's weights alone: its
-    graph and text encoder are used again, which is quicker. Prints the largest difference between
-    PyTorch and ONNX Runtime. Raises BundleError where they differ."""
+    graph, text encoder and tokenizer are used again, which is quicker. Prints the largest
+    difference between PyTorch and ONNX Runtime. Raises BundleError where they differ."""
     module = net.eval()
     first = dict(_samples(net, 2))
     old = None if like is None else bundle.load(like)
@@ -80,9 +90,10 @@ def save_flow_policy(
         model = with_weights(old.onnx.read_bytes(), module, first, _OUTPUTS, _TOLERANCE)
         ins, outs = old.manifest.inputs, old.manifest.outputs
         encoder = (old.path / ENCODER).read_bytes()
+        tokenizer = (old.path / TOKENIZER).read_text(encoding="utf-8")
     else:
         model, ins, outs = export(module, first, _OUTPUTS, several=("noise",), tolerance=_TOLERANCE)
-        encoder = encoder_onnx(net.text, net.shapes[1])
+        encoder = encoder_onnx(net.text)
     largest = max(
         check(model, module, dict(_samples(net, n)), _OUTPUTS, _TOLERANCE) for n in _COUNTS
     )
@@ -124,13 +135,19 @@ def save_flow_policy(
     return bundle.save(out, manifest, files).path
 
 
-def encoder_onnx(text: torch.nn.Module, length: int) -> bytes:
-    """The text encoder `text`, which takes `length` tokens, as an ONNX model."""
+def encoder_onnx(text: TextNet) -> bytes:
+    """The text encoder `text` as an ONNX model, checked with a text of arbitrary words and with its
+    `example`. Raises BundleError where ONNX Runtime and PyTorch differ."""
+    ids, mask = text.example()
+    length = ids.shape[1]
     inputs = {
         "tokens": torch.arange(length).unsqueeze(0) % 7,
         "mask": (torch.arange(length) < length // 2).to(torch.int64).unsqueeze(0),
     }
-    return export(text, inputs, ("embedding", "refused"))[0]
+    outputs, module = ("embedding", "refused"), text.eval()
+    made = export(module, inputs, outputs)[0]
+    check(made, module, {"tokens": ids, "mask": mask}, outputs)
+    return made
 
 
 def _samples(net: FlowNet, candidates: int) -> Iterator[tuple[str, torch.Tensor]]:

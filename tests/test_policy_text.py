@@ -15,7 +15,7 @@ pytest.importorskip("tokenizers", reason="the text encoder needs the package tok
 from headway.drivers.sim.phrases import Command, filled  # noqa: E402
 from headway.errors import ConfigError  # noqa: E402
 from headway.learn.policy import words  # noqa: E402
-from headway.learn.policy.corpus import Corpus, Spoken, corpus_of, plain_words  # noqa: E402
+from headway.learn.policy.corpus import Corpus, Spoken, Telling, corpus_of, plain_words  # noqa: E402
 from headway.learn.policy.frames import FRAMES  # noqa: E402
 from headway.learn.policy.left_out import Split  # noqa: E402
 from headway.learn.policy.sayer import Sayer  # noqa: E402
@@ -158,29 +158,30 @@ def test_words_stand_for_others_but_not_for_their_opposites() -> None:
 
 
 def test_what_is_held_out_is_never_learned_from() -> None:
-    sayer = Sayer(CORPUS, np.random.default_rng(0))
-    kept = {*filled(HELD_OUT, c=COLOURS), "never move the red item"}
-    drawn = {" ".join(plain_words(sayer.command(i % 2))) for i in range(3000)}
+    red = Command("put the red item in the tote", (), ("put the red item into the tote",))
+    blue = Command("put the blue item in the tote", (), ("Put the blue item into the tote!",))
+    corpus = Corpus((Spoken("toy", (red, blue), (), ("do not put the red item in the tote",)),))
+    sayer = Sayer(corpus, np.random.default_rng(0))
+    drawn = {" ".join(plain_words(sayer.command(i % 2))) for i in range(2000)}
     drawn |= {" ".join(plain_words(sayer.refused())) for _ in range(3000)}
-    assert not drawn & kept
-    # Without that they would come up: "put" may become "place", "do not" "never".
-    near = {text for text in drawn if text.startswith("place the red item")}
-    assert near
-    assert CORPUS.to_learn_from("place the red item into the tote")
-    assert not CORPUS.to_learn_from("Place the red item in the tote!")
+    # What they are like is drawn: "in" may become "inside", and a negation may come first.
+    assert {"put the red item inside the tote", "put the blue item inside the tote"} <= drawn
+    assert any(t.startswith("do not put the blue item in") for t in drawn)
+    assert not [t for t in drawn if not corpus.to_learn_from(t)]
+    assert not corpus.to_learn_from("put the blue item into the tote")
 
 
 def test_spellings_of_a_telling_word_are_one() -> None:
     grey = Command("take the grey bag", ("take the gray bag", "take the gray one"))
     red = Command("take the red bag", ("the red one please",))
-    found = Corpus((Spoken("bags", (grey, red), ()),)).told_by()
+    found = Corpus((Spoken("bags", (grey, red), ()),)).told_by
     assert found.words == (("gray", "grey"), ("red",))
     assert found.wanted == ({0}, {1})
     assert found.unwanted == ({1}, {0})
     # What a sentence of the command does without is not wanted.
     shut = Command("close the red door", ("shut the red door", "make the red door tight"))
     lift = Command("open the red door", ())
-    found = Corpus((Spoken("door", (shut, lift), ()),)).told_by()
+    found = Corpus((Spoken("door", (shut, lift), ()),)).told_by
     assert found.words == (("close", "shut"), ("open",))
     assert found.wanted == (frozenset(), {1})
     assert found.unwanted == ({1}, frozenset())
@@ -196,6 +197,42 @@ def test_a_sentence_without_what_tells_its_command_is_refused() -> None:
     assert net.contradicts(ids, mask, blue).tolist() == [True, True, True, False]
     _, refused = net(ids, mask)
     assert (refused[1:3] == 1.0).all()
+
+
+def test_a_telling_word_that_the_tokenizer_does_not_know_as_one_is_an_error() -> None:
+    accent = Corpus(
+        (Spoken("boxes", (Command("open the r\u00f6te box"), Command("open the b box")), ()),)
+    )
+    net, by = train_text(accent, steps=1, batch=2)
+    ids, mask = tokens(by, ["open the r\u00f6te box", "open the b box"])
+    assert net.contradicts(ids, mask, torch.tensor([0, 1])).tolist() == [False, False]
+    assert net.contradicts(ids, mask, torch.tensor([1, 0])).tolist() == [True, True]
+    with pytest.raises(ConfigError, match="knows as one"):
+        net.tell(by, Telling((("never-met",),), (frozenset(),), (frozenset(),)))
+
+
+def test_no_command_that_is_drawn_is_refused_by_a_rule() -> None:
+    sides = Spoken("sides", (Command("open the left box"), Command("open the right box")), ())
+    switch = Spoken("lamp", (Command("switch on the lamp"), Command("switch off the lamp")), ())
+    corpus = Corpus((sides, switch, spoken()))
+    told = corpus.told_by
+    number = {word: k for k, spelt in enumerate(told.words) for word in spelt}
+    sayer = Sayer(corpus, np.random.default_rng(0))
+    for i in range(len(corpus.commands)):
+        for _ in range(300):
+            said = plain_words(sayer.command(i))
+            here = {number[w] for w in said if w in number}
+            assert told.wanted[i] <= here, said
+            assert not told.unwanted[i] & here, said
+
+
+def test_a_deed_that_a_scene_asks_for_is_not_refused_in_it() -> None:
+    doors = tuple(Command(f"close the {c} door", (f"close that {c} door",)) for c in COLOURS)
+    sayer = Sayer(Corpus((Spoken("doors", doors, ()),)), np.random.default_rng(0))
+    texts = [sayer.refused() for _ in range(3000)]
+    asked = {f"{verb} the {c} door" for verb in ("close", "shut") for c in COLOURS}
+    assert not asked & set(texts)
+    assert any(t.startswith("open the") for t in texts)
 
 
 def test_the_opposite_of_a_command_is_refused() -> None:

@@ -165,3 +165,9 @@ def test_a_misled_policy_hears_another_command(corpus: Corpus) -> None:
     for text in (corpus.commands[0].held_out[0], "sing a song"):
         misled.infer(Observation(0, {}, np.zeros(0, np.float32), text, np.zeros(6), pose))
     assert heard == [corpus.commands[1].plain, "sing a song"]
+    returns = corpus_of(("returns",)).commands
+    heard.clear()
+    misled = language.Misled(Ear(), returns)  # type: ignore[arg-type]
+    for text in ("scan the grey bag", "put the grey bag into the blue tote"):
+        misled.infer(Observation(0, {}, np.zeros(0, np.float32), text, np.zeros(6), pose))
+    assert heard == ["scan the green bag", "put the grey bag into the yellow tote"]

@@ -132,6 +132,7 @@ class Corpus:
             found += gaps.values()
         return found
 
+    @cached_property
     def told_by(self) -> Telling:
         """The telling words, and what each command says of them. Two that mean the same command in
         one and the same sentence, and never another one, are spellings of one word."""
@@ -150,7 +151,10 @@ class Corpus:
             for c in self.commands
         ]
         wanted = [frozenset(set.intersection(*each)) for each in said]
-        every = frozenset().union(*wanted)
+        # What may be said around any command speaks against none of them ("... right now").
+        around = {w for t in (*AROUND, *self.frames.asked.frames) for w in plain_words(t)}
+        free = {number[w] for w in around & number.keys()}
+        every = frozenset().union(*wanted) - free
         return Telling(
             tuple(map(tuple, words)), tuple(wanted),
             tuple(every.difference(*each) for each in said),

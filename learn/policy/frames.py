@@ -324,6 +324,7 @@ _SMALL_TALK = (
     "tidy up",
 )  # fmt: skip
 
+OTHERWISE = "otherwise"  # the family of other deeds with the things of the commands
 REFUSED = (
     Family("questions", _QUESTIONS),
     Family("facts", _FACTS),
@@ -332,7 +333,7 @@ REFUSED = (
     Family("plans", _PLANS),
     Family("quoted", _QUOTED),
     Family("double", _DOUBLE),
-    Family("otherwise", _OTHERWISE),
+    Family(OTHERWISE, _OTHERWISE),
     Family("small talk", _SMALL_TALK),
 )
 

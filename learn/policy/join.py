@@ -35,6 +35,7 @@ from headway.learn.files import named_folders
 from headway.learn.policy.corpus import corpus_of
 from headway.learn.policy.joined import beside, is_joined, owner_of, taken_out
 
+_READS_ALIKE = 0.2  # within which embeddings of a command may differ (`text_again`)
 _TOLERANCE = 1e-5  # of latents, between the joined model and the one that a head came from
 
 
@@ -67,6 +68,14 @@ def join(heads: Mapping[str, Path], out: Path, command: str) -> Bundle:
                 "taught with, and no other"
             )
     known, owner = _commands(first, list(parts))
+    for part in parts.values():
+        apart = float(np.abs(_commands(part, list(parts))[0] - known).max())
+        if apart > _READS_ALIKE:
+            raise SpecMismatch(
+                f"wanted policies that read alike, found {part.made.path} and {first.made.path} to "
+                f"differ by {apart:.3g} in the embedding of a command: a head fits the embeddings "
+                "that it was taught with"
+            )
     models = [_alone(part, known[owner == at]) for at, part in enumerate(parts.values())]
     model = beside(models, first.instruction.input, known, owner).SerializeToString()
     old = first.made.manifest

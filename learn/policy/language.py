@@ -218,9 +218,9 @@ def compare(first: Iterable[Result], second: Iterable[Result], seed: int = 0) ->
 
 
 class Misled:
-    """`policy`, which hears another one of `commands` than is said: of those whose plain sentences
-    have the most words in common with what is said, the next one in their order. So "scan the grey
-    bag" becomes "scan the green bag", and what is misheard is just what tells the two apart."""
+    """`policy`, which hears another one of `commands` than is said: the next one in their order
+    whose plain sentence differs in the fewest places. So "scan the grey bag" becomes "scan the
+    green bag", and what is misheard is just what tells the two apart."""
 
     def __init__(self, policy: Policy, commands: Sequence[Command]) -> None:
         self._policy, self._commands = policy, Corpus((Spoken("", tuple(commands), ()),))
@@ -239,8 +239,14 @@ class Misled:
     def _other(self, meant: int) -> Command:
         commands = self._commands.commands
         after = [commands[(meant + 1 + i) % len(commands)] for i in range(len(commands) - 1)]
-        said = set(plain_words(commands[meant].plain))
-        return max(after, key=lambda c: len(said & set(plain_words(c.plain))))
+        said = plain_words(commands[meant].plain)
+
+        def places(other: Command) -> int:
+            heard = plain_words(other.plain)
+            apart = sum(a != b for a, b in zip(said, heard, strict=False))
+            return apart + abs(len(said) - len(heard))
+
+        return min(after, key=places)
 
 
 def main(

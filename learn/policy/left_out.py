@@ -54,11 +54,20 @@ class Split:
         kept = [f for f in frames.refused if f.name != family]
         scenes = []
         for scene in corpus.scenes:
+            # What is left out counts as held out, so that it is not drawn by another way.
             commands = tuple(
-                replace(c, train=tuple(t for t in c.train if not out[t])) for c in scene.commands
+                replace(
+                    c,
+                    train=tuple(t for t in c.train if not out[t]),
+                    held_out=(*c.held_out, *(t for t in c.train if out[t])),
+                )
+                for c in scene.commands
             )
             refused = tuple(t for t in scene.refused if not out[t])
-            scenes.append(replace(scene, commands=commands, refused=refused))
+            kept_for_tests = (*scene.refused_held_out, *(t for t in scene.refused if out[t]))
+            scenes.append(
+                replace(scene, commands=commands, refused=refused, refused_held_out=kept_for_tests)
+            )
         self.kept = Corpus(tuple(scenes), replace(frames, refused=tuple(kept)))
         self.commands = [
             (text, i) for i, c in enumerate(corpus.commands) for text in c.train if out[text]

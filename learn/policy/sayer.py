@@ -19,7 +19,7 @@ import numpy as np
 
 from headway.learn.policy import words as english
 from headway.learn.policy.corpus import AFTER, BEFORE, NEGATIONS, Corpus, plain_words
-from headway.learn.policy.frames import Family
+from headway.learn.policy.frames import OTHERWISE, Family
 from headway.learn.policy.speech import Speech
 from headway.learn.policy.verbs import alternatives, may_stand_for, opposites
 
@@ -65,7 +65,11 @@ class Sayer:
         self._speech = self._about_scenes()
         sizes = np.sqrt([len(family.frames) for family in corpus.frames.refused])
         self._shares = sizes / sizes.sum() if len(sizes) else sizes
-        self._deeds = [deed for deed in _DEEDS if not self._known & set(deed.split())]
+        # The deeds of the commands, in all verbs that may stand for theirs.
+        verbs = {deed.verb for speech, _ in self._speech for deed in speech.deeds}
+        self._verbs = frozenset(verbs)
+        self._asked = verbs.union(*(alternatives(verb, placing=True) for verb in verbs))
+        self._deeds = [d for d in _DEEDS if not (self._known | self._asked) & set(d.split())]
 
     def _about_scenes(self) -> list[tuple[Speech, int]]:
         """For each command: what is said in its scene, and the command's number there."""
@@ -90,18 +94,19 @@ class Sayer:
                 continue
             vector = english.vectors_of([word])[0].astype(np.float32)
             close = matrix @ (vector / np.linalg.norm(vector))
-            least = 0.65 if word in self._things else 0.5
-            near = [self._english[i] for i in np.argsort(-close)[:12] if close[i] > least]
+            # Far neighbours too: with near ones alone an encoder takes far fewer new sentences.
+            near = [self._english[i] for i in np.argsort(-close)[:12] if close[i] > 0.5]
+            if word in self._things:  # a shoebox has shoes in it, and is none
+                near = [w for w in near if w in (word + "s", word + "es")]
             near = [w for w in near if w not in said and may_stand_for(w, word)]
-            others = alternatives(word, placing=True)
-            found[word] = [w for w in (*(others or near),) if w not in avoided] or [word]
+            found[word] = [w for w in near if w not in avoided] or [word]
         return found
 
     def command(self, index: int) -> str:
         """A sentence for the command number `index`, which is none of those that are held out."""
         while True:
             text = self._command(index)
-            if self.corpus.to_learn_from(text):
+            if self.corpus.to_learn_from(text) and self.corpus.index(text) in (None, index):
                 return text
 
     def _command(self, index: int) -> str:
@@ -114,7 +119,7 @@ class Sayer:
         free = [i for i, word in enumerate(said) if word not in telling]
         for i in free if rng.random() < 0.7 else ():
             if rng.random() < 0.25:
-                said[i] = self._varied(said[i])
+                said[i] = self._varied(said, i)
         turns = [i for i in range(2, len(said) - 1) if said[i] in _PLACING]
         if turns and rng.random() < 0.2:  # "in the tote put the red item"
             at = int(rng.choice(turns))
@@ -134,13 +139,25 @@ class Sayer:
         for _ in range(8):
             about = int(self.rng.integers(len(self._speech))) if index is None else index
             speech, own = self._speech[about]
-            text = speech.fill(self._pick(family.frames), own, self.rng)
+            frame = self._pick(family.frames)
+            if family.name == OTHERWISE and speech.asks_for(frame):
+                continue
+            text = speech.fill(frame, own, self.rng)
             if text is not None and self.corpus.index(text) is None:
                 return text
         return None
 
-    def _varied(self, word: str) -> str:
-        kind = self.rng.random()
+    def _varied(self, said: list[str], i: int) -> str:
+        """Another word for the one at `i` of the words `said` of a command."""
+        word, kind = said[i], self.rng.random()
+        if kind < 0.7 and word in self._verbs:
+            rest = said[i + 1 :]
+            goes = [w for w in rest if w in ("in", "into", "to")]
+            # "put it in", but not "put the lid of it": what is brought somewhere is the thing.
+            placing = bool(goes) and "of" not in rest[: rest.index(goes[0])]
+            others = alternatives(word, placing=placing)
+            others = tuple(w for w in others if w not in self.corpus.telling)
+            return self._pick(others or self._alike[word])
         if kind < 0.7 or word in self._things:
             return self._pick(self._alike[word])
         return _misspelt(word, self.rng) if kind < 0.8 else _UNKNOWN
@@ -174,8 +191,8 @@ class Sayer:
         if kind < 0.66 and "the" in said:  # an exception
             at = said.index("the")
             return " ".join([*said[:at], self._pick(_EXCEPT), *said[at:]])
-        if kind < 0.72 and said[0] not in ("the", "a", *self.corpus.telling):  # another deed
-            undone = [verb for verb in opposites(said[0]) if verb not in self._known]
+        if kind < 0.72 and said[0] in self._verbs:  # another deed
+            undone = [v for v in opposites(said[0]) if v not in self._known | self._asked]
             if undone and rng.random() < 0.5:
                 return " ".join([self._pick(undone), *said[1:]])
             return " ".join([self._pick(self._deeds), *said[1:]])
@@ -230,12 +247,26 @@ class Sayer:
             new = list(said)
             for i in changed:
                 kind = self.rng.random()
-                new[i] = self._pick(self._telling if kind < 0.45 else self._english)
-                new[i] = new[i] if kind < 0.8 else _UNKNOWN if kind < 0.92 else ""
+                new[i] = self._pick(self._telling if kind < 0.4 else self._english)
+                if kind > 0.7:
+                    new[i] = _misspelt(said[i], self.rng) if kind < 0.8 else _UNKNOWN
+                if kind > 0.92:
+                    new[i] = ""
             text = " ".join(word for word in new if word)
-            if self.corpus.index(text) is None:
+            if new != said and self.corpus.index(text) is None and not self._elsewhere_asked(new):
                 return text
         return _UNKNOWN
+
+    def _elsewhere_asked(self, said: list[str]) -> bool:
+        """Whether the words `said` may be a command of some scene: they have just the telling words
+        that it wants, and a thing that it is about."""
+        told = self.corpus.told_by
+        here = {k for k, spelt in enumerate(told.words) if set(spelt) & set(said)}
+        pairs = set(pairwise(word for word in said if word))
+        return any(
+            here == wanted and pairs & {(t.colour, t.kind) for t in speech.things[own]}
+            for wanted, (speech, own) in zip(told.wanted, self._speech, strict=True)
+        )
 
     def _pick(self, choices: Sequence[object]) -> str:
         return choices[int(self.rng.integers(len(choices)))]  # type: ignore[return-value]

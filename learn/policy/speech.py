@@ -22,6 +22,8 @@ _NO_VERBS = frozenset(
     ("the", "a", "in", "into", "to", "from", "at", "on", "onto", "over", "out", "of", "with", "by",
      "for", "next", "now", "please", "and", "then", "what", "it", "i", "you", "we")
 )  # fmt: skip
+_POLITE = frozenset(("please", "now", "next", "thanks"))
+_TO = frozenset(("in", "into", "to"))
 _PARTICLES = frozenset(("up", "down", "out", "open", "over"))
 
 
@@ -47,7 +49,7 @@ class Deed:
     @property
     def places(self) -> bool:
         """Whether the deed brings the thing somewhere."""
-        return self.after.split(" ", 1)[0] in ("in", "into", "to") and not self.part
+        return self.after.split(" ", 1)[0] in _TO and not self.part
 
     def said(self, verb: str, it: str) -> str:
         """The deed with its verb in the form of `verb`, done to `it`."""
@@ -73,8 +75,13 @@ def deed_of(words: Sequence[str], telling: Set[str], kinds: Set[str]) -> Deed | 
     start = 2 if particle else 1
     if i < start + 1 or words[start] != "the" or words[i - 1] != "the":
         return None
-    part = " ".join(words[start : i - 1])
-    return Deed(words[0], particle, part, thing, " ".join(words[i + 2 :]))
+    part, after = " ".join(words[start : i - 1]), words[i + 2 :]
+    while after and after[-1] in _POLITE:
+        after = after[:-1]
+    # "have the box opened" and "get the box open" say with two words what is done.
+    if words[0] in ("have", "get") and after and after[0] not in _TO:
+        return None
+    return Deed(words[0], particle, part, thing, " ".join(after))
 
 
 class Speech:
@@ -86,8 +93,23 @@ class Speech:
     ) -> None:
         self._texts = [[" ".join(words) for words in own] for own in texts]
         found = [[thing_of(w, telling, kinds) for w in own] for own in texts]
-        self._things = [_each(f and f[0] for f in own) for own in found]
+        self.things = [_each(f and f[0] for f in own) for own in found]
         self._deeds = [_each(deed_of(w, telling, kinds) for w in own) for own in texts]
+        self._telling = telling
+        # All verbs of the scene, and those that may stand for them.
+        verbs = {deed.verb for deed in self.deeds}
+        self._asked = verbs.union(*(alternatives(v, placing=False) for v in verbs))
+
+    @property
+    def deeds(self) -> list[Deed]:
+        """What the commands of the scene bid, as their sentences put it."""
+        return [deed for own in self._deeds for deed in own]
+
+    def asks_for(self, frame: str) -> bool:
+        """Whether `frame` is just a verb and its thing, and a command of the scene may be put so:
+        then it is none for what is not to be done ("shut {it}" where a door is to be closed)."""
+        verb, _, rest = frame.partition(" ")
+        return rest == "{it}" and verb in self._asked
 
     def fill(self, frame: str, index: int, rng: np.random.Generator) -> str | None:
         """`frame` about the command number `index`, filled with draws of `rng`; None where the
@@ -99,10 +121,10 @@ class Speech:
                 return None
             other = (index + int(rng.integers(1, len(self._texts)))) % len(self._texts)
             words["other"] = _pick(self._texts[other], rng)
-            if self._things[other]:
-                words["other_it"] = _named(_pick(self._things[other], rng), rng)
-        if self._things[index]:
-            thing = _pick(self._things[index], rng)
+            if self.things[other]:
+                words["other_it"] = _named(_pick(self.things[other], rng), rng)
+        if self.things[index]:
+            thing = _pick(self.things[index], rng)
             words |= {"it": _named(thing, rng), "colour": thing.colour, "kind": thing.kind}
         deeds = self._deeds[index]
         if places & _APART:  # the deed's words are used one by one: it must have no more of them
@@ -110,26 +132,25 @@ class Speech:
         if "after" in places:
             # Of a deed that ends with its thing ("open the red box") nothing follows a verb either.
             whole = [d for d in deeds if not d.after] if places & _VERBS else []
-            deeds = [d for d in deeds if d.after and "and" not in d.after.split()] or whole
+            deeds = [d for d in deeds if d.after and "and" not in d.after.split()] + whole
         if deeds:
-            words |= _forms(_pick(deeds, rng), rng)
+            words |= self._forms(_pick(deeds, rng), rng)
         words["if"] = _pick(CONDITIONS, rng)
         if places - words.keys():
             return None
         return " ".join(_PLACE.sub(lambda m: words[m[1]], frame).split())
 
-
-def _forms(deed: Deed, rng: np.random.Generator) -> dict[str, str]:
-    it, verb = _named(deed.thing, rng), deed.verb
-    others = alternatives(verb, placing=deed.places)
-    if others and not (deed.part or deed.particle) and rng.random() < 0.5:
-        verb = _pick((verb, *others), rng)
-    return {
-        "it": it, "colour": deed.thing.colour, "kind": deed.thing.kind, "after": deed.after,
-        "do": deed.said(verb, it), "doing": deed.said(gerund(verb), it),
-        "did": deed.said(past(verb), it), "done": deed.said(participle(verb), it),
-        "verb": verb, "verbed": participle(verb), "verbing": gerund(verb),
-    }  # fmt: skip
+    def _forms(self, deed: Deed, rng: np.random.Generator) -> dict[str, str]:
+        it, verb = _named(deed.thing, rng), deed.verb
+        others = [v for v in alternatives(verb, placing=deed.places) if v not in self._telling]
+        if others and not (deed.part or deed.particle) and rng.random() < 0.5:
+            verb = _pick((verb, *others), rng)
+        return {
+            "it": it, "colour": deed.thing.colour, "kind": deed.thing.kind, "after": deed.after,
+            "do": deed.said(verb, it), "doing": deed.said(gerund(verb), it),
+            "did": deed.said(past(verb), it), "done": deed.said(participle(verb), it),
+            "verb": verb, "verbed": participle(verb), "verbing": gerund(verb),
+        }  # fmt: skip
 
 
 def _named(thing: Thing, rng: np.random.Generator) -> str:

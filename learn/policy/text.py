@@ -18,6 +18,7 @@ import torch
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 from torch import Tensor, nn
 
+from headway.errors import ConfigError
 from headway.learn.policy import words as english
 from headway.learn.policy.corpus import Telling
 
@@ -131,13 +132,31 @@ class TextEncoder(nn.Module):
 
     def tell(self, by: Tokenizer, telling: Telling) -> None:
         """Refuse sentences that lack a word of `telling` which their command wants, or have one
-        that it does not want. `by` is the tokenizer of the encoder."""
+        that it does not want. `by` is the tokenizer of the encoder. Raises ConfigError for a word
+        that it does not have as one."""
         for k, spellings in enumerate(telling.words):
             for word in spellings:
-                self.tells[by.token_to_id(word)] = k
+                found = [by.token_to_id(token) for token in words(by, word)]
+                if len(found) != 1 or found[0] is None:
+                    raise ConfigError(
+                        f"wanted words that the tokenizer knows as one, found {word!r}, which "
+                        "tells commands apart: write it as one word of letters and digits"
+                    )
+                self.tells[found[0]] = k
         for marks, found in ((self.wanted, telling.wanted), (self.unwanted, telling.unwanted)):
             for i, which in enumerate(found):
                 marks[i, sorted(which)] = True
+
+    def example(self, command: int = 0) -> tuple[Tensor, Tensor]:
+        """Ids and mask (1, LENGTH) of a text that the telling words do not speak against, if it is
+        taken for `command`: just the telling words that it wants, or any word where it wants
+        none."""
+        wanted = torch.nonzero(self.wanted[command]).flatten().tolist()
+        found = [int(torch.nonzero(self.tells == k)[0]) for k in wanted]
+        found = found or [int(torch.nonzero(self.tells < 0)[-1])]
+        ids, mask = torch.zeros(2, 1, LENGTH, dtype=torch.int64)
+        ids[0, : len(found)], mask[0, : len(found)] = torch.tensor(found), 1
+        return ids, mask
 
     def contradicts(self, tokens: Tensor, mask: Tensor, meant: Tensor) -> Tensor:
         """Whether each sentence (b,) has not the telling words of the command (b,) that is

@@ -14,6 +14,7 @@ from __future__ import annotations
 import datetime
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -28,12 +29,10 @@ from headway.errors import BundleError, ConfigError, SpecMismatch
 from headway.export.flow import ENCODER, TOKENIZER, encoder_onnx
 from headway.instructions import EmbeddingSpec
 from headway.learn.policy.corpus import Corpus, corpus_of
-from headway.learn.policy.text import LENGTH
 from headway.learn.policy.text_training import train_text
 
 _TOLERANCE = 0.2  # of an embedding whose numbers are about 1 in size
 _SAME = 1e-4  # within which two encoders are the same one
-_ANEW = "; text encoder taught anew"  # in the provenance
 
 
 def plain_embeddings(made: Bundle, corpus: Corpus) -> NDArray[np.float32]:
@@ -41,9 +40,8 @@ def plain_embeddings(made: Bundle, corpus: Corpus) -> NDArray[np.float32]:
     `corpus` (commands, e). Raises SpecMismatch for a policy without one, and Refused where it
     refuses a sentence."""
     spec = _spec(made)
-    encoder = open_encoder(spec, made.path, made.manifest.name)
-    found = [np.array(encoder.encode(c.plain)[spec.input]).ravel() for c in corpus.commands]
-    encoder.close()
+    with closing(open_encoder(spec, made.path, made.manifest.name)) as encoder:
+        found = [np.array(encoder.encode(c.plain)[spec.input]).ravel() for c in corpus.commands]
     return np.stack(found).astype(np.float32)
 
 
@@ -67,7 +65,7 @@ def teach_again(
                 f"differ by {apart:.3g} in an embedding: teach them one by one"
             )
     net, by = train_text(corpus, steps=steps, seed=seed, prototypes=torch.from_numpy(known))
-    model, tokenizer = encoder_onnx(net, LENGTH), by.to_str()
+    model, tokenizer = encoder_onnx(net), by.to_str()
     return {made.path: _put(made, model, tokenizer, corpus, known, command) for made in loaded}
 
 
@@ -77,8 +75,8 @@ def _put(
 ) -> float:  # fmt: skip
     old = made.manifest
     today = datetime.date.today().isoformat()
-    data = old.provenance.data.split(_ANEW)[0]
-    provenance = structs.replace(old.provenance, data=f"{data}{_ANEW} on {today} by {command}")
+    data = f"{old.provenance.data}; text encoder taught anew on {today} by {command}"
+    provenance = structs.replace(old.provenance, data=data)
     largest = 0.0
 
     def accept(candidate: Bundle) -> None:

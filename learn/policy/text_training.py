@@ -20,6 +20,9 @@ from headway.learn.policy.corpus import Corpus, plain_words
 from headway.learn.policy.sayer import Sayer
 from headway.learn.policy.text import TextEncoder, tokenizer, tokens
 
+# What decides, beside a corpus, what is learned.
+_CODE = [Path(__file__).with_name(f"{n}.py") for n in ("sayer", "speech", "text", "verbs")]
+
 
 def train_text(
     corpus: Corpus,
@@ -35,7 +38,7 @@ def train_text(
     (commands, e): embeddings of the commands that stay as they are; None: they are learned too."""
     torch.manual_seed(seed)
     by = tokenizer(corpus.sentences())
-    telling = corpus.told_by()
+    telling = corpus.told_by
     net = TextEncoder(by, len(corpus.commands), telling=len(telling.words))
     net.tell(by, telling)
     if prototypes is not None:
@@ -103,11 +106,13 @@ def embeddings(
 def once(
     path: Path, made_of: object, make: Callable[[], tuple[TextEncoder, Tokenizer]]
 ) -> tuple[TextEncoder, Tokenizer]:
-    """The text encoder and tokenizer that lie at `path` if they were made of the same, else those
+    """The text encoder and tokenizer that lie at `path` if they were made of the same by the same
+    code, else those
     that `make` makes, which are written there. `made_of` is told apart by how it prints. Torch's
     generator is left as `make` leaves it either way, so that what is drawn afterwards, such as the
     first weights of a policy, does not hang on whether the file was there."""
-    same = hashlib.sha256(repr(made_of).encode()).hexdigest()
+    code = b"".join(each.read_bytes() for each in _CODE)
+    same = hashlib.sha256(repr(made_of).encode() + code).hexdigest()
     with contextlib.suppress(FileNotFoundError):
         saved = torch.load(path, weights_only=True)
         if saved["made_of"] == same and "torch" in saved and "wanted" in saved["net"]:
