@@ -136,7 +136,8 @@ class Corpus:
     def told_by(self) -> Telling:
         """The telling words, and what each command says of them. Two that mean the same command in
         one and the same sentence, and never another one, are spellings of one word."""
-        apart, alike = set(), set()
+        apart: set[tuple[str, str]] = set()
+        alike: set[tuple[str, str]] = set()
         for gap in self._gaps:
             here = sorted(self.telling & gap.keys())
             for a, b in combinations(here, 2):
@@ -144,7 +145,10 @@ class Corpus:
         words: list[list[str]] = []
         for word in sorted(self.telling):
             same = [w for w in words if any((a, word) in alike - apart for a in w)]
-            same[0].append(word) if same else words.append([word])
+            if same:
+                same[0].append(word)
+            else:
+                words.append([word])
         number = {word: k for k, spelt in enumerate(words) for word in spelt}
         said = [
             [{number[w] for w in plain_words(t) if w in number} for t in c.texts("train")]

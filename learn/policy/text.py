@@ -143,8 +143,8 @@ class TextEncoder(nn.Module):
                         "tells commands apart: write it as one word of letters and digits"
                     )
                 self.tells[found[0]] = k
-        for marks, found in ((self.wanted, telling.wanted), (self.unwanted, telling.unwanted)):
-            for i, which in enumerate(found):
+        for marks, of in ((self.wanted, telling.wanted), (self.unwanted, telling.unwanted)):
+            for i, which in enumerate(of):
                 marks[i, sorted(which)] = True
 
     def example(self, command: int = 0) -> tuple[Tensor, Tensor]:
