@@ -25,13 +25,6 @@ from headway.learn.policy.verbs import alternatives, may_stand_for, opposites
 
 _UNKNOWN = "xqz"  # a word that no tokenizer knows
 _PLACING = frozenset(("in", "into", "to", "from", "at", "on", "onto", "over", "out", "of", "with"))
-# Words that hold a sentence together, and what may stand for them, of which vectors tell nothing.
-_SMALL: dict[str, tuple[str, ...]] = dict.fromkeys(
-    ("and", "as", "at", "be", "can", "could", "for", "from", "go", "goes", "gets", "have", "i",
-     "is", "its", "let", "me", "need", "next", "now", "of", "on", "one", "opened", "ordered", "out",
-     "over", "should", "the", "up", "want", "with", "you", "we", "us", "it", "that", "then"), ()
-) | {"in": ("into", "inside", "within"), "into": ("in", "inside", "to"), "to": ("into", "towards"),
-     "it": ("that", "this")}  # fmt: skip
 _ANYTHING = ("item", "object", "thing", "piece")  # words for a thing of whatever kind
 # Other deeds than any command of a scene, as far as its sentences do not have them.
 _DEEDS = (
@@ -89,12 +82,13 @@ class Sayer:
         matrix /= np.linalg.norm(matrix, axis=1, keepdims=True)
         found: dict[str, list[str]] = {}
         for word in sorted(said - self.corpus.telling):
-            if word in _SMALL or word in _ANYTHING:
-                found[word] = [*_SMALL.get(word, _ANYTHING)] or [word]
+            if word in _ANYTHING:
+                found[word] = list(_ANYTHING)
                 continue
             vector = english.vectors_of([word])[0].astype(np.float32)
             close = matrix @ (vector / np.linalg.norm(vector))
-            # Far neighbours too: with near ones alone an encoder takes far fewer new sentences.
+            # Far neighbours too, which make no good English: taught by near ones alone, an encoder
+            # takes far fewer sentences that it has not met.
             near = [self._english[i] for i in np.argsort(-close)[:12] if close[i] > 0.5]
             if word in self._things:  # a shoebox has shoes in it, and is none
                 near = [w for w in near if w in (word + "s", word + "es")]
@@ -157,7 +151,7 @@ class Sayer:
             placing = bool(goes) and "of" not in rest[: rest.index(goes[0])]
             others = alternatives(word, placing=placing)
             others = tuple(w for w in others if w not in self.corpus.telling)
-            return self._pick(others or self._alike[word])
+            return self._pick((*others, *self._alike[word]))
         if kind < 0.7 or word in self._things:
             return self._pick(self._alike[word])
         return _misspelt(word, self.rng) if kind < 0.8 else _UNKNOWN
