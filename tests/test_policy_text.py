@@ -158,17 +158,17 @@ def test_words_stand_for_others_but_not_for_their_opposites() -> None:
 
 
 def test_what_is_held_out_is_never_learned_from() -> None:
-    red = Command("put the red item in the tote", (), ("put the red item into the tote",))
-    blue = Command("put the blue item in the tote", (), ("Put the blue item into the tote!",))
+    red = Command("put the red item in the tote", (), ("put the red object in the tote",))
+    blue = Command("put the blue item in the tote", (), ("Put the blue object in the tote!",))
     corpus = Corpus((Spoken("toy", (red, blue), (), ("do not put the red item in the tote",)),))
     sayer = Sayer(corpus, np.random.default_rng(0))
     drawn = {" ".join(plain_words(sayer.command(i % 2))) for i in range(2000)}
     drawn |= {" ".join(plain_words(sayer.refused())) for _ in range(3000)}
-    # What they are like is drawn: "in" may become "inside", and a negation may come first.
-    assert {"put the red item inside the tote", "put the blue item inside the tote"} <= drawn
+    # What they are like is drawn: an item may be called a thing, and a negation may come first.
+    assert drawn & set(filled(("put the {c} {n} in the tote",), c=COLOURS, n=("thing", "piece")))
     assert any(t.startswith("do not put the blue item in") for t in drawn)
     assert not [t for t in drawn if not corpus.to_learn_from(t)]
-    assert not corpus.to_learn_from("put the blue item into the tote")
+    assert not corpus.to_learn_from("put the blue object in the tote")
 
 
 def test_spellings_of_a_telling_word_are_one() -> None:
