@@ -27,15 +27,14 @@ from numpy.typing import NDArray
 from headway import bundle
 from headway.bundle import Bundle, Noise, Policy
 from headway.edge.engines.engine import open_bundle
-from headway.edge.policy.instructions import open_encoder
 from headway.errors import BundleError, ConfigError, SpecMismatch
 from headway.export.graph import read
 from headway.instructions import EmbeddingSpec
 from headway.learn.files import named_folders
 from headway.learn.policy.corpus import corpus_of
 from headway.learn.policy.joined import beside, is_joined, owner_of, taken_out
+from headway.learn.policy.language import READS_ALIKE, plain_embeddings
 
-_READS_ALIKE = 0.2  # within which embeddings of a command may differ (`text_again`)
 _TOLERANCE = 1e-5  # of latents, between the joined model and the one that a head came from
 
 
@@ -67,10 +66,13 @@ def join(heads: Mapping[str, Path], out: Path, command: str) -> Bundle:
                 f"{part.made.path} than at {first.made.path}: a head fits the eyes that it was "
                 "taught with, and no other"
             )
-    known, owner = _commands(first, list(parts))
-    for part in parts.values():
-        apart = float(np.abs(_commands(part, list(parts))[0] - known).max())
-        if apart > _READS_ALIKE:
+    scenes = corpus_of(list(parts)).scenes
+    commands = [command for scene in scenes for command in scene.commands]
+    owner = np.repeat(np.arange(len(scenes)), [len(scene.commands) for scene in scenes])
+    known = plain_embeddings(first.made, first.instruction, commands)
+    for part in list(parts.values())[1:]:
+        apart = float(np.abs(plain_embeddings(part.made, part.instruction, commands) - known).max())
+        if apart > READS_ALIKE:
             raise SpecMismatch(
                 f"wanted policies that read alike, found {part.made.path} and {first.made.path} to "
                 f"differ by {apart:.3g} in the embedding of a command: a head fits the embeddings "
@@ -130,21 +132,6 @@ def _alone(part: _Part, known: NDArray[np.float32]) -> onnx.ModelProto:
             "name the policy that each was joined from"
         )
     return taken_out(model, heads.pop())
-
-
-def _commands(
-    part: _Part, workflows: Sequence[str]
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """The embeddings (c, e) of the plain sentences of all commands of `workflows`, and the number
-    (c,) of the workflow of each."""
-    encoder = open_encoder(part.instruction, part.made.path, part.made.manifest.name)
-    known, owner = [], []
-    for at, scene in enumerate(corpus_of(workflows).scenes):
-        for command in scene.commands:
-            known.append(np.array(encoder.encode(command.plain)[part.instruction.input]).ravel())
-            owner.append(at)
-    encoder.close()
-    return np.array(known, np.float32), np.array(owner, np.int64)
 
 
 def _check(

@@ -17,6 +17,7 @@ the station says: then it has to fail.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,17 +25,19 @@ import numpy as np
 from msgspec import structs
 from numpy.typing import NDArray
 
-from headway.bundle import load
+from headway.bundle import Bundle, load
 from headway.config import read_toml
 from headway.drivers.sim.phrases import Command
 from headway.edge.control.result import Result, success_of
 from headway.edge.policy.instructions import Encoder, open_encoder
 from headway.edge.policy.policy import Policy
 from headway.errors import Refused, SpecMismatch
+from headway.instructions import EmbeddingSpec
 from headway.learn.policy.corpus import Corpus, Spoken, corpus_of, plain_words
 from headway.tools.statistics import wilson
 from headway.types import Chunk, Observation
 
+READS_ALIKE = 0.2  # by which embeddings of a command, about 1 in size, may differ for one head
 UNSEEN = Path(__file__).with_name("unseen_sentences.toml")
 
 
@@ -66,6 +69,16 @@ class Understood:
     commands: dict[str, Count]
     refused: dict[str, Count]
     wrong: tuple[tuple[str, str], ...]
+
+
+def plain_embeddings(
+    made: Bundle, spec: EmbeddingSpec, commands: Sequence[Command]
+) -> NDArray[np.float32]:
+    """What the text encoder `spec` of the policy `made` makes of the plain sentence of each of
+    `commands` (commands, e). Raises Refused where it refuses one."""
+    with closing(open_encoder(spec, made.path, made.manifest.name)) as encoder:
+        found = [np.array(encoder.encode(c.plain)[spec.input]).ravel() for c in commands]
+    return np.stack(found).astype(np.float32)
 
 
 class Listener:

@@ -100,8 +100,7 @@ def judged(
     """For each of `texts` the number of the nearest command, and the probability (n,) that it is
     none."""
     ids, mask = tokens(by, texts)
-    logits, _ = net.judge(ids, mask)
-    _, refused = net(ids, mask)
+    logits, refused = net.verdict(ids, mask)
     return logits.argmax(dim=1).numpy(), refused.numpy()
 
 

@@ -20,8 +20,8 @@ import numpy as np
 from headway.learn.policy import words as english
 from headway.learn.policy.corpus import AFTER, BEFORE, NEGATIONS, Corpus, plain_words
 from headway.learn.policy.frames import OTHERWISE, Family
-from headway.learn.policy.speech import Speech
-from headway.learn.policy.verbs import alternatives, may_stand_for, opposites
+from headway.learn.policy.speech import TO, Speech
+from headway.learn.policy.verbs import alternatives, may_stand_for, opposites, with_alternatives
 
 _UNKNOWN = "xqz"  # a word that no tokenizer knows
 _PLACING = frozenset(("in", "into", "to", "from", "at", "on", "onto", "over", "out", "of", "with"))
@@ -59,9 +59,8 @@ class Sayer:
         sizes = np.sqrt([len(family.frames) for family in corpus.frames.refused])
         self._shares = sizes / sizes.sum() if len(sizes) else sizes
         # The deeds of the commands, in all verbs that may stand for theirs.
-        verbs = {deed.verb for speech, _ in self._speech for deed in speech.deeds}
-        self._verbs = frozenset(verbs)
-        self._asked = verbs.union(*(alternatives(verb, placing=True) for verb in verbs))
+        self._verbs = frozenset(d.verb for speech, _ in self._speech for d in speech.deeds)
+        self._asked = with_alternatives(self._verbs, placing=True)
         self._deeds = [d for d in _DEEDS if not (self._known | self._asked) & set(d.split())]
 
     def _about_scenes(self) -> list[tuple[Speech, int]]:
@@ -76,12 +75,11 @@ class Sayer:
     def _neighbours(self) -> dict[str, list[str]]:
         """For words of the commands that tell none from another: other words that may stand for
         them, which are in no sentence that is refused."""
-        said = {w for texts in self._texts for text in texts for w in plain_words(text)}
         avoided = {w for text in (*self.corpus.refused, *NEGATIONS) for w in plain_words(text)}
         matrix = english.vectors_of(self._english).astype(np.float32)
         matrix /= np.linalg.norm(matrix, axis=1, keepdims=True)
         found: dict[str, list[str]] = {}
-        for word in sorted(said - self.corpus.telling):
+        for word in sorted(self._known - self.corpus.telling):
             if word in _ANYTHING:
                 found[word] = list(_ANYTHING)
                 continue
@@ -92,7 +90,7 @@ class Sayer:
             near = [self._english[i] for i in np.argsort(-close)[:12] if close[i] > 0.5]
             if word in self._things:  # a shoebox has shoes in it, and is none
                 near = [w for w in near if w in (word + "s", word + "es")]
-            near = [w for w in near if w not in said and may_stand_for(w, word)]
+            near = [w for w in near if w not in self._known and may_stand_for(w, word)]
             found[word] = [w for w in near if w not in avoided] or [word]
         return found
 
@@ -146,7 +144,7 @@ class Sayer:
         word, kind = said[i], self.rng.random()
         if kind < 0.7 and word in self._verbs:
             rest = said[i + 1 :]
-            goes = [w for w in rest if w in ("in", "into", "to")]
+            goes = [w for w in rest if w in TO]
             # "put it in", but not "put the lid of it": what is brought somewhere is the thing.
             placing = bool(goes) and "of" not in rest[: rest.index(goes[0])]
             others = alternatives(word, placing=placing)

@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 
 from headway.learn.policy.frames import CONDITIONS
-from headway.learn.policy.verbs import alternatives, gerund, participle, past
+from headway.learn.policy.verbs import alternatives, gerund, participle, past, with_alternatives
 
 T = TypeVar("T")
 _PLACE = re.compile(r"\{(\w+)\}")
@@ -23,7 +23,7 @@ _NO_VERBS = frozenset(
      "for", "next", "now", "please", "and", "then", "what", "it", "i", "you", "we")
 )  # fmt: skip
 _POLITE = frozenset(("please", "now", "next", "thanks"))
-_TO = frozenset(("in", "into", "to"))
+TO = frozenset(("in", "into", "to"))
 _PARTICLES = frozenset(("up", "down", "out", "open", "over"))
 
 
@@ -49,7 +49,7 @@ class Deed:
     @property
     def places(self) -> bool:
         """Whether the deed brings the thing somewhere."""
-        return self.after.split(" ", 1)[0] in _TO and not self.part
+        return self.after.split(" ", 1)[0] in TO and not self.part
 
     def said(self, verb: str, it: str) -> str:
         """The deed with its verb in the form of `verb`, done to `it`."""
@@ -79,7 +79,7 @@ def deed_of(words: Sequence[str], telling: Set[str], kinds: Set[str]) -> Deed | 
     while after and after[-1] in _POLITE:
         after = after[:-1]
     # "have the box opened" and "get the box open" say with two words what is done.
-    if words[0] in ("have", "get") and after and after[0] not in _TO:
+    if words[0] in ("have", "get") and after and after[0] not in TO:
         return None
     return Deed(words[0], particle, part, thing, " ".join(after))
 
@@ -97,8 +97,7 @@ class Speech:
         self._deeds = [_each(deed_of(w, telling, kinds) for w in own) for own in texts]
         self._telling = telling
         # All verbs of the scene, and those that may stand for them.
-        verbs = {deed.verb for deed in self.deeds}
-        self._asked = verbs.union(*(alternatives(v, placing=False) for v in verbs))
+        self._asked = with_alternatives((deed.verb for deed in self.deeds), placing=False)
 
     @property
     def deeds(self) -> list[Deed]:

@@ -162,8 +162,8 @@ class TextEncoder(nn.Module):
         """Whether each sentence (b,) has not the telling words of the command (b,) that is
         `meant`."""
         k = torch.arange(self.wanted.shape[1], dtype=torch.int32)
-        said = (self.tells[tokens] * mask.to(torch.int32) - (1 - mask).to(torch.int32))[..., None]
-        there = (said == k).any(dim=1)  # (b, telling)
+        said = (self.tells[tokens][..., None] == k) & (mask > 0)[..., None]
+        there = said.any(dim=1)  # (b, telling)
         missing = self.wanted[meant] & ~there
         return (missing | (self.unwanted[meant] & there)).any(dim=1)
 
@@ -184,13 +184,19 @@ class TextEncoder(nn.Module):
         known = nn.functional.normalize(self.prototypes, dim=1)
         return self.sharpness * meant @ known.T, self.nonsense(pooled).squeeze(1)
 
-    def forward(self, tokens: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """The embedding (b, size), whose numbers are about 1 in size, and the probability (b,) that
-        this is nothing to carry out. `tokens` and `mask` (b, n) are those of `tokens`."""
+    def verdict(self, tokens: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (b, commands) of which command is meant, and the probability (b,) that this is
+        nothing to carry out, by what was learned and by the telling words."""
         logits, nonsense = self.judge(tokens, mask)
         refused = torch.sigmoid(nonsense)
         if self.wanted.shape[1]:
             against = self.contradicts(tokens, mask, logits.argmax(dim=1))
             refused = torch.maximum(refused, against.to(refused.dtype))
+        return logits, refused
+
+    def forward(self, tokens: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """The embedding (b, size), whose numbers are about 1 in size, and the probability (b,) that
+        this is nothing to carry out. `tokens` and `mask` (b, n) are those of `tokens`."""
+        logits, refused = self.verdict(tokens, mask)
         known = nn.functional.normalize(self.prototypes, dim=1) * self.size**0.5
         return torch.softmax(logits, dim=1) @ known, refused

@@ -14,7 +14,6 @@ from __future__ import annotations
 import datetime
 import sys
 from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -24,25 +23,14 @@ from numpy.typing import NDArray
 
 from headway import bundle
 from headway.bundle import Bundle
-from headway.edge.policy.instructions import open_encoder
 from headway.errors import BundleError, ConfigError, SpecMismatch
 from headway.export.flow import ENCODER, TOKENIZER, encoder_onnx
 from headway.instructions import EmbeddingSpec
 from headway.learn.policy.corpus import Corpus, corpus_of
+from headway.learn.policy.language import READS_ALIKE, plain_embeddings
 from headway.learn.policy.text_training import train_text
 
-_TOLERANCE = 0.2  # of an embedding whose numbers are about 1 in size
 _SAME = 1e-4  # within which two encoders are the same one
-
-
-def plain_embeddings(made: Bundle, corpus: Corpus) -> NDArray[np.float32]:
-    """What the text encoder of the policy `made` makes of the plain sentence of each command of
-    `corpus` (commands, e). Raises SpecMismatch for a policy without one, and Refused where it
-    refuses a sentence."""
-    spec = _spec(made)
-    with closing(open_encoder(spec, made.path, made.manifest.name)) as encoder:
-        found = [np.array(encoder.encode(c.plain)[spec.input]).ravel() for c in corpus.commands]
-    return np.stack(found).astype(np.float32)
 
 
 def teach_again(
@@ -56,9 +44,9 @@ def teach_again(
     loaded = [bundle.load(folder) for folder in bundles]
     if not loaded:
         raise ConfigError("wanted the folders of policies, found none: name them after --bundles")
-    known = plain_embeddings(loaded[0], corpus)
+    known = plain_embeddings(loaded[0], _spec(loaded[0]), corpus.commands)
     for other in loaded[1:]:
-        apart = float(np.abs(plain_embeddings(other, corpus) - known).max())
+        apart = float(np.abs(plain_embeddings(other, _spec(other), corpus.commands) - known).max())
         if apart > _SAME:
             raise SpecMismatch(
                 f"wanted policies that read alike, found {other.path} and {loaded[0].path} to "
@@ -81,10 +69,11 @@ def _put(
 
     def accept(candidate: Bundle) -> None:
         nonlocal largest
-        largest = float(np.abs(plain_embeddings(candidate, corpus) - known).max())
-        if not largest <= _TOLERANCE:
+        now = plain_embeddings(candidate, _spec(candidate), corpus.commands)
+        largest = float(np.abs(now - known).max())
+        if not largest <= READS_ALIKE:
             raise BundleError(
-                f"wanted the commands to keep their embeddings within {_TOLERANCE}, found a "
+                f"wanted the commands to keep their embeddings within {READS_ALIKE}, found a "
                 f"difference of {largest:.3f}: teach it with more --steps; {made.path} is as it was"
             )
 

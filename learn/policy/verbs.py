@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 
 # Verbs of bringing a thing to a place, each of which may stand for another (B. Levin, English Verb
@@ -114,6 +115,12 @@ def alternatives(verb: str, *, placing: bool) -> tuple[str, ...]:
     return tuple(dict.fromkeys(v for c in classes if verb in c for v in c if v != verb))
 
 
+def with_alternatives(verbs: Iterable[str], *, placing: bool) -> frozenset[str]:
+    """`verbs`, and all that may stand for one of them."""
+    given = frozenset(verbs)
+    return given.union(*(alternatives(verb, placing=placing) for verb in given))
+
+
 def opposites(verb: str) -> tuple[str, ...]:
     """Verbs that undo what `verb` does, or keep it from being done; () where none is known."""
     found = [
@@ -137,7 +144,7 @@ def may_stand_for(other: str, word: str) -> bool:
     base, other_base = _bases().get(word, word), _bases().get(other, other)
     if other_base in opposites(base):
         return False
-    return other not in (past(word), participle(word), gerund(word)) or other == word
+    return other not in (past(word), participle(word), gerund(word))
 
 
 @cache

@@ -102,9 +102,9 @@ def summary(examples: Sequence[Example], risk: Sequence[NDArray[Any]]) -> Summar
     delays = []
     for e, r in zip(examples, risk, strict=True):
         for f in e.failures[:1]:
-            at = (e.risk == 1) & (e.t <= f.t + AFTER_S)
-            over = e.t[at & (r > threshold)]
-            early = bool((at & Parts(e).before & (r > threshold)).any())
+            above = (e.risk == 1) & (e.t <= f.t + AFTER_S) & (r > threshold)
+            over = e.t[above]
+            early = bool((above & Parts(e).before).any())
             before, near, of = caught.get(f.label, (0, 0, 0))
             caught[f.label] = (before + early, near + bool(len(over)), of + 1)
             if len(over):
